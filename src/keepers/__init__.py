@@ -1,0 +1,1 @@
+"""keepers: which of my data is worth training on, worth labelling, worth a gradient step?"""

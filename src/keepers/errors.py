@@ -1,0 +1,47 @@
+"""Errors that a user meets: each names the parameter, what was got, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KeepersError(ValueError):
+    """Base of every error that keepers raises about what it was given."""
+
+
+class ParameterError(KeepersError):
+    """A parameter has a value that cannot be used."""
+
+    def __init__(self, parameter: str, problem: str, remedy: str = "") -> None:
+        self.parameter = parameter
+        super().__init__(f"{parameter}: {problem}" + (f". {remedy}" if remedy else ""))
+
+
+class DataError(KeepersError):
+    """The data cannot be used as it is: the file, column, row or picture is named."""
+
+
+class RunError(KeepersError):
+    """A run directory or an output file cannot be used as it stands."""
+
+
+class MissingExtraError(KeepersError, ImportError):
+    """An optional dependency is needed; the extra that brings it is named."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}'. pip install 'keepers[{extra}]'")
+
+
+def unknown_name(parameter: str, name: str, known: Iterable[str]) -> ParameterError:
+    """The error for a name that is in no table, with the nearest one that is.
+
+    >>> print(unknown_name("method", "entropi", ["entropy", "margin"]))
+    method: got 'entropi', which is not known. Did you mean 'entropy'? Known: entropy, margin
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean '{near[0]}'? " if near else ""
+    return ParameterError(
+        parameter, f"got '{name}', which is not known", f"{hint}Known: {', '.join(names)}"
+    )

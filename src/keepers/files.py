@@ -1,0 +1,94 @@
+"""Atomic writes and fingerprints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keepers.errors import RunError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it into place when the block ends well.
+
+    An exception, a kill or a full disk leaves the old file as it was.
+
+    Raises:
+        RunError: `path` exists and `overwrite` is false.
+    """
+    check_output(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output path that is a folder, or that exists unless `overwrite`."""
+    if path.is_dir():
+        raise RunError(f"out: {path} is a folder. Name a file")
+    if path.exists() and not overwrite:
+        raise RunError(f"out: {path} exists. Pass --overwrite (overwrite=True) to replace it")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path, overwrite=overwrite) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, overwrite: bool = True) -> None:
+    """Write JSON atomically, keys in the order given."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n", overwrite=overwrite)
+
+
+def plain(value: Any) -> Any:
+    """Reduce dataclasses, tuples, sets and paths to what JSON holds; non-finite floats to None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(v) for v in value)
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return plain(value.item())
+    return str(value)
+
+
+def fingerprint(*values: Any) -> str:
+    """32 hexadecimal digits of a canonical JSON form: equal values, equal fingerprint.
+
+    >>> fingerprint({"a": 1, "b": (2, 3)}) == fingerprint({"b": [2, 3], "a": 1})
+    True
+    """
+    text = json.dumps(plain(list(values)), sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

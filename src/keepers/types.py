@@ -1,0 +1,308 @@
+"""The vocabulary: what travels between the modules, and the protocols at their seams.
+
+Positions are integers into the examples in sorted-id order; rows are the user's own numbering.
+Only what is written or shown carries rows; every draw and every tie is over positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from keepers.errors import KeepersError, ParameterError
+
+Kind = Literal["image", "text", "vector"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to keep: a count (an integer) or the fraction kept (a float or a percentage).
+
+    >>> Budget.parse(0.5).resolve(9), Budget.parse("50%").resolve(8), Budget.parse(5).resolve(9)
+    (5, 4, 5)
+    """
+
+    value: int | float
+
+    @classmethod
+    def parse(cls, keep: int | float | str | Budget, parameter: str = "keep") -> Self:
+        """Read `0.5`, `"50%"`, `"0.5"` (fractions kept) or `5000`, `"5000"` (counts).
+
+        Raises:
+            ParameterError: not a number, 0 or less, or a fraction over 1.
+        """
+        value: int | float
+        if isinstance(keep, Budget):
+            value = keep.value
+        elif isinstance(keep, str):
+            value = _read_budget(keep.strip(), parameter)
+        else:
+            value = keep
+        remedy = "Give a fraction kept in (0, 1] such as 0.5 or 50%, or a count such as 5000"
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ParameterError(parameter, f"got {keep!r}", remedy)
+        if value <= 0:
+            raise ParameterError(parameter, f"got {keep!r}, which keeps nothing", remedy)
+        if isinstance(value, float) and value > 1:
+            raise ParameterError(parameter, f"got the fraction {keep!r}, which is over 1", remedy)
+        return cls(value)
+
+    def resolve(self, n: int, parameter: str = "keep") -> int:
+        """The count out of `n` examples: max(1, ⌊keep·n + ½⌋) for a fraction.
+
+        Raises:
+            ParameterError: a count over `n`.
+        """
+        if isinstance(self.value, float):
+            return max(1, math.floor(self.value * n + 0.5))
+        if self.value > n:
+            raise ParameterError(
+                parameter,
+                f"got the count {self.value}, but there are only {n} examples to choose from",
+                f"Give a count up to {n}, or a fraction kept such as 0.5",
+            )
+        return self.value
+
+    def __str__(self) -> str:
+        if isinstance(self.value, float):
+            return f"{self.value * 100:g}%"
+        return str(self.value)
+
+
+def _read_budget(text: str, parameter: str) -> int | float:
+    try:
+        if text.endswith("%"):
+            return float(text[:-1]) / 100
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise ParameterError(
+            parameter, f"got {text!r}, which is no number", "Give 0.5, 50% or a count such as 5000"
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """What a model factory is told about the data it will see.
+
+    `shape` is (channels, height, width) for pictures, (features,) for vectors, () for text.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    num_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """How raw inputs become tensors; part of every cache key.
+
+    Pictures: `size` (height, width) and `channels`. Text: `scheme` `hashed` (unigrams and
+    bigrams hashed into `buckets`), `characters` (`length` of them), or `tokens` (the tokeniser
+    at `tokenizer`, at most `length` tokens). `normalise`: `data` (mean and standard deviation of
+    the training inputs), `none`, or `fixed` with `mean` and `std` for each channel.
+    """
+
+    kind: Kind
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    scheme: Literal["hashed", "characters", "tokens"] | None = None
+    buckets: int = 0
+    ngrams: int = 2
+    length: int = 0
+    tokenizer: str = ""
+    normalise: Literal["data", "none", "fixed"] = "none"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What a model factory returns: the module and how its input is encoded.
+
+    `module(*inputs)` gives logits of shape (n, classes). Penultimate features need no naming:
+    they are the input of the last leaf module with parameters that runs.
+    """
+
+    module: torch.nn.Module
+    encoder: EncoderSpec
+
+
+class Pool(Protocol):
+    """Encoded inputs, addressed by position."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` gives its tensors."""
+        ...
+
+    def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """The inputs at `positions` (int64), as the arguments of a module's `forward`."""
+        ...
+
+    def to(self, device: torch.device | str) -> Pool:
+        """The same pool on another device."""
+        ...
+
+
+class Augment(Protocol):
+    """A batched augmentation of a pool's inputs."""
+
+    def __call__(
+        self, inputs: tuple[Tensor, ...], generator: torch.Generator
+    ) -> tuple[Tensor, ...]:
+        """Inputs of the same shapes and dtypes, drawn with `generator`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """One batch: inputs for `module(*inputs)`, labels (n,), positions (n,), weights (n,) or None."""
+
+    inputs: tuple[Tensor, ...]
+    labels: Tensor
+    positions: Tensor
+    weights: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainView:
+    """The training view: augmented. `fit` takes only this.
+
+    `positions` (m,) are the members that are trained on, as positions into the pool.
+    """
+
+    pool: Pool
+    labels: Tensor
+    positions: Tensor
+    augment: Augment | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def restrict(self, positions: Tensor) -> TrainView:
+        """The view of other members of the same pool."""
+        return TrainView(
+            pool=self.pool, labels=self.labels, positions=positions, augment=self.augment
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EvalView:
+    """The evaluation view: never augmented. `extract` takes only this."""
+
+    pool: Pool
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Signals:
+    """What one model said of each example: the only thing scores and selectors are given.
+
+    Shapes: `log_probs` (n, classes); `early_log_probs` (n, runs, classes), of models stopped
+    early in training; `labels` (n,); `losses` (n,); `features` (n, d); `forgetting` (n,), the
+    number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over training.
+    """
+
+    log_probs: Tensor | None = None
+    early_log_probs: Tensor | None = None
+    labels: Tensor | None = None
+    losses: Tensor | None = None
+    features: Tensor | None = None
+    forgetting: Tensor | None = None
+    aum: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(value) for name, value in self.items()}
+        if len(set(lengths.values())) > 1:
+            raise KeepersError(f"signals: lengths differ: {lengths}. Give one value per example")
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """The signals that are there, by name."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                yield field.name, value
+
+    def __len__(self) -> int:
+        return next((len(value) for _, value in self.items()), 0)
+
+    def get(self, name: str) -> Tensor:
+        """One signal.
+
+        Raises:
+            KeepersError: it is not there.
+        """
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            here = ", ".join(name for name, _ in self.items()) or "none"
+            raise KeepersError(f"signals: '{name}' is needed; there are: {here}")
+        return value
+
+    def at(self, positions: Tensor) -> Signals:
+        """The signals of some examples."""
+        return Signals(**{name: value[positions] for name, value in self.items()})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picks:
+    """What a selector chose: positions (k,) in pick order, and positions it set aside first.
+
+    `excluded` are those that could never be picked (the hardest share that CCS cuts), with
+    `why_excluded` in words.
+    """
+
+    positions: Tensor
+    excluded: Tensor | None = None
+    why_excluded: str = ""
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Where a long phase reports how far it is."""
+
+    def start(self, what: str, total: int) -> None:
+        """A phase begins."""
+        ...
+
+    def advance(self, done: int, note: str = "") -> None:
+        """`done` out of `total` so far."""
+        ...
+
+    def finish(self) -> None:
+        """The phase is over."""
+        ...
+
+
+class Silent:
+    """A `Progress` that says nothing."""
+
+    def start(self, what: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""
+
+
+Options = dict[str, Any]
