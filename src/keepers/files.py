@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from keepers.errors import RunError
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, *, overwrite: bool = True) -> Generator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well.
 
     An exception, a kill or a full disk leaves the old file as it was.
@@ -67,7 +67,7 @@ def write_json(path: Path, value: Any, *, overwrite: bool = True) -> None:
 
 def plain(value: Any) -> Any:
     """Reduce dataclasses, tuples, sets and paths to what JSON holds; non-finite floats to None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
@@ -80,7 +80,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, str | int | bool) or value is None:
         return value
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        return plain(value.item())
+        return plain(value.item())  # pyright: ignore[reportAttributeAccessIssue]
     return str(value)
 
 

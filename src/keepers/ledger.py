@@ -6,7 +6,7 @@ import contextlib
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 PHASES = ("reading", "encoding", "proxy training", "scoring", "selecting", "target training")
@@ -49,7 +49,7 @@ class Ledger:
     costs: list[Cost] = field(default_factory=list[Cost])
 
     @contextlib.contextmanager
-    def phase(self, phase: str) -> Iterator[Tally]:
+    def phase(self, phase: str) -> Generator[Tally]:
         """Time a block and book it under `phase`.
 
         >>> ledger = Ledger()

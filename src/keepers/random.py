@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 
@@ -29,7 +29,7 @@ def generator(
 
 
 @contextlib.contextmanager
-def isolated(seed: int, *purpose: str | int) -> Iterator[None]:
+def isolated(seed: int, *purpose: str | int) -> Generator[None]:
     """Seed torch's global generators inside the block (initialisation, dropout), restore after."""
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, *purpose))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from keepers.errors import DataError, RunError
 from keepers.files import atomic_path
 
+ArrowTable = Any  # pyarrow has no type stubs
 COLUMNS = ("id", "row", "label", "kept", "rank", "score", "weight", "reason")
 _METADATA_KEY = b"keepers"
 
@@ -30,7 +31,7 @@ class Selection:
     `evidence` is what a report shows; it is there after a run and not after `read_parquet`.
     """
 
-    table: pa.Table
+    table: ArrowTable
     metadata: dict[str, Any]
     evidence: Any = None
 
@@ -44,7 +45,7 @@ class Selection:
         )
 
     @property
-    def kept(self) -> pa.Table:
+    def kept(self) -> ArrowTable:
         """The kept rows of `table`, in pick order."""
         return self.table.filter(self.table["kept"]).sort_by("rank")
 
@@ -79,10 +80,11 @@ class Selection:
             DataError: its length is not that of the selection's input.
         """
         length = dataset[0].shape[0] if isinstance(dataset, tuple) else len(dataset)
-        if length != self.table.num_rows:
+        rows = self.metadata["data"]["rows"]
+        if length != rows:
             raise DataError(
-                f"dataset: got {length} rows, but the selection was made from "
-                f"{self.table.num_rows}. Pass the data set that was selected from"
+                f"dataset: got {length} rows, but the selection was made from {rows}. "
+                "Pass the data set that was selected from"
             )
         return _take(dataset, self.indices)
 
@@ -92,12 +94,7 @@ class Selection:
         Raises:
             RunError: `path` exists and `overwrite` is false.
         """
-        path = Path(path)
-        note = json.dumps(self.metadata, ensure_ascii=False).encode()
-        table = self.table.replace_schema_metadata({_METADATA_KEY: note})
-        with atomic_path(path, overwrite=overwrite) as partial:
-            pq.write_table(table, partial, compression="zstd")
-        return path
+        return write_table(self.table, self.metadata, path, overwrite=overwrite)
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Selection:
@@ -116,6 +113,19 @@ class Selection:
         if note is None or tuple(table.column_names) != COLUMNS:
             raise RunError(f"selection: {path} was not written by keepers coreset")
         return cls(table=table, metadata=json.loads(note))
+
+
+def write_table(
+    table: ArrowTable, metadata: dict[str, Any], path: str | Path, *, overwrite: bool
+) -> Path:
+    """Write a table as Parquet, with `metadata` in the file's own metadata, atomically."""
+    path = Path(path)
+    note = json.dumps(metadata, ensure_ascii=False).encode()
+    with atomic_path(path, overwrite=overwrite) as partial:
+        pq.write_table(
+            table.replace_schema_metadata({_METADATA_KEY: note}), partial, compression="zstd"
+        )
+    return path
 
 
 def _take(dataset: Any, rows: npt.NDArray[np.int64]) -> Any:

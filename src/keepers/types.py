@@ -44,7 +44,11 @@ class Budget:
         else:
             value = keep
         remedy = "Give a fraction kept in (0, 1] such as 0.5 or 50%, or a count such as 5000"
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ParameterError(parameter, f"got {keep!r}", remedy)
         if value <= 0:
             raise ParameterError(parameter, f"got {keep!r}, which keeps nothing", remedy)
@@ -172,7 +176,7 @@ class Augment(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """One batch: inputs for `module(*inputs)`, labels (n,), positions (n,), weights (n,) or None."""
+    """One batch: inputs for `module(*inputs)`, and (n,) labels, positions, weights or None."""
 
     inputs: tuple[Tensor, ...]
     labels: Tensor

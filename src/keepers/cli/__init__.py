@@ -1,0 +1,5 @@
+"""The command line."""
+
+from keepers.cli.app import app, main
+
+__all__ = ["app", "main"]

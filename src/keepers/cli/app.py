@@ -1,0 +1,59 @@
+"""The command-line application; what needs torch is imported inside the commands."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import typer
+
+from keepers.cli import compare, coreset, listing
+from keepers.errors import KeepersError
+
+app = typer.Typer(
+    name="keepers",
+    help="Which of my data is worth training on, worth labelling, worth a gradient step?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("coreset")(coreset.coreset)
+app.command("score")(coreset.score)
+app.command("compare")(compare.compare)
+app.command("demo")(compare.demo)
+app.command("methods")(listing.methods)
+app.command("models")(listing.models)
+
+
+def main() -> None:
+    """Run the application; what goes wrong is one sentence on stderr and an exit status."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except KeepersError as error:
+        _stop(f"Error: {error}", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("Interrupted. Nothing is lost: the same command continues where it was", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        _stop(f"Error: {error.strerror}: {error.filename or 'output'}. Nothing was replaced", 1)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's own usage errors
+            raise
+        _usage(error)
+
+
+def _usage(error: Exception) -> None:
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        sys.stderr.write(f"{context.get_usage()}\n")
+    _stop(f"Error: {error.format_message()}", getattr(error, "exit_code", 2))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _stop(sentence: str, status: int) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(status)

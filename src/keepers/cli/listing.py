@@ -1,0 +1,19 @@
+"""`keepers methods` and `keepers models`: the tables."""
+
+from __future__ import annotations
+
+from keepers.cli import options
+
+
+def methods(json_: options.Json = False) -> None:
+    """List the selection methods: what each needs, its paper, when to use it."""
+    from keepers.cli.running import print_methods
+
+    print_methods(as_json=json_)
+
+
+def models(json_: options.Json = False) -> None:
+    """List the built-in models and their default training."""
+    from keepers.cli.running import print_models
+
+    print_models(as_json=json_)

@@ -1,0 +1,75 @@
+"""Where a value comes from: the command line, then --set, then --config, then the default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer import Context
+
+from keepers.errors import ParameterError, unknown_name
+
+NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
+
+
+def settings(context: Context, config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """The value of each parameter of the command, by its Python name.
+
+    Raises:
+        ParameterError: the file or an assignment cannot be read, or names what is no option.
+    """
+    known = [name for name in context.params if name not in NOT_SETTINGS]
+    values: dict[str, Any] = {name: context.params[name] for name in known}
+    given: dict[str, Any] = {}
+    if config is not None:
+        given = _read(config)
+    for assignment in assignments:
+        _assign(given, assignment)
+    allowed = [*known, "method_options"] if "method" in known else known
+    for name, value in given.items():
+        if name not in allowed:
+            raise unknown_name("set" if config is None else f"config {config}", name, allowed)
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            values[name] = value
+        elif isinstance(value, dict):  # --proxy names the model, the file or --set its settings
+            values[name] = {**value, "model": values[name]}
+    return values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError("config", f"cannot read {path} ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ParameterError("config", f"{path} is not YAML ({error})") from None
+    if not isinstance(found, dict):
+        raise ParameterError("config", f"{path} holds no options", "Write lines like 'keep: 0.5'")
+    return {str(name): value for name, value in found.items()}
+
+
+def _assign(values: dict[str, Any], assignment: str) -> None:
+    import yaml
+
+    name, equals, text = assignment.partition("=")
+    if not equals or not name:
+        raise ParameterError("set", f"got {assignment!r}", "Write --set proxy.epochs=10")
+    *path, last = name.strip().split(".")
+    inner = values
+    for part in path:
+        at: Any = inner.get(part)
+        if not isinstance(at, dict):
+            at = {} if at is None else {"model": at}
+            inner[part] = at
+        inner = at
+    inner[last] = yaml.safe_load(text)
+
+
+def echo(sentence: str) -> None:
+    """A sentence for the person, on stderr: stdout holds the result alone."""
+    typer.echo(sentence, err=True)

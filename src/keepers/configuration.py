@@ -1,0 +1,30 @@
+"""Configurations checked by type: what a YAML file or a `--set` gives is not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from keepers.errors import KeepersError, ParameterError
+
+T = TypeVar("T")
+
+
+def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
+    """An instance of the dataclass `kind` from `values`, each checked against its type.
+
+    Raises:
+        ParameterError: a value of another type; what `kind` itself refuses passes through.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, KeepersError):
+            raise cause from None
+        where = [str(part) for part in first["loc"]]
+        name = f"{prefix}{where[0]}" if where else prefix.rstrip(".")
+        raise ParameterError(name, f"got {first['input']!r}", first["msg"]) from None

@@ -1,0 +1,24 @@
+"""Data: anything that holds examples, opened in canonical order and encoded as tensors."""
+
+from keepers.data.augment import crop_and_flip
+from keepers.data.corrupt import corrupt_labels
+from keepers.data.encode import encode
+from keepers.data.export import export
+from keepers.data.opening import open_source
+from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
+from keepers.data.source import Columns, SkippedRow, Source
+
+__all__ = [
+    "BagPool",
+    "Columns",
+    "DensePool",
+    "SkippedRow",
+    "Source",
+    "TokenPool",
+    "corrupt_labels",
+    "crop_and_flip",
+    "encode",
+    "export",
+    "open_source",
+    "statistics",
+]

@@ -1,0 +1,259 @@
+"""Which column is the input, which the label: told, or found and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowColumn, ArrowTable, ArrowType
+from keepers.data.arrow import compute as pc
+from keepers.data.inputs import PictureFiles
+from keepers.data.material import Material
+from keepers.data.pictures import SUFFIXES
+from keepers.data.source import Columns
+from keepers.errors import DataError, ParameterError, unknown_name
+from keepers.types import Kind
+
+LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
+_ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
+_SAMPLE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the user said about the columns."""
+
+    input: tuple[str, ...] = ()
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+
+
+def told(
+    table: ArrowTable, inputs: str | Sequence[str] | None, label: str | None, **other: str | None
+) -> Told:
+    """Read the columns the user named; a comma separates several inputs.
+
+    Raises:
+        ParameterError: a column that is not there, with the nearest one that is.
+    """
+    names = [inputs] if isinstance(inputs, str) else list(inputs or ())
+    if len(names) == 1 and names[0] not in table.column_names:
+        names = [name.strip() for name in names[0].split(",")]
+    said = Told(input=tuple(names), label=label, **other)
+    for parameter, chosen in (
+        *(("input", name) for name in said.input),
+        ("label", said.label),
+        ("id", said.id),
+        ("group", said.group),
+    ):
+        if chosen is not None and chosen not in table.column_names:
+            raise unknown_name(parameter, chosen, table.column_names)
+    if said.label is not None and said.label in said.input:
+        raise ParameterError("label", f"got '{said.label}', which is also the input", "Name two")
+    return said
+
+
+def find_columns(material: Material, said: Told, *, require_labels: bool) -> tuple[Columns, Kind]:
+    """The columns to take, and the kind of input they hold.
+
+    Raises:
+        ParameterError: no column, or several, could be meant; they are listed.
+    """
+    free = [n for n in material.table.column_names if n not in (said.id, said.group, said.label)]
+    label = said.label or _label_by_name(material, [n for n in free if n not in said.input])
+    rest = [name for name in free if name != label]
+    if material.kind is not None:
+        inputs, kind = (material.input_name,), material.kind
+    elif said.input:
+        inputs, kind = said.input, kind_of(material, said.input)
+    else:
+        inputs, kind, label = _find_input(material, rest, label)
+    if label is None:
+        label = _label_by_values(material, [n for n in rest if n not in inputs], require_labels)
+    return Columns(input=inputs, label=label, id=said.id, group=said.group), kind
+
+
+def _label_by_name(material: Material, names: Sequence[str]) -> str | None:
+    by_name = [n for n in names if n.lower() in LABEL_NAMES]
+    if len(by_name) > 1:
+        first = [n for n in by_name if n.lower() in LABEL_NAMES[:2]]
+        by_name = first if len(first) == 1 else by_name
+    if len(by_name) > 1:
+        raise _ambiguous("label", by_name)
+    if by_name:
+        return by_name[0]
+    classes = [n for n in names if material.features.get(n, {}).get("_type") == "ClassLabel"]
+    if len(classes) > 1:
+        raise _ambiguous("label", classes)
+    return classes[0] if classes else None
+
+
+def _label_by_values(material: Material, names: Sequence[str], required: bool) -> str | None:
+    few = [name for name in names if _is_category(material.table[name])]
+    if len(few) == 1:
+        return few[0]
+    if not required:
+        return None
+    if few:
+        raise _ambiguous("label", few)
+    if isinstance(material.inputs, PictureFiles):
+        raise DataError(
+            f"data: the pictures of {material.name} lie in no sub-folder, so they have no class. "
+            "Put those of each class into a sub-folder of its name"
+        )
+    raise ParameterError(
+        "label",
+        f"no column of {material.name} looks like a class label; the columns are: "
+        + (", ".join(material.table.column_names) or "none"),
+        "Name it with --label (label=...)",
+    )
+
+
+def _find_input(
+    material: Material, names: Sequence[str], label: str | None
+) -> tuple[tuple[str, ...], Kind, str | None]:
+    strong: tuple[tuple[Callable[[Material, str], bool], Kind], ...] = (
+        (_is_picture, "image"),
+        (_is_vector, "vector"),
+    )
+    for accepts, kind in strong:
+        fitting = [name for name in names if accepts(material, name)]
+        if len(fitting) > 1:
+            raise _ambiguous("input", fitting)
+        if fitting:
+            return (fitting[0],), kind, label
+    texts = _texts(material, names)
+    if texts:
+        return (texts[0],), "text", label
+    if label is None:
+        # The numbers beside the label are the features, so the label has to be known first.
+        label = _label_by_values(material, names, required=True)
+    numbers = [n for n in names if n != label and _is_number(material.table[n].type)]
+    features = tuple(n for n in numbers if not _is_key(material.table[n], n))
+    if not features:
+        raise ParameterError(
+            "input",
+            f"no column of {material.name} looks like a picture, a text or numbers; the columns "
+            "are: " + ", ".join(material.table.column_names),
+            "Name it with --input (input=...)",
+        )
+    return features, "vector", label
+
+
+def _texts(material: Material, names: Sequence[str]) -> list[str]:
+    lengths: dict[str, float] = {}
+    numbers = any(
+        _is_number(material.table[name].type) and not _is_key(material.table[name], name)
+        for name in names
+    )
+    for name in names:
+        column = material.table[name]
+        is_text = pa.types.is_large_string(column.type) and not _is_category(column)
+        if is_text and not _is_key(column, name):
+            part = column.slice(0, _SAMPLE)
+            spaced = pc.mean(pc.match_substring(part, " ").cast(pa.float64())).as_py() or 0
+            if spaced > 0.5 or not numbers:
+                lengths[name] = pc.mean(pc.utf8_length(part)).as_py() or 0.0
+    order = sorted(lengths, key=lambda name: -lengths[name])
+    if len(order) > 1 and lengths[order[1]] > lengths[order[0]] / 2:
+        raise _ambiguous("input", order)
+    return order
+
+
+def kind_of(material: Material, names: Sequence[str]) -> Kind:
+    """The kind of input that some columns hold together.
+
+    Raises:
+        ParameterError: several columns that are not all numbers, or one of another type.
+    """
+    if all(_is_number(material.table[name].type) for name in names):
+        return "vector"
+    if len(names) == 1:
+        if _is_picture(material, names[0]):
+            return "image"
+        if _is_vector(material, names[0]):
+            return "vector"
+    if all(pa.types.is_large_string(material.table[name].type) for name in names):
+        return "text"
+    types = ", ".join(f"'{name}' ({material.table[name].type})" for name in names)
+    raise ParameterError(
+        "input",
+        f"got {types}, which cannot be read",
+        "Name one column of pictures, texts or lists of numbers, or several of numbers or texts",
+    )
+
+
+def _is_picture(material: Material, name: str) -> bool:
+    if material.features.get(name, {}).get("_type") == "Image":
+        return True
+    column = material.table[name]
+    kind = column.type
+    if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return True
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return is_path(column) and material.root is not None
+
+
+def is_path(column: ArrowColumn) -> bool:
+    """Whether a column holds the paths of pictures."""
+    if not pa.types.is_large_string(column.type):
+        return False
+    part = [value for value in column.slice(0, _SAMPLE).to_pylist() if value]
+    return bool(part) and all(value.lower().endswith(SUFFIXES) for value in part)
+
+
+def _is_vector(material: Material, name: str) -> bool:
+    kind = material.table[name].type
+    nested = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return (nested or pa.types.is_fixed_size_list(kind)) and _is_number(kind.value_type)
+
+
+def _is_number(kind: ArrowType) -> bool:
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_integer,
+            pa.types.is_floating,
+            pa.types.is_decimal,
+            pa.types.is_boolean,
+        )
+    )
+
+
+def _is_key(column: ArrowColumn, name: str) -> bool:
+    """Whether a column numbers or names the rows: no input, unless it is named as one."""
+    lower = name.lower()
+    if lower in _ID_NAMES or lower.startswith("unnamed") or lower.endswith("_id"):
+        return True
+    if not pa.types.is_integer(column.type):
+        return False
+    values = column.drop_null()
+    return (
+        len(values) > 2
+        and pc.min(values).as_py() in (0, 1)
+        and pc.max(values).as_py() - pc.min(values).as_py() == len(values) - 1
+        and len(pc.unique(values)) == len(values)
+    )
+
+
+def _is_category(column: ArrowColumn) -> bool:
+    kind = column.type
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_large_string(kind)
+    ):
+        return False
+    distinct = len(pc.unique(column.slice(0, 100_000).drop_null()))
+    return 2 <= distinct <= min(1000, max(10, len(column) // 10)) and distinct < len(column) / 2
+
+
+def _ambiguous(parameter: str, names: Sequence[str]) -> ParameterError:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return ParameterError(
+        parameter,
+        f"several columns could be the {parameter}: {listed}",
+        f"Name one with --{parameter} ({parameter}=...)",
+    )

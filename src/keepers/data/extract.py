@@ -1,0 +1,186 @@
+"""Columns to raw inputs."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.data.arrow import compute as pc
+from keepers.data.columns import is_path
+from keepers.data.inputs import PictureFiles, RawInputs, stored
+from keepers.data.material import Material
+from keepers.data.pictures import BadPictureError, header
+from keepers.errors import DataError, ParameterError
+from keepers.types import Kind
+
+_HEADERS = 256
+SEVERAL_SIZES = 64
+
+
+def raw_inputs(material: Material, columns: tuple[str, ...], kind: Kind) -> RawInputs:
+    """The inputs of a material (n,): those it was given, or those in `columns`.
+
+    Raises:
+        DataError: vectors of several lengths, or numbers that cannot be read.
+    """
+    if material.inputs is not None:
+        return material.inputs
+    parts = [material.table[name] for name in columns]
+    if kind == "image":
+        return _pictures(parts[0], columns[0], material.root)
+    if kind == "text":
+        if len(parts) == 1:
+            return parts[0].cast(pa.large_string())
+        joined = pc.binary_join_element_wise(
+            *(part.cast(pa.large_string()) for part in parts),
+            pa.scalar("\n", pa.large_string()),
+            null_handling="skip",
+        )
+        return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
+    if len(parts) == 1 and pa.types.is_nested(parts[0].type):
+        return _lists(parts[0], columns[0])
+    return np.stack([_numbers(part) for part in parts], axis=1)
+
+
+def _pictures(column: ArrowColumn, name: str, root: Path | None) -> RawInputs:
+    if is_path(column):
+        paths = np.array([path or "" for path in column.to_pylist()], dtype=object)
+        return PictureFiles(root=root or Path(), names=paths)
+    if not pa.types.is_struct(column.type):
+        return column.cast(pa.large_binary())
+    data = pc.struct_field(column, "bytes").cast(pa.large_binary())
+    if not data.null_count or column.type.get_field_index("path") < 0:
+        return data
+    paths = pc.struct_field(column, "path").to_pylist()
+    if all(path is None for path in paths):
+        return data
+    return pa.chunked_array(
+        [[_from_path(d, p, root) for d, p in zip(data.to_pylist(), paths, strict=True)]],
+        type=pa.large_binary(),
+    )
+
+
+def _from_path(data: bytes | None, path: str | None, root: Path | None) -> bytes | None:
+    if data is not None or path is None:
+        return data
+    try:
+        return ((root or Path()) / path).read_bytes()
+    except OSError:
+        return None  # reported as a missing picture, with its row and id
+
+
+def _numbers(column: ArrowColumn) -> npt.NDArray[np.float32]:
+    return column.cast(pa.float64()).to_numpy().astype(np.float32)
+
+
+def _lists(column: ArrowColumn, name: str) -> npt.NDArray[np.float32]:
+    lengths = pc.list_value_length(column)
+    common = pc.mode(lengths.drop_null())
+    if not len(common):
+        raise DataError(f"input: column '{name}' holds no vector. Name another with --input")
+    width = common[0]["mode"].as_py()
+    other = np.flatnonzero(pc.not_equal(lengths, width).fill_null(False).to_numpy())
+    if len(other):
+        raise DataError(
+            f"input: column '{name}' holds vectors of several lengths: mostly {width}, but "
+            f"{lengths[int(other[0])].as_py()} in row {other[0]}. Give vectors of one length"
+        )
+    values = np.full((len(column), width), np.nan, dtype=np.float32)
+    present = column.is_valid().to_numpy()
+    flat = pc.list_flatten(column).cast(pa.float64()).to_numpy()
+    values[present] = flat.reshape(-1, width)
+    return values
+
+
+def bad_rows(inputs: RawInputs, columns: tuple[str, ...], table: ArrowTable) -> dict[int, str]:
+    """Rows that have no text, or numbers that are missing, NaN or infinite, and why.
+
+    Pictures are judged when they are decoded.
+    """
+    if isinstance(inputs, PictureFiles):
+        return {}
+    if isinstance(inputs, pa.ChunkedArray):
+        column: ArrowColumn = inputs
+        if not pa.types.is_large_string(column.type):
+            return {}
+        missing = np.flatnonzero(column.is_null().to_numpy()).tolist()
+        return dict.fromkeys(missing, f"no text in column '{columns[0]}'")
+    if inputs.dtype.kind in "ub":
+        return {}
+    wrong = ~np.isfinite(inputs.reshape(len(inputs), -1))
+    problems: dict[int, str] = {}
+    for row in np.flatnonzero(wrong.any(axis=1)).tolist():
+        place = int(np.argmax(wrong[row]))
+        value = inputs.reshape(len(inputs), -1)[row, place]
+        what = "nothing or NaN" if np.isnan(value) else "an infinite number"
+        named = columns[place] if len(columns) == wrong.shape[1] else f"{columns[0]}[{place}]"
+        problems[row] = f"{what} in column '{named}'"
+    return problems
+
+
+def input_shape(inputs: RawInputs, kind: Kind) -> tuple[tuple[int, ...], str]:
+    """(channels, height, width), (features,) or (), and a sentence on sizes where there is one.
+
+    Encoded pictures are judged by a sample of their headers, evenly spaced.
+    """
+    if kind == "text":
+        return (), ""
+    if isinstance(inputs, np.ndarray):
+        shape = tuple(inputs.shape[1:])
+        return shape, "×".join(map(str, shape[1:])) + " pixels" if kind == "image" else ""
+    places = np.unique(np.linspace(0, len(inputs) - 1, _HEADERS).astype(np.int64))
+    found = [size for size in (_header(inputs, place) for place in places.tolist()) if size]
+    if not found:
+        raise DataError(
+            "data: not one picture could be read out of a sample of "
+            f"{len(places)}. Check the files, or name the pictures with --input (input=...)"
+        )
+    channels = max(size[0] for size in found)
+    sizes = {size[1:] for size in found}
+    if len(sizes) == 1:
+        height, width = sizes.pop()
+        return (channels, height, width), f"{height}×{width} pixels"
+    low, high = min(sizes), max(sizes)
+    return (channels, SEVERAL_SIZES, SEVERAL_SIZES), (
+        f"of several sizes, from {low[0]}×{low[1]} to {high[0]}×{high[1]} pixels; "
+        f"brought to {SEVERAL_SIZES}×{SEVERAL_SIZES} unless --resolution says otherwise"
+    )
+
+
+def _header(inputs: Any, place: int) -> tuple[int, int, int] | None:
+    try:
+        return header(stored(inputs, place))
+    except (BadPictureError, OSError):
+        return None
+
+
+def describe(kind: Kind, count: int, columns: tuple[str, ...], sizes: str) -> str:
+    """The sentence on what was taken as input."""
+    if kind == "vector" and len(columns) > 1:
+        shown = ", ".join(itertools.islice(columns, 6)) + (", …" if len(columns) > 6 else "")
+        return f"{count:,} vectors of {len(columns)} numbers, from the columns {shown}"
+    what = {"image": "pictures", "text": "texts", "vector": "vectors"}[kind]
+    names = " and ".join(f"'{name}'" for name in columns)
+    return (
+        f"{count:,} {what}" + (f" from {names}" if names else "") + (f", {sizes}" if sizes else "")
+    )
+
+
+def check_same_shape(shape: tuple[int, ...], expected: tuple[int, ...], name: str) -> None:
+    """Refuse vectors of another length than the training data's.
+
+    Raises:
+        ParameterError: they differ.
+    """
+    if len(expected) == 1 and shape != expected:
+        raise ParameterError(
+            "test",
+            f"{name} holds vectors of {shape[0]} numbers, the training data of {expected[0]}",
+            "Give a test set with the same columns",
+        )

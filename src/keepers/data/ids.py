@@ -1,0 +1,99 @@
+"""Identity: an example is its key, or a hash of its raw input."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.data.arrow import compute as pc
+from keepers.errors import DataError
+
+_SHOWN = 5
+
+
+def content_ids(
+    digests: npt.NDArray[np.bytes_], table: ArrowTable, label: str | None
+) -> tuple[npt.NDArray[np.object_], int]:
+    """Ids from hashes of the raw inputs (n,), and how many examples repeat an earlier input.
+
+    `table` holds the columns beside the input. The first of several equal inputs has the plain
+    hash, the others `-1`, `-2`, ... in the order of their other columns, then of their labels,
+    so that shuffling the rows gives every row its old id and relabelling an example keeps it.
+    """
+    ids = np.array([digest.decode() for digest in digests.tolist()], dtype=object)
+    _, inverse, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero(counts[inverse] > 1)
+    if not len(repeated):
+        return ids, 0
+    ranks = dict(zip(repeated.tolist(), _row_keys(table, repeated, label), strict=True))
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for row in repeated.tolist():
+        groups[int(inverse[row])].append(row)
+    for rows in groups.values():
+        for number, row in enumerate(sorted(rows, key=lambda row: (ranks[row], row))):
+            if number:
+                ids[row] = f"{ids[row]}-{number}"
+    return ids, len(repeated) - len(groups)
+
+
+def _row_keys(
+    table: ArrowTable, rows: npt.NDArray[np.int64], label: str | None
+) -> list[tuple[str, str]]:
+    records = table.take(pa.array(rows)).to_pylist()
+    return [
+        (repr(sorted((k, v) for k, v in record.items() if k != label)), repr(record.get(label)))
+        if label is not None
+        else (repr(sorted(record.items())), "")
+        for record in records
+    ]
+
+
+def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
+    """Ids from the user's key column: integers (n,) where it holds integers, else strings.
+
+    Raises:
+        DataError: keys that are missing or not unique, with their rows.
+    """
+    gone = np.flatnonzero(column.is_null().to_numpy())
+    if len(gone):
+        raise DataError(
+            f"id: {len(gone):,} rows have no key in column '{name}' (first: row {gone[0]}). "
+            "Give every row a key, or leave --id out to have ids made from the inputs"
+        )
+    if pa.types.is_nested(column.type):
+        raise DataError(f"id: column '{name}' holds {column.type}. Name one of integers or strings")
+    whole = pa.types.is_integer(column.type) and column.type != pa.uint64()
+    if whole:
+        ids = column.cast(pa.int64()).to_numpy()
+    else:
+        ids = np.array(column.cast(pa.large_string()).to_pylist(), dtype=object)
+    _check_unique(ids, name)
+    return ids
+
+
+def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: str) -> None:
+    rows: dict[int | str, int] = {}
+    twice: list[str] = []
+    for row, key in enumerate(ids.tolist()):
+        if key in rows:
+            twice.append(f"{key!r} in rows {rows[key]} and {row}")
+        else:
+            rows[key] = row
+    if twice:
+        shown = "; ".join(twice[:_SHOWN]) + ("; …" if len(twice) > _SHOWN else "")
+        raise DataError(
+            f"id: {len(twice):,} keys of column '{name}' occur again: {shown}. Make the keys "
+            "unique, or leave --id out to have ids made from the inputs"
+        )
+
+
+def id_order(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    """Row numbers in the order of sorted ids: integers by value, strings by code point."""
+    if ids.dtype == object:
+        order = pc.sort_indices(pa.array(ids, type=pa.large_string()))
+        return order.to_numpy().astype(np.int64)
+    return np.argsort(ids, kind="stable")

@@ -1,0 +1,113 @@
+"""Raw inputs: pictures, texts or vectors as they were given, before any encoding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowArray, ArrowColumn
+from keepers.errors import DataError
+
+_BLOCK = 4096
+READERS = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PictureFiles:
+    """Pictures in files: `names` (n,) are paths relative to `root`."""
+
+    root: Path
+    names: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> bytes:
+        """The bytes of one file."""
+        return (self.root / self.names[index]).read_bytes()
+
+
+RawInputs = ArrowColumn | npt.NDArray[Any] | PictureFiles
+"""Encoded pictures or texts (Arrow binary or string), numbers, or picture files."""
+
+
+def take_inputs(inputs: RawInputs, positions: npt.NDArray[np.int64]) -> RawInputs:
+    """The inputs at some positions, in that order."""
+    if isinstance(inputs, PictureFiles):
+        return PictureFiles(root=inputs.root, names=inputs.names[positions])
+    if isinstance(inputs, pa.ChunkedArray):
+        return inputs.take(pa.array(positions))
+    return inputs[positions]
+
+
+def stored(inputs: RawInputs, index: int) -> bytes | None:
+    """The bytes of one encoded picture or text, None where it is missing.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if isinstance(inputs, PictureFiles):
+        return inputs.read(index)
+    value = inputs[index].as_py() if isinstance(inputs, pa.ChunkedArray) else inputs[index]
+    return value.encode() if isinstance(value, str) else value
+
+
+def blocks(column: ArrowColumn, size: int = _BLOCK) -> Iterator[ArrowArray]:
+    """An Arrow column in contiguous pieces of at most `size` values."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), size):
+            yield chunk.slice(start, size)
+
+
+def digests(inputs: RawInputs) -> npt.NDArray[np.bytes_]:
+    """BLAKE2b-128 of each raw input, as 32 hexadecimal digits (n,).
+
+    Pictures are hashed as stored, texts as UTF-8, numbers as their bytes. A missing value
+    counts as an empty one.
+
+    Raises:
+        DataError: a picture file cannot be read.
+    """
+    if isinstance(inputs, PictureFiles):
+        found = _file_digests(inputs)
+    elif isinstance(inputs, pa.ChunkedArray):
+        found = [
+            _digest(value or b"")
+            for block in blocks(inputs)
+            for value in block.cast(pa.large_binary()).to_pylist()
+        ]
+    else:
+        rows = np.ascontiguousarray(inputs).reshape(len(inputs), -1)
+        found = [_digest(row.data) for row in rows]
+    return np.array(found, dtype="S32") if found else np.empty(0, dtype="S32")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(value, digest_size=16).hexdigest()
+
+
+def _file_digests(files: PictureFiles) -> list[str]:
+    def one(index: int) -> str:
+        try:
+            return _digest(files.read(index))
+        except OSError as error:
+            raise DataError(
+                f"data: the picture {files.root / files.names[index]} cannot be read ({error}). "
+                "Restore the file or remove it"
+            ) from None
+
+    return list(in_threads(one, len(files)))
+
+
+def in_threads(task: Callable[[int], Any], count: int) -> Iterator[Any]:
+    """`task(0)`, `task(1)`, ... in order, a few at a time."""
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from pool.map(task, range(count))

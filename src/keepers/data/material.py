@@ -1,0 +1,79 @@
+"""`Material`: what a reader hands over, whatever the format: a table, and where its inputs are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowArray, ArrowTable, ArrowType
+from keepers.data.inputs import PictureFiles, RawInputs
+from keepers.data.pictures import png
+from keepers.types import Kind
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """Rows in the user's order.
+
+    `inputs` are given directly where they are no column of `table` (files, arrays), with their
+    `kind`. `root` is the folder that picture paths in a column are relative to.
+    """
+
+    name: str
+    table: ArrowTable
+    kind: Kind | None = None
+    inputs: RawInputs | None = None
+    input_name: str = ""
+    root: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """The features that the Hugging Face library wrote into the schema, by column."""
+        note = (self.table.schema.metadata or {}).get(b"huggingface")
+        try:
+            features = json.loads(note)["info"]["features"] if note else {}
+        except (ValueError, KeyError, TypeError):
+            return {}
+        return {k: v for k, v in features.items() if isinstance(v, dict)}
+
+    def plain(self) -> Material:
+        """The same with dictionary-encoded and view columns as ordinary ones."""
+        table = self.table
+        for index, field in enumerate(table.schema):
+            target = _plain_type(field.type)
+            if target != field.type:
+                table = table.set_column(
+                    index, field.with_type(target), table.column(index).cast(target)
+                )
+        return replace(self, table=table)
+
+    def whole(self) -> ArrowTable:
+        """The table, with the inputs that lie beside it as a column."""
+        if self.inputs is None or isinstance(self.inputs, PictureFiles):
+            return self.table
+        if isinstance(self.inputs, pa.ChunkedArray):
+            return self.table.add_column(0, self.input_name, self.inputs)
+        return self.table.add_column(0, self.input_name, _column(self.inputs))
+
+
+def _plain_type(kind: ArrowType) -> ArrowType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    return kind
+
+
+def _column(values: npt.NDArray[Any]) -> ArrowArray:
+    if values.ndim > 2:  # pictures: as PNG files, where they are 8-bit
+        return pa.array([png(value) for value in values], pa.binary())
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

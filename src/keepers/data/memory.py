@@ -1,0 +1,64 @@
+"""Where encoded inputs lie: in memory, or in a file that is mapped into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def free() -> int:
+    """Bytes of memory that can still be had."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def rows(shape: tuple[int, ...], dtype: np.dtype[Any], cache: Path | None) -> npt.NDArray[Any]:
+    """An array to be filled: in memory, or in a file under `cache` where it is large."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    if cache is None or size <= free() // 2:
+        return np.empty(shape, dtype=dtype)
+    path = _file(cache)
+    mapped = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
+    path.unlink()  # the file lives as long as the mapping
+    return mapped
+
+
+def appended(
+    blocks: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]],
+    dtype: np.dtype[Any],
+    estimate: int,
+    cache: Path | None,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Blocks of values and lengths, each joined; `estimate` bytes of values are expected."""
+    lengths: list[npt.NDArray[np.int64]] = []
+    if cache is None or estimate <= free() // 4:  # joining needs the values twice
+        values: list[npt.NDArray[Any]] = []
+        for part, length in blocks:
+            values.append(part)
+            lengths.append(length)
+        return np.concatenate(values), np.concatenate(lengths)
+    path = _file(cache)
+    with path.open("wb") as file:
+        for part, length in blocks:
+            part.tofile(file)
+            lengths.append(length)
+    mapped = np.memmap(path, dtype=dtype, mode="r+")
+    path.unlink()  # the file lives as long as the mapping
+    return mapped, np.concatenate(lengths)
+
+
+def _file(cache: Path) -> Path:
+    cache.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=cache, prefix="pool-", suffix=".bin")
+    os.close(handle)
+    return Path(name)

@@ -1,0 +1,249 @@
+"""`open_source`: anything that holds examples, in canonical order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from keepers.data import builtin, extract, folders, ids, objects, readers
+from keepers.data.arrow import ArrowColumn
+from keepers.data.arrow import compute as pc
+from keepers.data.columns import find_columns, told
+from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
+from keepers.data.labels import read_labels
+from keepers.data.material import Material
+from keepers.data.source import Columns, SkippedRow, Source
+from keepers.errors import DataError, ParameterError
+from keepers.random import generator
+
+_SHOWN = 5
+
+
+def open_source(
+    data: Any,
+    *,
+    input: str | Sequence[str] | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    like: Source | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    require_labels: bool = True,
+    on_bad_row: Literal["error", "skip"] = "error",
+) -> Source:
+    """Open labelled examples and bring them into canonical order, that of their sorted ids.
+
+    `data` is a Parquet, CSV, TSV, JSONL or JSON file, a folder of such files, a folder of
+    pictures with one sub-folder for each class, `digits`, an Arrow table, a pandas or polars
+    frame, a Hugging Face data set or the hub name of one, (X, y) arrays, or a map-style PyTorch
+    data set of (x, y). `input`, `label`, `id` and `group` name columns; `input` may name several,
+    separated by commas. `split` names a part of a folder or of a hub data set, by default
+    `train`. A test set is opened `like` the training source: the same columns and classes.
+    `limit` takes a random part, drawn over the ids with `seed`.
+
+    An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input.
+
+    >>> source = open_source("digits")
+    >>> source.kind, len(source), source.shape, len(source.class_names)
+    ('image', 1797, (1, 8, 8), 10)
+
+    Raises:
+        DataError: a missing or damaged file, missing labels, one class only, a continuous or
+            multi-label target, NaN features, or keys that are not unique.
+        ParameterError: a column that is not there, or several that could be meant.
+    """
+    material = read_material(data, split).plain()
+    if not material.table.num_rows:
+        raise DataError(f"data: {material.name} holds no row. Give data with rows")
+    _check_names(material)
+    if limit is not None and limit < 1:
+        raise ParameterError("limit", f"got {limit}", "Give a number of rows, 1 or more")
+    if like is not None:
+        input = input or _known_inputs(like, material)  # noqa: A001
+        label = label or (like.columns.label if material.kind is None else None)
+        id = id or _if_there(like.columns.id, material)  # noqa: A001
+    said = told(material.table, input, label, id=id, group=group)
+    columns, kind = find_columns(material, said, require_labels=require_labels)
+    if like is not None and kind != like.kind:
+        raise ParameterError(
+            "test", f"{material.name} holds {kind}s, the training data {like.kind}s", "Give alike"
+        )
+    inputs = extract.raw_inputs(material, columns.input, kind)
+    labels, class_names = _labels(material, columns, like, require_labels)
+    bad = extract.bad_rows(inputs, columns.input, material.table)
+    if bad and on_bad_row == "error":
+        raise _unusable(bad, material.name)
+    hashes = digests(inputs)
+    names, repeats = _ids(material, columns, hashes)
+    order = ids.id_order(names)
+    if bad:
+        order = order[~np.isin(order, list(bad))]
+    if limit is not None:
+        order = _part(order, limit, seed)
+    if not len(order):
+        raise DataError(f"data: not one row of {material.name} can be used. {_first(bad)}")
+    groups = None if group is None else _strings(material.table[group])[order]
+    taken: RawInputs = take_inputs(inputs, order)
+    shape, sizes = extract.input_shape(taken, kind)
+    if like is not None:
+        extract.check_same_shape(shape, like.shape, material.name)
+        shape = like.shape
+    return Source(
+        name=material.name,
+        kind=kind,
+        ids=names[order],
+        rows=order,
+        inputs=taken,
+        labels=None if labels is None else labels[order],
+        class_names=class_names,
+        groups=groups,
+        shape=shape,
+        num_rows=material.table.num_rows,
+        digests=hashes[order],
+        columns=Columns(
+            input=columns.input, label=columns.label, id=columns.id, group=group, split=split
+        ),
+        found=_found(
+            material,
+            columns,
+            extract.describe(
+                kind, len(order), columns.input if material.kind is None else (), sizes
+            ),
+            class_names,
+            repeats,
+        ),
+        skipped=tuple(
+            SkippedRow(row=row, id=_plain(names[row]), problem=why) for row, why in bad.items()
+        ),
+    )
+
+
+def read_material(data: Any, split: str | None) -> Material:
+    """Read `data`, whatever it is, in the user's order."""
+    if not isinstance(data, str | Path):
+        return objects.read_object(data, split)
+    path = Path(data).expanduser()
+    if str(data) in builtin.NAMES and not path.exists():
+        if split is not None:
+            raise ParameterError("split", f"got '{split}', and {data} has no parts", "Leave it out")
+        return builtin.digits()
+    if objects.is_saved(path):
+        return objects.read_saved(path, split)
+    if not path.exists() and _is_hub_name(data):
+        return objects.read_hub(str(data), split)
+    return readers.read_path(path, split)
+
+
+def _check_names(material: Material) -> None:
+    names = material.table.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"data: {material.name} has several columns named '{twice[0]}'. Give each its own name"
+        )
+
+
+def _is_hub_name(data: str | Path) -> bool:
+    if not isinstance(data, str):
+        return False
+    if data.startswith("hf:"):
+        return True
+    owner, slash, name = data.partition("/")
+    usual = bool(slash and owner and name) and "/" not in name and owner not in (".", "..", "~")
+    known = Path(name).suffix.lower() in (*folders.DATA_SUFFIXES, ".gz", ".txt")
+    return usual and not known and not Path(owner).exists()
+
+
+def _known_inputs(like: Source, material: Material) -> tuple[str, ...] | None:
+    names = like.columns.input
+    if material.kind is not None:
+        return None
+    there = all(name in material.table.column_names for name in names)
+    return names if there or len(names) > 1 else None
+
+
+def _if_there(name: str | None, material: Material) -> str | None:
+    return name if name in material.table.column_names else None
+
+
+def _labels(
+    material: Material, columns: Columns, like: Source | None, require: bool
+) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
+    known = like.class_names if like is not None and like.class_names else None
+    if columns.label is None:
+        return None, known or ()
+    feature = material.features.get(columns.label, {})
+    declared = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    return read_labels(
+        material.table[columns.label],
+        columns.label,
+        class_names=declared,
+        known=known,
+        require=require,
+    )
+
+
+def _ids(
+    material: Material, columns: Columns, hashes: npt.NDArray[np.bytes_]
+) -> tuple[npt.NDArray[Any], int]:
+    table = material.table
+    if columns.id is not None:
+        return ids.key_ids(table[columns.id], columns.id), 0
+    beside = [name for name in table.column_names if name not in columns.input]
+    if isinstance(material.inputs, PictureFiles):
+        beside = [name for name in beside if name == columns.label]
+    return ids.content_ids(hashes, table.select(beside), columns.label)
+
+
+def _part(order: npt.NDArray[np.int64], limit: int, seed: int) -> npt.NDArray[np.int64]:
+    drawn = torch.randperm(len(order), generator=generator(seed, "limit"))[:limit]
+    return order[np.sort(drawn.numpy())]
+
+
+def _strings(column: ArrowColumn) -> npt.NDArray[np.object_]:
+    texts = pc.fill_null(column.cast(pa.large_string()), "")
+    return np.array(texts.to_pylist(), dtype=object)
+
+
+def _plain(value: Any) -> int | str:
+    return value if isinstance(value, str) else int(value)
+
+
+def _first(bad: dict[int, str]) -> str:
+    shown = [f"row {row}: {why}" for row, why in list(bad.items())[:_SHOWN]]
+    return "; ".join(shown) + ("; …" if len(bad) > _SHOWN else "")
+
+
+def _unusable(bad: dict[int, str], name: str) -> DataError:
+    return DataError(
+        f"data: {len(bad):,} rows of {name} cannot be used ({_first(bad)}). Correct them, or pass "
+        "--on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
+    )
+
+
+def _found(
+    material: Material, columns: Columns, taken: str, class_names: tuple[str, ...], repeats: int
+) -> tuple[str, ...]:
+    sentences = [taken, *material.notes]
+    if columns.label is not None:
+        shown = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
+        sentences.append(f"{len(class_names)} classes from '{columns.label}': {shown}")
+    if columns.id is not None:
+        sentences.append(f"ids from '{columns.id}'")
+    else:
+        sentences.append("ids are hashes of the inputs")
+    if repeats:
+        sentences.append(f"{repeats:,} rows repeat the input of another")
+    used = {*columns.input, columns.label, columns.id, columns.group}
+    unused = [name for name in material.table.column_names if name not in used]
+    if unused and material.kind is None:
+        sentences.append("not used: " + ", ".join(f"'{name}'" for name in unused[:10]))
+    return tuple(sentences)

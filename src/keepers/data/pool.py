@@ -1,0 +1,194 @@
+"""Pools: encoded inputs in memory (or memory-mapped), addressed by position."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from keepers.errors import ParameterError
+
+_STATISTICS_BATCH = 256
+
+
+class DensePool:
+    """Pictures, vectors or characters: one row of equal size for each example.
+
+    `rows` is uint8 or float32 pictures (n, channels, height, width), float32 vectors (n, d), or
+    uint8 characters (n, length). `gather` gives float32 pictures (uint8 ones scaled to [0, 1],
+    channels last in memory), the vectors, or int64 characters.
+
+    >>> pool = DensePool(torch.tensor([[[[0, 255]]], [[[51, 0]]]], dtype=torch.uint8))
+    >>> pool.gather(torch.tensor([1]))[0].flatten()
+    tensor([0.2000, 0.0000])
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        # Pictures lie channels-last, so that gathering rows needs no change of layout.
+        pictures = rows.ndim == 4
+        self._laid = rows.permute(0, 2, 3, 1).contiguous() if pictures else rows.contiguous()
+        self.rows = self._laid.permute(0, 3, 1, 2) if pictures else self._laid
+
+    def __len__(self) -> int:
+        return len(self._laid)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._laid.nbytes
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` gives its tensors."""
+        return self._laid.device
+
+    def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """The inputs at `positions` (int64)."""
+        chosen = self._laid.index_select(0, positions.to(self.device))
+        if chosen.ndim == 4:
+            scaled = chosen.mul(1 / 255) if chosen.dtype == torch.uint8 else chosen
+            return (scaled.permute(0, 3, 1, 2),)
+        return (chosen if chosen.is_floating_point() else chosen.long(),)
+
+    def to(self, device: torch.device | str) -> DensePool:
+        """The same pool on another device."""
+        return DensePool(self.rows.to(device))
+
+
+def _ragged(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of the concatenated runs [start, start + length), and each run's offset."""
+    ends = lengths.cumsum(0)
+    offsets = ends - lengths
+    total = int(ends[-1]) if len(ends) else 0
+    shift = torch.repeat_interleave(starts - offsets, lengths, output_size=total)
+    return shift + torch.arange(total, device=starts.device), offsets
+
+
+class BagPool:
+    """Hashed bags of n-grams for `nn.EmbeddingBag(mode="sum")`.
+
+    `indices` (total,) int32 are the buckets of all documents, one after the other; `lengths`
+    (n,) int64 how many belong to each. `gather` gives (indices, offsets, weights): int32, int32
+    and float32, the weights 1 / length, so that the weighted sum is the mean over the n-grams.
+
+    >>> pool = BagPool(torch.tensor([7, 8, 9], dtype=torch.int32), torch.tensor([1, 2]))
+    >>> [part.tolist() for part in pool.gather(torch.tensor([1, 0]))]
+    [[8, 9, 7], [0, 2], [0.5, 0.5, 1.0]]
+    """
+
+    def __init__(self, indices: Tensor, lengths: Tensor) -> None:
+        self.indices = indices
+        self.lengths = lengths
+        self._starts = lengths.cumsum(0) - lengths
+        self._weights = 1 / lengths.clamp(min=1).float()
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.indices.nbytes + 2 * self.lengths.nbytes + self._weights.nbytes
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` gives its tensors."""
+        return self.indices.device
+
+    def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """Indices, offsets and weights of the documents at `positions` (int64)."""
+        positions = positions.to(self.device)
+        lengths = self.lengths[positions]
+        where, offsets = _ragged(self._starts[positions], lengths)
+        weights = torch.repeat_interleave(self._weights[positions], lengths, output_size=len(where))
+        return self.indices.index_select(0, where), offsets.int(), weights
+
+    def to(self, device: torch.device | str) -> BagPool:
+        """The same pool on another device."""
+        return BagPool(self.indices.to(device), self.lengths.to(device))
+
+
+class TokenPool:
+    """Token ids of a sub-word tokeniser, of any length.
+
+    `tokens` (total,) int32 and `lengths` (n,) int64 as in `BagPool`. `gather` gives (input_ids,
+    attention_mask), int64, padded with `padding` to the longest of the batch.
+
+    >>> pool = TokenPool(torch.tensor([5, 6, 7], dtype=torch.int32), torch.tensor([1, 2]), 0)
+    >>> [part.tolist() for part in pool.gather(torch.tensor([0, 1]))]
+    [[[5, 0], [6, 7]], [[1, 0], [1, 1]]]
+    """
+
+    def __init__(self, tokens: Tensor, lengths: Tensor, padding: int) -> None:
+        self.tokens = tokens
+        self.lengths = lengths
+        self.padding = padding
+        self._starts = lengths.cumsum(0) - lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.tokens.nbytes + 2 * self.lengths.nbytes
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` gives its tensors."""
+        return self.tokens.device
+
+    def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """Padded token ids and their mask, of the documents at `positions` (int64)."""
+        positions = positions.to(self.device)
+        lengths = self.lengths[positions]
+        where, _ = _ragged(self._starts[positions], lengths)
+        longest = max(int(lengths.max()), 1) if len(lengths) else 1
+        mask = torch.arange(longest, device=self.device) < lengths[:, None]
+        padded = torch.full(mask.shape, self.padding, dtype=torch.int64, device=self.device)
+        padded[mask] = self.tokens.index_select(0, where).long()
+        return padded, mask.long()
+
+    def to(self, device: torch.device | str) -> TokenPool:
+        """The same pool on another device."""
+        return TokenPool(self.tokens.to(device), self.lengths.to(device), self.padding)
+
+
+def statistics(pool: DensePool, positions: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of some inputs, for each channel or feature.
+
+    μ = Σ x / m, σ = √(Σ (x − μ)² / m), summed in float64; a σ of 0 becomes 1.
+
+    >>> pool = DensePool(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    >>> statistics(pool, torch.tensor([0, 1]))
+    ((2.0, 5.0), (1.0, 1.0))
+
+    Raises:
+        ParameterError: there are no positions.
+    """
+    if not len(positions):
+        raise ParameterError("positions", "got none", "Give at least one position")
+    channels = pool.rows.shape[1]
+    # Sums are taken around a value near the mean, so that large numbers do not cancel.
+    centre = _rows(pool, positions[:_STATISTICS_BATCH]).view(-1, channels).mean(0)
+    sums = torch.zeros_like(centre)
+    squares = torch.zeros_like(centre)
+    count = 0
+    for batch in positions.split(_STATISTICS_BATCH):
+        rows = _rows(pool, batch)
+        rows -= centre.repeat(rows.shape[1] // channels)
+        sums += rows.sum(0).view(-1, channels).sum(0)
+        squares += rows.square_().sum(0).view(-1, channels).sum(0)
+        count += rows.numel() // channels
+    shift = sums / count
+    mean = centre + shift
+    std = (squares / count - shift.square()).clamp(min=0).sqrt()
+    # A constant feature can leave a rounding error behind instead of an exact zero.
+    std = torch.where(std <= 1e-7 * mean.abs(), torch.ones_like(std), std)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _rows(pool: DensePool, positions: Tensor) -> Tensor:
+    (values,) = pool.gather(positions)
+    channels_last = values.permute(0, 2, 3, 1) if values.ndim == 4 else values
+    return channels_last.reshape(len(positions), -1).double()

@@ -1,0 +1,186 @@
+"""File formats to tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.json as pajson
+import pyarrow.parquet as pq
+
+from keepers.data.arrow import ArrowTable
+from keepers.data.folders import Files, find_files, suffix_of
+from keepers.data.inputs import PictureFiles
+from keepers.data.material import Material
+from keepers.errors import DataError
+
+
+def read_path(path: Path, split: str | None) -> Material:
+    """Read a file, or the files of a folder.
+
+    Raises:
+        DataError: missing, unreadable or damaged; the file and, where it is text, the line.
+        ParameterError: `split` names no part.
+    """
+    files = find_files(path, split)
+    name = path.name + (f" ({files.split})" if files.split else "")
+    if not files.suffix:
+        return _picture_folder(files, name)
+    tables = [read_table(file) for file in files.paths]
+    try:
+        table = (
+            tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(f"data: the files of {path} have different columns ({error})") from None
+    return Material(name=name, table=table, root=files.root, notes=_notes(tables[0], files))
+
+
+def _notes(table: ArrowTable, files: Files) -> tuple[str, ...]:
+    notes = [f"{len(files.names)} files"] if len(files.names) > 1 else []
+    if files.suffix in (".csv", ".tsv") and table.column_names[:1] == ["1"]:
+        notes.append("the first line holds values, so the columns are named 1, 2, ...")
+    return tuple(notes)
+
+
+def _picture_folder(files: Files, name: str) -> Material:
+    classes = [file.split("/", 1)[0] if "/" in file else None for file in files.names]
+    columns: dict[str, Any] = {"path": list(files.names)}
+    if any(value is not None for value in classes):
+        columns["label"] = pa.array(classes, pa.string())
+    return Material(
+        name=name,
+        table=pa.table(columns),
+        kind="image",
+        inputs=PictureFiles(root=files.root, names=np.array(files.names, dtype=object)),
+        input_name="picture",
+    )
+
+
+def read_table(path: Path) -> ArrowTable:
+    """One file as an Arrow table.
+
+    Raises:
+        DataError: unreadable or damaged.
+    """
+    suffix = suffix_of(path)
+    try:
+        if suffix == ".parquet":
+            return pq.read_table(path, partitioning=None)  # pyright: ignore[reportArgumentType]
+        if suffix in (".csv", ".tsv"):
+            return _read_csv(path, "\t" if suffix == ".tsv" else ",")
+        return _read_json(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None and suffix != ".parquet":
+            raise DataError(f"data: {path} cannot be read ({error.strerror})") from None
+        kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, "JSON")
+        raise DataError(
+            f"data: {path} is not a readable {kind} file ({_first_line(error)}). "
+            "It may be truncated or of another format: copy or write it again"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]
+
+
+def _read_csv(path: Path, delimiter: str) -> ArrowTable:
+    broken: list[Any] = []
+
+    def note(row: Any) -> str:
+        broken.append(row)
+        return "error"
+
+    parse = pacsv.ParseOptions(
+        delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
+    )
+    read = pacsv.ReadOptions(use_threads=False, autogenerate_column_names=False)
+    try:
+        with pacsv.open_csv(path, parse_options=parse) as reader:
+            header = reader.schema.names
+        if any(_is_value(cell) for cell in header) and not _counts_up(header):
+            read.column_names = [str(number + 1) for number in range(len(header))]
+        return pacsv.read_csv(path, read_options=read, parse_options=parse)
+    except pa.ArrowInvalid as error:
+        if not broken:
+            raise
+        row = broken[0]
+        line = f"record {row.number}" if row.number else "a record"
+        raise DataError(
+            f"data: {path}, {line}: {row.actual_columns} values where {row.expected_columns} were "
+            f"expected: {row.text[:80]!r}. Correct the line; a value with a delimiter in it "
+            f"needs quotes ({_first_line(error)[:60]})"
+        ) from None
+
+
+def _is_value(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell.strip()))
+
+
+def _counts_up(header: list[str]) -> bool:
+    """Whether the numbers in a header are columns numbered 0, 1, 2, ... or 1, 2, 3, ..."""
+    numbers = [cell.strip() for cell in header if _is_value(cell)]
+    return any(
+        numbers == [str(start + place) for place in range(len(numbers))] and len(numbers) > 2
+        for start in (0, 1)
+    )
+
+
+def _read_json(path: Path) -> ArrowTable:
+    if path.name.lower().endswith(".json"):
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+        if start.startswith(b"["):
+            return _json_array(path)
+    try:
+        options = pajson.ParseOptions(newlines_in_values=False)
+        read = pajson.ReadOptions(use_threads=False, block_size=16 << 20)
+        return pajson.read_json(path, read_options=read, parse_options=options)
+    except pa.ArrowInvalid:
+        _explain_lines(path)
+        raise
+
+
+def _json_array(path: Path) -> ArrowTable:
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"data: {path}, line {error.lineno}: {error.msg}. Correct the line"
+        ) from None
+    if not all(isinstance(record, dict) for record in records):
+        raise DataError(f"data: {path} holds a list of something else than objects. Give objects")
+    return pa.Table.from_pylist(records)
+
+
+def _explain_lines(path: Path) -> None:
+    """Find the line that Arrow could not read; its own message counts within a block."""
+    if path.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
+        return
+    kinds: dict[str, type] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise DataError(
+                    f"data: {path}, line {number}: {_first_line(error)}. Correct the line"
+                ) from None
+            if not isinstance(record, dict):
+                raise DataError(
+                    f"data: {path}, line {number}: not an object. Give one JSON object in each line"
+                )
+            for key, value in record.items():
+                known = kinds.setdefault(key, type(value)) if value is not None else None
+                if known not in (None, type(value)) and {known, type(value)} != {int, float}:
+                    raise DataError(
+                        f"data: {path}, line {number}: '{key}' is {type(value).__name__}, and "
+                        f"{known.__name__} in the lines before. Give values of one type"
+                    )

@@ -1,0 +1,132 @@
+"""`Source`: labelled (or unlabelled) examples in canonical order, as they were given."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keepers.data.inputs import RawInputs, stored, take_inputs
+from keepers.data.pictures import png
+from keepers.types import DataInfo, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns that were taken; `input` holds several where a vector is made of columns."""
+
+    input: tuple[str, ...] = ()
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedRow:
+    """A row that could not be used, and why."""
+
+    row: int
+    id: int | str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """Examples in sorted-id order: position i is the i-th id.
+
+    `ids` (n,) are integers or strings; `rows` (n,) the row numbers in the user's data; `labels`
+    (n,) the class numbers, -1 where unknown, None where there are none; `groups` (n,) strings.
+    `shape` is (channels, height, width), (features,) or (). `digests` (n,) are hashes of the raw
+    inputs. `num_rows` counts the rows of the user's data, also those left out; `found` says in
+    sentences what was taken.
+    """
+
+    name: str
+    kind: Kind
+    ids: npt.NDArray[Any]
+    rows: npt.NDArray[np.int64]
+    inputs: RawInputs
+    labels: npt.NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    groups: npt.NDArray[Any] | None
+    shape: tuple[int, ...]
+    num_rows: int
+    digests: npt.NDArray[np.bytes_]
+    columns: Columns = Columns()
+    found: tuple[str, ...] = ()
+    skipped: tuple[SkippedRow, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return (
+            f"Source({self.name!r}, {self.kind}, {len(self)} examples, "
+            f"{len(self.class_names)} classes)"
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits over ids, inputs, labels and class names, whatever the row order.
+
+        >>> from keepers.data import open_source
+        >>> source = open_source("digits")
+        >>> source.fingerprint == source.take(np.arange(len(source))).fingerprint
+        True
+        """
+        state = hashlib.blake2b(digest_size=16)
+        for part in (self.kind, *self.class_names):
+            state.update(part.encode() + b"\x1f")
+        state.update("\n".join(map(str, self.ids.tolist())).encode())
+        state.update(self.digests.tobytes())
+        if self.labels is not None:
+            state.update(self.labels.astype("<i8").tobytes())
+        return state.hexdigest()
+
+    def take(self, positions: npt.ArrayLike) -> Source:
+        """The examples at `positions`, brought into canonical order."""
+        chosen = np.sort(np.asarray(positions, dtype=np.int64))
+        return replace(
+            self,
+            ids=self.ids[chosen],
+            rows=self.rows[chosen],
+            inputs=take_inputs(self.inputs, chosen),
+            labels=None if self.labels is None else self.labels[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+            digests=self.digests[chosen],
+        )
+
+    def info(self, resolution: int | None = None) -> DataInfo:
+        """What a model factory is told; pictures at `resolution` × `resolution` where given."""
+        shape = self.shape
+        if resolution is not None and self.kind == "image":
+            shape = (shape[0], resolution, resolution)
+        return DataInfo(kind=self.kind, shape=shape, num_classes=len(self.class_names))
+
+    def preview(self, position: int) -> str | bytes:
+        """What a person is shown of one example: its text, or a PNG of its picture.
+
+        >>> from keepers.data import open_source
+        >>> open_source("digits").preview(0)[1:4]
+        b'PNG'
+        """
+        if self.kind == "image":
+            value = (
+                self.inputs[position]
+                if isinstance(self.inputs, np.ndarray)
+                else stored(self.inputs, position)
+            )
+            return png(value)
+        if self.kind == "text":
+            return (stored(self.inputs, position) or b"").decode()
+        values: npt.NDArray[np.float32] = np.asarray(self.inputs[position])  # pyright: ignore[reportIndexIssue]
+        names = self.columns.input if len(self.columns.input) == len(values) else ()
+        shown = [f"{value:.4g}" for value in values[:12].tolist()]
+        if names:
+            shown = [f"{name}={value}" for name, value in zip(names, shown, strict=False)]
+        return ", ".join(shown) + (", …" if len(values) > 12 else "")

@@ -1,0 +1,154 @@
+"""Text to numbers: hashed n-grams, characters, sub-word tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowArray, ArrowColumn
+from keepers.data.arrow import compute as pc
+from keepers.data.inputs import blocks
+from keepers.errors import DataError, MissingExtraError
+
+_BLOCK = 4096
+_NOT_A_WORD = r"[^\pL\pN]+"
+_MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+
+ALPHABET = " " + string.ascii_lowercase + string.digits + string.punctuation
+"""The 69 characters that a character model tells apart; index 0 is any other, and padding."""
+
+
+def hashed_ngrams(
+    texts: ArrowColumn, *, buckets: int, ngrams: int, advance: Callable[[int], None]
+) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]]:
+    """Hash the words of each text, and their n-grams up to `ngrams`, into `buckets`.
+
+    Words are maximal runs of letters and digits, lower-cased. A word's bucket is its BLAKE2b-64
+    modulo `buckets`; an n-gram's is a mix of its words' hashes. The result depends on the text
+    alone, never on the machine.
+
+    Yields for each block of texts: buckets (total,), and their number for each text (block,).
+
+    Paper: Joulin et al. 2017, Bag of Tricks for Efficient Text Classification.
+    """
+    for block in blocks(texts, _BLOCK):
+        hashes, lengths = _word_hashes(block)
+        yield _ngram_buckets(hashes, lengths, buckets, ngrams)
+        advance(len(block))
+
+
+def _word_hashes(block: ArrowArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    words = pc.split_pattern_regex(pc.utf8_lower(block), _NOT_A_WORD)
+    bounds = words.offsets.to_numpy()
+    flat = words.values.slice(bounds[0], bounds[-1] - bounds[0]).dictionary_encode()
+    codes = flat.indices.to_numpy(zero_copy_only=False)
+    unique = flat.dictionary.cast(pa.large_binary()).to_pylist()
+    hashed = b"".join(hashlib.blake2b(word, digest_size=8).digest() for word in unique)
+    table = np.frombuffer(hashed, dtype="<u8").astype(np.uint64)
+    is_word = np.array([bool(word) for word in unique], dtype=bool)
+    # Text that begins or ends with a separator leaves an empty word there.
+    kept = is_word[codes] if len(codes) else np.empty(0, dtype=bool)
+    before = np.concatenate([[0], np.cumsum(kept)])
+    ends = bounds - bounds[0]
+    return table[codes[kept]], (before[ends[1:]] - before[ends[:-1]]).astype(np.int64)
+
+
+def _ngram_buckets(
+    hashes: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64], buckets: int, ngrams: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    counts = [np.maximum(lengths - order, 0) for order in range(ngrams)]
+    totals = np.sum(counts, axis=0)
+    merged = np.empty(int(totals.sum()), dtype=np.int32)
+    starts = np.cumsum(totals) - totals
+    starts_of_words = np.cumsum(lengths) - lengths
+    mixed = hashes
+    for order, count in enumerate(counts):
+        # n-gram j of a document starts at its word j: those that would run over its end are out.
+        within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        if order:
+            grown = _mix(mixed[: len(hashes) - order], hashes[order:])
+            mixed = grown
+        source = np.repeat(starts_of_words, count) + within
+        values = (mixed[source] % np.uint64(buckets)).astype(np.int32)
+        merged[np.repeat(starts, count) + within] = values
+        starts = starts + count
+    return merged, totals
+
+
+def _mix(left: npt.NDArray[np.uint64], right: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    mixed = left * _MULTIPLIERS[0] + right
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _MULTIPLIERS[1]
+    mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def characters(
+    texts: ArrowColumn, *, length: int, advance: Callable[[int], None]
+) -> npt.NDArray[np.uint8]:
+    """The first `length` characters of each text as indices into `ALPHABET` + 1 (n, length).
+
+    Lower-cased; line breaks and tabs count as spaces, any other character as 0, like padding.
+
+    Paper: Conneau et al. 2017, Very Deep Convolutional Networks for Text Classification.
+    """
+    codes = np.zeros(256, dtype=np.uint8)
+    for index, character in enumerate(ALPHABET):
+        codes[ord(character)] = index + 1
+    codes[[ord(character) for character in "\t\n\r\v\f"]] = 1
+    encoded = np.zeros((len(texts), length), dtype=np.uint8)
+    start = 0
+    for block in blocks(texts, _BLOCK):
+        short = pc.utf8_slice_codeunits(pc.utf8_lower(block), 0, length)
+        ascii_only = pc.replace_substring_regex(short, r"[^\x00-\x7F]", "\x00")
+        lines = ascii_only.cast(pa.large_binary()).to_pylist()
+        for row, line in enumerate(lines, start):
+            encoded[row, : len(line)] = codes[np.frombuffer(line, dtype=np.uint8)]
+        start += len(block)
+        advance(len(block))
+    return encoded
+
+
+def tokens(
+    texts: ArrowColumn, *, tokenizer: str, length: int, advance: Callable[[int], None]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], int]:
+    """Sub-word tokens of each text, at most `length`: (total,), lengths (n,), the padding token.
+
+    Raises:
+        DataError: the tokeniser cannot be loaded.
+        MissingExtraError: `transformers` is not installed.
+    """
+    split = _load_tokenizer(tokenizer)
+    limit = length or min(int(split.model_max_length), 512)
+    pieces: list[npt.NDArray[np.int32]] = []
+    lengths: list[int] = []
+    for block in blocks(texts, 1024):
+        rows: list[list[int]] = split(block.to_pylist(), truncation=True, max_length=limit)[
+            "input_ids"
+        ]
+        pieces.append(np.fromiter((token for row in rows for token in row), dtype=np.int32))
+        lengths += [len(row) for row in rows]
+        advance(len(block))
+    padding = split.pad_token_id if split.pad_token_id is not None else split.eos_token_id or 0
+    flat = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int32)
+    return flat, np.array(lengths, dtype=np.int64), int(padding)
+
+
+def _load_tokenizer(name: str) -> Any:
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise MissingExtraError(f"proxy: the tokeniser of '{name}'", "hf") from None
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"proxy: the tokeniser of '{name}' cannot be loaded ({str(error).splitlines()[0]}). "
+            "Give a local folder that holds one, or a name on the Hub where there is a network"
+        ) from None

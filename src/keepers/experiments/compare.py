@@ -1,0 +1,190 @@
+"""`compare`: does selection beat random on this data, and what does it cost?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from keepers.configuration import validated
+from keepers.data import Source, corrupt_labels, open_source
+from keepers.errors import ParameterError
+from keepers.experiments.config import CompareConfig
+from keepers.experiments.summary import agreement, summarise
+from keepers.experiments.trials import Bench
+from keepers.files import plain, write_json
+from keepers.ledger import Ledger
+from keepers.random import generator
+from keepers.roles import OnBadRow, Role
+from keepers.runs import Run
+from keepers.selectors import stratified
+from keepers.training import Hardware, Precision
+from keepers.types import Budget, Progress
+from keepers.workflows.scoring import RUNS, Balance, Say, say_nothing
+from keepers.workflows.stages import Workplace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The result of `compare` as plain JSON values, and the run directory it stands in."""
+
+    result: dict[str, Any]
+    run: Path
+
+
+def compare(
+    data: Any,
+    *,
+    test: Any,
+    methods: Sequence[str] = ("entropy",),
+    keep: Sequence[int | float | str] = (0.3, 0.5, 0.7),
+    proxy: str | Role | Mapping[str, Any] | None = None,
+    target: str | Role | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    target_epochs: int | None = None,
+    resolution: int | None = None,
+    ensemble: int | None = None,
+    balance: Balance | None = None,
+    seeds: int = 3,
+    with_target: bool = False,
+    noise: float = 0.0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Comparison:
+    """Train a target on each selection, on random subsets of the same size, and on everything.
+
+    For each of `seeds` seeds: the proxies are trained once and serve every method; the target is
+    trained on each method's choice at each fraction, on a random subset, on a fresh random subset
+    every epoch at the same number of steps, and on everything; each time with its learning-rate
+    schedule fitted to the steps it has. Test data take no part in any choice: epochs are fixed,
+    and the error is that of the last epoch.
+
+    Args:
+        data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
+        methods, keep: every method at every budget.
+        proxy, target: models or roles; None takes one for the kind of data.
+        epochs, resolution, ensemble: of the proxy; `target_epochs`: of the target.
+        with_target: also select with the target itself: what the proxy saves and loses.
+        noise: fraction of the training labels that are changed to another class first.
+        seeds: under 5, every verdict is "inconclusive".
+        balance, device, precision, input, label, id, split, limit, on_bad_row, run, resume,
+        progress, say: as in `keepers.coreset`.
+
+    Raises:
+        KeepersError: anything wrong with what was given.
+    """
+    config = validated(
+        CompareConfig,
+        {
+            "methods": methods,
+            "keep": keep,
+            "proxy": proxy,
+            "target": target,
+            "epochs": epochs,
+            "target_epochs": target_epochs,
+            "resolution": resolution,
+            "ensemble": ensemble,
+            "balance": balance,
+            "seeds": seeds,
+            "with_target": with_target,
+            "noise": noise,
+            "device": device,
+            "precision": precision,
+        },
+    )
+    say = say or say_nothing
+    source = open_source(
+        data, input=input, label=label, id=id, split=split, limit=limit, on_bad_row=on_bad_row
+    )
+    source, test_source = _with_test(source, test)
+    for sentence in source.found:
+        say(sentence)
+    source, changed = _with_noise(source, config.noise, say)
+    path = (
+        Path(run) if run is not None else RUNS / f"compare-{source.name}-{source.fingerprint[:8]}"
+    )
+    identity = {"data": source.fingerprint, "test": test_source.fingerprint}
+    with Run(path, identity, resume=resume) as opened:
+        place = Workplace(
+            run=opened,
+            hardware=Hardware(device=config.device, precision=config.precision),
+            ledger=Ledger(),
+            progress=progress,
+        )
+        bench = Bench.prepare(source, test_source, changed, config, place, on_bad_row)
+        trials = []
+        for trial in bench.trials():
+            trials.append(trial)
+            chosen = f"{trial.method}{' by the target' if trial.selector == 'target' else ''}"
+            say(
+                f"seed {trial.seed}: {chosen}, {trial.k:,} of {len(bench.source):,} kept: "
+                f"test error {trial.test_error:.2%}"
+            )
+        score, scores = bench.scores_by_model()
+        result: dict[str, Any] = plain(
+            {
+                "kind": "compare",
+                "data": {
+                    "name": source.name,
+                    "kind": source.kind,
+                    "n": len(bench.source),
+                    "num_classes": len(source.class_names),
+                    "test_name": test_source.name,
+                    "test_n": len(test_source),
+                    "fingerprint": source.fingerprint,
+                },
+                "config": asdict(config)
+                | {"proxy": bench.proxy.role.identity(), "target": bench.target.role.identity()},
+                "seeds": list(range(config.seeds)),
+                "rows": summarise(trials),
+                "agreement": agreement(score, scores),
+                "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
+            }
+        )
+        write_json(path / "compare.json", result)
+    return Comparison(result=result, run=path)
+
+
+def _with_test(source: Source, test: Any) -> tuple[Source, Source]:
+    """The training and the test data; a fraction is split off at random, class by class."""
+    try:
+        fraction = Budget.parse(test, "test") if isinstance(test, int | float | str) else None
+    except ParameterError:
+        fraction = None
+    if fraction is None:
+        return source, open_source(test, like=source)
+    assert source.labels is not None
+    count = fraction.resolve(len(source), "test")
+    labels = torch.from_numpy(source.labels)
+    drawn = stratified(labels, count, generator=generator(0, "test")).numpy()
+    rest = np.setdiff1d(np.arange(len(source)), drawn)
+    if not len(rest):
+        raise ParameterError("test", f"got {test!r}, which leaves no training data")
+    return source.take(rest), replace(source.take(drawn), name=f"{count:,} rows split off")
+
+
+def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:
+    if not noise:
+        return source, None
+    labels, changed = corrupt_labels(
+        torch.from_numpy(source.labels),
+        len(source.class_names),
+        noise,
+        generator=generator(0, "noise"),
+    )
+    say(f"Changed {int(changed.sum()):,} training labels to another class (--noise {noise:g})")
+    return replace(source, labels=labels.numpy()), changed

@@ -1,0 +1,53 @@
+"""The configuration of `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keepers import methods
+from keepers.errors import ParameterError
+from keepers.roles import Role
+from keepers.training import Hardware, Precision
+from keepers.types import Budget
+from keepers.workflows.scoring import Balance
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Everything a comparison depends on, beside the data; the CLI has the same names.
+
+    Raises:
+        ParameterError: a value out of range, or an unknown method.
+    """
+
+    methods: Sequence[str] = ("entropy",)
+    keep: Sequence[int | float | str] = (0.3, 0.5, 0.7)
+    proxy: str | Role | Mapping[str, Any] | None = None
+    target: str | Role | Mapping[str, Any] | None = None
+    epochs: int | None = None
+    target_epochs: int | None = None
+    resolution: int | None = None
+    ensemble: int | None = None
+    balance: Balance | None = None
+    seeds: int = 3
+    with_target: bool = False
+    noise: float = 0.0
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ParameterError("methods", "got none", "Name at least one, such as entropy")
+        if not self.keep:
+            raise ParameterError("keep", "got none", "Give at least one fraction, such as 0.5")
+        for name in self.methods:
+            methods.get(name)
+        for keep in self.keep:
+            Budget.parse(keep)
+        if self.seeds < 1:
+            raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
+        if not 0 <= self.noise < 1:
+            raise ParameterError("noise", f"got {self.noise}", "Give a fraction in [0, 1)")
+        Hardware(device=self.device, precision=self.precision)

@@ -1,0 +1,106 @@
+"""From trials to the rows of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from keepers.experiments.statistics import (
+    Floats,
+    paired_difference,
+    pearson,
+    spearman,
+    standard_deviation,
+)
+from keepers.ledger import Cost
+
+EVERYTHING, RANDOM, FRESH_RANDOM = "everything", "random", "fresh-random"
+Selector = Literal["proxy", "target"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One target, trained on one choice with one seed."""
+
+    method: str
+    selector: Selector | None
+    keep: float
+    k: int
+    seed: int
+    test_error: float
+    worst_class_error: float
+    selection: Cost
+    target: Cost
+    changed_labels: float | None = None
+
+
+def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """One row for each method, selector and budget: means over seeds, and against random."""
+    groups: dict[tuple[str, Selector | None, int], list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        groups.setdefault((trial.method, trial.selector, trial.k), []).append(trial)
+    random = {k: group for (method, _, k), group in groups.items() if method == RANDOM}
+    everything = next(group for (method, _, _), group in groups.items() if method == EVERYTHING)
+    return [
+        _row(group, random.get(group[0].k) if method != RANDOM else None, everything)
+        for (method, _, _), group in groups.items()
+    ]
+
+
+def _row(
+    trials: Sequence[Trial], baseline: Sequence[Trial] | None, everything: Sequence[Trial]
+) -> dict[str, Any]:
+    first = trials[0]
+    errors = [trial.test_error for trial in trials]
+    worst = [trial.worst_class_error for trial in trials]
+    difference = None
+    if baseline:
+        paired = {trial.seed: trial.test_error for trial in baseline}
+        difference = paired_difference(errors, [paired[trial.seed] for trial in trials])
+    seconds = {name: _mean(trials, name, "seconds") for name in ("selection", "target")}
+    flops = {name: _mean(trials, name, "flops") for name in ("selection", "target")}
+    changed = [trial.changed_labels for trial in trials if trial.changed_labels is not None]
+    return {
+        "method": first.method,
+        "selector": first.selector,
+        "keep": first.keep,
+        "k": first.k,
+        "errors": errors,
+        "error_mean": float(np.mean(errors)),
+        "error_std": standard_deviation(errors),
+        "worst_class_errors": worst,
+        "worst_class_error_mean": float(np.mean(worst)),
+        "difference": difference,
+        "changed_labels": float(np.mean(changed)) if changed else None,
+        "steps": first.target.steps,
+        "selection_seconds": seconds["selection"],
+        "target_seconds": seconds["target"],
+        "end_to_end_seconds": seconds["selection"] + seconds["target"],
+        "selection_flops": flops["selection"],
+        "target_flops": flops["target"],
+        "end_to_end_flops": flops["selection"] + flops["target"],
+        "speedup_seconds": _mean(everything, "target", "seconds") / sum(seconds.values()),
+        "speedup_flops": _mean(everything, "target", "flops") / (sum(flops.values()) or 1.0),
+    }
+
+
+def _mean(trials: Sequence[Trial], part: str, unit: str) -> float:
+    return float(np.mean([getattr(getattr(trial, part), unit) for trial in trials]))
+
+
+def agreement(score: str, scores_by_model: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """Correlation matrices of the scores that models give; a second seed is the noise ceiling."""
+    if len(scores_by_model) < 2:
+        return []
+    vectors = list(scores_by_model.values())
+    return [
+        {
+            "score": score,
+            "models": list(scores_by_model),
+            "spearman": spearman(vectors).tolist(),
+            "pearson": pearson(vectors).tolist(),
+        }
+    ]

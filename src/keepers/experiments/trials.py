@@ -1,0 +1,268 @@
+"""The trials of a comparison: every target that is trained, and on what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.data import Source
+from keepers.experiments.config import CompareConfig
+from keepers.experiments.statistics import Floats
+from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
+from keepers.ledger import Cost
+from keepers.methods import Method
+from keepers.models import default_proxy
+from keepers.random import derived_seed, generator
+from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.runs import StageRecord
+from keepers.signals import store
+from keepers.training import BatchPolicy, FreshSubset, Shuffle
+from keepers.types import Budget, Signals
+from keepers.workflows.scoring import wanted_signals
+from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
+
+PREDICTIONS: frozenset[str] = frozenset({"log_probs"})
+NO_COST = Cost(phase="selection")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """The data, encoded for the proxy and for the target, and where stages run."""
+
+    config: CompareConfig
+    place: Workplace
+    source: Source
+    changed: Tensor | None
+    proxy: Prepared
+    target: Prepared
+    test: Tested
+
+    @classmethod
+    def prepare(
+        cls,
+        source: Source,
+        test_source: Source,
+        changed: Tensor | None,
+        config: CompareConfig,
+        place: Workplace,
+        on_bad_row: OnBadRow,
+    ) -> Bench:
+        """Encode everything once."""
+        name = default_proxy(source.info(config.resolution))
+        proxy_role = Role.parse(config.proxy, name).having(
+            epochs=config.epochs, resolution=config.resolution
+        )
+        target_role = Role.parse(config.target, name, "target").having(epochs=config.target_epochs)
+        cache = place.run.path / "encoded"
+        before = source.ids
+        source, proxy = prepare(
+            proxy_role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress
+        )
+        _, target = prepare(
+            target_role, source, parameter="target", cache=cache, progress=place.progress
+        )
+        if changed is not None and len(source) < len(before):
+            changed = changed[torch.from_numpy(np.isin(before, source.ids))]
+        return cls(
+            config=config,
+            place=place,
+            source=source,
+            changed=changed,
+            proxy=proxy,
+            target=target,
+            test=Tested(
+                view=encode_like(target, test_source, cache=cache / "test"),
+                fingerprint=test_source.fingerprint,
+            ),
+        )
+
+    def trials(self) -> Iterator[Trial]:
+        """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
+        for seed in range(self.config.seeds):
+            yield self._trial(seed, EVERYTHING, torch.arange(len(self.source)), 1.0)
+            for keep in self.config.keep:
+                budget = Budget.parse(keep)
+                k = budget.resolve(len(self.source))
+                draw = generator(seed, RANDOM, k)
+                chosen = torch.randperm(len(self.source), generator=draw)[:k]
+                yield self._trial(seed, RANDOM, chosen, k)
+                yield self._trial(
+                    seed, FRESH_RANDOM, torch.arange(len(self.source)), k, policy=FreshSubset(k)
+                )
+                yield from self._selected_trials(seed, k)
+
+    def _selected_trials(self, seed: int, k: int) -> Iterator[Trial]:
+        for name in self.config.methods:
+            if name == RANDOM:
+                continue
+            method = methods.get(name)
+            selectors: list[Selector | None] = ["proxy"]
+            if not method.needs - {"labels"}:
+                selectors = [None]
+            elif self.config.with_target:
+                selectors.append("target")
+            for selector in selectors:
+                members, cost = self._members(seed, method, selector)
+                chosen, selecting = self._choose(seed, method, selector, members, k)
+                yield self._trial(
+                    seed, name, chosen, k, selector=selector, selection=cost + selecting
+                )
+
+    def _trial(
+        self,
+        seed: int,
+        method: str,
+        members: Tensor,
+        k: float,
+        *,
+        selector: Selector | None = None,
+        selection: Cost = NO_COST,
+        policy: BatchPolicy | None = None,
+    ) -> Trial:
+        n = len(self.source)
+        k = n if method == EVERYTHING else int(k)
+        trained = self._train_target(seed, members.sort().values, policy or Shuffle())
+        changed = None
+        if self.changed is not None:
+            changed = float(self.changed[members].double().mean())
+        return Trial(
+            method=method,
+            selector=selector,
+            keep=k / n,
+            k=k,
+            seed=seed,
+            test_error=trained.facts["test_error"],
+            worst_class_error=trained.facts["worst_class_error"],
+            selection=selection,
+            target=trained.costs[0],
+            changed_labels=changed,
+        )
+
+    def _train_target(self, seed: int, members: Tensor, policy: BatchPolicy) -> Trained:
+        everything = len(members) == len(self.source) and policy == Shuffle()
+        return train(
+            self.place,
+            Training(
+                prepared=self.target,
+                source=self.source,
+                members=members,
+                seed=derived_seed(seed, "target"),
+                wanted=self._wanted_of_target if everything else frozenset(),
+                role="target",
+                policy=policy,
+                test=self.test,
+            ),
+        )
+
+    @property
+    def _wanted_of_target(self) -> frozenset[str]:
+        if not self.config.with_target:
+            return frozenset({"log_probs"})
+        return self._wanted_in_full
+
+    @property
+    def _wanted_in_full(self) -> frozenset[str]:
+        """What the methods ask of a model that is trained to the end."""
+        needs = [methods.get(name).needs for name in self.config.methods]
+        late = [need for need in needs if "early_log_probs" not in need]
+        return frozenset({"log_probs"}).union(*late) - {"labels"}
+
+    def _members(
+        self, seed: int, method: Method, selector: Selector | None
+    ) -> tuple[Sequence[Signals], Cost]:
+        """The signals that the method is given, and what they cost."""
+        everything = torch.arange(len(self.source))
+        if selector is None:
+            return [Signals(labels=self.proxy.labels)], NO_COST
+        early = "early_log_probs" in method.needs
+        if selector == "target" and not early:
+            trained = [self._train_target(seed, everything, Shuffle())]
+        else:
+            prepared = self.proxy if selector == "proxy" else self.target
+            trained = [
+                train(
+                    self.place,
+                    Training(
+                        prepared=prepared,
+                        source=self.source,
+                        members=everything,
+                        seed=derived_seed(seed, selector, member),
+                        wanted=wanted_signals(method.needs) if early else self._wanted_in_full,
+                        role=selector,
+                    ),
+                )
+                for member in range(self.config.ensemble or method.default_ensemble)
+            ]
+        cost = NO_COST
+        for each in trained:
+            for part in each.costs:
+                cost = cost + part
+        return [each.signals for each in trained], cost
+
+    def _choose(
+        self,
+        seed: int,
+        method: Method,
+        selector: Selector | None,
+        members: Sequence[Signals],
+        k: int,
+    ) -> tuple[Tensor, Cost]:
+        """The positions that the method picks, computed once, and what picking cost."""
+
+        def compute(folder: Path) -> StageRecord:
+            start = time.perf_counter()
+            picks, _ = methods.choose(
+                method,
+                members,
+                k,
+                balance=self.proxy.labels if self.config.balance == "class" else None,
+                generator=generator(seed, "select", method.name),
+            )
+            cost = Cost(phase="selecting", seconds=time.perf_counter() - start, examples=k)
+            store.clear(folder)
+            store.write(folder, {"positions": picks.positions})
+            return StageRecord(costs=(cost,))
+
+        role = self.target if selector == "target" else self.proxy
+        inputs: dict[str, Any] = {
+            "data": self.source.fingerprint,
+            "method": method.name,
+            "selector": selector,
+            "role": role.role.identity(),
+            "ensemble": self.config.ensemble,
+            "balance": self.config.balance,
+            "wanted": sorted(self._wanted_in_full),
+            "seed": seed,
+            "k": k,
+            "hardware": self.place.hardware.identity(gains_from_bf16=role.recipe.bf16),
+        }
+        folder, record = self.place.run.stage("selection", inputs, compute)
+        return store.read(folder)["positions"], record.costs[0]
+
+    def scores_by_model(self) -> tuple[str, dict[str, Floats]]:
+        """Entropy (or the first of the methods that scores predictions) by model and seed."""
+        names = [*self.config.methods, "entropy"]
+        method = next(
+            m
+            for m in map(methods.get, names)
+            if m.score is not None and m.needs - {"labels"} == PREDICTIONS
+        )
+        assert method.score is not None
+        found: dict[str, Floats] = {}
+        for role in ("proxy", "target"):
+            for seed in range(min(2, self.config.seeds)):
+                if role == "target":
+                    everything = torch.arange(len(self.source))
+                    signals = self._train_target(seed, everything, Shuffle()).signals
+                else:
+                    signals = self._members(seed, method, "proxy")[0][0]
+                found[f"{role} seed {seed}"] = method.score(signals).double().numpy()
+        return method.name, found

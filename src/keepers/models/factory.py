@@ -1,0 +1,208 @@
+"""Models by name: a row of the table, `hf:PATH`, or the user's own `package.module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from keepers.errors import ParameterError, unknown_name
+from keepers.models.recipe import Recipe
+from keepers.models.table import MODELS, dense_encoder
+from keepers.random import isolated
+from keepers.types import DataInfo, Kind, Model
+
+_KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "vector": "vectors"}
+_NO_OPTIONS: Mapping[str, Any] = {}
+
+
+def create(
+    name: str,
+    info: DataInfo,
+    *,
+    seed: int,
+    options: Mapping[str, Any] = _NO_OPTIONS,
+    parameter: str = "model",
+) -> Model:
+    """Make a model, its weights drawn by `seed`; torch's global generators are left as they were.
+
+    Args:
+        name: a row of `MODELS`; `hf:PATH`, a folder or hub name of a `transformers` classifier;
+            or `package.module:function`, called as `function(info, **options)`, which returns a
+            `Model`, or a module for pictures or vectors.
+        info: the data it will see.
+        seed: the same seed gives the same weights.
+        options: keywords of the model: `width` (multiplies the filters of a convolutional
+            network), `hidden` and `dropout` (`mlp`), `dim`, `buckets` and `ngrams` (`fasttext`),
+            `length` and `hidden` (`vdcnn`), `length` or `size` (`hf:`).
+        parameter: what errors call `name`.
+
+    Raises:
+        ParameterError: no such model, module or function; a kind of data that the model does not
+            take; an unknown option or one out of range; or the function returned something else.
+        MissingExtraError: `hf:` without the extra that it needs.
+
+    >>> info = DataInfo(kind="vector", shape=(4,), num_classes=3)
+    >>> create("mlp", info, seed=0, options={"hidden": (8,)}).module(torch.ones(2, 4)).shape
+    torch.Size([2, 3])
+    """
+    build = _builder(name, info, parameter)
+    if info.num_classes < 1:
+        raise ParameterError(parameter, f"got {info.num_classes} classes", "Give 1 or more")
+    with isolated(seed, "initialise"):
+        made = build(info, options)
+    if info.kind == "image":
+        made.module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return made
+
+
+def default_proxy(info: DataInfo) -> str:
+    """The proxy for a kind of data where nobody names one.
+
+    >>> default_proxy(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
+    'preact8'
+    """
+    if info.kind == "text":
+        return "fasttext"
+    if info.kind == "image" and min(info.shape[1:]) >= 12:
+        return "preact8"
+    return "mlp"
+
+
+def default_recipe(name: str) -> Recipe:
+    """How a model is trained where nobody says otherwise, for every name that `create` takes.
+
+    >>> default_recipe("fasttext").epochs
+    5
+    """
+    if name in MODELS:
+        return MODELS[name].defaults
+    if name.startswith("hf:"):
+        return Recipe(
+            epochs=3, batch_size=32, optimizer="adamw", lr=5e-5, weight_decay=0.01, bf16=True
+        )
+    return Recipe(epochs=10, batch_size=128, optimizer="adamw", lr=1e-3, weight_decay=0.01)
+
+
+_Build = Callable[[DataInfo, Mapping[str, Any]], Model]
+
+
+def _builder(name: str, info: DataInfo, parameter: str) -> _Build:
+    if name.startswith("hf:"):
+        from keepers.models.huggingface import build_transformers
+
+        def build_hf(info: DataInfo, options: Mapping[str, Any]) -> Model:
+            _check_options(build_transformers, name, options)
+            return build_transformers(name.removeprefix("hf:"), info, parameter, **options)
+
+        return build_hf
+    if ":" in name:
+        return lambda info, options: _call_own(name, info, options, parameter)
+    if name not in MODELS:
+        raise unknown_name(parameter, name, MODELS)
+    row = MODELS[name]
+    if info.kind not in row.kinds:
+        suitable = ", ".join(row.name for row in MODELS.values() if info.kind in row.kinds)
+        raise ParameterError(
+            parameter,
+            f"got '{name}', which takes {_words(row.kinds)}, but the data are {_KINDS[info.kind]}",
+            f"For {_KINDS[info.kind]}: {suitable}",
+        )
+
+    def build_row(info: DataInfo, options: Mapping[str, Any]) -> Model:
+        _check_options(row.build, name, options)
+        return row.build(info, **options)
+
+    return build_row
+
+
+def _words(kinds: Iterable[Kind]) -> str:
+    return " or ".join(_KINDS[kind] for kind in kinds)
+
+
+def _check_options(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return
+    known = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            if not known:
+                raise ParameterError(
+                    "options", f"got '{option}', but '{name}' takes none", "Leave it out"
+                )
+            raise unknown_name(f"options of '{name}'", option, known)
+
+
+def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: str) -> Model:
+    with _working_directory_importable():
+        function = _find(name, parameter)
+        try:
+            inspect.signature(function).bind(info, **options)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(
+                parameter,
+                f"'{name}' cannot be called with (info, {', '.join(options) or 'no options'}): "
+                f"{error}",
+                "Define it as function(info, **options)",
+            ) from error
+        made = function(info, **options)
+    if isinstance(made, Model):
+        return made
+    if not isinstance(made, nn.Module):
+        raise ParameterError(
+            parameter,
+            f"'{name}' returned {type(made).__name__}",
+            "Return a torch.nn.Module, or a keepers.types.Model",
+        )
+    if info.kind == "text":
+        raise ParameterError(
+            parameter,
+            f"'{name}' returned a module, which does not say how text is encoded",
+            "Return keepers.types.Model(module=..., encoder=EncoderSpec(kind='text', ...))",
+        )
+    return Model(module=made, encoder=dense_encoder(info))
+
+
+def _find(name: str, parameter: str) -> Callable[..., Any]:
+    path, _, attribute = name.partition(":")
+    remedy = "Give package.module:function, importable from here"
+    if not path or not attribute:
+        raise ParameterError(parameter, f"got '{name}'", remedy)
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (path + ".").startswith(error.name + "."):
+            raise
+        raise ParameterError(
+            parameter, f"got '{name}', but there is no module '{error.name}'", remedy
+        ) from error
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [each for each in vars(module) if not each.startswith("_")]
+            raise unknown_name(f"{parameter} '{name}', attribute", part, public)
+        found = getattr(found, part)
+    if not callable(found):
+        raise ParameterError(parameter, f"'{name}' is {type(found).__name__}, no function", remedy)
+    return found
+
+
+@contextmanager
+def _working_directory_importable() -> Generator[None, None, None]:
+    here = str(Path.cwd())
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)

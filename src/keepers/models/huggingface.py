@@ -1,0 +1,151 @@
+"""Sequence and image classifiers of the `transformers` library (extra `hf`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from keepers.errors import MissingExtraError, ParameterError
+from keepers.types import DataInfo, EncoderSpec, Model
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+class TextClassifier(nn.Module):
+    """A `transformers` sequence classifier that returns its logits."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Logits (n, classes) of token ids and attention mask, both (n, length)."""
+        return self.module(input_ids=tokens, attention_mask=mask).logits
+
+
+class PictureClassifier(nn.Module):
+    """A `transformers` image classifier that returns its logits."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Logits (n, classes) of pictures (n, channels, h, w)."""
+        return self.module(pixel_values=pictures).logits
+
+
+def build_transformers(
+    path: str, info: DataInfo, parameter: str, *, length: int = 256, size: int | None = None
+) -> Model:
+    """A classifier from a local folder (offline) or a hub name; the head is made for the classes.
+
+    A folder without weights gives a new model of that configuration. Weights are held in float32,
+    whatever they were saved in.
+
+    Args:
+        path: a folder with `config.json`, or a name on the hub.
+        info: the data it will see: pictures or text.
+        parameter: what errors call the model.
+        length: the most tokens of a text.
+        size: side of the pictures; otherwise what the model was trained with.
+
+    Raises:
+        MissingExtraError: `transformers` is not installed.
+        ParameterError: nothing there that can be loaded, vectors, or an option below 1.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(f"model 'hf:{path}'", "hf") from error
+    for name, value in (("length", length), ("size", 1 if size is None else size)):
+        if value < 1:
+            raise ParameterError(name, f"got {value}", "Give 1 or more")
+    if info.kind == "vector":
+        raise ParameterError(
+            parameter, f"got 'hf:{path}', but the data are vectors", "Use mlp or logistic"
+        )
+    kind: Any = (
+        transformers.AutoModelForSequenceClassification
+        if info.kind == "text"
+        else transformers.AutoModelForImageClassification
+    )
+    folder = Path(path).expanduser()
+    local = folder.is_dir()
+    source = str(folder) if local else path
+    try:
+        config: Any = transformers.AutoConfig.from_pretrained(
+            source, num_labels=info.num_classes, local_files_only=local
+        )
+        if getattr(config, "pad_token_id", 0) is None:
+            config.pad_token_id = getattr(config, "eos_token_id", None)
+        if local and not any((folder / name).exists() for name in _WEIGHTS):
+            module = kind.from_config(config)
+        else:
+            module = kind.from_pretrained(
+                source, config=config, ignore_mismatched_sizes=True, local_files_only=local
+            )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ParameterError(
+            parameter,
+            f"'hf:{path}' cannot be loaded: {reason}",
+            "Give a folder that save_pretrained wrote, or a hub name and a network; it must be "
+            f"a {'sequence' if info.kind == 'text' else 'image'} classifier",
+        ) from error
+    module.float()
+    if info.kind == "text":
+        return Model(module=TextClassifier(module), encoder=_text_encoder(source, config, length))
+    encoder = _picture_encoder(source, config, info, size)
+    return Model(module=PictureClassifier(module), encoder=encoder)
+
+
+def _text_encoder(source: str, config: Any, length: int) -> EncoderSpec:
+    # RoBERTa numbers positions from pad_token_id + 1, so the last two are out of reach.
+    limit = getattr(config, "max_position_embeddings", None)
+    if isinstance(limit, int) and limit > 2:
+        length = min(length, limit - 2)
+    return EncoderSpec(kind="text", scheme="tokens", tokenizer=source, length=length)
+
+
+def _picture_encoder(source: str, config: Any, info: DataInfo, size: int | None) -> EncoderSpec:
+    processor = _processor(source)
+    channels = getattr(config, "num_channels", 3)
+    height, width = info.shape[1:]
+    if size is not None:
+        height = width = size
+    else:
+        for wanted in (
+            processor.get("crop_size"),
+            processor.get("size"),
+            getattr(config, "image_size", None),
+        ):
+            if wanted is not None:
+                height, width = _sides(wanted)
+                break
+    spec: dict[str, Any] = {"kind": "image", "size": (height, width), "channels": channels}
+    mean, std = processor.get("image_mean"), processor.get("image_std")
+    if mean is None or std is None or not processor.get("do_normalize", True):
+        return EncoderSpec(**spec, normalise="data")
+    return EncoderSpec(**spec, normalise="fixed", mean=tuple(mean), std=tuple(std))
+
+
+def _processor(source: str) -> dict[str, Any]:
+    from transformers.models.auto.image_processing_auto import get_image_processor_config
+
+    local = Path(source).is_dir()
+    try:
+        return dict(get_image_processor_config(source, local_files_only=local))
+    except OSError:
+        return {}
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    if isinstance(size, dict):
+        edge = size.get("shortest_edge", 0)
+        return int(size.get("height", edge)), int(size.get("width", edge))
+    if isinstance(size, list | tuple):
+        return int(size[0]), int(size[1])
+    return int(size), int(size)

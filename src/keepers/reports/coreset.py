@@ -1,0 +1,262 @@
+"""The report of a core-set run: what was kept, what was dropped, and why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keepers.errors import RunError
+from keepers.ledger import Ledger
+from keepers.reports import charts, describe, findings, quantities
+from keepers.reports.examples import Example, show
+from keepers.reports.findings import Cut, Integers, Mask, Share
+from keepers.reports.page import as_yaml, write_page
+from keepers.selection import Selection
+from keepers.workflows.evidence import Evidence
+
+NUM_SHOWN = 12
+NUM_BARS = 24
+NUM_TABLE_ROWS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """A few examples under one heading."""
+
+    heading: str
+    words: str
+    examples: list[Example]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """Kept share by class or by group: `bars` are shown, `rows` stand in a table to open."""
+
+    heading: str
+    noun: str
+    words: str
+    bars: list[Share]
+    rows: list[Share]
+    left_out: int
+    largest: int
+
+
+def report(selection: Selection, path: str | Path | None = None, *, overwrite: bool = True) -> Path:
+    """Write a self-contained HTML report of a core-set run, and return its path.
+
+    `path` is `report.html` in the run directory where it is not given.
+
+    Raises:
+        RunError: the selection was read from a file, which holds no evidence to show; or `path`
+            exists and `overwrite` is false.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> report(Selection(table=pa.table({}), metadata={}))
+        Traceback (most recent call last):
+        keepers.errors.RunError: selection: it holds no evidence to report on (it was read from \
+a file). Run keepers.coreset(...) again with the same run directory (run=...): finished stages \
+are found there, so it is instant; then report what it returns
+    """
+    if selection.evidence is None:
+        raise RunError(
+            "selection: it holds no evidence to report on (it was read from a file). Run "
+            "keepers.coreset(...) again with the same run directory (run=...): finished stages "
+            "are found there, so it is instant; then report what it returns"
+        )
+    evidence: Evidence = selection.evidence
+    destination = evidence.run / "report.html" if path is None else Path(path)
+    context = _context(evidence, selection.metadata)
+    return write_page(destination, "coreset.html", overwrite=overwrite, **context)
+
+
+def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
+    source = evidence.source
+    candidates = np.ones(len(source), bool)
+    candidates[evidence.validation] = False
+    kept = candidates & (evidence.rank >= 0)
+    cut = None
+    if evidence.scores is not None:
+        cut = findings.find_cut(
+            evidence.scores, evidence.rank, candidates, source.labels, count=NUM_SHOWN
+        )
+    ledger = Ledger(list(evidence.costs))
+    measured, accuracy = describe.accuracy(metadata, evidence.validation_accuracy)
+    return {
+        "source": source,
+        "metadata": metadata,
+        "num_kept": int(kept.sum()),
+        "num_candidates": int(candidates.sum()),
+        "num_validation": len(evidence.validation),
+        "proxy": describe.model_name(metadata.get("proxy")),
+        "measured": measured,
+        "accuracy": accuracy,
+        "warnings": evidence.warnings,
+        "balances": _balances(evidence, kept, candidates),
+        "cut": cut,
+        "cut_words": None if cut is None else _cut_words(cut),
+        "histogram": _histogram(evidence, candidates, cut, str(metadata.get("method", "score"))),
+        "borders": _borders(evidence, kept, candidates, cut),
+        "extremes": _extremes(evidence, candidates),
+        "doubts": _doubts(evidence),
+        "costs": ledger.by_phase(),
+        "total": ledger.total(),
+        "config": as_yaml(describe.configuration(metadata)),
+        "fingerprint": source.fingerprint,
+        "versions": metadata.get("versions", {}),
+        "skipped": source.skipped[:NUM_TABLE_ROWS],
+        "num_skipped": len(source.skipped),
+    }
+
+
+def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Balance]:
+    source = evidence.source
+    balances: list[Balance] = []
+    if source.labels is not None:
+        rows = findings.shares(source.labels, source.class_names, kept, candidates)
+        balances.append(_balance("Classes", "class", "classes", rows))
+    if source.groups is not None:
+        names, codes = np.unique(source.groups.astype(str), return_inverse=True)
+        rows = findings.shares(codes, names.tolist(), kept, candidates)
+        rows.sort(key=lambda row: _natural(row.name))
+        balances.append(_balance("Groups", "group", "groups", rows))
+    return balances
+
+
+def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Balance:
+    by_share = sorted(rows, key=lambda row: -row.share)
+    bars = rows
+    if len(rows) > NUM_BARS:
+        bars = by_share[: NUM_BARS // 2] + by_share[-NUM_BARS // 2 :]
+    shown = by_share
+    if len(rows) > NUM_TABLE_ROWS:
+        shown = by_share[: NUM_TABLE_ROWS // 2] + by_share[-NUM_TABLE_ROWS // 2 :]
+    return Balance(
+        heading=heading,
+        noun=noun,
+        words=_balance_words(nouns, by_share),
+        bars=bars,
+        rows=shown,
+        left_out=len(rows) - len(shown),
+        largest=max((row.total for row in bars), default=1),
+    )
+
+
+def _balance_words(nouns: str, by_share: list[Share]) -> str:
+    total = sum(row.total for row in by_share)
+    if len(by_share) < 2 or not total:
+        return ""
+    overall = sum(row.kept for row in by_share) / total
+    most, least = by_share[0], by_share[-1]
+    words = (
+        f"Overall {quantities.percent(overall)} is kept: from {quantities.percent(least.share)} "
+        f"of “{least.name}” to {quantities.percent(most.share)} of “{most.name}”."
+    )
+    if most.share - least.share < 0.02:
+        words = f"All {nouns} are kept in nearly the same share, {quantities.percent(overall)}."
+    empty = sum(row.kept == 0 for row in by_share)
+    if empty:
+        words += f" Of {empty} {nouns}, nothing is kept."
+    if len(by_share) > NUM_BARS:
+        words += (
+            f" The {NUM_BARS // 2} with the highest and the {NUM_BARS // 2} with the lowest "
+            f"share of {quantities.count(len(by_share))} {nouns}:"
+        )
+    return words
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sorting key that puts 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _cut_words(cut: Cut) -> str:
+    if cut.kind == "none":
+        return "This method draws among its scores, so no score divides kept from dropped."
+    if cut.kind == "class":
+        return "Higher scores are picked first. Every class has a cut of its own, so kept and dropped overlap here."
+    if cut.value is None:
+        return ""
+    words = (
+        f"Higher scores are picked first; kept from a score of {quantities.score(cut.value)} up."
+    )
+    if cut.tied > 1:
+        words = (
+            "Higher scores are picked first. "
+            f"The cut lies at a score of {quantities.score(cut.value)}, which "
+            f"{quantities.count(cut.tied)} examples share; among them the ids decide."
+        )
+    return words
+
+
+def _histogram(evidence: Evidence, candidates: Mask, cut: Cut | None, name: str) -> Any:
+    if evidence.scores is None or cut is None:
+        return None
+    there = candidates & ~np.isnan(evidence.scores)
+    binned = charts.bin_scores(evidence.scores[there], evidence.rank[there] >= 0, cut=cut.value)
+    return charts.histogram_chart(binned, cut=cut.value, name=f"score ({name})")
+
+
+def _borders(evidence: Evidence, kept: Mask, candidates: Mask, cut: Cut | None) -> list[Gallery]:
+    if cut is None or cut.kind == "none":
+        about = "rank" if cut is None else "score"
+        order = np.flatnonzero(kept)
+        order = order[np.argsort(evidence.rank[order], kind="stable")]
+        dropped = findings.spread(np.flatnonzero(candidates & ~kept), count=NUM_SHOWN)
+        galleries = [
+            _gallery(evidence, "Picked first", "", order[:NUM_SHOWN], about),
+            _gallery(evidence, "Picked last", "Latest first.", order[::-1][:NUM_SHOWN], about),
+            _gallery(evidence, "Dropped", "A few, evenly spread over the ids.", dropped, about),
+        ]
+    else:
+        just = "The next to go if less were kept, nearest first."
+        galleries = [
+            _gallery(evidence, "Just kept", just, cut.above, "score"),
+            _gallery(
+                evidence,
+                "Just dropped",
+                "The next to come if more were kept, nearest first.",
+                cut.below,
+                "score",
+            ),
+        ]
+    return [gallery for gallery in galleries if gallery.examples]
+
+
+def _extremes(evidence: Evidence, candidates: Mask) -> list[Gallery]:
+    if evidence.scores is None:
+        return []
+    highest, lowest = findings.extremes(evidence.scores, candidates, count=NUM_SHOWN)
+    return [
+        _gallery(evidence, "Highest scores", "", highest, "score"),
+        _gallery(evidence, "Lowest scores", "", lowest, "score"),
+    ]
+
+
+def _doubts(evidence: Evidence) -> Gallery | None:
+    labels = evidence.source.labels
+    if labels is None or evidence.predicted is None or evidence.label_probability is None:
+        return None
+    positions = findings.doubtful(evidence.predicted, labels, evidence.label_probability)
+    if not len(positions):
+        words = "The proxy predicts the label of every example."
+        return Gallery(heading="Likely mislabelled", words=words, examples=[])
+    kept = int(np.sum(evidence.rank[positions] >= 0))
+    words = (
+        f"For {quantities.counted(len(positions), 'example')} of "
+        f"{quantities.count(len(labels))} the proxy predicts another class than the label; "
+        f"{quantities.count(kept)} of them "
+        f"{'is' if kept == 1 else 'are'} kept. Shown are those whose label it finds least "
+        "probable. Such an example can also be right and hard: look before you relabel."
+    )
+    return _gallery(evidence, "Likely mislabelled", words, positions[:NUM_SHOWN], "doubt")
+
+
+def _gallery(
+    evidence: Evidence, heading: str, words: str, positions: Integers, about: str
+) -> Gallery:
+    return Gallery(heading=heading, words=words, examples=show(evidence, positions, about=about))

@@ -1,0 +1,137 @@
+"""The same answers in the terminal, within 100 columns; plain text where it is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from keepers.ledger import Ledger
+from keepers.reports import answers, describe, quantities
+from keepers.selection import Selection
+from keepers.workflows.evidence import Evidence
+
+WIDTH = 100
+_COLOURS = {"better": "green", "worse": "red", "inconclusive": "dim"}
+
+
+def coreset_summary(selection: Selection) -> RenderableType:
+    """What was kept, how and at what cost, for a `rich` console.
+
+    Costs and warnings are there after a run, not after `Selection.read_parquet`.
+    """
+    metadata, evidence = selection.metadata, selection.evidence
+    num_kept = len(selection)
+    candidates = int(metadata.get("n") or selection.table.num_rows)
+    share = quantities.percent(num_kept / candidates if candidates else None)
+    head = Text.assemble(
+        "Kept ",
+        (f"{quantities.count(num_kept)} of {quantities.counted(candidates, 'example')}", "bold"),
+        f" ({share}) by {metadata.get('method', '?')}",
+    )
+    proxy = describe.model_name(metadata.get("proxy"))
+    if proxy:
+        head.append(f", with {proxy} as the proxy")
+    if metadata.get("balance"):
+        head.append(f", balanced by {metadata['balance']}")
+    parts: list[RenderableType] = [head]
+    validated = metadata.get("proxy_validation_accuracy")
+    if isinstance(evidence, Evidence):
+        validated = evidence.validation_accuracy
+        parts.extend(Text(f"Warning: {words}", style="yellow") for words in evidence.warnings)
+    measured, accuracy = describe.accuracy(metadata, validated)
+    if proxy and accuracy is not None:
+        parts.append(Text(f"The proxy is right on {quantities.percent(accuracy)}, {measured}"))
+    if isinstance(evidence, Evidence):
+        parts.append(cost_table(Ledger(list(evidence.costs))))
+    return Group(*parts)
+
+
+def cost_table(ledger: Ledger) -> Table:
+    """The ledger, one line for each phase, and their sum."""
+    table = _table(("phase", False), *((c, True) for c in ("time", "examples", "steps", "FLOPs")))
+    lines = [*ledger.by_phase(), ledger.total()]
+    for index, cost in enumerate(lines):
+        if index == len(lines) - 1:
+            table.add_section()
+        table.add_row(
+            escape(cost.phase),
+            quantities.duration(cost.seconds),
+            quantities.count(cost.examples) if cost.examples else "–",
+            quantities.count(cost.steps) if cost.steps else "–",
+            quantities.flops(cost.flops),
+        )
+    return table
+
+
+def compare_table(result: Mapping[str, Any]) -> Table:
+    """Errors, verdicts, times and speed-ups of a comparison, one section for each fraction."""
+    table = _table(
+        ("kept", True),
+        ("method", False),
+        ("by", False),
+        ("error %", True),
+        ("against random", True),
+        ("", False),
+        ("worst", True),
+        ("select", True),
+        ("train", True),
+        ("faster", True),
+    )
+    named = answers.series(result)
+    whole = answers.everything(result)
+    groups = answers.by_fraction(named)
+    if whole is not None:
+        groups.append([("everything", whole)])
+    for group in groups:
+        for index, (_, row) in enumerate(group):
+            table.add_row(*_cells(row, first=index == 0))
+        table.add_section()
+    table.caption = answers.headline(result)
+    return table
+
+
+def plain_lines(renderable: RenderableType) -> list[str]:
+    """What a console of 100 columns shows, without colours: for files and pipes."""
+    console = Console(width=WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
+    spread: float | None = row.get("error_std")
+    error = quantities.points(row["error_mean"])
+    if spread is not None:
+        error += f" ±{quantities.points(spread)}"
+    gap, verdict = "–", ""
+    difference = row.get("difference")
+    if difference:
+        low, high = (quantities.points(e, signed=True) for e in answers.interval(difference))
+        gap = f"{low}…{high}"
+        word = difference["verdict"]
+        verdict = f"[{_COLOURS[word]}]{word}[/]"
+    worst = row.get("worst_class_error_mean")
+    return (
+        quantities.percent(row["keep"]) if first else "",
+        escape(str(row["method"])),
+        escape(row.get("selector") or ""),
+        error,
+        gap,
+        verdict,
+        quantities.points(worst, 1) if worst is not None else "–",
+        quantities.brief_duration(row.get("selection_seconds")),
+        quantities.brief_duration(row.get("target_seconds")),
+        quantities.times(row.get("speedup_seconds")),
+    )
+
+
+def _table(*columns: tuple[str, bool]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for name, number in columns:
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    return table

@@ -1,0 +1,189 @@
+"""Roles: proxy, irreducible-loss model and target are roles of ordinary models.
+
+A `Role` is the configuration; `prepare` joins it with data, so that models and data need not
+know each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from keepers.configuration import validated
+from keepers.data import Source, crop_and_flip, encode, statistics
+from keepers.errors import ParameterError, unknown_name
+from keepers.models import Normalised, Optimizer, Recipe, Schedule, create, default_recipe
+from keepers.types import DataInfo, EncoderSpec, EvalView, Pool, Progress, Silent, TrainView
+
+_RECIPE_FIELDS = tuple(f.name for f in fields(Recipe) if f.name != "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A model and how it is trained; what is None is the model's own default.
+
+    `model` is a name of the models table, `hf:PATH`, or `package.module:function`; `options` are
+    its keywords (`width`, `hidden`, `dim`, ...). `resolution` is the side in pixels at which the
+    model looks at pictures. `flip`: mirror pictures at random where they are augmented (None:
+    colour pictures only, since mirrored digits and letters are other signs).
+
+    Raises:
+        ParameterError: a resolution under 1.
+    """
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    resolution: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    optimizer: Optimizer | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    schedule: Schedule | None = None
+    augment: bool | None = None
+    flip: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.resolution is not None and self.resolution < 1:
+            raise ParameterError(
+                "resolution", f"got {self.resolution}", "Give a side in pixels, such as 16"
+            )
+
+    @classmethod
+    def parse(
+        cls, given: Role | Mapping[str, Any] | str | None, default: str, parameter: str = "proxy"
+    ) -> Role:
+        """A role from itself, its fields as a mapping, the name of its model, or `default`.
+
+        Raises:
+            ParameterError: a field that a role does not have, or a value of another type.
+        """
+        if isinstance(given, Role):
+            return given
+        if given is None or isinstance(given, str):
+            return cls(model=given or default)
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise unknown_name(f"{parameter}.{name}", name, known)
+        return validated(cls, {"model": default, **given}, f"{parameter}.")
+
+    def having(self, **given: Any) -> Role:
+        """This role with what is given and not None."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+    def recipe(self) -> Recipe:
+        """The training recipe: what is set here over the model's defaults."""
+        given = {name: getattr(self, name) for name in _RECIPE_FIELDS}
+        set_here = {name: value for name, value in given.items() if value is not None}
+        return replace(default_recipe(self.model), **set_here)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything a trained model depends on, defaults filled in, for fingerprints."""
+        return {
+            "model": self.model,
+            "options": dict(self.options),
+            "resolution": self.resolution,
+            "flip": self.flip,
+            **asdict(self.recipe()),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A role joined with data: it builds modules and gives the two views of the data."""
+
+    role: Role
+    recipe: Recipe
+    info: DataInfo
+    encoder: EncoderSpec
+    pool: Pool
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def build(self, seed: int, parameter: str = "proxy") -> nn.Module:
+        """A module with weights drawn by `seed`, its input normalised as the encoder says."""
+        return self._normalised(
+            create(
+                self.role.model,
+                self.info,
+                seed=seed,
+                options=self.role.options,
+                parameter=parameter,
+            ).module
+        )
+
+    def _normalised(self, module: nn.Module) -> nn.Module:
+        return Normalised(module, self.mean, self.std) if self.mean else module
+
+    def train_view(self, positions: Tensor) -> TrainView:
+        """The augmented view of the members at `positions`."""
+        augment = None
+        if self.info.kind == "image" and self.recipe.augment:
+            channels, height, _ = self.info.shape
+            flip = channels == 3 if self.role.flip is None else self.role.flip
+            augment = crop_and_flip(padding=max(1, round(height / 8)), flip=flip)
+        return TrainView(pool=self.pool, labels=self.labels, positions=positions, augment=augment)
+
+    def eval_view(self) -> EvalView:
+        """The view of all examples, never augmented."""
+        return EvalView(pool=self.pool, labels=self.labels)
+
+
+OnBadRow = Literal["error", "skip"]
+
+
+def prepare(
+    role: Role,
+    source: Source,
+    *,
+    training: Tensor | None = None,
+    parameter: str = "proxy",
+    on_bad_row: OnBadRow = "error",
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Source, Prepared]:
+    """Encode the data as the role's model wants it; rows that cannot be read are left out.
+
+    Input statistics are those of the examples at `training`, or of all of them. Returns the
+    source without the rows that were skipped, and the role joined with it.
+
+    Raises:
+        ParameterError: the model is unknown or does not take this kind of data.
+        DataError: a row cannot be read and `on_bad_row` is `error`.
+    """
+    info = source.info(role.resolution)
+    made = create(role.model, info, seed=0, options=role.options, parameter=parameter)
+    source, pool = encode(
+        source, made.encoder, on_bad_row=on_bad_row, cache=cache, progress=progress or Silent()
+    )
+    if source.labels is None:
+        raise ParameterError("label", "the data have no labels", "Name the column with --label")
+    mean, std = made.encoder.mean, made.encoder.std
+    if made.encoder.normalise == "data":
+        mean, std = statistics(pool, torch.arange(len(source)) if training is None else training)
+    prepared = Prepared(
+        role=role,
+        recipe=role.recipe(),
+        info=info,
+        encoder=made.encoder,
+        pool=pool,
+        labels=torch.from_numpy(source.labels),
+        mean=mean,
+        std=std,
+    )
+    return source, prepared
+
+
+def encode_like(prepared: Prepared, source: Source, *, cache: Path | None = None) -> EvalView:
+    """The evaluation view of other data (a test set), encoded as `prepared` encodes its own."""
+    _, pool = encode(source, prepared.encoder, cache=cache)
+    labels = None if source.labels is None else torch.from_numpy(source.labels)
+    return EvalView(pool=pool, labels=labels)

@@ -1,0 +1,140 @@
+"""The run directory: stages that finish whole or not at all, and are found again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from keepers import processes
+from keepers.errors import RunError
+from keepers.files import fingerprint, write_json
+from keepers.ledger import Cost
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """What a finished stage says of itself: facts (JSON) and costs."""
+
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    costs: tuple[Cost, ...] = ()
+
+
+class Run:
+    """A directory of stages, for one set of data, used by one process at a time.
+
+    Each stage is a folder named by its inputs' fingerprint, written beside and renamed when
+    whole. A rerun finds it; a kill loses at most the stage in progress, or what it did since the
+    last checkpoint it kept in its unfinished folder.
+
+    Raises:
+        RunError: the directory belongs to other data, another format, or another process.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, resume: bool = True) -> None:
+        self.path = path
+        self._resume = resume
+        self._finished: set[str] = set()
+        self._lock: int | None = None
+        if processes.rank() == 0:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path / ".lock")
+            try:
+                _identify(path, {"format": FORMAT, **identity})
+            except BaseException:
+                self.close()
+                raise
+        processes.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process use the directory."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def finished(self, name: str, inputs: Any) -> bool:
+        """Whether `stage` would find this stage rather than compute it."""
+        key = _key(name, inputs)
+        return (self.path / "stages" / key).exists() and (self._resume or key in self._finished)
+
+    def stage(
+        self, name: str, inputs: Any, compute: Callable[[Path], StageRecord]
+    ) -> tuple[Path, StageRecord]:
+        """The folder and record of a stage: found if it is finished, else computed.
+
+        `compute(folder)` writes its files into `folder`, where a checkpoint of an interrupted
+        attempt may already be, and returns its record.
+        """
+        key = _key(name, inputs)
+        folder = self.path / "stages" / key
+        if not processes.agree(self.finished(name, inputs)):
+            self._compute(folder, inputs, compute)
+        self._finished.add(key)
+        note = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        costs = tuple(Cost(**cost) for cost in note["costs"])
+        return folder, StageRecord(facts=note["facts"], costs=costs)
+
+    def _compute(self, folder: Path, inputs: Any, compute: Callable[[Path], StageRecord]) -> None:
+        partial = folder.with_name(f"{folder.name}.partial")
+        first = processes.rank() == 0
+        if first:
+            if not self._resume:
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True, exist_ok=True)
+        processes.wait()
+        record = compute(partial)
+        if first:
+            write_json(
+                partial / "stage.json",
+                {
+                    "inputs": inputs,
+                    "facts": record.facts,
+                    "costs": [asdict(cost) for cost in record.costs],
+                },
+            )
+            partial.replace(folder)
+        processes.wait()
+
+
+def _key(name: str, inputs: Any) -> str:
+    return f"{name}-{fingerprint(name, inputs)[:12]}"
+
+
+def _identify(path: Path, mine: dict[str, Any]) -> None:
+    note = path / "run.json"
+    if note.exists():
+        theirs = json.loads(note.read_text(encoding="utf-8"))
+        for key, value in mine.items():
+            if theirs.get(key) != value:
+                raise RunError(
+                    f"run: {path} holds a run with {key} {theirs.get(key)!r}, and this one has "
+                    f"{value!r}. Name another --run directory, or remove this one"
+                )
+    elif any(entry.name != ".lock" for entry in path.iterdir()):
+        raise RunError(f"run: {path} is not empty and holds no run. Name another directory")
+    else:
+        write_json(note, mine)
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise RunError(f"run: {path.parent} is in use by another process. Wait for it") from None
+    return handle

@@ -1,0 +1,87 @@
+"""How unsure a model is.
+
+Shape suffixes: N examples, C classes. With p = exp(log_probs) and p₁ ≥ p₂ the two largest.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from keepers.scores._checks import check_log_probs
+
+
+def least_confidence(log_probs: Tensor) -> Tensor:
+    """1 − p₁.
+
+    Args:
+        log_probs: (n, classes).
+
+    Returns:
+        Scores (n,) from 0 to 1 − 1/classes.
+
+    Raises:
+        ParameterError: NaN, another shape, or no log-probabilities.
+
+    Example:
+        >>> import torch
+        >>> least_confidence(torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log())
+        tensor([0.2500, 0.5000])
+
+    Paper:
+        Lewis and Gale, A Sequential Algorithm for Training Text Classifiers, SIGIR 1994.
+    """
+    log_probs_NC = check_log_probs(log_probs, 2)
+    return -log_probs_NC.amax(-1).expm1()
+
+
+def margin(log_probs: Tensor) -> Tensor:
+    """1 − (p₁ − p₂).
+
+    Args:
+        log_probs: (n, classes).
+
+    Returns:
+        Scores (n,) from 0 to 1.
+
+    Raises:
+        ParameterError: NaN, another shape, or no log-probabilities.
+
+    Example:
+        >>> import torch
+        >>> margin(torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log())
+        tensor([0.5000, 1.0000])
+
+    Paper:
+        Scheffer, Decomain and Wrobel, Active Hidden Markov Models for Information Extraction,
+        IDA 2001.
+    """
+    log_probs_NC = check_log_probs(log_probs, 2)
+    top_N2 = log_probs_NC.topk(2, dim=-1).values
+    return top_N2[:, 1].exp() - top_N2[:, 0].expm1()
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """−Σ p log p, with 0 log 0 = 0.
+
+    Args:
+        log_probs: (n, classes); −∞ is a probability of 0.
+
+    Returns:
+        Scores (n,) in nats, from 0 to log(classes).
+
+    Raises:
+        ParameterError: NaN, another shape, or no log-probabilities.
+
+    Example:
+        >>> import torch
+        >>> entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]).log())
+        tensor([0.0000, 0.6931])
+
+    Paper:
+        Shannon, A Mathematical Theory of Communication, 1948; for selection: Coleman et al.,
+        Selection via Proxy, ICLR 2020.
+    """
+    log_probs_NC = check_log_probs(log_probs, 2)
+    terms_NC = log_probs_NC.exp().mul_(log_probs_NC)
+    # Where p is 0, p log p is 0 · −∞.
+    return 0 - terms_NC.masked_fill_(log_probs_NC.isneginf(), 0).sum(-1)

@@ -1,0 +1,80 @@
+"""Validation at the public edge of the selectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from keepers.errors import ParameterError
+
+
+def check_selected(selected: Tensor | None, n: int, device: torch.device) -> Tensor:
+    """Positions already selected, as int64 on `device`; empty where there are none."""
+    if selected is None:
+        return torch.empty(0, dtype=torch.int64, device=device)
+    if selected.ndim != 1 or selected.dtype.is_floating_point or selected.dtype == torch.bool:
+        raise ParameterError(
+            "selected",
+            f"got shape {tuple(selected.shape)} of {selected.dtype}",
+            "Give positions: one dimension of integers",
+        )
+    positions = selected.to(device=device, dtype=torch.int64)
+    if len(positions) and (int(positions.min()) < 0 or int(positions.max()) >= n):
+        raise ParameterError(
+            "selected",
+            f"got positions from {int(positions.min())} to {int(positions.max())}",
+            f"Give positions from 0 to {n - 1}",
+        )
+    if len(positions.unique()) != len(positions):
+        raise ParameterError("selected", "got a position twice", "Give each position once")
+    return positions
+
+
+def check_count(k: int, available: int, parameter: str = "k") -> int:
+    """A number of picks: at least 0, at most as many as there are to pick from."""
+    if isinstance(k, bool) or not isinstance(k, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ParameterError(parameter, f"got {k!r}", "Give a count as an integer")
+    if k < 0 or k > available:
+        raise ParameterError(
+            parameter,
+            f"got {k}, but there are {available} to pick from",
+            f"Give a count from 0 to {available}",
+        )
+    return k
+
+
+def check_scores(scores: Tensor, parameter: str = "scores", *, finite: bool = False) -> Tensor:
+    """One number for each example, without NaN."""
+    if scores.ndim != 1:
+        raise ParameterError(
+            parameter, f"got shape {tuple(scores.shape)}", "Give one number for each example"
+        )
+    unusable = ~scores.isfinite() if finite else scores.isnan()
+    if unusable.any():
+        kind = "NaN or infinite values" if finite else "NaN"
+        raise ParameterError(
+            parameter,
+            f"got {kind} at {int(unusable.sum())} positions, the first is "
+            f"{int(unusable.nonzero()[0])}",
+            "Look for a model that diverged, or leave those examples out",
+        )
+    return scores
+
+
+def check_features(features: Tensor) -> Tensor:
+    """Features as (n, d) of float32 or float64; whether they are finite is seen in their norms."""
+    if features.ndim != 2 or not features.shape[0] or not features.shape[1]:
+        raise ParameterError(
+            "features", f"got shape {tuple(features.shape)}", "Give (n, d), one row per example"
+        )
+    if features.dtype.is_complex or features.dtype == torch.bool:
+        raise ParameterError("features", f"got {features.dtype}", "Give floating-point numbers")
+    features = features.detach()
+    return features if features.dtype in (torch.float32, torch.float64) else features.float()
+
+
+def unselected(n: int, selected: Tensor) -> Tensor:
+    """The positions that may still be picked, ascending."""
+    free = torch.ones(n, dtype=torch.bool, device=selected.device)
+    free[selected] = False
+    return free.nonzero().squeeze(1)

@@ -1,0 +1,163 @@
+"""How well picks cover the points, and what a candidate would add.
+
+With D_i the squared distance of point i to its nearest pick, the gain of a candidate c is
+Σᵢ max(0, D_i − ‖x_i − x_c‖²). It only falls as picks are added (submodularity).
+
+Shape suffixes: N points, D features, C candidates, E list entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepers.selectors._distances import SquaredDistances, row_blocks
+
+UNREACHABLE = -1e30
+LIST_BLOCK = 1 << 20
+
+
+class Coverage:
+    """Running squared distances to the nearest pick: O(n) memory beside the points."""
+
+    def __init__(self, points_ND: Tensor, selected: Tensor, sample: Tensor | None = None) -> None:
+        """`sample`: the points that gains are summed over; all of them where None."""
+        self.distances = SquaredDistances(points_ND)
+        self.nearest_N = self.distances.nearest(selected)
+        whole = sample is None or len(sample) == len(points_ND)
+        self._sample = None if whole else sample
+        self._summed_SD = points_ND if self._sample is None else points_ND[self._sample]
+        self._column_N = torch.empty_like(self.nearest_N)
+
+    def __len__(self) -> int:
+        return len(self.nearest_N)
+
+    def most_central(self) -> int:
+        """Σᵢ ‖x_i − x_c‖² = n ‖x_c − m‖² + Σᵢ ‖x_i − m‖² is least where ‖x_c − m‖² is."""
+        return int(self.distances.norms_N.argmin())
+
+    def add(self, position: int) -> None:
+        """Pick a point."""
+        column_N = self.distances.to_point(position, self._column_N)
+        torch.minimum(self.nearest_N, column_N, out=self.nearest_N)
+
+    def gains(self, candidates: Tensor) -> Tensor:
+        """Gains (c,) in float64, by one blocked matrix product."""
+        gain_C = torch.zeros(len(candidates), dtype=torch.float64, device=candidates.device)
+        for block in self._reductions(candidates):
+            gain_C += block.clamp_(min=0).sum(1)
+        return gain_C
+
+    def num_entries(self) -> int:
+        """About how many pairs have ‖x_i − x_c‖² < D_i, from every so many candidates."""
+        step = max(1, len(self) // 512)
+        candidates = torch.arange(0, len(self), step, device=self.nearest_N.device)
+        found = sum(int((block > 0).sum()) for block in self._reductions(candidates))
+        return found * len(self) // len(candidates)
+
+    def _reductions(self, candidates: Tensor) -> Iterator[Tensor]:
+        """Blocks (c, rows) of D_i − ‖x_i − x_c‖², or far below 0 where a pick lies on x_i."""
+        centred_CD, term_C = self.distances.column_terms(candidates)
+        reach_S = self.nearest_N - self.distances.norms_N
+        reach_S.masked_fill_(self.nearest_N == 0, UNREACHABLE)
+        if self._sample is not None:
+            reach_S = reach_S[self._sample]
+        for rows in row_blocks(len(reach_S), len(candidates)):
+            block = torch.addmm(reach_S[rows], centred_CD, self._summed_SD[rows].T, alpha=2)
+            yield block.sub_(term_C[:, None])
+
+
+class CoverageLists:
+    """The same, once few pairs matter: for each point, the candidates nearer than its pick.
+
+    Pairs with ‖x_i − x_c‖² ≥ D_i can never matter again, as D_i only falls. The rest are listed
+    by point, so that a pick costs a matrix–vector product and a walk through the lists of the
+    points that it comes nearer to. All gains are then known at all times.
+    """
+
+    def __init__(self, coverage: Coverage) -> None:
+        self._coverage = coverage
+        columns: list[Tensor] = []
+        distances: list[Tensor] = []
+        counts: list[Tensor] = []
+        n = len(coverage)
+        step = max(16, LIST_BLOCK // n)
+        # One buffer for all blocks: a new one each would lie between the lists and never be reused.
+        buffer = coverage.nearest_N.new_empty(min(step, n), n)
+        for start in range(0, n, step):
+            rows = slice(start, min(n, start + step))
+            column_E, distance_E, count_R = _nearer(coverage, rows, buffer)
+            columns.append(column_E)
+            distances.append(distance_E)
+            counts.append(count_R)
+        self._set(torch.cat(columns), torch.cat(distances), torch.cat(counts))
+
+    def _set(self, column_E: Tensor, distance_E: Tensor, count_N: Tensor) -> None:
+        self._column_E, self._distance_E, self._count_N = column_E, distance_E, count_N
+        self._start_N = count_N.cumsum(0) - count_N
+        self._changed = 0
+        nearest_N = self._coverage.nearest_N
+        self.gain_N = torch.zeros(len(nearest_N), dtype=torch.float64, device=nearest_N.device)
+        step = 1 << 20
+        owner_E = self._owners()
+        for start in range(0, len(column_E), step):
+            part = slice(start, start + step)
+            gain_E = nearest_N[owner_E[part]].double() - distance_E[part]
+            self.gain_N.index_add_(0, column_E[part], gain_E.clamp_(min=0))
+
+    def _owners(self) -> Tensor:
+        points = torch.arange(len(self._count_N), dtype=torch.int32, device=self._count_N.device)
+        return points.repeat_interleave(self._count_N)
+
+    def add(self, position: int) -> None:
+        """Pick a point and bring all gains up to date."""
+        before_N = self._coverage.nearest_N.clone()
+        self._coverage.add(position)
+        moved = (self._coverage.nearest_N < before_N).nonzero().squeeze(1)
+        count = self._count_N[moved]
+        ends = count.cumsum(0)
+        entries = torch.arange(int(ends[-1]) if len(ends) else 0, device=moved.device)
+        entries += (self._start_N[moved] - ends + count).repeat_interleave(count)
+        # In double precision, so that what is added and taken away cancels.
+        distance_E = self._distance_E[entries].double()
+        lost_E = (before_N[moved].repeat_interleave(count) - distance_E).clamp_(min=0)
+        kept_E = (self._coverage.nearest_N[moved].repeat_interleave(count) - distance_E).clamp_(
+            min=0
+        )
+        self.gain_N.index_add_(0, self._column_E[entries], kept_E.sub_(lost_E))
+        self._changed += len(entries)
+        if self._changed > 2 * len(self._column_E):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Drop the pairs that matter no more, and sum the gains afresh."""
+        alive_E = self._distance_E < self._coverage.nearest_N[self._owners()]
+        counts = torch.bincount(self._owners()[alive_E], minlength=len(self._count_N))
+        self._set(self._column_E[alive_E], self._distance_E[alive_E], counts)
+
+
+def _nearer(coverage: Coverage, rows: slice, buffer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The candidates nearer to each of some points than its pick, with their distances."""
+    distances = coverage.distances
+    points_R = torch.arange(rows.start, rows.stop, device=buffer.device)
+    nearest_R = coverage.nearest_N[rows]
+    centred_RD, term_R = distances.column_terms(points_R)
+    block = buffer[: len(points_R)]
+    torch.addmm(distances.norms_N, centred_RD, distances.points_ND.T, alpha=-2, out=block)
+    limit_R = torch.where(nearest_R == 0, UNREACHABLE, nearest_R - term_R)
+    entries = _flat_below(block, limit_R)
+    row_E, column_E = entries // len(coverage), entries % len(coverage)
+    distance_E = block.view(-1)[entries] + term_R[row_E]
+    near_E = (distance_E <= distances.tolerance(points_R)[row_E]).nonzero().squeeze(1)
+    distance_E[near_E] = distances.exact(points_R[row_E[near_E]], column_E[near_E])
+    return column_E.int(), distance_E, torch.bincount(row_E, minlength=len(points_R))
+
+
+def _flat_below(block: Tensor, limit_R: Tensor) -> Tensor:
+    if block.device.type == "cpu":  # NumPy is several times faster at this than torch
+        below = np.less(block.numpy(), limit_R[:, None].numpy())
+        return torch.from_numpy(np.flatnonzero(below))
+    return (block < limit_R[:, None]).view(-1).nonzero().squeeze(1)

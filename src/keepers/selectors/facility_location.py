@@ -1,0 +1,202 @@
+"""Facility location: every point near to some pick."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from keepers import random
+from keepers.errors import ParameterError, unknown_name
+from keepers.selectors._checks import check_count, check_features, check_selected
+from keepers.selectors._coverage import Coverage, CoverageLists
+
+Optimizer = Literal["lazy", "stochastic"]
+LIST_ENTRIES = 2_000_000
+"""Pairs that are listed at the most: 16 MB."""
+POINTS_PER_PICK = 100
+"""`stochastic` looks at so many points for each pick."""
+NARROWEST, WIDEST = 16, 256
+"""Candidates that are evaluated in one matrix product."""
+TIE = 1e-6
+"""Gains that differ by less than this fraction are a tie: products round so much."""
+
+
+def facility_location(
+    features: Tensor,
+    k: int,
+    *,
+    selected: Tensor | None = None,
+    optimizer: Optimizer = "lazy",
+    epsilon: float = 0.01,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Pick the points that bring all points nearest to a pick, greedily.
+
+    uₜ = argmax_c f(S ∪ {c}), f(S) = Σᵢ max_{j ∈ S} (C − ‖xᵢ − xⱼ‖²), for any C that is at least
+    the largest squared distance: the same as making Σᵢ min_{j ∈ S} ‖xᵢ − xⱼ‖² least. Where
+    nothing is selected, the first pick is the point of least total squared distance. Ties go to
+    the lower position. The n × n matrix is never held: gains come from blocked products, and,
+    once few pairs can matter, from lists of about 16 MB.
+
+    `lazy` is exact: an upper bound is kept for each candidate, and only those are evaluated
+    again whose bound reaches the best gain. Picks nest: the first k of a larger budget are the
+    picks of budget k. `stochastic` takes the best of a fresh sample of ⌈n/k · ln 1/ε⌉ candidates
+    at each pick; the expected f is at least 1 − 1/e − ε of the optimum. It is meant for large n:
+    over 100 k points, gains are estimated on 100 k of them, drawn once.
+
+    Args:
+        features: (n, d).
+        k: number of new picks.
+        selected: positions (s,) already selected or labelled; they count as facilities and are
+            never picked again.
+        optimizer: `lazy` or `stochastic`.
+        epsilon: of `stochastic`, in (0, 1).
+        generator: of `stochastic`, draws the samples. None draws them with seed 0.
+
+    Returns:
+        Positions (k,) in pick order, int64.
+
+    Raises:
+        ParameterError: features that are not (n, d) or not finite; k over what is left;
+            `selected` out of range or with repetitions; an unknown optimizer; epsilon not
+            between 0 and 1.
+
+    Example:
+        >>> line = torch.tensor([[0.0], [1.0], [2.0], [9.0], [10.0], [11.0]])
+        >>> facility_location(line, 3)
+        tensor([2, 4, 0])
+
+    Paper:
+        Mirzasoleiman, Karbasi, Sarkar and Krause, Distributed Submodular Maximization, JMLR
+        2016. Lazy: Minoux, 1978. Stochastic: Mirzasoleiman et al., Lazier Than Lazy Greedy, AAAI
+        2015.
+    """
+    points_ND = check_features(features)
+    n = len(points_ND)
+    start = check_selected(selected, n, points_ND.device)
+    check_count(k, n - len(start))
+    if optimizer not in ("lazy", "stochastic"):
+        raise unknown_name("optimizer", optimizer, ("lazy", "stochastic"))
+    if not 0 < epsilon < 1:
+        raise ParameterError("epsilon", f"got {epsilon}", "Give a number between 0 and 1")
+    if not k:
+        return start.new_empty(0)
+    if optimizer == "lazy":
+        return _lazy(Coverage(points_ND, start), k, start)
+    generator = generator or random.generator(0, "facility-location")
+    sample = _draw(n, min(n, POINTS_PER_PICK * k), generator).to(points_ND.device)
+    return _stochastic(Coverage(points_ND, start, sample), k, start, epsilon, generator)
+
+
+def _lazy(coverage: Coverage, k: int, selected: Tensor) -> Tensor:
+    everyone = torch.arange(len(coverage), device=selected.device)
+    bound_N = _no_bounds(coverage, selected)
+    picks = _first(coverage, selected, bound_N)
+    next_look = len(picks)
+    while len(picks) < k:
+        if len(picks) >= next_look:
+            if coverage.num_entries() <= LIST_ENTRIES:
+                return _with_lists(CoverageLists(coverage), k, picks, bound_N)
+            next_look = max(1, 2 * next_look)
+        position = _best(coverage, everyone, bound_N)
+        if position is None:
+            break
+        bound_N[position] = -torch.inf
+        picks.append(position)
+        coverage.add(position)
+    return _rest_by_position(picks, k, bound_N)
+
+
+def _no_bounds(coverage: Coverage, selected: Tensor) -> Tensor:
+    """Upper bounds of the gains before any is known; −∞ where a point is taken."""
+    bound_N = torch.full_like(coverage.nearest_N, torch.inf, dtype=torch.float64)
+    bound_N[selected] = -torch.inf
+    return bound_N
+
+
+def _first(coverage: Coverage, selected: Tensor, bound_N: Tensor) -> list[int]:
+    """The point of least total squared distance, where nothing is selected yet."""
+    if len(selected):
+        return []
+    position = coverage.most_central()
+    bound_N[position] = -torch.inf
+    coverage.add(position)
+    return [position]
+
+
+def _best(coverage: Coverage, candidates_C: Tensor, bound_C: Tensor) -> int | None:
+    """The index of the candidate of greatest gain; None where nothing gains.
+
+    Only candidates whose bound reaches the best gain are evaluated; `bound_C` gets what is found.
+    """
+    seen = candidates_C.new_empty(0)
+    gains = bound_C.new_empty(0)
+    enough = 0.0
+    width = WIDEST if bool((bound_C == torch.inf).any()) else NARROWEST
+    while True:
+        top, indices = bound_C.topk(min(width, len(bound_C)))
+        indices = indices[(top >= enough) & (top > 0)]
+        if not len(indices):
+            break
+        found = coverage.gains(candidates_C[indices])
+        seen, gains = torch.cat([seen, indices]), torch.cat([gains, found])
+        bound_C[indices] = -torch.inf
+        enough = float(gains.max()) * (1 - TIE)
+        width = min(2 * width, WIDEST)
+    bound_C[seen] = gains
+    return int(seen[gains >= enough].min()) if enough > 0 else None
+
+
+def _with_lists(lists: CoverageLists, k: int, picks: list[int], bound_N: Tensor) -> Tensor:
+    taken_N = bound_N == -torch.inf
+    negligible = 1e-9 * float(lists.gain_N.max())
+    while len(picks) < k:
+        gain_N = lists.gain_N.masked_fill(taken_N, -torch.inf)
+        if float(gain_N.max()) <= negligible:
+            lists.refresh()
+            gain_N = lists.gain_N.masked_fill(taken_N, -torch.inf)
+        if float(gain_N.max()) <= 0:
+            break
+        position = int((gain_N >= gain_N.max() * (1 - TIE)).nonzero()[0])
+        picks.append(position)
+        taken_N[position] = True
+        lists.add(position)
+    return _rest_by_position(picks, k, bound_N.masked_fill(taken_N, -torch.inf))
+
+
+def _stochastic(
+    coverage: Coverage, k: int, selected: Tensor, epsilon: float, generator: torch.Generator
+) -> Tensor:
+    bound_N = _no_bounds(coverage, selected)
+    picks = _first(coverage, selected, bound_N)
+    free_N = (bound_N != -torch.inf).nonzero().squeeze(1)
+    num_free = len(free_N)
+    size = math.ceil(len(coverage) / k * math.log(1 / epsilon))
+    while len(picks) < k:
+        drawn = _draw(num_free, min(size, num_free), generator).to(free_N.device)
+        drawn = drawn[free_N[drawn].argsort()]
+        bound_C = bound_N[free_N[drawn]]
+        best = _best(coverage, free_N[drawn], bound_C) or 0
+        bound_N[free_N[drawn]] = bound_C
+        slot = int(drawn[best])
+        picks.append(int(free_N[slot]))
+        coverage.add(picks[-1])
+        num_free -= 1
+        free_N[slot] = free_N[num_free]
+    return torch.tensor(picks, dtype=torch.int64, device=selected.device)
+
+
+def _draw(n: int, size: int, generator: torch.Generator) -> Tensor:
+    """Distinct integers below n: all of them, or what is distinct of `size` draws."""
+    if size == n:
+        return torch.arange(n)
+    return torch.randint(n, (size,), generator=generator, device=generator.device).unique()
+
+
+def _rest_by_position(picks: list[int], k: int, bound_N: Tensor) -> Tensor:
+    """Nothing gains any more: what is missing comes by position."""
+    rest = (bound_N != -torch.inf).nonzero().squeeze(1)[: k - len(picks)]
+    return torch.cat([torch.tensor(picks, dtype=torch.int64, device=rest.device), rest])

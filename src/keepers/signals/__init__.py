@@ -1,0 +1,6 @@
+"""Signals: what one inference pass gives for each example, and arrays on disk."""
+
+from keepers.signals import store
+from keepers.signals.extract import PASS_SIGNALS, extract
+
+__all__ = ["PASS_SIGNALS", "extract", "store"]

@@ -1,0 +1,84 @@
+"""Checkpoints of a training run in progress, as safetensors: nothing in them can execute."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from keepers.files import atomic_path
+from keepers.training.dynamics import Observer
+
+
+def save(
+    path: Path,
+    *,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    observers: Sequence[Observer],
+    facts: dict[str, Any],
+) -> None:
+    """Write weights, optimiser state, observers, random state and `facts` (JSON), atomically."""
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in module.state_dict().items()}
+    for index, entry in optimizer.state_dict()["state"].items():
+        for key, value in entry.items():
+            if value is not None:
+                tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+    for number, observer in enumerate(observers):
+        for key, value in observer.state_dict().items():
+            tensors[f"observer.{number}.{key}"] = value
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with atomic_path(path) as partial:
+        save_file(plain, partial, metadata={"facts": json.dumps(facts)})
+
+
+def load(
+    path: Path,
+    *,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    observers: Sequence[Observer],
+) -> dict[str, Any]:
+    """Restore what `save` wrote, in place; returns the facts."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
+        facts = json.loads(file.metadata()["facts"])
+        for name in file.keys():  # noqa: SIM118
+            group, _, key = name.partition(".")
+            groups.setdefault(group, {})[key] = file.get_tensor(name)
+    module.load_state_dict(groups["model"])
+    _restore_optimizer(optimizer, groups.get("optimizer", {}))
+    for name, value in _by_number(groups.get("observer", {})).items():
+        observers[name].load_state_dict(value)
+    torch.set_rng_state(groups["random"]["cpu"])
+    if "cuda" in groups["random"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(groups["random"]["cuda"])
+    return facts
+
+
+def _by_number(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    nested: dict[int, dict[str, Tensor]] = {}
+    for name, value in flat.items():
+        number, _, key = name.partition(".")
+        nested.setdefault(int(number), {})[key] = value
+    return nested
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, entry in _by_number(flat).items():
+        parameter = parameters[index]
+        for key, value in entry.items():
+            if value.shape == parameter.shape:  # the parameter's own memory format
+                optimizer.state[parameter][key] = torch.empty_like(parameter).copy_(value)
+            else:
+                optimizer.state[parameter][key] = value.to(parameter.device)

@@ -1,0 +1,85 @@
+"""Training dynamics, observed on the training batches: forgetting events and margins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """What an observer sees of one step: positions (n,), labels (n,), logits (n, classes)."""
+
+    positions: Tensor
+    labels: Tensor
+    logits: Tensor
+
+
+class Observer(Protocol):
+    """Called after each step; its state is part of every checkpoint."""
+
+    def after_step(self, step: Step) -> None:
+        """Take note of one step."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state as tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        ...
+
+
+class Dynamics:
+    """Forgetting events (Toneva et al. 2019) and area under the margin (Pleiss et al. 2020).
+
+    A forgetting event is a change from correct to incorrect between two presentations of an
+    example in training batches, augmented and with dropout as it was trained on. The margin is
+    the logit of the label less the largest other logit, averaged over presentations.
+    """
+
+    def __init__(self, num_examples: int, device: torch.device | str = "cpu") -> None:
+        self._state = {
+            "events": torch.zeros(num_examples, dtype=torch.int32, device=device),
+            "correct": torch.zeros(num_examples, dtype=torch.bool, device=device),
+            "learnt": torch.zeros(num_examples, dtype=torch.bool, device=device),
+            "margin_sum": torch.zeros(num_examples, dtype=torch.float64, device=device),
+            "presentations": torch.zeros(num_examples, dtype=torch.int32, device=device),
+        }
+
+    def after_step(self, step: Step) -> None:
+        """Count the events and margins of one batch."""
+        state, at = self._state, step.positions
+        logits = step.logits.float()
+        own = logits.gather(1, step.labels[:, None])
+        others = logits.scatter(1, step.labels[:, None], -torch.inf)
+        margin = own[:, 0] - others.amax(1)
+        correct = margin > 0
+        before = state["correct"][at]
+        state["events"][at] += (before & ~correct).to(torch.int32)
+        state["correct"][at] = correct
+        state["learnt"][at] |= correct
+        state["margin_sum"][at] += margin.double()
+        state["presentations"][at] += 1
+
+    def forgetting(self) -> Tensor:
+        """Forgetting events (n,), ∞ where never classified correctly, on the CPU."""
+        events = self._state["events"].double()
+        return torch.where(self._state["learnt"], events, torch.inf).cpu()
+
+    def aum(self) -> Tensor:
+        """Mean margin (n,), 0 where never presented, on the CPU."""
+        return (self._state["margin_sum"] / self._state["presentations"].clamp(min=1)).cpu()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The counts so far."""
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from these counts."""
+        for name, value in self._state.items():
+            value.copy_(state[name])

@@ -1,0 +1,109 @@
+"""Where training and inference run: device, precision and processes, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from keepers.errors import ParameterError
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """`device`: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`. `precision`: `auto`, `fp32`, `bf16`.
+
+    `auto` precision is bf16 where the model's recipe gains from it and the processor has it in
+    hardware, fp32 otherwise. Under `torchrun` every process takes its part of each batch.
+
+    Raises:
+        ParameterError: an unknown device or precision, or a device that is not there.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise ParameterError(
+                "precision",
+                f"got {self.precision!r}",
+                f"Give one of {', '.join(get_args(Precision))}",
+            )
+        kind, _, number = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+            raise ParameterError("device", f"got {self.device!r}", "Give auto, cpu, cuda or mps")
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise ParameterError(
+                "device", "got 'cuda', but torch sees no CUDA device", "Use --device cpu"
+            )
+        if kind == "mps" and not torch.backends.mps.is_available():
+            raise ParameterError("device", "got 'mps', but torch sees none", "Use --device cpu")
+
+    @property
+    def kind(self) -> str:
+        """`cpu`, `cuda` or `mps`, `auto` resolved."""
+        kind = self.device.partition(":")[0]
+        if kind != "auto":
+            return kind
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    def resolved_precision(self, *, gains_from_bf16: bool) -> str:
+        """`fp32` or `bf16` for a model whose recipe does or does not gain from bf16."""
+        if self.precision != "auto":
+            return self.precision
+        return "bf16" if gains_from_bf16 and _has_bf16(self.kind) else "fp32"
+
+    def fabric(self, *, gains_from_bf16: bool) -> Fabric:
+        """A launched Fabric for one model."""
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        number = self.device.partition(":")[2]
+        devices: Any = local if world > 1 else ([int(number)] if number else 1)
+        precision = self.resolved_precision(gains_from_bf16=gains_from_bf16)
+        fabric = Fabric(
+            accelerator=self.kind,
+            devices=devices,
+            num_nodes=max(1, world // local),
+            strategy="ddp" if world > 1 else "auto",
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+        fabric.launch()
+        return fabric
+
+    def identity(self, *, gains_from_bf16: bool) -> dict[str, Any]:
+        """What of the hardware a result depends on, for fingerprints."""
+        return {
+            "device": self.kind,
+            "precision": self.resolved_precision(gains_from_bf16=gains_from_bf16),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+
+
+def _has_bf16(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind == "cpu":
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def to_channels_last(module: nn.Module) -> nn.Module:
+    """Convolution weights in the memory format that CPUs and tensor cores prefer."""
+    if any(isinstance(part, nn.Conv2d) for part in module.modules()):
+        return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return module

@@ -1,0 +1,228 @@
+"""Core-set selection: which part of my labelled data should I keep?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.configuration import validated
+from keepers.random import generator
+from keepers.roles import OnBadRow, Role
+from keepers.scores.label_errors import suspected_label_errors
+from keepers.selection import Selection
+from keepers.training import Precision
+from keepers.types import Budget, Picks, Progress, Signals
+from keepers.workflows.evidence import Evidence
+from keepers.workflows.scoring import (
+    Balance,
+    CoresetConfig,
+    Say,
+    Scored,
+    say_nothing,
+    score_source,
+    workplace,
+)
+from keepers.workflows.table import metadata, selection_table
+
+SAFER = "ccs"
+LOW_FRACTION = 0.3
+MANY_LABEL_ERRORS = 0.05
+
+
+def coreset(
+    data: Any,
+    *,
+    keep: int | float | str = 0.5,
+    method: str = "entropy",
+    method_options: Mapping[str, Any] | None = None,
+    proxy: str | Role | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    resolution: int | None = None,
+    ensemble: int | None = None,
+    balance: Balance | None = None,
+    val: float = 0.0,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Selection:
+    """Choose the part of labelled data worth training on, with a small proxy model.
+
+    The proxy is trained on all the data, its evaluation pass gives signals, the method turns them
+    into a choice (Coleman et al., "Selection via Proxy", ICLR 2020).
+
+    Args:
+        data: a path (Parquet, CSV, JSONL, a folder of pictures), `"digits"`, a hub id, an Arrow
+            table, a pandas frame, a Hugging Face data set, a tuple of arrays, or a map-style
+            PyTorch data set.
+        keep: the fraction kept (`0.5`, `"50%"`) or a count (`5000`).
+        method: a row of `keepers.methods`; `method_options` are its options.
+        proxy: the name of a model, or a `Role`; None takes one for the kind of data.
+        epochs: of the proxy; None is the model's own default.
+        resolution: side in pixels at which a picture proxy looks.
+        ensemble: how many proxies, combined by rank; None is the method's own default.
+        balance: `"class"` shares the budget evenly between the classes.
+        val: fraction split off to measure the proxy on; such rows are never selected.
+        seed: the same data and seed give the same selection, in whatever order the rows come.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: `auto`, `fp32`, `bf16`.
+        input, label, id, group, split: columns, where they are not to be found by themselves.
+        limit: try it on a random part of so many examples.
+        on_bad_row: `error`, or `skip` to leave out and list pictures that cannot be read.
+        run: the run directory; finished stages in it are found again.
+        resume: continue what the run directory holds; False computes again.
+        progress: where long phases report.
+        say: gets sentences for a person: what was found, how long it will take, warnings.
+
+    Raises:
+        KeepersError: anything wrong with what was given: the parameter, what was got, the remedy.
+
+    >>> import keepers, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     selection = keepers.coreset("digits", keep=0.5, epochs=2, run=folder)
+    >>> len(selection), selection.table.num_rows
+    (899, 1797)
+    """
+    config = validated(
+        CoresetConfig,
+        {
+            "keep": keep,
+            "method": method,
+            "method_options": method_options,
+            "proxy": proxy,
+            "epochs": epochs,
+            "resolution": resolution,
+            "ensemble": ensemble,
+            "balance": balance,
+            "val": val,
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+        },
+    )
+    say = say or say_nothing
+    opened = workplace(
+        data,
+        config,
+        reading={
+            "input": input,
+            "label": label,
+            "id": id,
+            "group": group,
+            "split": split,
+            "limit": limit,
+            "on_bad_row": on_bad_row,
+        },
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    with opened as (source, place):
+        Budget.parse(config.keep).resolve(len(source))
+        scored = score_source(source, config, place, on_bad_row=on_bad_row, say=say)
+        return _select(scored, config, say)
+
+
+def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
+    candidates, ledger = scored.candidates, scored.place.ledger
+    budget = Budget.parse(config.keep)
+    k = budget.resolve(len(candidates))
+    warnings = warn(scored, k)
+    for warning in warnings:
+        say(f"Warning: {warning}")
+    with ledger.phase("selecting") as tally:
+        picks, scores = choose(scored, config, k)
+        tally.examples = len(candidates)
+    scores_all = None
+    if scores is not None:
+        scores_all = np.full(len(scored.source), np.nan)
+        scores_all[candidates.numpy()] = scores.double().numpy()
+    rank = np.full(len(scored.source), -1, dtype=np.int64)
+    rank[candidates[picks.positions].numpy()] = np.arange(k)
+    probabilities = scored.probabilities
+    labels = torch.from_numpy(scored.source.labels)
+    evidence = Evidence(
+        source=scored.source,
+        rank=rank,
+        scores=scores_all,
+        predicted=None if probabilities is None else probabilities.argmax(1).numpy(),
+        label_probability=None
+        if probabilities is None
+        else probabilities.gather(1, labels[:, None])[:, 0].numpy(),
+        validation=scored.validation.numpy(),
+        costs=tuple(ledger.by_phase()),
+        validation_accuracy=_accuracy(probabilities, labels, scored.validation),
+        warnings=tuple(warnings),
+        run=scored.place.run.path,
+    )
+    excluded = None if picks.excluded is None else candidates[picks.excluded].numpy()
+    return Selection(
+        table=selection_table(evidence, scored.method, excluded, picks.why_excluded),
+        metadata=metadata(
+            scored, config, k, evidence, _accuracy(probabilities, labels, candidates)
+        ),
+        evidence=evidence,
+    )
+
+
+def choose(scored: Scored, config: CoresetConfig, k: int) -> tuple[Picks, Tensor | None]:
+    """The picks, as positions into `scored.candidates`, and the scores of the candidates."""
+    members: Sequence[Signals] = scored.members
+    if len(scored.validation):
+        members = [signals.at(scored.candidates) for signals in members]
+    labels = members[0].get("labels")
+    return methods.choose(
+        scored.method,
+        members,
+        k,
+        balance=labels if config.balance == "class" else None,
+        generator=generator(config.seed, "select", scored.method.name),
+        options=config.method_options or {},
+    )
+
+
+def warn(scored: Scored, k: int) -> list[str]:
+    """What a person should know before they trust this choice."""
+    warnings: list[str] = []
+    fraction = k / len(scored.candidates)
+    name = scored.method.name
+    if scored.method.hard_first and fraction < LOW_FRACTION:
+        warnings.append(
+            f"at {fraction:.0%} kept, methods that keep the hardest first ('{name}') can lose to "
+            f"a random choice; '{SAFER}' is the safer one. keepers compare tells on your data"
+        )
+    probabilities = scored.probabilities
+    if probabilities is not None:
+        labels = torch.from_numpy(scored.source.labels)
+        at = scored.candidates
+        share = float(suspected_label_errors(probabilities[at].log(), labels[at]).double().mean())
+        if share > MANY_LABEL_ERRORS:
+            advice = (
+                f"'{name}' tends to keep them; '{SAFER}' sets the hardest aside first"
+                if scored.method.hard_first
+                else "see them in the report"
+            )
+            warnings.append(f"about {share:.0%} of the labels look wrong to the proxy: {advice}")
+    return warnings
+
+
+def _accuracy(probabilities: Tensor | None, labels: Tensor, at: Tensor) -> float | None:
+    if probabilities is None or not len(at):
+        return None
+    return float((probabilities[at].argmax(1) == labels[at]).double().mean())

@@ -1,0 +1,124 @@
+"""Scores without a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from keepers import methods
+from keepers.configuration import validated
+from keepers.errors import ParameterError
+from keepers.files import plain
+from keepers.roles import OnBadRow, Role
+from keepers.selection import ArrowTable, write_table
+from keepers.training import Precision
+from keepers.types import Progress
+from keepers.workflows.scoring import CoresetConfig, Say, say_nothing, score_source, workplace
+from keepers.workflows.table import provenance
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """`table` has the columns id, row, label, score, in the order of the input."""
+
+    table: ArrowTable
+    metadata: dict[str, Any]
+
+    def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write `table`, with `metadata` in the file's own metadata, atomically.
+
+        Raises:
+            RunError: `path` exists and `overwrite` is false.
+        """
+        return write_table(self.table, self.metadata, path, overwrite=overwrite)
+
+
+def score(
+    data: Any,
+    *,
+    method: str = "entropy",
+    proxy: str | Role | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    resolution: int | None = None,
+    ensemble: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Scores:
+    """Score every example without selecting; higher would be selected first.
+
+    The arguments are those of `keepers.coreset`. The proxy is trained as there, so a later
+    `coreset` in the same run directory finds it.
+
+    Raises:
+        ParameterError: the method has no scores (`k-center` picks from features, for instance).
+        KeepersError: anything else wrong with what was given.
+
+    >>> import keepers, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     scores = keepers.score("digits", method="margin", epochs=1, run=folder)
+    >>> scores.table.column_names
+    ['id', 'row', 'label', 'score']
+    """
+    config = validated(
+        CoresetConfig,
+        {
+            "method": method,
+            "proxy": proxy,
+            "epochs": epochs,
+            "resolution": resolution,
+            "ensemble": ensemble,
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+        },
+    )
+    if methods.get(method).score is None:
+        scoring = ", ".join(name for name, row in methods.table().items() if row.score is not None)
+        raise ParameterError("method", f"got '{method}', which gives no scores", f"Use {scoring}")
+    say = say or say_nothing
+    opened = workplace(
+        data,
+        config,
+        reading={
+            "input": input,
+            "label": label,
+            "id": id,
+            "split": split,
+            "limit": limit,
+            "on_bad_row": on_bad_row,
+        },
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    with opened as (source, place):
+        scored = score_source(source, config, place, on_bad_row=on_bad_row, say=say)
+        values = methods.score(scored.method, scored.members)
+        source = scored.source
+        table = pa.table(
+            {
+                "id": pa.array(source.ids.tolist()),
+                "row": pa.array(source.rows, pa.int64()),
+                "label": pa.array(
+                    np.asarray(source.class_names, dtype=object)[source.labels], pa.string()
+                ),
+                "score": pa.array(values.double().numpy()),
+            }
+        ).sort_by("row")
+        return Scores(table=table, metadata=plain(provenance(scored, config)))

@@ -1,0 +1,228 @@
+"""Scoring: train the proxies that a method needs and collect what they say of each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.data import Source, open_source
+from keepers.errors import ParameterError
+from keepers.ledger import Ledger
+from keepers.methods import Method
+from keepers.models import default_proxy
+from keepers.random import derived_seed, generator
+from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.runs import Run
+from keepers.selectors import stratified
+from keepers.training import Hardware, Precision, estimate_seconds
+from keepers.types import Budget, Progress, Signals
+from keepers.workflows.stages import Training, Workplace, is_trained, predictions, train
+
+RUNS = Path("keepers-runs")
+
+Say = Callable[[str], None]
+Balance = Literal["class"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoresetConfig:
+    """Everything a core-set run depends on, beside the data; the CLI has the same names.
+
+    Raises:
+        ParameterError: a value out of range, or an unknown method, balance or precision.
+    """
+
+    keep: int | float | str = 0.5
+    method: str = "entropy"
+    method_options: Mapping[str, Any] | None = None
+    proxy: str | Role | Mapping[str, Any] | None = None
+    epochs: int | None = None
+    resolution: int | None = None
+    ensemble: int | None = None
+    balance: Balance | None = None
+    val: float = 0.0
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        Budget.parse(self.keep)
+        methods.get(self.method)
+        if self.balance is not None and self.balance not in get_args(Balance):
+            raise ParameterError(
+                "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
+            )
+        if self.ensemble is not None and self.ensemble < 1:
+            raise ParameterError("ensemble", f"got {self.ensemble}", "Give 1 or more models")
+        if not 0 <= self.val < 1:
+            raise ParameterError("val", f"got {self.val}", "Give a fraction in [0, 1)")
+        Hardware(device=self.device, precision=self.precision)
+
+    def role(self, source: Source) -> Role:
+        """The proxy's role, with `epochs` and `resolution` over what it says itself."""
+        role = Role.parse(self.proxy, default_proxy(source.info(self.resolution)))
+        return role.having(epochs=self.epochs, resolution=self.resolution)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """What scoring gives: signals of each member of the ensemble, and what was not scored.
+
+    `candidates` and `validation` are positions; `prepared` is None where the method needs no
+    model.
+    """
+
+    source: Source
+    method: Method
+    candidates: Tensor
+    validation: Tensor
+    members: tuple[Signals, ...]
+    prepared: Prepared | None
+    place: Workplace
+
+    @property
+    def probabilities(self) -> Tensor | None:
+        """Mean class probabilities of the proxies (n, classes), if there are any."""
+        return predictions(self.members) if self.prepared else None
+
+
+@contextmanager
+def workplace(
+    data: Any,
+    config: CoresetConfig,
+    *,
+    reading: Mapping[str, Any],
+    run: str | Path | None,
+    resume: bool,
+    progress: Progress | None,
+) -> Generator[tuple[Source, Workplace]]:
+    """The data, opened with the options `reading`, and a place to work on them."""
+    ledger = Ledger()
+    with ledger.phase("reading") as tally:
+        source = open_source(data, seed=config.seed, **reading)
+        tally.examples = len(source)
+    default = RUNS / f"{Path(source.name).stem}-{source.fingerprint[:8]}"
+    with Run(Path(run or default), {"data": source.fingerprint}, resume=resume) as opened:
+        yield (
+            source,
+            Workplace(
+                run=opened,
+                hardware=Hardware(device=config.device, precision=config.precision),
+                ledger=ledger,
+                progress=progress,
+            ),
+        )
+
+
+def say_nothing(_: str) -> None:
+    """Say nothing."""
+
+
+def score_source(
+    source: Source,
+    config: CoresetConfig,
+    place: Workplace,
+    *,
+    on_bad_row: OnBadRow = "error",
+    say: Say,
+) -> Scored:
+    """Train the proxies that `config.method` needs and collect their signals."""
+    method = methods.get(config.method)
+    for sentence in source.found:
+        say(sentence)
+    role = config.role(source)
+    with place.ledger.phase("encoding") as tally:
+        source, prepared = prepare(
+            role,
+            source,
+            on_bad_row=on_bad_row,
+            cache=place.run.path / "encoded",
+            progress=place.progress,
+        )
+        tally.examples = len(source)
+    candidates, validation = _split(prepared.labels, config)
+    needs = method.needs - {"labels"}
+    if not needs:
+        labels_only = (Signals(labels=prepared.labels),)
+        return Scored(
+            source=source,
+            method=method,
+            candidates=candidates,
+            validation=validation,
+            members=labels_only,
+            prepared=None,
+            place=place,
+        )
+    trainings = [
+        Training(
+            prepared=prepared,
+            source=source,
+            members=candidates,
+            seed=derived_seed(config.seed, "proxy", member),
+            wanted=wanted_signals(needs),
+        )
+        for member in range(config.ensemble or method.default_ensemble)
+    ]
+    _announce(trainings, place, say)
+    members = [train(place, training).signals for training in trainings]
+    return Scored(
+        source=source,
+        method=method,
+        candidates=candidates,
+        validation=validation,
+        members=tuple(members),
+        prepared=prepared,
+        place=place,
+    )
+
+
+def _split(labels: Tensor, config: CoresetConfig) -> tuple[Tensor, Tensor]:
+    everything = torch.arange(len(labels))
+    if not config.val:
+        return everything, everything[:0]
+    count = Budget.parse(config.val, "val").resolve(len(labels), "val")
+    drawn = stratified(labels, count, generator=generator(config.seed, "validation"))
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    held_out[drawn] = True
+    return everything[~held_out], everything[held_out]
+
+
+def wanted_signals(needs: frozenset[str]) -> frozenset[str]:
+    """What is asked of a proxy for a method's needs: its predictions come with every pass."""
+    wanted = needs - {"labels"}
+    return wanted if "early_log_probs" in wanted else wanted | {"log_probs"}
+
+
+def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None:
+    first = trainings[0]
+    recipe = first.prepared.recipe
+    missing = sum(not is_trained(place, training) for training in trainings)
+    expected = "found finished in the run directory"
+    if missing:
+        seconds = missing * estimate_seconds(
+            first.prepared.build(0),
+            first.prepared.train_view(first.members),
+            recipe,
+            fabric=place.hardware.fabric(gains_from_bf16=recipe.bf16),
+            num_scored=len(first.source),
+        )
+        expected = f"about {_duration(seconds)}"
+    models = f"{len(trainings)} × " if len(trainings) > 1 else ""
+    precision = place.hardware.resolved_precision(gains_from_bf16=recipe.bf16)
+    say(
+        f"Proxy: {models}{first.prepared.role.model}, {recipe.epochs} epochs on "
+        f"{len(first.members):,} examples, {place.hardware.kind} {precision}: {expected}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

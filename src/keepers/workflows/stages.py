@@ -1,0 +1,183 @@
+"""The stage that every workflow shares: train a model in a role, then one inference pass."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from keepers import processes
+from keepers.data import Source
+from keepers.files import fingerprint
+from keepers.ledger import Cost, Ledger
+from keepers.random import derived_seed
+from keepers.roles import Prepared
+from keepers.runs import Run, StageRecord
+from keepers.signals import PASS_SIGNALS, extract, store
+from keepers.training import BatchPolicy, Checkpoint, Dynamics, Hardware, Shuffle, fit
+from keepers.types import EvalView, Progress, Signals
+
+EARLY_SHARE = 0.1
+"""Scores of early training are taken after this share of the epochs, and at least one."""
+
+SHUFFLE = Shuffle()
+DYNAMICS = frozenset({"forgetting", "aum"})
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Workplace:
+    """Where the stages of one workflow run: directory, hardware, ledger and progress."""
+
+    run: Run
+    hardware: Hardware
+    ledger: Ledger
+    progress: Progress | None = None
+    checkpoint_every: float = 30.0
+
+
+def early_epochs(epochs: int) -> int:
+    """The epoch at which early scores are taken.
+
+    >>> early_epochs(5), early_epochs(200)
+    (1, 20)
+    """
+    return max(1, round(EARLY_SHARE * epochs))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Training:
+    """What one training depends on: the role joined with data, its members, and a seed.
+
+    `wanted` names the fields of `Signals` that are asked of it, for all examples; with
+    `early_log_probs` the training stops early. Weights, order and augmentation are drawn by
+    `seed`. With `test`, the trained model is also measured on it.
+    """
+
+    prepared: Prepared
+    source: Source
+    members: Tensor
+    seed: int
+    wanted: frozenset[str] = frozenset()
+    role: str = "proxy"
+    policy: BatchPolicy = SHUFFLE
+    test: Tested | None = None
+
+    def inputs(self, hardware: Hardware) -> dict[str, Any]:
+        """All of it as JSON values, for the stage's fingerprint."""
+        return {
+            "data": self.source.fingerprint,
+            "members": fingerprint(self.members.numpy().tobytes().hex()),
+            "role": self.prepared.role.identity(),
+            "seed": self.seed,
+            "wanted": sorted(self.wanted),
+            "policy": repr(self.policy),
+            "test": self.test.fingerprint if self.test else None,
+            "hardware": hardware.identity(gains_from_bf16=self.prepared.recipe.bf16),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tested:
+    """A test set, encoded for the role that is measured on it."""
+
+    view: EvalView
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What a training gives: signals of all examples, facts and costs."""
+
+    signals: Signals
+    facts: dict[str, Any]
+    costs: tuple[Cost, ...]
+
+
+def is_trained(place: Workplace, training: Training) -> bool:
+    """Whether `train` would find this training finished."""
+    return place.run.finished(training.role, training.inputs(place.hardware))
+
+
+def train(place: Workplace, training: Training) -> Trained:
+    """Train a model in its role, once: a rerun finds it, a kill loses one checkpoint interval."""
+    folder, record = place.run.stage(
+        training.role,
+        training.inputs(place.hardware),
+        lambda folder: _train(place, training, folder),
+    )
+    place.ledger.book(record.costs)
+    signals = Signals(**store.read(folder), labels=training.prepared.labels)
+    return Trained(signals=signals, facts=record.facts, costs=record.costs)
+
+
+def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
+    prepared, wanted = training.prepared, training.wanted
+    fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    module = prepared.build(training.seed, parameter=training.role)
+    dynamics = Dynamics(len(training.source), fabric.device) if wanted & DYNAMICS else None
+    early = "early_log_probs" in wanted
+    fitted = fit(
+        module,
+        prepared.train_view(training.members),
+        prepared.recipe,
+        fabric=fabric,
+        seed=derived_seed(training.seed, "fit"),
+        phase=f"{training.role} training",
+        policy=training.policy,
+        observers=[dynamics] if dynamics else [],
+        stop_after=early_epochs(prepared.recipe.epochs) if early else None,
+        keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
+        progress=place.progress,
+    )
+    ledger = Ledger([fitted.cost])
+    arrays: dict[str, Tensor] = {}
+    store.clear(folder)
+    in_pass = wanted & PASS_SIGNALS | ({"log_probs"} if early else set())
+    if in_pass:
+        with ledger.phase("scoring") as tally:
+            signals = extract(
+                module,
+                prepared.eval_view(),
+                fabric=fabric,
+                wanted=in_pass,
+                folder=folder if processes.rank() == 0 else None,
+                tally=tally,
+                progress=place.progress,
+            )
+        arrays |= {name: value for name, value in signals.items() if name != "labels"}
+    if early:
+        arrays["early_log_probs"] = arrays.pop("log_probs")[:, None]
+    if dynamics is not None:
+        found = {"forgetting": dynamics.forgetting(), "aum": dynamics.aum()}
+        arrays |= {name: value for name, value in found.items() if name in wanted}
+    facts: dict[str, Any] = {"losses": fitted.losses}
+    if training.test is not None:
+        facts |= _measure(extract(module, training.test.view, fabric=fabric))
+    if processes.rank() == 0:
+        store.write(folder, arrays)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return StageRecord(facts=facts, costs=tuple(ledger.costs))
+
+
+def _measure(signals: Signals) -> dict[str, Any]:
+    labels = signals.get("labels")
+    wrong = (signals.get("log_probs").argmax(1) != labels).double()
+    by_class = [float(wrong[labels == c].mean()) for c in labels.unique()]
+    return {"test_error": float(wrong.mean()), "worst_class_error": max(by_class)}
+
+
+def predictions(members: Collection[Signals]) -> Tensor:
+    """Mean class probabilities (n, classes) of the members."""
+    total = None
+    for signals in members:
+        if signals.log_probs is not None:
+            probs = signals.log_probs.double().exp()
+        else:
+            probs = signals.get("early_log_probs").double().exp().mean(1)
+        total = probs if total is None else total + probs
+    assert total is not None
+    return total / len(members)

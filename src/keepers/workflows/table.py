@@ -1,0 +1,125 @@
+"""The selection as a table of the user's rows, and how it came about."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from keepers.files import fingerprint, plain
+from keepers.methods import Method
+from keepers.selection import ArrowTable
+from keepers.types import Budget
+from keepers.workflows.evidence import Evidence
+from keepers.workflows.scoring import CoresetConfig, Scored
+
+
+def selection_table(
+    evidence: Evidence,
+    method: Method,
+    excluded: npt.NDArray[np.int64] | None,
+    why_excluded: str,
+) -> ArrowTable:
+    """One row for each row of the input: id, row, label, kept, rank, score, weight, reason."""
+    source = evidence.source
+    kept = evidence.rank >= 0
+    n, k = len(source), int(kept.sum())
+    reasons = np.full(n, _dropped(method), dtype=object)
+    by = f"by {method.name}"
+    reasons[kept] = [f"kept: pick {rank + 1:,} of {k:,} {by}" for rank in evidence.rank[kept]]
+    if excluded is not None:
+        reasons[excluded] = f"dropped: {why_excluded}"
+    reasons[evidence.validation] = "held out for validation"
+    names = np.asarray(source.class_names, dtype=object)
+    no_scores = np.full(n, np.nan) if evidence.scores is None else evidence.scores
+    table = pa.table(
+        {
+            "id": pa.array(source.ids.tolist()),
+            "row": pa.array(source.rows, pa.int64()),
+            "label": pa.array(names[source.labels], pa.string()),
+            "kept": pa.array(kept),
+            "rank": pa.array(evidence.rank, pa.int64(), mask=~kept),
+            "score": pa.array(no_scores, pa.float64(), mask=np.isnan(no_scores)),
+            "weight": pa.array(kept.astype(np.float64)),
+            "reason": pa.array(reasons, pa.string()),
+        }
+    )
+    if source.skipped:
+        skipped = {
+            "id": [row.id for row in source.skipped],
+            "row": [row.row for row in source.skipped],
+            "kept": [False] * len(source.skipped),
+            "weight": [0.0] * len(source.skipped),
+            "reason": [f"skipped: {row.problem}" for row in source.skipped],
+        }
+        rest = {name: [None] * len(source.skipped) for name in ("label", "rank", "score")}
+        extra = pa.table(skipped | rest, schema=table.schema)
+        table = pa.concat_tables([table, extra])
+    return table.sort_by("row")
+
+
+def _dropped(method: Method) -> str:
+    if method.score is None:
+        return f"dropped: not picked by {method.name}"
+    return f"dropped: {method.name} below the cut"
+
+
+def metadata(
+    scored: Scored,
+    config: CoresetConfig,
+    k: int,
+    evidence: Evidence,
+    training_accuracy: float | None,
+) -> dict[str, Any]:
+    """How a selection came about, as JSON values."""
+    return plain(
+        {
+            "method_options": dict(scored.method.options) | dict(config.method_options or {}),
+            "keep": str(Budget.parse(config.keep)),
+            "k": k,
+            "n": len(scored.candidates),
+            "validation": len(scored.validation),
+            "balance": config.balance,
+            "proxy_validation_accuracy": evidence.validation_accuracy,
+            "proxy_training_accuracy": training_accuracy,
+            "warnings": evidence.warnings,
+            **provenance(scored, config),
+        }
+    )
+
+
+def provenance(scored: Scored, config: CoresetConfig) -> dict[str, Any]:
+    """How scores came about: method, seed, models, data, hardware, costs, versions."""
+    source = scored.source
+    proxy = scored.prepared.role.identity() if scored.prepared else None
+    gains = scored.prepared is not None and scored.prepared.recipe.bf16
+    return {
+        "method": scored.method.name,
+        "seed": config.seed,
+        "proxy": proxy,
+        "proxy_fingerprint": fingerprint(proxy),
+        "ensemble": len(scored.members) if proxy else 0,
+        "skipped": len(source.skipped),
+        "data": {
+            "name": source.name,
+            "kind": source.kind,
+            "fingerprint": source.fingerprint,
+            "rows": source.num_rows,
+            "num_classes": len(source.class_names),
+            "class_names": source.class_names,
+            "columns": source.columns,
+        },
+        "found": source.found,
+        "hardware": scored.place.hardware.identity(gains_from_bf16=gains),
+        "costs": scored.place.ledger.by_phase(),
+        "versions": {
+            "keepers": version("keepers"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }

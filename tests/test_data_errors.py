@@ -1,0 +1,273 @@
+"""Bad input: each error names what was given, what was found, and the remedy."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from keepers.data import encode, open_source
+from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.types import EncoderSpec
+
+TEXTS = ["a fine day", "a dull day", "what a film", "two hours lost"]
+
+
+def says(error: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
+    for part in parts:
+        assert part in str(error.value)
+
+
+def refused(data: Any, *parts: str, kind: type[KeepersError] = DataError, **options: Any) -> None:
+    with pytest.raises(kind) as error:
+        open_source(data, **options)
+    says(error, *parts)
+
+
+def test_missing_file_names_the_nearest_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "reviews.parquet").touch()
+    refused(
+        tmp_path / "review.parquet",
+        "review.parquet does not exist",
+        f"Did you mean {tmp_path / 'reviews.parquet'}",
+    )
+    refused(tmp_path / "zzz.csv", f"The folder {tmp_path} holds: reviews.parquet")
+    refused(tmp_path / "no" / "such" / "folder", "does not exist")
+
+
+def test_hub_name_without_a_network_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    refused("nobody/nothing", "does not exist", "Hugging Face hub", "no network")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, -5])
+def test_truncated_parquet(tmp_path: Path, keep: float) -> None:
+    path = tmp_path / "cut.parquet"
+    pq.write_table(pa.table({"text": TEXTS, "label": [0, 1, 0, 1]}), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else keep])
+    refused(path, f"{path} is not a readable Parquet file")
+
+
+def test_damaged_parquet_page(tmp_path: Path) -> None:
+    path = tmp_path / "bad.parquet"
+    pq.write_table(pa.table({"text": TEXTS * 50, "label": [0, 1] * 100}), path)
+    whole = bytearray(path.read_bytes())
+    whole[4:60] = b"\xff" * 56
+    path.write_bytes(whole)
+    refused(path, f"{path} is not a readable Parquet file")
+
+
+def test_csv_with_a_short_record(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text("text,label\nfine day,a\nno label here\nbad day,b\n")
+    refused(path, "1 values where 2 were expected", "'no label here'", str(path))
+
+
+def test_jsonl_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"text": "a b", "label": 1}\n{"text": "c d", "label": }\n')
+    refused(path, f"{path}, line 2")
+    path.write_text('{"text": "a b", "label": 1}\n\n{"text": "c d", "label": "x"}\n')
+    refused(path, f"{path}, line 3", "'label' is str, and int in the lines before")
+    path = tmp_path / "bad.json"
+    path.write_text('[{"text": "a b",\n "label": 1},\n oops]')
+    refused(path, f"{path}, line 3")
+
+
+def test_unknown_format_and_empty_data(tmp_path: Path) -> None:
+    (tmp_path / "data.xlsx").touch()
+    refused(tmp_path / "data.xlsx", "format that is not known", "Parquet, CSV")
+    (tmp_path / "folder").mkdir()
+    refused(tmp_path / "folder", "holds no Parquet, CSV, JSONL or picture file")
+    refused(pa.table({"text": pa.array([], pa.string()), "label": []}), "holds no row")
+    refused(42, "got int", kind=ParameterError)
+
+
+def test_splits(tmp_path: Path) -> None:
+    table = pa.table({"text": TEXTS, "label": [0, 1, 0, 1]})
+    for name in ("test", "validation"):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    refused(tmp_path, "no part 'train'", "test, validation", kind=ParameterError)
+    refused(tmp_path, "got 'tset'", "test, validation", kind=ParameterError, split="tset")
+    refused(tmp_path / "test.parquet", "is one file", kind=ParameterError, split="test")
+    assert len(open_source(tmp_path, split="test")) == 4
+
+
+def test_pictures_without_classes(tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    refused(tmp_path, "lie in no sub-folder", "sub-folder of its name")
+    assert open_source(tmp_path, require_labels=False).labels is None
+
+
+def test_unknown_column_names_the_nearest() -> None:
+    table = pa.table({"text": TEXTS, "label": [0, 1, 0, 1]})
+    for parameter in ("input", "label", "id", "group"):
+        refused(
+            table,
+            f"{parameter}: got 'labl'",
+            "Did you mean 'label'",
+            kind=ParameterError,
+            **{parameter: "labl"},
+        )
+
+
+def test_ambiguous_columns_are_listed() -> None:
+    two_labels = pa.table({"text": TEXTS, "class": [0, 1, 0, 1], "target": [0, 1, 1, 1]})
+    refused(two_labels, "label: several", "'class', 'target'", "--label", kind=ParameterError)
+    two_texts = pa.table({"title": TEXTS, "body": TEXTS, "label": [0, 1, 0, 1]})
+    refused(two_texts, "input: several", "'title', 'body'", "--input", kind=ParameterError)
+    by_value = pa.table({"text": TEXTS * 9, "a": [0, 1] * 18, "b": [1, 0] * 18})
+    refused(by_value, "label: several", "'a', 'b'", kind=ParameterError, input="text")
+    none = pa.table({"text": TEXTS})
+    refused(none, "looks like a class label", "the columns are: text", kind=ParameterError)
+    refused(pa.table({"label": [0, 1]}), "looks like a picture, a text", kind=ParameterError)
+
+
+def with_labels(labels: Any) -> pa.Table:
+    return pa.table({"text": [f"text number {i}" for i in range(len(labels))], "label": labels})
+
+
+def test_unusable_labels() -> None:
+    refused(with_labels(["a"] * 4), "one class only (a)", "at least 2")
+    refused(with_labels(["a", None, "b", ""]), "2 of 4 rows have no label", "rows 1, 3")
+    refused(with_labels([0.0, None, 1.0, float("nan")]), "2 of 4 rows have no label")
+    refused(with_labels(pa.nulls(4)), "4 of 4 rows have no label")
+    refused(with_labels([0.5, 1.25, 2.0]), "fractions such as 0.5", "regression")
+    refused(with_labels([[0], [0, 1], [1]]), "multi-label")
+    refused(with_labels(list(range(1000))), "1,000 different values", "continuous target or a key")
+    refused((np.zeros((3, 2), np.float32), np.eye(3)), "multi-label")
+    refused((np.zeros((3, 2), np.float32), [0, 1]), "3 inputs and 2 labels")
+
+
+def test_declared_classes_and_the_mark_for_unlabelled() -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b"])})
+    data = Dataset.from_dict({"text": TEXTS, "label": [0, 1, -1, 1]}, features=features)
+    refused(data, "1 of 4 rows have no label", "row 2")
+    source = open_source(data, require_labels=False)
+    assert source.labels is not None
+    assert sorted(source.labels.tolist()) == [-1, 0, 1, 1]
+    table = data.with_format("arrow")[:].set_column(1, "label", pa.array([0, 1, 5, 1]))
+    table = table.replace_schema_metadata(features.arrow_schema.metadata)
+    refused(table, "holds 5", "declares 2 classes")
+
+
+def test_test_set_of_other_classes_or_columns() -> None:
+    train = open_source(with_labels(["a", "b", "a", "b"]))
+    refused(with_labels(["a", "c"]), "the class 'c'", "a, b", like=train)
+    refused((np.zeros((2, 2), np.float32), ["a", "b"]), "vectors", kind=ParameterError, like=train)
+    numbers = (np.random.default_rng(0).random((4, 3)), [0, 1, 0, 1])
+    other = (np.random.default_rng(0).random((4, 2)), [0, 1, 0, 1])
+    refused(other, "vectors of 2 numbers", "of 3", kind=ParameterError, like=open_source(numbers))
+
+
+def test_nan_features_name_column_and_row() -> None:
+    table = pa.table(
+        {
+            "width": [1.0, 2.0, float("nan"), 4.0, 5.0],
+            "height": [1.0, None, 3.0, float("inf"), 5.0],
+            "label": [0, 1, 0, 1, 1],
+        }
+    )
+    refused(
+        table,
+        "3 rows",
+        "row 1: nothing or NaN in column 'height'",
+        "row 2: nothing or NaN in column 'width'",
+        "row 3: an infinite number",
+        "--on-bad-row skip",
+    )
+    source = open_source(table, on_bad_row="skip")
+    assert sorted(source.rows.tolist()) == [0, 4]
+    assert [row.row for row in source.skipped] == [1, 2, 3]
+    assert source.num_rows == 5
+    vectors = pa.table({"x": [[1.0, 2.0], [3.0], [1.0, 1.0]], "label": [0, 1, 0]})
+    refused(vectors, "mostly 2, but 1 in row 1")
+
+
+def test_missing_texts() -> None:
+    table = pa.table({"text": ["a b", None, "c d", "e f"], "label": [0, 1, 1, 0]})
+    refused(table, "row 1: no text in column 'text'")
+    source = open_source(table, on_bad_row="skip")
+    assert len(source) == 3
+    assert [(row.row, row.problem) for row in source.skipped] == [(1, "no text in column 'text'")]
+
+
+def test_duplicate_and_missing_keys() -> None:
+    table = with_labels([0, 1, 0, 1])
+    refused(
+        table.append_column("key", pa.array([7, 8, 7, 8])),
+        "2 keys",
+        "7 in rows 0 and 2; 8 in rows 1 and 3",
+        id="key",
+    )
+    refused(table.append_column("key", pa.array(["a", None, "b", "c"])), "no key", id="key")
+
+
+def test_columns_of_one_name() -> None:
+    table = pa.Table.from_arrays([pa.array(TEXTS), pa.array([0, 1, 0, 1])], ["label", "label"])
+    refused(table, "several columns named 'label'")
+
+
+def test_limit() -> None:
+    refused("digits", "limit: got 0", kind=ParameterError, limit=0)
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(shade).integers(0, 255, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def damaged() -> pa.Table:
+    data = [picture(shade) for shade in range(6)]
+    data[2] = data[2][:-300]
+    data[4] = b"this is no picture"
+    return pa.table({"image": [*data, None], "label": [0, 1, 0, 1, 0, 1, 0]})
+
+
+def test_corrupt_picture_names_row_and_id(damaged: pa.Table) -> None:
+    source = open_source(damaged.append_column("key", pa.array(range(100, 107))), id="key")
+    with pytest.raises(DataError) as error:
+        encode(source, EncoderSpec(kind="image"))
+    says(error, "row 2 (id 102)", "truncated", "--on-bad-row skip")
+
+
+def test_corrupt_pictures_are_skipped_counted_and_listed(damaged: pa.Table) -> None:
+    source = open_source(damaged)
+    reduced, pool = encode(source, EncoderSpec(kind="image"), on_bad_row="skip")
+    assert sorted(row.row for row in reduced.skipped) == [2, 4, 6]
+    problems = {row.row: row.problem for row in reduced.skipped}
+    assert "truncated" in problems[2]
+    assert "not a picture" in problems[4]
+    assert "missing" in problems[6]
+    assert all(row.id == source.ids[source.rows == row.row][0] for row in reduced.skipped)
+    assert len(pool) == len(reduced) == 4
+    alone, expected = encode(open_source(damaged.take([0, 1, 3, 5])), EncoderSpec(kind="image"))
+    assert alone.ids.tolist() == reduced.ids.tolist()
+    assert bool((pool.rows == expected.rows).all())  # pyright: ignore
+
+
+def test_no_good_picture_at_all() -> None:
+    table = pa.table({"image": [b"x", b"y"], "label": [0, 1]})
+    refused(table, "not one picture could be read")
+
+
+def test_a_model_for_another_kind_of_input() -> None:
+    with pytest.raises(ParameterError, match="reads text inputs, and digits holds image"):
+        encode(open_source("digits"), EncoderSpec(kind="text", scheme="hashed", buckets=8))

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import rankdata
+from torch import Tensor
+
+from keepers import scores
+from keepers.errors import ParameterError
+
+PROBABILITIES = torch.tensor(
+    [[0.7, 0.2, 0.1], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0.0]]
+)
+UNCERTAINTY = (scores.least_confidence, scores.margin, scores.entropy)
+
+
+def log_probs(seed: int, n: int, classes: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (3 * torch.randn(n, classes, generator=generator)).log_softmax(-1)
+
+
+def test_least_confidence_by_hand() -> None:
+    found = scores.least_confidence(PROBABILITIES.log())
+    torch.testing.assert_close(found, torch.tensor([0.3, 0.0, 2 / 3, 0.5]))
+
+
+def test_margin_by_hand() -> None:
+    found = scores.margin(PROBABILITIES.log())
+    torch.testing.assert_close(found, torch.tensor([0.5, 0.0, 1.0, 1.0]))
+
+
+def test_entropy_by_hand_with_probabilities_of_zero() -> None:
+    found = scores.entropy(PROBABILITIES.log())
+    first = -(0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1))
+    expected = torch.tensor([first, 0.0, math.log(3), math.log(2)])
+    torch.testing.assert_close(found, expected)
+    assert int(found.argsort(descending=True)[-1]) == 1  # the sure one comes last, not as NaN first
+
+
+def test_least_confidence_tells_nearly_sure_predictions_apart() -> None:
+    nearly = torch.tensor([[-1e-9, math.log(1e-9)], [-1e-10, math.log(1e-10)]])
+    first, second = scores.least_confidence(nearly).tolist()
+    assert first == pytest.approx(1e-9)
+    assert second == pytest.approx(1e-10)
+
+
+@pytest.mark.parametrize("score", UNCERTAINTY)
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 20), classes=st.integers(2, 6))
+@settings(max_examples=20, deadline=None)
+def test_uncertainty_is_equivariant_and_leaves_its_input(
+    score: Callable[[Tensor], Tensor], seed: int, n: int, classes: int
+) -> None:
+    given_probs = log_probs(seed, n, classes)
+    before = given_probs.clone()
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    classes_order = torch.randperm(classes, generator=torch.Generator().manual_seed(seed + 1))
+    found = score(given_probs)
+    assert torch.equal(given_probs, before)
+    assert torch.equal(score(given_probs[order]), found[order])
+    torch.testing.assert_close(score(given_probs[:, classes_order]), found)
+
+
+@pytest.mark.parametrize("score", UNCERTAINTY)
+def test_uncertainty_refuses_what_is_no_log_probability(score: Callable[[Tensor], Tensor]) -> None:
+    broken = log_probs(0, 4, 3)
+    broken[2, 1] = torch.nan
+    with pytest.raises(ParameterError, match=r"log_probs: got NaN at 1 positions, the first is 2"):
+        score(broken)
+    with pytest.raises(ParameterError, match=r"log_softmax"):
+        score(torch.tensor([[2.0, -1.0]]))  # logits
+    with pytest.raises(ParameterError, match=r"log_softmax"):
+        score(torch.tensor([[-2.0, -3.0]]))  # logits that are all negative
+    with pytest.raises(ParameterError, match=r"log_softmax"):
+        score(torch.tensor([[0.6, 0.4]]))  # probabilities
+    with pytest.raises(ParameterError, match=r"at least 2 classes"):
+        score(torch.zeros(3, 1))
+    with pytest.raises(ParameterError, match=r"got shape \(3,\)"):
+        score(torch.zeros(3))
+
+
+@pytest.mark.parametrize("score", UNCERTAINTY)
+def test_uncertainty_takes_half_precision(score: Callable[[Tensor], Tensor]) -> None:
+    full = log_probs(1, 50, 10)
+    found = score(full.bfloat16())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, score(full), atol=0.05, rtol=0.05)
+
+
+def test_error_norm_and_el2n_by_hand() -> None:
+    labels = torch.tensor([0, 0, 2, 1])
+    expected = [
+        math.sqrt(0.3**2 + 0.2**2 + 0.1**2),
+        0.0,
+        math.sqrt((2 / 3) ** 2 + 2 * (1 / 3) ** 2),
+        math.sqrt(0.5),
+    ]
+    torch.testing.assert_close(
+        scores.error_norm(PROBABILITIES.log(), labels), torch.tensor(expected)
+    )
+    runs = torch.stack([PROBABILITIES.log(), PROBABILITIES.roll(1, 0).log()], 1)
+    other = scores.error_norm(PROBABILITIES.roll(1, 0).log(), labels)
+    torch.testing.assert_close(scores.el2n(runs, labels), (torch.tensor(expected) + other) / 2)
+
+
+def test_error_norm_refuses_labels_out_of_range() -> None:
+    with pytest.raises(ParameterError, match=r"labels: got classes from 0 to 3"):
+        scores.error_norm(PROBABILITIES.log(), torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(ParameterError, match=r"labels: got shape \(3,\)"):
+        scores.error_norm(PROBABILITIES.log(), torch.tensor([0, 1, 2]))
+
+
+def test_forgetting_puts_the_never_learnt_above_all() -> None:
+    found = scores.forgetting(torch.tensor([2.0, torch.inf, 0.0]))
+    assert found.argsort(descending=True).tolist() == [1, 0, 2]
+    with pytest.raises(ParameterError, match=r"events: got -1"):
+        scores.forgetting(torch.tensor([-1, 2]))
+    with pytest.raises(ParameterError, match=r"events: got NaN"):
+        scores.forgetting(torch.tensor([torch.nan]))
+
+
+def test_area_under_margin_ranks_low_margins_first() -> None:
+    assert scores.area_under_margin(torch.tensor([3.0, -2.0, 0.5])).tolist() == [-3.0, 2.0, -0.5]
+
+
+@given(st.lists(st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0, math.inf]), max_size=30))
+def test_ranks_agree_with_scipy(values: list[float]) -> None:
+    found = scores.ranks(torch.tensor(values))
+    np.testing.assert_array_equal(found.numpy(), rankdata(values) - 1)
+
+
+def test_ensembles_are_combined_by_rank_and_not_by_size() -> None:
+    huge = torch.tensor([1e6, 0.0, 1.0, 2.0])
+    small = torch.tensor([0.0, 0.3, 0.2, 0.1])
+    assert scores.combine_ranks([huge, small, small]).tolist() == [1.0, 2.0, 5 / 3, 4 / 3]
+    with pytest.raises(ParameterError, match=r"members: got lengths \[1, 2\]"):
+        scores.combine_ranks([torch.zeros(1), torch.zeros(2)])
+    with pytest.raises(ParameterError, match="members: got none"):
+        scores.combine_ranks([])

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from keepers.errors import ParameterError
+from keepers.selectors import (
+    coverage_centric,
+    facility_location,
+    k_center_greedy,
+    random_subset,
+    share_budget,
+    stratified,
+    take_turns,
+    top_k,
+)
+
+facility_module = importlib.import_module("keepers.selectors.facility_location")
+
+Greedy = Callable[..., Tensor]
+GREEDY = (k_center_greedy, facility_location)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def points(seed: int, n: int, d: int = 4) -> Tensor:
+    return torch.randn(n, d, generator=generator(seed))
+
+
+def squared_distances(features: Tensor) -> Tensor:
+    exact = features.double()
+    return (exact[:, None] - exact[None]).square().sum(-1)
+
+
+def naive_k_center(features: Tensor, k: int, selected: list[int]) -> list[int]:
+    distances, chosen = squared_distances(features), list(selected)
+    for _ in range(k):
+        nearest = distances[:, chosen].amin(1)
+        nearest[chosen] = -1
+        chosen.append(int(nearest.argmax()))
+    return chosen[len(selected) :]
+
+
+def naive_facility_location(features: Tensor, k: int, selected: list[int]) -> list[int]:
+    distances, chosen = squared_distances(features), list(selected)
+    largest = float(distances.max())
+
+    def value(chosen: list[int]) -> float:
+        return float((largest - distances[:, chosen]).amax(1).sum()) if chosen else 0.0
+
+    for _ in range(k):
+        free = [c for c in range(len(features)) if c not in chosen]
+        gains = torch.tensor([value([*chosen, c]) - value(chosen) for c in free])
+        # Two points that serve only each other gain exactly the same: the lower position counts.
+        chosen.append(free[int((gains >= gains.max() * (1 - 1e-6)).nonzero()[0])])
+    return chosen[len(selected) :]
+
+
+def mean_nearest(features: Tensor, picks: Tensor) -> float:
+    return float(torch.cdist(features, features[picks]).amin(1).square().double().mean())
+
+
+@pytest.fixture(params=["lists", "bounds"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facility location by lists of near pairs, and by bounds only, as it is on large data."""
+    if request.param == "bounds":
+        monkeypatch.setattr(facility_module, "LIST_ENTRIES", -1)
+
+
+# Ranking and sampling
+
+
+@given(st.lists(st.sampled_from([-math.inf, 0.0, 1.0, 2.0, math.inf]), max_size=20), st.data())
+def test_top_k_breaks_ties_by_position(values: list[float], data: st.DataObject) -> None:
+    k = data.draw(st.integers(0, len(values)))
+    expected = sorted(range(len(values)), key=lambda position: (-values[position], position))[:k]
+    assert top_k(torch.tensor(values), k).tolist() == expected
+
+
+def test_top_k_leaves_out_what_is_selected() -> None:
+    assert top_k(torch.tensor([3.0, 1.0, 2.0]), 2, selected=torch.tensor([0])).tolist() == [2, 1]
+
+
+def test_top_k_refuses_nan_and_too_large_a_budget() -> None:
+    with pytest.raises(ParameterError, match="scores: got NaN at 1 positions, the first is 1"):
+        top_k(torch.tensor([0.0, torch.nan]), 1)
+    with pytest.raises(ParameterError, match="k: got 2, but there are 1 to pick from"):
+        top_k(torch.zeros(2), 2, selected=torch.tensor([0]))
+
+
+def test_random_subset_is_uniform_and_nests() -> None:
+    counts = torch.zeros(5)
+    draw = generator()
+    for _ in range(2000):
+        counts[random_subset(5, 2, generator=draw)] += 1
+    assert counts.sub(800).abs().max() < 120  # over five standard deviations
+    long = random_subset(50, 40, generator=generator(3))
+    assert torch.equal(random_subset(50, 7, generator=generator(3)), long[:7])
+
+
+def test_stratified_rounds_by_largest_remainder() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 17 + [3] * 3)
+    drawn = labels[stratified(labels, 10, generator=generator())]
+    assert drawn.bincount(minlength=4).tolist() == [5, 3, 2, 0]
+    assert drawn[:5].bincount(minlength=4).tolist() == [3, 1, 1, 0]
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.data())
+def test_shares_are_equal_as_far_as_the_groups_reach(sizes: list[int], data: st.DataObject) -> None:
+    k = data.draw(st.integers(0, sum(sizes)))
+    shares = share_budget(sizes, k)
+    assert sum(shares) == k
+    assert all(share <= size for share, size in zip(shares, sizes, strict=True))
+    unfilled = [s for s, size in zip(shares, sizes, strict=True) if s < size]
+    assert not unfilled or max(shares) - min(unfilled) <= 1
+    if k < sum(sizes):
+        more = share_budget(sizes, k + 1)
+        assert all(after >= before for after, before in zip(more, shares, strict=True))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_turns_with_shares_nest(sizes: list[int]) -> None:
+    groups = list(torch.arange(sum(sizes)).split(sizes))
+
+    def merged(k: int) -> list[int]:
+        shares = share_budget(sizes, k)
+        parts = [group[:share] for group, share in zip(groups, shares, strict=True)]
+        return take_turns(parts, sizes).tolist()
+
+    for k in range(sum(sizes)):
+        assert merged(k + 1)[:k] == merged(k)
+
+
+# Coverage-centric
+
+
+def test_coverage_centric_shares_evenly_over_bins_of_equal_width() -> None:
+    # Of 110, the hardest 11 go. The rest spans 0 to 10: 90 easy ones, and 9 in two hard bins.
+    difficulty = torch.cat(
+        [
+            torch.linspace(0, 1.9, 90),
+            torch.tensor([5.0, 5.1, 5.2]),
+            torch.linspace(8.5, 10, 6),
+            torch.linspace(50, 90, 11),
+        ]
+    )
+    picks = coverage_centric(difficulty, 12, generator=generator(), beta=0.1, num_bins=5)
+    assert picks.excluded is not None
+    assert picks.excluded.tolist() == list(range(109, 98, -1))
+    bins = (difficulty[picks.positions] / 2).long().clamp(max=4)
+    assert bins.bincount(minlength=5).tolist() == [5, 0, 3, 0, 4]  # 3, then ⌊9/2⌋, then the rest
+    assert "ccs" in picks.why_excluded
+
+
+def test_coverage_centric_draws_uniformly_within_a_bin() -> None:
+    difficulty = torch.cat([torch.zeros(10), torch.ones(10)])
+    counts = torch.zeros(20)
+    draw = generator()
+    for _ in range(1000):
+        counts[coverage_centric(difficulty, 4, generator=draw, beta=0).positions] += 1
+    assert counts.sub(200).abs().max() < 65  # five standard deviations
+
+
+def test_coverage_centric_sets_fewer_aside_when_the_budget_needs_them() -> None:
+    picks = coverage_centric(torch.arange(10.0), 9, generator=generator(), beta=0.5)
+    assert picks.excluded is not None
+    assert picks.excluded.tolist() == [9]
+    assert sorted(picks.positions.tolist()) == list(range(9))
+
+
+def test_coverage_centric_nests() -> None:
+    difficulty = points(0, 300, 1)[:, 0]
+    long = coverage_centric(difficulty, 200, generator=generator(1)).positions
+    short = coverage_centric(difficulty, 31, generator=generator(1)).positions
+    assert torch.equal(short, long[:31])
+
+
+def test_coverage_centric_refuses_infinite_difficulty_and_odd_options() -> None:
+    with pytest.raises(ParameterError, match="difficulty: got NaN or infinite values"):
+        coverage_centric(torch.tensor([0.0, torch.inf]), 1, generator=generator())
+    with pytest.raises(ParameterError, match="beta: got 1"):
+        coverage_centric(torch.zeros(2), 1, generator=generator(), beta=1)
+    with pytest.raises(ParameterError, match="num_bins: got 0"):
+        coverage_centric(torch.zeros(2), 1, generator=generator(), num_bins=0)
+
+
+# Greedy selection in feature space
+
+
+@given(st.integers(0, 10**6), st.integers(3, 40), st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_k_center_is_the_naive_one(seed: int, n: int, num_selected: int) -> None:
+    features = points(seed, n)
+    selected = random_subset(n, min(num_selected, n - 1), generator=generator(seed))
+    k = (n - len(selected)) // 2
+    found = k_center_greedy(features, k, selected=selected, generator=generator(seed)).tolist()
+    if len(selected):
+        assert found == naive_k_center(features, k, selected.tolist())
+    elif k:
+        assert found[1:] == naive_k_center(features, k - 1, found[:1])
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("seed", range(12))
+def test_facility_location_is_the_naive_one(seed: int) -> None:
+    n = 10 + 3 * seed
+    features = points(seed, n, 2 + seed % 5)
+    selected = random_subset(n, seed % 4, generator=generator(seed))
+    found = facility_location(features, n // 2, selected=selected)
+    assert found.tolist() == naive_facility_location(features, n // 2, selected.tolist())
+
+
+def test_facility_location_begins_with_the_point_of_least_total_distance() -> None:
+    features = points(5, 200) + 3
+    totals = squared_distances(features).sum(1)
+    assert facility_location(features, 1).tolist() == [int(totals.argmin())]
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("select", GREEDY)
+def test_greedy_picks_nest(select: Greedy) -> None:
+    features = points(1, 300, 8)
+    long = select(features, 120)
+    for k in (0, 1, 2, 37):
+        assert torch.equal(select(features, k), long[:k])
+    follow = select(features, 60, selected=long[:60])
+    assert torch.equal(follow, long[60:])
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("select", GREEDY)
+def test_copies_are_picked_last_and_by_position(select: Greedy) -> None:
+    distinct = points(2, 20, 8)
+    order = torch.randperm(60, generator=generator(2))
+    features = distinct.repeat(3, 1)[order] + 10
+    picks = select(features, 60, selected=None, generator=generator())
+    which = (order % 20)[picks]
+    assert len(which[:20].unique()) == 20
+    assert picks[20:].tolist() == sorted(picks[20:].tolist())
+    assert len(picks.unique()) == 60
+
+
+def test_k_center_sees_nearly_equal_points_far_from_the_origin() -> None:
+    # In float32, ‖x‖² + ‖y‖² − 2 x·y of these is pure rounding.
+    offsets = torch.tensor([[0.0, 0.0], [0.25, 0.0], [0.0, 1.0], [0.0, 0.5]])
+    outlier = torch.tensor([[4000.0, 4000.0]])
+    features = torch.cat([offsets, outlier]) + 4096
+    found = k_center_greedy(features, 3, selected=torch.tensor([0, 4])).tolist()
+    assert found == [2, 3, 1]
+
+
+@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("select", GREEDY)
+@pytest.mark.parametrize("seed", range(3))
+def test_greedy_follows_a_permutation(select: Greedy, seed: int) -> None:
+    features = points(seed, 200)
+    order = torch.randperm(200, generator=generator(seed))
+    place = order.argsort()
+    selected = torch.tensor([3, 170])
+    found = select(features, 15, selected=selected)
+    moved = select(features[order], 15, selected=place[selected])
+    assert torch.equal(order[moved], found)
+
+
+@pytest.mark.parametrize("select", [*GREEDY, partial(facility_location, optimizer="stochastic")])
+def test_what_was_selected_counts_and_is_not_picked_again(select: Greedy) -> None:
+    # small-text mixes the two index spaces here and covers worse than it could.
+    features = torch.cat([points(0, 50) * 0.1, points(1, 50) * 0.1 + 10])
+    selected = torch.arange(10, 50)
+    before = features.clone(), selected.clone()
+    picks = select(features, 1, selected=selected)
+    assert 50 <= int(picks[0]) < 100  # the cluster that nothing covers yet
+    rest = select(features, 60, selected=selected)
+    assert sorted([*rest.tolist(), *selected.tolist()]) == list(range(100))
+    assert torch.equal(features, before[0])
+    assert torch.equal(selected, before[1])
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("select", GREEDY)
+def test_scale_and_precision_do_not_matter(select: Greedy, scale: float) -> None:
+    features = points(4, 100, 6)
+    expected = select(features, 20)
+    assert torch.equal(select(features * scale, 20), expected)
+    assert torch.equal(select(features.double() * scale, 20), expected)
+
+
+def test_k_center_draws_its_first_point_from_the_generator() -> None:
+    features = points(0, 100)
+    first = {int(k_center_greedy(features, 1, generator=generator(seed))) for seed in range(20)}
+    assert len(first) > 10
+    assert torch.equal(k_center_greedy(features, 5), k_center_greedy(features, 5))
+
+
+@pytest.mark.parametrize("select", GREEDY)
+def test_greedy_refuses_bad_input(select: Greedy) -> None:
+    features = points(0, 6)
+    broken = features.clone()
+    broken[4, 1] = torch.nan
+    with pytest.raises(ParameterError, match=r"features: got NaN or infinite values at 1 .* is 4"):
+        select(broken, 2)
+    with pytest.raises(ParameterError, match=r"features: got shape \(6,\)"):
+        select(features[:, 0], 2)
+    with pytest.raises(ParameterError, match="k: got 7, but there are 6 to pick from"):
+        select(features, 7)
+    with pytest.raises(ParameterError, match="k: got -1"):
+        select(features, -1)
+    with pytest.raises(ParameterError, match="selected: got a position twice"):
+        select(features, 2, selected=torch.tensor([1, 1]))
+    with pytest.raises(ParameterError, match="selected: got positions from 2 to 6"):
+        select(features, 2, selected=torch.tensor([2, 6]))
+    with pytest.raises(ParameterError, match=r"selected: got shape \(6,\) of torch.bool"):
+        select(features, 2, selected=torch.zeros(6, dtype=torch.bool))
+
+
+def test_facility_location_refuses_unknown_optimizers() -> None:
+    with pytest.raises(ParameterError, match="Did you mean 'lazy'"):
+        facility_location(points(0, 6), 2, optimizer="laziest")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ParameterError, match="epsilon: got 1"):
+        facility_location(points(0, 6), 2, optimizer="stochastic", epsilon=1)
+
+
+def test_stochastic_clearly_beats_random_and_comes_near_to_lazy() -> None:
+    # apricot's stochastic optimiser is no better than random.
+    features = points(0, 2000, 16)
+    lazy = mean_nearest(features, facility_location(features, 100))
+    found = [
+        mean_nearest(
+            features,
+            facility_location(features, 100, optimizer="stochastic", generator=generator(seed)),
+        )
+        for seed in range(3)
+    ]
+    random = [
+        mean_nearest(features, random_subset(2000, 100, generator=generator(seed)))
+        for seed in range(10)
+    ]
+    assert max(found) < lazy + 0.1 * (min(random) - lazy)
+    assert lazy <= min(found) * 1.001
+
+
+def test_stochastic_estimates_gains_on_a_sample_of_large_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(facility_module, "POINTS_PER_PICK", 30)
+    features = points(0, 3000, 8)
+    found = mean_nearest(features, facility_location(features, 20, optimizer="stochastic"))
+    lazy = mean_nearest(features, facility_location(features, 20))
+    random = min(
+        mean_nearest(features, random_subset(3000, 20, generator=generator(seed)))
+        for seed in range(10)
+    )
+    assert found < lazy + 0.5 * (random - lazy)
+
+
+def test_stochastic_repeats_under_a_generator() -> None:
+    features = points(0, 500)
+    run = partial(facility_location, features, 50, optimizer="stochastic")
+    assert torch.equal(run(generator=generator(1)), run(generator=generator(1)))
+    assert not torch.equal(run(generator=generator(1)), run(generator=generator(2)))
+
+
+def test_bounds_and_lists_agree_across_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = points(3, 600, 5)
+    expected = facility_location(features, 150)
+    for entries in (-1, 3_000, 30_000):
+        monkeypatch.setattr(facility_module, "LIST_ENTRIES", entries)
+        assert torch.equal(facility_location(features, 150), expected)
