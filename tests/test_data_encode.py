@@ -81,7 +81,7 @@ def test_growing_is_bilinear_and_channels_follow_the_specification() -> None:
     batch = everything(pool)[0]
     assert batch.shape == (2, 3, 6, 6)
     for channel in range(3):
-        torch.testing.assert_close(batch[0, channel] * 255, torch.from_numpy(expected).float())
+        torch.testing.assert_close(batch[0, channel] * 255, torch.tensor(expected).float())
 
 
 def test_arrays_of_pictures_are_resized_like_files() -> None:
@@ -210,7 +210,7 @@ def test_tokens(tokenizer: str) -> None:
 def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
     source = open_source((["a b", "c d"], [0, 1]))
     spec = EncoderSpec(kind="text", scheme="tokens", tokenizer=str(tmp_path / "none"), length=5)
-    with pytest.raises(DataError, match="tokeniser of .* cannot be loaded"):
+    with pytest.raises(DataError, match=r"tokeniser of .* cannot be loaded"):
         encode(source, spec)
 
 

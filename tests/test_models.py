@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from keepers.models import (
     default_recipe,
 )
 from keepers.models.text import VDCNN, k_max
+from keepers.random import isolated
 from keepers.types import DataInfo, EncoderSpec, Model
 
 CIFAR = DataInfo(kind="image", shape=(3, 32, 32), num_classes=10)
@@ -116,6 +118,24 @@ def test_gives_finite_logits_and_gradients_everywhere_in_float32_and_bfloat16(na
     for parameter in model.module.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["preact8", "resnet18", "small-cnn", "mlp", "fasttext", "vdcnn9"])
+def test_learns_a_few_examples_by_heart(name: str) -> None:
+    info = info_for(name)
+    model = small(name)
+    inputs, labels = inputs_for(model, info, n=8), torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])
+    if info.kind == "image":
+        inputs[0][labels == 1] -= 1
+    optimizer = torch.optim.AdamW(model.module.parameters(), lr=1e-2)
+    loss = torch.tensor(torch.inf)
+    with isolated(0, "dropout"):
+        for _ in range(40):
+            loss = nn.functional.cross_entropy(model.module(*inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert loss.item() < 0.5 * math.log(2)
 
 
 @pytest.mark.parametrize("name", MODELS)

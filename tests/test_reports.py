@@ -520,7 +520,7 @@ def test_a_comparison_answers_in_words_first(tmp_path: Path) -> None:
         "Proxy and target agree at Spearman 0.73. Two seeds of the same model agree at 0.83 for "
         "the proxy and 0.81 for the target: the noise ceiling",
         "the interval of the difference from random holds zero",
-        "1.36×",
+        "end to end 1.36× as fast as training on everything, selection included",
         "proxy training 1 min 0 s",
     ):
         assert words in page.text, words
@@ -543,7 +543,7 @@ def test_few_seeds_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path) 
             one["difference"]["verdict"] = "inconclusive"
     page = Page(compare_report(result, tmp_path / "c.html"))
     assert "Inconclusive: after 1 seed, no method can be told from random" in page.text
-    assert f"Here there are 1 seed: run again with --seeds {ENOUGH_SEEDS}" in page.text
+    assert f"So far it is 1 seed: run again with --seeds {ENOUGH_SEEDS}" in page.text
     assert "agreement" not in page.sections
     assert "beats random" not in page.text
     assert "inconclusive" in "".join(plain_lines(compare_table(result)))

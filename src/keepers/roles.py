@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from keepers.configuration import validated
-from keepers.data import Source, crop_and_flip, encode, statistics
+from keepers.data import DensePool, Source, crop_and_flip, encode, statistics
 from keepers.errors import ParameterError, unknown_name
 from keepers.models import Normalised, Optimizer, Recipe, Schedule, create, default_recipe
 from keepers.types import DataInfo, EncoderSpec, EvalView, Pool, Progress, Silent, TrainView
@@ -167,7 +167,7 @@ def prepare(
     if source.labels is None:
         raise ParameterError("label", "the data have no labels", "Name the column with --label")
     mean, std = made.encoder.mean, made.encoder.std
-    if made.encoder.normalise == "data":
+    if made.encoder.normalise == "data" and isinstance(pool, DensePool):
         mean, std = statistics(pool, torch.arange(len(source)) if training is None else training)
     prepared = Prepared(
         role=role,

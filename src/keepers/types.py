@@ -44,11 +44,10 @@ class Budget:
         else:
             value = keep
         remedy = "Give a fraction kept in (0, 1] such as 0.5 or 50%, or a count such as 5000"
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):  # pyright: ignore[reportUnnecessaryIsInstance]
+        number: Any = value
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ParameterError(parameter, f"got {keep!r}", remedy)
+        if not math.isfinite(number):
             raise ParameterError(parameter, f"got {keep!r}", remedy)
         if value <= 0:
             raise ParameterError(parameter, f"got {keep!r}, which keeps nothing", remedy)

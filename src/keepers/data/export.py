@@ -58,8 +58,13 @@ def export(
         partial.chmod(0o755)
         _write(data, kept, partial, split)
         if destination.exists():
-            shutil.rmtree(destination)
-        partial.rename(destination)
+            # The old folder is moved aside, not removed, until the new one is in its place.
+            old = partial.with_suffix(".old")
+            destination.rename(old)
+            partial.rename(destination)
+            shutil.rmtree(old)
+        else:
+            partial.rename(destination)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return destination

@@ -24,7 +24,7 @@ from keepers.runs import Run
 from keepers.selectors import stratified
 from keepers.training import Hardware, Precision
 from keepers.types import Budget, Progress
-from keepers.workflows.scoring import RUNS, Balance, Say, say_nothing
+from keepers.workflows.scoring import Balance, Say, default_run, say_nothing
 from keepers.workflows.stages import Workplace
 
 
@@ -110,7 +110,7 @@ def compare(
     source = open_source(
         data, input=input, label=label, id=id, split=split, limit=limit, on_bad_row=on_bad_row
     )
-    source, test_source = _with_test(source, test)
+    source, test_source = _with_test(source, test, on_bad_row)
     for sentence in source.found:
         say(sentence)
     source, changed = _with_noise(source, config.noise, say)
@@ -159,14 +159,14 @@ def compare(
     return Comparison(result=result, run=path)
 
 
-def _with_test(source: Source, test: Any) -> tuple[Source, Source]:
+def _with_test(source: Source, test: Any, on_bad_row: OnBadRow) -> tuple[Source, Source]:
     """The training and the test data; a fraction is split off at random, class by class."""
     try:
         fraction = Budget.parse(test, "test") if isinstance(test, int | float | str) else None
     except ParameterError:
         fraction = None
     if fraction is None:
-        return source, open_source(test, like=source)
+        return source, open_source(test, like=source, on_bad_row=on_bad_row)
     assert source.labels is not None
     count = fraction.resolve(len(source), "test")
     labels = torch.from_numpy(source.labels)

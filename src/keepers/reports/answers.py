@@ -118,7 +118,7 @@ def why_inconclusive(result: Mapping[str, Any]) -> str:
     if pairs < ENOUGH_SEEDS:
         return (
             f"“Inconclusive” stands where there are fewer than {ENOUGH_SEEDS} seeds, or where the "
-            f"interval of the difference from random holds zero. Here there are "
+            f"interval of the difference from random holds zero. So far it is "
             f"{quantities.counted(pairs, 'seed')}: run again with --seeds {ENOUGH_SEEDS} or more; "
             "what is finished is not repeated."
         )
@@ -143,7 +143,8 @@ def against_everything(result: Mapping[str, Any]) -> str:
     )
     speedup = best.get("speedup_seconds")
     if speedup:
-        pace = f"{quantities.times(speedup)} as fast"
+        fast, slow = quantities.times(speedup), quantities.times(1 / speedup)
+        pace = f"{fast} as fast" if speedup >= 1 else f"{slow} as long"
         words += f", end to end {pace} as training on everything, selection included"
     return words + "."
 
@@ -169,7 +170,7 @@ def noise_ceiling(agreement: Mapping[str, Any]) -> str:
         ceilings = [f"{_mean(values):.2f} for the {role}" for role, values in within.items()]
         parts.append(
             f"Two seeds of the same model agree at {quantities.listed(ceilings)}: the noise "
-            "ceiling (outlined), above which no proxy can be expected to agree."
+            "ceiling (outlined); an agreement near it is as good as can be expected."
         )
     return " ".join(parts)
 

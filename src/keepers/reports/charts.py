@@ -7,7 +7,6 @@ import io
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -175,14 +174,14 @@ def difference_chart(lines: Sequence[Line]) -> Markup:
     axes = _axes(height=3.6)
     axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 2)))
     fractions = sorted({fraction for line in lines for fraction in line.fractions})
-    steps = [b - a for a, b in pairwise(fractions)] or [0.1]
-    shift = min(steps) * 0.5 / max(len(lines), 1)
     for place, line in enumerate(lines):
-        offset = (place - (len(lines) - 1) / 2) * shift
-        where = [fraction + offset for fraction in line.fractions]
+        offset = (place - (len(lines) - 1) / 2) * 0.7 / max(len(lines), 2)
+        where = [fractions.index(fraction) + offset for fraction in line.fractions]
         axes.vlines(where, line.lows, line.highs, color=line.colour, linewidth=1.4)
         _plot(axes, where, line, joined=False)
-    _fractions_axis(axes, lines)
+    axes.set_xlim(-0.5, len(fractions) - 0.5)
+    axes.set_xticks(range(len(fractions)), [_as_percent(fraction, 0) for fraction in fractions])
+    axes.set_xlabel("fraction kept")
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(_signed))
     axes.set_ylabel("points of error against random")

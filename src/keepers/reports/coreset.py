@@ -177,20 +177,18 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _cut_words(cut: Cut) -> str:
     if cut.kind == "none":
         return "This method draws among its scores, so no score divides kept from dropped."
+    words = "Higher scores are picked first."
     if cut.kind == "class":
-        return "Higher scores are picked first. Every class has a cut of its own, so kept and dropped overlap here."
+        return f"{words} Every class has a cut of its own, so kept and dropped overlap here."
     if cut.value is None:
-        return ""
-    words = (
-        f"Higher scores are picked first; kept from a score of {quantities.score(cut.value)} up."
-    )
+        return words
+    border = quantities.score(cut.value)
     if cut.tied > 1:
-        words = (
-            "Higher scores are picked first. "
-            f"The cut lies at a score of {quantities.score(cut.value)}, which "
-            f"{quantities.count(cut.tied)} examples share; among them the ids decide."
+        return (
+            f"{words} The cut lies at a score of {border}, which {quantities.count(cut.tied)} "
+            "examples share; among them the ids decide."
         )
-    return words
+    return f"{words} Kept from a score of {border} up."
 
 
 def _histogram(evidence: Evidence, candidates: Mask, cut: Cut | None, name: str) -> Any:

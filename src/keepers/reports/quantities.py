@@ -105,10 +105,12 @@ def score(value: float | None) -> str:
 def times(ratio: float | None) -> str:
     """A speed-up.
 
-    >>> times(1.62), times(41.9), times(None)
-    ('1.62×', '41.9×', '–')
+    >>> times(1.6), times(41.94), times(None)
+    ('1.60×', '41.9×', '–')
     """
-    return f"{ratio:.3g}×" if ratio is not None and math.isfinite(ratio) else "–"
+    if ratio is None or not math.isfinite(ratio):
+        return "–"
+    return f"{ratio:.2f}×" if ratio < 9.995 else f"{ratio:.1f}×"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -74,12 +74,12 @@ class CoverageLists:
     """The same, once few pairs matter: for each point, the candidates nearer than its pick.
 
     Pairs with ‖x_i − x_c‖² ≥ D_i can never matter again, as D_i only falls. The rest are listed
-    by point, so that a pick costs a matrix–vector product and a walk through the lists of the
-    points that it comes nearer to. All gains are then known at all times.
+    by point, and by candidate too: a pick walks through the points that it comes nearer to, and
+    through the lists of those. All gains are then known at all times.
     """
 
     def __init__(self, coverage: Coverage) -> None:
-        self._coverage = coverage
+        self._nearest_N = coverage.nearest_N
         columns: list[Tensor] = []
         distances: list[Tensor] = []
         counts: list[Tensor] = []
@@ -98,35 +98,37 @@ class CoverageLists:
     def _set(self, column_E: Tensor, distance_E: Tensor, count_N: Tensor) -> None:
         self._column_E, self._distance_E, self._count_N = column_E, distance_E, count_N
         self._start_N = count_N.cumsum(0) - count_N
+        self._owner_E = torch.arange(
+            len(count_N), dtype=torch.int32, device=count_N.device
+        ).repeat_interleave(count_N)
+        self._by_candidate_E = column_E.argsort().int()
+        self._end_C = torch.bincount(column_E, minlength=len(count_N)).cumsum(0).tolist()
         self._changed = 0
-        nearest_N = self._coverage.nearest_N
+        nearest_N = self._nearest_N
         self.gain_N = torch.zeros(len(nearest_N), dtype=torch.float64, device=nearest_N.device)
         step = 1 << 20
-        owner_E = self._owners()
         for start in range(0, len(column_E), step):
             part = slice(start, start + step)
-            gain_E = nearest_N[owner_E[part]].double() - distance_E[part]
+            gain_E = nearest_N[self._owner_E[part]].double() - distance_E[part]
             self.gain_N.index_add_(0, column_E[part], gain_E.clamp_(min=0))
-
-    def _owners(self) -> Tensor:
-        points = torch.arange(len(self._count_N), dtype=torch.int32, device=self._count_N.device)
-        return points.repeat_interleave(self._count_N)
 
     def add(self, position: int) -> None:
         """Pick a point and bring all gains up to date."""
-        before_N = self._coverage.nearest_N.clone()
-        self._coverage.add(position)
-        moved = (self._coverage.nearest_N < before_N).nonzero().squeeze(1)
+        first = self._end_C[position - 1] if position else 0
+        own = self._by_candidate_E[first : self._end_C[position]]
+        points, distances = self._owner_E[own], self._distance_E[own]
+        before = self._nearest_N[points]
+        nearer = distances < before
+        moved, before, after = points[nearer], before[nearer], distances[nearer]
+        self._nearest_N[moved] = after
         count = self._count_N[moved]
         ends = count.cumsum(0)
-        entries = torch.arange(int(ends[-1]) if len(ends) else 0, device=moved.device)
+        entries = torch.arange(int(count.sum()), device=moved.device)
         entries += (self._start_N[moved] - ends + count).repeat_interleave(count)
         # In double precision, so that what is added and taken away cancels.
         distance_E = self._distance_E[entries].double()
-        lost_E = (before_N[moved].repeat_interleave(count) - distance_E).clamp_(min=0)
-        kept_E = (self._coverage.nearest_N[moved].repeat_interleave(count) - distance_E).clamp_(
-            min=0
-        )
+        lost_E = (before.repeat_interleave(count) - distance_E).clamp_(min=0)
+        kept_E = (after.repeat_interleave(count) - distance_E).clamp_(min=0)
         self.gain_N.index_add_(0, self._column_E[entries], kept_E.sub_(lost_E))
         self._changed += len(entries)
         if self._changed > 2 * len(self._column_E):
@@ -134,8 +136,8 @@ class CoverageLists:
 
     def refresh(self) -> None:
         """Drop the pairs that matter no more, and sum the gains afresh."""
-        alive_E = self._distance_E < self._coverage.nearest_N[self._owners()]
-        counts = torch.bincount(self._owners()[alive_E], minlength=len(self._count_N))
+        alive_E = self._distance_E < self._nearest_N[self._owner_E]
+        counts = torch.bincount(self._owner_E[alive_E], minlength=len(self._count_N))
         self._set(self._column_E[alive_E], self._distance_E[alive_E], counts)
 
 

@@ -155,12 +155,14 @@ def _with_lists(lists: CoverageLists, k: int, picks: list[int], bound_N: Tensor)
     negligible = 1e-9 * float(lists.gain_N.max())
     while len(picks) < k:
         gain_N = lists.gain_N.masked_fill(taken_N, -torch.inf)
-        if float(gain_N.max()) <= negligible:
+        best = float(gain_N.max())
+        if best <= negligible:
             lists.refresh()
             gain_N = lists.gain_N.masked_fill(taken_N, -torch.inf)
-        if float(gain_N.max()) <= 0:
+            best = float(gain_N.max())
+        if best <= 0:
             break
-        position = int((gain_N >= gain_N.max() * (1 - TIE)).nonzero()[0])
+        position = int((gain_N >= best * (1 - TIE)).byte().argmax())
         picks.append(position)
         taken_N[position] = True
         lists.add(position)

@@ -18,6 +18,7 @@ from keepers.models import FeatureTap, count_flops
 from keepers.signals.store import allocate
 from keepers.types import EvalView, Progress, Signals, Silent
 
+FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
 PASS_SIGNALS = frozenset({"log_probs", "losses", "features"})
 """The signals that an inference pass gives."""
 
@@ -52,6 +53,8 @@ def extract(
     was_training = module.training
     module.to(device).eval()
     arrays: dict[str, Tensor] = {}
+    few = pool.gather(torch.arange(min(n, FLOPS_SAMPLE), device=device))
+    tally.flops += count_flops(module, few) / min(n, FLOPS_SAMPLE) * n
     progress.start("scoring", n)
     tap = FeatureTap(module) if "features" in wanted else contextlib.nullcontext()
     with tap as features:
@@ -59,8 +62,6 @@ def extract(
             stop = min(start + batch_size, n)
             rows = processes.own_rows(torch.arange(start, stop))
             inputs = pool.gather(rows.to(device))
-            if not tally.flops:
-                tally.flops = count_flops(module, inputs) / len(rows) * n
             with fabric.autocast():
                 logits = module(*inputs)
             found = {"log_probs": F.log_softmax(logits.float(), dim=1)}

@@ -11,11 +11,9 @@ from torch import Tensor
 LARGE_BYTES = 256 * 1024**2
 
 
-def allocate(
-    shape: tuple[int, ...], *, name: str, folder: Path | None, large: int = LARGE_BYTES
-) -> Tensor:
+def allocate(shape: tuple[int, ...], *, name: str, folder: Path | None) -> Tensor:
     """A float32 tensor to fill: in memory, or mapped to `folder/name.npy` when it is large."""
-    if folder is None or 4 * int(np.prod(shape)) < large:
+    if folder is None or 4 * int(np.prod(shape)) < LARGE_BYTES:
         return torch.empty(shape)
     mapped = np.lib.format.open_memmap(
         folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape

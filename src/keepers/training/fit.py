@@ -31,6 +31,7 @@ from keepers.training.policy import BatchPolicy, Shuffle, batches, num_batches
 from keepers.types import Progress, Silent, TrainView
 
 FORWARD_AND_BACKWARD = 3  # FLOPs of a training step over those of its forward pass
+FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
 SCORING_SHARE = 0.4  # seconds of inference over those of a training step, per example
 
 
@@ -203,7 +204,8 @@ class _Loop:
         at, fabric, optimizer = self.at, self.fabric, self.optimizer
         inputs, labels = self._load(processes.own_rows(positions).to(fabric.device))
         if not at.flops_per_example:
-            at.flops_per_example = count_flops(self.module, inputs) / len(labels)
+            few = self.pool.gather(positions[:FLOPS_SAMPLE].to(fabric.device))
+            at.flops_per_example = count_flops(self.module, few) / len(positions[:FLOPS_SAMPLE])
         set_learning_rate(optimizer, self.recipe.lr * self.factor(at.step / self.total_steps))
         with fabric.autocast():
             logits = self.forward(*inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ class Scored:
         return predictions(self.members) if self.prepared else None
 
 
+def default_run(source: Source, purpose: str = "coreset") -> Path:
+    """Where a run on these data is kept unless a directory is named."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", source.name).strip("-.")
+    return RUNS / f"{purpose}-{name}-{source.fingerprint[:8]}"
+
+
 @contextmanager
 def workplace(
     data: Any,
@@ -108,8 +115,9 @@ def workplace(
     with ledger.phase("reading") as tally:
         source = open_source(data, seed=config.seed, **reading)
         tally.examples = len(source)
-    default = RUNS / f"{Path(source.name).stem}-{source.fingerprint[:8]}"
-    with Run(Path(run or default), {"data": source.fingerprint}, resume=resume) as opened:
+    with Run(
+        Path(run or default_run(source)), {"data": source.fingerprint}, resume=resume
+    ) as opened:
         yield (
             source,
             Workplace(

@@ -1,6 +1,6 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/selectors.py [--large] [--peer-python PATH] [--repeats 3] [--out FILE.json]
+    python benchmarks/bench_selectors.py [--large] [--peer-python PATH] [--repeats 3] [--out FILE.json]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
 is the largest resident size while selecting, over the size before it, with the data in memory and
@@ -168,10 +168,9 @@ def work(name: str, n: int, d: int, k: int) -> dict[str, float]:
 
 
 def measure(case: Case, name: str, python: str) -> dict[str, float]:
-    one_thread = {
-        variable: "1"
-        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    }
+    one_thread = dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+    )
     command = [python, __file__, "--work", name, str(case.n), str(case.d), str(case.k)]
     done = subprocess.run(
         command, env=os.environ | one_thread, stdout=subprocess.PIPE, text=True, check=True

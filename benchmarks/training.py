@@ -1,0 +1,164 @@
+"""Training and scoring throughput against a bare PyTorch loop on the same tensors.
+
+python benchmarks/training.py [--threads 1] [--repeats 5] [--out FILE]
+
+Both sides take the same steps from the same weights, in turn, in one process; the figure is the
+median over the repeats of keepers' examples per second over the bare loop's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keepers.data import BagPool, DensePool, crop_and_flip
+from keepers.models import MODELS, Recipe, create
+from keepers.signals import extract
+from keepers.training import Hardware, fit
+from keepers.types import DataInfo, EvalView, Pool, TrainView
+
+PICTURE = DataInfo(kind="image", shape=(3, 32, 32), num_classes=10)
+DIGIT = DataInfo(kind="image", shape=(1, 28, 28), num_classes=10)
+TEXT = DataInfo(kind="text", shape=(), num_classes=2)
+
+
+def pictures(n: int, info: DataInfo) -> Pool:
+    return DensePool(torch.randint(0, 256, (n, *info.shape), dtype=torch.uint8))
+
+
+def texts(n: int) -> Pool:
+    lengths = torch.randint(100, 500, (n,))
+    return BagPool(torch.randint(2**18, (int(lengths.sum()),), dtype=torch.int32), lengths)
+
+
+CASES: dict[str, tuple[DataInfo, Callable[[int], Pool], int]] = {
+    "mlp": (DIGIT, lambda n: pictures(n, DIGIT), 12_800),
+    "preact20": (PICTURE, lambda n: pictures(n, PICTURE), 2_560),
+    "fasttext": (TEXT, texts, 12_800),
+}
+
+
+def bare_training(module: nn.Module, view: TrainView, recipe: Recipe, autocast: bool) -> None:
+    """What a person writes by hand: shuffle, gather, augment, forward, backward, step."""
+    module.train()
+    if recipe.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            module.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+    else:
+        optimizer = torch.optim.AdamW(
+            module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+    draw = torch.Generator().manual_seed(0)
+    steps = -(-len(view) // recipe.batch_size) * recipe.epochs
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps)
+    for _ in range(recipe.epochs):
+        for rows in torch.randperm(len(view), generator=draw).split(recipe.batch_size):
+            inputs = view.pool.gather(rows)
+            if view.augment is not None:
+                inputs = view.augment(inputs, draw)
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                logits = module(*inputs)
+            loss = F.cross_entropy(logits.float(), view.labels[rows])
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+
+
+@torch.inference_mode()
+def bare_scoring(module: nn.Module, view: EvalView, autocast: bool) -> Tensor:
+    module.eval()
+    found: list[Tensor] = []
+    for rows in torch.arange(len(view)).split(512):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = module(*view.pool.gather(rows))
+        found.append(F.log_softmax(logits.float(), 1))
+    return torch.cat(found)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(name: str, repeats: int) -> dict[str, float | str]:
+    info, make, n = CASES[name]
+    pool = make(n)
+    labels = torch.randint(info.num_classes, (n,))
+    recipe = replace(MODELS[name].defaults, epochs=1)
+    augment = crop_and_flip(padding=4) if recipe.augment else None
+    view = TrainView(pool=pool, labels=labels, positions=torch.arange(n), augment=augment)
+    evaluation = EvalView(pool=pool, labels=labels)
+    fabric = Hardware(device="cpu").fabric(gains_from_bf16=recipe.bf16)
+    autocast = "bf16" in str(fabric.strategy.precision.precision)
+
+    def module() -> nn.Module:
+        return create(name, info, seed=0).module
+
+    ratios: dict[str, list[float]] = {"training": [], "scoring": []}
+    speeds: list[float] = []
+    for repeat in range(repeats + 1):
+        ours, bare = module(), module()
+        sides = [
+            lambda: fit(ours, view, recipe, fabric=fabric, seed=0),  # noqa: B023
+            lambda: bare_training(bare, view, recipe, autocast),  # noqa: B023
+        ]
+        times = [0.0, 0.0]
+        for side in (0, 1) if repeat % 2 else (1, 0):
+            times[side] = seconds(sides[side])
+        scoring = (
+            seconds(lambda: extract(ours, evaluation, fabric=fabric)),  # noqa: B023
+            seconds(lambda: bare_scoring(bare, evaluation, autocast)),  # noqa: B023
+        )
+        if repeat:  # the first is a warm-up
+            ratios["training"].append(times[1] / times[0])
+            ratios["scoring"].append(scoring[1] / scoring[0])
+            speeds.append(n / times[0])
+    return {
+        "model": name,
+        "precision": "bf16" if autocast else "fp32",
+        "examples_per_second": round(statistics.median(speeds)),
+        "training_ratio": round(statistics.median(ratios["training"]), 3),
+        "scoring_ratio": round(statistics.median(ratios["scoring"]), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--models", default=",".join(CASES))
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rows = []
+    print(f"{'model':10} {'precision':9} {'examples/s':>10} {'training':>9} {'scoring':>8}")
+    for name in args.models.split(","):
+        row = measure(name, args.repeats)
+        rows.append(row)
+        print(
+            f"{row['model']:10} {row['precision']:9} {row['examples_per_second']:>10} "
+            f"{row['training_ratio']:>9} {row['scoring_ratio']:>8}",
+            flush=True,
+        )
+    if args.out:
+        args.out.write_text(json.dumps({"threads": args.threads, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

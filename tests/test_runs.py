@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from keepers.errors import RunError
+from keepers.ledger import Cost, Ledger
+from keepers.runs import Run, StageRecord
+
+IDENTITY = {"data": "abc"}
+COST = Cost(phase="scoring", seconds=1.5, examples=10, steps=2, flops=3.0)
+
+
+def write_one(folder: Path) -> StageRecord:
+    (folder / "one.txt").write_text("1")
+    return StageRecord(facts={"accuracy": 0.5}, costs=(COST,))
+
+
+def refuse(folder: Path) -> StageRecord:
+    raise AssertionError("computed again")
+
+
+def test_a_finished_stage_is_found_with_its_costs(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", IDENTITY) as run:
+        first, record = run.stage("proxy", {"seed": 0}, write_one)
+    with Run(tmp_path / "run", IDENTITY) as run:
+        assert run.finished("proxy", {"seed": 0})
+        assert not run.finished("proxy", {"seed": 1})
+        again, found = run.stage("proxy", {"seed": 0}, refuse)
+    assert first == again
+    assert record == found
+    assert (again / "one.txt").read_text() == "1"
+    assert found.costs == (COST,)
+
+
+def test_a_stage_that_fails_leaves_no_finished_folder(tmp_path: Path) -> None:
+    def fail(folder: Path) -> StageRecord:
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    with Run(tmp_path / "run", IDENTITY) as run, pytest.raises(KeyboardInterrupt):
+        run.stage("proxy", 0, fail)
+    with Run(tmp_path / "run", IDENTITY) as run:
+        assert not run.finished("proxy", 0)
+
+        def resume(folder: Path) -> StageRecord:
+            assert (folder / "checkpoint").read_text() == "half"
+            return StageRecord()
+
+        run.stage("proxy", 0, resume)
+        assert run.finished("proxy", 0)
+
+
+def test_without_resume_a_stage_is_computed_once_again(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", IDENTITY) as run:
+        run.stage("proxy", 0, write_one)
+    computed: list[Path] = []
+
+    def compute(folder: Path) -> StageRecord:
+        assert not list(folder.iterdir())
+        computed.append(folder)
+        return StageRecord()
+
+    with Run(tmp_path / "run", IDENTITY, resume=False) as run:
+        run.stage("proxy", 0, compute)
+        run.stage("proxy", 0, compute)
+    assert len(computed) == 1
+
+
+def test_a_run_directory_of_other_data_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path / "run", IDENTITY).close()
+    with pytest.raises(RunError, match="data 'abc', and this one has 'def'"):
+        Run(tmp_path / "run", {"data": "def"})
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match="is not empty and holds no run"):
+        Run(tmp_path, IDENTITY)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", IDENTITY):
+        code = f"""
+            from pathlib import Path
+            from keepers.runs import Run
+            Run(Path({str(tmp_path / "run")!r}), {{"data": "abc"}})
+        """
+        other = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+        )
+    assert "in use by another process" in other.stderr
+    Run(tmp_path / "run", IDENTITY).close()
+
+
+def test_the_record_on_disk_names_its_inputs(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", IDENTITY) as run:
+        folder, _ = run.stage("proxy", {"seed": 3}, write_one)
+    note = json.loads((folder / "stage.json").read_text())
+    assert note["inputs"] == {"seed": 3}
+    assert note["costs"][0]["flops"] == 3.0
+
+
+def test_ledger_sums_by_phase() -> None:
+    ledger = Ledger([COST, COST, Cost(phase="selecting", seconds=1.0)])
+    with ledger.phase("reading") as tally:
+        tally.examples = 7
+    assert [c.phase for c in ledger.by_phase()] == ["scoring", "selecting", "reading"]
+    assert ledger.total("scoring").examples == 20
+    assert ledger.total().examples == 27

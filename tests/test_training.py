@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keepers.data import DensePool, crop_and_flip
+from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.models import Recipe
+from keepers.random import generator
+from keepers.signals import extract, store
+from keepers.training import (
+    Checkpoint,
+    Dynamics,
+    FreshSubset,
+    Hardware,
+    Shuffle,
+    Step,
+    estimate_seconds,
+    fit,
+)
+from keepers.training.optim import SCHEDULES, cosine, one_cycle, optimizer
+from keepers.training.policy import batches, num_batches
+from keepers.types import EvalView, TrainView
+
+FABRIC = Hardware(device="cpu", precision="fp32").fabric(gains_from_bf16=False)
+RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, weight_decay=1e-4)
+
+
+def pictures(n: int = 50) -> tuple[DensePool, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    labels = torch.randint(3, (n,), generator=draw)
+    images = torch.randint(0, 100, (n, 1, 8, 8), generator=draw, dtype=torch.uint8)
+    images[torch.arange(n), 0, labels] += 120  # class c lights up row c
+    return DensePool(images), labels
+
+
+def view(n: int = 50, *, augment: bool = True) -> TrainView:
+    pool, labels = pictures(n)
+    return TrainView(
+        pool=pool,
+        labels=labels,
+        positions=torch.arange(n),
+        augment=crop_and_flip(padding=1) if augment else None,
+    )
+
+
+def network(seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Flatten(),
+            nn.Linear(256, 3),
+        )
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    return [value.clone() for value in module.state_dict().values()]
+
+
+def same(left: nn.Module, right: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights(left), weights(right), strict=True))
+
+
+def train(module: nn.Module, **given: object) -> nn.Module:
+    defaults: dict[str, object] = {"fabric": FABRIC, "seed": 0}
+    fit(module, view(), RECIPE, **(defaults | given))  # type: ignore[arg-type]
+    return module
+
+
+def test_fit_is_a_plain_loop() -> None:
+    module, plain = network(), network()
+    module[3].p = plain[3].p = 0.0
+    seen = view(augment=False)
+    fit(module, seen, RECIPE, fabric=FABRIC, seed=7)
+
+    plain.train().to(memory_format=torch.channels_last)
+    optim = torch.optim.SGD(plain.parameters(), lr=1.0, momentum=0.9, weight_decay=1e-4)
+    step, total = 0, 3 * 4
+    for epoch in range(3):
+        order = torch.randperm(50, generator=generator(7, "order", epoch))
+        for rows in order.split(16):
+            for group in optim.param_groups:
+                group["lr"] = 0.05 * one_cycle(step / total)
+            optim.zero_grad()
+            F.cross_entropy(plain(*seen.pool.gather(rows)), seen.labels[rows]).backward()
+            optim.step()
+            step += 1
+    for ours, theirs in zip(weights(module), weights(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_same_seed_same_bits_and_other_seed_not() -> None:
+    assert same(train(network()), train(network()))
+    assert not same(train(network()), train(network(), seed=1))
+
+
+def test_global_random_state_is_untouched() -> None:
+    before = torch.get_rng_state()
+    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    train(network())
+    estimate_seconds(network(), view(), RECIPE, fabric=FABRIC, budget=0.0)
+    assert torch.equal(before, torch.get_rng_state())
+    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillAfter:
+    """An observer that ends the process' work after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def after_step(self, step: Step) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            raise Killed
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        pass
+
+
+@pytest.mark.parametrize("optimizer_name", ["sgd", "adamw"])
+@pytest.mark.parametrize("killed_after", [0, 1, 5, 8, 11])
+def test_a_killed_training_continues_to_the_same_bits(
+    tmp_path: Path, killed_after: int, optimizer_name: str
+) -> None:
+    recipe = replace(RECIPE, optimizer=optimizer_name)
+    keep = Checkpoint(path=tmp_path / "checkpoint.safetensors", every=0.0)
+    whole, dynamics = network(), Dynamics(50)
+    done = fit(whole, view(), recipe, fabric=FABRIC, seed=3, observers=[dynamics])
+
+    seen = Dynamics(50)
+    with pytest.raises(Killed):
+        fit(
+            network(),
+            view(),
+            recipe,
+            fabric=FABRIC,
+            seed=3,
+            observers=[seen, KillAfter(killed_after)],
+            keep=keep,
+        )
+    resumed, again = network(9), Dynamics(50)  # other first weights: only the checkpoint counts
+    if killed_after == 0:
+        resumed = network()
+    redone = fit(resumed, view(), recipe, fabric=FABRIC, seed=3, observers=[again], keep=keep)
+    assert same(whole, resumed)
+    assert torch.equal(dynamics.forgetting(), again.forgetting())
+    assert torch.equal(dynamics.aum(), again.aum())
+    assert done.losses == redone.losses
+    assert (done.cost.steps, done.cost.examples) == (redone.cost.steps, redone.cost.examples)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    keep = Checkpoint(path=tmp_path / "c", every=0.0)
+    train(network(), keep=keep)
+    with pytest.raises(RunError, match="of another training"):
+        train(network(), keep=keep, seed=5)
+
+
+def test_stopping_early_follows_the_whole_schedule() -> None:
+    early = network()
+    result = fit(early, view(), RECIPE, fabric=FABRIC, seed=0, stop_after=1)
+    assert len(result.losses) == 1
+    assert result.cost.steps == 4
+    other = network()
+    fit(other, view(), replace(RECIPE, epochs=1), fabric=FABRIC, seed=0)
+    assert not same(early, other)  # one epoch of three is not a schedule of one
+
+
+def test_costs_are_counted() -> None:
+    result = fit(network(), view(), RECIPE, fabric=FABRIC, seed=0)
+    assert (result.cost.steps, result.cost.examples) == (12, 150)
+    convolution, linear = 2 * 4 * 9 * 64, 2 * 256 * 3
+    assert result.cost.flops == 3 * 150 * (convolution + linear)
+
+
+def test_nothing_to_train_on_and_too_small_batches_are_refused() -> None:
+    with pytest.raises(ParameterError, match="no example"):
+        fit(
+            network(),
+            view().restrict(torch.empty(0, dtype=torch.int64)),
+            RECIPE,
+            fabric=FABRIC,
+            seed=0,
+        )
+    with pytest.raises(ParameterError, match="batch_size"):
+        fit(network(), view(), replace(RECIPE, batch_size=1), fabric=FABRIC, seed=0)
+
+
+def test_a_diverged_training_stops_with_a_remedy() -> None:
+    with pytest.raises(KeepersError, match=r"not finite in epoch 1.*Lower lr"):
+        fit(
+            network(),
+            view(),
+            replace(RECIPE, lr=1e30, schedule="constant"),
+            fabric=FABRIC,
+            seed=0,
+        )
+
+
+@pytest.mark.parametrize(("length", "size"), [(1, 4), (4, 4), (5, 4), (9, 4), (10, 4), (3, 8)])
+def test_number_of_batches(length: int, size: int) -> None:
+    parts = batches(torch.arange(length), size)
+    assert torch.equal(torch.cat(parts), torch.arange(length))
+    assert len(parts) == num_batches(length, size)
+    assert len(parts) == 1 or min(map(len, parts)) >= 2
+
+
+def test_shuffle_visits_every_member_once() -> None:
+    members = torch.tensor([3, 5, 8, 9, 11])
+    first = Shuffle().order(members, seed=0, epoch=0)
+    assert torch.equal(first.sort().values, members)
+    assert not torch.equal(first, Shuffle().order(members, seed=0, epoch=1))
+
+
+def test_fresh_subsets_visit_everything_before_repeating() -> None:
+    members = torch.arange(20)
+    policy = FreshSubset(5)
+    epochs = [policy.order(members, seed=0, epoch=epoch) for epoch in range(8)]
+    assert all(len(set(epoch.tolist())) == 5 for epoch in epochs)
+    assert torch.equal(torch.cat(epochs[:4]).sort().values, members)
+    assert torch.equal(torch.cat(epochs[4:]).sort().values, members)
+    assert [len(FreshSubset(8).order(members, seed=0, epoch=e)) for e in range(5)] == [8] * 5
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_within_the_peak(name: str) -> None:
+    values = [SCHEDULES[name](step / 500) for step in range(500)]
+    assert max(values) == pytest.approx(1.0, abs=1e-4)
+    assert min(values) >= 0.0
+
+
+def test_decaying_schedules_end_near_nothing() -> None:
+    assert cosine(0.999) < 1e-4
+    assert one_cycle(0.999) < 1e-4
+
+
+def test_unknown_optimizer_and_schedule_name_the_nearest() -> None:
+    with pytest.raises(ParameterError, match="Did you mean 'adamw'"):
+        optimizer("adam", network(), lr=0.1, momentum=0.9, weight_decay=0.0)
+
+
+def test_forgetting_events_by_hand() -> None:
+    # Example 0: right, wrong, right, wrong: 2 events. 1: never right. 2: always right: 0.
+    dynamics = Dynamics(3)
+    labels = torch.tensor([0, 1, 0])
+    right, wrong = torch.tensor([2.0, 1.0]), torch.tensor([1.0, 3.0])
+    for first in (right, wrong, right, wrong):
+        logits = torch.stack([first, torch.tensor([1.0, 0.5]), right])
+        order = torch.tensor([2, 0, 1])
+        dynamics.after_step(Step(positions=order, labels=labels[order], logits=logits[order]))
+    assert dynamics.forgetting().tolist() == [2.0, float("inf"), 0.0]
+    assert dynamics.aum().tolist() == [(1 - 2 + 1 - 2) / 4, -0.5, 1.0]
+
+
+def test_extract_uses_the_evaluation_mode_and_leaves_the_module_alone() -> None:
+    pool, labels = pictures()
+    module = network().train()
+    before = weights(module)
+    signals = extract(
+        module,
+        EvalView(pool=pool, labels=labels),
+        fabric=FABRIC,
+        wanted={"log_probs", "losses", "features"},
+        batch_size=7,
+    )
+    assert module.training
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
+    module.eval()
+    with torch.no_grad():
+        (inputs,) = pool.gather(torch.arange(50))
+        logits = module(inputs)
+        features = module[:5](inputs)
+    torch.testing.assert_close(signals.log_probs, F.log_softmax(logits, 1))
+    torch.testing.assert_close(signals.features, features)
+    torch.testing.assert_close(signals.losses, F.cross_entropy(logits, labels, reduction="none"))
+
+
+def test_large_arrays_are_mapped_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, labels = pictures()
+    evaluation = EvalView(pool=pool, labels=labels)
+    wanted = {"log_probs", "features"}
+    expected = extract(network(), evaluation, fabric=FABRIC, wanted=wanted)
+    monkeypatch.setattr(store, "LARGE_BYTES", 1000)
+    signals = extract(network(), evaluation, fabric=FABRIC, wanted=wanted, folder=tmp_path)
+    assert (tmp_path / "features.npy").exists()
+    assert not (tmp_path / "log_probs.npy").exists()  # 600 bytes
+    store.write(tmp_path, {n: v for n, v in signals.items() if n != "labels"})
+    found = store.read(tmp_path)
+    assert set(found) == wanted
+    for name in wanted:
+        assert torch.equal(found[name], expected.get(name))
+
+
+def test_a_model_that_gives_nan_is_named() -> None:
+    pool, labels = pictures()
+    module = network()
+    with torch.no_grad():
+        module[5].bias.fill_(float("nan"))
+    with pytest.raises(KeepersError, match="gives NaN"):
+        extract(module, EvalView(pool=pool, labels=labels), fabric=FABRIC)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"device": "gpu"}, "device: got 'gpu'. Give auto, cpu, cuda or mps"),
+        ({"precision": "fp8"}, "precision: got 'fp8'"),
+    ],
+)
+def test_unknown_hardware_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        Hardware(**given)  # type: ignore[arg-type]
