@@ -1,6 +1,6 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/bench_selectors.py [--large] [--peer-python PATH] [--repeats 3] [--out FILE.json]
+    python benchmarks/bench_selectors.py [--large] [--peer-python PATH] [--out FILE.json]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
 is the largest resident size while selecting, over the size before it, with the data in memory and

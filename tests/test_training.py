@@ -106,11 +106,11 @@ def test_same_seed_same_bits_and_other_seed_not() -> None:
 
 def test_global_random_state_is_untouched() -> None:
     before = torch.get_rng_state()
-    numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+    numpy_before = np.random.get_state()[1].copy()
     train(network())
     estimate_seconds(network(), view(), RECIPE, fabric=FABRIC, budget=0.0)
     assert torch.equal(before, torch.get_rng_state())
-    assert np.array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(numpy_before, np.random.get_state()[1])
 
 
 class Killed(BaseException):

@@ -114,9 +114,7 @@ def compare(
     for sentence in source.found:
         say(sentence)
     source, changed = _with_noise(source, config.noise, say)
-    path = (
-        Path(run) if run is not None else RUNS / f"compare-{source.name}-{source.fingerprint[:8]}"
-    )
+    path = Path(run or default_run(source, "compare"))
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
     with Run(path, identity, resume=resume) as opened:
         place = Workplace(
