@@ -40,11 +40,19 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Generator[Path]:
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output path that is a folder, or that exists unless `overwrite`."""
+    """Refuse an output path that is a folder, in a file, or that exists unless `overwrite`."""
     if path.is_dir():
         raise RunError(f"out: {path} is a folder. Name a file")
+    check_folder(path.parent, "out")
     if path.exists() and not overwrite:
         raise RunError(f"out: {path} exists. Pass --overwrite (overwrite=True) to replace it")
+
+
+def check_folder(path: Path, parameter: str) -> None:
+    """Refuse a folder, there or to be made, where a file stands in the way."""
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise RunError(f"{parameter}: {part} is a file. Name a folder")
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from keepers import processes
 from keepers.errors import RunError
-from keepers.files import fingerprint, write_json
+from keepers.files import check_folder, fingerprint, write_json
 from keepers.ledger import Cost
 
 FORMAT = 1
@@ -44,6 +44,7 @@ class Run:
         self._finished: set[str] = set()
         self._lock: int | None = None
         if processes.rank() == 0:
+            check_folder(path, "run")
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path / ".lock")
             try:

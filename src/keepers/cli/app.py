@@ -38,9 +38,10 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _stop("Interrupted. Nothing is lost: the same command continues where it was", 130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno == errno.EPIPE:
             raise
-        _stop(f"Error: {error.strerror}: {error.filename or 'output'}. Nothing was replaced", 1)
+        what = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        _stop(f"Error: {what}. Nothing was replaced", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own usage errors
             raise

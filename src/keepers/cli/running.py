@@ -17,7 +17,7 @@ from keepers.cli.settings import echo
 from keepers.data import export as export_rows
 from keepers.errors import RunError
 from keepers.experiments import compare
-from keepers.files import check_output, plain, write_json
+from keepers.files import check_folder, check_output, plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import table as methods_table
 from keepers.models import MODELS
@@ -167,8 +167,10 @@ def _quiet(values: dict[str, Any]) -> dict[str, Any]:
 def _check_outputs(out: Path | None, export: Path | None, *, overwrite: bool) -> None:
     if out is not None:
         check_output(Path(out), overwrite=overwrite)
-    if export is not None and Path(export).exists() and not overwrite:
-        raise RunError(f"export: {export} exists. Pass --overwrite to replace it")
+    if export is not None:
+        check_folder(Path(export), "export")
+        if Path(export).exists() and not overwrite:
+            raise RunError(f"export: {export} exists. Pass --overwrite to replace it")
 
 
 def _console() -> Console:

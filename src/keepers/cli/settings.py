@@ -12,13 +12,16 @@ from typer import Context
 from keepers.errors import ParameterError, unknown_name
 
 NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
+STRUCTURED = frozenset({"keep", "methods", "method_options", "input", "proxy", "target"})
+"""What a file or `--set` may give as a list or a mapping; all else is one value."""
 
 
 def settings(context: Context, config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
     """The value of each parameter of the command, by its Python name.
 
     Raises:
-        ParameterError: the file or an assignment cannot be read, or names what is no option.
+        ParameterError: the file or an assignment cannot be read, names what is no option, or
+            gives several values where one belongs.
     """
     known = [name for name in context.params if name not in NOT_SETTINGS]
     values: dict[str, Any] = {name: context.params[name] for name in known}
@@ -31,12 +34,25 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
     for name, value in given.items():
         if name not in allowed:
             raise unknown_name("set" if config is None else f"config {config}", name, allowed)
+        value = _typed(context, name, value)
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
             values[name] = value
         elif isinstance(value, dict):  # --proxy names the model, the file or --set its settings
             values[name] = {**value, "model": values[name]}
     return values
+
+
+def _typed(context: Context, name: str, value: Any) -> Any:
+    """One value goes through the checks of its command-line option."""
+    if isinstance(value, list | dict):
+        if name in STRUCTURED:
+            return value
+        raise ParameterError(name, f"got {value!r}", "Give one value")
+    option = next((each for each in context.command.params if each.name == name), None)
+    if value is None or option is None:
+        return value
+    return option.type_cast_value(context, value if isinstance(value, bool) else str(value))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -46,7 +62,7 @@ def _read(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParameterError("config", f"cannot read {path} ({error.strerror})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParameterError("config", f"{path} is not YAML ({error})") from None
     if not isinstance(found, dict):
         raise ParameterError("config", f"{path} holds no options", "Write lines like 'keep: 0.5'")
@@ -67,7 +83,10 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
             at = {} if at is None else {"model": at}
             inner[part] = at
         inner = at
-    inner[last] = yaml.safe_load(text)
+    try:
+        inner[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ParameterError("set", f"got {assignment!r}, whose value is not YAML") from None
 
 
 def echo(sentence: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from keepers import processes
 from keepers.configuration import validated
 from keepers.data import Source, corrupt_labels, open_source
 from keepers.errors import ParameterError
@@ -24,7 +25,7 @@ from keepers.runs import Run
 from keepers.selectors import stratified
 from keepers.training import Hardware, Precision
 from keepers.types import Budget, Progress
-from keepers.workflows.scoring import Balance, Say, default_run, say_nothing
+from keepers.workflows.scoring import Balance, Reading, Say, default_run, say_or_not
 from keepers.workflows.stages import Workplace
 
 
@@ -106,20 +107,33 @@ def compare(
             "precision": precision,
         },
     )
-    say = say or say_nothing
-    source = open_source(
-        data, input=input, label=label, id=id, split=split, limit=limit, on_bad_row=on_bad_row
+    reading = validated(
+        Reading,
+        {
+            "input": input,
+            "label": label,
+            "id": id,
+            "split": split,
+            "limit": limit,
+            "on_bad_row": on_bad_row,
+        },
     )
+    hardware = Hardware(device=config.device, precision=config.precision)
+    hardware.join_processes()
+    say = say_or_not(say)
+    source = open_source(data, **vars(reading))
     source, test_source = _with_test(source, test, on_bad_row)
     for sentence in source.found:
         say(sentence)
+    for budget in config.keep:
+        Budget.parse(budget).resolve(len(source))
     source, changed = _with_noise(source, config.noise, say)
     path = Path(run or default_run(source, "compare"))
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
     with Run(path, identity, resume=resume) as opened:
         place = Workplace(
             run=opened,
-            hardware=Hardware(device=config.device, precision=config.precision),
+            hardware=hardware,
             ledger=Ledger(),
             progress=progress,
         )
@@ -153,16 +167,14 @@ def compare(
                 "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
             }
         )
-        write_json(path / "compare.json", result)
+        if processes.rank() == 0:
+            write_json(path / "compare.json", result)
     return Comparison(result=result, run=path)
 
 
 def _with_test(source: Source, test: Any, on_bad_row: OnBadRow) -> tuple[Source, Source]:
     """The training and the test data; a fraction is split off at random, class by class."""
-    try:
-        fraction = Budget.parse(test, "test") if isinstance(test, int | float | str) else None
-    except ParameterError:
-        fraction = None
+    fraction = _fraction(test)
     if fraction is None:
         return source, open_source(test, like=source, on_bad_row=on_bad_row)
     assert source.labels is not None
@@ -173,6 +185,19 @@ def _with_test(source: Source, test: Any, on_bad_row: OnBadRow) -> tuple[Source,
     if not len(rest):
         raise ParameterError("test", f"got {test!r}, which leaves no training data")
     return source.take(rest), replace(source.take(drawn), name=f"{count:,} rows split off")
+
+
+def _fraction(test: Any) -> Budget | None:
+    """The budget that `test` is, or None where it names data."""
+    if isinstance(test, int | float):
+        return Budget.parse(test, "test")
+    if not isinstance(test, str) or Path(test).exists() or not test.rstrip("%").strip():
+        return None
+    try:
+        float(test.rstrip("%"))
+    except ValueError:
+        return None
+    return Budget.parse(test, "test")
 
 
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:

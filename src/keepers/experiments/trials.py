@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from keepers import methods
+from keepers import methods, processes
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.statistics import Floats
@@ -227,8 +227,9 @@ class Bench:
                 generator=generator(seed, "select", method.name),
             )
             cost = Cost(phase="selecting", seconds=time.perf_counter() - start, examples=k)
-            store.clear(folder)
-            store.write(folder, {"positions": picks.positions})
+            if processes.rank() == 0:
+                store.clear(folder)
+                store.write(folder, {"positions": picks.positions})
             return StageRecord(costs=(cost,))
 
         role = self.target if selector == "target" else self.proxy

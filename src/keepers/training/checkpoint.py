@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -38,7 +38,10 @@ def save(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with atomic_path(path) as partial:
-        save_file(plain, partial, metadata={"facts": json.dumps(facts)})
+        try:
+            save_file(plain, partial, metadata={"facts": json.dumps(facts)})
+        except SafetensorError as error:
+            raise OSError(f"{path}: {error}") from None
 
 
 def load(

@@ -136,7 +136,8 @@ def estimate_seconds(
     part = view.positions[: recipe.batch_size]
     times: list[float] = []
     with isolated(0, "estimate"):
-        while len(times) < 2 or (sum(times) < budget and len(times) < 10):
+        # Several processes take every step together, so one of them decides.
+        while processes.agree(len(times) < 2 or (sum(times) < budget and len(times) < 10)):
             start = time.perf_counter()
             loop.step(part)
             float(loop.loss_sum)

@@ -82,6 +82,11 @@ class Hardware:
         fabric.launch()
         return fabric
 
+    def join_processes(self) -> None:
+        """Become one of the processes that `torchrun` started; nothing where there is one."""
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            self.fabric(gains_from_bf16=False)
+
     def identity(self, *, gains_from_bf16: bool) -> dict[str, Any]:
         """What of the hardware a result depends on, for fingerprints."""
         return {

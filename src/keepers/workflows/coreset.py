@@ -24,7 +24,8 @@ from keepers.workflows.scoring import (
     CoresetConfig,
     Say,
     Scored,
-    say_nothing,
+    num_candidates,
+    say_or_not,
     score_source,
     workplace,
 )
@@ -116,7 +117,7 @@ def coreset(
             "precision": precision,
         },
     )
-    say = say or say_nothing
+    say = say_or_not(say)
     opened = workplace(
         data,
         config,
@@ -134,7 +135,7 @@ def coreset(
         progress=progress,
     )
     with opened as (source, place):
-        Budget.parse(config.keep).resolve(len(source))
+        Budget.parse(config.keep).resolve(num_candidates(len(source), config))
         scored = score_source(source, config, place, on_bad_row=on_bad_row, say=say)
         return _select(scored, config, say)
 

@@ -18,7 +18,7 @@ from keepers.roles import OnBadRow, Role
 from keepers.selection import ArrowTable, write_table
 from keepers.training import Precision
 from keepers.types import Progress
-from keepers.workflows.scoring import CoresetConfig, Say, say_nothing, score_source, workplace
+from keepers.workflows.scoring import CoresetConfig, Say, say_or_not, score_source, workplace
 from keepers.workflows.table import provenance
 
 
@@ -91,7 +91,7 @@ def score(
     if methods.get(method).score is None:
         scoring = ", ".join(name for name, row in methods.table().items() if row.score is not None)
         raise ParameterError("method", f"got '{method}', which gives no scores", f"Use {scoring}")
-    say = say or say_nothing
+    say = say_or_not(say)
     opened = workplace(
         data,
         config,

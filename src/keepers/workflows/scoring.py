@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from keepers import methods
+from keepers import methods, processes
+from keepers.configuration import validated
 from keepers.data import Source, open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger
@@ -72,6 +73,19 @@ class CoresetConfig:
         return role.having(epochs=self.epochs, resolution=self.resolution)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the data are read; the CLI has the same names."""
+
+    input: str | Sequence[str] | None = None
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    on_bad_row: OnBadRow = "error"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
     """What scoring gives: signals of each member of the ensemble, and what was not scored.
@@ -112,8 +126,11 @@ def workplace(
 ) -> Generator[tuple[Source, Workplace]]:
     """The data, opened with the options `reading`, and a place to work on them."""
     ledger = Ledger()
+    hardware = Hardware(device=config.device, precision=config.precision)
+    hardware.join_processes()
+    options = vars(validated(Reading, reading))
     with ledger.phase("reading") as tally:
-        source = open_source(data, seed=config.seed, **reading)
+        source = open_source(data, seed=config.seed, **options)
         tally.examples = len(source)
     with Run(
         Path(run or default_run(source)), {"data": source.fingerprint}, resume=resume
@@ -122,15 +139,21 @@ def workplace(
             source,
             Workplace(
                 run=opened,
-                hardware=Hardware(device=config.device, precision=config.precision),
+                hardware=hardware,
                 ledger=ledger,
                 progress=progress,
             ),
         )
 
 
-def say_nothing(_: str) -> None:
-    """Say nothing."""
+def say_or_not(say: Say | None) -> Say:
+    """`say` in the first process; nothing where there is none, and in the others."""
+
+    def speak(sentence: str) -> None:
+        if say is not None and processes.rank() == 0:
+            say(sentence)
+
+    return speak
 
 
 def score_source(
@@ -156,6 +179,7 @@ def score_source(
         )
         tally.examples = len(source)
     candidates, validation = _split(prepared.labels, config)
+    Budget.parse(config.keep).resolve(len(candidates))
     needs = method.needs - {"labels"}
     if not needs:
         labels_only = (Signals(labels=prepared.labels),)
@@ -191,11 +215,18 @@ def score_source(
     )
 
 
+def num_candidates(n: int, config: CoresetConfig) -> int:
+    """How many of `n` examples may be selected: those not held out for validation."""
+    if not config.val:
+        return n
+    return n - Budget.parse(config.val, "val").resolve(n, "val")
+
+
 def _split(labels: Tensor, config: CoresetConfig) -> tuple[Tensor, Tensor]:
     everything = torch.arange(len(labels))
     if not config.val:
         return everything, everything[:0]
-    count = Budget.parse(config.val, "val").resolve(len(labels), "val")
+    count = len(labels) - num_candidates(len(labels), config)
     drawn = stratified(labels, count, generator=generator(config.seed, "validation"))
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     held_out[drawn] = True
