@@ -52,7 +52,7 @@ class Selection:
     @property
     def indices(self) -> npt.NDArray[np.int64]:
         """Row numbers of the kept examples, in pick order."""
-        return self.kept["row"].to_numpy()
+        return self.kept["row"].to_numpy().copy()
 
     @property
     def ids(self) -> list[Any]:
@@ -67,7 +67,7 @@ class Selection:
     @property
     def weights(self) -> npt.NDArray[np.float64]:
         """Weights of the kept examples, in pick order."""
-        return self.kept["weight"].to_numpy()
+        return self.kept["weight"].to_numpy().copy()
 
     def subset(self, dataset: Any) -> Any:
         """The kept rows of `dataset` in pick order, as the same kind of data set.

@@ -16,7 +16,6 @@ from keepers.cli.progress import TerminalProgress
 from keepers.cli.settings import echo
 from keepers.data import export as export_rows
 from keepers.errors import RunError
-from keepers.experiments import compare
 from keepers.files import check_folder, check_output, plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import table as methods_table
@@ -99,6 +98,8 @@ def run_compare(
     data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Compare, and write the result and the report."""
+    from keepers.experiments import compare  # its statistics take half a second to import
+
     out: Path | None = outputs["out"]
     if out is not None:
         check_output(out, overwrite=outputs["overwrite"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import typer
 from typer import Context
@@ -13,7 +14,7 @@ from keepers.errors import ParameterError, unknown_name
 
 NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
 STRUCTURED = frozenset({"keep", "methods", "method_options", "input", "proxy", "target"})
-"""What a file or `--set` may give as a list or a mapping; all else is one value."""
+"""What a file or `--set` may give as a list or a mapping; the workflow checks it."""
 
 
 def settings(context: Context, config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
 
     Raises:
         ParameterError: the file or an assignment cannot be read, names what is no option, or
-            gives several values where one belongs.
+            gives a value of another type.
     """
     known = [name for name in context.params if name not in NOT_SETTINGS]
     values: dict[str, Any] = {name: context.params[name] for name in known}
@@ -44,15 +45,17 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
 
 
 def _typed(context: Context, name: str, value: Any) -> Any:
-    """One value goes through the checks of its command-line option."""
-    if isinstance(value, list | dict):
-        if name in STRUCTURED:
-            return value
-        raise ParameterError(name, f"got {value!r}", "Give one value")
-    option = next((each for each in context.command.params if each.name == name), None)
-    if value is None or option is None:
+    """The value as the type that the command declares for it."""
+    callback = context.command.callback
+    hint = None if callback is None else get_type_hints(inspect.unwrap(callback)).get(name)
+    if value is None or hint is None or name in STRUCTURED:
         return value
-    return option.type_cast_value(context, value if isinstance(value, bool) else str(value))
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ParameterError(name, f"got {value!r}", error.errors()[0]["msg"]) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

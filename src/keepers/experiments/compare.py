@@ -164,6 +164,7 @@ def compare(
                 "seeds": list(range(config.seeds)),
                 "rows": summarise(trials),
                 "agreement": agreement(score, scores),
+                "costs": place.ledger.by_phase(),
                 "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
             }
         )

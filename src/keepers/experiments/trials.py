@@ -246,6 +246,7 @@ class Bench:
             "hardware": self.place.hardware.identity(gains_from_bf16=role.recipe.bf16),
         }
         folder, record = self.place.run.stage("selection", inputs, compute)
+        self.place.book(folder, record)
         return store.read(folder)["positions"], record.costs[0]
 
     def scores_by_model(self) -> tuple[str, dict[str, Floats]]:

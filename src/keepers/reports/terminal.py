@@ -22,7 +22,7 @@ _COLOURS = {"better": "green", "worse": "red", "inconclusive": "dim"}
 def coreset_summary(selection: Selection) -> RenderableType:
     """What was kept, how and at what cost, for a `rich` console.
 
-    Costs and warnings are there after a run, not after `Selection.read_parquet`.
+    Costs are there after a run, not after `Selection.read_parquet`; warnings are for stderr.
     """
     metadata, evidence = selection.metadata, selection.evidence
     num_kept = len(selection)
@@ -42,7 +42,6 @@ def coreset_summary(selection: Selection) -> RenderableType:
     validated = metadata.get("proxy_validation_accuracy")
     if isinstance(evidence, Evidence):
         validated = evidence.validation_accuracy
-        parts.extend(Text(f"Warning: {words}", style="yellow") for words in evidence.warnings)
     measured, accuracy = describe.accuracy(metadata, validated)
     if proxy and accuracy is not None:
         parts.append(Text(f"The proxy is right on {quantities.percent(accuracy)}, {measured}"))

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from keepers import methods
 from keepers.configuration import validated
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
-from keepers.scores.label_errors import suspected_label_errors
 from keepers.selection import Selection
 from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
+from keepers.workflows.advice import accuracy, warn
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.scoring import (
     Balance,
@@ -30,10 +29,6 @@ from keepers.workflows.scoring import (
     workplace,
 )
 from keepers.workflows.table import metadata, selection_table
-
-SAFER = "ccs"
-LOW_FRACTION = 0.3
-MANY_LABEL_ERRORS = 0.05
 
 
 def coreset(
@@ -157,7 +152,6 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     rank = np.full(len(scored.source), -1, dtype=np.int64)
     rank[candidates[picks.positions].numpy()] = np.arange(k)
     probabilities = scored.probabilities
-    labels = torch.from_numpy(scored.source.labels)
     evidence = Evidence(
         source=scored.source,
         rank=rank,
@@ -165,19 +159,17 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
         predicted=None if probabilities is None else probabilities.argmax(1).numpy(),
         label_probability=None
         if probabilities is None
-        else probabilities.gather(1, labels[:, None])[:, 0].numpy(),
+        else probabilities.gather(1, scored.labels[:, None])[:, 0].numpy(),
         validation=scored.validation.numpy(),
         costs=tuple(ledger.by_phase()),
-        validation_accuracy=_accuracy(probabilities, labels, scored.validation),
+        validation_accuracy=accuracy(scored, scored.validation),
         warnings=tuple(warnings),
         run=scored.place.run.path,
     )
     excluded = None if picks.excluded is None else candidates[picks.excluded].numpy()
     return Selection(
         table=selection_table(evidence, scored.method, excluded, picks.why_excluded),
-        metadata=metadata(
-            scored, config, k, evidence, _accuracy(probabilities, labels, candidates)
-        ),
+        metadata=metadata(scored, config, k, evidence, accuracy(scored, candidates)),
         evidence=evidence,
     )
 
@@ -196,34 +188,3 @@ def choose(scored: Scored, config: CoresetConfig, k: int) -> tuple[Picks, Tensor
         generator=generator(config.seed, "select", scored.method.name),
         options=config.method_options or {},
     )
-
-
-def warn(scored: Scored, k: int) -> list[str]:
-    """What a person should know before they trust this choice."""
-    warnings: list[str] = []
-    fraction = k / len(scored.candidates)
-    name = scored.method.name
-    if scored.method.hard_first and fraction < LOW_FRACTION:
-        warnings.append(
-            f"at {fraction:.0%} kept, methods that keep the hardest first ('{name}') can lose to "
-            f"a random choice; '{SAFER}' is the safer one. keepers compare tells on your data"
-        )
-    probabilities = scored.probabilities
-    if probabilities is not None:
-        labels = torch.from_numpy(scored.source.labels)
-        at = scored.candidates
-        share = float(suspected_label_errors(probabilities[at].log(), labels[at]).double().mean())
-        if share > MANY_LABEL_ERRORS:
-            advice = (
-                f"'{name}' tends to keep them; '{SAFER}' sets the hardest aside first"
-                if scored.method.hard_first
-                else "see them in the report"
-            )
-            warnings.append(f"about {share:.0%} of the labels look wrong to the proxy: {advice}")
-    return warnings
-
-
-def _accuracy(probabilities: Tensor | None, labels: Tensor, at: Tensor) -> float | None:
-    if probabilities is None or not len(at):
-        return None
-    return float((probabilities[at].argmax(1) == labels[at]).double().mean())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -103,6 +104,11 @@ class Scored:
     place: Workplace
 
     @property
+    def labels(self) -> Tensor:
+        """Class numbers (n,)."""
+        return self.members[0].get("labels")
+
+    @cached_property
     def probabilities(self) -> Tensor | None:
         """Mean class probabilities of the proxies (n, classes), if there are any."""
         return predictions(self.members) if self.prepared else None
@@ -254,9 +260,10 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
         )
         expected = f"about {_duration(seconds)}"
     models = f"{len(trainings)} × " if len(trainings) > 1 else ""
+    epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
     precision = place.hardware.resolved_precision(gains_from_bf16=recipe.bf16)
     say(
-        f"Proxy: {models}{first.prepared.role.model}, {recipe.epochs} epochs on "
+        f"Proxy: {models}{first.prepared.role.model}, {epochs} on "
         f"{len(first.members):,} examples, {place.hardware.kind} {precision}: {expected}"
     )
 

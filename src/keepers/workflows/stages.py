@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,13 @@ class Workplace:
     ledger: Ledger
     progress: Progress | None = None
     checkpoint_every: float = 30.0
+    booked: set[Path] = field(default_factory=set[Path])
+
+    def book(self, folder: Path, record: StageRecord) -> None:
+        """Book what a stage cost, once, however often it is asked for."""
+        if folder not in self.booked:
+            self.booked.add(folder)
+            self.ledger.book(record.costs)
 
 
 def early_epochs(epochs: int) -> int:
@@ -109,7 +116,7 @@ def train(place: Workplace, training: Training) -> Trained:
         training.inputs(place.hardware),
         lambda folder: _train(place, training, folder),
     )
-    place.ledger.book(record.costs)
+    place.book(folder, record)
     signals = Signals(**store.read(folder), labels=training.prepared.labels)
     return Trained(signals=signals, facts=record.facts, costs=record.costs)
 

@@ -29,7 +29,9 @@ def selection_table(
     source = evidence.source
     kept = evidence.rank >= 0
     n, k = len(source), int(kept.sum())
-    reasons = np.full(n, _dropped(method), dtype=object)
+    candidates = np.ones(n, dtype=bool)
+    candidates[evidence.validation] = False
+    reasons = np.full(n, _dropped(evidence, method, candidates), dtype=object)
     by = f"by {method.name}"
     reasons[kept] = [f"kept: pick {rank + 1:,} of {k:,} {by}" for rank in evidence.rank[kept]]
     if excluded is not None:
@@ -63,10 +65,15 @@ def selection_table(
     return table.sort_by("row")
 
 
-def _dropped(method: Method) -> str:
-    if method.score is None:
-        return f"dropped: not picked by {method.name}"
-    return f"dropped: {method.name} below the cut"
+def _dropped(evidence: Evidence, method: Method, candidates: npt.NDArray[np.bool_]) -> str:
+    """Why an example is not kept: under the cut where there is one, else not picked."""
+    if evidence.scores is not None:
+        kept = evidence.rank >= 0
+        dropped = candidates & ~kept
+        cut = evidence.scores[kept].min()
+        if dropped.any() and evidence.scores[dropped].max() <= cut:
+            return f"dropped: {method.name} below the cut at {cut:.4g}"
+    return f"dropped: not picked by {method.name}"
 
 
 def metadata(

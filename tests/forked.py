@@ -1,0 +1,162 @@
+"""Command lines in forked children of one process, so that one import serves many kills.
+
+A job is `{"argv": [...]}` with, optionally, `cwd`; `at` (`"module:name"`) and `call`: the child
+gets `signal` as that function is called for the `call`-th time; `when`: a glob that the parent
+waits for before it sends `signal`; `file_size`: bytes over which a file cannot be written;
+`report`: false leaves the report out, which takes longest.
+Checkpoints are written after every step.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a job ended: exit status (negative: the signal), and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run(*jobs: dict[str, Any]) -> list[Done]:
+    """Run the jobs one after another."""
+    stdin, stdout = _server()
+    ended: list[Done] = []
+    for job in jobs:
+        stdin.write(json.dumps(job) + "\n")
+        stdin.flush()
+        ended.append(Done(**json.loads(stdout.readline())))
+    return ended
+
+
+@functools.cache
+def _server() -> tuple[IO[str], IO[str]]:
+    """One process for all tests; it ends when its standard input does."""
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    atexit.register(process.wait)
+    atexit.register(process.stdin.close)
+    return process.stdin, process.stdout
+
+
+def _arm(where: str, call: int, number: int) -> None:
+    module, _, name = where.partition(":")
+    owner: Any = importlib.import_module(module)
+    original, calls = getattr(owner, name), 0
+
+    @functools.wraps(original)
+    def armed(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)  # a signal that Python handles arrives between two instructions
+        return original(*args, **kwargs)
+
+    setattr(owner, name, armed)
+
+
+def _child(job: dict[str, Any]) -> None:
+    from keepers.cli import main
+    from keepers.workflows import scoring
+
+    scoring.Workplace = functools.partial(scoring.Workplace, checkpoint_every=0.0)  # type: ignore[misc,assignment]
+    os.chdir(job.get("cwd", "."))
+    if not job.get("report", True):
+        running: Any = importlib.import_module("keepers.cli.running")
+        running.report = lambda selection: selection.evidence.run / "report.html"
+    if "at" in job:
+        _arm(job["at"], job.get("call", 1), job["signal"])
+    if "file_size" in job:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_size"], job["file_size"]))
+    sys.argv = ["keepers", *job["argv"]]
+    main()
+
+
+def _fork(job: dict[str, Any], out: Path, err: Path) -> int:
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            for number, path in ((1, out), (2, err)):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            os.close(0)
+            _child(job)
+            status = 0
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+
+def _wait(pid: int, job: dict[str, Any]) -> int:
+    end = time.monotonic() + TIMEOUT
+    waiting_for = job.get("when")
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if waiting_for and any(Path(job.get("cwd", ".")).glob(waiting_for)):
+            os.kill(pid, job["signal"])
+            waiting_for = None
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return -signal.SIGALRM
+
+
+def _main() -> None:
+    import tempfile
+
+    import matplotlib.figure  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+    import torch
+
+    import keepers.cli.running  # noqa: F401
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        for line in sys.stdin:
+            job = json.loads(line)
+            status = _wait(_fork(job, out, err), job)
+            done = {"status": status, "stdout": out.read_text(), "stderr": err.read_text()}
+            sys.stdout.write(json.dumps(done) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main()
