@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import results
+
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code; edit there, then `make reference`. -->\n"
 
@@ -179,6 +181,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "methods.md": methods_page,
     "models.md": models_page,
     "python.md": python_page,
+    **results.pages(),
 }
 
 if __name__ == "__main__":

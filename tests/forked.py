@@ -3,7 +3,7 @@
 A job is `{"argv": [...]}` with, optionally, `cwd`; `at` (`"module:name"`) and `call`: the child
 gets `signal` as that function is called for the `call`-th time; `when`: a glob that the parent
 waits for before it sends `signal`; `file_size`: bytes over which a file cannot be written;
-`report`: false leaves the report out, which takes longest.
+`report`: false leaves the report out, which takes longest; `look`: a file to read when it ended.
 Checkpoints are written after every step.
 """
 
@@ -28,11 +28,12 @@ TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Done:
-    """How a job ended: exit status (negative: the signal), and what it printed."""
+    """How a job ended: exit status (negative: the signal), what it printed, what `look` held."""
 
     status: int
     stdout: str
     stderr: str
+    looked: str = ""
 
 
 def run(*jobs: dict[str, Any]) -> list[Done]:
@@ -154,6 +155,9 @@ def _main() -> None:
             job = json.loads(line)
             status = _wait(_fork(job, out, err), job)
             done = {"status": status, "stdout": out.read_text(), "stderr": err.read_text()}
+            if "look" in job:
+                looked = (Path(job.get("cwd", ".")) / job["look"]).read_bytes()
+                done["looked"] = looked.decode(errors="replace")
             sys.stdout.write(json.dumps(done) + "\n")
             sys.stdout.flush()
 

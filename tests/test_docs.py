@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import sysconfig
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+from keepers.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -123,8 +128,14 @@ def test_commands_and_python_run(
 
 
 def run_command(command: str, where: str) -> None:
+    """Run it as a shell would; what is only `keepers ...` in this process, which is faster."""
+    if command.startswith("keepers ") and not re.search(r"[|;&<>$`*]", command):
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        trace = "".join(traceback.format_exception(done.exception)) if done.exception else ""
+        assert done.exit_code == 0, f"{where}: {command}\n{done.output}\n{trace}"
+        return
     scripts = sysconfig.get_path("scripts")
-    done = subprocess.run(
+    shell = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
@@ -132,7 +143,7 @@ def run_command(command: str, where: str) -> None:
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, f"{where}: {command}\n{done.stdout}\n{done.stderr}"
+    assert shell.returncode == 0, f"{where}: {command}\n{shell.stdout}\n{shell.stderr}"
 
 
 def test_reference_pages_match_the_code() -> None:

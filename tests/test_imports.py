@@ -14,7 +14,7 @@ KEEPERS = Path(sysconfig.get_path("scripts")) / "keepers"
 HEAVY = ("torch", "pyarrow", "numpy", "sklearn", "matplotlib", "lightning_fabric")
 EXTRAS = (
     *("transformers", "datasets", "tokenizers", "huggingface_hub"),
-    *("mkdocs", "mkdocstrings", "pandas", "hypothesis", "jaxtyping", "beartype", "nbformat"),
+    *("mkdocs", "mkdocstrings", "pandas", "hypothesis", "nbformat"),
 )
 
 

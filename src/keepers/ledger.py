@@ -9,8 +9,6 @@ import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
-PHASES = ("reading", "encoding", "proxy training", "scoring", "selecting", "target training")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:

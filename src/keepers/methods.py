@@ -127,7 +127,7 @@ def choose(
         >>> picks.positions
         tensor([1, 2])
     """
-    settings = _settings(method, options)
+    given = settings(method, options)
     signals, scores = _combine(method, members)
     n = len(signals)
     taken = torch.empty(0, dtype=torch.int64) if selected is None else selected
@@ -137,7 +137,7 @@ def choose(
         raise ParameterError(
             "k", f"got {k}, but there are {int(free.sum())} to pick from", "Give a smaller count"
         )
-    run = functools.partial(method.select, **settings)
+    run = functools.partial(method.select, **given)
     if balance is None:
         picks = run(signals, scores, k, selected=selected, generator=generator)
     else:
@@ -162,7 +162,12 @@ def score(method: Method, members: Sequence[Signals]) -> Tensor:
     return scores
 
 
-def _settings(method: Method, options: Mapping[str, Any] | None) -> dict[str, Any]:
+def settings(method: Method, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a method: its defaults, and over them those given.
+
+    Raises:
+        ParameterError: an option that the method does not have.
+    """
     for name in options or {}:
         if name not in method.options:
             if not method.options:

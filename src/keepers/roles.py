@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from keepers.configuration import validated
 from keepers.data import DensePool, Source, crop_and_flip, encode, statistics
 from keepers.errors import ParameterError, unknown_name
-from keepers.models import Normalised, Optimizer, Recipe, Schedule, create, default_recipe
+from keepers.models import (
+    Normalised,
+    Optimizer,
+    Recipe,
+    Schedule,
+    create,
+    default_recipe,
+    module_fingerprint,
+)
 from keepers.types import DataInfo, EncoderSpec, EvalView, Pool, Progress, Silent, TrainView
 
 _RECIPE_FIELDS = tuple(f.name for f in fields(Recipe) if f.name != "bf16")
@@ -97,10 +105,14 @@ class Role:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """A role joined with data: it builds modules and gives the two views of the data."""
+    """A role joined with data: it builds modules and gives the two views of the data.
+
+    `fingerprint` is that of the model's layers, first weights and own code.
+    """
 
     role: Role
     recipe: Recipe
+    fingerprint: str
     info: DataInfo
     encoder: EncoderSpec
     pool: Pool
@@ -110,17 +122,13 @@ class Prepared:
 
     def build(self, seed: int, parameter: str = "proxy") -> nn.Module:
         """A module with weights drawn by `seed`, its input normalised as the encoder says."""
-        return self._normalised(
-            create(
-                self.role.model,
-                self.info,
-                seed=seed,
-                options=self.role.options,
-                parameter=parameter,
-            ).module
-        )
-
-    def _normalised(self, module: nn.Module) -> nn.Module:
+        module = create(
+            self.role.model,
+            self.info,
+            seed=seed,
+            options=self.role.options,
+            parameter=parameter,
+        ).module
         return Normalised(module, self.mean, self.std) if self.mean else module
 
     def train_view(self, positions: Tensor) -> TrainView:
@@ -144,7 +152,6 @@ def prepare(
     role: Role,
     source: Source,
     *,
-    training: Tensor | None = None,
     parameter: str = "proxy",
     on_bad_row: OnBadRow = "error",
     cache: Path | None = None,
@@ -152,8 +159,7 @@ def prepare(
 ) -> tuple[Source, Prepared]:
     """Encode the data as the role's model wants it; rows that cannot be read are left out.
 
-    Input statistics are those of the examples at `training`, or of all of them. Returns the
-    source without the rows that were skipped, and the role joined with it.
+    Returns the source without the rows that were skipped, and the role joined with it.
 
     Raises:
         ParameterError: the model is unknown or does not take this kind of data.
@@ -168,10 +174,11 @@ def prepare(
         raise ParameterError("label", "the data have no labels", "Name the column with --label")
     mean, std = made.encoder.mean, made.encoder.std
     if made.encoder.normalise == "data" and isinstance(pool, DensePool):
-        mean, std = statistics(pool, torch.arange(len(source)) if training is None else training)
+        mean, std = statistics(pool, torch.arange(len(source)))
     prepared = Prepared(
         role=role,
         recipe=role.recipe(),
+        fingerprint=module_fingerprint(made.module),
         info=info,
         encoder=made.encoder,
         pool=pool,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -174,16 +174,6 @@ class Augment(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """One batch: inputs for `module(*inputs)`, and (n,) labels, positions, weights or None."""
-
-    inputs: tuple[Tensor, ...]
-    labels: Tensor
-    positions: Tensor
-    weights: Tensor | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainView:
     """The training view: augmented. `fit` takes only this.
 
@@ -278,7 +268,6 @@ class Picks:
     why_excluded: str = ""
 
 
-@runtime_checkable
 class Progress(Protocol):
     """Where a long phase reports how far it is."""
 
@@ -306,6 +295,3 @@ class Silent:
 
     def finish(self) -> None:
         """Say nothing."""
-
-
-Options = dict[str, Any]

@@ -10,6 +10,9 @@ import typer
 from keepers.cli import compare, coreset, listing
 from keepers.errors import KeepersError
 
+INTERRUPTED = 130
+"""The exit status of a command that was stopped with Ctrl-C."""
+
 app = typer.Typer(
     name="keepers",
     help="Which of my data is worth training on, worth labelling, worth a gradient step?",
@@ -29,14 +32,15 @@ app.command("models")(listing.models)
 
 def main() -> None:
     """Run the application; what goes wrong is one sentence on stderr and an exit status."""
+    status: int | None = None
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        status = stop.exit_code
     except KeepersError as error:
         _stop(f"Error: {error}", 2)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("Interrupted. Nothing is lost: the same command continues where it was", 130)
+        status = INTERRUPTED
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
@@ -46,6 +50,10 @@ def main() -> None:
         if not hasattr(error, "format_message"):  # click's own usage errors
             raise
         _usage(error)
+    if status == INTERRUPTED:  # Typer, by its version, raises it or returns it
+        _stop("Interrupted. Nothing is lost: the same command continues where it was", status)
+    if status:
+        sys.exit(status)
 
 
 def _usage(error: Exception) -> None:

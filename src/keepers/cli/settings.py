@@ -66,7 +66,8 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ParameterError("config", f"cannot read {path} ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError("config", f"{path} is not YAML ({error})") from None
+        reason = " ".join(str(error).split())
+        raise ParameterError("config", f"{path} is not YAML ({reason})") from None
     if not isinstance(found, dict):
         raise ParameterError("config", f"{path} holds no options", "Write lines like 'keep: 0.5'")
     return {str(name): value for name, value in found.items()}

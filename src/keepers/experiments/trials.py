@@ -238,6 +238,7 @@ class Bench:
             "method": method.name,
             "selector": selector,
             "role": role.role.identity(),
+            "model": role.fingerprint,
             "ensemble": self.config.ensemble,
             "balance": self.config.balance,
             "wanted": sorted(self._wanted_in_full),

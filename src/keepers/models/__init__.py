@@ -3,6 +3,7 @@
 from keepers.models.factory import create, default_proxy, default_recipe
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
+from keepers.models.identity import module_fingerprint
 from keepers.models.normalise import Normalised
 from keepers.models.recipe import Optimizer, Recipe, Schedule
 from keepers.models.table import MODELS, ModelRow
@@ -19,4 +20,5 @@ __all__ = [
     "create",
     "default_proxy",
     "default_recipe",
+    "module_fingerprint",
 ]

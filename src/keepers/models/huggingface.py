@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +83,13 @@ def build_transformers(
         )
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = getattr(config, "eos_token_id", None)
-        if local and not any((folder / name).exists() for name in _WEIGHTS):
-            module = kind.from_config(config)
-        else:
-            module = kind.from_pretrained(
-                source, config=config, ignore_mismatched_sizes=True, local_files_only=local
-            )
+        with _quiet():
+            if local and not any((folder / name).exists() for name in _WEIGHTS):
+                module = kind.from_config(config)
+            else:
+                module = kind.from_pretrained(
+                    source, config=config, ignore_mismatched_sizes=True, local_files_only=local
+                )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ParameterError(
@@ -100,6 +103,22 @@ def build_transformers(
         return Model(module=TextClassifier(module), encoder=_text_encoder(source, config, length))
     encoder = _picture_encoder(source, config, info, size)
     return Model(module=PictureClassifier(module), encoder=encoder)
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """No bars and no report of the new head: a role makes its models several times."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _text_encoder(source: str, config: Any, length: int) -> EncoderSpec:

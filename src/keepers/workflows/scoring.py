@@ -57,7 +57,7 @@ class CoresetConfig:
 
     def __post_init__(self) -> None:
         Budget.parse(self.keep)
-        methods.get(self.method)
+        methods.settings(methods.get(self.method), self.method_options)
         if self.balance is not None and self.balance not in get_args(Balance):
             raise ParameterError(
                 "balance", f"got {self.balance!r}", "Give 'class', or leave it out"

@@ -79,6 +79,7 @@ class Training:
             "data": self.source.fingerprint,
             "members": fingerprint(self.members.numpy().tobytes().hex()),
             "role": self.prepared.role.identity(),
+            "model": self.prepared.fingerprint,
             "seed": self.seed,
             "wanted": sorted(self.wanted),
             "policy": repr(self.policy),

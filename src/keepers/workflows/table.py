@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from keepers.files import fingerprint, plain
+from keepers.files import plain
 from keepers.methods import Method
 from keepers.selection import ArrowTable
 from keepers.types import Budget
@@ -109,7 +109,7 @@ def provenance(scored: Scored, config: CoresetConfig) -> dict[str, Any]:
         "method": scored.method.name,
         "seed": config.seed,
         "proxy": proxy,
-        "proxy_fingerprint": fingerprint(proxy),
+        "proxy_fingerprint": scored.prepared.fingerprint if scored.prepared else None,
         "ensemble": len(scored.members) if proxy else 0,
         "skipped": len(source.skipped),
         "data": {

@@ -1,0 +1,393 @@
+"""The comparison: its rows, its statistics, and that test data choose nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+from sklearn.datasets import load_digits
+
+import forked
+import keepers
+from keepers.errors import KeepersError
+from keepers.experiments import trials
+from keepers.experiments.statistics import paired_difference, pearson, spearman
+
+N, N_TEST = 240, 100
+MLP: dict[str, Any] = {"model": "mlp", "batch_size": 32}
+PROXY = {**MLP, "options": {"hidden": [16]}}
+TARGET = {**MLP, "options": {"hidden": [24]}}
+METHODS = ("entropy", "el2n", "k-center", "random", "stratified")
+KEEP = (0.25, 120)
+
+
+def halves(flip_test: bool = False) -> tuple[pa.Table, pa.Table]:
+    """Digits under five, and the others: training and test data."""
+    bunch = load_digits()
+    large = bunch.target >= 5
+    tables = []
+    for part, flip in ((slice(0, N), False), (slice(N, N + N_TEST), flip_test)):
+        pixels = pa.array(bunch.data[part].astype(np.float32).tolist(), pa.list_(pa.float32()))
+        tables.append(pa.table({"pixels": pixels, "label": large[part] ^ flip}))
+    return tables[0], tables[1]
+
+
+def run_compare(run: Path, **options: Any) -> dict[str, Any]:
+    data, test = halves(options.pop("flip_test", False))
+    given: dict[str, Any] = {
+        "test": test,
+        "methods": METHODS,
+        "keep": KEEP,
+        "proxy": PROXY,
+        "target": TARGET,
+        "epochs": 2,
+        "target_epochs": 2,
+        "seeds": 2,
+        "ensemble": 1,
+        "with_target": True,
+        "device": "cpu",
+    }
+    return keepers.compare(data, run=run, **{**given, **options}).result
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compare") / "run"
+
+
+@pytest.fixture(scope="session")
+def result(run: Path) -> dict[str, Any]:
+    return run_compare(run)
+
+
+def untimed(result: dict[str, Any]) -> dict[str, Any]:
+    """All but what a clock gave."""
+    rows = [{k: v for k, v in row.items() if "seconds" not in k} for row in result["rows"]]
+    return {**{k: v for k, v in result.items() if k != "costs"}, "rows": rows}
+
+
+def by_name(result: dict[str, Any]) -> dict[tuple[str, str | None, int], dict[str, Any]]:
+    return {(row["method"], row["selector"], row["k"]): row for row in result["rows"]}
+
+
+# Rows ---------------------------------------------------------------------------------------
+
+
+def test_every_row_is_there(result: dict[str, Any]) -> None:
+    expected = {("everything", None, N)}
+    for k in (60, 120):
+        expected |= {(name, None, k) for name in ("random", "fresh-random", "stratified")}
+        for name in ("entropy", "el2n", "k-center"):
+            expected |= {(name, "proxy", k), (name, "target", k)}
+    assert set(by_name(result)) == expected
+    assert len(result["rows"]) == len(expected)
+    for row in result["rows"]:
+        assert len(row["errors"]) == len(row["worst_class_errors"]) == 2
+        assert row["error_mean"] == pytest.approx(np.mean(row["errors"]))
+        assert row["error_std"] == pytest.approx(np.std(row["errors"], ddof=1))
+        assert all(w >= e for w, e in zip(row["worst_class_errors"], row["errors"], strict=True))
+        assert row["keep"] == row["k"] / N
+
+
+def test_the_same_steps_at_the_same_budget(result: dict[str, Any]) -> None:
+    rows = by_name(result)
+    for k in (60, 120):
+        steps = {row["steps"] for (_, _, size), row in rows.items() if size == k}
+        assert steps == {2 * -(-k // 32)}
+    assert rows["everything", None, N]["steps"] == 2 * -(-N // 32)
+
+
+def test_the_schedule_is_fitted_to_the_steps_of_each_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings: list[list[float]] = []
+
+    def recording(_: str) -> Callable[[float], float]:
+        trainings.append([])
+        return lambda progress: trainings[-1].append(progress) or 1.0
+
+    monkeypatch.setattr("keepers.training.fit.schedule", recording)
+    run_compare(tmp_path, methods=["random"], keep=[60], seeds=1, with_target=False)
+    for progress in trainings:
+        steps = len(progress)
+        np.testing.assert_allclose(progress, np.arange(steps) / steps)
+    # Everything, random, fresh random, and the proxy whose scores are compared.
+    assert [len(progress) for progress in trainings] == [16, 4, 4, 16]
+
+
+def test_costs_and_speed_up(result: dict[str, Any]) -> None:
+    rows = by_name(result)
+    everything = rows["everything", None, N]
+    assert everything["speedup_flops"] == everything["speedup_seconds"] == 1
+    for (method, selector, _), row in rows.items():
+        for unit in ("seconds", "flops"):
+            total = row[f"selection_{unit}"] + row[f"target_{unit}"]
+            assert row[f"end_to_end_{unit}"] == pytest.approx(total)
+            assert row[f"speedup_{unit}"] == pytest.approx(everything[f"target_{unit}"] / total)
+        assert (row["selection_flops"] > 0) == (selector is not None), method
+    # Training on n for 2 epochs and one pass: the same for every method of the proxy.
+    assert (
+        rows["entropy", "proxy", 60]["selection_flops"]
+        == rows["k-center", "proxy", 120]["selection_flops"]
+    )
+    assert (
+        rows["entropy", "target", 60]["selection_flops"]
+        > rows["entropy", "proxy", 60]["selection_flops"]
+    )
+    ratio = rows["random", None, 60]["target_flops"] / everything["target_flops"]
+    assert ratio == pytest.approx(60 / N)
+
+
+def test_differences_are_paired_by_seed_against_random(result: dict[str, Any]) -> None:
+    rows = by_name(result)
+    for (method, _, k), row in rows.items():
+        if method in ("everything", "random"):
+            assert row["difference"] is None
+            continue
+        paired = np.subtract(row["errors"], rows["random", None, k]["errors"])
+        assert row["difference"]["mean"] == pytest.approx(paired.mean())
+        assert row["difference"]["pairs"] == 2
+        assert row["difference"]["verdict"] == "inconclusive"
+
+
+def test_agreement_of_proxy_target_and_second_seeds(result: dict[str, Any]) -> None:
+    (found,) = result["agreement"]
+    assert found["score"] == "entropy"
+    assert found["models"] == ["proxy seed 0", "proxy seed 1", "target seed 0", "target seed 1"]
+    for name in ("spearman", "pearson"):
+        matrix = np.array(found[name])
+        np.testing.assert_allclose(matrix, matrix.T)
+        assert (np.diag(matrix) == 1).all()
+        assert (np.abs(matrix) <= 1).all()
+
+
+def test_the_result_is_written_beside_the_run(run: Path, result: dict[str, Any]) -> None:
+    assert json.loads((run / "compare.json").read_text()) == result
+
+
+# Never on the test set ----------------------------------------------------------------------
+
+
+def _stages(run: Path) -> dict[str, dict[str, bytes]]:
+    """The arrays of each stage, by its inputs without the test set."""
+    found: dict[str, dict[str, bytes]] = {}
+    for path in run.glob("stages/*/stage.json"):
+        inputs = json.loads(path.read_text())["inputs"]
+        inputs.pop("test", None)
+        key = json.dumps([path.parent.name.partition("-")[0], inputs], sort_keys=True)
+        found[key] = {p.name: p.read_bytes() for p in path.parent.glob("*.npy")}
+    return found
+
+
+def test_test_labels_change_no_choice_and_no_prediction(
+    run: Path, result: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also the original, which reported its best epoch on the test set."""
+    flipped = run_compare(tmp_path, flip_test=True)
+    assert _stages(tmp_path) == _stages(run)
+    assert flipped["agreement"] == result["agreement"]
+    for row, other in zip(result["rows"], flipped["rows"], strict=True):
+        # Two classes: the same predictions on flipped labels are wrong where they were right.
+        np.testing.assert_allclose(np.add(row["errors"], other["errors"]), 1)
+
+
+def test_a_fraction_split_off_is_not_trained_on(tmp_path: Path) -> None:
+    data, _ = halves()
+    comparison = keepers.compare(
+        data, test=0.25, methods=["random"], keep=[1.0], proxy=PROXY, target=TARGET, epochs=1,
+        target_epochs=1, seeds=1, run=tmp_path,
+    )  # fmt: skip
+    assert comparison.result["data"]["n"] == 180
+    assert comparison.result["data"]["test_n"] == 60
+    everything = next(row for row in comparison.result["rows"] if row["method"] == "everything")
+    assert everything["steps"] == -(-180 // 32)
+
+
+# Noise --------------------------------------------------------------------------------------
+
+
+def test_changed_labels_are_counted_and_the_test_set_is_left_alone(tmp_path: Path) -> None:
+    said: list[str] = []
+    noisy = run_compare(
+        tmp_path, noise=0.2, methods=["entropy"], keep=[120], seeds=1, with_target=False,
+        say=said.append,
+    )  # fmt: skip
+    assert "Changed 48 training labels to another class (--noise 0.2)" in said
+    rows = by_name(noisy)
+    assert rows["everything", None, N]["changed_labels"] == 0.2
+    shares = [row["changed_labels"] for row in noisy["rows"]]
+    assert all(0 < share < 0.5 for share in shares)
+    note = json.loads((tmp_path / "run.json").read_text())
+    clean = keepers.data.open_source(halves()[0])
+    like = keepers.data.open_source(halves()[1], like=clean)
+    assert note["test"] == like.fingerprint
+    assert note["data"] != clean.fingerprint
+
+
+def test_without_noise_no_label_is_called_changed(result: dict[str, Any]) -> None:
+    assert {row["changed_labels"] for row in result["rows"]} == {None}
+
+
+# Resuming -----------------------------------------------------------------------------------
+
+
+def test_an_interrupted_comparison_continues_where_it_was(
+    result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = trials.train, 0
+
+    def stop_half_way(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(trials, "train", stop_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        run_compare(tmp_path)
+    finished = {path.name for path in (tmp_path / "stages").iterdir()}
+    assert not (tmp_path / "compare.json").exists()
+    before = {name: (tmp_path / "stages" / name).stat().st_mtime_ns for name in finished}
+    again = run_compare(tmp_path)
+    assert untimed(again) == untimed(result)
+    assert before == {name: (tmp_path / "stages" / name).stat().st_mtime_ns for name in finished}
+
+
+def test_a_killed_comparison_continues_to_the_same_result(tmp_path: Path) -> None:
+    argv = [
+        *[
+            "compare",
+            "digits",
+            "--test",
+            "0.3",
+            "--limit",
+            "200",
+            "--methods",
+            "entropy",
+            "--keep",
+            "0.5",
+            "--seeds",
+            "2",
+        ],
+        *[
+            "--epochs",
+            "1",
+            "--target-epochs",
+            "1",
+            "--proxy",
+            "logistic",
+            "--target",
+            "logistic",
+            "--json",
+        ],
+    ]
+    jobs: list[dict[str, Any]] = [{"argv": [*argv, "--run", str(tmp_path / "whole")]}]
+    for call in (2, 8):
+        again = {"argv": [*argv, "--run", str(tmp_path / f"kill {call}")]}
+        at = {"at": "keepers.workflows.stages:extract", "call": call, "signal": signal.SIGKILL}
+        jobs += [{**again, **at}, again]
+    whole, *rest = forked.run(*jobs)
+    assert whole.status == 0, whole.stderr
+    for killed, resumed in (rest[:2], rest[2:]):
+        assert killed.status == -signal.SIGKILL
+        expected, found = json.loads(whole.stdout), json.loads(resumed.stdout)
+        for each in (expected, found):
+            for name in ("files", "peak_memory_mib"):
+                del each[name]
+        assert untimed(found) == untimed(expected)
+
+
+# Bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test": 0}, r"test: got 0, which keeps nothing"),
+        ({"test": 1.5}, r"test: got the fraction 1\.5, which is over 1"),
+        ({"test": "150%"}, r"test: got the fraction '150%', which is over 1"),
+        ({"test": 1.0}, r"test: got 1\.0, which leaves no training data"),
+        ({"test": 1000}, r"test: got the count 1000, but there are only 240"),
+        ({"keep": (0.5, 5000)}, r"keep: got the count 5000, but there are only 240"),
+        ({"keep": ()}, r"keep: got none"),
+        ({"methods": ()}, r"methods: got none"),
+        ({"methods": ("entropi",)}, r"method: got 'entropi'.* Did you mean 'entropy'"),
+        ({"seeds": 0}, r"seeds: got 0"),
+        ({"noise": 1.0}, r"noise: got 1"),
+        ({"target": "preact9"}, r"target: got 'preact9'.* Did you mean 'preact"),
+        ({"limit": "ten"}, r"limit: got 'ten'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_trained(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KeepersError, match=message):
+        run_compare(tmp_path / "run", **options)
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_a_test_set_of_other_classes_is_refused(tmp_path: Path) -> None:
+    _, test = halves()
+    other = test.set_column(1, "label", pa.array(["new"] * N_TEST))
+    with pytest.raises(KeepersError, match="new"):
+        run_compare(tmp_path / "run", test=other)
+
+
+# Statistics ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 9])
+def test_paired_interval_is_that_of_scipy(pairs: int) -> None:
+    draw = np.random.default_rng(pairs)
+    errors, baseline = draw.normal(0.2, 0.05, pairs), draw.normal(0.3, 0.05, pairs)
+    found = paired_difference(errors.tolist(), baseline.tolist())
+    expected = stats.ttest_rel(errors, baseline).confidence_interval(0.95)
+    assert found.mean == pytest.approx((errors - baseline).mean())
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.pairs == pairs
+
+
+def test_paired_interval_by_hand() -> None:
+    """Differences 1, 2, 3: mean 2, standard deviation 1, t(0.975, 2) = 4.302653."""
+    found = paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    assert found.low == pytest.approx(2 - 4.302653 / 3**0.5)
+    assert found.high == pytest.approx(2 + 4.302653 / 3**0.5)
+
+
+def test_no_verdict_under_five_seeds_or_with_zero_in_the_interval() -> None:
+    sure = [0.10, 0.11, 0.12, 0.10, 0.11]
+    base = [0.50, 0.52, 0.51, 0.53, 0.50]
+    for pairs in range(1, 5):
+        assert paired_difference(sure[:pairs], base[:pairs]).verdict == "inconclusive"
+        assert paired_difference(base[:pairs], sure[:pairs]).verdict == "inconclusive"
+    assert paired_difference(sure, base).verdict == "better"
+    assert paired_difference(base, sure).verdict == "worse"
+    assert paired_difference(sure, sure).verdict == "inconclusive"
+    mixed = paired_difference([0.1, 0.2, 0.1, 0.2, 0.1], [0.2, 0.1, 0.2, 0.1, 0.2])
+    assert mixed.low is not None
+    assert mixed.high is not None
+    assert mixed.low < 0 < mixed.high
+    assert mixed.verdict == "inconclusive"
+    alone = paired_difference([0.1], [0.5])
+    assert (alone.low, alone.high) == (None, None)
+    with pytest.raises(ValueError, match="got 1 errors and 2"):
+        paired_difference([0.1], [0.1, 0.2])
+
+
+def test_correlations_are_those_of_scipy() -> None:
+    draw = np.random.default_rng(0)
+    first = draw.integers(0, 5, 50).astype(float)  # with ties
+    vectors = [first, first + draw.normal(size=50), draw.normal(size=50)]
+    ranks, linear = spearman(vectors), pearson(vectors)
+    for i in range(3):
+        for j in range(3):
+            assert ranks[i, j] == pytest.approx(stats.spearmanr(vectors[i], vectors[j]).statistic)
+            assert linear[i, j] == pytest.approx(stats.pearsonr(vectors[i], vectors[j]).statistic)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import keepers
+from keepers.data import open_source
+from keepers.errors import ParameterError
+from keepers.models import Recipe, default_recipe, module_fingerprint
+from keepers.roles import Role, prepare
+
+CODE = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, info):
+        super().__init__()
+        self.layer = nn.Linear(info.shape[0], info.num_classes)
+
+    def forward(self, x):
+        return self.layer(x) * {factor}
+
+def build(info):
+    return Net(info)
+"""
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(0)
+    return draw.normal(size=(60, 4)).astype(np.float32), np.arange(60) % 3
+
+
+def stages(run: Path) -> int:
+    return len(list((run / "stages").iterdir()))
+
+
+def test_changed_code_of_an_own_model_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own_model_under_test.py"
+    run = tmp_path / "run"
+    for factor, expected in ((1.0, 1), (1.0, 1), (2.0, 2)):
+        own.write_text(CODE.format(factor=factor))
+        keepers.coreset(data(), proxy="own_model_under_test:build", epochs=1, run=run)
+        assert stages(run) == expected
+
+
+def test_changed_weights_in_a_folder_are_another_model() -> None:
+    layer = torch.nn.Linear(3, 2)
+    before = module_fingerprint(layer)
+    assert module_fingerprint(layer) == before
+    with torch.no_grad():
+        layer.weight[0, 0] += 1e-3
+    assert module_fingerprint(layer) != before
+
+
+def test_a_role_takes_the_models_defaults_where_it_says_nothing() -> None:
+    role = Role(model="mlp", lr=0.5)
+    default = default_recipe("mlp")
+    assert role.recipe() == Recipe(
+        epochs=default.epochs,
+        batch_size=default.batch_size,
+        lr=0.5,
+        optimizer=default.optimizer,
+        momentum=default.momentum,
+        weight_decay=default.weight_decay,
+        schedule=default.schedule,
+        augment=default.augment,
+        bf16=default.bf16,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": "mlp", "learning_rate": 1}, r"proxy\.learning_rate: got 'learning_rate'"),
+        ({"model": "mlp", "epochs": "ten"}, r"proxy\.epochs: got 'ten'"),
+        ({"model": "mlp", "resolution": 0}, "resolution: got 0"),
+        ({"model": "mlp", "optimizer": "adam"}, r"proxy\.optimizer: got 'adam'"),
+    ],
+)
+def test_settings_of_a_role_are_checked(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        Role.parse(given, "mlp")
+
+
+def test_colour_is_mirrored_and_grey_is_not_unless_told() -> None:
+    _, grey = prepare(Role(model="preact8"), open_source("digits", limit=50))
+    pictures = np.random.default_rng(0).integers(0, 255, (50, 3, 16, 16), dtype=np.uint8)
+    colour_source = open_source((pictures, np.arange(50) % 2))
+    _, colour = prepare(Role(model="preact8"), colour_source)
+    _, told = prepare(Role(model="preact8", flip=False), colour_source)
+    positions = torch.arange(50)
+
+    def flips(prepared: object) -> bool:
+        return prepared.train_view(positions).augment.flip  # type: ignore[attr-defined]
+
+    assert [flips(grey), flips(colour), flips(told)] == [False, True, False]
+
+
+def test_resolution_is_what_the_model_sees() -> None:
+    _, prepared = prepare(Role(model="preact8", resolution=4), open_source("digits", limit=20))
+    (inputs,) = prepared.eval_view().pool.gather(torch.arange(3))
+    assert inputs.shape == (3, 1, 4, 4)
