@@ -127,7 +127,9 @@ def compare(case: Case, data: Path, repeats: int, threads: int) -> dict[str, Any
             pairs = zip(runs["keepers"], runs[name], strict=True)
             ratio = median(own[clock] / other[clock] for own, other in pairs)
             rows[name][f"keepers_ratio_{clock.removesuffix('_s')}"] = round(ratio, 3)
-    return {"case": case.name, "keep": 0.5, "options": case.options, "rows": rows}
+            print(f"{case.name:8} keepers over {name}: {ratio:.2f} by {clock}")
+    setting = {"threads": threads, "repeats": repeats, "keep": 0.5, "options": case.options}
+    return {**setting, "rows": rows}
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -160,20 +162,20 @@ def main() -> None:
     parser.add_argument("--only", choices=("start", *(case.name for case in CASES)))
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     args = parser.parse_args()
-    result: dict[str, Any] = {"threads": args.threads, "repeats": args.repeats}
+    result: dict[str, Any] = {}
+    if args.only and args.out and args.out.exists():
+        result = json.loads(args.out.read_text())
+
+    def note(name: str, found: dict[str, Any]) -> None:
+        result[name] = found
+        if args.out:
+            args.out.write_text(json.dumps(result, indent=1) + "\n")
+
     if args.only in (None, "start"):
-        result["start"] = starts(max(5, args.repeats))
-    chosen = [case for case in CASES if args.only in (None, case.name)]
-    result["cases"] = [compare(case, args.data, args.repeats, args.threads) for case in chosen]
-    for case in result["cases"]:
-        for name, row in case["rows"].items():
-            if name != "keepers":
-                print(
-                    f"{case['case']:8} keepers over {name}: {row['keepers_ratio_wall']:.2f} wall, "
-                    f"{row['keepers_ratio_cpu']:.2f} CPU"
-                )
-    if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        note("start", starts(max(5, args.repeats)))
+    for case in CASES:
+        if args.only in (None, case.name):
+            note(case.name, compare(case, args.data, args.repeats, args.threads))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 from collections.abc import Callable
@@ -113,7 +114,8 @@ def test_the_schedule_is_fitted_to_the_steps_of_each_training(
         trainings.append([])
         return lambda progress: trainings[-1].append(progress) or 1.0
 
-    monkeypatch.setattr("keepers.training.fit.schedule", recording)
+    # By its name as a module: the package re-exports the function `fit`.
+    monkeypatch.setattr(importlib.import_module("keepers.training.fit"), "schedule", recording)
     run_compare(tmp_path, methods=["random"], keep=[60], seeds=1, with_target=False)
     for progress in trainings:
         steps = len(progress)

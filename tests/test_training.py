@@ -328,3 +328,11 @@ def test_a_model_that_gives_nan_is_named() -> None:
 def test_unknown_hardware_is_refused(given: dict[str, str], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         Hardware(**given)  # type: ignore[arg-type]
+
+
+def test_a_disk_without_room_for_an_array_says_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LARGE_BYTES", 1000)
+    with pytest.raises(OSError, match=r"No space left|File too large"):
+        store.allocate((2**32, 64), name="features", folder=tmp_path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -59,6 +61,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Refuse to map a file of `size` bytes where the disk has no room for it.
+
+    Writing to such a map would end the process without a word.
+
+    Raises:
+        OSError: there is not so much room (ENOSPC).
+    """
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:

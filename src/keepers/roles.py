@@ -189,8 +189,14 @@ def prepare(
     return source, prepared
 
 
-def encode_like(prepared: Prepared, source: Source, *, cache: Path | None = None) -> EvalView:
+def encode_like(
+    prepared: Prepared,
+    source: Source,
+    *,
+    on_bad_row: OnBadRow = "error",
+    cache: Path | None = None,
+) -> EvalView:
     """The evaluation view of other data (a test set), encoded as `prepared` encodes its own."""
-    _, pool = encode(source, prepared.encoder, cache=cache)
+    source, pool = encode(source, prepared.encoder, on_bad_row=on_bad_row, cache=cache)
     labels = None if source.labels is None else torch.from_numpy(source.labels)
     return EvalView(pool=pool, labels=labels)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keepers.files import check_room
+
 
 def free() -> int:
     """Bytes of memory that can still be had."""
@@ -27,7 +29,7 @@ def rows(shape: tuple[int, ...], dtype: np.dtype[Any], cache: Path | None) -> np
     size = int(np.prod(shape)) * dtype.itemsize
     if cache is None or size <= free() // 2:
         return np.empty(shape, dtype=dtype)
-    path = _file(cache)
+    path = _file(cache, size)
     mapped = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
     path.unlink()  # the file lives as long as the mapping
     return mapped
@@ -47,7 +49,7 @@ def appended(
             values.append(part)
             lengths.append(length)
         return np.concatenate(values), np.concatenate(lengths)
-    path = _file(cache)
+    path = _file(cache, estimate)
     with path.open("wb") as file:
         for part, length in blocks:
             part.tofile(file)
@@ -57,8 +59,9 @@ def appended(
     return mapped, np.concatenate(lengths)
 
 
-def _file(cache: Path) -> Path:
+def _file(cache: Path, size: int) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
+    check_room(cache, size)
     handle, name = tempfile.mkstemp(dir=cache, prefix="pool-", suffix=".bin")
     os.close(handle)
     return Path(name)

@@ -82,8 +82,8 @@ def compare(
         with_target: also select with the target itself: what the proxy saves and loses.
         noise: fraction of the training labels that are changed to another class first.
         seeds: under 5, every verdict is "inconclusive".
-        balance, device, precision, input, label, id, split, limit, on_bad_row, run, resume,
-        progress, say: as in `keepers.coreset`.
+        balance, device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        input, label, id, split, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

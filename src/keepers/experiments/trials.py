@@ -79,7 +79,7 @@ class Bench:
             proxy=proxy,
             target=target,
             test=Tested(
-                view=encode_like(target, test_source, cache=cache / "test"),
+                view=encode_like(target, test_source, on_bad_row=on_bad_row, cache=cache / "test"),
                 fingerprint=test_source.fingerprint,
             ),
         )

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from keepers.files import check_room
+
 LARGE_BYTES = 256 * 1024**2
 
 
@@ -15,9 +17,9 @@ def allocate(shape: tuple[int, ...], *, name: str, folder: Path | None) -> Tenso
     """A float32 tensor to fill: in memory, or mapped to `folder/name.npy` when it is large."""
     if folder is None or 4 * int(np.prod(shape)) < LARGE_BYTES:
         return torch.empty(shape)
-    mapped = np.lib.format.open_memmap(
-        folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
-    )
+    check_room(folder, 4 * int(np.prod(shape)))
+    path = folder / f"{name}.npy"
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     return torch.from_numpy(mapped)
 
 

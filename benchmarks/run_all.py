@@ -1,0 +1,205 @@
+"""Every benchmark, then the tables of docs/benchmarks.md from what was measured.
+
+    python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
+
+The parts are `training`, `selectors`, `commands` and `tables`; each writes a file in
+docs/results/benchmarks/, and `tables` writes the page from the files that are there. Leave the
+machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+RESULTS = HERE.parent / "docs" / "results" / "benchmarks"
+CORES = os.cpu_count() or 1
+PARTS = ("training", "selectors", "commands", "tables")
+
+GOALS = {
+    "training": "≥ 0.95",
+    "imdb": "≤ 1.5, about 40 s and 2 GiB",
+    "cifar10": "≤ 1.5, about 60 s",
+    "python -c 'import keepers'": "< 0.3 s",
+    "keepers --help": "< 0.5 s",
+}
+TITLES = {
+    "imdb": "IMDB, 25,000 reviews, `fasttext`",
+    "cifar10": "CIFAR-10, 50,000 pictures, `preact8` at 16 × 16, 5 epochs, bf16",
+}
+
+
+def table(header: list[str], rows: list[list[str]], *, left: int = 1) -> str:
+    """A Markdown table; the first `left` columns are text, the others numbers."""
+    rules = ["---" if column < left else "---:" for column in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rules, *rows])
+
+
+def seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
+
+
+def training() -> str:
+    rows: list[list[str]] = []
+    for path in sorted(RESULTS.glob("training-*.json")):
+        result = json.loads(path.read_text())
+        rows += [
+            [
+                f"`{row['model']}`",
+                row["precision"],
+                str(result["threads"]),
+                f"{row['examples_per_second']:,}",
+                f"{row['training_ratio']:.2f}",
+                f"{row['training_cpu_ratio']:.2f}",
+                f"{row['scoring_ratio']:.2f}",
+                f"{row['scoring_cpu_ratio']:.2f}",
+            ]
+            for row in result["rows"]
+        ]
+    header = ["model", "precision", "threads", "trained a second"]
+    header += ["training, wall", "training, CPU", "scoring, wall", "scoring, CPU"]
+    return table(header, rows, left=2) + f"\n\nGoal: {GOALS['training']}." if rows else ""
+
+
+def commands() -> str:
+    path = RESULTS / "commands.json"
+    result = json.loads(path.read_text()) if path.exists() else {}
+    parts: list[str] = []
+    for name, title in TITLES.items():
+        if name not in result:
+            continue
+        found = result[name]
+        rows = [
+            [
+                candidate,
+                seconds(row["wall_s"]),
+                seconds(row["cpu_s"]),
+                f"{row['peak_mib']:,.0f} MiB",
+                f"{row['keepers_ratio_wall']:.2f}" if candidate != "keepers" else "",
+                f"{row['keepers_ratio_cpu']:.2f}" if candidate != "keepers" else "",
+            ]
+            for candidate, row in found["rows"].items()
+        ]
+        header = ["", "wall", "CPU", "peak memory", "keepers over it, wall", "CPU"]
+        setting = f"Threads: {found['threads']}. Goal: {GOALS[name]}."
+        parts += [f"**{title}.** {setting}", table(header, rows), _phases(found["rows"])]
+    return "\n\n".join(parts)
+
+
+def _phases(rows: dict[str, Any]) -> str:
+    names: dict[str, None] = {}
+    for row in rows.values():
+        names |= dict.fromkeys(phase for phase in row["phases"] if phase != "the rest")
+    header = ["wall seconds", *names, "the rest"]
+    return table(
+        header,
+        [
+            [name, *(f"{row['phases'].get(phase, 0):.2f}" for phase in header[1:])]
+            for name, row in rows.items()
+        ],
+    )
+
+
+def start() -> str:
+    path = RESULTS / "commands.json"
+    found = json.loads(path.read_text()).get("start", {}) if path.exists() else {}
+    rows = [
+        [f"`{name}`", f"{row['wall_s']:.2f} s", f"{row['cpu_s']:.2f} s", GOALS[name]]
+        for name, row in found.items()
+    ]
+    return table(["", "wall", "CPU", "goal"], rows) if rows else ""
+
+
+def selectors() -> str:
+    path = RESULTS / "selectors.json"
+    if not path.exists():
+        return ""
+    parts: list[str] = []
+    for case in json.loads(path.read_text())["tables"]:
+        rows = [
+            [
+                name,
+                f"{row['cpu_s']:.2f} s",
+                f"{row['cpu_ratio']:.2f}",
+                f"{row['extra_mb']:.0f} MB",
+                f"{row['objective']:.4f}",
+            ]
+            for name, row in case["rows"].items()
+        ]
+        header = ["", "CPU", f"over the {case['ratio_to']}", "extra memory", "objective"]
+        title = f"**{case['case'].capitalize()}**"
+        size = f"{case['n']:,} × {case['d']}, {case['k']:,} picks"
+        parts += [f"{title}: {size}.", table(header, rows)]
+    return "\n\n".join(parts)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "start": start,
+    "training": training,
+    "selectors": selectors,
+}
+
+
+def write_tables() -> None:
+    """Put what was measured between the markers of the page."""
+    page = PAGE.read_text(encoding="utf-8")
+    for name, make in TABLES.items():
+        between = rf"(<!-- measured: {name} -->\n).*?(<!-- end of {name} -->)"
+        shown = make() or "Not measured yet."
+        page, times = re.subn(
+            between,
+            lambda found, shown=shown: f"{found[1]}\n{shown}\n\n{found[2]}",
+            page,
+            flags=re.DOTALL,
+        )
+        assert times == 1, f"{PAGE} has no place for the table of {name}"
+    PAGE.write_text(page, encoding="utf-8")
+    print(f"wrote {PAGE}")
+
+
+def benchmark(script: str, *options: str, out: str, threads: int) -> None:
+    command = [sys.executable, str(HERE / script), *options, "--out", str(RESULTS / out)]
+    print(f"\n$ {' '.join(command)}", flush=True)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    subprocess.run(command, env=environment, check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the data sets (default: see commands.py)")
+    parser.add_argument("--peer-python", help="interpreter that has apricot-select")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--repeats", default="5", help="of the training benchmark")
+    args = parser.parse_args()
+    parts = args.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if "training" in parts:
+        for threads in sorted({1, CORES}):
+            given = ("--threads", str(threads), "--repeats", args.repeats)
+            out = f"training-{threads}.json"
+            benchmark("training.py", *given, out=out, threads=threads)
+    if "selectors" in parts:
+        peer = ("--peer-python", args.peer_python) if args.peer_python else ()
+        benchmark("bench_selectors.py", "--large", *peer, out="selectors.json", threads=1)
+    if "commands" in parts:
+        data = ("--data", args.data) if args.data else ()
+        given = ("--threads", str(CORES), *data)
+        benchmark("commands.py", *given, out="commands.json", threads=CORES)
+    if "tables" in parts:
+        write_tables()
+
+
+if __name__ == "__main__":
+    main()
