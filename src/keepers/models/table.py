@@ -208,7 +208,14 @@ def _rows() -> list[ModelRow]:
                 kinds=("text",),
                 summary=f"convolutions over characters, {depth} layers",
                 paper=_VERY_DEEP,
-                defaults=Recipe(epochs=15, batch_size=128, lr=1e-2, weight_decay=1e-4, bf16=True),
+                defaults=Recipe(
+                    epochs=15,
+                    batch_size=128,
+                    optimizer="adamw",
+                    lr=1e-3,
+                    weight_decay=1e-4,
+                    bf16=True,
+                ),
                 build=_vdcnn(depth),
             )
         )
