@@ -67,16 +67,16 @@ STARTS = {
 def timed(command: Sequence[str], *, threads: int, folder: Path) -> tuple[dict[str, float], str]:
     """Seconds and memory of one process, and what it wrote on stdout."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    with tempfile.TemporaryFile("w+") as stdout:
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         start = time.perf_counter()
-        child = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=stdout, stderr=subprocess.DEVNULL
-        )
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
-            raise SystemExit(f"failed with status {child.returncode}: {' '.join(command)}")
+            stderr.seek(0)
+            status = f"failed with status {child.returncode}: {' '.join(command)}"
+            raise SystemExit(f"{status}\n{stderr.read()}")
         stdout.seek(0)
         measured = {
             "wall_s": round(wall, 3),

@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
+from sklearn.datasets import load_digits
 
 import keepers
-from keepers.scores.label_errors import suspected_label_errors
+from keepers.reports.findings import negative
 
 
 def blobs(n: int = 400, *, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,12 @@ def blobs(n: int = 400, *, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def warnings(tmp_path: Path, data: tuple[np.ndarray, np.ndarray], **given: object) -> list[str]:
-    options: dict[str, object] = {"keep": 0.5, "proxy": "logistic", "run": tmp_path / "run"}
+    options: dict[str, object] = {
+        "keep": 0.5,
+        "proxy": "logistic",
+        "epochs": 30,
+        "run": tmp_path / "run",
+    }
     return keepers.coreset(data, **(options | given)).metadata["warnings"]  # type: ignore[arg-type]
 
 
@@ -46,14 +51,31 @@ def test_a_proxy_that_learnt_nothing_is_said_to_be_useless(tmp_path: Path) -> No
     assert "the proxy has hardly learnt anything" in warning
 
 
-def test_suspected_labels_by_hand() -> None:
-    probs = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.85, 0.15], [0.5, 0.5]])
-    labels = torch.tensor([0, 0, 1, 1, 1])
-    # Usual confidence: class 0 (0.9 + 0.7) / 2 = 0.8; class 1 (0.8 + 0.15 + 0.5) / 3 = 0.483.
-    # Example 3: 0.85 >= 0.8 for class 0, labelled 1: suspected. Example 4: 0.5 >= 0.483, its own.
-    assert suspected_label_errors(probs.log(), labels).tolist() == [False] * 3 + [True, False]
+def test_a_proxy_that_memorised_wrong_labels_is_not_blind_to_them(tmp_path: Path) -> None:
+    pictures, right = load_digits(return_X_y=True)
+    flipped = np.random.default_rng(0).random(len(right)) < 0.2
+    data = (pictures.astype(np.float32), np.where(flipped, (right + 1) % 10, right))
+    selection = keepers.coreset(data, proxy="mlp", epochs=20, run=tmp_path / "run")
+    assert selection.metadata["proxy_training_accuracy"] > 0.95
+    assert any("look wrong" in warning for warning in selection.metadata["warnings"])
 
 
-def test_a_class_without_examples_is_never_suspected() -> None:
-    probs = torch.tensor([[0.2, 0.1, 0.7], [0.6, 0.1, 0.3]])
-    assert not suspected_label_errors(probs.log(), torch.tensor([0, 0])).any()
+def test_negative_margins_stand_in_the_report_lowest_first(tmp_path: Path) -> None:
+    features, given = blobs(wrong=0.2)
+    _, right = blobs()
+    selection = keepers.coreset(
+        (features, given), proxy="logistic", epochs=30, run=tmp_path / "run"
+    )
+    evidence = selection.evidence
+    suspected = evidence.source.rows[negative(evidence.margin)]
+    wrong = (given != right)[suspected]
+    assert wrong.mean() > 0.9
+    assert wrong.sum() > 0.8 * (given != right).sum()
+    page = keepers.report(selection).read_text()
+    assert "another class was likelier than the label" in page
+
+
+def test_validation_rows_have_no_margin(tmp_path: Path) -> None:
+    selection = keepers.coreset(blobs(), proxy="logistic", val=0.25, run=tmp_path / "run")
+    held_out = np.isin(np.arange(400), selection.evidence.validation)
+    assert np.array_equal(np.isnan(selection.evidence.margin), held_out)

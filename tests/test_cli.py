@@ -398,7 +398,10 @@ BAD_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("--out", "mine"): ("out: mine is a folder", "Name a file"),
     ("--out", "list.yaml/kept.parquet"): ("out: list.yaml is a file", "Name a folder"),
     ("--out", "list.yaml"): ("out: list.yaml exists", "--overwrite"),
-    ("--export", "mine"): ("export: mine exists", "--overwrite"),
+    ("--export", "mine"): ("export: mine exists", "did not export", "Name another"),
+    ("--export", "mine", "--overwrite"): ("export: mine exists", "did not export"),
+    ("--export", "k", "--out", "k/k.parquet"): ("out: k/k.parquet lies in k", "--out"),
+    ("--export", "k", "--run", "k"): ("run: k lies in k", "--run"),
     ("--export", "list.yaml", "--overwrite"): ("export: list.yaml is a file", "Name a folder"),
     ("--split", "train"): ("split: got 'train'",),
     ("--label", "target"): ("label: got 'target'",),
@@ -451,6 +454,7 @@ def test_outputs_that_exist_are_refused_before_training_and_replaced_when_told(
     Path("kept.parquet").write_text("old")
     Path("kept").mkdir()
     Path("kept/old").write_text("old")
+    Path("kept/.keepers-export").touch()
     with monkeypatch.context() as patched:
         for name in ("cli.running.coreset", "cli.running.score", "experiments.compare"):
             patched.setattr(f"keepers.{name}", _refuse_to_work)
@@ -465,6 +469,31 @@ def test_outputs_that_exist_are_refused_before_training_and_replaced_when_told(
     assert said.status == 0, said.err
     assert len(Selection.read_parquet("kept.parquet")) == 75
     assert not Path("kept/old").exists()
+
+
+def test_outputs_never_go_over_the_data(run: Keepers, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("d").mkdir()
+    data, test = (
+        str(Path(_good_file()).rename(f"d/{name}")) for name in ("r.parquet", "t.parquet")
+    )
+    Path("link.parquet").symlink_to(data)
+    before = Path(data).read_bytes()
+    for name in ("cli.running.coreset", "cli.running.score", "experiments.compare"):
+        monkeypatch.setattr(f"keepers.{name}", _refuse_to_work)
+    for command in (("coreset", data), ("score", data), ("compare", data, "--test", "0.2")):
+        for out in (data, "link.parquet"):
+            said = run(*command, "--out", out, "--overwrite")
+            _refused(said, (f"out: {out} is the data file d/r.parquet", "another with --out"))
+        said = run(command[0], "d", *command[2:], "--out", "d/new.parquet")
+        _refused(said, ("out: d/new.parquet lies inside the data d",))
+    said = run("compare", data, "--test", test, "--out", test, "--overwrite")
+    _refused(said, (f"out: {test} is the data file {test}",))
+    for folder in ("d", "."):
+        said = run("coreset", data, "--export", folder, "--overwrite")
+        _refused(said, (f"export: {folder} contains the data d/r.parquet", "--export"))
+    said = run("coreset", "d", "--export", "d/kept")
+    _refused(said, ("export: d/kept lies inside the data d",))
+    assert Path(data).read_bytes() == before
 
 
 def _refuse_to_work(*_: Any, **__: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,41 @@ def test_splits(tmp_path: Path) -> None:
     table = pa.table({"text": TEXTS, "label": [0, 1, 0, 1]})
     for name in ("test", "validation"):
         pq.write_table(table, tmp_path / f"{name}.parquet")
-    refused(tmp_path, "no part 'train'", "test, validation", kind=ParameterError)
+    refused(tmp_path, "none is called train", "test, validation", kind=ParameterError)
     refused(tmp_path, "got 'tset'", "test, validation", kind=ParameterError, split="tset")
     refused(tmp_path / "test.parquet", "is one file", kind=ParameterError, split="test")
-    assert len(open_source(tmp_path, split="test")) == 4
+    training = open_source(tmp_path, split="test")
+    assert len(training) == 4
+    assert "not read, as they are not of the part 'test': validation.parquet" in training.found
+    assert open_source(tmp_path, like=training).name.endswith("(test)")
+    (tmp_path / "test.parquet").unlink()
+    assert open_source(tmp_path, like=training).name.endswith("(validation)")  # the only part
 
 
 def test_pictures_without_classes(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     refused(tmp_path, "lie in no sub-folder", "sub-folder of its name")
     assert open_source(tmp_path, require_labels=False).labels is None
+
+
+def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    try:
+        Image.new("L", (4, 4)).save(os.fsencode(tmp_path) + b"/a/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    refused(tmp_path, "caf\\xe9.png", "is not UTF-8. Rename it")
+
+
+def test_links_that_go_round_in_circles(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / name / "1.png")
+    (tmp_path / "a/back").symlink_to(tmp_path)
+    (tmp_path / "a/b").symlink_to(tmp_path / "b")
+    (tmp_path / "b/a").symlink_to(tmp_path / "a")
+    names = open_source(tmp_path, id="path").ids.tolist()
+    assert names == ["a/1.png", "a/b/1.png", "b/1.png", "b/a/1.png"]
 
 
 def test_unknown_column_names_the_nearest() -> None:
@@ -149,6 +175,18 @@ def test_unusable_labels() -> None:
     refused(with_labels(list(range(1000))), "1,000 different values", "continuous target or a key")
     refused((np.zeros((3, 2), np.float32), np.eye(3)), "multi-label")
     refused((np.zeros((3, 2), np.float32), [0, 1]), "3 inputs and 2 labels")
+
+
+def test_labels_that_no_class_number_holds() -> None:
+    refused(with_labels(pa.array([2**64 - 1, 0, 1], pa.uint64())), "label: column 'label' (uint64)")
+    refused(with_labels([1e300, 0.0, 1.0]), "cannot be read as classes", "within 64 bits")
+    refused(with_labels([b"\xff", b"a", b"\xff"]), "label: column 'label' (large_binary)")
+
+
+def test_files_of_different_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": TEXTS, "label": [0, 1, 0, 1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": TEXTS, "label": list("xyxy")}), tmp_path / "b.parquet")
+    refused(tmp_path, f"the files of {tmp_path} have different columns", "int64 vs string")
 
 
 def test_declared_classes_and_the_mark_for_unlabelled() -> None:
@@ -261,6 +299,34 @@ def test_corrupt_pictures_are_skipped_counted_and_listed(damaged: pa.Table) -> N
     alone, expected = encode(open_source(damaged.take([0, 1, 3, 5])), EncoderSpec(kind="image"))
     assert alone.ids.tolist() == reduced.ids.tolist()
     assert bool((pool.rows == expected.rows).all())  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "{}/secret.png", "link.png", "sub/secret.png"])
+@pytest.mark.parametrize("struct", [False, True])
+def test_pictures_outside_the_folder_of_the_data(tmp_path: Path, name: str, struct: bool) -> None:
+    name = name.format(tmp_path)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "secret.png")
+    Image.new("L", (4, 4)).save(folder / "good.png")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "sub").symlink_to(tmp_path)
+    paths = ["good.png"] * 1500 + [name, str(folder / "good.png")]
+    column = [{"bytes": None, "path": path} for path in paths] if struct else paths
+    labels = [0, 1] * 751
+    pq.write_table(pa.table({"image": column, "label": labels}), folder / "p.parquet")
+    refused(folder / "p.parquet", f"row 1500 names the picture '{name}'", "Put pictures into")
+    inside = pa.table({"image": column[-1:] * 2, "label": [0, 1]})
+    pq.write_table(inside, folder / "p.parquet")
+    assert len(open_source(folder / "p.parquet")) == 2
+
+
+def test_formats_that_start_other_programs_are_no_pictures() -> None:
+    eps = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(eps, format="EPS")
+    table = pa.table({"image": [eps.getvalue(), picture(0)], "label": [0, 1]})
+    with pytest.raises(DataError, match="not a picture in a known format"):
+        encode(open_source(table), EncoderSpec(kind="image"))
 
 
 def test_no_good_picture_at_all() -> None:

@@ -12,9 +12,13 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from keepers.data import export, open_source
+from keepers.data.csv_files import split_records
+from keepers.data.readers import read_table
 from keepers.errors import DataError, RunError
 
 KEPT = [4, 1, 2]
@@ -126,6 +130,134 @@ def test_a_failure_leaves_nothing_half_written(
         export(TABLE, [0], out, overwrite=True)
     assert kept_texts(out) == EXPECTED
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def export_refused(data: Any, destination: Path, *words: str) -> None:
+    with pytest.raises(RunError) as error:
+        export(data, [0], destination, overwrite=True)
+    assert str(error.value).startswith(f"export: {destination} ")
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/other.txt").write_text("precious")
+    pacsv.write_csv(TABLE, tmp_path / "d/r.csv")
+    return tmp_path / "d/r.csv"
+
+
+def test_never_over_the_data(tmp_path: Path, csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(csv.parent)
+    (tmp_path / "link").symlink_to(csv.parent)
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/r.csv").symlink_to(csv)
+    for folder in (tmp_path, csv.parent, tmp_path / "link", Path(".."), Path(".")):
+        export_refused(csv, folder, "contains the data", "Name another folder")
+    export_refused("r.csv", csv.parent, "contains the data")
+    export_refused(tmp_path / "e/r.csv", tmp_path / "e", "contains the data")
+    export_refused(tmp_path / "e/r.csv", csv.parent, "contains the data")
+    export_refused(csv.parent, csv.parent / "kept", "lies inside the data", "--export")
+    export_refused(tmp_path / "link", csv.parent / "kept", "lies inside the data")
+    assert (csv.parent / "other.txt").read_text() == "precious"
+    assert kept_texts(csv) == TEXTS
+    assert kept_texts(export(csv, KEPT, csv.parent / "kept") / "r.csv") == EXPECTED
+
+
+def test_only_an_earlier_export_or_an_empty_folder_is_replaced(tmp_path: Path, csv: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "thesis")
+    out = export(csv, KEPT, tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert kept_texts(tmp_path / "thesis") == EXPECTED
+    export(csv, [0], out, overwrite=True)
+    assert kept_texts(tmp_path / "thesis") == [TEXTS[0]]
+    export_refused(out, out, "lies inside the data")  # an export that is the data of the next
+    (tmp_path / "thesis/.keepers-export").unlink()
+    export_refused(csv, out, "files that keepers did not export")
+    assert kept_texts(tmp_path / "thesis") == [TEXTS[0]]
+
+
+CODES = (
+    '\ufeffid,"text",when,price\r\n'
+    '00123,"a ""fine""\r\nday, it was",2020-01-05,1.50\r\n'
+    "\r\n"
+    '00124,plain,2020-01-06T10:00:00Z,2.00\r\n'
+    '7,"quoted without need",,1e5\r\n'
+    '00125,last, ,3'
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz"])
+def test_csv_records_are_copied_as_they_stand(tmp_path: Path, name: str) -> None:
+    with pa.output_stream(str(tmp_path / name)) as out:
+        out.write(CODES.encode())
+    with pa.input_stream(str(export(tmp_path / name, [0, 3], tmp_path / "kept") / name)) as file:
+        lines = file.read().decode().split("\r\n")
+    whole = CODES.split("\r\n")
+    assert lines == ['id,"text",when,price', whole[1], whole[2], whole[6]]
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(*[st.tuples(st.text('a0,"\n\r ', max_size=4), st.booleans())] * 2), min_size=1
+    ),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    last=st.booleans(),
+)
+def test_csv_records_are_those_that_are_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[tuple[str, bool], tuple[str, bool]]],
+    end: str,
+    last: bool,
+) -> None:
+    def written(value: str, quoted: bool) -> str:
+        needed = quoted or set(value) & set(',"\r\n')
+        return '"' + value.replace('"', '""') + '"' if needed else value
+
+    path = tmp_path_factory.mktemp("csv") / "r.csv"
+    lines = [",".join(written(*cell) for cell in row) for row in rows]
+    text = end.join(["left,right", *lines]) + (end if last or lines[-1] == "," else "")
+    path.write_bytes(text.encode())
+    header, records = split_records(path)
+    assert header == f"left,right{end}".encode()
+    assert [record.decode().removesuffix(end) for record in records] == lines
+    assert read_table(path).num_rows == len(rows)
+
+
+def test_compressed_json_lines_are_copied_as_they_stand(tmp_path: Path) -> None:
+    lines = [f'{{"when": "2020-01-0{row + 1}",  "label": {row % 2}}}\n' for row in range(6)]
+    with pa.output_stream(str(tmp_path / "r.jsonl.gz")) as out:
+        out.write("".join(lines).encode())
+    out = export(tmp_path / "r.jsonl.gz", KEPT, tmp_path / "kept")
+    with pa.input_stream(str(out / "r.jsonl.gz")) as file:
+        assert file.read().decode() == "".join(lines[row] for row in sorted(KEPT))
+
+
+def test_pictures_that_a_table_names_come_along(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "in").mkdir(parents=True)
+    names = [f"in/{number}.png" for number in range(6)]
+    for number, name in enumerate(names):
+        Image.new("L", (4, 4), number).save(data / name)
+    Image.new("L", (4, 4)).save(tmp_path / "outside.png")
+    table = pa.table({"file": names, "label": [0, 1] * 3, "other": ["../outside.png"] * 6})
+    structs = [{"bytes": None, "path": name} for name in names]
+    pacsv.write_csv(table, data / "list.csv")
+    pq.write_table(table, data / "list.parquet")
+    pq.write_table(pa.table({"image": structs, "label": [0, 1] * 3}), data / "hub.parquet")
+    (data / "bare.csv").write_text("".join(f"{i % 2},{name}\n" for i, name in enumerate(names)))
+    (data / "list.jsonl").write_text("".join(json.dumps(r) + "\n" for r in table.to_pylist()))
+    for name in ("list.csv", "list.parquet", "hub.parquet", "bare.csv", "list.jsonl"):
+        out = export(data / name, KEPT, tmp_path / name)
+        copied = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+        assert copied == ["in/1.png", "in/2.png", "in/4.png"], name
+        if name != "bare.csv":  # its three rows no longer show that they have no header
+            how = {} if name == "hub.parquet" else {"input": "file"}
+            assert len(open_source(out / name, **how)) == 3
+    assert not list(export(data / "bare.csv", [], tmp_path / "none").rglob("*.png"))
 
 
 def test_rows_that_are_not_there(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from keepers.data import open_source
+from keepers.data import encode, open_source
 from keepers.data.source import Source
+from keepers.types import EncoderSpec
 
 TEXTS = ["a fine day", "a dull day", "what a film", "two hours lost", "see it twice", "never again"]
 LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"]
@@ -238,6 +239,65 @@ def test_a_header_of_column_numbers_is_a_header(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("0,1,2,label\n5,6,7,a\n8,9,1,b\n3,3,3,a\n")
     source = open_source(tmp_path / "n.csv")
     assert (len(source), source.columns.input) == (3, ("0", "1", "2"))
+
+
+def test_codes_are_not_numbers(tmp_path: Path) -> None:
+    lines = ["key,long,width,text,label"]
+    lines += [f"0{row}0,9{row:019},{row},words {row},0{row % 2}" for row in range(6)]
+    (tmp_path / "c.csv").write_text("\n".join(lines))
+    source = open_source(tmp_path / "c.csv", id="key", input="text")
+    assert source.ids.tolist() == [f"0{row}0" for row in range(6)]
+    assert source.class_names == ("00", "01")
+    source = open_source(tmp_path / "c.csv", id="long", input="width")
+    assert source.ids.tolist() == [f"9{row:019}" for row in range(6)]
+    assert np.asarray(source.inputs)[:, 0].tolist() == list(range(6))
+
+
+def test_a_column_of_codes_in_one_shard_is_one_in_all(tmp_path: Path) -> None:
+    for part, keys in enumerate((["007", "11"], ["12", "13"])):
+        lines = [f"{key},the words of {key},{key[-1]}" for key in keys]
+        (tmp_path / f"train-{part}.csv").write_text("\n".join(["key,text,label", *lines]))
+    source = open_source(tmp_path, id="key")
+    assert source.ids.tolist() == ["007", "11", "12", "13"]
+    assert source.class_names == ("1", "2", "3", "7")
+
+
+def test_fractions_with_leading_zeros_stay_numbers(tmp_path: Path) -> None:
+    lines = ["x,y,label"] + [f"0{row}.5,{row * row},{'ab'[row % 2]}" for row in range(6)]
+    (tmp_path / "n.csv").write_text("\n".join(lines))
+    assert open_source(tmp_path / "n.csv").columns.input == ("x", "y")
+
+
+def test_the_same_bytes_in_another_shape_are_other_data() -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    labels = [0, 1] * 20
+    prints = {
+        open_source((values, labels)).fingerprint
+        for values in (pictures, pictures.reshape(40, 4, 16), pictures.reshape(40, 16, 4))
+    }
+    assert len(prints) == 3
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (6, (0, 1)), (8, (1, 0))])
+def test_photographs_are_upright(form: str, orientation: int, corner: tuple[int, int]) -> None:
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:8, :16] = 255  # top left as stored; 6: turn clockwise, 8: anticlockwise
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format=form, exif=exif)
+    table = pa.table({"image": [buffer.getvalue()] * 2, "label": [0, 1]})
+    source = open_source(table)
+    assert source.shape == ((3, 16, 32) if orientation == 1 else (3, 32, 16))
+    _, pool = encode(source, EncoderSpec(kind="image"))
+    (picture,) = pool.gather(torch.tensor([0]))
+    _, _, height, width = picture.shape
+    halves = picture[0].mean(0).reshape(2, height // 2, 2, width // 2).mean((1, 3))
+    assert divmod(int(halves.argmax()), 2) == corner
+    shown = source.preview(0)
+    assert isinstance(shown, bytes)
+    assert Image.open(io.BytesIO(shown)).size == (width, height)
 
 
 def test_arrays_of_pictures_in_any_layout() -> None:

@@ -100,6 +100,7 @@ def make(
         if trained
         else None,
         label_probability=np.where(wrong, 0.01, 0.9) if trained else None,
+        margin=None,
         validation=np.arange(n - validation, n),
         costs=(
             Cost(phase="reading", seconds=0.5, examples=n),
@@ -173,7 +174,7 @@ def test_a_digits_report_has_every_section_and_says_what_was_kept(
         "Just dropped",
         "Highest scores",
         "Lowest scores",
-        "Least probable labels",
+        "Most doubtful labels",
         "proxy training 1 min 15 s",
         "2.50 TFLOP",
         digits.fingerprint,
@@ -542,7 +543,7 @@ def test_few_seeds_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path) 
             one["difference"] |= {"low": None, "high": None, "pairs": 1}
             one["difference"]["verdict"] = "inconclusive"
     page = Page(compare_report(result, tmp_path / "c.html"))
-    assert "Inconclusive: after 1 seed, no method can be told from random" in page.text
+    assert "Inconclusive: after 1 seed, no selection can be told from random" in page.text
     assert f"So far it is 1 seed: run again with --seeds {ENOUGH_SEEDS}" in page.text
     assert "agreement" not in page.sections
     assert "beats random" not in page.text
@@ -572,7 +573,9 @@ def test_a_headline_of_several_methods_says_where_they_do_not_win() -> None:
     rows = [row(method, 0.5, 0.2, "better") for method in "ab"]
     assert answers.headline(comparison() | {"rows": rows}) == "Random loses to a and b"
     result = comparison() | {"rows": [*rows, row("a", 0.3, 0.3, "worse")]}
-    assert answers.headline(result) == "Random loses to a and b at some fractions"
+    assert answers.headline(result) == (
+        "Random loses to a and b at some fractions, and wins elsewhere"
+    )
 
 
 def test_wrong_labels_are_shown_where_labels_were_changed(tmp_path: Path) -> None:

@@ -237,7 +237,15 @@ def test_fresh_subsets_visit_everything_before_repeating() -> None:
     assert all(len(set(epoch.tolist())) == 5 for epoch in epochs)
     assert torch.equal(torch.cat(epochs[:4]).sort().values, members)
     assert torch.equal(torch.cat(epochs[4:]).sort().values, members)
-    assert [len(FreshSubset(8).order(members, seed=0, epoch=e)) for e in range(5)] == [8] * 5
+
+
+@pytest.mark.parametrize("size", range(1, 22))
+def test_no_example_comes_twice_in_a_fresh_subset(size: int) -> None:
+    members = torch.arange(100, 120)
+    for epoch in range(12):
+        drawn = FreshSubset(size).order(members, seed=0, epoch=epoch).tolist()
+        assert len(drawn) == len(set(drawn)) == min(size, 20)
+        assert set(drawn) <= set(members.tolist())
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

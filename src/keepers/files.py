@@ -9,12 +9,15 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 from keepers.errors import RunError
+
+_VERSIONED = ("builtins", "torch", "keepers", "transformers")
 
 
 @contextlib.contextmanager
@@ -104,6 +107,21 @@ def plain(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return plain(value.item())  # pyright: ignore[reportAttributeAccessIssue]
     return str(value)
+
+
+def hash_bytes(value: Any) -> str:
+    """32 hexadecimal digits of the bytes of a contiguous array, or of a bytes object."""
+    return hashlib.blake2b(memoryview(value).cast("B"), digest_size=16).hexdigest()
+
+
+def code_fingerprint(modules: Iterable[str]) -> str:
+    """A hash of the source files of loaded modules; packages that have versions are left out."""
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(set(modules)):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None and name.partition(".")[0] not in _VERSIONED:
+            state.update(name.encode() + b"\x1f" + Path(file).read_bytes())
+    return state.hexdigest()
 
 
 def fingerprint(*values: Any) -> str:

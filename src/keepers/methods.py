@@ -32,8 +32,9 @@ class Method:
 
     `needs` names fields of `Signals`. `score(signals)` gives (n,), higher = selected first, and
     is None where nothing ranks the examples. `select(signals, scores, k, *, selected, generator,
-    **options)` gives `Picks`; `options` are the defaults of its own options. `hard_first`: the
-    examples that a model finds hardest come first.
+    **options)` gives `Picks`; `options` are the defaults of its own options. `merge` makes the
+    signals of an ensemble those of one model; without it the members' scores are combined by
+    rank. `hard_first`: the examples that a model finds hardest come first.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Method:
     paper: str
     score: Callable[[Signals], Tensor] | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    merge: Callable[[Sequence[Signals]], Signals] | None = None
     default_ensemble: int = 1
     hard_first: bool = False
 
@@ -187,13 +189,9 @@ def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tenso
     for signals in members:
         for name in sorted(method.needs):
             signals.get(name)
+    if len(members) > 1 and method.merge is not None:
+        members = [method.merge(members)]
     first = members[0]
-    if len(members) > 1 and "early_log_probs" in method.needs:
-        runs = torch.cat([signals.get("early_log_probs") for signals in members], 1)
-        first, members = replace(first, early_log_probs=runs), ()
-    elif len(members) > 1 and "features" in method.needs:
-        features = torch.cat([signals.get("features") for signals in members], 1)
-        first = replace(first, features=features)
     if method.score is None:
         return first, None
     if len(members) > 1:
@@ -250,6 +248,21 @@ def _check_contract(method: Method, picks: Picks, k: int, free: Tensor) -> None:
             f"{method.name}: its select broke the contract: {k} distinct positions were asked "
             f"for, none already selected; it gave {len(positions)}. This is a defect of the method"
         )
+
+
+def _side_by_side(name: str) -> Callable[[Sequence[Signals]], Signals]:
+    """Join a signal of the members along its second dimension."""
+
+    def merge(members: Sequence[Signals]) -> Signals:
+        joined = torch.cat([signals.get(name) for signals in members], 1)
+        return replace(members[0], **{name: joined})
+
+    return merge
+
+
+def _mean_margin(members: Sequence[Signals]) -> Signals:
+    margins = torch.stack([signals.get("aum") for signals in members])
+    return replace(members[0], aum=margins.mean(0))
 
 
 def _top(signals: Signals, scores: Tensor, k: int, *, selected: Tensor | None, **_: Any) -> Picks:
@@ -346,6 +359,7 @@ _ROWS = (
         summary="distance of early predictions from the label, averaged over runs",
         when="labels are clean and only a short training can be paid for",
         paper="Paul, Ganguli and Dziugaite, NeurIPS 2021",
+        merge=_side_by_side("early_log_probs"),
         default_ensemble=3,
         hard_first=True,
     ),
@@ -353,6 +367,7 @@ _ROWS = (
         name="k-center",
         needs=frozenset({"features"}),
         select=_k_center,
+        merge=_side_by_side("features"),
         summary="repeatedly the point farthest from what is selected",
         when="rare kinds of examples must be covered; outliers come first",
         paper="Sener and Savarese, ICLR 2018",
@@ -361,6 +376,7 @@ _ROWS = (
         name="facility-location",
         needs=frozenset({"features"}),
         select=_facility_location,
+        merge=_side_by_side("features"),
         summary="the points that bring every point near to a pick",
         when="few examples are kept and they should be typical",
         paper="Mirzasoleiman et al., JMLR 2016",
@@ -371,6 +387,7 @@ _ROWS = (
         needs=frozenset({"aum"}),
         score=lambda signals: scoring.area_under_margin(signals.get("aum")),
         select=_ccs,
+        merge=_mean_margin,
         summary="sets the hardest aside, then draws evenly from bins of difficulty",
         when="little is kept, or many labels may be wrong",
         paper="Zheng et al., ICLR 2023",

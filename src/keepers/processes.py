@@ -51,6 +51,15 @@ def agree(value: Any) -> Any:
     return values[0]
 
 
+def mean(value: float) -> float:
+    """The mean of every process's value, on all of them."""
+    if count() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(total)
+    return float(total) / count()
+
+
 def wait() -> None:
     """Wait until every process is here."""
     if count() > 1:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from keepers.configuration import validated
 from keepers.data import DensePool, Source, crop_and_flip, encode, statistics
 from keepers.errors import ParameterError, unknown_name
+from keepers.files import fingerprint, hash_bytes
 from keepers.models import (
     Normalised,
     Optimizer,
@@ -26,8 +27,9 @@ from keepers.models import (
     default_recipe,
     module_fingerprint,
 )
-from keepers.types import DataInfo, EncoderSpec, EvalView, Pool, Progress, Silent, TrainView
+from keepers.types import DataInfo, EncoderSpec, EvalView, Model, Pool, Progress, Silent, TrainView
 
+SAMPLE = 256  # examples whose encoding is part of the fingerprint
 _RECIPE_FIELDS = tuple(f.name for f in fields(Recipe) if f.name != "bf16")
 
 
@@ -107,7 +109,8 @@ class Role:
 class Prepared:
     """A role joined with data: it builds modules and gives the two views of the data.
 
-    `fingerprint` is that of the model's layers, first weights and own code.
+    `fingerprint` is that of the model and of the encoded inputs: layers, first weights, the
+    user's own code, the encoder's specification and what it made of a sample of the data.
     """
 
     role: Role
@@ -178,7 +181,7 @@ def prepare(
     prepared = Prepared(
         role=role,
         recipe=role.recipe(),
-        fingerprint=module_fingerprint(made.module),
+        fingerprint=_fingerprint(role, made, info, pool, mean, std),
         info=info,
         encoder=made.encoder,
         pool=pool,
@@ -187,6 +190,22 @@ def prepare(
         std=std,
     )
     return source, prepared
+
+
+def _fingerprint(
+    role: Role,
+    made: Model,
+    info: DataInfo,
+    pool: Pool,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> str:
+    own = [] if role.model.startswith("hf:") else [role.model.partition(":")[0]]
+    sample = torch.linspace(0, len(pool) - 1, min(len(pool), SAMPLE)).long()
+    encoded = [hash_bytes(part.cpu().contiguous().numpy()) for part in pool.gather(sample)]
+    return fingerprint(
+        module_fingerprint(made.module, *own), made.encoder, info, mean, std, encoded
+    )
 
 
 def encode_like(

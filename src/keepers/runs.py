@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -112,7 +113,7 @@ class Run:
 
 
 def _key(name: str, inputs: Any) -> str:
-    return f"{name}-{fingerprint(name, inputs)[:12]}"
+    return f"{name}-{fingerprint(name, inputs, version('keepers'))[:12]}"
 
 
 def _identify(path: Path, mine: dict[str, Any]) -> None:

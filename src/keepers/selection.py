@@ -79,13 +79,13 @@ class Selection:
         Raises:
             DataError: its length is not that of the selection's input.
         """
-        length = dataset[0].shape[0] if isinstance(dataset, tuple) else len(dataset)
         rows = self.metadata["data"]["rows"]
-        if length != rows:
-            raise DataError(
-                f"dataset: got {length} rows, but the selection was made from {rows}. "
-                "Pass the data set that was selected from"
-            )
+        for part in dataset if isinstance(dataset, tuple) else (dataset,):
+            if len(part) != rows:
+                raise DataError(
+                    f"dataset: got {len(part)} rows, but the selection was made from {rows}. "
+                    "Pass the data set that was selected from"
+                )
         return _take(dataset, self.indices)
 
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -57,6 +57,8 @@ def main() -> None:
 
 
 def _usage(error: Exception) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help itself
+        _stop(error.format_message(), 2)  # pyright: ignore[reportAttributeAccessIssue]
     context = getattr(error, "ctx", None)
     if context is not None:
         sys.stderr.write(f"{context.get_usage()}\n")

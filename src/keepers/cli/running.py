@@ -14,9 +14,10 @@ from rich.table import Table
 from keepers import processes
 from keepers.cli.progress import TerminalProgress
 from keepers.cli.settings import echo
+from keepers.data import check_apart, check_destination, is_within
 from keepers.data import export as export_rows
 from keepers.errors import RunError
-from keepers.files import check_folder, check_output, plain, write_json
+from keepers.files import check_output, plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import table as methods_table
 from keepers.models import MODELS
@@ -30,8 +31,8 @@ DEMO: Mapping[str, Any] = {
     "test": 0.3,
     "methods": ("entropy",),
     "keep": (0.5,),
-    "proxy": {"model": "mlp", "options": {"hidden": [32]}, "epochs": 10},
-    "target": {"model": "preact8", "epochs": 10},
+    "proxy": {"model": "mlp", "options": {"hidden": [32]}},
+    "target": "mlp",
     "seeds": 3,
 }
 
@@ -41,7 +42,7 @@ def run_coreset(
 ) -> None:
     """Select, then write the selection, the kept rows and the report, and say so."""
     out, export, overwrite = (outputs[name] for name in ("out", "export", "overwrite"))
-    _check_outputs(out, export, overwrite=overwrite)
+    _check_outputs(data, {**outputs, "run": values["run"]})
     selection = coreset(data, **_quiet(values))
     if processes.rank() != 0:
         return
@@ -82,7 +83,7 @@ def run_score(
 ) -> None:
     """Score, and write the scores."""
     out: Path = outputs["out"]
-    check_output(out, overwrite=outputs["overwrite"])
+    _check_outputs(data, outputs)
     scores = score(data, **_quiet(values))
     if processes.rank() != 0:
         return
@@ -101,8 +102,8 @@ def run_compare(
     from keepers.experiments import compare  # its statistics take half a second to import
 
     out: Path | None = outputs["out"]
-    if out is not None:
-        check_output(out, overwrite=outputs["overwrite"])
+    _check_outputs(data, outputs)
+    _check_outputs(values["test"], outputs)
     values = {**values}
     for name in ("methods", "keep"):
         if isinstance(values[name], str):
@@ -165,13 +166,21 @@ def _quiet(values: dict[str, Any]) -> dict[str, Any]:
     return {**plain_values, "progress": TerminalProgress() if first else None, "say": echo}
 
 
-def _check_outputs(out: Path | None, export: Path | None, *, overwrite: bool) -> None:
-    if out is not None:
-        check_output(Path(out), overwrite=overwrite)
-    if export is not None:
-        check_folder(Path(export), "export")
-        if Path(export).exists() and not overwrite:
-            raise RunError(f"export: {export} exists. Pass --overwrite to replace it")
+def _check_outputs(data: Any, outputs: Mapping[str, Any]) -> None:
+    """Refuse, before anything is trained, outputs that cannot be written or would harm the data."""
+    overwrite, export = outputs["overwrite"], outputs.get("export")
+    if outputs["out"] is not None:
+        check_apart(data, outputs["out"], "out")
+        check_output(Path(outputs["out"]), overwrite=overwrite)
+    if export is None:
+        return
+    check_destination(data, export, overwrite)
+    for name in ("out", "run"):
+        if outputs[name] is not None and is_within(Path(outputs[name]), Path(export)):
+            raise RunError(
+                f"{name}: {outputs[name]} lies in {export}, which --export writes as a whole. "
+                f"Name another with --{name}"
+            )
 
 
 def _console() -> Console:

@@ -5,6 +5,7 @@ from keepers.data.corrupt import corrupt_labels
 from keepers.data.encode import encode
 from keepers.data.export import export
 from keepers.data.opening import open_source
+from keepers.data.outputs import check_apart, check_destination, is_within
 from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
 from keepers.data.source import Columns, SkippedRow, Source
 
@@ -15,10 +16,13 @@ __all__ = [
     "SkippedRow",
     "Source",
     "TokenPool",
+    "check_apart",
+    "check_destination",
     "corrupt_labels",
     "crop_and_flip",
     "encode",
     "export",
+    "is_within",
     "open_source",
     "statistics",
 ]

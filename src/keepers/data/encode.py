@@ -54,7 +54,7 @@ def encode(
         raise ParameterError(
             "proxy",
             f"this model reads {spec.kind} inputs, and {source.name} holds {source.kind} inputs",
-            "Choose a model for that kind (keepers methods lists them), or name another --input",
+            "Choose a model for that kind (keepers models lists them), or name another --input",
         )
     listener = progress or Silent()
     listener.start(f"Reading {source.kind}s", len(source))

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from keepers.data import objects
 from keepers.data.arrow import ArrowTable
+from keepers.data.columns import is_path
+from keepers.data.csv_files import split_records
+from keepers.data.extract import paths_beside
 from keepers.data.folders import Files, find_files, suffix_of
+from keepers.data.inputs import inside
+from keepers.data.material import Material
 from keepers.data.opening import read_material
+from keepers.data.outputs import MARKER, check_destination
 from keepers.data.readers import read_table
-from keepers.errors import DataError, RunError
+from keepers.errors import DataError
 
 _BATCH = 8192
+_BOM_AND_SPACE = b"\xef\xbb\xbf \t\r\n"
 
 
 def export(
@@ -39,24 +47,23 @@ def export(
     the same sub-folders, and the schema of Parquet files (classes, features) is kept. What has no
     format of its own, such as a table in memory, becomes Parquet. Rows stay in their order.
 
+    Records of CSV and JSON lines are copied as they stand, and so are the pictures that the kept
+    rows of a table name. `overwrite` replaces an earlier export, or an empty folder.
+
     Raises:
-        RunError: `destination` is there, and `overwrite` is false.
+        RunError: `destination` cannot be used: see `check_destination`.
         DataError: a row number that the data does not have.
     """
-    destination = Path(destination)
-    if destination.exists() and not overwrite:
-        raise RunError(
-            f"export: {destination} exists. Name another folder, or pass --overwrite "
-            "(overwrite=True) to replace it"
-        )
-    if destination.exists() and not destination.is_dir():
-        raise RunError(f"export: {destination} is a file. Name a folder")
+    named = Path(destination)
+    check_destination(data, named, overwrite)
+    destination = named.resolve()
     kept = np.unique(np.asarray(rows, dtype=np.int64))
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
     try:
         partial.chmod(0o755)
         _write(data, kept, partial, split)
+        (partial / MARKER).write_text("Written by keepers; --overwrite replaces this folder.\n")
         if destination.exists():
             # The old folder is moved aside, not removed, until the new one is in its place.
             old = partial.with_suffix(".old")
@@ -67,11 +74,11 @@ def export(
             partial.rename(destination)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return destination
+    return named
 
 
 def _write(data: Any, kept: npt.NDArray[np.int64], folder: Path, split: str | None) -> None:
-    path = Path(data) if isinstance(data, str | Path) else None
+    path = Path(data).expanduser() if isinstance(data, str | Path) else None
     if path is None or not path.exists() or objects.is_saved(path):
         material = read_material(data, split)
         _check(kept, material.table.num_rows)
@@ -82,11 +89,15 @@ def _write(data: Any, kept: npt.NDArray[np.int64], folder: Path, split: str | No
         _copy_pictures(files, kept, folder)
         return
     start = 0
+    named: set[str] = set()
     for name, source in zip(files.names, files.paths, strict=True):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        start += _write_file(source, target, kept, start)
+        count = _write_file(source, target, kept, start)
+        named |= _named_pictures(source, target, _within(kept, start, count))
+        start += count
     _check(kept, start)
+    _copy_named(files.root, named, folder)
 
 
 def _check(kept: npt.NDArray[np.int64], num_rows: int) -> None:
@@ -105,20 +116,54 @@ def _copy_pictures(files: Files, kept: npt.NDArray[np.int64], folder: Path) -> N
         shutil.copy2(files.root / files.names[row], target)
 
 
+def _copy_named(root: Path, names: Iterable[str], folder: Path) -> None:
+    """Copy the files that are named and lie in the folder of the data, under the same paths."""
+    ordered = sorted(names)
+    for name, found in zip(ordered, inside(root, ordered), strict=True):
+        if found is not None and found.is_file():
+            there = os.path.relpath(os.path.join(root, name), root)
+            if there.startswith(os.pardir):  # an absolute path by way of a link
+                there = str(found.relative_to(root.resolve()))
+            target = folder / there
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(found, target)
+
+
+def _named_pictures(source: Path, target: Path, rows: npt.NDArray[np.int64]) -> set[str]:
+    """The paths of pictures in the chosen `rows` of a file, which `target` holds."""
+    if not len(rows):
+        return set()
+    named: set[str] = set()
+    parquet = suffix_of(source) == ".parquet"
+    for table in _batches(target) if parquet else [read_table(source).take(pa.array(rows))]:
+        for column in Material(name="", table=table).plain().table.columns:
+            if is_path(column):
+                named.update(filter(None, column.to_pylist()))
+            elif pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+                named.update(filter(None, paths_beside(column)))
+    return named
+
+
+def _batches(path: Path) -> Iterator[ArrowTable]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            yield pa.Table.from_batches([batch])
+
+
 def _write_file(source: Path, target: Path, kept: npt.NDArray[np.int64], start: int) -> int:
     """Write the kept rows of one file, whose first row is number `start`; how many it has."""
     suffix = suffix_of(source)
     if suffix == ".parquet":
         return _write_parquet(source, target, kept, start)
-    if suffix in (".jsonl", ".ndjson") and source.suffix.lower() == suffix:
-        return _write_lines(source, target, kept, start)
-    table = read_table(source)
-    chosen = table.take(pa.array(_within(kept, start, table.num_rows)))
     if suffix in (".csv", ".tsv"):
-        _write_csv(chosen, target, "\t" if suffix == ".tsv" else ",")
-    else:
-        _write_json(chosen, target, source)
-    return table.num_rows
+        header, records = split_records(source)
+        return _write_records(header, records, target, kept, start)
+    with pa.input_stream(str(source)) as file:
+        text: bytes = file.read()
+    if suffix == ".json" and text.lstrip(_BOM_AND_SPACE).startswith(b"["):
+        return _write_array(text, target, kept, start)
+    lines = (line for line in io.BytesIO(text) if line.strip())
+    return _write_records(b"", lines, target, kept, start)
 
 
 def _within(kept: npt.NDArray[np.int64], start: int, count: int) -> npt.NDArray[np.int64]:
@@ -139,39 +184,26 @@ def _write_parquet(source: Path, target: Path, kept: npt.NDArray[np.int64], star
     return done
 
 
-def _write_lines(source: Path, target: Path, kept: npt.NDArray[np.int64], start: int) -> int:
+def _write_records(
+    header: bytes,
+    records: Iterator[bytes],
+    target: Path,
+    kept: npt.NDArray[np.int64],
+    start: int,
+) -> int:
     wanted = set(kept.tolist())
     row = start
-    with source.open("rb") as lines, target.open("wb") as out:
-        for line in lines:
-            if not line.strip():
-                continue
+    with pa.output_stream(str(target)) as out:  # compresses as the suffix says
+        out.write(header)
+        for record in records:
             if row in wanted:
-                out.write(line if line.endswith(b"\n") else line + b"\n")
+                out.write(record)
             row += 1
     return row - start
 
 
-def _write_csv(table: ArrowTable, target: Path, delimiter: str) -> None:
-    headed = table.column_names != [str(n + 1) for n in range(table.num_columns)]
-    options = pacsv.WriteOptions(include_header=headed, delimiter=delimiter)
-    with pa.output_stream(str(target)) as out:  # compresses as the suffix says
-        pacsv.write_csv(table, out, options)
-
-
-def _write_json(table: ArrowTable, target: Path, source: Path) -> None:
-    records = table.to_pylist()
-    with pa.input_stream(str(source)) as file:
-        is_array = file.read(64).lstrip().startswith(b"[")
-    text = (
-        json.dumps(records, ensure_ascii=False, default=str)
-        if is_array
-        else "".join(_lines(records))
-    )
-    with pa.output_stream(str(target)) as out:
-        out.write(text.encode())
-
-
-def _lines(records: list[dict[str, Any]]) -> Iterator[str]:
-    for record in records:
-        yield json.dumps(record, ensure_ascii=False, default=str) + "\n"
+def _write_array(text: bytes, target: Path, kept: npt.NDArray[np.int64], start: int) -> int:
+    records: list[Any] = json.loads(text.decode("utf-8-sig"))
+    chosen = [records[row] for row in _within(kept, start, len(records)).tolist()]
+    target.write_text(json.dumps(chosen, ensure_ascii=False), encoding="utf-8")
+    return len(records)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import is_path
-from keepers.data.inputs import PictureFiles, RawInputs, stored
+from keepers.data.inputs import PictureFiles, RawInputs, inside, stored
 from keepers.data.material import Material
 from keepers.data.pictures import BadPictureError, header
 from keepers.errors import DataError, ParameterError
@@ -50,20 +50,40 @@ def raw_inputs(material: Material, columns: tuple[str, ...], kind: Kind) -> RawI
 
 def _pictures(column: ArrowColumn, name: str, root: Path | None) -> RawInputs:
     if is_path(column):
-        paths = np.array([path or "" for path in column.to_pylist()], dtype=object)
-        return PictureFiles(root=root or Path(), names=paths)
+        paths = column.to_pylist()
+        _check_inside(paths, name, root or Path())
+        names = np.array([path or "" for path in paths], dtype=object)
+        return PictureFiles(root=root or Path(), names=names)
     if not pa.types.is_struct(column.type):
         return column.cast(pa.large_binary())
     data = pc.struct_field(column, "bytes").cast(pa.large_binary())
-    if not data.null_count or column.type.get_field_index("path") < 0:
-        return data
-    paths = pc.struct_field(column, "path").to_pylist()
+    paths = paths_beside(column)
     if all(path is None for path in paths):
         return data
+    if root is not None:
+        _check_inside(paths, name, root)
     return pa.chunked_array(
         [[_from_path(d, p, root) for d, p in zip(data.to_pylist(), paths, strict=True)]],
         type=pa.large_binary(),
     )
+
+
+def paths_beside(column: ArrowColumn) -> list[str | None]:
+    """The paths of pictures (n,), of those only whose bytes do not stand in the column."""
+    if column.type.get_field_index("path") < 0:
+        return [None] * len(column)
+    missing = pc.is_null(pc.struct_field(column, "bytes"))
+    return pc.if_else(missing, pc.struct_field(column, "path"), None).to_pylist()
+
+
+def _check_inside(paths: list[str | None], name: str, root: Path) -> None:
+    for row, (path, found) in enumerate(zip(paths, inside(root, paths), strict=True)):
+        if path and found is None:
+            raise DataError(
+                f"data: row {row} names the picture {path!r} in column '{name}', which lies outside"
+                f" the folder of the data, {root}. Put pictures into that folder, and name them "
+                "by paths relative to it"
+            )
 
 
 def _from_path(data: bytes | None, path: str | None, root: Path | None) -> bytes | None:

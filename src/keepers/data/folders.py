@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +13,24 @@ from keepers.data.pictures import SUFFIXES
 from keepers.errors import DataError, ParameterError
 
 DATA_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-DEFAULT_SPLIT = "train"
-_SPLITS = ("train", "training", "test", "validation", "valid", "val", "dev", "eval", "holdout")
+TRAINING = ("train", "training")
+TESTING = ("test", "validation", "valid", "val", "dev", "eval", "holdout")
+_SPLITS = (*TRAINING, *TESTING)
 _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Files of one format: `suffix`, or "" for pictures; `root` is what `names` are relative to."""
+    """Files of one format: `suffix`, or "" for pictures; `root` is what `names` are relative to.
+
+    `left` are files of the same folder that belong to other parts.
+    """
 
     root: Path
     names: tuple[str, ...]
     suffix: str
     split: str | None = None
+    left: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -42,11 +48,12 @@ def suffix_of(path: Path) -> str:
     return Path(name[:-3] if name.endswith((".gz", ".bz", ".xz")) else name).suffix
 
 
-def find_files(path: Path, split: str | None) -> Files:
+def find_files(path: Path, split: str | None, usual: tuple[str, ...] = TRAINING) -> Files:
     """The data files that a path means: itself, or those in a folder, of one part.
 
     A folder with `train.parquet` and `test.parquet`, with `train-00000-of-00002.parquet`, or
-    with sub-folders `train/` and `test/` has parts: `split` names one, by default `train`.
+    with sub-folders `train/` and `test/` has parts: `split` names one; without it, it is the
+    first of the `usual` ones that is there, or the only one.
 
     Raises:
         DataError: nothing there, nothing readable, or several formats.
@@ -65,15 +72,15 @@ def find_files(path: Path, split: str | None) -> Files:
                 "or JSON file, or a folder of such files or of pictures"
             )
         return Files(root=path.parent, names=(path.name,), suffix=suffix_of(path))
-    return _in_folder(path, split)
+    return _in_folder(path, split, usual)
 
 
-def _in_folder(path: Path, split: str | None) -> Files:
+def _in_folder(path: Path, split: str | None, usual: tuple[str, ...]) -> Files:
     names = _walk(path)
     data = [name for name in names if suffix_of(Path(name)) in DATA_SUFFIXES]
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)]
     if pictures and len(pictures) >= len(data):
-        return _pictures(path, pictures, split)
+        return _pictures(path, pictures, split, usual)
     if not data:
         raise DataError(
             f"data: the folder {path} holds no Parquet, CSV, JSONL or picture file. "
@@ -83,34 +90,45 @@ def _in_folder(path: Path, split: str | None) -> Files:
     for name in data:
         parts.setdefault(_part(name, split), []).append(name)
     named = {part: parts[part] for part in parts if part}
-    chosen, part = _choose(path, named, data, split)
+    part = choose_part(named, split, usual, str(path))
+    chosen = named[part] if part else data
     suffixes = {suffix_of(Path(name)) for name in chosen}
     if len(suffixes) > 1:
         raise DataError(
             f"data: the folder {path} holds files of several formats "
             f"({', '.join(sorted(suffixes))}). Name the file that is meant"
         )
-    return Files(root=path, names=tuple(chosen), suffix=suffixes.pop(), split=part)
+    left = tuple(name for name in data if name not in set(chosen))
+    return Files(root=path, names=tuple(chosen), suffix=suffixes.pop(), split=part, left=left)
 
 
-def _choose(
-    path: Path, parts: dict[str, list[str]], everything: list[str], split: str | None
-) -> tuple[list[str], str | None]:
-    if split is not None and split not in parts:
-        there = ", ".join(sorted(parts)) or "none"
-        raise ParameterError(
-            "split", f"got '{split}', which {path} does not have", f"Its parts are: {there}"
-        )
+def choose_part(
+    parts: Collection[str], split: str | None, usual: tuple[str, ...], where: str
+) -> str | None:
+    """The part that is meant, or None where there are none.
+
+    Raises:
+        ParameterError: `split` is not there, or several parts are and none of them is usual.
+    """
+    there = ", ".join(sorted(parts)) or "none"
+    if split is not None:
+        if split not in parts:
+            raise ParameterError(
+                "split", f"got '{split}', which {where} does not have", f"Its parts are: {there}"
+            )
+        return split
     if not parts:
-        return everything, None
-    part = split or DEFAULT_SPLIT
-    if part not in parts:
+        return None
+    if len(parts) == 1:
+        return next(iter(parts))
+    found = next((part for part in usual if part in parts), None)
+    if found is None:
         raise ParameterError(
             "split",
-            f"{path} has no part '{part}'",
-            f"Name one with --split (split=...): {', '.join(sorted(parts))}",
+            f"{where} has several parts, and none is called {' or '.join(usual[:2])}",
+            f"Name one with --split (split=...), or name its files: {there}",
         )
-    return parts[part], part
+    return found
 
 
 def _part(name: str, split: str | None) -> str:
@@ -125,7 +143,7 @@ def _part(name: str, split: str | None) -> str:
     return ""
 
 
-def _pictures(path: Path, names: list[str], split: str | None) -> Files:
+def _pictures(path: Path, names: list[str], split: str | None, usual: tuple[str, ...]) -> Files:
     parts: dict[str, list[str]] = {}
     for name in names:
         parts.setdefault(name.split("/", 1)[0], []).append(name)
@@ -134,19 +152,41 @@ def _pictures(path: Path, names: list[str], split: str | None) -> Files:
         for part, files in parts.items()
         if (part == split or part.lower() in _SPLITS) and any(f.count("/") > 1 for f in files)
     }
-    chosen, part = _choose(path, deep, names, split)
+    part = choose_part(deep, split, usual, str(path))
+    chosen = deep[part] if part else names
     root = path / part if part else path
     inside = tuple(name.split("/", 1)[1] for name in chosen) if part else tuple(chosen)
-    return Files(root=root, names=inside, suffix="", split=part)
+    left = tuple(sorted(set(names) - set(chosen)))
+    return Files(root=root, names=inside, suffix="", split=part, left=left)
 
 
 def _walk(path: Path) -> list[str]:
     names: list[str] = []
+    above = {str(path): frozenset({os.path.realpath(path)})}
     for folder, folders, files in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        over = above.pop(folder)
         inside = Path(folder).relative_to(path)
         names += [(inside / name).as_posix() for name in files if not name.startswith((".", "_"))]
+        for name in list(folders):
+            target = os.path.realpath(os.path.join(folder, name))
+            if name.startswith((".", "_")) or target in over:  # a link back up never ends
+                folders.remove(name)
+            else:
+                above[os.path.join(folder, name)] = over | {target}
+    for name in names:
+        if not name.isprintable() and not _is_unicode(name):
+            raise DataError(
+                f"data: the name of the file {os.fsencode(path / name)!r} is not UTF-8. Rename it"
+            )
     return sorted(names)
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def missing(path: Path) -> DataError:

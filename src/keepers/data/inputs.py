@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,25 @@ class PictureFiles:
     def read(self, index: int) -> bytes:
         """The bytes of one file."""
         return (self.root / self.names[index]).read_bytes()
+
+
+def inside(root: Path, names: Sequence[str | None]) -> list[Path | None]:
+    """Where the files `names` of the folder `root` are; None for one that lies outside it.
+
+    Names may be absolute and go up; links are followed.
+    """
+    real_root = Path(os.path.realpath(root))
+    folders: dict[str, str] = {}
+    found: list[Path | None] = []
+    for name in names:
+        head, tail = os.path.split(os.path.join(root, name or ""))
+        if head not in folders:
+            folders[head] = os.path.realpath(head)
+        path = os.path.join(folders[head], tail)
+        if tail in ("", ".", "..") or os.path.islink(path):
+            path = os.path.realpath(path)
+        found.append(Path(path) if Path(path).is_relative_to(real_root) else None)
+    return found
 
 
 RawInputs = ArrowColumn | npt.NDArray[Any] | PictureFiles

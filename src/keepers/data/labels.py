@@ -33,7 +33,13 @@ def read_labels(
         DataError: missing labels, one class only, several labels in a row, a continuous target,
             or a class that the training data does not have.
     """
-    values = _discrete(column, name)
+    try:
+        values = _discrete(column, name)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"label: column '{name}' ({column.type}) cannot be read as classes "
+            f"({str(error).splitlines()[0][:120]}). Give integers within 64 bits, or strings"
+        ) from None
     missing = _missing(values, class_names is not None)
     if len(missing) and require:
         raise DataError(

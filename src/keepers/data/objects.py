@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 
 from keepers.data.arrow import ArrowTable
-from keepers.data.folders import DEFAULT_SPLIT, missing
+from keepers.data.folders import choose_part, missing
 from keepers.data.inputs import RawInputs
 from keepers.data.material import Material
 from keepers.errors import DataError, MissingExtraError, ParameterError
 from keepers.types import Kind
 
 
-def read_object(data: Any, split: str | None) -> Material:
+def read_object(data: Any, split: str | None, usual: tuple[str, ...]) -> Material:
     """Read what is no path.
 
     Raises:
@@ -30,7 +30,7 @@ def read_object(data: Any, split: str | None) -> Material:
         DataError: arrays that do not fit together.
     """
     if hasattr(data, "keys") and hasattr(data, "num_rows") and hasattr(data, "column_names"):
-        return _from_dataset_dict(data, split)
+        return _from_dataset_dict(data, split, usual)
     if split is not None:
         raise ParameterError("split", f"got '{split}' for data in memory", "Leave it out")
     if isinstance(data, pa.Table):
@@ -63,12 +63,10 @@ def _from_datasets(data: Any, name: str = "dataset") -> Material:
     )
 
 
-def _from_dataset_dict(data: Any, split: str | None) -> Material:
-    part = split or DEFAULT_SPLIT
-    if part not in data:
-        raise ParameterError(
-            "split", f"the data set has no part '{part}'", f"Its parts are: {', '.join(data)}"
-        )
+def _from_dataset_dict(data: Any, split: str | None, usual: tuple[str, ...]) -> Material:
+    part = choose_part(list(data), split, usual, "the data set")
+    if part is None:
+        raise DataError("data: the data set has no parts. Give one with rows")
     return _from_datasets(data[part], part)
 
 
@@ -77,14 +75,18 @@ def is_saved(path: Path) -> bool:
     return any((path / f"dataset_{what}.json").is_file() for what in ("info", "dict"))
 
 
-def read_saved(path: Path, split: str | None) -> Material:
+def read_saved(path: Path, split: str | None, usual: tuple[str, ...]) -> Material:
     """Read a folder that `datasets` wrote with `save_to_disk`."""
     datasets = _datasets(f"data: the folder {path}")
     data = datasets.load_from_disk(str(path))
-    return read_object(data, split) if hasattr(data, "keys") else _from_datasets(data, path.name)
+    return (
+        read_object(data, split, usual)
+        if hasattr(data, "keys")
+        else _from_datasets(data, path.name)
+    )
 
 
-def read_hub(name: str, split: str | None) -> Material:
+def read_hub(name: str, split: str | None, usual: tuple[str, ...]) -> Material:
     """Read `owner/name` from the Hugging Face hub.
 
     Raises:
@@ -93,7 +95,7 @@ def read_hub(name: str, split: str | None) -> Material:
     """
     datasets = _datasets(f"data: {name} is no path here, and reading it from the Hugging Face hub")
     try:
-        data = datasets.load_dataset(name.removeprefix("hf:"), split=split or DEFAULT_SPLIT)
+        data = datasets.load_dataset(name.removeprefix("hf:"), split=split or usual[0])
     except Exception as error:  # network, configuration and script errors are of many types
         here = missing(Path(name))
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

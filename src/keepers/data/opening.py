@@ -60,7 +60,8 @@ def open_source(
             multi-label target, NaN features, or keys that are not unique.
         ParameterError: a column that is not there, or several that could be meant.
     """
-    material = read_material(data, split).plain()
+    usual = folders.TRAINING if like is None else folders.TESTING
+    material = read_material(data, split, usual).plain()
     if not material.table.num_rows:
         raise DataError(f"data: {material.name} holds no row. Give data with rows")
     _check_names(material)
@@ -126,20 +127,22 @@ def open_source(
     )
 
 
-def read_material(data: Any, split: str | None) -> Material:
+def read_material(
+    data: Any, split: str | None, usual: tuple[str, ...] = folders.TRAINING
+) -> Material:
     """Read `data`, whatever it is, in the user's order."""
     if not isinstance(data, str | Path):
-        return objects.read_object(data, split)
+        return objects.read_object(data, split, usual)
     path = Path(data).expanduser()
     if str(data) in builtin.NAMES and not path.exists():
         if split is not None:
             raise ParameterError("split", f"got '{split}', and {data} has no parts", "Leave it out")
         return builtin.digits()
     if objects.is_saved(path):
-        return objects.read_saved(path, split)
+        return objects.read_saved(path, split, usual)
     if not path.exists() and _is_hub_name(data):
-        return objects.read_hub(str(data), split)
-    return readers.read_path(path, split)
+        return objects.read_hub(str(data), split, usual)
+    return readers.read_path(path, split, usual)
 
 
 def _check_names(material: Material) -> None:

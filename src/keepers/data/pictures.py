@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 _MAGIC = ((b"\xff\xd8", "JPEG"), (b"\x89PNG", "PNG"))
 _COLOURLESS = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_PHOTOGRAPHS = ("JPEG", "MPO", "WEBP")  # the TIFF decoder turns its pictures upright by itself
+_ON_THEIR_SIDE = (5, 6, 7, 8)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
@@ -21,7 +24,7 @@ class BadPictureError(Exception):
 def _open(data: bytes | None) -> Image.Image:
     if not data:
         raise BadPictureError("the picture is missing")
-    formats = next(([name] for magic, name in _MAGIC if data.startswith(magic)), None)
+    formats = next(((name,) for magic, name in _MAGIC if data.startswith(magic)), _FORMATS)
     try:
         return Image.open(io.BytesIO(data), formats=formats)
     except Exception as error:  # decoders raise whatever they like on damaged bytes
@@ -34,18 +37,41 @@ def _reason(error: Exception) -> str:
     return f"{error}" or type(error).__name__
 
 
+def _upright(picture: Image.Image) -> Image.Image:
+    if picture.format not in _PHOTOGRAPHS:
+        return picture
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # damaged notes on a photograph leave it as it lies
+        return picture
+
+
+def _lies_on_its_side(picture: Image.Image) -> bool:
+    if picture.format not in _PHOTOGRAPHS:
+        return False
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation) in _ON_THEIR_SIDE
+    except Exception:  # as in `_upright`
+        return False
+
+
 def header(data: bytes | None) -> tuple[int, int, int]:
     """(channels, height, width) of an encoded picture: 1 channel where it is grey, else 3.
+
+    A photograph counts as its camera was held.
 
     Raises:
         BadPictureError: the bytes are no picture.
     """
     picture = _open(data)
-    return (1 if picture.mode in _COLOURLESS else 3, picture.height, picture.width)
+    height, width = picture.height, picture.width
+    if _lies_on_its_side(picture):
+        height, width = width, height
+    return (1 if picture.mode in _COLOURLESS else 3, height, width)
 
 
 def decode(data: bytes | None, size: tuple[int, int], channels: int) -> npt.NDArray[np.uint8]:
-    """Pixels (height, width, channels) of an encoded picture.
+    """Pixels (height, width, channels) of an encoded picture, photographs upright.
 
     Shrinking by a whole factor averages blocks; any other change of size is bilinear.
 
@@ -55,7 +81,7 @@ def decode(data: bytes | None, size: tuple[int, int], channels: int) -> npt.NDAr
     picture = _open(data)
     try:
         picture.load()
-        return pixels(picture, size, channels)
+        return pixels(_upright(picture), size, channels)
     except Exception as error:  # decoders raise whatever they like on damaged bytes
         raise BadPictureError(_reason(error)) from None
 
@@ -81,7 +107,7 @@ def png(value: bytes | npt.NDArray[Any] | None) -> bytes:
     Raises:
         BadPictureError: the bytes are no picture.
     """
-    picture = image(value) if isinstance(value, np.ndarray) else _open(value)
+    picture = image(value) if isinstance(value, np.ndarray) else _upright(_open(value))
     if picture.mode not in ("L", "RGB", "RGBA", "P"):
         channels = 1 if picture.mode in _COLOURLESS else 3
         shown = pixels(picture, (picture.height, picture.width), channels)

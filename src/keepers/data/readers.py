@@ -3,49 +3,72 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from keepers.data.arrow import ArrowTable
+from keepers.data.csv_files import read_csv
 from keepers.data.folders import Files, find_files, suffix_of
 from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.errors import DataError
 
 
-def read_path(path: Path, split: str | None) -> Material:
+def read_path(path: Path, split: str | None, usual: tuple[str, ...]) -> Material:
     """Read a file, or the files of a folder.
 
     Raises:
         DataError: missing, unreadable or damaged; the file and, where it is text, the line.
         ParameterError: `split` names no part.
     """
-    files = find_files(path, split)
+    files = find_files(path, split, usual)
     name = path.name + (f" ({files.split})" if files.split else "")
     if not files.suffix:
         return _picture_folder(files, name)
-    tables = [read_table(file) for file in files.paths]
+    tables = _alike([read_table(file) for file in files.paths], files)
     try:
         table = (
             tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
         )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"data: the files of {path} have different columns ({error})") from None
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(
+            f"data: the files of {path} have different columns ({_first_line(error)}). Give files "
+            "of the same columns, or name the one that is meant"
+        ) from None
     return Material(name=name, table=table, root=files.root, notes=_notes(tables[0], files))
+
+
+def _alike(tables: list[ArrowTable], files: Files) -> list[ArrowTable]:
+    """The same tables, a column that is text in one CSV file being text in all of them."""
+    if files.suffix not in (".csv", ".tsv"):
+        return tables
+    text = {f.name for table in tables for f in table.schema if pa.types.is_string(f.type)}
+    for place, table in enumerate(tables):
+        other = [f.name for f in table.schema if f.name in text and not pa.types.is_string(f.type)]
+        if other:
+            tables[place] = read_table(files.paths[place], other)
+    return tables
 
 
 def _notes(table: ArrowTable, files: Files) -> tuple[str, ...]:
     notes = [f"{len(files.names)} files"] if len(files.names) > 1 else []
+    notes += _left(files)
     if files.suffix in (".csv", ".tsv") and table.column_names[:1] == ["1"]:
         notes.append("the first line holds values, so the columns are named 1, 2, ...")
     return tuple(notes)
+
+
+def _left(files: Files) -> list[str]:
+    if not files.left:
+        return []
+    shown = ", ".join(files.left[:3]) + (", …" if len(files.left) > 3 else "")
+    return [f"not read, as they are not of the part '{files.split}': {shown}"]
 
 
 def _picture_folder(files: Files, name: str) -> Material:
@@ -59,11 +82,12 @@ def _picture_folder(files: Files, name: str) -> Material:
         kind="image",
         inputs=PictureFiles(root=files.root, names=np.array(files.names, dtype=object)),
         input_name="picture",
+        notes=tuple(_left(files)),
     )
 
 
-def read_table(path: Path) -> ArrowTable:
-    """One file as an Arrow table.
+def read_table(path: Path, as_text: Collection[str] = ()) -> ArrowTable:
+    """One file as an Arrow table; in CSV, the columns `as_text` are not read as numbers.
 
     Raises:
         DataError: unreadable or damaged.
@@ -73,7 +97,7 @@ def read_table(path: Path) -> ArrowTable:
         if suffix == ".parquet":
             return pq.read_table(path, partitioning=None)  # pyright: ignore[reportArgumentType]
         if suffix in (".csv", ".tsv"):
-            return _read_csv(path, "\t" if suffix == ".tsv" else ",")
+            return read_csv(path, as_text)
         return _read_json(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None and suffix != ".parquet":
@@ -87,48 +111,6 @@ def read_table(path: Path) -> ArrowTable:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300]
-
-
-def _read_csv(path: Path, delimiter: str) -> ArrowTable:
-    broken: list[Any] = []
-
-    def note(row: Any) -> str:
-        broken.append(row)
-        return "error"
-
-    parse = pacsv.ParseOptions(
-        delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note
-    )
-    read = pacsv.ReadOptions(use_threads=False, autogenerate_column_names=False)
-    try:
-        with pacsv.open_csv(path, parse_options=parse) as reader:
-            header = reader.schema.names
-        if any(_is_value(cell) for cell in header) and not _counts_up(header):
-            read.column_names = [str(number + 1) for number in range(len(header))]
-        return pacsv.read_csv(path, read_options=read, parse_options=parse)
-    except pa.ArrowInvalid as error:
-        if not broken:
-            raise
-        row = broken[0]
-        line = f"record {row.number}" if row.number else "a record"
-        raise DataError(
-            f"data: {path}, {line}: {row.actual_columns} values where {row.expected_columns} were "
-            f"expected: {row.text[:80]!r}. Correct the line; a value with a delimiter in it "
-            f"needs quotes ({_first_line(error)[:60]})"
-        ) from None
-
-
-def _is_value(cell: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell.strip()))
-
-
-def _counts_up(header: list[str]) -> bool:
-    """Whether the numbers in a header are columns numbered 0, 1, 2, ... or 1, 2, 3, ..."""
-    numbers = [cell.strip() for cell in header if _is_value(cell)]
-    return any(
-        numbers == [str(start + place) for place in range(len(numbers))] and len(numbers) > 2
-        for start in (0, 1)
-    )
 
 
 def _read_json(path: Path) -> ArrowTable:

@@ -84,6 +84,8 @@ class Source:
             state.update(part.encode() + b"\x1f")
         state.update("\n".join(map(str, self.ids.tolist())).encode())
         state.update(self.digests.tobytes())
+        if isinstance(self.inputs, np.ndarray):  # equal bytes may be other numbers
+            state.update(f"{self.inputs.dtype.name} {self.inputs.shape[1:]}".encode())
         if self.labels is not None:
             state.update(self.labels.astype("<i8").tobytes())
         return state.hexdigest()

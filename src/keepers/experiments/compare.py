@@ -25,7 +25,7 @@ from keepers.runs import Run
 from keepers.selectors import stratified
 from keepers.training import Hardware, Precision
 from keepers.types import Budget, Progress
-from keepers.workflows.scoring import Balance, Reading, Say, default_run, say_or_not
+from keepers.workflows.scoring import Balance, Reading, Say, default_run, say_or_not, say_skipped
 from keepers.workflows.stages import Workplace
 
 
@@ -127,6 +127,18 @@ def compare(
         say(sentence)
     for budget in config.keep:
         Budget.parse(budget).resolve(len(source))
+    in_both = int(np.isin(test_source.digests, source.digests).sum())
+    if in_both == len(test_source):
+        raise ParameterError(
+            "test",
+            f"every input of {test_source.name} also stands in the training data {source.name}",
+            "Give data that were held out, or a fraction such as 0.2 to split off",
+        )
+    if in_both:
+        say(
+            f"Warning: {in_both:,} of the {len(test_source):,} test inputs also stand in the "
+            "training data, so test errors look better than they are"
+        )
     source, changed = _with_noise(source, config.noise, say)
     path = Path(run or default_run(source, "compare"))
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
@@ -138,6 +150,7 @@ def compare(
             progress=progress,
         )
         bench = Bench.prepare(source, test_source, changed, config, place, on_bad_row)
+        say_skipped(bench.source, say)
         trials = []
         for trial in bench.trials():
             trials.append(trial)
@@ -156,7 +169,8 @@ def compare(
                     "n": len(bench.source),
                     "num_classes": len(source.class_names),
                     "test_name": test_source.name,
-                    "test_n": len(test_source),
+                    "test_n": len(bench.test.view),
+                    "in_both": in_both,
                     "fingerprint": source.fingerprint,
                 },
                 "config": asdict(config)
@@ -182,7 +196,8 @@ def _with_test(source: Source, test: Any, on_bad_row: OnBadRow) -> tuple[Source,
     count = fraction.resolve(len(source), "test")
     labels = torch.from_numpy(source.labels)
     drawn = stratified(labels, count, generator=generator(0, "test")).numpy()
-    rest = np.setdiff1d(np.arange(len(source)), drawn)
+    # Copies of a test input leave the training data with it.
+    rest = np.flatnonzero(~np.isin(source.digests, source.digests[drawn]))
     if not len(rest):
         raise ParameterError("test", f"got {test!r}, which leaves no training data")
     return source.take(rest), replace(source.take(drawn), name=f"{count:,} rows split off")

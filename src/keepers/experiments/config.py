@@ -38,6 +38,9 @@ class CompareConfig:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        for field in ("methods", "keep"):
+            values: Sequence[Any] = getattr(self, field)
+            object.__setattr__(self, field, tuple(dict.fromkeys(values)))
         if not self.methods:
             raise ParameterError("methods", "got none", "Name at least one, such as entropy")
         if not self.keep:

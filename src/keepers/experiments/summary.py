@@ -41,7 +41,9 @@ def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """One row for each method, selector and budget: means over seeds, and against random."""
     groups: dict[tuple[str, Selector | None, int], list[Trial]] = {}
     for trial in sorted(trials, key=lambda trial: trial.seed):
-        groups.setdefault((trial.method, trial.selector, trial.k), []).append(trial)
+        group = groups.setdefault((trial.method, trial.selector, trial.k), [])
+        assert all(trial.seed != other.seed for other in group), "one trial for each seed"
+        group.append(trial)
     random = {k: group for (method, _, k), group in groups.items() if method == RANDOM}
     everything = next(group for (method, _, _), group in groups.items() if method == EVERYTHING)
     return [

@@ -17,9 +17,10 @@ from keepers.data import Source
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.statistics import Floats
 from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
+from keepers.files import code_fingerprint
 from keepers.ledger import Cost
 from keepers.methods import Method
-from keepers.models import default_proxy
+from keepers.models import default_proxy, default_target
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
 from keepers.runs import StageRecord
@@ -42,6 +43,7 @@ class Bench:
     source: Source
     changed: Tensor | None
     proxy: Prepared
+    encoding: Cost
     target: Prepared
     test: Tested
 
@@ -56,16 +58,21 @@ class Bench:
         on_bad_row: OnBadRow,
     ) -> Bench:
         """Encode everything once."""
-        name = default_proxy(source.info(config.resolution))
-        proxy_role = Role.parse(config.proxy, name).having(
+        info = source.info()
+        proxy_role = Role.parse(config.proxy, default_proxy(info)).having(
             epochs=config.epochs, resolution=config.resolution
         )
-        target_role = Role.parse(config.target, name, "target").having(epochs=config.target_epochs)
+        target_role = Role.parse(config.target, default_target(info), "target").having(
+            epochs=config.target_epochs
+        )
         cache = place.run.path / "encoded"
         before = source.ids
-        source, proxy = prepare(
-            proxy_role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress
-        )
+        with place.ledger.phase("encoding") as tally:
+            source, proxy = prepare(
+                proxy_role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress
+            )
+            tally.examples = len(source)
+        encoding = place.ledger.total("encoding")
         _, target = prepare(
             target_role, source, parameter="target", cache=cache, progress=place.progress
         )
@@ -77,6 +84,7 @@ class Bench:
             source=source,
             changed=changed,
             proxy=proxy,
+            encoding=encoding,
             target=target,
             test=Tested(
                 view=encode_like(target, test_source, on_bad_row=on_bad_row, cache=cache / "test"),
@@ -84,13 +92,17 @@ class Bench:
             ),
         )
 
+    @property
+    def budgets(self) -> list[int]:
+        """The counts that are kept, each once."""
+        n = len(self.source)
+        return list(dict.fromkeys(Budget.parse(keep).resolve(n) for keep in self.config.keep))
+
     def trials(self) -> Iterator[Trial]:
         """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
         for seed in range(self.config.seeds):
             yield self._trial(seed, EVERYTHING, torch.arange(len(self.source)), 1.0)
-            for keep in self.config.keep:
-                budget = Budget.parse(keep)
-                k = budget.resolve(len(self.source))
+            for k in self.budgets:
                 draw = generator(seed, RANDOM, k)
                 chosen = torch.randperm(len(self.source), generator=draw)[:k]
                 yield self._trial(seed, RANDOM, chosen, k)
@@ -201,7 +213,7 @@ class Bench:
                 )
                 for member in range(self.config.ensemble or method.default_ensemble)
             ]
-        cost = NO_COST
+        cost = NO_COST + self.encoding if selector == "proxy" else NO_COST
         for each in trained:
             for part in each.costs:
                 cost = cost + part
@@ -236,6 +248,8 @@ class Bench:
         inputs: dict[str, Any] = {
             "data": self.source.fingerprint,
             "method": method.name,
+            "options": dict(method.options),
+            "code": code_fingerprint([method.select.__module__]),
             "selector": selector,
             "role": role.role.identity(),
             "model": role.fingerprint,

@@ -1,6 +1,6 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
-from keepers.models.factory import create, default_proxy, default_recipe
+from keepers.models.factory import create, default_proxy, default_recipe, default_target
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
 from keepers.models.identity import module_fingerprint
@@ -20,5 +20,6 @@ __all__ = [
     "create",
     "default_proxy",
     "default_recipe",
+    "default_target",
     "module_fingerprint",
 ]

@@ -76,6 +76,16 @@ def default_proxy(info: DataInfo) -> str:
     return "mlp"
 
 
+def default_target(info: DataInfo) -> str:
+    """The target for a kind of data where nobody names one: larger than the proxy where it can be.
+
+    >>> default_target(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
+    'preact20'
+    """
+    proxy = default_proxy(info)
+    return "preact20" if proxy == "preact8" else proxy
+
+
 def default_recipe(name: str) -> Recipe:
     """How a model is trained where nobody says otherwise, for every name that `create` takes.
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import sys
-from pathlib import Path
 
 import torch
 from torch import nn
 
-_KNOWN = ("torch", "keepers", "transformers")
+from keepers.files import code_fingerprint
 
 
-def module_fingerprint(module: nn.Module) -> str:
+def module_fingerprint(module: nn.Module, *modules: str) -> str:
     """32 hexadecimal digits over the layers, their weights, and the code of the user's own ones.
+
+    `modules` names Python modules whose code counts too, such as that of a factory.
 
     >>> torch.manual_seed(0) and None
     >>> first, second = nn.Linear(2, 2), nn.Linear(2, 2)
@@ -24,20 +23,10 @@ def module_fingerprint(module: nn.Module) -> str:
     state = hashlib.blake2b(digest_size=16)
     state.update(repr(module).encode())
     for name, value in module.state_dict().items():
-        state.update(name.encode())
+        state.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         raw = value.detach().cpu().contiguous().view(-1).view(torch.uint8)
         state.update(memoryview(raw.numpy()))
-    for path in sorted(_own_code(module)):
-        state.update(path.read_bytes())
+    classes = {base for part in module.modules() for base in type(part).__mro__}
+    homes = {base.__module__ for base in classes}
+    state.update(code_fingerprint({*homes, *modules}).encode())
     return state.hexdigest()
-
-
-def _own_code(module: nn.Module) -> set[Path]:
-    files: set[Path] = set()
-    for part in module.modules():
-        home = type(part).__module__
-        if home.partition(".")[0] not in _KNOWN and home in sys.modules:
-            file = inspect.getsourcefile(sys.modules[home])
-            if file is not None and Path(file).exists():
-                files.add(Path(file))
-    return files

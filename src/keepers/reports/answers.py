@@ -72,16 +72,20 @@ def headline(result: Mapping[str, Any]) -> str:
     wins = Counter(name_of(row) for row in better)
     names = [name for name, _ in wins.most_common()]
     if len(names) == 1:
-        return f"Random loses to {names[0]} at {_fractions(better)}"
+        return f"Random loses to {names[0]} at {_fractions(better)}{_but(worse)}"
     if names:
         shown = names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]
         everywhere = all(row in better for row in compared if name_of(row) in wins)
         where = "" if everywhere else " at some fractions"
-        return f"Random loses to {quantities.listed(shown)}{where}"
+        return f"Random loses to {quantities.listed(shown)}{where}{_but(worse)}"
     if worse:
         return "No method beats random here; some are worse"
     pairs = quantities.counted(len(result["seeds"]), "seed")
-    return f"Inconclusive: after {pairs}, no method can be told from random"
+    return f"Inconclusive: after {pairs}, no selection can be told from random"
+
+
+def _but(worse: Sequence[Row]) -> str:
+    return ", and wins elsewhere" if worse else ""
 
 
 def answers(result: Mapping[str, Any]) -> list[Answer]:

@@ -89,6 +89,8 @@ def bin_scores(
             width = edges[1] - edges[0]
             below = int(np.ceil((cut - edges[0]) / width))
             edges = cut + width * np.arange(-below, num_bins - below + 2)
+            if len(values):  # rounding must not leave an extreme score outside
+                edges[0], edges[-1] = min(edges[0], values.min()), max(edges[-1], values.max())
     kept_counts = np.histogram(scores[finite & kept], edges)[0]
     dropped_counts = np.histogram(scores[finite & ~kept], edges)[0]
     heights = np.maximum(kept_counts, dropped_counts)

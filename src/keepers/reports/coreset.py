@@ -239,17 +239,26 @@ def _doubts(evidence: Evidence) -> Gallery | None:
     labels = evidence.source.labels
     if labels is None or evidence.predicted is None or evidence.label_probability is None:
         return None
-    positions = findings.doubtful(evidence.predicted, labels, evidence.label_probability)
+    if evidence.margin is not None:
+        positions = findings.negative(evidence.margin)
+        what = "another class was likelier than the label, on average over the proxy's training"
+        shown = "those with the lowest margin"
+        none = "For no example was another class likelier than the label while the proxy trained."
+    else:
+        positions = findings.doubtful(evidence.predicted, labels, evidence.label_probability)
+        what = "the proxy predicts another class than the label"
+        shown = "those whose label it finds least probable"
+        none = "The proxy predicts the label of every example."
     if not len(positions):
-        words = "The proxy predicts the label of every example."
+        words = f"{none} A proxy that memorises its labels hides the wrong ones."
         return Gallery(heading="Likely mislabelled", words=words, examples=[])
     kept = int(np.sum(evidence.rank[positions] >= 0))
     words = (
         f"For {quantities.counted(len(positions), 'example')} of "
-        f"{quantities.count(len(labels))} the proxy predicts another class than the label; "
+        f"{quantities.count(len(labels))} {what}; "
         f"{quantities.count(kept)} of them "
-        f"{'is' if kept == 1 else 'are'} kept. Shown are those whose label it finds least "
-        "probable. Such an example can also be right and hard: look before you relabel."
+        f"{'is' if kept == 1 else 'are'} kept. Shown are {shown}. Such an example can also be "
+        "right and hard: look before you relabel."
     )
     return _gallery(evidence, "Likely mislabelled", words, positions[:NUM_SHOWN], "doubt")
 

@@ -128,6 +128,18 @@ def doubtful(predicted: Integers, labels: Integers, label_probability: Floats) -
     return there[np.argsort(label_probability[there], kind="stable")]
 
 
+def negative(margin: Floats) -> Integers:
+    """Positions where another class was the likelier one over training, the clearest first.
+
+    Pleiss et al. 2020, "Identifying Mislabeled Data using the Area Under the Margin Ranking".
+
+    >>> negative(np.array([1.0, -0.5, np.nan, -2.0]))
+    array([3, 1])
+    """
+    there = np.flatnonzero(margin < 0)
+    return there[np.argsort(margin[there], kind="stable")]
+
+
 def spread(positions: Integers, *, count: int) -> Integers:
     """`count` of the positions, evenly spread.
 

@@ -43,11 +43,12 @@ class Dynamics:
     """
 
     def __init__(self, num_examples: int, device: torch.device | str = "cpu") -> None:
+        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64
         self._state = {
             "events": torch.zeros(num_examples, dtype=torch.int32, device=device),
             "correct": torch.zeros(num_examples, dtype=torch.bool, device=device),
             "learnt": torch.zeros(num_examples, dtype=torch.bool, device=device),
-            "margin_sum": torch.zeros(num_examples, dtype=torch.float64, device=device),
+            "margin_sum": torch.zeros(num_examples, dtype=exact, device=device),
             "presentations": torch.zeros(num_examples, dtype=torch.int32, device=device),
         }
 
@@ -63,7 +64,7 @@ class Dynamics:
         state["events"][at] += (before & ~correct).to(torch.int32)
         state["correct"][at] = correct
         state["learnt"][at] |= correct
-        state["margin_sum"][at] += margin.double()
+        state["margin_sum"][at] += margin.to(state["margin_sum"].dtype)
         state["presentations"][at] += 1
 
     def forgetting(self) -> Tensor:
@@ -73,7 +74,9 @@ class Dynamics:
 
     def aum(self) -> Tensor:
         """Mean margin (n,), 0 where never presented, on the CPU."""
-        return (self._state["margin_sum"] / self._state["presentations"].clamp(min=1)).cpu()
+        return (
+            (self._state["margin_sum"] / self._state["presentations"].clamp(min=1)).cpu().double()
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """The counts so far."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from keepers import processes
 from keepers.errors import KeepersError, ParameterError, RunError
-from keepers.files import fingerprint
+from keepers.files import fingerprint, hash_bytes
 from keepers.ledger import Cost
 from keepers.models import Recipe, count_flops
 from keepers.random import derived_seed, generator, isolated
@@ -86,7 +86,16 @@ def fit(
         policy.epoch_length(len(view)), recipe.batch_size, at_least=at_least
     )
     loop = _Loop(module, view, recipe, fabric, seed, observers, steps_in_epoch * recipe.epochs)
-    loop.at.identity = fingerprint(asdict(recipe), seed, repr(policy), len(view), stop_after)
+    loop.at.identity = fingerprint(
+        asdict(recipe),
+        seed,
+        repr(policy),
+        repr(view.augment),
+        stop_after,
+        hash_bytes(view.positions.numpy()),
+        hash_bytes(view.labels.cpu().numpy()),
+        repr(module),
+    )
     with isolated(seed, "training"):
         if keep is not None and keep.path.exists():
             loop.resume(keep.path)
@@ -242,7 +251,7 @@ class _Loop:
     def end_epoch(self, num_batches: int) -> None:
         """Note the epoch's mean loss; stop where it is not finite."""
         at = self.at
-        mean = float(self.loss_sum) / num_batches
+        mean = processes.mean(float(self.loss_sum)) / num_batches
         if not math.isfinite(mean):
             raise KeepersError(
                 f"training: the loss is not finite in epoch {at.epoch + 1} of "

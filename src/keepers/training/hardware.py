@@ -44,6 +44,12 @@ class Hardware:
             raise ParameterError(
                 "device", "got 'cuda', but torch sees no CUDA device", "Use --device cpu"
             )
+        if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+            raise ParameterError(
+                "device",
+                f"got {self.device!r}, but torch sees {torch.cuda.device_count()} CUDA devices",
+                "They are numbered from 0",
+            )
         if kind == "mps" and not torch.backends.mps.is_available():
             raise ParameterError("device", "got 'mps', but torch sees none", "Use --device cpu")
 

@@ -38,9 +38,11 @@ class Shuffle:
 
 @dataclass(frozen=True)
 class FreshSubset:
-    """A fresh random subset of `size` members every epoch (RS2 without replacement within it).
+    """A fresh random subset of `size` members every epoch.
 
-    Okanovic et al., "Repeated Random Sampling for Minimizing the Time-to-Accuracy", ICLR 2024.
+    A permutation is cut into ⌊n / size⌋ disjoint subsets, one for each epoch, and is then
+    renewed; so no example comes twice in an epoch (Okanovic et al., "Repeated Random Sampling for
+    Minimizing the Time-to-Accuracy of Learning", ICLR 2024).
     """
 
     size: int
@@ -50,17 +52,11 @@ class FreshSubset:
         return min(self.size, num_members)
 
     def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
-        """The next `size` of a permutation that is renewed when it runs out."""
+        """The positions of one epoch's subset, in training order."""
         size = self.epoch_length(len(positions))
-        drawn: list[Tensor] = []
-        start = epoch * size
-        while size > 0:
-            turn, offset = divmod(start, len(positions))
-            shuffled = torch.randperm(len(positions), generator=generator(seed, "order", turn))
-            part = shuffled[offset : offset + size]
-            drawn.append(part)
-            start, size = start + len(part), size - len(part)
-        return positions[torch.cat(drawn)]
+        turn, part = divmod(epoch, len(positions) // size)
+        shuffled = torch.randperm(len(positions), generator=generator(seed, "order", turn))
+        return positions[shuffled[part * size : (part + 1) * size]]
 
 
 def batches(order: Tensor, batch_size: int, *, at_least: int = 2) -> list[Tensor]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from keepers.scores.label_errors import suspected_label_errors
 from keepers.workflows.scoring import Scored
 
 SAFER = "ccs"
 LOW_FRACTION = 0.3
 MANY_LABEL_ERRORS = 0.05
+WEAK_PROXY = 0.4
 HARDLY_BETTER = 1.2
 
 
@@ -43,9 +43,16 @@ def warn(scored: Scored, k: int) -> list[str]:
             "little better than a random one. Give it more --epochs, or take another --proxy"
         )
         return warnings
-    wrong = suspected_label_errors(scored.probabilities[at].log(), labels)
-    share = float(wrong.double().mean())
-    if share > MANY_LABEL_ERRORS:
+    if scored.margins is None:
+        return warnings
+    share = float((scored.margins[at] < 0).double().mean())
+    if share > WEAK_PROXY:
+        warnings.append(
+            f"while it trained, the proxy found another class likelier than the label for "
+            f"{share:.0%} of the examples: it is weak, or the labels are. Give it more --epochs, "
+            "or take another --proxy"
+        )
+    elif share > MANY_LABEL_ERRORS:
         advice = (
             f"'{name}' tends to keep them; '{SAFER}' sets the hardest aside first"
             if hard_first

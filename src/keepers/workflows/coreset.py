@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from keepers import methods
@@ -160,6 +161,7 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
         label_probability=None
         if probabilities is None
         else probabilities.gather(1, scored.labels[:, None])[:, 0].numpy(),
+        margin=_of_candidates(scored),
         validation=scored.validation.numpy(),
         costs=tuple(ledger.by_phase()),
         validation_accuracy=accuracy(scored, scored.validation),
@@ -172,6 +174,15 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
         metadata=metadata(scored, config, k, evidence, accuracy(scored, candidates)),
         evidence=evidence,
     )
+
+
+def _of_candidates(scored: Scored) -> npt.NDArray[np.float64] | None:
+    """Margins, NaN for what was not trained on."""
+    if scored.margins is None:
+        return None
+    margins = scored.margins.double().clone()
+    margins[scored.validation] = float("nan")
+    return margins.numpy()
 
 
 def choose(scored: Scored, config: CoresetConfig, k: int) -> tuple[Picks, Tensor | None]:

@@ -21,6 +21,8 @@ class Evidence:
 
     `rank` is -1 where not kept; `scores` is None where the method has none, NaN for validation
     rows; `predicted` and `label_probability` are the proxy's (None where no model was trained).
+    `margin` is the mean margin of the label over training, None where training stopped early:
+    under 0, another class was the likelier one on average.
     """
 
     source: Source
@@ -28,6 +30,7 @@ class Evidence:
     scores: Floats | None
     predicted: Integers | None
     label_probability: Floats | None
+    margin: Floats | None
     validation: Integers
     costs: tuple[Cost, ...]
     validation_accuracy: float | None

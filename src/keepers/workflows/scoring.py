@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -109,6 +109,14 @@ class Scored:
         return self.members[0].get("labels")
 
     @cached_property
+    def margins(self) -> Tensor | None:
+        """Mean margins over training (n,), averaged over the proxies, if they were observed."""
+        found = [signals.aum for signals in self.members]
+        if any(margin is None for margin in found):
+            return None
+        return torch.stack([margin for margin in found if margin is not None]).mean(0)
+
+    @cached_property
     def probabilities(self) -> Tensor | None:
         """Mean class probabilities of the proxies (n, classes), if there are any."""
         return predictions(self.members) if self.prepared else None
@@ -184,6 +192,7 @@ def score_source(
             progress=place.progress,
         )
         tally.examples = len(source)
+    say_skipped(source, say)
     candidates, validation = _split(prepared.labels, config)
     Budget.parse(config.keep).resolve(len(candidates))
     needs = method.needs - {"labels"}
@@ -228,6 +237,15 @@ def num_candidates(n: int, config: CoresetConfig) -> int:
     return n - Budget.parse(config.val, "val").resolve(n, "val")
 
 
+def say_skipped(source: Source, say: Say, *, shown: int = 5) -> None:
+    """Count and list the rows that were left out."""
+    if not source.skipped:
+        return
+    rows = [f"row {row.row} (id {row.id}): {row.problem}" for row in source.skipped[:shown]]
+    more = [f"and {len(source.skipped) - shown:,} more"] if len(source.skipped) > shown else []
+    say(f"Skipped {len(source.skipped):,} rows that cannot be used: {'; '.join(rows + more)}")
+
+
 def _split(labels: Tensor, config: CoresetConfig) -> tuple[Tensor, Tensor]:
     everything = torch.arange(len(labels))
     if not config.val:
@@ -240,9 +258,12 @@ def _split(labels: Tensor, config: CoresetConfig) -> tuple[Tensor, Tensor]:
 
 
 def wanted_signals(needs: frozenset[str]) -> frozenset[str]:
-    """What is asked of a proxy for a method's needs: its predictions come with every pass."""
+    """What is asked of a proxy: what the method needs, and what tells labels that look wrong.
+
+    Predictions come with every pass, margins with every whole training.
+    """
     wanted = needs - {"labels"}
-    return wanted if "early_log_probs" in wanted else wanted | {"log_probs"}
+    return wanted if "early_log_probs" in wanted else wanted | {"log_probs", "aum"}
 
 
 def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None:
@@ -254,13 +275,15 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
         seconds = missing * estimate_seconds(
             first.prepared.build(0),
             first.prepared.train_view(first.members),
-            recipe,
+            replace(recipe, epochs=first.epochs),
             fabric=place.hardware.fabric(gains_from_bf16=recipe.bf16),
             num_scored=len(first.source),
         )
         expected = f"about {_duration(seconds)}"
     models = f"{len(trainings)} × " if len(trainings) > 1 else ""
-    epochs = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}"
+    epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
+    if first.epochs < recipe.epochs:
+        epochs = f"the first {epochs} of {recipe.epochs},"
     precision = place.hardware.resolved_precision(gains_from_bf16=recipe.bf16)
     say(
         f"Proxy: {models}{first.prepared.role.model}, {epochs} on "

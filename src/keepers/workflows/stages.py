@@ -11,7 +11,7 @@ from torch import Tensor
 
 from keepers import processes
 from keepers.data import Source
-from keepers.files import fingerprint
+from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
 from keepers.random import derived_seed
 from keepers.roles import Prepared
@@ -73,11 +73,17 @@ class Training:
     policy: BatchPolicy = SHUFFLE
     test: Tested | None = None
 
+    @property
+    def epochs(self) -> int:
+        """The epochs that are run: early scores need only the first of the schedule."""
+        epochs = self.prepared.recipe.epochs
+        return early_epochs(epochs) if "early_log_probs" in self.wanted else epochs
+
     def inputs(self, hardware: Hardware) -> dict[str, Any]:
         """All of it as JSON values, for the stage's fingerprint."""
         return {
             "data": self.source.fingerprint,
-            "members": fingerprint(self.members.numpy().tobytes().hex()),
+            "members": hash_bytes(self.members.numpy()),
             "role": self.prepared.role.identity(),
             "model": self.prepared.fingerprint,
             "seed": self.seed,
@@ -107,7 +113,7 @@ class Trained:
 
 def is_trained(place: Workplace, training: Training) -> bool:
     """Whether `train` would find this training finished."""
-    return place.run.finished(training.role, training.inputs(place.hardware))
+    return processes.agree(place.run.finished(training.role, training.inputs(place.hardware)))
 
 
 def train(place: Workplace, training: Training) -> Trained:
@@ -137,7 +143,7 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
         phase=f"{training.role} training",
         policy=training.policy,
         observers=[dynamics] if dynamics else [],
-        stop_after=early_epochs(prepared.recipe.epochs) if early else None,
+        stop_after=training.epochs,
         keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
         progress=place.progress,
     )
