@@ -393,3 +393,42 @@ def test_correlations_are_those_of_scipy() -> None:
         for j in range(3):
             assert ranks[i, j] == pytest.approx(stats.spearmanr(vectors[i], vectors[j]).statistic)
             assert linear[i, j] == pytest.approx(stats.pearsonr(vectors[i], vectors[j]).statistic)
+
+
+# What would fake a verdict ------------------------------------------------------------------
+
+
+def test_naming_a_budget_or_a_method_twice_is_naming_it_once(tmp_path: Path) -> None:
+    result = run_compare(
+        tmp_path, methods=["stratified", "stratified"], keep=[0.5, "50%", 0.5001], seeds=1
+    )
+    rows = [(row["method"], row["k"]) for row in result["rows"]]
+    assert len(rows) == len(set(rows)) == 4
+    assert all(len(row["errors"]) == 1 for row in result["rows"])
+
+
+def test_test_data_that_are_the_training_data_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeepersError, match=r"test: every input of .* also stands in the training"):
+        run_compare(tmp_path, test=halves()[0])
+
+
+def test_a_test_set_that_overlaps_is_counted_and_said(tmp_path: Path) -> None:
+    data, test = halves()
+    said: list[str] = []
+    mixed = pa.concat_tables([test, data.slice(0, 7)])
+    result = run_compare(
+        tmp_path, test=mixed, methods=["stratified"], keep=[0.5], seeds=1, say=said.append
+    )
+    assert result["data"]["in_both"] == 7
+    assert any("7 of the" in sentence and "also stand" in sentence for sentence in said)
+
+
+def test_copies_of_a_test_input_leave_the_training_data_with_it(tmp_path: Path) -> None:
+    data, _ = halves()
+    doubled = pa.concat_tables([data, data])
+    comparison = keepers.compare(
+        doubled, test=0.25, methods=["random"], keep=[1.0], proxy=PROXY, target=TARGET, epochs=1,
+        target_epochs=1, seeds=1, run=tmp_path,
+    )  # fmt: skip
+    assert comparison.result["data"]["in_both"] == 0
+    assert comparison.result["data"]["n"] < 2 * N - 120

@@ -300,3 +300,11 @@ def test_a_row_cannot_replace_another(installed: Any) -> None:
 def test_a_method_that_breaks_the_contract_is_named() -> None:
     with pytest.raises(KeepersError, match="first: its select broke the contract"):
         pick(FIRST, 3, selected=torch.tensor([0]))
+
+
+def test_ccs_averages_the_margins_of_its_members_rather_than_their_ranks() -> None:
+    ccs = METHODS["ccs"]
+    members = [make_signals(seed) for seed in (1, 2, 3)]
+    margins = torch.stack([signals.get("aum") for signals in members]).mean(0)
+    joined = dataclasses.replace(members[0], aum=margins)
+    assert torch.equal(methods.score(ccs, members), methods.score(ccs, [joined]))

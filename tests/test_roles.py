@@ -49,6 +49,32 @@ def test_changed_code_of_an_own_model_is_another_model(
         assert stages(run) == expected
 
 
+ENCODED = """
+from torch import nn
+from keepers.types import EncoderSpec, Model
+
+def build(info):
+    size = ({side}, {side})
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, info.num_classes))
+    return Model(module=module, encoder=EncoderSpec(kind="image", size=size, channels=1))
+"""
+
+
+def test_a_changed_encoder_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, side in enumerate((8, 4)):
+        # The same layers of torch: only what they are shown differs.
+        (tmp_path / f"own_encoder_{number}.py").write_text(ENCODED.format(side=side))
+        _, prepared = prepare(
+            Role(model=f"own_encoder_{number}:build"), open_source("digits", limit=20)
+        )
+        if number:
+            assert prepared.fingerprint != first
+        first = prepared.fingerprint
+
+
 def test_changed_weights_in_a_folder_are_another_model() -> None:
     layer = torch.nn.Linear(3, 2)
     before = module_fingerprint(layer)

@@ -344,3 +344,11 @@ def test_a_disk_without_room_for_an_array_says_so_at_once(
     monkeypatch.setattr(store, "LARGE_BYTES", 1000)
     with pytest.raises(OSError, match=r"No space left|File too large"):
         store.allocate((2**32, 64), name="features", folder=tmp_path)
+
+
+def test_a_checkpoint_of_other_data_of_the_same_size_is_refused(tmp_path: Path) -> None:
+    keep = Checkpoint(path=tmp_path / "c", every=0.0)
+    train(network(), keep=keep)
+    other = replace(view(), labels=view().labels.flip(0))
+    with pytest.raises(RunError, match="of another training"):
+        fit(network(), other, RECIPE, fabric=FABRIC, seed=0, keep=keep)

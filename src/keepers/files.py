@@ -49,6 +49,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise RunError(f"out: {path} is a folder. Name a file")
     check_folder(path.parent, "out")
+    if path.exists() and not path.is_file():
+        raise RunError(f"out: {path} is no ordinary file. Name another")
     if path.exists() and not overwrite:
         raise RunError(f"out: {path} exists. Pass --overwrite (overwrite=True) to replace it")
 
