@@ -110,17 +110,17 @@ def errors(rows: list[dict[str, Any]]) -> str:
 
 def costs(rows: list[dict[str, Any]]) -> str:
     lines = [["kept", "method", "selection s", "target s", "seconds", "FLOPs"]]
-    for row in sorted(rows, key=lambda row: row["keep"]):
-        lines.append(
-            [
-                f"{row['keep']:.0%}",
-                name_of(row),
-                f"{row['selection_seconds']:.1f}",
-                f"{row['target_seconds']:.1f}",
-                f"{row['speedup_seconds']:.2f}×",
-                f"{row['speedup_flops']:.2f}×",
-            ]
-        )
+    lines += [
+        [
+            f"{row['keep']:.0%}",
+            name_of(row),
+            f"{row['selection_seconds']:.1f}",
+            f"{row['target_seconds']:.1f}",
+            f"{row['speedup_seconds']:.2f}×",
+            f"{row['speedup_flops']:.2f}×",
+        ]
+        for row in sorted(rows, key=lambda row: row["keep"])
+    ]
     return table(lines)
 
 

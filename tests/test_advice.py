@@ -34,14 +34,14 @@ def test_clean_data_and_a_large_budget_bring_no_warning(tmp_path: Path) -> None:
 
 def test_a_small_budget_names_the_safer_method(tmp_path: Path) -> None:
     (warning,) = warnings(tmp_path, blobs(), keep=0.1)
-    assert "can lose to a random choice; 'ccs' is the safer one" in warning
+    assert "can lose to a random choice, badly; 'stratified' is the safe one" in warning
     assert warnings(tmp_path, blobs(), keep=0.1, method="random") == []
     assert warnings(tmp_path, blobs(), keep=0.1, method="ccs") == []
 
 
 def test_many_wrong_labels_are_noticed(tmp_path: Path) -> None:
     (warning,) = warnings(tmp_path, blobs(wrong=0.2))
-    assert "of the labels look wrong to the proxy: 'entropy' tends to keep them" in warning
+    assert "of the labels look wrong to the proxy: what is hardest holds many" in warning
 
 
 def test_a_proxy_that_learnt_nothing_is_said_to_be_useless(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import torch
 
 from keepers.workflows.scoring import Scored
 
-SAFER = "ccs"
+SAFE = "stratified"
+SAFE_FROM_WRONG_LABELS = "ccs"
 LOW_FRACTION = 0.3
 MANY_LABEL_ERRORS = 0.05
 WEAK_PROXY = 0.4
@@ -30,7 +31,7 @@ def warn(scored: Scored, k: int) -> list[str]:
     if hard_first and fraction < LOW_FRACTION:
         warnings.append(
             f"at {fraction:.2g} kept, methods that keep the hardest first ('{name}') can lose to "
-            f"a random choice; '{SAFER}' is the safer one. keepers compare tells on your data"
+            f"a random choice, badly; '{SAFE}' is the safe one. keepers compare tells on your data"
         )
     if scored.probabilities is None:
         return warnings
@@ -54,7 +55,7 @@ def warn(scored: Scored, k: int) -> list[str]:
         )
     elif share > MANY_LABEL_ERRORS:
         advice = (
-            f"'{name}' tends to keep them; '{SAFER}' sets the hardest aside first"
+            f"what is hardest holds many of them; '{SAFE_FROM_WRONG_LABELS}' sets it aside first"
             if hard_first
             else "see them in the report"
         )
