@@ -520,7 +520,9 @@ def test_selection_does_not_touch_global_random_state(table: pa.Table, tmp_path:
 def test_warnings_name_the_safer_method(table: pa.Table, place: Callable[[str], Path]) -> None:
     said: list[str] = []
     select(table, place("plain"), keep=0.1, say=said.append)
-    assert any("can lose to a random choice, badly; 'stratified' is the safe one" in line for line in said)
+    assert any(
+        "can lose to a random choice, badly; 'stratified' is the safe one" in line for line in said
+    )
     said.clear()
     quiet = select(table, place("plain"), keep=0.1, method="random", say=said.append)
     assert not quiet.metadata["warnings"]

@@ -132,3 +132,15 @@ def test_resolution_is_what_the_model_sees() -> None:
     _, prepared = prepare(Role(model="preact8", resolution=4), open_source("digits", limit=20))
     (inputs,) = prepared.eval_view().pool.gather(torch.arange(3))
     assert inputs.shape == (3, 1, 4, 4)
+
+
+def test_a_count_from_numpy_is_a_count_and_a_truth_is_no_number(tmp_path: Path) -> None:
+    kept = keepers.coreset(data(), keep=np.int64(5), method="random", run=tmp_path / "run")
+    assert len(kept) == 5
+    with pytest.raises(ParameterError, match="keep: got True"):
+        keepers.coreset(data(), keep=True, method="random", run=tmp_path / "run")
+
+
+def test_pictures_with_transparency_are_colour_pictures() -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (20, 9, 9, 4), dtype=np.uint8)
+    assert open_source((pictures, np.arange(20) % 2)).shape == (3, 9, 9)

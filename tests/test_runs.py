@@ -114,3 +114,28 @@ def test_ledger_sums_by_phase() -> None:
     assert [c.phase for c in ledger.by_phase()] == ["scoring", "selecting", "reading"]
     assert ledger.total("scoring").examples == 20
     assert ledger.total().examples == 27
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "other", "no record", "no JSON"])
+def test_a_damaged_stage_is_computed_again(tmp_path: Path, damage: str) -> None:
+    with Run(tmp_path / "run", IDENTITY) as run:
+        folder, _ = run.stage("proxy", 0, write_one)
+    if damage == "missing":
+        (folder / "one.txt").unlink()
+    elif damage in ("empty", "other"):
+        (folder / "one.txt").write_text("" if damage == "empty" else "2")
+    elif damage == "no record":
+        (folder / "stage.json").unlink()
+    else:
+        (folder / "stage.json").write_text("[]")
+    with Run(tmp_path / "run", IDENTITY) as run:
+        again, record = run.stage("proxy", 0, write_one)
+    assert (again / "one.txt").read_text() == "1"
+    assert record.costs == (COST,)
+
+
+def test_a_damaged_note_of_a_run_is_named(tmp_path: Path) -> None:
+    Run(tmp_path / "run", IDENTITY).close()
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(RunError, match=r"run\.json is damaged"):
+        Run(tmp_path / "run", IDENTITY)

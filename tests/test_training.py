@@ -352,3 +352,9 @@ def test_a_checkpoint_of_other_data_of_the_same_size_is_refused(tmp_path: Path) 
     other = replace(view(), labels=view().labels.flip(0))
     with pytest.raises(RunError, match="of another training"):
         fit(network(), other, RECIPE, fabric=FABRIC, seed=0, keep=keep)
+
+
+def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
+    keep = Checkpoint(path=tmp_path / "c", every=1e9)
+    keep.path.write_bytes(b"rubbish")
+    assert same(train(network(), keep=keep), train(network()))

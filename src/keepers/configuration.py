@@ -18,8 +18,12 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """
     from pydantic import TypeAdapter, ValidationError
 
+    for name in ("keep", "seed", "limit", "epochs", "seeds"):
+        if isinstance(values.get(name), bool):
+            raise ParameterError(f"{prefix}{name}", f"got {values[name]!r}", "Give a number")
+
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        return TypeAdapter(kind).validate_python({k: _plain(v) for k, v in values.items()})
     except ValidationError as error:
         first = error.errors()[0]
         cause = first.get("ctx", {}).get("error")
@@ -28,3 +32,10 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
         where = [str(part) for part in first["loc"]]
         name = f"{prefix}{where[0]}" if where else prefix.rstrip(".")
         raise ParameterError(name, f"got {first['input']!r}", first["msg"]) from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's and torch's scalars as Python's own: an integer must stay a count."""
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value

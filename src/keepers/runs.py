@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -70,7 +71,9 @@ class Run:
     def finished(self, name: str, inputs: Any) -> bool:
         """Whether `stage` would find this stage rather than compute it."""
         key = _key(name, inputs)
-        return (self.path / "stages" / key).exists() and (self._resume or key in self._finished)
+        if key in self._finished:
+            return True
+        return self._resume and _is_whole(self.path / "stages" / key)
 
     def stage(
         self, name: str, inputs: Any, compute: Callable[[Path], StageRecord]
@@ -93,8 +96,8 @@ class Run:
         partial = folder.with_name(f"{folder.name}.partial")
         first = processes.rank() == 0
         if first:
+            shutil.rmtree(folder, ignore_errors=True)  # damaged, or not to be used again
             if not self._resume:
-                shutil.rmtree(folder, ignore_errors=True)
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
         processes.wait()
@@ -106,10 +109,25 @@ class Run:
                     "inputs": inputs,
                     "facts": record.facts,
                     "costs": [asdict(cost) for cost in record.costs],
+                    "files": {path.name: _digest(path) for path in sorted(partial.iterdir())},
                 },
             )
             partial.replace(folder)
         processes.wait()
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a stage is there and its files are those that were written."""
+    try:
+        note = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        return all(_digest(folder / name) == digest for name, digest in note["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
 
 def _key(name: str, inputs: Any) -> str:
@@ -119,7 +137,12 @@ def _key(name: str, inputs: Any) -> str:
 def _identify(path: Path, mine: dict[str, Any]) -> None:
     note = path / "run.json"
     if note.exists():
-        theirs = json.loads(note.read_text(encoding="utf-8"))
+        try:
+            theirs = dict(json.loads(note.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            raise RunError(
+                f"run: {note} is damaged. Name another --run directory, or remove this one"
+            ) from None
         for key, value in mine.items():
             if theirs.get(key) != value:
                 raise RunError(

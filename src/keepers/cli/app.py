@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 
 import typer
@@ -33,6 +34,9 @@ app.command("models")(listing.models)
 def main() -> None:
     """Run the application; what goes wrong is one sentence on stderr and an exit status."""
     status: int | None = None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show × shows ?
+            stream.reconfigure(errors="replace")
     try:
         status = app(standalone_mode=False)
     except typer.Exit as stop:

@@ -21,6 +21,7 @@ from keepers.types import Kind
 
 _HEADERS = 256
 SEVERAL_SIZES = 64
+LARGE_SIDE = 128  # pictures over this are looked at reduced unless a resolution is given
 
 
 def raw_inputs(material: Material, columns: tuple[str, ...], kind: Kind) -> RawInputs:
@@ -163,6 +164,12 @@ def input_shape(inputs: RawInputs, kind: Kind) -> tuple[tuple[int, ...], str]:
         )
     channels = max(size[0] for size in found)
     sizes = {size[1:] for size in found}
+    if len(sizes) == 1 and max(next(iter(sizes))) > LARGE_SIDE:
+        height, width = sizes.pop()
+        return (channels, SEVERAL_SIZES, SEVERAL_SIZES), (
+            f"{height}×{width} pixels; brought to {SEVERAL_SIZES}×{SEVERAL_SIZES} unless "
+            "--resolution says otherwise"
+        )
     if len(sizes) == 1:
         height, width = sizes.pop()
         return (channels, height, width), f"{height}×{width} pixels"

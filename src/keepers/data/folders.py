@@ -169,7 +169,8 @@ def _walk(path: Path) -> list[str]:
         names += [(inside / name).as_posix() for name in files if not name.startswith((".", "_"))]
         for name in list(folders):
             target = os.path.realpath(os.path.join(folder, name))
-            if name.startswith((".", "_")) or target in over:  # a link back up never ends
+            ours = name == "keepers-runs" or os.path.exists(os.path.join(target, "run.json"))
+            if name.startswith((".", "_")) or ours or target in over:  # a link up never ends
                 folders.remove(name)
             else:
                 above[os.path.join(folder, name)] = over | {target}

@@ -161,8 +161,8 @@ def _raw(inputs: Any) -> tuple[RawInputs, Kind]:
 def _picture_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.ndim == 3:
         array = array[:, None]
-    elif array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
+    elif array.shape[-1] in (1, 3, 4) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)[:, :3]  # without transparency
     if array.dtype.kind in "iub" and array.min() >= 0 and array.max() <= 255:
         return np.ascontiguousarray(array.astype(np.uint8))
     return np.ascontiguousarray(array.astype(np.float32))

@@ -44,6 +44,16 @@ def save(
             raise OSError(f"{path}: {error}") from None
 
 
+def readable(path: Path) -> bool:
+    """Whether there is a checkpoint that is whole; a damaged one is as good as none."""
+    try:
+        with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
+            json.loads(file.metadata()["facts"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 def load(
     path: Path,
     *,

@@ -97,7 +97,7 @@ def fit(
         repr(module),
     )
     with isolated(seed, "training"):
-        if keep is not None and keep.path.exists():
+        if keep is not None and checkpoint.readable(keep.path):
             loop.resume(keep.path)
         at, clock = loop.at, time.perf_counter()
         saved = clock - at.seconds

@@ -40,6 +40,8 @@ class Hardware:
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
             raise ParameterError("device", f"got {self.device!r}", "Give auto, cpu, cuda or mps")
+        if kind in ("cpu", "auto") and number:
+            raise ParameterError("device", f"got {self.device!r}", f"Give {kind} without a number")
         if kind == "cuda" and not torch.cuda.is_available():
             raise ParameterError(
                 "device", "got 'cuda', but torch sees no CUDA device", "Use --device cpu"
