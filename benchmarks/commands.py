@@ -111,6 +111,7 @@ def run(case: Case, name: str, data: Path, threads: int) -> dict[str, Any]:
 
 def compare(case: Case, data: Path, repeats: int, threads: int) -> dict[str, Any]:
     names = ["keepers", *case.bare]
+    load = round(os.getloadavg()[0], 1)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for repeat in range(repeats):
         for name in names if repeat % 2 == 0 else names[::-1]:
@@ -128,8 +129,8 @@ def compare(case: Case, data: Path, repeats: int, threads: int) -> dict[str, Any
             ratio = median(own[clock] / other[clock] for own, other in pairs)
             rows[name][f"keepers_ratio_{clock.removesuffix('_s')}"] = round(ratio, 3)
             print(f"{case.name:8} keepers over {name}: {ratio:.2f} by {clock}")
-    setting = {"threads": threads, "repeats": repeats, "keep": 0.5, "options": case.options}
-    return {**setting, "rows": rows}
+    setting = {"threads": threads, "repeats": repeats, "load_before": load, "keep": 0.5}
+    return {**setting, "options": case.options, "rows": rows}
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def commands() -> str:
             for candidate, row in found["rows"].items()
         ]
         header = ["", "wall", "CPU", "peak memory", "keepers over it, wall", "CPU"]
-        setting = f"Threads: {found['threads']}. Goal: {GOALS[name]}."
+        load = f"load average before: {found['load_before']:.1f}"
+        setting = f"Threads: {found['threads']}; {load}. Goal: {GOALS[name]}."
         parts += [f"**{title}.** {setting}", table(header, rows), _phases(found["rows"])]
     return "\n\n".join(parts)
 

@@ -44,7 +44,7 @@ def texts(n: int) -> Pool:
 
 CASES: dict[str, tuple[DataInfo, Callable[[int], Pool], int]] = {
     "mlp": (DIGIT, lambda n: pictures(n, DIGIT), 25_600),
-    "preact20": (PICTURE, lambda n: pictures(n, PICTURE), 2_560),
+    "preact20": (PICTURE, lambda n: pictures(n, PICTURE), 10_240),
     "fasttext": (TEXT, texts, 25_600),
 }
 

@@ -454,7 +454,7 @@ def test_outputs_that_exist_are_refused_before_training_and_replaced_when_told(
     Path("kept.parquet").write_text("old")
     Path("kept").mkdir()
     Path("kept/old").write_text("old")
-    Path("kept/.keepers-export").touch()
+    Path("kept/.keepers-export").write_text(json.dumps(["old", ".keepers-export"]))
     with monkeypatch.context() as patched:
         for name in ("cli.running.coreset", "cli.running.score", "experiments.compare"):
             patched.setattr(f"keepers.{name}", _refuse_to_work)

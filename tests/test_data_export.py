@@ -266,3 +266,14 @@ def test_rows_that_are_not_there(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="has 6 rows"):
             export(tmp_path / "r.parquet", rows, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_file_put_into_an_export_is_never_replaced(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text("text,label\none,a\ntwo,b\nthree,a\n")
+    export(data, [0, 1], tmp_path / "out")
+    export(data, [1, 2], tmp_path / "out", overwrite=True)
+    (tmp_path / "out" / "mine.txt").write_text("precious")
+    with pytest.raises(RunError, match="did not export"):
+        export(data, [0], tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "precious"

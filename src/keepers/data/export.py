@@ -25,7 +25,7 @@ from keepers.data.folders import Files, find_files, suffix_of
 from keepers.data.inputs import inside
 from keepers.data.material import Material
 from keepers.data.opening import read_material
-from keepers.data.outputs import MARKER, check_destination
+from keepers.data.outputs import check_destination, mark
 from keepers.data.readers import read_table
 from keepers.errors import DataError
 
@@ -63,7 +63,7 @@ def export(
     try:
         partial.chmod(0o755)
         _write(data, kept, partial, split)
-        (partial / MARKER).write_text("Written by keepers; --overwrite replaces this folder.\n")
+        mark(partial)
         if destination.exists():
             # The old folder is moved aside, not removed, until the new one is in its place.
             old = partial.with_suffix(".old")

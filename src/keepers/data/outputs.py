@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def check_destination(data: Any, destination: str | Path, overwrite: bool = Fals
         )
     if not destination.exists():
         return
-    if any(destination.iterdir()) and not (destination / MARKER).is_file():
+    if not _exported(destination) >= files_in(destination):
         raise RunError(
             f"export: {destination} exists and holds files that keepers did not export, so even "
             "--overwrite does not replace it. Name another folder"
@@ -50,6 +51,24 @@ def check_destination(data: Any, destination: str | Path, overwrite: bool = Fals
             f"export: {destination} exists. Name another folder, or pass --overwrite "
             "(overwrite=True) to replace it"
         )
+
+
+def files_in(folder: Path) -> set[str]:
+    """Every file below a folder, by its path in it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def mark(folder: Path) -> None:
+    """Note which files keepers exported, so that no other is ever replaced with them."""
+    names = [*files_in(folder), MARKER]
+    (folder / MARKER).write_text(json.dumps(sorted(names)), encoding="utf-8")
+
+
+def _exported(folder: Path) -> set[str]:
+    try:
+        return set(json.loads((folder / MARKER).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return set()
 
 
 def is_within(path: Path, folder: Path) -> bool:
