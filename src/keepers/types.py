@@ -275,7 +275,7 @@ class Progress(Protocol):
         """A phase begins."""
         ...
 
-    def advance(self, done: int, note: str = "") -> None:
+    def advance(self, done: int) -> None:
         """`done` out of `total` so far."""
         ...
 
@@ -290,7 +290,7 @@ class Silent:
     def start(self, what: str, total: int) -> None:
         """Say nothing."""
 
-    def advance(self, done: int, note: str = "") -> None:
+    def advance(self, done: int) -> None:
         """Say nothing."""
 
     def finish(self) -> None:

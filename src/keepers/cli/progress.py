@@ -29,7 +29,7 @@ class TerminalProgress:
         self._what, self._total = what, total
         self._start = self._shown = time.monotonic()
 
-    def advance(self, done: int, note: str = "") -> None:
+    def advance(self, done: int) -> None:
         """So far."""
         now = time.monotonic()
         if self._console.is_terminal:

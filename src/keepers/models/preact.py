@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from keepers.models.layers import convolution
+
 Block = Callable[[int, int, int], nn.Module]
 
 
@@ -18,9 +20,9 @@ class BasicBlock(nn.Module):
     def __init__(self, channels: int, filters: int, stride: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
-        self.conv1 = _conv(channels, filters, 3, stride)
+        self.conv1 = convolution(channels, filters, 3, stride)
         self.norm2 = nn.BatchNorm2d(filters)
-        self.conv2 = _conv(filters, filters, 3)
+        self.conv2 = convolution(filters, filters, 3)
         self.shortcut = _shortcut(channels, filters, stride)
         self.relu = nn.ReLU(inplace=True)
 
@@ -39,11 +41,11 @@ class BottleneckBlock(nn.Module):
     def __init__(self, channels: int, filters: int, stride: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
-        self.conv1 = _conv(channels, filters, 1)
+        self.conv1 = convolution(channels, filters, 1)
         self.norm2 = nn.BatchNorm2d(filters)
-        self.conv2 = _conv(filters, filters, 3, stride)
+        self.conv2 = convolution(filters, filters, 3, stride)
         self.norm3 = nn.BatchNorm2d(filters)
-        self.conv3 = _conv(filters, 4 * filters, 1)
+        self.conv3 = convolution(filters, 4 * filters, 1)
         self.shortcut = _shortcut(channels, 4 * filters, stride)
         self.relu = nn.ReLU(inplace=True)
 
@@ -79,7 +81,7 @@ class PreactResNet(nn.Module):
         filters: tuple[int, int, int] = (16, 32, 64),
     ) -> None:
         super().__init__()
-        self.stem = _conv(channels, filters[0], 3)
+        self.stem = convolution(channels, filters[0], 3)
         stages: list[nn.Module] = []
         width = filters[0]
         for stage, count in enumerate(filters):
@@ -97,11 +99,7 @@ class PreactResNet(nn.Module):
         return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def _conv(channels: int, filters: int, size: int, stride: int = 1) -> nn.Conv2d:
-    conv = nn.Conv2d(channels, filters, size, stride, padding=size // 2, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return conv
-
-
 def _shortcut(channels: int, filters: int, stride: int) -> nn.Conv2d | None:
-    return None if stride == 1 and channels == filters else _conv(channels, filters, 1, stride)
+    return (
+        None if stride == 1 and channels == filters else convolution(channels, filters, 1, stride)
+    )

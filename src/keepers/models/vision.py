@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from keepers.models.layers import convolution
+
 
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with batch normalisation, and a shortcut, then ReLU."""
@@ -14,16 +16,16 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, filters: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _conv(channels, filters, 3, stride),
+            convolution(channels, filters, 3, stride),
             nn.BatchNorm2d(filters),
             nn.ReLU(inplace=True),
-            _conv(filters, filters, 3),
+            convolution(filters, filters, 3),
             nn.BatchNorm2d(filters),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != filters:
             self.shortcut = nn.Sequential(
-                _conv(channels, filters, 1, stride), nn.BatchNorm2d(filters)
+                convolution(channels, filters, 1, stride), nn.BatchNorm2d(filters)
             )
         self.relu = nn.ReLU(inplace=True)
 
@@ -40,7 +42,7 @@ class ResNet18(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            _conv(channels, filters[0], 3), nn.BatchNorm2d(filters[0]), nn.ReLU(inplace=True)
+            convolution(channels, filters[0], 3), nn.BatchNorm2d(filters[0]), nn.ReLU(inplace=True)
         )
         blocks: list[nn.Module] = []
         width = filters[0]
@@ -113,9 +115,3 @@ class MLP(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, classes) of vectors (n, d) or of anything else, flattened."""
         return self.layers(inputs.flatten(1))
-
-
-def _conv(channels: int, filters: int, size: int, stride: int = 1) -> nn.Conv2d:
-    conv = nn.Conv2d(channels, filters, size, stride, padding=size // 2, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return conv
