@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 
 class KeepersError(ValueError):
@@ -24,6 +25,27 @@ class DataError(KeepersError):
 
 class RunError(KeepersError):
     """A run directory or an output file cannot be used as it stands."""
+
+
+@contextmanager
+def about(parameter: str) -> Generator[None]:
+    """Let errors raised inside begin with `parameter`, instead of "data" or beside another.
+
+    >>> try:
+    ...     with about("test"):
+    ...         raise DataError("data: x.csv does not exist")
+    ... except DataError as error:
+    ...     print(error)
+    test: x.csv does not exist
+    """
+    try:
+        yield
+    except KeepersError as error:
+        text = str(error)
+        head, _, rest = text.partition(": ")
+        if head != parameter:
+            error.args = (f"{parameter}: {rest if head == 'data' else text}", *error.args[1:])
+        raise
 
 
 class MissingExtraError(KeepersError, ImportError):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from keepers.configuration import validated
 from keepers.data import DensePool, Source, crop_and_flip, encode, statistics
-from keepers.errors import ParameterError, unknown_name
+from keepers.errors import ParameterError, about, unknown_name
 from keepers.files import fingerprint, hash_bytes
 from keepers.models import (
     Normalised,
@@ -216,6 +216,7 @@ def encode_like(
     cache: Path | None = None,
 ) -> EvalView:
     """The evaluation view of other data (a test set), encoded as `prepared` encodes its own."""
-    source, pool = encode(source, prepared.encoder, on_bad_row=on_bad_row, cache=cache)
+    with about("test"):
+        source, pool = encode(source, prepared.encoder, on_bad_row=on_bad_row, cache=cache)
     labels = None if source.labels is None else torch.from_numpy(source.labels)
     return EvalView(pool=pool, labels=labels)

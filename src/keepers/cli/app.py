@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 
 import typer
@@ -13,6 +14,9 @@ from keepers.errors import KeepersError
 
 INTERRUPTED = 130
 """The exit status of a command that was stopped with Ctrl-C."""
+
+UNREAD = 1
+"""The exit status of a command whose output nobody reads any more."""
 
 app = typer.Typer(
     name="keepers",
@@ -33,12 +37,43 @@ app.command("models")(listing.models)
 
 def main() -> None:
     """Run the application; what goes wrong is one sentence on stderr and an exit status."""
-    status: int | None = None
+    _open_streams()
+    try:
+        _run()
+    except BrokenPipeError:  # nobody reads any more
+        sys.exit(UNREAD)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left; what cannot be written, Python would complain of as it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_streams() -> None:
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed by the caller: no file that is opened later may get its number
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show × shows ?
             stream.reconfigure(errors="replace")
+
+
+def _run() -> None:
+    status: int | None = None
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except typer.Exit as stop:
         status = stop.exit_code
     except KeepersError as error:
@@ -48,7 +83,9 @@ def main() -> None:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        what = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        what = error.strerror or str(error)
+        if error.filename:
+            what += f": {error.filename}"
         _stop(f"Error: {what}. Nothing was replaced", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own usage errors

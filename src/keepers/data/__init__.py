@@ -1,11 +1,17 @@
 """Data: anything that holds examples, opened in canonical order and encoded as tensors."""
 
 from keepers.data.augment import crop_and_flip
-from keepers.data.corrupt import corrupt_labels
+from keepers.data.corrupt import (
+    corrupt_confused,
+    corrupt_labels,
+    duplicate,
+    most_confused,
+    relevance_subset,
+)
 from keepers.data.encode import encode
 from keepers.data.export import export
 from keepers.data.opening import open_source
-from keepers.data.outputs import check_apart, check_destination, is_within
+from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
 from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
 from keepers.data.source import Columns, SkippedRow, Source
 
@@ -18,11 +24,17 @@ __all__ = [
     "TokenPool",
     "check_apart",
     "check_destination",
+    "check_own",
+    "check_run",
+    "corrupt_confused",
     "corrupt_labels",
     "crop_and_flip",
+    "duplicate",
     "encode",
     "export",
     "is_within",
+    "most_confused",
     "open_source",
+    "relevance_subset",
     "statistics",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -17,16 +18,24 @@ from keepers.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 16 << 20
+_HEAD = 1 << 16
 _LONGEST = 64
-_CODE = re.compile(rb'[,\t\r\n"] *[-+]?(?:0\d|\d{19})')
+_BYTE_ORDER = (b"\xff\xfe", b"\xfe\xff")
+_DELIMITERS = (b";", b"\t")
+_QUOTED = re.compile(rb'"[^"]*"')
+_DECIMAL_COMMA = re.compile(rb"[;\r\n] *[-+]?\d+,\d+ *[;\r\n]")
+_DECIMAL_POINT = re.compile(rb"[;\r\n] *[-+]?\d+\.\d+ *[;\r\n]")
+_CONVERT = "Convert it to UTF-8, for example with iconv -f LATIN1 -t UTF-8"
+_CODE = re.compile(rb'[,;\t\r\n"] *[-+]?(?:0\d|\d{19})')
 
 
 def read_csv(path: Path, as_text: Collection[str] = ()) -> ArrowTable:
     """One file as a table; the columns `as_text`, and codes such as 00123, are read as text.
 
     Raises:
-        DataError: a record with too few or too many values.
+        DataError: bytes that are not UTF-8, or a record with too few or too many values.
     """
+    _check_utf8(path)
     table = _parsed(path, {name: pa.string() for name in as_text})
     digits = [
         field.name
@@ -40,6 +49,35 @@ def read_csv(path: Path, as_text: Collection[str] = ()) -> ArrowTable:
         if _is_code(written[name], table[name]):
             table = table.set_column(table.column_names.index(name), name, written[name])
     return table
+
+
+def _check_utf8(path: Path) -> None:
+    """Refuse another encoding: the parser would take its text for bytes, or for no CSV at all."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    with pa.input_stream(str(path)) as file:
+        block = file.read(_BLOCK)
+        if block.startswith(_BYTE_ORDER):
+            raise DataError(f"data: {path} is UTF-16. {_CONVERT.replace('LATIN1', 'UTF-16')}")
+        while True:
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                if b"\0" in error.object[:_HEAD]:
+                    raise DataError(
+                        f"data: {path} is not a CSV file: it holds bytes that are no text. It may "
+                        "be damaged or of another format: copy or write it again"
+                    ) from None
+                line += error.object.count(b"\n", 0, error.start)
+                near = error.object[max(0, error.start - 12) : error.start + 12]
+                raise DataError(
+                    f"data: {path}, line {line}: byte 0x{error.object[error.start]:02x} is not "
+                    f"UTF-8, in {near!r}. {_CONVERT}"
+                ) from None
+            if not block:
+                return
+            line += block.count(b"\n")
+            block = file.read(_BLOCK)
 
 
 def _has_codes(path: Path) -> bool:
@@ -70,11 +108,14 @@ def _parsed(path: Path, types: dict[str, Any], only: list[str] | None = None) ->
         broken.append(row)
         return "error"
 
-    parse = pacsv.ParseOptions(
-        delimiter=_delimiter(path), newlines_in_values=True, invalid_row_handler=note
-    )
+    mark = delimiter(path)
+    parse = pacsv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=note)
     read = pacsv.ReadOptions(use_threads=False, autogenerate_column_names=False)
-    convert = pacsv.ConvertOptions(column_types=types, include_columns=only)
+    convert = pacsv.ConvertOptions(
+        column_types=types,
+        include_columns=only,
+        decimal_point="," if mark == ";" and _has_decimal_commas(path) else ".",
+    )
     try:
         header = _first_record(path, parse)
         if not _is_header(header):
@@ -92,8 +133,24 @@ def _parsed(path: Path, types: dict[str, Any], only: list[str] | None = None) ->
         ) from None
 
 
-def _delimiter(path: Path) -> str:
-    return "\t" if suffix_of(path) == ".tsv" else ","
+def delimiter(path: Path) -> str:
+    """What stands between the values: in CSV a comma, unless only another is in the first line."""
+    if suffix_of(path) == ".tsv":
+        return "\t"
+    first = next(filter(None, map(bytes.strip, _QUOTED.sub(b"", _head(path)).split(b"\n"))), b"")
+    if b"," in first:
+        return ","
+    return next((mark.decode() for mark in _DELIMITERS if mark in first), ",")
+
+
+def _head(path: Path) -> bytes:
+    with pa.input_stream(str(path)) as file:
+        return file.read(_HEAD)
+
+
+def _has_decimal_commas(path: Path) -> bool:
+    head = _head(path)
+    return bool(_DECIMAL_COMMA.search(head)) and not _DECIMAL_POINT.search(head)
 
 
 def _first_record(path: Path, parse: Any) -> list[str]:
@@ -106,7 +163,7 @@ def _is_header(cells: list[str]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell.strip()))
+    return bool(re.fullmatch(r"[-+]?(\d+[.,]?\d*|\.\d+)([eE][-+]?\d+)?", cell.strip()))
 
 
 def _counts_up(header: list[str]) -> bool:
@@ -120,11 +177,12 @@ def _counts_up(header: list[str]) -> bool:
 
 def split_records(path: Path) -> tuple[bytes, Iterator[bytes]]:
     """The header, empty where there is none, and the records, byte for byte as they stand."""
-    parse = pacsv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
+    mark = delimiter(path)
+    parse = pacsv.ParseOptions(delimiter=mark, newlines_in_values=True)
     headed = _is_header(_first_record(path, parse))
     with pa.input_stream(str(path)) as file:
         text: bytes = file.read()
-    records = _records(text, _delimiter(path))
+    records = _records(text, mark)
     return (next(records), records) if headed else (b"", records)
 
 

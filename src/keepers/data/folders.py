@@ -13,6 +13,7 @@ from keepers.data.pictures import SUFFIXES
 from keepers.errors import DataError, ParameterError
 
 DATA_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+RUNS = "keepers-runs"
 TRAINING = ("train", "training")
 TESTING = ("test", "validation", "valid", "val", "dev", "eval", "holdout")
 _SPLITS = (*TRAINING, *TESTING)
@@ -126,7 +127,9 @@ def choose_part(
         raise ParameterError(
             "split",
             f"{where} has several parts, and none is called {' or '.join(usual[:2])}",
-            f"Name one with --split (split=...), or name its files: {there}",
+            f"Name its files: {there}"
+            if usual == TESTING
+            else f"Name one with --split (split=...), or name its files: {there}",
         )
     return found
 
@@ -169,7 +172,7 @@ def _walk(path: Path) -> list[str]:
         names += [(inside / name).as_posix() for name in files if not name.startswith((".", "_"))]
         for name in list(folders):
             target = os.path.realpath(os.path.join(folder, name))
-            ours = name == "keepers-runs" or os.path.exists(os.path.join(target, "run.json"))
+            ours = name == RUNS or os.path.exists(os.path.join(target, "run.json"))
             if name.startswith((".", "_")) or ours or target in over:  # a link up never ends
                 folders.remove(name)
             else:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keepers.data.arrow import ArrowArray, ArrowColumn
-from keepers.errors import DataError
+from keepers.types import Progress, Silent
 
 _BLOCK = 4096
 READERS = 4
@@ -87,17 +87,17 @@ def blocks(column: ArrowColumn, size: int = _BLOCK) -> Iterator[ArrowArray]:
             yield chunk.slice(start, size)
 
 
-def digests(inputs: RawInputs) -> npt.NDArray[np.bytes_]:
-    """BLAKE2b-128 of each raw input, as 32 hexadecimal digits (n,).
+def digests(
+    inputs: RawInputs, progress: Progress | None = None
+) -> tuple[npt.NDArray[np.bytes_], dict[int, str]]:
+    """BLAKE2b-128 of each raw input, as 32 hexadecimal digits (n,), and what could not be read.
 
-    Pictures are hashed as stored, texts as UTF-8, numbers as their bytes. A missing value
-    counts as an empty one.
-
-    Raises:
-        DataError: a picture file cannot be read.
+    Pictures are hashed as stored, texts as UTF-8, numbers as their bytes. A missing value, or a
+    file that cannot be read, counts as an empty one; the latter are told by row.
     """
+    unread: dict[int, str] = {}
     if isinstance(inputs, PictureFiles):
-        found = _file_digests(inputs)
+        found = _file_digests(inputs, unread, progress or Silent())
     elif isinstance(inputs, pa.ChunkedArray):
         found = [
             _digest(value or b"")
@@ -107,24 +107,32 @@ def digests(inputs: RawInputs) -> npt.NDArray[np.bytes_]:
     else:
         rows = np.ascontiguousarray(inputs).reshape(len(inputs), -1)
         found = [_digest(row.data) for row in rows]
-    return np.array(found, dtype="S32") if found else np.empty(0, dtype="S32")
+    return (np.array(found, dtype="S32") if found else np.empty(0, dtype="S32")), unread
 
 
 def _digest(value: Any) -> str:
     return hashlib.blake2b(value, digest_size=16).hexdigest()
 
 
-def _file_digests(files: PictureFiles) -> list[str]:
+def _file_digests(files: PictureFiles, unread: dict[int, str], progress: Progress) -> list[str]:
     def one(index: int) -> str:
         try:
             return _digest(files.read(index))
         except OSError as error:
-            raise DataError(
-                f"data: the picture {files.root / files.names[index]} cannot be read ({error}). "
-                "Restore the file or remove it"
-            ) from None
+            name = files.names[index]
+            why = error.strerror or type(error).__name__
+            unread[index] = f"the picture {name} cannot be read ({why})" if name else "no picture"
+            return _digest(b"")
 
-    return list(in_threads(one, len(files)))
+    found: list[str] = []
+    progress.start("Reading files", len(files))
+    try:
+        for digest in in_threads(one, len(files)):
+            found.append(digest)
+            progress.advance(len(found))
+    finally:
+        progress.finish()
+    return found
 
 
 def in_threads(task: Callable[[int], Any], count: int) -> Iterator[Any]:

@@ -68,6 +68,9 @@ def read_labels(
 
 def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
     kind = column.type
+    if pa.types.is_nested(kind) and _is_single(column):
+        column = pc.list_element(column, 0)
+        kind = column.type
     if pa.types.is_nested(kind):
         raise DataError(
             f"label: column '{name}' holds several values in each row ({kind}): a multi-label "
@@ -88,6 +91,14 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
     if pa.types.is_integer(kind):
         return column.cast(pa.int64())
     return column.cast(pa.large_string()) if not pa.types.is_boolean(kind) else column
+
+
+def _is_single(column: ArrowColumn) -> bool:
+    """Whether every row holds a list of exactly one value: labels of shape (n, 1)."""
+    if pa.types.is_struct(column.type) or pa.types.is_map(column.type):
+        return False
+    lengths = pc.list_value_length(column)
+    return pc.min(lengths).as_py() == 1 == pc.max(lengths).as_py()
 
 
 def _first_fraction(present: ArrowColumn) -> str:

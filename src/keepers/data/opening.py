@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +16,15 @@ from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import find_columns, told
+from keepers.data.frames import check_names
 from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
 from keepers.data.labels import read_labels
 from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
-from keepers.errors import DataError, ParameterError
+from keepers.data.values import check_text
+from keepers.errors import DataError, ParameterError, about
 from keepers.random import generator
+from keepers.types import Progress
 
 _SHOWN = 5
 
@@ -38,6 +42,7 @@ def open_source(
     seed: int = 0,
     require_labels: bool = True,
     on_bad_row: Literal["error", "skip"] = "error",
+    progress: Progress | None = None,
 ) -> Source:
     """Open labelled examples and bring them into canonical order, that of their sorted ids.
 
@@ -49,7 +54,9 @@ def open_source(
     `train`. A test set is opened `like` the training source: the same columns and classes.
     `limit` takes a random part, drawn over the ids with `seed`.
 
-    An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input.
+    An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
+    text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
+    an error, or are left out and listed in `skipped`. `progress` is told how many files are read.
 
     >>> source = open_source("digits")
     >>> source.kind, len(source), source.shape, len(source.class_names)
@@ -59,80 +66,93 @@ def open_source(
         DataError: a missing or damaged file, missing labels, one class only, a continuous or
             multi-label target, NaN features, or keys that are not unique.
         ParameterError: a column that is not there, or several that could be meant.
+
+        Those on a test set begin with `test`.
     """
-    usual = folders.TRAINING if like is None else folders.TESTING
-    material = read_material(data, split, usual).plain()
-    if not material.table.num_rows:
-        raise DataError(f"data: {material.name} holds no row. Give data with rows")
-    _check_names(material)
-    if limit is not None and limit < 1:
-        raise ParameterError("limit", f"got {limit}", "Give a number of rows, 1 or more")
-    if like is not None:
-        input = input or _known_inputs(like, material)  # noqa: A001
-        label = label or (like.columns.label if material.kind is None else None)
-        id = id or _if_there(like.columns.id, material)  # noqa: A001
-    said = told(material.table, input, label, id=id, group=group)
-    columns, kind = find_columns(material, said, require_labels=require_labels)
-    if like is not None and kind != like.kind:
-        raise ParameterError(
-            "test", f"{material.name} holds {kind}s, the training data {like.kind}s", "Give alike"
-        )
-    inputs = extract.raw_inputs(material, columns.input, kind)
-    labels, class_names = _labels(material, columns, like, require_labels)
-    bad = extract.bad_rows(inputs, columns.input, material.table)
-    if bad and on_bad_row == "error":
-        raise _unusable(bad, material.name)
-    hashes = digests(inputs)
-    names, repeats = _ids(material, columns, hashes)
-    order = ids.id_order(names)
-    if bad:
-        order = order[~np.isin(order, list(bad))]
-    if limit is not None:
-        order = _part(order, limit, seed)
-    if not len(order):
-        raise DataError(f"data: not one row of {material.name} can be used. {_first(bad)}")
-    groups = None if group is None else _strings(material.table[group])[order]
-    taken: RawInputs = take_inputs(inputs, order)
-    shape, sizes = extract.input_shape(taken, kind)
-    if like is not None:
-        extract.check_same_shape(shape, like.shape, material.name)
-        shape = like.shape
-    return Source(
-        name=material.name,
-        kind=kind,
-        ids=names[order],
-        rows=order,
-        inputs=taken,
-        labels=None if labels is None else labels[order],
-        class_names=class_names,
-        groups=groups,
-        shape=shape,
-        num_rows=material.table.num_rows,
-        digests=hashes[order],
-        columns=Columns(
-            input=columns.input, label=columns.label, id=columns.id, group=group, split=split
-        ),
-        found=_found(
-            material,
-            columns,
-            extract.describe(
-                kind, len(order), columns.input if material.kind is None else (), sizes
+    with nullcontext() if like is None else about("test"):
+        usual = folders.TRAINING if like is None else folders.TESTING
+        material = read_material(data, split, usual, progress).plain()
+        if not material.table.num_rows:
+            raise DataError(f"data: {material.name} holds no row. Give data with rows")
+        check_names(material.table.column_names, material.name)
+        check_text(material.table, f"data: {material.name}")
+        if limit is not None and limit < 1:
+            raise ParameterError("limit", f"got {limit}", "Give a number of rows, 1 or more")
+        if like is not None:
+            input = input or _known_inputs(like, material)  # noqa: A001
+            label = label or (like.columns.label if material.kind is None else None)
+            id = id or _if_there(like.columns.id, material)  # noqa: A001
+        said = told(material.table, input, label, id=id, group=group)
+        columns, kind = find_columns(material, said, require_labels=require_labels)
+        if like is not None and kind != like.kind:
+            raise ParameterError(
+                "test",
+                f"{material.name} holds {kind}s, the training data {like.kind}s",
+                "Give alike",
+            )
+        inputs = extract.raw_inputs(material, columns.input, kind)
+        labels, class_names = _labels(material, columns, like, require_labels)
+        bad = extract.bad_rows(inputs, columns.input, material.table)
+        if bad and on_bad_row == "error":
+            raise _unusable(bad, material.name)
+        hashes, unread = digests(inputs, progress)
+        bad |= unread
+        if unread and on_bad_row == "error":
+            raise _unusable(unread, material.name)
+        names, repeats = _ids(material, columns, hashes)
+        order = ids.id_order(names)
+        if bad:
+            order = order[~np.isin(order, list(bad))]
+            repeats = 0 if columns.id else len(order) - len(np.unique(hashes[order]))
+        if limit is not None:
+            order = _part(order, limit, seed)
+        if not len(order):
+            raise DataError(f"data: not one row of {material.name} can be used. {_first(bad)}")
+        groups = None if group is None else _strings(material.table[group])[order]
+        taken: RawInputs = take_inputs(inputs, order)
+        shape, sizes = extract.input_shape(taken, kind)
+        if like is not None:
+            extract.check_same_shape(shape, like.shape, material.name)
+            shape = like.shape
+        return Source(
+            name=material.name,
+            kind=kind,
+            ids=names[order],
+            rows=order,
+            inputs=taken,
+            labels=None if labels is None else labels[order],
+            class_names=class_names,
+            groups=groups,
+            shape=shape,
+            num_rows=material.table.num_rows,
+            digests=hashes[order],
+            columns=Columns(
+                input=columns.input, label=columns.label, id=columns.id, group=group, split=split
             ),
-            class_names,
-            repeats,
-        ),
-        skipped=tuple(
-            SkippedRow(row=row, id=_plain(names[row]), problem=why) for row, why in bad.items()
-        ),
-    )
+            found=_found(
+                material,
+                columns,
+                extract.describe(
+                    kind, len(order), columns.input if material.kind is None else (), sizes
+                ),
+                class_names,
+                repeats,
+            ),
+            skipped=tuple(
+                SkippedRow(row=row, id=_plain(names[row]), problem=why) for row, why in bad.items()
+            ),
+        )
 
 
 def read_material(
-    data: Any, split: str | None, usual: tuple[str, ...] = folders.TRAINING
+    data: Any,
+    split: str | None,
+    usual: tuple[str, ...] = folders.TRAINING,
+    progress: Progress | None = None,
 ) -> Material:
     """Read `data`, whatever it is, in the user's order."""
     if not isinstance(data, str | Path):
-        return objects.read_object(data, split, usual)
+        return objects.read_object(data, split, usual, progress)
     path = Path(data).expanduser()
     if str(data) in builtin.NAMES and not path.exists():
         if split is not None:
@@ -143,15 +163,6 @@ def read_material(
     if not path.exists() and _is_hub_name(data):
         return objects.read_hub(str(data), split, usual)
     return readers.read_path(path, split, usual)
-
-
-def _check_names(material: Material) -> None:
-    names = material.table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(
-            f"data: {material.name} has several columns named '{twice[0]}'. Give each its own name"
-        )
 
 
 def _is_hub_name(data: str | Path) -> bool:
@@ -226,8 +237,9 @@ def _first(bad: dict[int, str]) -> str:
 
 
 def _unusable(bad: dict[int, str], name: str) -> DataError:
+    count = "1 row" if len(bad) == 1 else f"{len(bad):,} rows"
     return DataError(
-        f"data: {len(bad):,} rows of {name} cannot be used ({_first(bad)}). Correct them, or pass "
+        f"data: {count} of {name} cannot be used ({_first(bad)}). Correct them, or pass "
         "--on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
     )
 

@@ -6,10 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from keepers.data.folders import RUNS
 from keepers.errors import RunError
 from keepers.files import check_folder
 
 MARKER = ".keepers-export"
+_NOTE = "run.json"
+_OF_A_RUN = frozenset(
+    {_NOTE, ".lock", "stages", "encoded", "selection.parquet", "report.html", "compare.json"}
+)
 
 
 def check_apart(data: Any, output: str | Path, parameter: str) -> None:
@@ -22,6 +27,43 @@ def check_apart(data: Any, output: str | Path, parameter: str) -> None:
     if path is not None and is_within(Path(output), path):
         where = "lies inside the data" if path.is_dir() else "is the data file"
         raise RunError(f"{parameter}: {output} {where} {data}. Name another with --{parameter}")
+
+
+def check_run(data: Any, run: str | Path | None) -> None:
+    """Refuse a run directory that is the data or lies inside its folder.
+
+    One in a folder `keepers-runs` is never read as data, so it may lie there.
+
+    Raises:
+        RunError: it does; links are followed.
+    """
+    if run is not None and RUNS not in Path(run).resolve().parts:
+        check_apart(data, run, "run")
+
+
+def check_own(
+    output: str | Path, parameter: str, *, run: str | Path | None, config: Path | None
+) -> None:
+    """Refuse an output that would replace what keepers reads, or writes by itself.
+
+    Raises:
+        RunError: it is the `config` file, holds the directory `run`, or is one of the files of
+            that run or of another; links are followed.
+    """
+    path = Path(output).resolve()
+    another = f"Name another with --{parameter}"
+    if config is not None and is_within(path, config):
+        raise RunError(f"{parameter}: {output} is the --config file. {another}")
+    if run is not None and is_within(Path(run), path):
+        raise RunError(f"{parameter}: {output} is where the run directory {run} goes. {another}")
+    for folder in path.parents:
+        runs = (run is not None and folder == Path(run).resolve()) or folder.parent.name == RUNS
+        name = path.relative_to(folder).parts[0]
+        if name in _OF_A_RUN and (runs or (folder / _NOTE).is_file()):
+            raise RunError(
+                f"{parameter}: {output} is among what keepers itself writes in the run "
+                f"directory {folder}. {another}"
+            )
 
 
 def check_destination(data: Any, destination: str | Path, overwrite: bool = False) -> None:

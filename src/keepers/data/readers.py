@@ -13,10 +13,11 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from keepers.data.arrow import ArrowTable
-from keepers.data.csv_files import read_csv
+from keepers.data.csv_files import delimiter, read_csv
 from keepers.data.folders import Files, find_files, suffix_of
 from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
+from keepers.data.values import first_line, lone_surrogate, records
 from keepers.errors import DataError
 
 
@@ -38,7 +39,7 @@ def read_path(path: Path, split: str | None, usual: tuple[str, ...]) -> Material
         )
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(
-            f"data: the files of {path} have different columns ({_first_line(error)}). Give files "
+            f"data: the files of {path} have different columns ({first_line(error)}). Give files "
             "of the same columns, or name the one that is meant"
         ) from None
     return Material(name=name, table=table, root=files.root, notes=_notes(tables[0], files))
@@ -61,6 +62,8 @@ def _notes(table: ArrowTable, files: Files) -> tuple[str, ...]:
     notes += _left(files)
     if files.suffix in (".csv", ".tsv") and table.column_names[:1] == ["1"]:
         notes.append("the first line holds values, so the columns are named 1, 2, ...")
+    if files.suffix == ".csv" and (mark := delimiter(files.paths[0])) != ",":
+        notes.append(f"read with {mark!r} between the values, as in the first line")
     return tuple(notes)
 
 
@@ -104,13 +107,9 @@ def read_table(path: Path, as_text: Collection[str] = ()) -> ArrowTable:
             raise DataError(f"data: {path} cannot be read ({error.strerror})") from None
         kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, "JSON")
         raise DataError(
-            f"data: {path} is not a readable {kind} file ({_first_line(error)}). "
+            f"data: {path} is not a readable {kind} file ({first_line(error)}). "
             "It may be truncated or of another format: copy or write it again"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]
 
 
 def _read_json(path: Path) -> ArrowTable:
@@ -130,14 +129,14 @@ def _read_json(path: Path) -> ArrowTable:
 
 def _json_array(path: Path) -> ArrowTable:
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"data: {path}, line {error.lineno}: {error.msg}. Correct the line"
         ) from None
-    if not all(isinstance(record, dict) for record in records):
+    if not all(isinstance(row, dict) for row in rows):
         raise DataError(f"data: {path} holds a list of something else than objects. Give objects")
-    return pa.Table.from_pylist(records)
+    return records(rows, f"data: {path}")
 
 
 def _explain_lines(path: Path) -> None:
@@ -153,13 +152,18 @@ def _explain_lines(path: Path) -> None:
                 record = json.loads(line)
             except ValueError as error:
                 raise DataError(
-                    f"data: {path}, line {number}: {_first_line(error)}. Correct the line"
+                    f"data: {path}, line {number}: {first_line(error)}. Correct the line"
                 ) from None
             if not isinstance(record, dict):
                 raise DataError(
                     f"data: {path}, line {number}: not an object. Give one JSON object in each line"
                 )
             for key, value in record.items():
+                if lone := lone_surrogate(value):
+                    raise DataError(
+                        f"data: {path}, line {number}: '{key}' holds {lone!r}, half of a "
+                        "surrogate pair, which UTF-8 cannot hold. Correct the text"
+                    )
                 known = kinds.setdefault(key, type(value)) if value is not None else None
                 if known not in (None, type(value)) and {known, type(value)} != {int, float}:
                     raise DataError(

@@ -1,0 +1,117 @@
+"""Python values to Arrow columns, with the row of the first one that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowArray, ArrowColumn, ArrowTable
+from keepers.errors import DataError
+
+_SHOWN = 40
+_FAILURES = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError)
+
+
+def column(values: Sequence[Any], what: str, kind: Any = None) -> ArrowArray:
+    """A column (n,) of Python values, of the Arrow type `kind` where it is given; NaN is nothing.
+
+    Errors begin with `what`.
+
+    >>> column(["a", None], "label").null_count
+    1
+
+    Raises:
+        DataError: values of several types, text that UTF-8 cannot hold, or no such type.
+    """
+    try:
+        return pa.array(values, kind, from_pandas=True)
+    except _FAILURES as error:
+        expected = str if kind is not None and pa.types.is_large_string(kind) else None
+        raise DataError(f"{what}: {_reason(values, error, expected)}") from None
+
+
+def _reason(values: Sequence[Any], error: Exception, expected: type | None) -> str:
+    first: tuple[int, type] | None = None
+    for row, value in enumerate(values):
+        if value is None or value != value:
+            continue
+        kind = type(value)
+        lone = lone_surrogate(value)
+        if lone:
+            return (
+                f"the text in row {row} holds {lone!r}, half of a surrogate pair, which UTF-8 "
+                "cannot hold. Correct it, for example with text.encode('utf-8', 'replace').decode()"
+            )
+        if expected is not None and kind is not expected:
+            return f"row {row} holds {_shown(value)}, which is no text. Give texts only"
+        if first is None:
+            first = (row, kind)
+        elif kind is not first[1] and {kind, first[1]} != {int, float}:
+            return (
+                f"row {row} holds {_shown(value)}, and row {first[0]} {first[1].__name__}. "
+                "Give values of one type"
+            )
+    return f"it cannot be read ({first_line(error)}). Give texts, numbers, or lists of numbers"
+
+
+def lone_surrogate(value: Any) -> str:
+    """The first half of a surrogate pair that stands alone in a text, or nothing."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return value[error.start]
+    return ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return f"{type(value).__name__} {cut}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def records(rows: Sequence[dict[str, Any]], what: str) -> ArrowTable:
+    """A table of records.
+
+    Raises:
+        DataError: as `column`, with the name of the column.
+    """
+    try:
+        return pa.Table.from_pylist(list(rows))
+    except _FAILURES:
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns = [column([row.get(n) for row in rows], f"{what}, column '{n}'") for n in names]
+        return pa.Table.from_arrays(columns, names)
+
+
+def check_text(table: ArrowTable, what: str) -> None:
+    """Refuse columns of text that is not UTF-8, which no format checks on reading.
+
+    Raises:
+        DataError: the row and the column.
+    """
+    for name in table.column_names:
+        texts: ArrowColumn = table[name]
+        if not pa.types.is_large_string(texts.type):
+            continue
+        try:
+            texts.validate(full=True)
+        except pa.ArrowInvalid:
+            for row, value in enumerate(texts.cast(pa.large_binary()).to_pylist()):
+                try:
+                    (value or b"").decode()
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{what}: the text in row {row}, column '{name}', is not UTF-8 (byte "
+                        f"0x{error.object[error.start]:02x}). Convert the data to UTF-8"
+                    ) from None
+            raise
