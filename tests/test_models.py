@@ -32,7 +32,17 @@ DIGITS = DataInfo(kind="image", shape=(1, 8, 8), num_classes=10)
 REVIEWS = DataInfo(kind="text", shape=(), num_classes=2)
 FLOWERS = DataInfo(kind="vector", shape=(4,), num_classes=3)
 
+TARGETS = (
+    "resnet34",
+    "resnet50",
+    "vgg11-bn",
+    "googlenet",
+    "inception-v3",
+    "densenet121",
+    "mobilenet-v2",
+)
 SMALL: dict[str, dict[str, Any]] = {
+    **{name: {"width": 0.125} for name in TARGETS},
     "resnet18": {"width": 0.125},
     "small-cnn": {"width": 0.25},
     "mlp": {"hidden": (16, 8)},
@@ -42,6 +52,13 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 WIDTHS = {
     "resnet18": 64,
+    "resnet34": 64,
+    "resnet50": 256,
+    "vgg11-bn": 64,
+    "googlenet": 128,
+    "inception-v3": 256,
+    "densenet121": 128,
+    "mobilenet-v2": 160,
     "small-cnn": 64,
     "mlp": 8,
     "fasttext": 6,
@@ -95,6 +112,7 @@ def test_the_table_holds_every_promised_model() -> None:
         *(f"preact{depth}" for depth in (8, 14, 20, 56, 110, 164)),
         *(f"vdcnn{depth}" for depth in (9, 17, 29, 49)),
         *("small-cnn", "resnet18", "mlp", "logistic", "fasttext"),
+        *TARGETS,
     }
     for name, row in MODELS.items():
         assert row.name == name
@@ -285,7 +303,7 @@ def test_default_proxies() -> None:
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_name() -> None:
-    message = r"proxy: got 'resnet81', which is not known\. Did you mean 'resnet18'\? Known: fast"
+    message = r"proxy: got 'resnet81', which is not known\. Did you mean 'resnet18'\? Known: dens"
     with pytest.raises(ParameterError, match=message):
         create("resnet81", CIFAR, seed=0, parameter="proxy")
 
@@ -399,8 +417,9 @@ def test_what_cannot_be_used_of_the_user_is_said(
         create(name, info, seed=0, options=options, parameter="proxy")
 
 
-def test_an_import_that_fails_inside_the_users_module_is_shown_as_it_is(own: str) -> None:
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+def test_an_import_that_fails_inside_the_users_module_names_cause_and_line(own: str) -> None:
+    cause = r"No module named 'a_module_that_is_not_there' \(.*own_broken_import\.py, line 1\)"
+    with pytest.raises(ParameterError, match=f"model: 'own_broken_import:f' failed: .*{cause}"):
         create("own_broken_import:f", FLOWERS, seed=0)
 
 
@@ -414,7 +433,7 @@ def test_an_import_that_fails_inside_the_users_module_is_shown_as_it_is(own: str
         {"momentum": 1.0},
         {"weight_decay": -1.0},
         {"optimizer": "adam"},
-        {"schedule": "linear"},
+        {"schedule": "stepwise"},
     ],
     ids=str,
 )
@@ -636,6 +655,30 @@ def test_transformers_weights_are_read_and_the_head_fitted_to_the_classes(tmp_pa
         assert weights[key].dtype == torch.float32
         assert loaded.encoder.length == 5
         assert loaded.module(*inputs_for(loaded, info)).shape == (3, info.num_classes)
+
+
+def test_albert_learns_a_few_texts_by_heart(tmp_path: Path) -> None:
+    """Its layers share their weights: two layers have the parameters of one."""
+    transformers = pytest.importorskip("transformers")
+    counts: list[int] = []
+    for depth in (1, 2):
+        config = transformers.AlbertConfig(
+            **{**TINY_TEXT, "num_hidden_layers": depth}, embedding_size=8
+        )
+        config.save_pretrained(tmp_path)
+        model = create(f"hf:{tmp_path}", REVIEWS, seed=0)
+        counts.append(count_parameters(model.module))
+    assert counts[0] == counts[1]
+    inputs, labels = inputs_for(model, REVIEWS, n=6), torch.tensor([0, 1, 1, 0, 1, 0])
+    optimizer = torch.optim.AdamW(model.module.parameters(), lr=1e-2)
+    loss = torch.tensor(torch.inf)
+    with isolated(0, "dropout"):
+        for _ in range(40):
+            loss = nn.functional.cross_entropy(model.module.train()(*inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert loss.item() < 0.5 * math.log(2)
 
 
 def test_transformers_picture_statistics_come_from_the_processor(tmp_path: Path) -> None:

@@ -1,12 +1,19 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
-from keepers.models.factory import create, default_proxy, default_recipe, default_target
+from keepers.models.factory import (
+    create,
+    default_irreducible,
+    default_proxy,
+    default_recipe,
+    default_target,
+)
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
 from keepers.models.identity import module_fingerprint
 from keepers.models.normalise import Normalised
 from keepers.models.recipe import Optimizer, Recipe, Schedule
-from keepers.models.table import MODELS, ModelRow
+from keepers.models.row import ModelRow, dense_encoder
+from keepers.models.table import MODELS
 
 __all__ = [
     "MODELS",
@@ -18,8 +25,10 @@ __all__ = [
     "Schedule",
     "count_flops",
     "create",
+    "default_irreducible",
     "default_proxy",
     "default_recipe",
     "default_target",
+    "dense_encoder",
     "module_fingerprint",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,16 @@ def default_target(info: DataInfo) -> str:
     return "preact20" if proxy == "preact8" else proxy
 
 
+def default_irreducible(info: DataInfo) -> str:
+    """The irreducible-loss model for a kind of data where nobody names one.
+
+    >>> default_irreducible(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
+    'small-cnn'
+    """
+    proxy = default_proxy(info)
+    return "small-cnn" if proxy == "preact8" else proxy
+
+
 def default_recipe(name: str) -> Recipe:
     """How a model is trained where nobody says otherwise, for every name that `create` takes.
 
@@ -163,7 +174,8 @@ def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: 
                 f"{error}",
                 "Define it as function(info, **options)",
             ) from error
-        made = function(info, **options)
+        with _telling(name, parameter):
+            made = function(info, **options)
     if isinstance(made, Model):
         return made
     if not isinstance(made, nn.Module):
@@ -181,19 +193,42 @@ def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: 
     return Model(module=made, encoder=dense_encoder(info))
 
 
+@contextmanager
+def _telling(name: str, parameter: str) -> Generator[None, None, None]:
+    """Say of what the user's own code raises where it did."""
+    try:
+        yield
+    except ParameterError as error:
+        if error.parameter == parameter:
+            raise
+        raise ParameterError(parameter, f"'{name}' failed: {error}") from error
+    except SyntaxError as error:  # says itself where it is
+        raise ParameterError(parameter, f"'{name}' failed: SyntaxError: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [f for f in frames if f.filename != __file__ and "<frozen" not in f.filename]
+        at = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
+        raise ParameterError(
+            parameter,
+            f"'{name}' failed: {type(error).__name__}: {error}{at}",
+            "It is imported, then called as function(info, **options)",
+        ) from error
+
+
 def _find(name: str, parameter: str) -> Callable[..., Any]:
     path, _, attribute = name.partition(":")
     remedy = "Give package.module:function, importable from here"
     if not path or not attribute:
         raise ParameterError(parameter, f"got '{name}'", remedy)
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (path + ".").startswith(error.name + "."):
-            raise
-        raise ParameterError(
-            parameter, f"got '{name}', but there is no module '{error.name}'", remedy
-        ) from error
+    with _telling(name, parameter):
+        try:
+            module = importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (path + ".").startswith(error.name + "."):
+                raise
+            raise ParameterError(
+                parameter, f"got '{name}', but there is no module '{error.name}'", remedy
+            ) from error
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from keepers.errors import ParameterError
 
 Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["one-cycle", "cosine", "piecewise", "constant"]
+Schedule = Literal["one-cycle", "cosine", "linear", "piecewise", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)

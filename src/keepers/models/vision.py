@@ -1,62 +1,10 @@
-"""The other models for pictures and vectors."""
+"""Small models for pictures and vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-from keepers.models.layers import convolution
-
-
-class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with batch normalisation, and a shortcut, then ReLU."""
-
-    def __init__(self, channels: int, filters: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            convolution(channels, filters, 3, stride),
-            nn.BatchNorm2d(filters),
-            nn.ReLU(inplace=True),
-            convolution(filters, filters, 3),
-            nn.BatchNorm2d(filters),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels != filters:
-            self.shortcut = nn.Sequential(
-                convolution(channels, filters, 1, stride), nn.BatchNorm2d(filters)
-            )
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (n, channels, h, w) to (n, filters, h / stride, w / stride)."""
-        return self.relu(self.body(x) + self.shortcut(x))
-
-
-class ResNet18(nn.Module):
-    """ResNet-18 for 32×32 pictures: a 3×3 stem without pooling, four stages of two blocks."""
-
-    def __init__(
-        self, channels: int, num_classes: int, *, filters: Sequence[int] = (64, 128, 256, 512)
-    ) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            convolution(channels, filters[0], 3), nn.BatchNorm2d(filters[0]), nn.ReLU(inplace=True)
-        )
-        blocks: list[nn.Module] = []
-        width = filters[0]
-        for stage, count in enumerate(filters):
-            blocks.append(ResidualBlock(width, count, 1 if stage == 0 else 2))
-            blocks.append(ResidualBlock(count, count, 1))
-            width = count
-        self.blocks = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(width, num_classes)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Logits (n, classes) of pictures (n, channels, h, w)."""
-        x = self.blocks(self.stem(pictures))
-        return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
 class SmallCNN(nn.Module):

@@ -1,0 +1,189 @@
+"""The rows of the table that take pictures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keepers.models.densenet import DenseNet
+from keepers.models.inception import GoogLeNet, InceptionV3
+from keepers.models.layers import scaled
+from keepers.models.mobilenet import MobileNetV2
+from keepers.models.preact import BasicBlock, BottleneckBlock, PreactResNet
+from keepers.models.recipe import Recipe
+from keepers.models.residual import ResidualBlock, ResidualBottleneck, ResNet
+from keepers.models.row import ModelRow, dense_encoder, fraction, multiplier, scaled_filters
+from keepers.models.vgg import VGG11
+from keepers.models.vision import SmallCNN
+from keepers.types import DataInfo, Model
+
+
+def _preact(blocks: int, block: type[BasicBlock] | type[BottleneckBlock]) -> Callable[..., Model]:
+    def build(info: DataInfo, *, width: float = 1.0) -> Model:
+        first, second, third = scaled_filters((16, 32, 64), width)
+        module = PreactResNet(
+            info.shape[0],
+            info.num_classes,
+            blocks=blocks,
+            block=block,
+            filters=(first, second, third),
+        )
+        return Model(module=module, encoder=dense_encoder(info))
+
+    return build
+
+
+def _resnet(
+    blocks: tuple[int, ...], block: type[ResidualBlock] | type[ResidualBottleneck]
+) -> Callable[..., Model]:
+    def build(info: DataInfo, *, width: float = 1.0) -> Model:
+        module = ResNet(
+            info.shape[0],
+            info.num_classes,
+            blocks=blocks,
+            block=block,
+            filters=scaled_filters((64, 128, 256, 512), width),
+        )
+        return Model(module=module, encoder=dense_encoder(info))
+
+    return build
+
+
+def _by_width(
+    network: type[VGG11] | type[GoogLeNet] | type[InceptionV3] | type[MobileNetV2],
+) -> Callable[..., Model]:
+    def build(info: DataInfo, *, width: float = 1.0) -> Model:
+        module = network(info.shape[0], info.num_classes, width=multiplier(width))
+        return Model(module=module, encoder=dense_encoder(info))
+
+    return build
+
+
+def _densenet121(info: DataInfo, *, width: float = 1.0) -> Model:
+    growth = scaled(32, multiplier(width))
+    module = DenseNet(info.shape[0], info.num_classes, blocks=(6, 12, 24, 16), growth=growth)
+    return Model(module=module, encoder=dense_encoder(info))
+
+
+def _small_cnn(info: DataInfo, *, width: float = 1.0, dropout: float = 0.1) -> Model:
+    channels, height, breadth = info.shape
+    module = SmallCNN(
+        (channels, height, breadth),
+        info.num_classes,
+        filters=scaled_filters((64, 128, 256), width),
+        hidden=scaled_filters((128, 256), width),
+        dropout=fraction("dropout", dropout),
+    )
+    return Model(module=module, encoder=dense_encoder(info))
+
+
+_IDENTITY_MAPPINGS = "He et al. 2016, Identity Mappings in Deep Residual Networks"
+_RESIDUAL = "He et al. 2016, Deep Residual Learning for Image Recognition"
+_VGG = (
+    "Simonyan and Zisserman 2015, "
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition"
+)
+_GOOGLENET = "Szegedy et al. 2015, Going Deeper with Convolutions"
+_INCEPTION_V3 = "Szegedy et al. 2016, Rethinking the Inception Architecture for Computer Vision"
+_DENSENET = "Huang et al. 2017, Densely Connected Convolutional Networks"
+_MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks"
+_RHO_LOSS = "Mindermann et al. 2022, Prioritized Training on Points that are Learnable"
+
+
+def picture_rows() -> list[ModelRow]:
+    """The models for pictures: residual networks, the networks of RHO-LOSS, and a small one."""
+    return [*_preact_rows(), *_target_rows(), _small_cnn_row()]
+
+
+def _preact_rows() -> list[ModelRow]:
+    basic = [
+        ModelRow(
+            name=f"preact{depth}",
+            kinds=("image",),
+            summary=f"pre-activation ResNet, {depth} layers, basic blocks",
+            paper=_IDENTITY_MAPPINGS,
+            defaults=_sgd(epochs, lr=0.2 if depth <= 20 else 0.1),
+            build=_preact(blocks, BasicBlock),
+        )
+        for depth, blocks, epochs in (
+            (8, 1, 5),
+            (14, 2, 10),
+            (20, 3, 15),
+            (56, 9, 30),
+            (110, 18, 40),
+        )
+    ]
+    bottleneck = ModelRow(
+        name="preact164",
+        kinds=("image",),
+        summary="pre-activation ResNet, 164 layers, bottleneck blocks",
+        paper=_IDENTITY_MAPPINGS,
+        defaults=_sgd(40),
+        build=_preact(18, BottleneckBlock),
+    )
+    return [*basic, bottleneck]
+
+
+def _target_rows() -> list[ModelRow]:
+    resnet18 = ModelRow(
+        name="resnet18",
+        kinds=("image",),
+        summary="ResNet-18 with a stem for 32×32 pictures",
+        paper=_RESIDUAL,
+        defaults=_sgd(30),
+        build=_resnet((2, 2, 2, 2), ResidualBlock),
+    )
+    others = [
+        ("resnet34", "ResNet-34", _RESIDUAL, _resnet((3, 4, 6, 3), ResidualBlock)),
+        ("resnet50", "ResNet-50", _RESIDUAL, _resnet((3, 4, 6, 3), ResidualBottleneck)),
+        (
+            "vgg11-bn",
+            "VGG-11 with batch normalisation and one linear layer",
+            _VGG,
+            _by_width(VGG11),
+        ),
+        ("googlenet", "GoogLeNet with batch normalisation", _GOOGLENET, _by_width(GoogLeNet)),
+        ("inception-v3", "Inception-v3", _INCEPTION_V3, _by_width(InceptionV3)),
+        ("densenet121", "DenseNet-121", _DENSENET, _densenet121),
+        ("mobilenet-v2", "MobileNetV2", _MOBILENET_V2, _by_width(MobileNetV2)),
+    ]
+    return [
+        resnet18,
+        *(
+            ModelRow(
+                name=name,
+                kinds=("image",),
+                summary=f"{network}, for 32×32 pictures",
+                paper=paper,
+                defaults=_adamw(30),
+                build=build,
+            )
+            for name, network, paper, build in others
+        ),
+    ]
+
+
+def _small_cnn_row() -> ModelRow:
+    return ModelRow(
+        name="small-cnn",
+        kinds=("image",),
+        summary="three convolutions and three linear layers",
+        paper=_RHO_LOSS,
+        defaults=Recipe(epochs=10, batch_size=128, optimizer="adamw", lr=2e-3, bf16=True),
+        build=_small_cnn,
+    )
+
+
+def _sgd(epochs: int, lr: float = 0.1) -> Recipe:
+    return Recipe(epochs=epochs, batch_size=128, lr=lr, weight_decay=5e-4, augment=True, bf16=True)
+
+
+def _adamw(epochs: int) -> Recipe:
+    return Recipe(
+        epochs=epochs,
+        batch_size=128,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.01,
+        augment=True,
+        bf16=True,
+    )
