@@ -17,15 +17,6 @@ REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code; edit there, then `make reference`. -->\n"
 
 WIDTH = {"COLUMNS": "88"}
-NEEDS = {
-    "log_probs": "predictions",
-    "early_log_probs": "predictions early in training",
-    "labels": "labels",
-    "losses": "losses",
-    "features": "features",
-    "forgetting": "forgetting events",
-    "aum": "margins over training",
-}
 
 
 def main() -> None:
@@ -77,17 +68,20 @@ def tidy(text: str) -> str:
 
 
 def methods_page() -> str:
-    from keepers.methods import METHODS
+    from keepers.methods import METHODS, workflows
 
     methods = list(METHODS.values())
-    rows = [(f"[`{m.name}`](#{m.name})", m.summary, needs(m)) for m in methods]
+    rows = [
+        (f"[`{m.name}`](#{m.name})", m.summary, needs(m), ", ".join(workflows(m))) for m in methods
+    ]
     blocks = [
         "# Methods",
         "A method is a row of one table: the signals it needs, the score, the selector. "
         "Whatever is scored, a higher score is selected first, and ties go to the example whose "
-        "id sorts first. `keepers methods` prints this table; "
-        "`--method` and `method=` take these names.",
-        table(("method", "what it keeps", "needs"), rows),
+        "id sorts first. `keepers methods` prints this table. `--method` and `method=` take the "
+        "names that are offered for core-sets, `--select` those offered online: each workflow "
+        "offers the methods whose needs it can supply.",
+        table(("method", "what it keeps", "needs", "offered"), rows),
     ]
     for method in methods:
         facts = {"When": method.when, "Needs": needs(method), "Paper": method.paper}
@@ -101,7 +95,9 @@ def methods_page() -> str:
 
 
 def needs(method: Any) -> str:
-    return ", ".join(NEEDS.get(name, name) for name in sorted(method.needs)) or "nothing"
+    from keepers.methods import in_words
+
+    return in_words(method.needs) or "nothing"
 
 
 def models_page() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -14,11 +15,17 @@ from keepers import methods
 from keepers.errors import KeepersError, ParameterError
 from keepers.methods import METHODS, Method, choose
 from keepers.types import Picks, Signals
+from keepers.workflows.scoring import CORESET_SIGNALS
 
 N, CLASSES = 240, 5
-DRAWN = {"random", "stratified", "ccs"}
-NEST = sorted(set(METHODS) - {"stratified"})
+DRAWN = {"random", "stratified", "ccs", "gradient-norm-is", "selective-backprop"}
+SETS = {name: row for name, row in METHODS.items() if not row.replacement}
+REPEATING = {name: row for name, row in METHODS.items() if row.replacement}
+NEST = sorted(set(SETS) - {"stratified"})
+ON_DEVICE = sorted(name for name, row in METHODS.items() if row.score is not None and name != "ccs")
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+every_set = pytest.mark.parametrize("method", SETS.values(), ids=list(SETS))
+every_repeating = pytest.mark.parametrize("method", REPEATING.values(), ids=list(REPEATING))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -36,6 +43,8 @@ def make_signals(seed: int = 0, n: int = N) -> Signals:
         features=torch.randn(n, 6, generator=draw),
         forgetting=torch.rand(n, generator=draw) * 5,  # no ties: they would go by position
         aum=torch.randn(n, generator=draw),
+        posterior_log_probs=torch.randn(n, 4, CLASSES, generator=draw).log_softmax(-1),
+        irreducible_losses=torch.rand(n, generator=draw),
     )
 
 
@@ -55,7 +64,19 @@ def test_the_table_holds_the_named_methods() -> None:
         "k-center",
         "facility-location",
         "ccs",
+        "loss",
+        "rho-loss",
+        "negative-il",
+        "gradient-norm",
+        "last-layer-gradient-norm",
+        "gradient-norm-is",
+        "bald",
+        "mc-entropy",
+        "mc-conditional-entropy",
+        "loss-minus-conditional-entropy",
+        "selective-backprop",
     ]
+    assert list(REPEATING) == ["gradient-norm-is"]
     fields = {field.name for field in dataclasses.fields(Signals)}
     for name, method in METHODS.items():
         assert method.name == name
@@ -65,7 +86,7 @@ def test_the_table_holds_the_named_methods() -> None:
         assert method.paper or name == "random"
 
 
-@every_method
+@every_set
 @pytest.mark.parametrize("k", [0, 1, 37, N])
 def test_exactly_k_without_repetition(method: Method, k: int) -> None:
     positions = pick(method, k)
@@ -95,7 +116,7 @@ def test_input_is_left_as_it_was(method: Method) -> None:
         [signals],
         40,
         generator=generator(),
-        balance=signals.labels,
+        balance=None if method.replacement else signals.labels,
         selected=selected,
     )
     for name, value in make_signals().items():
@@ -125,7 +146,7 @@ def test_picks_follow_a_permutation_of_the_examples(method: Method) -> None:
         assert torch.equal(order[moved.excluded], first.excluded)
 
 
-@every_method
+@every_set
 @pytest.mark.parametrize("balanced", [False, True])
 def test_what_is_selected_is_not_picked_again(method: Method, balanced: bool) -> None:
     selected = torch.arange(5, 105)
@@ -136,7 +157,7 @@ def test_what_is_selected_is_not_picked_again(method: Method, balanced: bool) ->
         pick(method, N - 99, selected=selected, balance=labels)
 
 
-@every_method
+@every_set
 def test_balance_gives_each_class_the_same_as_far_as_it_reaches(method: Method) -> None:
     labels = torch.tensor([0] * 150 + [1] * 80 + [2] * 10)
     positions = pick(method, 60, balance=labels)
@@ -179,14 +200,14 @@ def test_unknown_options_are_refused(method: Method) -> None:
         pick(method, 5, options={"bta": 1})
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.score and m.name != "ccs"])
-def test_the_highest_scores_come_first(method: Method) -> None:
-    picks, scores = choose(method, [make_signals()], N, generator=generator())
+@pytest.mark.parametrize("name", sorted(set(ON_DEVICE) - DRAWN))
+def test_the_highest_scores_come_first(name: str) -> None:
+    picks, scores = choose(METHODS[name], [make_signals()], N, generator=generator())
     assert scores is not None
     assert torch.equal(scores[picks.positions], scores.sort(descending=True).values)
 
 
-@every_method
+@every_set
 def test_an_ensemble_of_one_model_repeated_is_that_model(method: Method) -> None:
     signals = make_signals()
     alone, scores = choose(method, [signals], 40, generator=generator())
@@ -206,6 +227,13 @@ def test_an_ensemble_is_combined_by_rank() -> None:
         rank.argsort().argsort().double() for rank in ranks if rank is not None
     ) / torch.tensor(3.0)
     torch.testing.assert_close(scores, expected)
+
+
+def test_every_member_of_an_ensemble_is_checked() -> None:
+    member = make_signals()
+    logits = dataclasses.replace(member, log_probs=member.get("log_probs") - 3)
+    with pytest.raises(ParameterError, match="log_softmax"):
+        choose(METHODS["entropy"], [member, logits], 5, generator=generator())
 
 
 def test_el2n_averages_the_runs_of_all_members() -> None:
@@ -248,6 +276,10 @@ def _first_positions(signals: Signals, scores: None, k: int, **_: Any) -> Picks:
     return Picks(positions=torch.arange(k))
 
 
+def _weighing_nothing(signals: Signals, scores: None, k: int, **_: Any) -> Picks:
+    return Picks(positions=torch.zeros(k, dtype=torch.int64), weights=torch.zeros(k))
+
+
 FIRST = Method(
     name="first",
     needs=frozenset({"labels"}),
@@ -264,7 +296,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def install(*values: str) -> None:
         entries = [EntryPoint(value, value, methods.ENTRY_POINT_GROUP) for value in values]
-        monkeypatch.setattr(methods, "entry_points", lambda group: entries)  # pyright: ignore
+        # `methods.table` is the function; the module of that name is behind it.
+        module = importlib.import_module("keepers.methods.table")
+        monkeypatch.setattr(module, "entry_points", lambda group: entries)  # pyright: ignore
         methods.table.cache_clear()
 
     yield install
@@ -282,7 +316,7 @@ def test_another_package_adds_a_row(installed: Any) -> None:
     [
         ("keepers.methods:get", "got function"),
         ("keepers.nowhere:ROW", "does not load"),
-        ("keepers.methods:_ROWS", "got tuple"),
+        ("keepers.methods.rows:_ROWS", "got tuple"),
     ],
 )
 def test_a_broken_entry_point_is_named(installed: Any, value: str, message: str) -> None:
@@ -308,3 +342,166 @@ def test_ccs_averages_the_margins_of_its_members_rather_than_their_ranks() -> No
     margins = torch.stack([signals.get("aum") for signals in members]).mean(0)
     joined = dataclasses.replace(members[0], aum=margins)
     assert torch.equal(methods.score(ccs, members), methods.score(ccs, [joined]))
+
+
+@every_repeating
+@pytest.mark.parametrize("k", [0, 1, 37, 2 * N])
+def test_picks_with_replacement_repeat_and_carry_weights(method: Method, k: int) -> None:
+    selected = torch.arange(5, 105)
+    picks, _ = choose(
+        method, [make_signals()], k, generator=generator(), selected=selected if k < N else None
+    )
+    assert picks.weights is not None
+    assert picks.positions.shape == picks.weights.shape == (k,)
+    assert bool((picks.weights.isfinite() & (picks.weights > 0)).all())
+    if k < N:
+        assert not set(picks.positions.tolist()) & set(selected.tolist())
+    else:
+        assert len(picks.positions.unique()) < N
+
+
+@every_repeating
+def test_picks_with_replacement_cannot_be_balanced(method: Method) -> None:
+    with pytest.raises(ParameterError, match=r"balance: got classes, but .* with replacement"):
+        pick(method, 5, balance=make_signals().labels)
+    with pytest.raises(ParameterError, match="k: got 1, but there are 0 to pick from"):
+        pick(method, 1, selected=torch.arange(N))
+
+
+def test_a_method_that_repeats_without_weights_is_named() -> None:
+    repeating = dataclasses.replace(FIRST, replacement=True)
+    with pytest.raises(KeepersError, match=r"first: .* picks that may repeat carry weights"):
+        pick(repeating, 3)
+    weighted = dataclasses.replace(repeating, select=_weighing_nothing)
+    with pytest.raises(KeepersError, match=r"first: .* one positive and finite weight for each"):
+        pick(weighted, 2)
+
+
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_a_training_loop_that_calls_the_row_gets_what_choose_gives(name: str) -> None:
+    method, signals = METHODS[name], make_signals()
+    assert method.score is not None
+    expected, scores = choose(method, [signals], 40, generator=generator(3))
+    direct = method.score(signals)
+    picks = method.select(signals, direct, 40, generator=generator(3), **method.options)
+    assert scores is not None
+    assert torch.equal(direct, scores)
+    assert torch.equal(picks.positions, expected.positions)
+
+
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_a_training_loop_never_waits_for_the_device(name: str) -> None:
+    # Tensors on `meta` have no values: to read one back is an error.
+    method = METHODS[name]
+    signals = Signals(**{name: value.to("meta") for name, value in make_signals().items()})
+    assert method.score is not None
+    scores = method.score(signals)
+    picks = method.select(
+        signals, scores, 40, selected=None, generator=generator(), **method.options
+    )
+    assert picks.positions.shape == (40,)
+    assert scores.shape == (N,)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.score is not None])
+def test_what_a_score_reads_is_checked_once_for_all(method: Method) -> None:
+    signals = make_signals()
+    for name in method.needs - {"labels"}:
+        value = signals.get(name)
+        wrong_shape = dataclasses.replace(signals, **{name: value[..., None]})
+        with pytest.raises(ParameterError, match=rf"{name}: got shape"):
+            choose(method, [wrong_shape], 5, generator=generator())
+        if name.endswith("log_probs"):
+            logits = dataclasses.replace(signals, **{name: value - 3})
+            with pytest.raises(ParameterError, match=rf"{name}: .*log_softmax"):
+                methods.score(method, [logits])
+    if "labels" in method.needs:
+        outside = dataclasses.replace(signals, labels=torch.full((N,), CLASSES))
+        with pytest.raises(ParameterError, match="labels: got classes from 5 to 5"):
+            methods.score(method, [outside])
+
+
+def test_infinite_values_are_refused_where_they_would_make_nan() -> None:
+    for name, row in (
+        ("irreducible_losses", "rho-loss"),
+        ("features", "last-layer-gradient-norm"),
+    ):
+        value = make_signals().get(name).clone()
+        value[17] = torch.inf
+        broken = dataclasses.replace(make_signals(), **{name: value})
+        with pytest.raises(ParameterError, match=f"{name}: got infinite values at 1 .* is 17"):
+            methods.score(METHODS[row], [broken])
+
+
+def test_a_selection_that_is_out_of_range_is_refused() -> None:
+    with pytest.raises(ParameterError, match="selected: got positions from 240 to 240"):
+        pick(METHODS["entropy"], 5, selected=torch.tensor([N]))
+
+
+# Who offers what
+
+
+def test_a_workflow_offers_what_its_signals_suffice_for() -> None:
+    assert list(methods.offered({"losses"}, replacement=False)) == [
+        "random",
+        "loss",
+        "selective-backprop",
+    ]
+    with_labels = methods.offered({"log_probs", "labels"}, replacement=True)
+    assert "gradient-norm-is" in with_labels
+    assert "el2n" not in with_labels
+    assert "gradient-norm-is" not in methods.offered({"log_probs", "labels"}, replacement=False)
+
+
+def test_core_set_selection_offers_what_the_table_says_of_it() -> None:
+    found = methods.offered(CORESET_SIGNALS, replacement=False)
+    assert list(found) == [n for n, row in METHODS.items() if "core-set" in methods.workflows(row)]
+    assert {"loss", "gradient-norm", "last-layer-gradient-norm", "selective-backprop"} <= set(found)
+    for method in METHODS.values():
+        assert methods.workflows(method), f"{method.name} is offered nowhere"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rho-loss", r"irreducible losses, which 'keepers train --select rho-loss' has\."),
+        ("bald", r"predictions with dropout on, which 'keepers train --select bald' has\."),
+        ("gradient-norm-is", r"with replacement.* 'keepers train --select gradient-norm-is' takes"),
+    ],
+)
+def test_a_method_that_is_not_offered_says_what_is_missing_and_who_has_it(
+    name: str, message: str
+) -> None:
+    with pytest.raises(
+        ParameterError, match=f"method: got '{name}', .* not offered here: .*{message}"
+    ):
+        methods.get(name, CORESET_SIGNALS)
+    assert methods.get(name).name == name
+
+
+def test_online_selection_is_told_where_margins_are() -> None:
+    online = {"log_probs", "labels", "losses"}
+    with pytest.raises(
+        ParameterError, match="margins over training, which 'keepers coreset --method ccs' has"
+    ):
+        methods.get("ccs", online, replacement=True)
+    assert methods.get("gradient-norm-is", online, replacement=True).replacement
+    # Both workflows have features; this caller does not.
+    with pytest.raises(
+        ParameterError, match=r"'keepers coreset .*' or 'keepers train --select k-c"
+    ):
+        methods.get("k-center", online, replacement=True)
+
+
+def test_an_unknown_name_gives_the_nearest_that_is_offered() -> None:
+    with pytest.raises(ParameterError, match="Known: loss, random, selective-backprop"):
+        methods.get("rho-los", {"losses"})
+
+
+def test_a_row_of_another_package_may_need_what_nobody_has_a_name_for(installed: Any) -> None:
+    installed(f"{__name__}:NEEDY")
+    with pytest.raises(ParameterError, match=r"it needs curvature\. Offered here"):
+        methods.get("needy", CORESET_SIGNALS)
+
+
+NEEDY = dataclasses.replace(FIRST, name="needy", needs=frozenset({"curvature"}))

@@ -20,6 +20,22 @@ PROBABILITIES = torch.tensor(
 UNCERTAINTY = (scores.least_confidence, scores.margin, scores.entropy)
 
 
+# Two draws for each of four examples: they agree, are sure and split, are both unsure, or differ.
+POSTERIOR = torch.tensor(
+    [
+        [[0.8, 0.2], [0.8, 0.2]],
+        [[1.0, 0.0], [0.0, 1.0]],
+        [[0.5, 0.5], [0.5, 0.5]],
+        [[1.0, 0.0], [0.5, 0.5]],
+    ]
+)
+BAYESIAN = (scores.bald, scores.predictive_entropy, scores.conditional_entropy)
+
+
+def binary_entropy(p: float) -> float:
+    return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
+
+
 def log_probs(seed: int, n: int, classes: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (3 * torch.randn(n, classes, generator=generator)).log_softmax(-1)
@@ -142,3 +158,128 @@ def test_ensembles_are_combined_by_rank_and_not_by_size() -> None:
         scores.combine_ranks([torch.zeros(1), torch.zeros(2)])
     with pytest.raises(ParameterError, match="members: got none"):
         scores.combine_ranks([])
+
+
+def test_cross_entropy_by_hand() -> None:
+    found = scores.cross_entropy(PROBABILITIES.log(), torch.tensor([1, 0, 2, 2]))
+    torch.testing.assert_close(found, torch.tensor([-math.log(0.2), 0.0, math.log(3), math.inf]))
+    with pytest.raises(ParameterError, match="labels: got classes from 0 to 3"):
+        scores.cross_entropy(PROBABILITIES.log(), torch.tensor([0, 1, 2, 3]))
+
+
+def test_reducible_loss_by_hand() -> None:
+    losses, irreducible = torch.tensor([3.0, 3.0, 0.1, torch.inf]), torch.tensor([0.5, 4.0, 0.1, 1])
+    found = scores.reducible_loss(losses, irreducible)
+    torch.testing.assert_close(found, torch.tensor([2.5, -1.0, 0.0, torch.inf]))
+    # What is learnable and not yet learnt comes first; a wrong label, hard for both, last.
+    assert found[:3].argsort(descending=True).tolist() == [0, 2, 1]
+
+
+def test_reducible_loss_refuses_what_would_give_nan() -> None:
+    fine = torch.zeros(3)
+    with pytest.raises(ParameterError, match=r"^losses: got NaN at 1 positions, the first is 2"):
+        scores.reducible_loss(torch.tensor([0, 0, torch.nan]), fine)
+    with pytest.raises(ParameterError, match=r"irreducible_losses: got infinite values at 2 .* 0"):
+        scores.reducible_loss(fine, torch.tensor([torch.inf, -torch.inf, 0]))
+    with pytest.raises(ParameterError, match=r"irreducible_losses: got 2 of them. .* the 3 exam"):
+        scores.reducible_loss(fine, torch.zeros(2))
+    with pytest.raises(ParameterError, match=r"irreducible_losses: got shape \(3, 1\)"):
+        scores.reducible_loss(fine, torch.zeros(3, 1))
+
+
+def test_last_layer_gradient_norm_is_that_of_autograd() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(8, 5, generator=generator)
+    labels = torch.randint(3, (8,), generator=generator)
+    layer = torch.nn.Linear(5, 3)
+    expected: list[float] = []
+    for feature, label in zip(features, labels, strict=True):
+        loss = torch.nn.functional.cross_entropy(layer(feature), label)
+        (gradient,) = torch.autograd.grad(loss, layer.weight)
+        expected.append(float(gradient.norm()))
+    found = scores.last_layer_gradient_norm(layer(features).log_softmax(-1), labels, features)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_last_layer_gradient_norm_refuses_odd_features() -> None:
+    given_probs, labels = PROBABILITIES.log(), torch.zeros(4, dtype=torch.int64)
+    broken = torch.zeros(4, 2)
+    broken[3, 1] = torch.inf
+    with pytest.raises(ParameterError, match=r"features: got infinite values at 1 .* is 3"):
+        scores.last_layer_gradient_norm(given_probs, labels, broken)
+    with pytest.raises(ParameterError, match=r"features: got shape \(4,\)"):
+        scores.last_layer_gradient_norm(given_probs, labels, torch.zeros(4))
+    with pytest.raises(ParameterError, match=r"features: got shape \(5, 2\). Give 4 rows"):
+        scores.last_layer_gradient_norm(given_probs, labels, torch.zeros(5, 2))
+
+
+def test_bayesian_scores_by_hand() -> None:
+    log2, h8, h75 = math.log(2), binary_entropy(0.8), binary_entropy(0.75)
+    predictive = torch.tensor([h8, log2, log2, h75])
+    conditional = torch.tensor([h8, 0.0, log2, log2 / 2])
+    posterior = POSTERIOR.log()
+    torch.testing.assert_close(scores.predictive_entropy(posterior), predictive)
+    torch.testing.assert_close(scores.conditional_entropy(posterior), conditional)
+    torch.testing.assert_close(scores.bald(posterior), predictive - conditional)
+    found = scores.loss_minus_conditional_entropy(posterior, torch.tensor([0, 1, 0, 1]))
+    losses = torch.tensor([-math.log(0.8), log2, log2, -math.log(0.25)])
+    torch.testing.assert_close(found, losses - conditional)
+
+
+def test_the_loss_is_of_the_mean_prediction_and_not_the_mean_of_the_losses() -> None:
+    # One draw gives the label no chance: the mean of the losses would be infinite.
+    found = scores.loss_minus_conditional_entropy(POSTERIOR[1:2].log(), torch.tensor([0]))
+    torch.testing.assert_close(found, torch.tensor([math.log(2)]))
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    samples=st.integers(1, 6),
+    classes=st.integers(2, 6),
+    scale=st.sampled_from([0.01, 1.0, 30.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_bald_is_the_difference_and_never_negative(
+    seed: int, samples: int, classes: int, scale: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    posterior = (scale * torch.randn(9, samples, classes, generator=generator)).log_softmax(-1)
+    before, order = posterior.clone(), torch.randperm(samples, generator=generator)
+    difference = scores.predictive_entropy(posterior) - scores.conditional_entropy(posterior)
+    found = scores.bald(posterior)
+    torch.testing.assert_close(found, difference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scores.bald(posterior[:, order]), found, atol=1e-6, rtol=1e-5)
+    assert bool((found >= 0).all())
+    assert bool((found <= math.log(min(samples, classes)) + 1e-5).all())
+    assert torch.equal(posterior, before)
+
+
+def test_bald_of_draws_that_nearly_agree_survives_rounding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    common = 3 * torch.randn(20, 1, 1000, generator=generator)
+    logits = common + 1e-3 * torch.randn(20, 10, 1000, generator=generator)
+    exact = scores.bald(logits.double().log_softmax(-1))
+    assert float(exact.max()) < 1e-6
+    # The difference of the entropies, both near 6, is off by more than all of it.
+    torch.testing.assert_close(
+        scores.bald(logits.log_softmax(-1)).double(), exact, atol=1e-7, rtol=0
+    )
+    same = common.log_softmax(-1).expand(-1, 10, -1)
+    assert float(scores.bald(same).max()) < 1e-6
+
+
+@pytest.mark.parametrize("score", BAYESIAN)
+def test_bayesian_scores_refuse_what_is_no_log_probability(
+    score: Callable[[Tensor], Tensor],
+) -> None:
+    with pytest.raises(ParameterError, match=r"got shape \(4, 3\). Give \(n, samples, classes\)"):
+        score(PROBABILITIES.log())
+    with pytest.raises(ParameterError, match=r"posterior_log_probs: got .*log_softmax"):
+        score(POSTERIOR)
+    broken = POSTERIOR.log().clone()
+    broken[2, 1, 0] = torch.nan
+    with pytest.raises(ParameterError, match=r"posterior_log_probs: got NaN at 1 .* is 2"):
+        score(broken)
+    with pytest.raises(ParameterError, match="labels: got classes from 0 to 2"):
+        scores.loss_minus_conditional_entropy(POSTERIOR.log(), torch.tensor([0, 1, 2, 0]))

@@ -15,13 +15,16 @@ from keepers.errors import ParameterError
 from keepers.selectors import (
     coverage_centric,
     facility_location,
+    importance_sample,
     k_center_greedy,
+    percentile_sample,
     random_subset,
     share_budget,
     stratified,
     take_turns,
     top_k,
 )
+from keepers.selectors.ranking import highest
 
 facility_module = importlib.import_module("keepers.selectors.facility_location")
 
@@ -91,6 +94,14 @@ def test_top_k_leaves_out_what_is_selected() -> None:
     assert top_k(torch.tensor([3.0, 1.0, 2.0]), 2, selected=torch.tensor([0])).tolist() == [2, 1]
 
 
+def test_ranking_without_checks_never_waits_for_the_device() -> None:
+    # Tensors on `meta` have no values: to read one back is an error.
+    scores, selected = torch.zeros(9, device="meta"), torch.zeros(2, device="meta").long()
+    assert highest(scores, 5, selected=selected).shape == (5,)
+    found = highest(torch.tensor([-torch.inf, 1.0, 2.0]), 2, selected=torch.tensor([1]))
+    assert found.tolist() == [2, 0]
+
+
 def test_top_k_refuses_nan_and_too_large_a_budget() -> None:
     with pytest.raises(ParameterError, match="scores: got NaN at 1 positions, the first is 1"):
         top_k(torch.tensor([0.0, torch.nan]), 1)
@@ -139,6 +150,143 @@ def test_turns_with_shares_nest(sizes: list[int]) -> None:
 
     for k in range(sum(sizes)):
         assert merged(k + 1)[:k] == merged(k)
+
+
+# Sampling by score
+
+
+def test_importance_weights_are_the_inverse_of_the_chances() -> None:
+    # g = 3, 1, 0, 4 of 8: w = 1 / (4 p) = 8 / (4 g).
+    importance = torch.tensor([3.0, 1.0, 0.0, 4.0])
+    picks = importance_sample(importance, 500, generator=generator())
+    assert picks.weights is not None
+    assert set(picks.positions.tolist()) == {0, 1, 3}
+    torch.testing.assert_close(picks.weights, 2 / importance[picks.positions])
+
+
+def test_importance_weights_are_unbiased() -> None:
+    n, k, rounds = 50, 20, 2000
+    draw = generator(1)
+    losses = 5 * torch.rand(n, generator=draw, dtype=torch.float64)
+    importance = torch.rand(n, generator=draw, dtype=torch.float64) + 0.05
+    chances = importance / importance.sum()
+    estimates = torch.zeros(rounds, dtype=torch.float64)
+    plain = torch.zeros(rounds, dtype=torch.float64)
+    for index in range(rounds):
+        picks = importance_sample(importance, k, generator=draw)
+        assert picks.weights is not None
+        drawn = losses[picks.positions]
+        estimates[index], plain[index] = (picks.weights * drawn).mean(), drawn.mean()
+    # The exact variance of one estimate: Σ p (l / (n p))² − mean², over k.
+    variance = ((losses / (n * chances)).square() * chances).sum() - losses.mean().square()
+    bound = 4 * (variance / (k * rounds)).sqrt()
+    assert float((estimates.mean() - losses.mean()).abs()) < float(bound)
+    assert float(estimates.var()) == pytest.approx(float(variance / k), rel=0.15)
+    # Without the weights the mean is that of what is drawn more often.
+    assert float((plain.mean() - (chances * losses).sum()).abs()) < float(bound)
+    assert float((plain.mean() - losses.mean()).abs()) > float(bound)
+
+
+def test_importance_draws_keep_their_repetitions() -> None:
+    importance = torch.tensor([0.0, 1.0, 0.0])
+    picks = importance_sample(importance, 5, generator=generator())
+    assert picks.positions.tolist() == [1] * 5
+    assert picks.weights is not None
+    torch.testing.assert_close(picks.weights, torch.full((5,), 1 / 3))
+
+
+def test_importance_of_zero_everywhere_is_uniform() -> None:
+    picks = importance_sample(torch.zeros(4), 4000, generator=generator())
+    assert picks.weights is not None
+    assert torch.equal(picks.weights, torch.ones(4000))
+    counts = picks.positions.bincount(minlength=4)
+    assert counts.sub(1000).abs().max() < 140  # five standard deviations
+
+
+@pytest.mark.parametrize(("uniform", "expected"), [(0.0, 1), (1 - 2**-53, 2)])
+def test_importance_never_draws_what_has_none(
+    monkeypatch: pytest.MonkeyPatch, uniform: float, expected: int
+) -> None:
+    def rand(k: int, **_: object) -> Tensor:
+        return torch.full((k,), uniform, dtype=torch.float64)
+
+    monkeypatch.setattr(torch, "rand", rand)
+    for total in (1.0, 3.0, 7.0):
+        importance = torch.tensor([0.0, 0.25, 0.75, 0.0], dtype=torch.float64) * total
+        picks = importance_sample(importance, 3, generator=generator())
+        assert picks.positions.tolist() == [expected] * 3
+
+
+def test_importance_leaves_out_what_is_selected() -> None:
+    importance = torch.tensor([5, 1, 3, 7])  # integers, as counts would be
+    picks = importance_sample(importance, 60, generator=generator(), selected=torch.tensor([0, 3]))
+    assert set(picks.positions.tolist()) == {1, 2}
+    assert picks.weights is not None
+    torch.testing.assert_close(picks.weights, 2 / importance[picks.positions])
+
+
+def test_importance_refuses_odd_scores_and_nothing_to_draw_from() -> None:
+    with pytest.raises(ParameterError, match=r"scores: got NaN or infinite values at 1 .* is 1"):
+        importance_sample(torch.tensor([0.0, torch.inf]), 1, generator=generator())
+    with pytest.raises(ParameterError, match=r"scores: got -0.5. Give scores of 0 or more"):
+        importance_sample(torch.tensor([0.0, -0.5]), 1, generator=generator())
+    with pytest.raises(ParameterError, match="k: got 1, but there are 0 to pick from"):
+        importance_sample(torch.zeros(0), 1, generator=generator())
+    with pytest.raises(ParameterError, match="k: got -1, but there are 2 to pick from"):
+        importance_sample(torch.zeros(2), -1, generator=generator())
+    assert len(importance_sample(torch.zeros(0), 0, generator=generator()).positions) == 0
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
+def test_percentile_sample_draws_by_the_power_of_the_percentile(beta: float) -> None:
+    # Ties share a percentile: those of these losses are 1/5, 3/5, 3/5, 4/5, 1.
+    losses = torch.tensor([-torch.inf, 2.0, 2.0, 7.0, torch.inf])
+    weights = torch.tensor([0.2, 0.6, 0.6, 0.8, 1.0]).double() ** beta
+    first = weights / weights.sum()
+    both = [sum_of_pairs(first, position) for position in range(5)]
+    rounds, draw = 4000, generator(2)
+    once, twice = torch.zeros(5).double(), torch.zeros(5).double()
+    for _ in range(rounds):
+        picks = percentile_sample(losses, 2, beta=beta, generator=draw).positions
+        once[picks[0]] += 1
+        twice[picks] += 1
+    for counts, chances in ((once, first), (twice, torch.tensor(both).double())):
+        deviation = (rounds * chances * (1 - chances)).sqrt()
+        assert bool(((counts - rounds * chances).abs() < 4.5 * deviation).all())
+
+
+def sum_of_pairs(chances: Tensor, position: int) -> float:
+    """The chance to be among the first two of a draw without replacement."""
+    p = chances.tolist()
+    other = sum(q * p[position] / (1 - q) for i, q in enumerate(p) if i != position)
+    return p[position] + other
+
+
+def test_percentile_sample_nests_and_only_ranks_count() -> None:
+    losses = points(0, 100, 1)[:, 0]
+    long = percentile_sample(losses, 60, generator=generator(1)).positions
+    assert len(long.unique()) == 60
+    assert torch.equal(percentile_sample(losses, 7, generator=generator(1)).positions, long[:7])
+    stretched = percentile_sample(losses.exp(), 60, generator=generator(1)).positions
+    assert torch.equal(stretched, long)
+
+
+def test_percentile_sample_takes_percentiles_among_what_is_left() -> None:
+    losses = torch.tensor([9.0, 1.0, 8.0, 2.0, 3.0])
+    selected = torch.tensor([0, 2])
+    found = percentile_sample(losses, 3, generator=generator(4), selected=selected).positions
+    alone = percentile_sample(losses[[1, 3, 4]], 3, generator=generator(4)).positions
+    assert torch.equal(torch.tensor([1, 3, 4])[alone], found)
+
+
+def test_percentile_sample_refuses_nan_and_odd_options() -> None:
+    with pytest.raises(ParameterError, match="scores: got NaN at 1 positions, the first is 1"):
+        percentile_sample(torch.tensor([0.0, torch.nan]), 1, generator=generator())
+    with pytest.raises(ParameterError, match="k: got 2, but there are 1 to pick from"):
+        percentile_sample(torch.zeros(2), 2, generator=generator(), selected=torch.tensor([0]))
+    for beta in (-1.0, math.inf, math.nan):
+        with pytest.raises(ParameterError, match=f"beta: got {beta}"):
+            percentile_sample(torch.zeros(2), 1, generator=generator(), beta=beta)
 
 
 # Coverage-centric

@@ -211,14 +211,18 @@ class Signals:
     """What one model said of each example: the only thing scores and selectors are given.
 
     Shapes: `log_probs` (n, classes); `early_log_probs` (n, runs, classes), of models stopped
-    early in training; `labels` (n,); `losses` (n,); `features` (n, d); `forgetting` (n,), the
-    number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over training.
+    early in training; `posterior_log_probs` (n, samples, classes), of one model with dropout on;
+    `labels` (n,); `losses` (n,); `irreducible_losses` (n,), of a model trained on other data;
+    `features` (n, d); `forgetting` (n,), the number of forgetting events, ∞ where never learnt;
+    `aum` (n,), mean margin over training.
     """
 
     log_probs: Tensor | None = None
     early_log_probs: Tensor | None = None
+    posterior_log_probs: Tensor | None = None
     labels: Tensor | None = None
     losses: Tensor | None = None
+    irreducible_losses: Tensor | None = None
     features: Tensor | None = None
     forgetting: Tensor | None = None
     aum: Tensor | None = None
@@ -259,11 +263,13 @@ class Signals:
 class Picks:
     """What a selector chose: positions (k,) in pick order, and positions it set aside first.
 
-    `excluded` are those that could never be picked (the hardest share that CCS cuts), with
-    `why_excluded` in words.
+    `weights` (k,) are those of a weighted draw, to multiply the losses with. `excluded` are
+    those that could never be picked (the hardest share that CCS cuts), with `why_excluded` in
+    words.
     """
 
     positions: Tensor
+    weights: Tensor | None = None
     excluded: Tensor | None = None
     why_excluded: str = ""
 

@@ -1,18 +1,37 @@
 """Scores: pure functions, higher = selected first."""
 
+from keepers.scores.bayesian import (
+    bald,
+    conditional_entropy,
+    loss_minus_conditional_entropy,
+    predictive_entropy,
+)
 from keepers.scores.dynamics import area_under_margin, forgetting
-from keepers.scores.loss import el2n, error_norm
+from keepers.scores.loss import (
+    cross_entropy,
+    el2n,
+    error_norm,
+    last_layer_gradient_norm,
+    reducible_loss,
+)
 from keepers.scores.ranks import combine_ranks, ranks
 from keepers.scores.uncertainty import entropy, least_confidence, margin
 
 __all__ = [
     "area_under_margin",
+    "bald",
     "combine_ranks",
+    "conditional_entropy",
+    "cross_entropy",
     "el2n",
     "entropy",
     "error_norm",
     "forgetting",
+    "last_layer_gradient_norm",
     "least_confidence",
+    "loss_minus_conditional_entropy",
     "margin",
+    "predictive_entropy",
     "ranks",
+    "reducible_loss",
 ]

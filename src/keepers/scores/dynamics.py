@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from keepers.errors import ParameterError
-from keepers.scores._checks import check_no_nan
+from keepers.scores import formulas
+from keepers.scores.checks import check_counts, check_one_each
 
 
 def forgetting(events: Tensor) -> Tensor:
@@ -30,10 +30,7 @@ def forgetting(events: Tensor) -> Tensor:
         Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network
         Learning, ICLR 2019.
     """
-    counts = _one_each(events, "events")
-    if len(counts) and float(counts.min()) < 0:
-        raise ParameterError("events", f"got {float(counts.min()):g}", "Give counts of 0 or more")
-    return counts
+    return formulas.forgetting(check_counts(events, "events"))
 
 
 def area_under_margin(aum: Tensor) -> Tensor:
@@ -57,12 +54,4 @@ def area_under_margin(aum: Tensor) -> Tensor:
         Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin Ranking,
         NeurIPS 2020.
     """
-    return -_one_each(aum, "aum")
-
-
-def _one_each(values: Tensor, parameter: str) -> Tensor:
-    if values.ndim != 1:
-        raise ParameterError(
-            parameter, f"got shape {tuple(values.shape)}", "Give one number for each example"
-        )
-    return check_no_nan(values, parameter)
+    return formulas.area_under_margin(check_one_each(aum, "aum"))

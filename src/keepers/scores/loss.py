@@ -1,14 +1,75 @@
-"""How wrong a model is, given the labels.
-
-Shape suffixes: N examples, K runs, C classes.
-"""
+"""How wrong a model is, given the labels. With p = exp(log_probs) and y the label."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from keepers.scores._checks import check_labels, check_log_probs
+from keepers.errors import ParameterError
+from keepers.scores import formulas
+from keepers.scores.checks import (
+    check_features,
+    check_labels,
+    check_log_probs,
+    check_one_each,
+)
+
+
+def cross_entropy(log_probs: Tensor, labels: Tensor) -> Tensor:
+    """−log p(y).
+
+    Args:
+        log_probs: (n, classes).
+        labels: (n,), integers.
+
+    Returns:
+        Losses (n,) in nats, 0 or more; ∞ where the label has probability 0.
+
+    Raises:
+        ParameterError: NaN, another shape, no log-probabilities, or labels out of range.
+
+    Example:
+        >>> import torch
+        >>> cross_entropy(torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([0, 1]))
+        tensor([0.2877, 0.6931])
+    """
+    log_probs, labels = _labelled(log_probs, labels)
+    return formulas.cross_entropy(log_probs, labels)
+
+
+def reducible_loss(losses: Tensor, irreducible_losses: Tensor) -> Tensor:
+    """The loss less the irreducible loss: L[y | x; D_t] − L[y | x; D_ho].
+
+    Low for what is learnt already, for labels that are wrong and for outliers, which the model
+    trained on other data gets wrong too.
+
+    Args:
+        losses: (n,), of the model that is being trained.
+        irreducible_losses: (n,), finite, of a model trained on other data (the holdout set).
+
+    Returns:
+        Scores (n,), which may be negative.
+
+    Raises:
+        ParameterError: NaN, infinite irreducible losses, or another shape.
+
+    Example:
+        >>> import torch
+        >>> reducible_loss(torch.tensor([2.0, 2.0, 0.5]), torch.tensor([0.5, 3.0, 0.5]))
+        tensor([ 1.5000, -1.0000,  0.0000])
+
+    Paper:
+        Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning, and
+        Not Yet Learnt, ICML 2022.
+    """
+    losses = check_one_each(losses, "losses")
+    irreducible = check_one_each(irreducible_losses, "irreducible_losses", finite=True)
+    if len(irreducible) != len(losses):
+        raise ParameterError(
+            "irreducible_losses",
+            f"got {len(irreducible)} of them",
+            f"Give one for each of the {len(losses)} examples",
+        )
+    return formulas.reducible_loss(losses, irreducible.to(losses.device))
 
 
 def error_norm(log_probs: Tensor, labels: Tensor) -> Tensor:
@@ -29,7 +90,46 @@ def error_norm(log_probs: Tensor, labels: Tensor) -> Tensor:
         >>> error_norm(torch.tensor([[0.75, 0.25], [1.0, 0.0]]).log(), torch.tensor([0, 1]))
         tensor([0.3536, 1.4142])
     """
-    return _error_norms(check_log_probs(log_probs, 2).unsqueeze(1), labels).squeeze(1)
+    log_probs, labels = _labelled(log_probs, labels)
+    return formulas.error_norm(log_probs, labels)
+
+
+def last_layer_gradient_norm(log_probs: Tensor, labels: Tensor, features: Tensor) -> Tensor:
+    """‖p − onehot(y)‖₂ ‖h‖₂, with h the features: the norm of the last layer's gradient.
+
+    It is exact for the weights of a linear last layer under cross-entropy, whose gradient is
+    (p − onehot(y)) hᵀ; the bias is left out.
+
+    Args:
+        log_probs: (n, classes).
+        labels: (n,), integers.
+        features: (n, d), finite: the input of the last layer.
+
+    Returns:
+        Scores (n,), 0 or more.
+
+    Raises:
+        ParameterError: NaN, infinite features, another shape, no log-probabilities, or labels
+            out of range.
+
+    Example:
+        >>> import torch
+        >>> log_probs = torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log()
+        >>> features = torch.tensor([[3.0, 4.0], [5.0, 0.0]])
+        >>> last_layer_gradient_norm(log_probs, torch.tensor([0, 0]), features)
+        tensor([3.5355, 0.0000])
+
+    Paper:
+        Katharopoulos and Fleuret, Not All Samples Are Created Equal: Deep Learning with Importance
+        Sampling, ICML 2018, bound the gradient norm with that of the last layer.
+    """
+    log_probs, labels = _labelled(log_probs, labels)
+    features = check_features(features)
+    if len(features) != len(log_probs):
+        raise ParameterError(
+            "features", f"got shape {tuple(features.shape)}", f"Give {len(log_probs)} rows"
+        )
+    return formulas.last_layer_gradient_norm(log_probs, labels, features.to(log_probs.device))
 
 
 def el2n(early_log_probs: Tensor, labels: Tensor) -> Tensor:
@@ -53,11 +153,13 @@ def el2n(early_log_probs: Tensor, labels: Tensor) -> Tensor:
     Paper:
         Paul, Ganguli and Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021.
     """
-    return _error_norms(check_log_probs(early_log_probs, 3, "early_log_probs"), labels).mean(1)
+    log_probs, labels = _labelled(early_log_probs, labels, 3, "early_log_probs")
+    return formulas.el2n(log_probs, labels)
 
 
-def _error_norms(log_probs_NKC: Tensor, labels: Tensor) -> Tensor:
-    n, _, num_classes = log_probs_NKC.shape
-    labels_N = check_labels(labels, n, num_classes).to(log_probs_NKC.device)
-    onehot_NC = F.one_hot(labels_N, num_classes).to(log_probs_NKC.dtype)
-    return (log_probs_NKC.exp() - onehot_NC[:, None]).norm(dim=-1)
+def _labelled(
+    log_probs: Tensor, labels: Tensor, ndim: int = 2, parameter: str = "log_probs"
+) -> tuple[Tensor, Tensor]:
+    log_probs = check_log_probs(log_probs, ndim, parameter)
+    checked = check_labels(labels, len(log_probs), log_probs.shape[-1])
+    return log_probs, checked.to(log_probs.device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
-from keepers.scores._checks import check_no_nan
+from keepers.scores.checks import check_one_each
 
 
 def ranks(scores: Tensor) -> Tensor:
@@ -27,11 +27,7 @@ def ranks(scores: Tensor) -> Tensor:
         >>> ranks(torch.tensor([3.0, 1.0, 3.0])).tolist()
         [1.5, 0.0, 1.5]
     """
-    if scores.ndim != 1:
-        raise ParameterError(
-            "scores", f"got shape {tuple(scores.shape)}", "Give one number for each example"
-        )
-    _, inverse, counts = check_no_nan(scores, "scores").unique(
+    _, inverse, counts = check_one_each(scores, "scores").unique(
         return_inverse=True, return_counts=True
     )
     last = counts.cumsum(0) - 1

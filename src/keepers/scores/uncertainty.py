@@ -1,13 +1,14 @@
 """How unsure a model is.
 
-Shape suffixes: N examples, C classes. With p = exp(log_probs) and p₁ ≥ p₂ the two largest.
+With p = exp(log_probs) and p₁ ≥ p₂ the two largest.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from keepers.scores._checks import check_log_probs
+from keepers.scores import formulas
+from keepers.scores.checks import check_log_probs
 
 
 def least_confidence(log_probs: Tensor) -> Tensor:
@@ -30,8 +31,7 @@ def least_confidence(log_probs: Tensor) -> Tensor:
     Paper:
         Lewis and Gale, A Sequential Algorithm for Training Text Classifiers, SIGIR 1994.
     """
-    log_probs_NC = check_log_probs(log_probs, 2)
-    return -log_probs_NC.amax(-1).expm1()
+    return formulas.least_confidence(check_log_probs(log_probs, 2))
 
 
 def margin(log_probs: Tensor) -> Tensor:
@@ -55,9 +55,7 @@ def margin(log_probs: Tensor) -> Tensor:
         Scheffer, Decomain and Wrobel, Active Hidden Markov Models for Information Extraction,
         IDA 2001.
     """
-    log_probs_NC = check_log_probs(log_probs, 2)
-    top_N2 = log_probs_NC.topk(2, dim=-1).values
-    return top_N2[:, 1].exp() - top_N2[:, 0].expm1()
+    return formulas.margin(check_log_probs(log_probs, 2))
 
 
 def entropy(log_probs: Tensor) -> Tensor:
@@ -81,7 +79,4 @@ def entropy(log_probs: Tensor) -> Tensor:
         Shannon, A Mathematical Theory of Communication, 1948; for selection: Coleman et al.,
         Selection via Proxy, ICLR 2020.
     """
-    log_probs_NC = check_log_probs(log_probs, 2)
-    terms_NC = log_probs_NC.exp().mul_(log_probs_NC)
-    # Where p is 0, p log p is 0 · −∞.
-    return 0 - terms_NC.masked_fill_(log_probs_NC.isneginf(), 0).sum(-1)
+    return formulas.entropy(check_log_probs(log_probs, 2))

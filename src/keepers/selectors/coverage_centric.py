@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
-from keepers.selectors._checks import check_count, check_scores, check_selected, unselected
+from keepers.selectors.checks import check_count, check_scores, check_selected, unselected
 from keepers.selectors.sampling import random_subset, share_budget, split_by, take_turns
 from keepers.types import Picks
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from keepers import random
 from keepers.errors import ParameterError, unknown_name
-from keepers.selectors._checks import check_count, check_features, check_selected
 from keepers.selectors._coverage import Coverage, CoverageLists
+from keepers.selectors.checks import check_count, check_features, check_selected
 
 Optimizer = Literal["lazy", "stochastic"]
 LIST_ENTRIES = 2_000_000

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from keepers import random
-from keepers.selectors._checks import check_count, check_features, check_selected
 from keepers.selectors._distances import SquaredDistances
+from keepers.selectors.checks import check_count, check_features, check_selected
 
 
 def k_center_greedy(

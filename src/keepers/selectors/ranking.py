@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from keepers.selectors._checks import check_count, check_scores, check_selected
+from keepers.selectors.checks import check_count, check_scores, check_selected
 
 
 def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
@@ -29,9 +29,14 @@ def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
     check_scores(scores)
     taken = check_selected(selected, len(scores), scores.device)
     check_count(k, len(scores) - len(taken))
-    order = scores.detach().argsort(descending=True, stable=True)
-    if len(taken):
-        free_N = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        free_N[taken] = False
-        order = order[free_N[order]]
+    return highest(scores.detach(), k, selected=taken if len(taken) else None)
+
+
+def highest(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
+    """`top_k` without its checks: no value is read back from the device."""
+    order = scores.argsort(descending=True, stable=True)
+    if selected is not None:
+        taken_N = torch.zeros(len(scores), dtype=torch.uint8, device=scores.device)
+        taken_N.index_fill_(0, selected.to(scores.device), 1)
+        order = order[taken_N[order].argsort(stable=True)]
     return order[:k]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
-from keepers.selectors._checks import check_count, check_selected, unselected
+from keepers.selectors.checks import check_count, check_selected, unselected
 
 
 def random_subset(

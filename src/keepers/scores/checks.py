@@ -11,23 +11,45 @@ ROUNDING = 0.1
 """How far log-probabilities may be from summing to 1: bfloat16 leaves that much."""
 
 
-def check_no_nan(values: Tensor, parameter: str) -> Tensor:
-    """Refuse NaN; give the values in at least single precision, without gradient."""
-    wrong = values.isnan()
-    if wrong.any():
-        wrong_N = wrong.flatten(1).any(1) if wrong.ndim > 1 else wrong
-        raise ParameterError(
-            parameter,
-            f"got NaN at {int(wrong_N.sum())} positions, the first is {int(wrong_N.nonzero()[0])}",
-            "Look for a model that diverged, or leave those examples out",
-        )
+def check_no_nan(values: Tensor, parameter: str, *, finite: bool = False) -> Tensor:
+    """Refuse NaN, and ±∞ if told so; give at least single precision, without gradient."""
+    _refuse(values.isnan(), "NaN", parameter)
+    if finite:
+        _refuse(values.isinf(), "infinite values", parameter)
     values = values.detach()
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
+def check_one_each(values: Tensor, parameter: str, *, finite: bool = False) -> Tensor:
+    """One number for each example; ±∞ are allowed unless told otherwise."""
+    if values.ndim != 1:
+        raise ParameterError(
+            parameter, f"got shape {tuple(values.shape)}", "Give one number for each example"
+        )
+    return check_no_nan(values, parameter, finite=finite)
+
+
+def check_counts(values: Tensor, parameter: str) -> Tensor:
+    """One count of 0 or more for each example; ∞ is allowed."""
+    counts = check_one_each(values, parameter)
+    if len(counts) and float(counts.min()) < 0:
+        raise ParameterError(parameter, f"got {float(counts.min()):g}", "Give counts of 0 or more")
+    return counts
+
+
+def check_features(features: Tensor, parameter: str = "features") -> Tensor:
+    """Features (n, d), finite."""
+    if features.ndim != 2 or not features.shape[1]:
+        raise ParameterError(
+            parameter, f"got shape {tuple(features.shape)}", "Give (n, d), one row per example"
+        )
+    return check_no_nan(features, parameter, finite=True)
+
+
 def check_log_probs(log_probs: Tensor, ndim: int, parameter: str = "log_probs") -> Tensor:
     """Log-probabilities over the last dimension: at most 0, summing to 1 as probabilities."""
-    shape = "(n, classes)" if ndim == 2 else "(n, runs, classes)"
+    middle = "samples" if parameter.startswith("posterior") else "runs"
+    shape = "(n, classes)" if ndim == 2 else f"(n, {middle}, classes)"
     if log_probs.ndim != ndim or log_probs.shape[-1] < 2 or 0 in log_probs.shape[1:]:
         raise ParameterError(
             parameter,
@@ -63,3 +85,14 @@ def check_labels(labels: Tensor, n: int, num_classes: int) -> Tensor:
             f"Give classes from 0 to {num_classes - 1}",
         )
     return labels.long()
+
+
+def _refuse(wrong: Tensor, kind: str, parameter: str) -> None:
+    if wrong.any():
+        wrong_N = wrong.flatten(1).any(1) if wrong.ndim > 1 else wrong
+        count, first = int(wrong_N.sum()), int(wrong_N.nonzero()[0])
+        raise ParameterError(
+            parameter,
+            f"got {kind} at {count} positions, the first is {first}",
+            "Look for a model that diverged, or leave those examples out",
+        )

@@ -1,0 +1,21 @@
+"""The table of methods: what each needs, how it scores, how it selects, and its paper."""
+
+from keepers.methods.choose import choose, score, settings
+from keepers.methods.method import Method, in_words, workflows
+from keepers.methods.rows import METHODS
+from keepers.methods.table import ENTRY_POINT_GROUP, get, names, offered, table
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "METHODS",
+    "Method",
+    "choose",
+    "get",
+    "in_words",
+    "names",
+    "offered",
+    "score",
+    "settings",
+    "table",
+    "workflows",
+]

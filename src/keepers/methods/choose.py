@@ -1,0 +1,236 @@
+"""Scoring and selecting by a row of the table, with everything checked once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers import scores as scoring
+from keepers import selectors
+from keepers.errors import KeepersError, ParameterError, unknown_name
+from keepers.methods.method import Method
+from keepers.scores.checks import (
+    check_counts,
+    check_features,
+    check_labels,
+    check_log_probs,
+    check_one_each,
+)
+from keepers.selectors.checks import check_selected
+from keepers.types import Picks, Signals
+
+_CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
+    "log_probs": lambda value, name: check_log_probs(value, 2, name),
+    "early_log_probs": lambda value, name: check_log_probs(value, 3, name),
+    "posterior_log_probs": lambda value, name: check_log_probs(value, 3, name),
+    "losses": check_one_each,
+    "irreducible_losses": lambda value, name: check_one_each(value, name, finite=True),
+    "features": check_features,
+    "forgetting": check_counts,
+    "aum": check_one_each,
+}
+
+
+def choose(
+    method: Method,
+    members: Sequence[Signals],
+    k: int,
+    *,
+    generator: torch.Generator,
+    balance: Tensor | None = None,
+    selected: Tensor | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Picks, Tensor | None]:
+    """Score and select.
+
+    An ensemble is combined by rank: the scores are then mean ranks over the members. Early
+    log-probabilities of the members are runs of one average instead, as EL2N is defined, and
+    features of the members are put side by side, so that squared distances add up.
+
+    Args:
+        method: a row of the table.
+        members: the signals of each model of the ensemble, for the same n examples.
+        k: number of new picks.
+        generator: all that is drawn is drawn from it.
+        balance: (n,) class numbers; each class gets the same number of picks, as far as its
+            examples reach, by the method within the class. The classes take turns, the largest
+            first, so picks nest where the method's own picks do.
+        selected: positions (s,) already selected; they are never picked again.
+        options: options of the method, beside its defaults.
+
+    Returns:
+        The picks, and the scores (n,) or None.
+
+    Raises:
+        ParameterError: an unknown option, k over what is left, a signal that cannot be used (NaN,
+            no log-probabilities, labels out of range, another shape), lengths that differ, or
+            `balance` for a method that draws with replacement.
+        KeepersError: a signal that the method needs is missing, or the method breaks its contract.
+
+    Example:
+        >>> from keepers.methods import get
+        >>> signals = Signals(log_probs=torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.7, 0.3]]).log())
+        >>> picks, scores = choose(get("entropy"), [signals], 2, generator=torch.Generator())
+        >>> picks.positions
+        tensor([1, 2])
+    """
+    given = settings(method, options)
+    signals, scores = _combine(method, members)
+    n = len(signals)
+    free = torch.ones(n, dtype=torch.bool)
+    free[check_selected(selected, n, free.device)] = False
+    num_free = int(free.sum())
+    most = max(k, num_free) if method.replacement and num_free else num_free
+    if not 0 <= k <= most:
+        raise ParameterError(
+            "k", f"got {k}, but there are {num_free} to pick from", "Give a smaller count"
+        )
+    run = functools.partial(method.select, **given)
+    if balance is None:
+        picks = run(signals, scores, k, selected=selected, generator=generator)
+    else:
+        if method.replacement:
+            raise ParameterError(
+                "balance",
+                f"got classes, but '{method.name}' draws with replacement and weights",
+                "Leave it out, or take another method",
+            )
+        if balance.shape != (n,):
+            raise ParameterError(
+                "balance", f"got shape {tuple(balance.shape)}", f"Give {n} class numbers"
+            )
+        picks = _balanced(run, signals, scores, k, balance.cpu(), free, generator)
+    _check_contract(method, picks, k, free)
+    return picks, scores
+
+
+def score(method: Method, members: Sequence[Signals]) -> Tensor:
+    """Scores (n,) of each example, an ensemble combined as in `choose`.
+
+    Raises:
+        ParameterError: the method gives no scores.
+    """
+    scores = _combine(method, members)[1]
+    if scores is None:
+        raise ParameterError("method", f"got '{method.name}', which gives no scores")
+    return scores
+
+
+def settings(method: Method, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a method: its defaults, and over them those given.
+
+    Raises:
+        ParameterError: an option that the method does not have.
+    """
+    for name in options or {}:
+        if name not in method.options:
+            if not method.options:
+                raise ParameterError(f"options of {method.name}", f"got '{name}', but it has none")
+            raise unknown_name(f"options of {method.name}", name, method.options)
+    return {**method.options, **(options or {})}
+
+
+def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tensor | None]:
+    if not members:
+        raise ParameterError("members", "got none", "Give the signals of at least one model")
+    lengths = {len(signals) for signals in members}
+    if len(lengths) > 1:
+        raise ParameterError(
+            "members", f"got lengths {sorted(lengths)}", "Give signals of the same examples"
+        )
+    for signals in members:
+        for name in sorted(method.needs):
+            signals.get(name)
+    if len(members) > 1 and method.merge is not None:
+        members = [method.merge(members)]
+    first = members[0]
+    if method.score is None:
+        return first, None
+    if len(members) > 1:
+        ranked = [method.score(_checked(method, signals)) for signals in members]
+        scores = scoring.combine_ranks(ranked)
+    else:
+        scores = method.score(_checked(method, first))
+    if scores.shape != (len(first),):
+        raise KeepersError(f"{method.name}: got scores of shape {tuple(scores.shape)}")
+    if scores.isnan().any():
+        raise ParameterError("scores", f"got NaN from {method.name}", "Leave those examples out")
+    return first, scores
+
+
+def _checked(method: Method, signals: Signals) -> Signals:
+    """The signals that a score reads, fit for its formula. Selectors check what they read."""
+    found = {
+        name: _CHECKS[name](value, name)
+        for name, value in signals.items()
+        if name in method.needs and name in _CHECKS
+    }
+    predictions = [value for name, value in found.items() if name.endswith("log_probs")]
+    if "labels" in method.needs and predictions:
+        labels = check_labels(signals.get("labels"), len(signals), predictions[0].shape[-1])
+        found["labels"] = labels.to(predictions[0].device)
+    return replace(signals, **found)
+
+
+def _balanced(
+    run: Callable[..., Picks],
+    signals: Signals,
+    scores: Tensor | None,
+    k: int,
+    balance: Tensor,
+    free: Tensor,
+    generator: torch.Generator,
+) -> Picks:
+    classes = [(balance == number).nonzero().squeeze(1) for number in balance.unique()]
+    sizes = [int(free[members].sum()) for members in classes]
+    shares = selectors.share_budget(sizes, k)
+    # A generator for each class: what one class draws must not depend on another's share.
+    seeds = torch.randint(2**62, (len(classes),), generator=generator, device=generator.device)
+    queues: list[Tensor] = []
+    excluded: list[Tensor] = []
+    why = ""
+    for members, share, seed in zip(classes, shares, seeds.tolist(), strict=True):
+        picks = run(
+            signals.at(members),
+            None if scores is None else scores[members],
+            share,
+            selected=(~free[members]).nonzero().squeeze(1),
+            generator=torch.Generator(generator.device).manual_seed(seed),
+        )
+        queues.append(members[picks.positions.cpu()])
+        if picks.excluded is not None:
+            excluded.append(members[picks.excluded.cpu()])
+            why = picks.why_excluded
+    return Picks(
+        positions=selectors.take_turns(queues, sizes),
+        excluded=torch.cat(excluded) if excluded else None,
+        why_excluded=why,
+    )
+
+
+def _check_contract(method: Method, picks: Picks, k: int, free: Tensor) -> None:
+    positions, weights = picks.positions.cpu(), picks.weights
+    distinct = k if method.replacement else len(positions.unique())
+    kind = "positions" if method.replacement else "distinct positions"
+    if len(positions) != k or distinct != k or not bool(free[positions].all()):
+        raise KeepersError(
+            f"{method.name}: its select broke the contract: {k} {kind} were asked "
+            f"for, none already selected; it gave {len(positions)}. This is a defect of the method"
+        )
+    if method.replacement and weights is None:
+        raise KeepersError(
+            f"{method.name}: its select broke the contract: picks that may repeat carry weights. "
+            "This is a defect of the method"
+        )
+    if weights is not None and (
+        weights.shape != (k,) or not bool((weights.isfinite() & (weights > 0)).all())
+    ):
+        raise KeepersError(
+            f"{method.name}: its select broke the contract: one positive and finite weight for "
+            f"each of the {k} picks. This is a defect of the method"
+        )

@@ -1,0 +1,94 @@
+"""A row of the table, and which workflows can offer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from keepers.types import Picks, Signals
+
+CORESET, ONLINE = "core-set", "online"
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {CORESET: "keepers coreset --method {}", ONLINE: "keepers train --select {}"}
+)
+"""The command of each workflow, by the name of a method."""
+
+
+class SignalFacts(NamedTuple):
+    """What a field of `Signals` is called, and the workflows that have it."""
+
+    words: str
+    workflows: tuple[str, ...]
+
+
+SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
+    {
+        "log_probs": SignalFacts("predictions", (CORESET, ONLINE)),
+        "early_log_probs": SignalFacts("predictions early in training", (CORESET,)),
+        "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE,)),
+        "labels": SignalFacts("labels", (CORESET, ONLINE)),
+        "losses": SignalFacts("losses", (CORESET, ONLINE)),
+        "irreducible_losses": SignalFacts("irreducible losses", (ONLINE,)),
+        "features": SignalFacts("features", (CORESET, ONLINE)),
+        "forgetting": SignalFacts("forgetting events", (CORESET,)),
+        "aum": SignalFacts("margins over training", (CORESET,)),
+    }
+)
+WITH_REPLACEMENT = (ONLINE,)
+"""The workflows that take picks which may repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One row: from signals to picks.
+
+    `needs` names fields of `Signals`. `score(signals)` gives (n,), higher = selected first, and
+    is None where nothing ranks the examples. `select(signals, scores, k, *, selected, generator,
+    **options)` gives `Picks`; `options` are the defaults of its own options. `merge` makes the
+    signals of an ensemble those of one model; without it the members' scores are combined by
+    rank. `hard_first`: the examples that a model finds hardest come first. `replacement`: the
+    picks may repeat and carry weights, so they are no set.
+
+    `score` and `select` may take what they are given as checked: `methods.choose` and
+    `methods.score` check it once; a training loop that makes the signals itself calls the two
+    directly.
+    """
+
+    name: str
+    needs: frozenset[str]
+    select: Callable[..., Picks]
+    summary: str
+    when: str
+    paper: str
+    score: Callable[[Signals], Tensor] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    merge: Callable[[Sequence[Signals]], Signals] | None = None
+    default_ensemble: int = 1
+    hard_first: bool = False
+    replacement: bool = False
+
+
+def in_words(needs: Collection[str]) -> str:
+    """What fields of `Signals` are called, in the order of their names.
+
+    >>> in_words({"losses", "irreducible_losses"})
+    'irreducible losses, losses'
+    """
+    return ", ".join(SIGNALS[name].words if name in SIGNALS else name for name in sorted(needs))
+
+
+def workflows(method: Method) -> tuple[str, ...]:
+    """The workflows that have all that a method needs.
+
+    >>> from keepers.methods import get
+    >>> workflows(get("entropy")), workflows(get("rho-loss"))
+    (('core-set', 'online'), ('online',))
+    """
+    having = [SIGNALS[name].workflows if name in SIGNALS else () for name in method.needs]
+    if method.replacement:
+        having.append(WITH_REPLACEMENT)
+    return tuple(name for name in COMMANDS if all(name in names for names in having))
