@@ -83,9 +83,9 @@ def _arm(where: str, call: int, number: int) -> None:
 
 def _child(job: dict[str, Any]) -> None:
     from keepers.cli import main
-    from keepers.workflows import scoring
+    from keepers.workflows import opening
 
-    scoring.Workplace = functools.partial(scoring.Workplace, checkpoint_every=0.0)  # type: ignore[misc,assignment]
+    opening.Workplace = functools.partial(opening.Workplace, checkpoint_every=0.0)  # type: ignore[misc,assignment]
     os.chdir(job.get("cwd", "."))
     if not job.get("report", True):
         running: Any = importlib.import_module("keepers.cli.running")

@@ -115,7 +115,7 @@ def test_the_schedule_is_fitted_to_the_steps_of_each_training(
         return lambda progress: trainings[-1].append(progress) or 1.0
 
     # By its name as a module: the package re-exports the function `fit`.
-    monkeypatch.setattr(importlib.import_module("keepers.training.fit"), "schedule", recording)
+    monkeypatch.setattr(importlib.import_module("keepers.training.loop"), "schedule", recording)
     run_compare(tmp_path, methods=["random"], keep=[60], seeds=1, with_target=False)
     for progress in trainings:
         steps = len(progress)
@@ -432,3 +432,29 @@ def test_copies_of_a_test_input_leave_the_training_data_with_it(tmp_path: Path) 
     )  # fmt: skip
     assert comparison.result["data"]["in_both"] == 0
     assert comparison.result["data"]["n"] < 2 * N - 120
+
+
+def test_options_of_a_method_reach_it_and_others_are_refused(tmp_path: Path) -> None:
+    common: dict[str, Any] = {
+        "test": 0.3,
+        "methods": ["ccs"],
+        "keep": [0.5],
+        "epochs": 1,
+        "target_epochs": 1,
+        "seeds": 1,
+        "limit": 300,
+        "run": tmp_path / "run",
+    }
+    found = [
+        keepers.compare("digits", **common, method_options={"ccs": {"beta": beta}}).result
+        for beta in (0.0, 0.5)
+    ]
+    assert found[0]["config"]["method_options"] == {"ccs": {"beta": 0.0}}
+    errors = [
+        next(row["errors"] for row in result["rows"] if row["method"] == "ccs") for result in found
+    ]
+    assert errors[0] != errors[1]
+    with pytest.raises(KeepersError, match="method_options: got 'css'.*Did you mean 'ccs'"):
+        keepers.compare("digits", **common, method_options={"css": {}})
+    with pytest.raises(KeepersError, match="options of ccs: got 'alpha'"):
+        keepers.compare("digits", **common, method_options={"ccs": {"alpha": 1}})

@@ -30,10 +30,12 @@ from keepers import methods
 from keepers.data import open_source
 from keepers.errors import KeepersError, RunError
 from keepers.selection import COLUMNS, Selection
+from keepers.training import Hardware
 from keepers.types import Signals
-from keepers.workflows.scoring import CoresetConfig, score_source, workplace
+from keepers.workflows.opening import Reading, workplace
+from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
 
-METHODS = tuple(methods.METHODS)
+METHODS = tuple(methods.offered(CORESET_SIGNALS, replacement=False))
 SMALL = {"hidden": [16]}
 PROXY = {"model": "mlp", "options": SMALL, "batch_size": 32}
 N = 240
@@ -85,7 +87,16 @@ def select(data: Any, run: Path, **options: Any) -> Selection:
 def members_of(data: Any, run: Path, **options: Any) -> list[Signals]:
     """The signals that a run directory holds, in canonical order."""
     config = CoresetConfig(**{"proxy": PROXY, "epochs": 2, "device": "cpu", **options})
-    with workplace(data, config, reading={}, run=run, resume=True, progress=None) as opened:
+    opening = workplace(
+        data,
+        reading=Reading(),
+        seed=config.seed,
+        hardware=Hardware(device=config.device, precision=config.precision),
+        run=run,
+        resume=True,
+        progress=None,
+    )
+    with opening as opened:
         scored = score_source(opened[0], config, opened[1], say=lambda _: None)
         return list(scored.members)
 

@@ -383,3 +383,14 @@ def test_real_pictures_agree_with_decoding_one_at_a_time(shared_data: Path) -> N
         small = Image.open(io.BytesIO(shown)).resize((16, 16), Image.Resampling.BOX)
         expected = torch.from_numpy(np.array(small)).permute(2, 0, 1) / 255
         torch.testing.assert_close(batch[place], expected)
+
+
+def test_a_pool_is_copied_to_a_device_once() -> None:
+    for pool in (
+        DensePool(torch.zeros(2, 3)),
+        BagPool(torch.tensor([1], dtype=torch.int32), torch.tensor([1])),
+        TokenPool(torch.tensor([1], dtype=torch.int32), torch.tensor([1]), 0),
+    ):
+        assert pool.to("cpu") is pool
+        assert pool.to("meta") is pool.to(torch.device("meta"))
+        assert pool.to("meta").device.type == "meta"

@@ -13,7 +13,7 @@ import pytest
 KEEPERS = Path(sysconfig.get_path("scripts")) / "keepers"
 HEAVY = ("torch", "pyarrow", "numpy", "sklearn", "matplotlib", "lightning_fabric")
 EXTRAS = (
-    *("transformers", "datasets", "tokenizers", "huggingface_hub"),
+    *("transformers", "datasets", "tokenizers", "huggingface_hub", "accelerate", "lightning"),
     *("mkdocs", "mkdocstrings", "pandas", "hypothesis", "nbformat"),
 )
 

@@ -25,7 +25,7 @@ from keepers.training import (
     fit,
 )
 from keepers.training.optim import SCHEDULES, cosine, one_cycle, optimizer
-from keepers.training.policy import batches, num_batches
+from keepers.training.policy import next_batch, num_batches
 from keepers.types import EvalView, TrainView
 
 FABRIC = Hardware(device="cpu", precision="fp32").fabric(gains_from_bf16=False)
@@ -123,10 +123,11 @@ class KillAfter:
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def after_step(self, step: Step) -> None:
+    def after_step(self, step: Step) -> float:
         self.steps -= 1
         if self.steps < 0:
             raise Killed
+        return 0.0
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}
@@ -217,7 +218,10 @@ def test_a_diverged_training_stops_with_a_remedy() -> None:
 
 @pytest.mark.parametrize(("length", "size"), [(1, 4), (4, 4), (5, 4), (9, 4), (10, 4), (3, 8)])
 def test_number_of_batches(length: int, size: int) -> None:
-    parts = batches(torch.arange(length), size)
+    order, parts, start = torch.arange(length), [], 0
+    while start < length:
+        parts.append(next_batch(order, start, size))
+        start += len(parts[-1])
     assert torch.equal(torch.cat(parts), torch.arange(length))
     assert len(parts) == num_batches(length, size)
     assert len(parts) == 1 or min(map(len, parts)) >= 2

@@ -8,38 +8,82 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keepers.errors import KeepersError
     from keepers.experiments.compare import Comparison, compare
+    from keepers.experiments.online import compare_online
+    from keepers.online import (
+        BatchSelector,
+        InfoBatch,
+        IrreducibleLosses,
+        RhoLoss,
+        Scoring,
+        with_ids,
+    )
     from keepers.reports import compare_report, report
     from keepers.roles import Role
     from keepers.selection import Selection
     from keepers.workflows.coreset import coreset
+    from keepers.workflows.irreducible import irreducible_losses
     from keepers.workflows.score import Scores, score
+    from keepers.workflows.train import TrainResult, train
+    from keepers.workflows.weights import load_model
 
 __all__ = [
+    "BatchSelector",
     "Comparison",
+    "InfoBatch",
+    "IrreducibleLosses",
     "KeepersError",
+    "RhoLoss",
     "Role",
     "Scores",
+    "Scoring",
     "Selection",
+    "TrainResult",
     "compare",
+    "compare_online",
     "compare_report",
     "coreset",
+    "irreducible_losses",
+    "load_model",
     "report",
     "score",
+    "train",
+    "with_ids",
 ]
 
 _HOMES = {
+    "BatchSelector": "keepers.online",
     "Comparison": "keepers.experiments.compare",
+    "InfoBatch": "keepers.online",
+    "IrreducibleLosses": "keepers.online",
     "KeepersError": "keepers.errors",
+    "RhoLoss": "keepers.online",
     "Role": "keepers.roles",
     "Scores": "keepers.workflows.score",
+    "Scoring": "keepers.online",
     "Selection": "keepers.selection",
+    "TrainResult": "keepers.workflows.train",
     "compare": "keepers.experiments.compare",
+    "compare_online": "keepers.experiments.online",
     "compare_report": "keepers.reports",
     "coreset": "keepers.workflows.coreset",
+    "irreducible_losses": "keepers.workflows.irreducible",
+    "load_model": "keepers.workflows.weights",
     "report": "keepers.reports",
     "score": "keepers.workflows.score",
+    "train": "keepers.workflows.train",
+    "with_ids": "keepers.online",
 }
-_MODULES = ("data", "methods", "models", "scores", "selectors", "signals", "training", "types")
+_MODULES = (
+    "data",
+    "methods",
+    "models",
+    "online",
+    "scores",
+    "selectors",
+    "signals",
+    "training",
+    "types",
+)
 
 
 def __getattr__(name: str) -> Any:

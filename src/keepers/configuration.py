@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any, TypeVar, cast
 
 from keepers.errors import KeepersError, ParameterError
 
@@ -32,6 +33,15 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
         where = [str(part) for part in first["loc"]]
         name = f"{prefix}{where[0]}" if where else prefix.rstrip(".")
         raise ParameterError(name, f"got {first['input']!r}", first["msg"]) from None
+
+
+def picked(kind: type[T], arguments: Mapping[str, Any]) -> T:
+    """An instance of the dataclass `kind` from a function's own arguments, checked as above.
+
+    Arguments that `kind` has no field for are left to others.
+    """
+    known = {each.name for each in fields(cast(Any, kind))}
+    return validated(kind, {name: value for name, value in arguments.items() if name in known})
 
 
 def _plain(value: Any) -> Any:

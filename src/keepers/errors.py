@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 
@@ -29,7 +29,7 @@ class RunError(KeepersError):
 
 @contextmanager
 def about(parameter: str) -> Generator[None]:
-    """Let errors raised inside begin with `parameter`, instead of "data" or beside another.
+    """Let errors raised inside begin with `parameter`, instead of "data" or "test", or before it.
 
     >>> try:
     ...     with about("test"):
@@ -44,7 +44,30 @@ def about(parameter: str) -> Generator[None]:
         text = str(error)
         head, _, rest = text.partition(": ")
         if head != parameter:
-            error.args = (f"{parameter}: {rest if head == 'data' else text}", *error.args[1:])
+            text = rest if head in ("data", "test") else text
+            error.args = (f"{parameter}: {text}", *error.args[1:])
+        raise
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Generator[None]:
+    """Let errors about parameters raised inside call them as the caller does.
+
+    >>> try:
+    ...     with renamed({"epochs": "il_epochs"}):
+    ...         raise ParameterError("epochs", "got 0")
+    ... except ParameterError as error:
+    ...     print(error)
+    il_epochs: got 0
+    """
+    try:
+        yield
+    except ParameterError as error:
+        old = error.parameter
+        head, dot, rest = old.partition(".")
+        if head in names and str(error).startswith(old):
+            error.parameter = names[head] + dot + rest
+            error.args = (error.parameter + str(error).removeprefix(old), *error.args[1:])
         raise
 
 

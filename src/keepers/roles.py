@@ -30,7 +30,7 @@ from keepers.models import (
 from keepers.types import DataInfo, EncoderSpec, EvalView, Model, Pool, Progress, Silent, TrainView
 
 SAMPLE = 256  # examples whose encoding is part of the fingerprint
-_RECIPE_FIELDS = tuple(f.name for f in fields(Recipe) if f.name != "bf16")
+_RECIPE_FIELDS = tuple(f.name for f in fields(Recipe))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Role:
     `model` is a name of the models table, `hf:PATH`, or `package.module:function`; `options` are
     its keywords (`width`, `hidden`, `dim`, ...). `resolution` is the side in pixels at which the
     model looks at pictures. `flip`: mirror pictures at random where they are augmented (None:
-    colour pictures only, since mirrored digits and letters are other signs).
+    colour pictures only, since mirrored digits and letters are other signs). `bf16`: whether
+    precision `auto` takes it where the hardware has it.
 
     Raises:
         ParameterError: a resolution under 1.
@@ -58,6 +59,7 @@ class Role:
     schedule: Schedule | None = None
     augment: bool | None = None
     flip: bool | None = None
+    bf16: bool | None = None
 
     def __post_init__(self) -> None:
         if self.resolution is not None and self.resolution < 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import torch
@@ -234,10 +234,9 @@ class Signals:
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """The signals that are there, by name."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if value is not None:
-                yield field.name, value
+                yield name, value
 
     def __len__(self) -> int:
         return next((len(value) for _, value in self.items()), 0)
@@ -278,7 +277,7 @@ class Progress(Protocol):
     """Where a long phase reports how far it is."""
 
     def start(self, what: str, total: int) -> None:
-        """A phase begins."""
+        """A phase begins; a total of 0 where it cannot say how far it is."""
         ...
 
     def advance(self, done: int) -> None:

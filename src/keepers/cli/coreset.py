@@ -52,7 +52,7 @@ def coreset(
     Writes a selection (--out), a run directory and in it report.html.
     """
     values = settings(context, config, set_ or ())
-    outputs = {name: values.pop(name) for name in OUTPUTS}
+    outputs = {name: values.pop(name) for name in OUTPUTS} | {"config": config}
     from keepers.cli.running import run_coreset
 
     run_coreset(data, values, outputs, as_json=json_)
@@ -88,6 +88,7 @@ def score(
     """Score every example without selecting: higher would be selected first."""
     values = settings(context, config, set_ or ())
     outputs: dict[str, Any] = {name: values.pop(name) for name in ("out", "overwrite")}
+    outputs["config"] = config
     from keepers.cli.running import run_score
 
     run_score(data, values, outputs, as_json=json_)

@@ -23,6 +23,23 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class ScorePrecision(StrEnum):
+    """Number formats of scoring."""
+
+    SAME = "same"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    AUTO = "auto"
+
+
+class BatchNorm(StrEnum):
+    """Which statistics candidates are scored with."""
+
+    BATCH = "batch"
+    BATCH_AND_UPDATE = "batch-and-update"
+    EVAL = "eval"
+
+
 class OnBadRow(StrEnum):
     """What to do with a row that cannot be read."""
 
@@ -46,6 +63,16 @@ BadRow = Annotated[OnBadRow, typer.Option(help="Stop at rows that cannot be read
 Method = Annotated[str, typer.Option(help="How to select; see 'keepers methods'")]
 Proxy = Annotated[
     str | None, typer.Option(help="Model that selects; see 'keepers models' (default: by data)")
+]
+IlModel = Annotated[
+    str | None, typer.Option(help="Model that gives irreducible losses (default: by data)")
+]
+Holdout = Annotated[
+    str | None,
+    typer.Option(help="Data like DATA for that model, or a fraction of DATA (default: folds)"),
+]
+Folds = Annotated[
+    int, typer.Option(help="Without holdout: parts of DATA, each scored by a model of the others")
 ]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of the proxy (default: the model's own)")]
 Resolution = Annotated[int | None, typer.Option(help="Side in pixels at which the proxy looks")]

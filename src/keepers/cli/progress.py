@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 
 SHOW_AFTER = 1.0
@@ -22,12 +29,18 @@ class TerminalProgress:
         self._bar: Bar | None = None
         self._what, self._total = "", 0
         self._start = self._shown = 0.0
+        self._timer: threading.Timer | None = None
 
     def start(self, what: str, total: int) -> None:
-        """A phase begins."""
+        """A phase begins; with a total of 0 it does not say how far it is."""
         self.finish()
         self._what, self._total = what, total
         self._start = self._shown = time.monotonic()
+        if not total:
+            terminal = self._console.is_terminal
+            self._timer = threading.Timer(SHOW_AFTER if terminal else LINE_EVERY, self._show_pulse)
+            self._timer.daemon = True
+            self._timer.start()
 
     def advance(self, done: int) -> None:
         """So far."""
@@ -55,8 +68,27 @@ class TerminalProgress:
             self._bar.add_task(self._what, total=self._total)
         self._bar.update(self._bar.task_ids[0], completed=done)
 
+    def _show_pulse(self) -> None:
+        if not self._console.is_terminal:
+            sys.stderr.write(f"{self._what}: under way\n")
+            return
+        bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        bar.add_task(self._what, total=None)
+        bar.start()
+        self._bar = bar
+
     def finish(self) -> None:
         """The phase is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+            self._timer = None
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -13,8 +13,20 @@ from typer import Context
 from keepers.errors import ParameterError, unknown_name
 
 NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
-STRUCTURED = frozenset({"keep", "methods", "method_options", "input", "proxy", "target"})
+STRUCTURED = frozenset(
+    {
+        *("keep", "methods", "method_options", "select_options", "input", "test", "holdout"),
+        *("proxy", "target", "targets", "model", "il_model", "stand_in"),
+    }
+)
 """What a file or `--set` may give as a list or a mapping; the workflow checks it."""
+
+OPTIONS = {
+    "method": "method_options",
+    "methods": "method_options",
+    "select": "select_options",
+}
+"""Mappings that only a file or `--set` can give, by the option that they belong to."""
 
 
 def settings(context: Context, config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
@@ -31,7 +43,7 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
         given = _read(config)
     for assignment in assignments:
         _assign(given, assignment)
-    allowed = [*known, "method_options"] if "method" in known else known
+    allowed = [*known, *(OPTIONS[name] for name in OPTIONS if name in known)]
     for name, value in given.items():
         if name not in allowed:
             raise unknown_name("set" if config is None else f"config {config}", name, allowed)
@@ -42,6 +54,16 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
         elif isinstance(value, dict):  # --proxy names the model, the file or --set its settings
             values[name] = {**value, "model": values[name]}
     return values
+
+
+def given_names(context: Context, config: Path | None, assignments: Iterable[str]) -> set[str]:
+    """The parameters that somebody gave, on the command line, by --set or in the file."""
+    given: dict[str, Any] = {} if config is None else _read(config)
+    for assignment in assignments:
+        _assign(given, assignment)
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    typed = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    return typed - NOT_SETTINGS | set(given)
 
 
 def _typed(context: Context, name: str, value: Any) -> Any:

@@ -13,7 +13,10 @@ from keepers.files import check_folder
 MARKER = ".keepers-export"
 _NOTE = "run.json"
 _OF_A_RUN = frozenset(
-    {_NOTE, ".lock", "stages", "encoded", "selection.parquet", "report.html", "compare.json"}
+    {
+        *(_NOTE, ".lock", "stages", "encoded", "encoded-holdout"),
+        *("selection.parquet", "report.html", "compare.json", "train.json", "il.parquet"),
+    }
 )
 
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
+from keepers.types import Pool
 
 _STATISTICS_BATCH = 256
+
+
+P = TypeVar("P", bound=Pool)
+_copies: WeakKeyDictionary[Any, dict[torch.device, Any]] = WeakKeyDictionary()
+
+
+def _moved(pool: P, device: torch.device | str, copy: Callable[[], P]) -> P:
+    """The pool itself where it is there already, else its copy, which lives as long as it does."""
+    device = torch.device(device)
+    if device == pool.device:
+        return pool
+    copies = _copies.setdefault(pool, {})
+    if device not in copies:
+        copies[device] = copy()
+    return copies[device]
 
 
 class DensePool:
@@ -51,8 +71,8 @@ class DensePool:
         return (chosen if chosen.is_floating_point() else chosen.long(),)
 
     def to(self, device: torch.device | str) -> DensePool:
-        """The same pool on another device."""
-        return DensePool(self.rows.to(device))
+        """The same pool on a device; it is copied there once."""
+        return _moved(self, device, lambda: DensePool(self.rows.to(device)))
 
 
 def _ragged(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,8 +124,10 @@ class BagPool:
         return self.indices.index_select(0, where), offsets.int(), weights
 
     def to(self, device: torch.device | str) -> BagPool:
-        """The same pool on another device."""
-        return BagPool(self.indices.to(device), self.lengths.to(device))
+        """The same pool on a device; it is copied there once."""
+        return _moved(
+            self, device, lambda: BagPool(self.indices.to(device), self.lengths.to(device))
+        )
 
 
 class TokenPool:
@@ -150,8 +172,12 @@ class TokenPool:
         return padded, mask.long()
 
     def to(self, device: torch.device | str) -> TokenPool:
-        """The same pool on another device."""
-        return TokenPool(self.tokens.to(device), self.lengths.to(device), self.padding)
+        """The same pool on a device; it is copied there once."""
+        return _moved(
+            self,
+            device,
+            lambda: TokenPool(self.tokens.to(device), self.lengths.to(device), self.padding),
+        )
 
 
 def statistics(pool: DensePool, positions: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

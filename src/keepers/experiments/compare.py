@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from keepers import processes
-from keepers.configuration import validated
-from keepers.data import Source, corrupt_labels, open_source
-from keepers.errors import ParameterError
+from keepers.configuration import picked
+from keepers.data import Source, check_run, corrupt_labels
 from keepers.experiments.config import CompareConfig
+from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
 from keepers.files import plain, write_json
@@ -22,10 +21,10 @@ from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.runs import Run
-from keepers.selectors import stratified
 from keepers.training import Hardware, Precision
 from keepers.types import Budget, Progress
-from keepers.workflows.scoring import Balance, Reading, Say, default_run, say_or_not, say_skipped
+from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
+from keepers.workflows.scoring import Balance
 from keepers.workflows.stages import Workplace
 
 
@@ -42,6 +41,7 @@ def compare(
     *,
     test: Any,
     methods: Sequence[str] = ("entropy",),
+    method_options: Mapping[str, Mapping[str, Any]] | None = None,
     keep: Sequence[int | float | str] = (0.3, 0.5, 0.7),
     proxy: str | Role | Mapping[str, Any] | None = None,
     target: str | Role | Mapping[str, Any] | None = None,
@@ -76,7 +76,8 @@ def compare(
 
     Args:
         data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
-        methods, keep: every method at every budget.
+        methods, keep: every method at every budget; `method_options` has the options of each, by
+            its name.
         proxy, target: models or roles; None takes one for the kind of data.
         epochs, resolution, ensemble: of the proxy; `target_epochs`: of the target.
         with_target: also select with the target itself: what the proxy saves and loses.
@@ -88,57 +89,17 @@ def compare(
     Raises:
         KeepersError: anything wrong with what was given.
     """
-    config = validated(
-        CompareConfig,
-        {
-            "methods": methods,
-            "keep": keep,
-            "proxy": proxy,
-            "target": target,
-            "epochs": epochs,
-            "target_epochs": target_epochs,
-            "resolution": resolution,
-            "ensemble": ensemble,
-            "balance": balance,
-            "seeds": seeds,
-            "with_target": with_target,
-            "noise": noise,
-            "device": device,
-            "precision": precision,
-        },
-    )
-    reading = validated(
-        Reading,
-        {
-            "input": input,
-            "label": label,
-            "id": id,
-            "split": split,
-            "limit": limit,
-            "on_bad_row": on_bad_row,
-        },
-    )
+    given = {**locals(), "method_options": method_options or {}}
+    config = picked(CompareConfig, given)
+    reading = picked(Reading, given)
     hardware = Hardware(device=config.device, precision=config.precision)
     hardware.join_processes()
     say = say_or_not(say)
-    source = open_source(data, **vars(reading))
-    source, test_source = _with_test(source, test, on_bad_row)
-    for sentence in source.found:
-        say(sentence)
+    check_run(data, run)
+    check_run(test, run)
+    source, test_source, in_both = open_both(data, test, reading, progress, say)
     for budget in config.keep:
         Budget.parse(budget).resolve(len(source))
-    in_both = int(np.isin(test_source.digests, source.digests).sum())
-    if in_both == len(test_source):
-        raise ParameterError(
-            "test",
-            f"every input of {test_source.name} also stands in the training data {source.name}",
-            "Give data that were held out, or a fraction such as 0.2 to split off",
-        )
-    if in_both:
-        say(
-            f"Warning: {in_both:,} of the {len(test_source):,} test inputs also stand in the "
-            "training data, so test errors look better than they are"
-        )
     source, changed = _with_noise(source, config.noise, say)
     path = Path(run or default_run(source, "compare"))
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
@@ -185,35 +146,6 @@ def compare(
         if processes.rank() == 0:
             write_json(path / "compare.json", result)
     return Comparison(result=result, run=path)
-
-
-def _with_test(source: Source, test: Any, on_bad_row: OnBadRow) -> tuple[Source, Source]:
-    """The training and the test data; a fraction is split off at random, class by class."""
-    fraction = _fraction(test)
-    if fraction is None:
-        return source, open_source(test, like=source, on_bad_row=on_bad_row)
-    assert source.labels is not None
-    count = fraction.resolve(len(source), "test")
-    labels = torch.from_numpy(source.labels)
-    drawn = stratified(labels, count, generator=generator(0, "test")).numpy()
-    # Copies of a test input leave the training data with it.
-    rest = np.flatnonzero(~np.isin(source.digests, source.digests[drawn]))
-    if not len(rest):
-        raise ParameterError("test", f"got {test!r}, which leaves no training data")
-    return source.take(rest), replace(source.take(drawn), name=f"{count:,} rows split off")
-
-
-def _fraction(test: Any) -> Budget | None:
-    """The budget that `test` is, or None where it names data."""
-    if isinstance(test, int | float):
-        return Budget.parse(test, "test")
-    if not isinstance(test, str) or Path(test).exists() or not test.rstrip("%").strip():
-        return None
-    try:
-        float(test.rstrip("%"))
-    except ValueError:
-        return None
-    return Budget.parse(test, "test")
 
 
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keepers import methods
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, unknown_name
 from keepers.roles import Role
 from keepers.training import Hardware, Precision
 from keepers.types import Budget
-from keepers.workflows.scoring import Balance
+from keepers.workflows.scoring import CORESET_SIGNALS, Balance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,9 @@ class CompareConfig:
     """
 
     methods: Sequence[str] = ("entropy",)
+    method_options: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )
     keep: Sequence[int | float | str] = (0.3, 0.5, 0.7)
     proxy: str | Role | Mapping[str, Any] | None = None
     target: str | Role | Mapping[str, Any] | None = None
@@ -38,15 +41,19 @@ class CompareConfig:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        for field in ("methods", "keep"):
-            values: Sequence[Any] = getattr(self, field)
-            object.__setattr__(self, field, tuple(dict.fromkeys(values)))
+        for name in ("methods", "keep"):
+            values: Sequence[Any] = getattr(self, name)
+            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
         if not self.methods:
             raise ParameterError("methods", "got none", "Name at least one, such as entropy")
         if not self.keep:
             raise ParameterError("keep", "got none", "Give at least one fraction, such as 0.5")
         for name in self.methods:
-            methods.get(name)
+            methods.get(name, CORESET_SIGNALS)
+        for name, options in self.method_options.items():
+            if name not in self.methods:
+                raise unknown_name("method_options", name, self.methods)
+            methods.settings(methods.get(name), options)
         for keep in self.keep:
             Budget.parse(keep)
         if self.seeds < 1:

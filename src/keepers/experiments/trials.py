@@ -231,13 +231,15 @@ class Bench:
 
         def compute(folder: Path) -> StageRecord:
             start = time.perf_counter()
-            picks, _ = methods.choose(
-                method,
-                members,
-                k,
-                balance=self.proxy.labels if self.config.balance == "class" else None,
-                generator=generator(seed, "select", method.name),
-            )
+            with self.place.under_way(f"selecting by {method.name}"):
+                picks, _ = methods.choose(
+                    method,
+                    members,
+                    k,
+                    balance=self.proxy.labels if self.config.balance == "class" else None,
+                    generator=generator(seed, "select", method.name),
+                    options=self.config.method_options.get(method.name),
+                )
             cost = Cost(phase="selecting", seconds=time.perf_counter() - start, examples=k)
             if processes.rank() == 0:
                 store.clear(folder)
@@ -248,7 +250,7 @@ class Bench:
         inputs: dict[str, Any] = {
             "data": self.source.fingerprint,
             "method": method.name,
-            "options": dict(method.options),
+            "options": methods.settings(method, self.config.method_options.get(method.name)),
             "code": code_fingerprint([method.select.__module__]),
             "selector": selector,
             "role": role.role.identity(),

@@ -2,6 +2,6 @@
 
 from keepers.reports.compare import compare_report
 from keepers.reports.coreset import report
-from keepers.reports.terminal import compare_table, coreset_summary
+from keepers.reports.terminal import compare_table, coreset_summary, online_table
 
-__all__ = ["compare_report", "compare_table", "coreset_summary", "report"]
+__all__ = ["compare_report", "compare_table", "coreset_summary", "online_table", "report"]

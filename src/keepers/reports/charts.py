@@ -32,7 +32,8 @@ GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "⬟")
 
 
 @contextlib.contextmanager
-def _page_style() -> Generator[None, None, None]:
+def page_style() -> Generator[None, None, None]:
+    """Matplotlib's own defaults and the fonts of the page, whatever the user set."""
     style: dict[Any, Any] = {k: v for k, v in mpl.rcParamsDefault.items() if k.startswith(_OURS)}
     style |= {"svg.fonttype": "none", "font.size": 10.5}
     with mpl.rc_context(style):
@@ -105,10 +106,10 @@ def bin_scores(
     )
 
 
-@_page_style()
+@page_style()
 def histogram_chart(histogram: Histogram, *, cut: float | None, name: str) -> Markup:
     """The score distribution, with the cut where there is one."""
-    axes = _axes(height=2.6)
+    axes = plain_axes(height=2.6)
     edges = histogram.edges
     width = float(edges[1] - edges[0])
     left, dropped, kept = edges[:-1], histogram.dropped, histogram.kept
@@ -142,16 +143,16 @@ def histogram_chart(histogram: Histogram, *, cut: float | None, name: str) -> Ma
         )
     axes.set_xlabel(name, parse_math=False)
     axes.set_ylabel("examples, log scale" if histogram.logarithmic else "examples")
-    return _svg(axes, "Score distribution of the kept and the dropped examples")
+    return as_svg(axes, "Score distribution of the kept and the dropped examples")
 
 
-@_page_style()
+@page_style()
 def error_chart(lines: Sequence[Line], *, everything: tuple[float, float] | None) -> Markup:
     """Test error in percent by the fraction kept, with bands of one standard deviation.
 
     `everything` is the mean and the standard deviation of training on all of it.
     """
-    axes = _axes(height=3.6)
+    axes = plain_axes(height=3.6)
     if everything is not None:
         mean, spread = everything
         axes.axhspan(mean - spread, mean + spread, color=INK, alpha=0.08, linewidth=0)
@@ -167,13 +168,13 @@ def error_chart(lines: Sequence[Line], *, everything: tuple[float, float] | None
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(_in_percent))
     axes.set_ylabel("test error")
-    return _svg(axes, "Test error by the fraction kept")
+    return as_svg(axes, "Test error by the fraction kept")
 
 
-@_page_style()
+@page_style()
 def difference_chart(lines: Sequence[Line]) -> Markup:
     """Difference from random in points of error, with its interval; below 0 is better."""
-    axes = _axes(height=3.6)
+    axes = plain_axes(height=3.6)
     axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 2)))
     fractions = sorted({fraction for line in lines for fraction in line.fractions})
     for place, line in enumerate(lines):
@@ -187,7 +188,7 @@ def difference_chart(lines: Sequence[Line]) -> Markup:
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(_signed))
     axes.set_ylabel("points of error against random")
-    return _svg(axes, "Difference from random by the fraction kept")
+    return as_svg(axes, "Difference from random by the fraction kept")
 
 
 def _as_percent(value: float, _: int | None) -> str:
@@ -226,7 +227,8 @@ def _fractions_axis(axes: Axes, lines: Sequence[Line]) -> None:
     axes.set_xlabel("fraction kept")
 
 
-def _axes(*, height: float) -> Axes:
+def plain_axes(*, height: float) -> Axes:
+    """Empty axes in the colours of the page."""
     axes = Figure(figsize=(5.6, height), layout="constrained").subplots()
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
@@ -238,7 +240,8 @@ def _axes(*, height: float) -> Axes:
     return axes
 
 
-def _svg(axes: Axes, title: str) -> Markup:
+def as_svg(axes: Axes, title: str) -> Markup:
+    """The drawing as inline SVG in the colours and the font of the page."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     buffer = io.StringIO()

@@ -10,6 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from keepers.reports import answers, charts, describe
+from keepers.reports.expenses import expenses
+from keepers.reports.online import online_report
 from keepers.reports.page import as_yaml, write_page
 
 
@@ -43,23 +45,16 @@ class Matrix:
     rows: list[list[Heat]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Expense:
-    """One line of the cost table."""
-
-    phase: str
-    seconds: float | None
-    flops: float | None
-
-
 def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bool = True) -> Path:
     """Write a self-contained HTML report of a comparison, and return its path.
 
-    `result` is the JSON object that `keepers compare` writes.
+    `result` is the JSON object that `keepers compare` writes, with or without `--online`.
 
     Raises:
         RunError: `path` exists and `overwrite` is false.
     """
+    if result.get("kind") == "compare-online":
+        return online_report(result, path, overwrite=overwrite)
     by_name = answers.series(result)
     styles = _styles(by_name)
     whole = answers.everything(result)
@@ -95,7 +90,7 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
             }
             for one in agreement
         ],
-        expenses=_expenses(result.get("costs")),
+        expenses=expenses(result.get("costs")),
         config=as_yaml(config),
     )
 
@@ -179,22 +174,3 @@ def _matrix(agreement: Mapping[str, Any], kind: str) -> Matrix:
         for i, values in enumerate(agreement[kind])
     ]
     return Matrix(heading=kind.capitalize(), models=models, rows=rows)
-
-
-def _expenses(costs: Any) -> list[Expense]:
-    """Costs by phase: a list of ledger entries, or a mapping of phases to entries or seconds."""
-    if isinstance(costs, Mapping):
-        costs = [
-            {"phase": phase, **entry}
-            if isinstance(entry, Mapping)
-            else {"phase": phase, "seconds": entry}
-            for phase, entry in costs.items()
-        ]
-    return [
-        Expense(
-            phase=str(entry.get("phase", "")).replace("_", " "),
-            seconds=entry.get("seconds"),
-            flops=entry.get("flops"),
-        )
-        for entry in costs or []
-    ]

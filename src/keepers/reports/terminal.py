@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keepers.ledger import Ledger
-from keepers.reports import answers, describe, quantities
+from keepers.reports import answers, describe, online_answers, quantities
 from keepers.selection import Selection
 from keepers.workflows.evidence import Evidence
 
@@ -94,6 +94,56 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def online_table(result: Mapping[str, Any]) -> Table:
+    """Final accuracies and verdicts, and what the accuracy that uniform reaches took."""
+    level = result["level"]
+    table = _table(
+        ("method", False),
+        ("accuracy %", True),
+        ("against equal time", True),
+        ("", False),
+        ("worst", True),
+        (f"to {quantities.percent(level, 2)}: steps", True),
+        ("time", True),
+        ("in full", True),
+        ("wrong", True),
+    )
+    for row in result["rows"]:
+        table.add_row(*_online_cells(row, level))
+    table.caption = online_answers.headline(result)
+    return table
+
+
+def _online_cells(row: Mapping[str, Any], level: float) -> Sequence[str]:
+    spread: float | None = row["accuracy_std"]
+    accuracy = quantities.points(row["accuracy_mean"])
+    if spread is not None:
+        accuracy += f" ±{quantities.points(spread)}"
+    gap, verdict = _gap(row["differences"].get(online_answers.EQUAL_TIME))
+    entry = online_answers.at_level(row, level)
+    taken = ("–", "–", "–")
+    if entry is not None and entry["step"] is None:
+        reached = f"{entry['reached']} of {entry['of']}" if entry["reached"] else "not reached"
+        taken = (reached, "–", "–")
+    elif entry is not None:
+        full = entry["seconds"]["full"]
+        taken = (
+            quantities.count(entry["step"]),
+            quantities.brief_duration(entry["seconds"]["none"]),
+            "unknown" if full is None else quantities.brief_duration(full),
+        )
+    equal_time = row["method"] == online_answers.EQUAL_TIME
+    return (
+        "equal time" if equal_time else escape(str(row["method"])),
+        accuracy,
+        gap,
+        verdict,
+        quantities.points(row["worst_class_accuracy_mean"], 1),
+        *taken,
+        quantities.percent(row["fractions"].get("corrupted"), 0),
+    )
+
+
 def plain_lines(renderable: RenderableType) -> list[str]:
     """What a console of 100 columns shows, without colours: for files and pipes."""
     console = Console(width=WIDTH, color_system=None, force_terminal=False)
@@ -107,13 +157,7 @@ def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
     error = quantities.points(row["error_mean"])
     if spread is not None:
         error += f" ±{quantities.points(spread)}"
-    gap, verdict = "–", ""
-    difference = row.get("difference")
-    if difference:
-        low, high = (quantities.points(e, signed=True) for e in answers.interval(difference))
-        gap = f"{low}…{high}"
-        word = difference["verdict"]
-        verdict = f"[{_COLOURS[word]}]{word}[/]"
+    gap, verdict = _gap(row.get("difference"))
     worst = row.get("worst_class_error_mean")
     return (
         quantities.percent(row["keep"]) if first else "",
@@ -127,6 +171,15 @@ def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
         quantities.brief_duration(row.get("target_seconds")),
         quantities.times(row.get("speedup_seconds")),
     )
+
+
+def _gap(difference: Mapping[str, Any] | None) -> tuple[str, str]:
+    """The interval of a difference, and its verdict in colour."""
+    if not difference:
+        return "–", ""
+    low, high = (quantities.points(e, signed=True) for e in answers.interval(difference))
+    word = difference["verdict"]
+    return f"{low}…{high}", f"[{_COLOURS[word]}]{word}[/]"
 
 
 def _table(*columns: tuple[str, bool]) -> Table:

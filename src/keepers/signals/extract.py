@@ -30,12 +30,15 @@ def extract(
     *,
     fabric: Fabric,
     wanted: Collection[str] = ("log_probs",),
+    positions: Tensor | None = None,
     batch_size: int = 512,
     folder: Path | None = None,
     tally: Tally | None = None,
     progress: Progress | None = None,
 ) -> Signals:
     """Signals of every example of `view`, in evaluation mode, on inputs that are not augmented.
+
+    With `positions` (n,), of those alone, in their order.
 
     `log_probs` (n, classes) is log-softmax in float32, whatever the precision of the model;
     `losses` (n,) is the cross-entropy of the labels; `features` (n, d) is the input of the last
@@ -45,22 +48,26 @@ def extract(
     Raises:
         KeepersError: losses without labels, or log-probabilities that are not finite.
     """
-    progress, tally = progress or Silent(), tally or Tally()
-    n, device = len(view), fabric.device
+    progress, device = progress or Silent(), fabric.device
+    asked = torch.arange(len(view)) if positions is None else positions.cpu()
+    labels = None if view.labels is None else view.labels.cpu()[asked]
+    n = len(asked)
     if "losses" in wanted and view.labels is None:
         raise KeepersError("signals: losses need labels, and the view has none")
     pool = view.pool.to(device)
     was_training = module.training
     module.to(device).eval()
     arrays: dict[str, Tensor] = {}
-    few = pool.gather(torch.arange(min(n, FLOPS_SAMPLE), device=device))
-    tally.flops += count_flops(module, few) / min(n, FLOPS_SAMPLE) * n
+    if tally is not None:
+        few = asked[:FLOPS_SAMPLE]
+        tally.flops += count_flops(module, pool.gather(few.to(device))) / len(few) * n
+        tally.examples += n
     progress.start("scoring", n)
     tap = FeatureTap(module) if "features" in wanted else contextlib.nullcontext()
     with tap as features:
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
-            rows = processes.own_rows(torch.arange(start, stop))
+            rows = processes.own_rows(asked[start:stop])
             inputs = pool.gather(rows.to(device))
             with fabric.autocast():
                 logits = module(*inputs)
@@ -75,14 +82,13 @@ def extract(
             progress.advance(stop)
     progress.finish()
     module.train(was_training)
-    tally.examples += n
     log_probs = arrays["log_probs"]
     if bool(log_probs.isnan().any()):
         raise KeepersError(
             "signals: the model gives NaN. Train it with a lower lr, or with precision fp32"
         )
-    if "losses" in wanted and view.labels is not None:
-        arrays["losses"] = -log_probs.gather(1, view.labels.cpu()[:, None])[:, 0]
+    if "losses" in wanted and labels is not None:
+        arrays["losses"] = -log_probs.gather(1, labels[:, None])[:, 0]
     return Signals(
-        **{name: value for name, value in arrays.items() if name in wanted}, labels=view.labels
+        **{name: value for name, value in arrays.items() if name in wanted}, labels=labels
     )

@@ -1,21 +1,45 @@
 """Training: one loop, with a batch policy and observers as its only seams."""
 
-from keepers.training.dynamics import Dynamics, Observer, Step
-from keepers.training.fit import Checkpoint, Fitted, estimate_seconds, fit
-from keepers.training.hardware import Hardware, Precision
-from keepers.training.policy import BatchPolicy, FreshSubset, Shuffle
+from keepers.training.checkpoint import optimizer_state, restore_optimizer
+from keepers.training.dynamics import Dynamics
+from keepers.training.evaluation import Evaluation, Point
+from keepers.training.fit import Checkpoint, estimate_seconds, fit, steps_in_epoch
+from keepers.training.fitted import Fitted
+from keepers.training.hardware import Hardware, Precision, has_bf16
+from keepers.training.length import Length
+from keepers.training.observer import Observer, Step
+from keepers.training.policy import (
+    Arguments,
+    AtRows,
+    BatchPolicy,
+    Candidates,
+    Choice,
+    FreshSubset,
+    Shuffle,
+)
 
 __all__ = [
+    "Arguments",
+    "AtRows",
     "BatchPolicy",
+    "Candidates",
     "Checkpoint",
+    "Choice",
     "Dynamics",
+    "Evaluation",
     "Fitted",
     "FreshSubset",
     "Hardware",
+    "Length",
     "Observer",
+    "Point",
     "Precision",
     "Shuffle",
     "Step",
     "estimate_seconds",
     "fit",
+    "has_bf16",
+    "optimizer_state",
+    "restore_optimizer",
+    "steps_in_epoch",
 ]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from keepers.files import atomic_path
-from keepers.training.dynamics import Observer
+from keepers.training.observer import Observer
 
 
 def save(
@@ -26,10 +26,7 @@ def save(
 ) -> None:
     """Write weights, optimiser state, observers, random state and `facts` (JSON), atomically."""
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in module.state_dict().items()}
-    for index, entry in optimizer.state_dict()["state"].items():
-        for key, value in entry.items():
-            if value is not None:
-                tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+    tensors |= {f"optimizer.{k}": v for k, v in optimizer_state(optimizer).items()}
     for number, observer in enumerate(observers):
         for key, value in observer.state_dict().items():
             tensors[f"observer.{number}.{key}"] = value
@@ -42,6 +39,16 @@ def save(
             save_file(plain, partial, metadata={"facts": json.dumps(facts)})
         except SafetensorError as error:
             raise OSError(f"{path}: {error}") from None
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as tensors, by `number.name`."""
+    return {
+        f"{index}.{key}": torch.as_tensor(value)
+        for index, entry in optimizer.state_dict()["state"].items()
+        for key, value in entry.items()
+        if value is not None
+    }
 
 
 def readable(path: Path) -> bool:
@@ -69,7 +76,7 @@ def load(
             group, _, key = name.partition(".")
             groups.setdefault(group, {})[key] = file.get_tensor(name)
     module.load_state_dict(groups["model"])
-    _restore_optimizer(optimizer, groups.get("optimizer", {}))
+    restore_optimizer(optimizer, groups.get("optimizer", {}))
     for name, value in _by_number(groups.get("observer", {})).items():
         observers[name].load_state_dict(value)
     torch.set_rng_state(groups["random"]["cpu"])
@@ -86,7 +93,8 @@ def _by_number(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
     return nested
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    """Restore what `optimizer_state` gave."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for index, entry in _by_number(flat).items():
         parameter = parameters[index]

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
-    """What an observer sees of one step: positions (n,), labels (n,), logits (n, classes)."""
-
-    positions: Tensor
-    labels: Tensor
-    logits: Tensor
-
-
-class Observer(Protocol):
-    """Called after each step; its state is part of every checkpoint."""
-
-    def after_step(self, step: Step) -> None:
-        """Take note of one step."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The state as tensors."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
-        ...
+from keepers.training.observer import Step
 
 
 class Dynamics:
@@ -52,7 +26,7 @@ class Dynamics:
             "presentations": torch.zeros(num_examples, dtype=torch.int32, device=device),
         }
 
-    def after_step(self, step: Step) -> None:
+    def after_step(self, step: Step) -> float:
         """Count the events and margins of one batch."""
         state, at = self._state, step.positions
         logits = step.logits.float()
@@ -66,6 +40,7 @@ class Dynamics:
         state["learnt"][at] |= correct
         state["margin_sum"][at] += margin.to(state["margin_sum"].dtype)
         state["presentations"][at] += 1
+        return 0.0
 
     def forgetting(self) -> Tensor:
         """Forgetting events (n,), ∞ where never classified correctly, on the CPU."""

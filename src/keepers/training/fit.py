@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import copy
-import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
 
-import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers import processes
-from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.errors import ParameterError
 from keepers.files import fingerprint, hash_bytes
 from keepers.ledger import Cost
-from keepers.models import Recipe, count_flops
-from keepers.random import derived_seed, generator, isolated
+from keepers.models import Recipe
+from keepers.random import isolated
 from keepers.training import checkpoint
-from keepers.training.dynamics import Observer, Step
-from keepers.training.hardware import to_channels_last
-from keepers.training.optim import optimizer as build_optimizer
-from keepers.training.optim import schedule, set_learning_rate
-from keepers.training.policy import BatchPolicy, Shuffle, batches, num_batches
+from keepers.training.fitted import Fitted
+from keepers.training.length import Length
+from keepers.training.loop import Loop
+from keepers.training.observer import Observer
+from keepers.training.policy import BatchPolicy, Shuffle, next_batch, num_batches
 from keepers.types import Progress, Silent, TrainView
 
-FORWARD_AND_BACKWARD = 3  # FLOPs of a training step over those of its forward pass
-FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
 SCORING_SHARE = 0.4  # seconds of inference over those of a training step, per example
 
 
@@ -41,15 +35,6 @@ class Checkpoint:
 
     path: Path
     every: float = 30.0
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Fitted:
-    """A trained module, the mean training loss of each epoch, and what it cost."""
-
-    module: nn.Module
-    losses: tuple[float, ...]
-    cost: Cost
 
 
 def fit(
@@ -62,32 +47,31 @@ def fit(
     phase: str = "proxy training",
     policy: BatchPolicy | None = None,
     observers: Sequence[Observer] = (),
+    length: Length | None = None,
     stop_after: int | None = None,
     keep: Checkpoint | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Train `module` in place on the members of `view`, by `recipe`.
 
-    The learning-rate schedule is fitted to the steps of `recipe.epochs`; `stop_after` ends the
-    training after so many epochs of that schedule (early scores). With `keep`, an interrupted
-    call that is made again continues at the last checkpoint and, on a CPU with the same number
-    of threads, ends with the same bits.
+    The learning-rate schedule is fitted to `length`, by default `recipe.epochs`; `stop_after`
+    ends the training after so many epochs of that schedule (early scores). With `keep`, an
+    interrupted call that is made again continues at the last checkpoint and, on a CPU with the
+    same number of threads, ends with the same bits (but for a length in seconds).
 
     Raises:
         ParameterError: no members, no epochs, or a batch size too small for the processes.
         KeepersError: the loss stopped being finite.
         RunError: the checkpoint is of another training.
     """
-    _check(view, recipe)
+    _check(view, recipe, length)
     policy, progress = policy or Shuffle(), progress or Silent()
-    epochs = recipe.epochs if stop_after is None else min(stop_after, recipe.epochs)
+    length = length or Length(epochs=recipe.epochs)
     at_least = 2 * processes.count()
-    steps_in_epoch = num_batches(
-        policy.epoch_length(len(view)), recipe.batch_size, at_least=at_least
-    )
-    loop = _Loop(module, view, recipe, fabric, seed, observers, steps_in_epoch * recipe.epochs)
+    loop = Loop(module, view, recipe, fabric, seed, policy, observers)
     loop.at.identity = fingerprint(
         asdict(recipe),
+        asdict(length),
         seed,
         repr(policy),
         repr(view.augment),
@@ -99,32 +83,77 @@ def fit(
     with isolated(seed, "training"):
         if keep is not None and checkpoint.readable(keep.path):
             loop.resume(keep.path)
-        at, clock = loop.at, time.perf_counter()
-        saved = clock - at.seconds
-        progress.start(phase, steps_in_epoch * epochs)
-        while at.epoch < epochs:
+        at, began = loop.at, time.perf_counter() - loop.at.seconds
+        saved, passes = at.seconds, float(at.epoch)
+        total = _total_steps(view, recipe, policy, length, stop_after)
+        progress.start(phase, total if length.seconds is None else round(length.seconds))
+        while (done := _progress(loop, length, None)) < 1 and at.epoch != stop_after:
             order = policy.order(view.positions, seed=seed, epoch=at.epoch)
-            parts = batches(order, recipe.batch_size, at_least=at_least)
-            for positions in parts[at.batch :]:
-                loop.step(positions)
-                at.batch += 1
-                progress.advance(at.step)
-                at.seconds += (now := time.perf_counter()) - clock
-                clock = now
-                if keep is not None and clock - saved > keep.every:
+            span = _span(order, recipe, policy, at_least)
+            done = _progress(loop, length, span)
+            while at.offset < len(order) and done < 1:
+                positions = next_batch(
+                    order,
+                    at.offset,
+                    policy.num_candidates(recipe.batch_size, done),
+                    at_least=policy.num_candidates(at_least, done),
+                )
+                loop.step(positions, done, began, span)
+                began += loop.excluded
+                loop.excluded = 0.0
+                at.seconds = time.perf_counter() - began
+                done = _progress(loop, length, span)
+                progress.advance(at.step if length.seconds is None else int(at.seconds))
+                if keep is not None and at.seconds - saved > keep.every:
                     loop.save(keep.path)
-                    saved = clock
-            loop.end_epoch(len(parts))
+                    saved = at.seconds
+            passes = at.epoch + 1.0 if at.offset >= len(order) else loop.epochs(span)
+            loop.end_epoch()
         progress.finish()
     processes.wait()
     cost = Cost(
-        phase=phase,
-        seconds=at.seconds,
-        examples=at.examples,
-        steps=at.step,
-        flops=at.flops_per_example * FORWARD_AND_BACKWARD * at.examples,
+        phase=phase, seconds=at.seconds, examples=at.examples, steps=at.step, flops=at.flops
     )
-    return Fitted(module=module, losses=tuple(at.losses), cost=cost)
+    return Fitted(
+        module=module,
+        losses=tuple(at.losses),
+        epochs=passes,
+        cost=cost,
+        candidates=at.candidates,
+        choosing_seconds=at.choosing_seconds,
+    )
+
+
+def steps_in_epoch(num_members: int, batch_size: int, policy: BatchPolicy) -> int:
+    """How many steps an epoch has at the beginning of a training."""
+    return num_batches(
+        policy.epoch_length(num_members),
+        policy.num_candidates(batch_size, 0.0),
+        at_least=policy.num_candidates(2 * processes.count(), 0.0),
+    )
+
+
+def _progress(loop: Loop, length: Length, span: int | None) -> float:
+    at = loop.at
+    passes = at.epoch if span is None else loop.epochs(span)
+    return length.progress(epochs=passes, steps=at.step, seconds=at.seconds)
+
+
+def _span(order: Tensor, recipe: Recipe, policy: BatchPolicy, at_least: int) -> int:
+    """Candidates of an epoch in whole batches, so that every step is an equal part of it."""
+    size = policy.num_candidates(recipe.batch_size, 0.0)
+    least = policy.num_candidates(at_least, 0.0)
+    return size * num_batches(len(order), size, at_least=least)
+
+
+def _total_steps(
+    view: TrainView, recipe: Recipe, policy: BatchPolicy, length: Length, stop_after: int | None
+) -> int:
+    if length.steps is not None:
+        return length.steps
+    return steps_in_epoch(len(view), recipe.batch_size, policy) * (
+        stop_after or length.epochs or recipe.epochs
+    )
 
 
 def estimate_seconds(
@@ -141,14 +170,14 @@ def estimate_seconds(
     A copy of the module takes a few steps, for about `budget` seconds; the module and the random
     state are left as they are.
     """
-    loop = _Loop(copy.deepcopy(module), view, recipe, fabric, 0, (), total_steps=1_000_000)
+    loop = Loop(copy.deepcopy(module), view, recipe, fabric, 0, Shuffle())
     part = view.positions[: recipe.batch_size]
     times: list[float] = []
     with isolated(0, "estimate"):
         # Several processes take every step together, so one of them decides.
         while processes.agree(len(times) < 2 or (sum(times) < budget and len(times) < 10)):
             start = time.perf_counter()
-            loop.step(part)
+            loop.step(part, 0.0)
             float(loop.loss_sum)
             times.append(time.perf_counter() - start)
     seconds = statistics.median(times[1:])
@@ -156,129 +185,14 @@ def estimate_seconds(
     return steps * seconds + SCORING_SHARE * seconds * num_scored / len(part)
 
 
-def _check(view: TrainView, recipe: Recipe) -> None:
+def _check(view: TrainView, recipe: Recipe, length: Length | None) -> None:
     if not len(view):
         raise ParameterError("positions", "got no example to train on", "Select at least one")
     if recipe.batch_size < 2 * processes.count():
         raise ParameterError(
             "batch_size", f"got {recipe.batch_size}", f"Give at least {2 * processes.count()}"
         )
-
-
-@dataclass
-class _Position:
-    """How far a training is: all that a checkpoint holds beside tensors."""
-
-    identity: str = ""
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    examples: int = 0
-    seconds: float = 0.0
-    flops_per_example: float = 0.0
-    loss_sum: float = 0.0
-    losses: list[float] = field(default_factory=list[float])
-
-
-class _Loop:
-    def __init__(
-        self,
-        module: nn.Module,
-        view: TrainView,
-        recipe: Recipe,
-        fabric: Fabric,
-        seed: int,
-        observers: Sequence[Observer],
-        total_steps: int,
-    ) -> None:
-        device = fabric.device
-        self.module = to_channels_last(module).to(device).train()
-        self.optimizer = build_optimizer(
-            recipe.optimizer,
-            module,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
+    if length is not None and length.seconds is not None and processes.count() > 1:
+        raise ParameterError(
+            "seconds", "got a limit in seconds with several processes", "Give epochs or steps"
         )
-        several = processes.count() > 1
-        self.forward = cast("nn.Module", fabric.setup_module(module)) if several else module
-        self.pool, self.labels = view.pool.to(device), view.labels.to(device)
-        self.augment, self.augmenting = view.augment, generator(seed, "augment", device=device)
-        self.recipe, self.fabric, self.seed, self.observers = recipe, fabric, seed, observers
-        self.factor, self.total_steps = schedule(recipe.schedule), total_steps
-        self.at = _Position()
-        self.loss_sum = torch.zeros((), device=device)
-
-    def step(self, positions: Tensor) -> None:
-        """One optimiser step on the examples at `positions`."""
-        at, fabric, optimizer = self.at, self.fabric, self.optimizer
-        inputs, labels = self._load(processes.own_rows(positions).to(fabric.device))
-        if not at.flops_per_example:
-            few = self.pool.gather(positions[:FLOPS_SAMPLE].to(fabric.device))
-            at.flops_per_example = count_flops(self.module, few) / len(positions[:FLOPS_SAMPLE])
-        set_learning_rate(optimizer, self.recipe.lr * self.factor(at.step / self.total_steps))
-        with fabric.autocast():
-            logits = self.forward(*inputs)
-        loss = F.cross_entropy(logits.float(), labels)
-        # Processes average their gradients: each counts by its share of the batch.
-        share = len(labels) * processes.count() / len(positions)
-        fabric.backward(loss if share == 1 else loss * share)
-        optimizer.step()
-        optimizer.zero_grad()
-        self.loss_sum += loss.detach()
-        if self.observers:
-            self._observe(positions, logits.detach())
-        at.step += 1
-        at.examples += len(positions)
-
-    def _load(self, own: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        inputs = self.pool.gather(own)
-        if self.augment is not None:
-            # A function of (seed, step, process): a resumed run draws the same.
-            self.augmenting.manual_seed(
-                derived_seed(self.seed, "augment", self.at.step, processes.rank())
-            )
-            inputs = self.augment(inputs, self.augmenting)
-        return inputs, self.labels[own]
-
-    def _observe(self, positions: Tensor, own_logits: Tensor) -> None:
-        logits = processes.gather_rows(own_logits.float(), len(positions))
-        here = positions.to(self.fabric.device)
-        step = Step(positions=here, labels=self.labels[here], logits=logits)
-        for observer in self.observers:
-            observer.after_step(step)
-
-    def end_epoch(self, num_batches: int) -> None:
-        """Note the epoch's mean loss; stop where it is not finite."""
-        at = self.at
-        mean = processes.mean(float(self.loss_sum)) / num_batches
-        if not math.isfinite(mean):
-            raise KeepersError(
-                f"training: the loss is not finite in epoch {at.epoch + 1} of "
-                f"{self.recipe.epochs}. Lower lr (now {self.recipe.lr:g}) or use precision fp32"
-            )
-        at.losses.append(mean)
-        self.loss_sum.zero_()
-        at.epoch, at.batch = at.epoch + 1, 0
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint."""
-        self.at.loss_sum = float(self.loss_sum)
-        if processes.rank() == 0:
-            checkpoint.save(
-                path,
-                module=self.module,
-                optimizer=self.optimizer,
-                observers=self.observers,
-                facts=asdict(self.at),
-            )
-
-    def resume(self, path: Path) -> None:
-        """Continue from a checkpoint of the same training."""
-        facts: dict[str, Any] = checkpoint.load(
-            path, module=self.module, optimizer=self.optimizer, observers=self.observers
-        )
-        if facts["identity"] != self.at.identity:
-            raise RunError(f"run: the checkpoint {path} is of another training. Remove it")
-        self.at = _Position(**facts)
-        self.loss_sum.fill_(self.at.loss_sum)

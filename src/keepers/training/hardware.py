@@ -69,7 +69,7 @@ class Hardware:
         """`fp32` or `bf16` for a model whose recipe does or does not gain from bf16."""
         if self.precision != "auto":
             return self.precision
-        return "bf16" if gains_from_bf16 and _has_bf16(self.kind) else "fp32"
+        return "bf16" if gains_from_bf16 and has_bf16(self.kind) else "fp32"
 
     def fabric(self, *, gains_from_bf16: bool) -> Fabric:
         """A launched Fabric for one model."""
@@ -106,7 +106,8 @@ class Hardware:
         }
 
 
-def _has_bf16(kind: str) -> bool:
+def has_bf16(kind: str) -> bool:
+    """Whether a device of this kind computes in bfloat16 in hardware."""
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if kind == "cpu":

@@ -33,6 +33,15 @@ def cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def linear(progress: float) -> float:
+    """1 − t, from the peak to nothing.
+
+    >>> linear(0.25)
+    0.75
+    """
+    return 1 - progress
+
+
 def one_cycle(progress: float, *, warmup: float = 0.3, start: float = 0.04) -> float:
     """Up linearly from `start` over the first `warmup` of training, then cosine to nothing.
 
@@ -65,6 +74,7 @@ def piecewise_constant(progress: float) -> float:
 SCHEDULES: dict[str, Schedule] = {
     "constant": constant,
     "cosine": cosine,
+    "linear": linear,
     "one-cycle": one_cycle,
     "piecewise": piecewise_constant,
 }

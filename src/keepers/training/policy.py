@@ -1,43 +1,144 @@
-"""Batch policies: which members each epoch trains on, and in what order."""
+"""Batch policies: which members a step trains on, and with which weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from keepers.random import generator
+from keepers.training.observer import Step
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and the keyword arguments of a module's `forward`."""
 
 
-class BatchPolicy(Protocol):
-    """The order of an epoch. A pure function of (seed, epoch), so resuming needs no state."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidates:
+    """The examples among which a step chooses.
+
+    `positions` (n,) are what the caller numbers its examples by, `labels` (n,) class numbers,
+    `args` and `keywords` what the module is called with, `cut(rows)` the same for some of the
+    rows. `version` counts the optimiser steps before, so it names the weights. `ids[row]` is what
+    errors call the example in a row, where positions say little.
+    """
+
+    positions: Tensor
+    labels: Tensor
+    args: tuple[Any, ...]
+    cut: Callable[[Tensor], Arguments]
+    keywords: dict[str, Any] = field(default_factory=dict[str, Any])
+    version: int = 0
+    ids: Any = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def name(self, row: int) -> Any:
+        """What an error calls the example in a row."""
+        found = self.positions[row] if self.ids is None else self.ids[row]
+        return found.item() if hasattr(found, "item") else found
+
+    def take(self, rows: Tensor) -> Self:
+        """The candidates at `rows` alone."""
+
+        def cut(inner: Tensor) -> Arguments:
+            return self.cut(rows[inner])
+
+        args, keywords = self.cut(rows)
+        return replace(
+            self,
+            positions=self.positions[rows],
+            labels=self.labels[rows],
+            args=args,
+            keywords=keywords,
+            cut=cut,
+            ids=None if self.ids is None else AtRows(self.ids, rows),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AtRows:
+    """The ids at some rows, looked up only when one is asked for."""
+
+    ids: Any
+    rows: Tensor
+
+    def __getitem__(self, row: int) -> Any:
+        return self.ids[int(self.rows[row])]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Choice:
+    """Which candidates a step trains on: `rows` (k,), and `weights` (k,) of their losses.
+
+    `on_host` are the rows in the memory of the host, where they are there already. `flops` is
+    what scoring the candidates took.
+    """
+
+    rows: Tensor
+    weights: Tensor | None = None
+    on_host: Tensor | None = None
+    flops: float = 0.0
+
+
+class BatchPolicy:
+    """The order of an epoch, a pure function of (seed, epoch), and what each step makes of it.
+
+    The order is cut into groups of candidates. Without more ado a step trains on its candidates;
+    a policy that `chooses` trains on some of them. A policy with a state keeps it in tensors,
+    which are part of every checkpoint; one that `watches` is told of each step.
+    """
+
+    chooses: ClassVar[bool] = False
+    watches: ClassVar[bool] = False
+
+    def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
+        """A training of `module` begins: forget the last one. Positions are under num_examples."""
 
     def epoch_length(self, num_members: int) -> int:
-        """Examples in one epoch."""
-        ...
-
-    def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
-        """The positions of one epoch, in training order."""
-        ...
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """Every member once an epoch, in a fresh random order."""
-
-    def epoch_length(self, num_members: int) -> int:
-        """All members."""
+        """Examples in one epoch, as far as it is known beforehand."""
         return num_members
 
     def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
-        """A permutation of `positions`."""
+        """The positions of one epoch, in training order: all of them in a fresh random order."""
         return positions[torch.randperm(len(positions), generator=generator(seed, "order", epoch))]
+
+    def num_candidates(self, batch_size: int, progress: float) -> int:
+        """Of how many candidates a batch of `batch_size` is chosen, so far into training."""
+        return batch_size
+
+    def choose(self, candidates: Candidates, progress: float) -> Choice | None:
+        """What to train on; None for all candidates."""
+        return None
+
+    def weights(self, positions: Tensor) -> Tensor | None:
+        """Weights of the losses where nothing is chosen; None for 1."""
+        return None
+
+    def after_step(self, step: Step) -> float:
+        """Take note of a step; only a policy that `watches` is told."""
+        return 0.0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state as tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
 
 
 @dataclass(frozen=True)
-class FreshSubset:
+class Shuffle(BatchPolicy):
+    """Every member once an epoch, in a fresh random order."""
+
+
+@dataclass(frozen=True)
+class FreshSubset(BatchPolicy):
     """A fresh random subset of `size` members every epoch.
 
     A permutation is cut into ⌊n / size⌋ disjoint subsets, one for each epoch, and is then
@@ -59,22 +160,20 @@ class FreshSubset:
         return positions[shuffled[part * size : (part + 1) * size]]
 
 
-def batches(order: Tensor, batch_size: int, *, at_least: int = 2) -> list[Tensor]:
-    """Cut an epoch into batches; a last batch of fewer than `at_least` joins the one before it.
+def next_batch(order: Tensor, start: int, size: int, *, at_least: int = 2) -> Tensor:
+    """The batch of an epoch that begins at `start`; a rest of fewer than `at_least` joins it.
 
     Batch normalisation has no statistics for a batch of one.
 
-    >>> [len(batch) for batch in batches(torch.arange(9), 4)]
-    [4, 5]
+    >>> next_batch(torch.arange(9), 4, 4).tolist()
+    [4, 5, 6, 7, 8]
     """
-    parts = list(order.split(batch_size))
-    if len(parts) > 1 and len(parts[-1]) < at_least:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
+    stop = start + size
+    return order[start:] if len(order) - stop < at_least else order[start:stop]
 
 
 def num_batches(length: int, batch_size: int, *, at_least: int = 2) -> int:
-    """How many batches `batches` cuts an epoch of `length` examples into.
+    """How many batches `next_batch` cuts an epoch of `length` examples into.
 
     >>> num_batches(9, 4), num_batches(10, 4)
     (2, 3)

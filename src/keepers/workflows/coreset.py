@@ -11,24 +11,16 @@ import numpy.typing as npt
 from torch import Tensor
 
 from keepers import methods
-from keepers.configuration import validated
+from keepers.configuration import picked
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
-from keepers.training import Precision
+from keepers.training import Hardware, Precision
 from keepers.types import Budget, Picks, Progress, Signals
 from keepers.workflows.advice import accuracy, warn
 from keepers.workflows.evidence import Evidence
-from keepers.workflows.scoring import (
-    Balance,
-    CoresetConfig,
-    Say,
-    Scored,
-    num_candidates,
-    say_or_not,
-    score_source,
-    workplace,
-)
+from keepers.workflows.opening import Reading, Say, say_or_not, workplace
+from keepers.workflows.scoring import Balance, CoresetConfig, Scored, num_candidates, score_source
 from keepers.workflows.table import metadata, selection_table
 
 
@@ -96,43 +88,22 @@ def coreset(
     >>> len(selection), selection.table.num_rows
     (899, 1797)
     """
-    config = validated(
-        CoresetConfig,
-        {
-            "keep": keep,
-            "method": method,
-            "method_options": method_options,
-            "proxy": proxy,
-            "epochs": epochs,
-            "resolution": resolution,
-            "ensemble": ensemble,
-            "balance": balance,
-            "val": val,
-            "seed": seed,
-            "device": device,
-            "precision": precision,
-        },
-    )
+    given = dict(locals())
+    config = picked(CoresetConfig, given)
+    reading = picked(Reading, given)
     say = say_or_not(say)
     opened = workplace(
         data,
-        config,
-        reading={
-            "input": input,
-            "label": label,
-            "id": id,
-            "group": group,
-            "split": split,
-            "limit": limit,
-            "on_bad_row": on_bad_row,
-        },
+        reading=reading,
+        seed=config.seed,
+        hardware=Hardware(device=config.device, precision=config.precision),
         run=run,
         resume=resume,
         progress=progress,
     )
     with opened as (source, place):
         Budget.parse(config.keep).resolve(num_candidates(len(source), config))
-        scored = score_source(source, config, place, on_bad_row=on_bad_row, say=say)
+        scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         return _select(scored, config, say)
 
 
@@ -143,7 +114,7 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     warnings = warn(scored, k)
     for warning in warnings:
         say(f"Warning: {warning}")
-    with ledger.phase("selecting") as tally:
+    with ledger.phase("selecting") as tally, scored.place.under_way("selecting"):
         picks, scores = choose(scored, config, k)
         tally.examples = len(candidates)
     scores_all = None

@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from keepers import methods
-from keepers.configuration import validated
+from keepers.configuration import picked
 from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.roles import OnBadRow, Role
 from keepers.selection import ArrowTable, write_table
-from keepers.training import Precision
+from keepers.training import Hardware, Precision
 from keepers.types import Progress
-from keepers.workflows.scoring import CoresetConfig, Say, say_or_not, score_source, workplace
+from keepers.workflows.opening import Reading, Say, say_or_not, workplace
+from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
 from keepers.workflows.table import provenance
 
 
@@ -75,40 +76,25 @@ def score(
     >>> scores.table.column_names
     ['id', 'row', 'label', 'score']
     """
-    config = validated(
-        CoresetConfig,
-        {
-            "method": method,
-            "proxy": proxy,
-            "epochs": epochs,
-            "resolution": resolution,
-            "ensemble": ensemble,
-            "seed": seed,
-            "device": device,
-            "precision": precision,
-        },
-    )
+    given = dict(locals())
+    config = picked(CoresetConfig, given)
+    reading = picked(Reading, given)
     if methods.get(method).score is None:
-        scoring = ", ".join(name for name, row in methods.table().items() if row.score is not None)
+        rows = methods.offered(CORESET_SIGNALS, replacement=False)
+        scoring = ", ".join(name for name, row in rows.items() if row.score is not None)
         raise ParameterError("method", f"got '{method}', which gives no scores", f"Use {scoring}")
     say = say_or_not(say)
     opened = workplace(
         data,
-        config,
-        reading={
-            "input": input,
-            "label": label,
-            "id": id,
-            "split": split,
-            "limit": limit,
-            "on_bad_row": on_bad_row,
-        },
+        reading=reading,
+        seed=config.seed,
+        hardware=Hardware(device=config.device, precision=config.precision),
         run=run,
         resume=resume,
         progress=progress,
     )
     with opened as (source, place):
-        scored = score_source(source, config, place, on_bad_row=on_bad_row, say=say)
+        scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         values = methods.score(scored.method, scored.members)
         source = scored.source
         table = pa.table(

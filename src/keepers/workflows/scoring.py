@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from keepers import methods, processes
-from keepers.configuration import validated
-from keepers.data import Source, open_source
+from keepers import methods
+from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.ledger import Ledger
 from keepers.methods import Method
 from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
-from keepers.runs import Run
 from keepers.selectors import stratified
 from keepers.training import Hardware, Precision, estimate_seconds
-from keepers.types import Budget, Progress, Signals
+from keepers.types import Budget, Signals
+from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import Training, Workplace, is_trained, predictions, train
 
-RUNS = Path("keepers-runs")
-
-Say = Callable[[str], None]
 Balance = Literal["class"]
+
+CORESET_SIGNALS = frozenset(field.name for field in fields(Signals)) - {
+    "posterior_log_probs",
+    "irreducible_losses",
+}
+"""What core-set selection can supply; its picks are a set, so methods with replacement are out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +55,7 @@ class CoresetConfig:
 
     def __post_init__(self) -> None:
         Budget.parse(self.keep)
-        methods.settings(methods.get(self.method), self.method_options)
+        methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
         if self.balance is not None and self.balance not in get_args(Balance):
             raise ParameterError(
                 "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
@@ -72,19 +70,6 @@ class CoresetConfig:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
         role = Role.parse(self.proxy, default_proxy(source.info(self.resolution)))
         return role.having(epochs=self.epochs, resolution=self.resolution)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How the data are read; the CLI has the same names."""
-
-    input: str | Sequence[str] | None = None
-    label: str | None = None
-    id: str | None = None
-    group: str | None = None
-    split: str | None = None
-    limit: int | None = None
-    on_bad_row: OnBadRow = "error"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,54 +105,6 @@ class Scored:
     def probabilities(self) -> Tensor | None:
         """Mean class probabilities of the proxies (n, classes), if there are any."""
         return predictions(self.members) if self.prepared else None
-
-
-def default_run(source: Source, purpose: str = "coreset") -> Path:
-    """Where a run on these data is kept unless a directory is named."""
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", source.name).strip("-.")
-    return RUNS / f"{purpose}-{name}-{source.fingerprint[:8]}"
-
-
-@contextmanager
-def workplace(
-    data: Any,
-    config: CoresetConfig,
-    *,
-    reading: Mapping[str, Any],
-    run: str | Path | None,
-    resume: bool,
-    progress: Progress | None,
-) -> Generator[tuple[Source, Workplace]]:
-    """The data, opened with the options `reading`, and a place to work on them."""
-    ledger = Ledger()
-    hardware = Hardware(device=config.device, precision=config.precision)
-    hardware.join_processes()
-    options = vars(validated(Reading, reading))
-    with ledger.phase("reading") as tally:
-        source = open_source(data, seed=config.seed, **options)
-        tally.examples = len(source)
-    with Run(
-        Path(run or default_run(source)), {"data": source.fingerprint}, resume=resume
-    ) as opened:
-        yield (
-            source,
-            Workplace(
-                run=opened,
-                hardware=hardware,
-                ledger=ledger,
-                progress=progress,
-            ),
-        )
-
-
-def say_or_not(say: Say | None) -> Say:
-    """`say` in the first process; nothing where there is none, and in the others."""
-
-    def speak(sentence: str) -> None:
-        if say is not None and processes.rank() == 0:
-            say(sentence)
-
-    return speak
 
 
 def score_source(
@@ -235,15 +172,6 @@ def num_candidates(n: int, config: CoresetConfig) -> int:
     if not config.val:
         return n
     return n - Budget.parse(config.val, "val").resolve(n, "val")
-
-
-def say_skipped(source: Source, say: Say, *, shown: int = 5) -> None:
-    """Count and list the rows that were left out."""
-    if not source.skipped:
-        return
-    rows = [f"row {row.row} (id {row.id}): {row.problem}" for row in source.skipped[:shown]]
-    more = [f"and {len(source.skipped) - shown:,} more"] if len(source.skipped) > shown else []
-    say(f"Skipped {len(source.skipped):,} rows that cannot be used: {'; '.join(rows + more)}")
 
 
 def _split(labels: Tensor, config: CoresetConfig) -> tuple[Tensor, Tensor]:

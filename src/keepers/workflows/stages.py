@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ class Workplace:
     progress: Progress | None = None
     checkpoint_every: float = 30.0
     booked: set[Path] = field(default_factory=set[Path])
+
+    @contextlib.contextmanager
+    def under_way(self, what: str) -> Generator[None]:
+        """Say that something takes a while which cannot say how far it is."""
+        if self.progress is None:
+            yield
+            return
+        self.progress.start(what, 0)
+        try:
+            yield
+        finally:
+            self.progress.finish()
 
     def book(self, folder: Path, record: StageRecord) -> None:
         """Book what a stage cost, once, however often it is asked for."""

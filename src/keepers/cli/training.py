@@ -1,0 +1,147 @@
+"""What `keepers train` and `keepers il` do once their options are read."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keepers import processes
+from keepers.cli.outputs import check_outputs, console, print_json, quiet, say_written
+from keepers.files import atomic_path
+from keepers.ledger import Cost, Ledger, peak_memory_mib
+from keepers.online import IrreducibleLosses
+from keepers.reports import quantities
+from keepers.reports.terminal import cost_table
+from keepers.workflows.irreducible import irreducible_losses
+from keepers.workflows.train import IL_FILE, TrainResult, train
+
+IL_PHASES = ("irreducible-loss training", "irreducible-loss scoring")
+
+
+def run_train(
+    data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Train, and write a copy of the weights where one is asked for."""
+    out: Path | None = outputs["out"]
+    for read in (data, values["test"], values["holdout"], values["il"]):
+        check_outputs(read, {**outputs, "run": values["run"]})
+    result = train(data, **quiet(values))
+    if processes.rank() != 0:
+        return
+    written = {"weights": result.weights}
+    if out is not None:
+        with atomic_path(out, overwrite=outputs["overwrite"]) as partial:
+            shutil.copyfile(result.weights, partial)
+        written["out"] = out
+    if result.made_losses:
+        written["losses"] = result.run / IL_FILE
+    written["result"] = result.run / "train.json"
+    if as_json:
+        files = {name: str(path) for name, path in written.items()}
+        more = {"curve": result.curve, "peak_memory_mib": round(peak_memory_mib(), 1)}
+        print_json({**result.metadata, **more, "files": files})
+        return
+    for line in _told(result):
+        sys.stdout.write(f"{line}\n")
+    console().print(cost_table(Ledger(_costs(result.metadata["costs"]))))
+    say_written(written)
+    _say_how(
+        "Load the model:",
+        "import keepers",
+        f"model = keepers.load_model({str(out or result.weights)!r})  "
+        "# .module gives logits, .encoder says of what",
+    )
+
+
+def _told(result: TrainResult) -> list[str]:
+    """How it went, in a few sentences."""
+    facts = result.metadata
+    trained = _cost(facts["costs"], "target training")
+    lines = [
+        f"Trained {facts['model']['model']} by {facts['select']} on "
+        f"{quantities.counted(facts['trained_on'], 'example')}: "
+        f"{quantities.counted(trained.steps, 'step')}, {facts['epochs']:.3g} epochs, "
+        f"{quantities.duration(trained.seconds)}"
+    ]
+    if facts["accuracy"] is not None:
+        lines.append(
+            f"Test accuracy {quantities.percent(facts['accuracy'], 2)}, worst class "
+            f"{quantities.percent(facts['worst_class_accuracy'], 2)}"
+        )
+    step = facts["step_cost"]
+    if step is not None:
+        lines.append(
+            f"Choosing took {quantities.duration(facts['choosing_seconds'])} of it: a selecting "
+            f"step cost {step['measured']:.1f} plain ones"
+        )
+    if facts["irreducible"] is not None:
+        lines.append(_il_cost(result))
+    return lines
+
+
+def _il_cost(result: TrainResult) -> str:
+    facts = result.metadata
+    if result.made_losses:
+        charged = sum(_cost(facts["costs"], phase).seconds for phase in IL_PHASES)
+        return (
+            f"The irreducible losses cost {quantities.duration(charged)}; --il uses them again "
+            "for any other target"
+        )
+    earlier = facts["irreducible"].get("costs")
+    if not earlier:
+        return "The irreducible losses were given; what they cost is not known"
+    paid = sum(_cost(earlier, phase).seconds for phase in IL_PHASES)
+    return f"The irreducible losses were given; they cost {quantities.duration(paid)} when made"
+
+
+def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:
+    """Make irreducible losses, and write them."""
+    out: Path = outputs["out"]
+    for read in (data, values["holdout"]):
+        check_outputs(read, {**outputs, "run": values["run"]})
+    losses = irreducible_losses(data, **quiet(values))
+    if processes.rank() != 0:
+        return
+    losses.save(out, overwrite=outputs["overwrite"])
+    if as_json:
+        facts = {"n": len(losses), "mean": float(losses.values.mean()), **losses.metadata}
+        print_json({**facts, "files": {"losses": str(out)}})
+        return
+    for line in _quality(losses):
+        sys.stdout.write(f"{line}\n")
+    console().print(cost_table(Ledger(_costs(losses.metadata["costs"]))))
+    say_written({"losses": out})
+    _say_how("Use them:", f"keepers train {data} --il {out}")
+
+
+def _quality(losses: IrreducibleLosses) -> list[str]:
+    facts, found = losses.metadata, losses.quality
+    folds = facts["folds"]
+    how = f"{folds} models, each on the other folds" if folds else "a model on held-out data"
+    lines = [
+        f"Irreducible losses of {quantities.counted(len(losses), 'example')} from {how} "
+        f"({facts['model']['model']}): mean {float(losses.values.mean()):.3f}",
+        f"On what it has not seen the model is right on {quantities.percent(found['accuracy'])} "
+        f"(the largest class: {quantities.percent(found['majority'])}), its probabilities are off "
+        f"by {quantities.percent(found['calibration_error'])}",
+    ]
+    if found["agreement"] is not None:
+        lines.append(
+            f"The models of the folds agree to {found['agreement']:.2f} (rank correlation)"
+        )
+    return lines
+
+
+def _costs(entries: Sequence[Mapping[str, Any]]) -> list[Cost]:
+    return [Cost(**entry) for entry in entries]
+
+
+def _cost(entries: Sequence[Mapping[str, Any]], phase: str) -> Cost:
+    return Ledger(_costs(entries)).total(phase)
+
+
+def _say_how(*lines: str) -> None:
+    sys.stdout.write("\n    ".join(lines) + "\n")

@@ -1,0 +1,178 @@
+"""Training data made wrong, rare or redundant on purpose, and what was done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers.data import Source, corrupt_confused, corrupt_labels, duplicate, relevance_subset
+from keepers.errors import ParameterError
+from keepers.random import derived_seed, generator
+from keepers.roles import Prepared
+from keepers.selectors import stratified
+from keepers.workflows.opening import Say
+from keepers.workflows.stages import Training, Workplace, train
+
+CONFUSED = 4  # classes whose labels structured noise exchanges
+RARE = 0.06  # kept of each class of low relevance
+
+Partners = Callable[[Source], Mapping[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corruption:
+    """What is done to the training data, once for all seeds.
+
+    `noise`: this fraction of all labels becomes another class, uniformly. `structured_noise`:
+    this fraction of the labels of the four most confused classes becomes that of the class they
+    are confused with. `relevance`: so many classes, drawn at random, are kept whole, and 6% of
+    each other one, of the test data too: what is rare in training is rare in use. `duplicate`:
+    this fraction of the examples is there `duplicate_times` times.
+
+    Raises:
+        ParameterError: a value out of range, or both kinds of noise.
+    """
+
+    noise: float = 0.0
+    structured_noise: float = 0.0
+    relevance: int | None = None
+    duplicate: float = 0.0
+    duplicate_times: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("noise", "structured_noise"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ParameterError(
+                    name, f"got {getattr(self, name)}", "Give a fraction in [0, 1)"
+                )
+        if self.noise and self.structured_noise:
+            raise ParameterError("structured_noise", "got beside noise", "Give one of them")
+        if self.relevance is not None and self.relevance < 1:
+            raise ParameterError("relevance", f"got {self.relevance}", "Give 1 class or more")
+        if not 0 <= self.duplicate <= 1:
+            raise ParameterError("duplicate", f"got {self.duplicate}", "Give a fraction in [0, 1]")
+        if self.duplicate_times < 2:
+            raise ParameterError("duplicate_times", f"got {self.duplicate_times}", "Give 2 or more")
+
+    def __bool__(self) -> bool:
+        return bool(self.noise or self.structured_noise or self.relevance or self.duplicate)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corrupted:
+    """The data as they are trained on and tested on.
+
+    `marks` are masks (n,) of what was changed, by name; `facts` say it in numbers.
+    """
+
+    source: Source
+    test: Source
+    marks: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def corrupt(
+    source: Source, test: Source, corruption: Corruption, partners: Partners, say: Say
+) -> Corrupted:
+    """Do all but the duplicates, which are repeated positions: see `duplicated`.
+
+    `partners` names for each of the most confused classes the one it is confused with.
+    """
+    marks: dict[str, Tensor] = {}
+    facts: dict[str, Any] = {}
+    if corruption.relevance is not None:
+        source, test, marks["low_relevance"], named = _rare(source, test, corruption.relevance)
+        rare = int(marks["low_relevance"].sum())
+        facts |= {"relevant_classes": named, "low_relevance": rare}
+        say(f"Kept {len(named)} classes whole and {RARE:.0%} of the others: {rare:,} examples")
+    labels = torch.from_numpy(source.labels)
+    draw = generator(0, "noise")
+    if corruption.noise:
+        classes = len(source.class_names)
+        labels, changed = corrupt_labels(labels, classes, corruption.noise, generator=draw)
+        marks["corrupted"] = changed
+    elif corruption.structured_noise:
+        pairs = partners(source)
+        labels, changed = corrupt_confused(
+            labels, pairs, corruption.structured_noise, generator=draw
+        )
+        marks["corrupted"] = changed
+        names = source.class_names
+        facts["confused"] = {names[a]: names[b] for a, b in sorted(pairs.items())}
+    if "corrupted" in marks:
+        facts["corrupted"] = int(marks["corrupted"].sum())
+        say(f"Changed {facts['corrupted']:,} training labels to another class")
+    source = replace(source, labels=labels.numpy())
+    return Corrupted(source=source, test=test, marks=marks, facts=facts)
+
+
+def _rare(source: Source, test: Source, relevant: int) -> tuple[Source, Source, Tensor, list[str]]:
+    classes = len(source.class_names)
+    if relevant >= classes:
+        raise ParameterError(
+            "relevance", f"got {relevant} of {classes} classes", "Leave some to be rare"
+        )
+    whole = torch.randperm(classes, generator=generator(0, "relevance"))[:relevant].tolist()
+    found: list[tuple[Source, Tensor]] = []
+    for part, name in ((source, "train"), (test, "test")):
+        kept, low = relevance_subset(
+            torch.from_numpy(part.labels),
+            classes,
+            whole,
+            RARE,
+            generator=generator(0, "relevance", name),
+        )
+        found.append((part.take(kept.numpy()), low))
+    (source, low), (test, _) = found
+    return source, test, low, sorted(source.class_names[number] for number in whole)
+
+
+def duplicated(members: Tensor, corruption: Corruption) -> tuple[Tensor, Tensor]:
+    """The members with their copies, and which members are there more than once (m,), bool.
+
+    A copy is the same position once more, so that no model whose losses count as held out has
+    seen it.
+
+    >>> repeated, copied = duplicated(torch.tensor([3, 5]), Corruption(duplicate=0.5))
+    >>> len(repeated), int(copied.sum())
+    (3, 1)
+    """
+    if not corruption.duplicate:
+        return members, torch.zeros(len(members), dtype=torch.bool)
+    repeated, copies = duplicate(
+        members,
+        corruption.duplicate,
+        corruption.duplicate_times,
+        generator=generator(0, "duplicate"),
+    )
+    return repeated, torch.isin(members, repeated[copies])
+
+
+def confusion(prepared: Prepared, source: Source, place: Workplace) -> Tensor:
+    """How often each class is taken for each other: (classes, classes) counts.
+
+    A model is trained on a random half, balanced by class, and confuses the other half.
+    """
+    labels = prepared.labels
+    drawn = stratified(labels, len(labels) // 2, generator=generator(0, "confusion"))
+    trained = train(
+        place,
+        Training(
+            prepared=prepared,
+            source=source,
+            members=drawn.sort().values,
+            seed=derived_seed(0, "confusion"),
+            wanted=frozenset({"log_probs"}),
+            role="confusion",
+        ),
+    )
+    held_out = torch.ones(len(labels), dtype=torch.bool)
+    held_out[drawn] = False
+    classes = prepared.info.num_classes
+    taken_for = trained.signals.get("log_probs")[held_out].argmax(1)
+    pairs = labels[held_out] * classes + taken_for
+    return pairs.bincount(minlength=classes * classes).reshape(classes, classes)

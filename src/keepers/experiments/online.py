@@ -1,0 +1,235 @@
+"""`compare_online`: does choosing what gets a gradient step pay on these data?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keepers import processes
+from keepers.configuration import picked
+from keepers.data import Source, check_run, most_confused, open_source
+from keepers.errors import ParameterError
+from keepers.experiments.compare import Comparison
+from keepers.experiments.corruption import CONFUSED, confusion, corrupt
+from keepers.experiments.material import open_both
+from keepers.experiments.online_config import EQUAL_TIME, FRESH, UNIFORM, CompareOnlineConfig
+from keepers.experiments.online_summary import Trial, summarise
+from keepers.experiments.online_trials import OnlineBench
+from keepers.files import fingerprint, plain, write_json
+from keepers.ledger import Ledger
+from keepers.online import BatchNorm, IrreducibleLosses
+from keepers.roles import OnBadRow, Role, prepare
+from keepers.runs import Run
+from keepers.training import Hardware, Precision
+from keepers.types import Progress
+from keepers.workflows.irreducible import share
+from keepers.workflows.online import ORIGINAL
+from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
+from keepers.workflows.stages import Workplace
+
+
+def compare_online(
+    data: Any,
+    *,
+    test: Any,
+    methods: Sequence[str] = ("rho-loss",),
+    method_options: Mapping[str, Mapping[str, Any]] | None = None,
+    keep: int | float | str = 0.1,
+    until: float = 1.0,
+    target: str | Role | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    evaluate_every: int | None = None,
+    targets: Sequence[float] = (),
+    il: str | Path | IrreducibleLosses | None = None,
+    il_model: str | Role | Mapping[str, Any] | None = None,
+    il_epochs: int | None = None,
+    holdout: Any = None,
+    folds: int = 2,
+    uses: int = 10,
+    proxy: str | Role | Mapping[str, Any] | None = None,
+    batch_norm: BatchNorm = "batch",
+    score_precision: str = "same",
+    score_resolution: int | None = None,
+    score_part: float = 1.0,
+    max_age: int = 0,
+    stand_in: str | Role | Mapping[str, Any] | None = None,
+    noise: float = 0.0,
+    structured_noise: float = 0.0,
+    relevance: int | None = None,
+    duplicate: float = 0.0,
+    duplicate_times: int = 2,
+    seeds: int = 3,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Comparison:
+    """Train a target by several selection functions and without any, and time them to accuracies.
+
+    For each of `seeds` seeds the target is trained for the same number of gradient steps by each
+    method, uniformly, and on a fresh random subset every epoch; and uniformly with a linearly
+    decayed learning rate for as long as the first of the methods took (`uniform-equal-time`).
+    All of one seed begin with the same weights. An accuracy is reached at the first of two
+    evaluations in a row at or over it. Evaluation is not timed; test data choose nothing.
+
+    Args:
+        data, test: as in `keepers.compare`.
+        methods: `rho-loss-original`, `infobatch`, `svp` (a core-set of the fraction `keep`,
+            chosen by the entropy of a `proxy`, then trained on uniformly), and what
+            `keepers methods` offers online.
+        method_options: for each method its options.
+        keep, until: the fraction of the candidates that is trained on, and after which share of
+            the training steps are uniform.
+        target: the model that is trained; its schedule is used by all but `uniform-equal-time`.
+        epochs, steps, seconds: of every training. Epochs are those of uniform training, whose
+            number of steps each method gets.
+        evaluate_every: steps between measurements on `test`; None is 40 times a training.
+        targets: accuracies to reach; none: what uniform reaches in every seed, and 1, 2 and 5
+            points less.
+        il: irreducible losses or their file, for all seeds; None makes them for each seed, on
+            the labels as they are trained on, with `il_model`, `il_epochs`, `holdout` and
+            `folds` as in `keepers.irreducible_losses`. With a fraction as `holdout` nothing is
+            trained on that part.
+        uses: so many trainings share the irreducible losses where their cost is shared out.
+        batch_norm, score_precision, score_resolution, score_part, max_age, stand_in: how
+            candidates are scored, as in `keepers.train`.
+        noise: fraction of the training labels that are changed to another class, uniformly.
+        structured_noise: the same among the four most confused classes, each to the one it is
+            confused with.
+        relevance: so many classes are kept whole, and 6% of the others, also for testing.
+        duplicate, duplicate_times: this fraction of the examples is there so many times.
+        seeds: under 5, every verdict is "inconclusive".
+        device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        input, label, id, split, limit, on_bad_row: likewise.
+
+    Raises:
+        KeepersError: anything wrong with what was given.
+    """
+    given = {**locals(), "method_options": dict(method_options or {})}
+    config = picked(CompareOnlineConfig, given)
+    reading = picked(Reading, given)
+    hardware = Hardware(device=config.device, precision=config.precision)
+    hardware.join_processes()
+    say = say_or_not(say)
+    for each in (data, test, holdout):
+        check_run(each, run)
+    _check_irreducible(config, il, holdout)
+    losses = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
+    source, test_source, in_both = open_both(data, test, reading, progress, say)
+    _check_holdout(source, test_source, holdout, on_bad_row, say)
+    corruption = config.corruption()
+    path = Path(run or default_run(source, "compare-online"))
+    if run is None and corruption:
+        path = path.with_name(f"{path.name}-{fingerprint(asdict(corruption))[:4]}")
+    identity = {"data": source.fingerprint, "test": test_source.fingerprint}
+    with Run(path, identity, resume=resume) as opened:
+        place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
+
+        def partners(clean: Source) -> Mapping[int, int]:
+            role = config.irreducible(0).role(clean)
+            cache = opened.path / "encoded"
+            clean, model = prepare(
+                role, clean, parameter="il_model", on_bad_row=on_bad_row, cache=cache
+            )
+            count = min(CONFUSED, len(clean.class_names) // 2 * 2)
+            return most_confused(confusion(model, clean, place), count)
+
+        made = corrupt(source, test_source, corruption, partners, say)
+        bench = OnlineBench.prepare(made, losses, holdout, config, place, on_bad_row, say)
+        say_skipped(bench.source, say)
+        trials: list[Trial] = []
+        for trial in bench.trials():
+            trials.append(trial)
+            say(
+                f"seed {trial.seed}: {trial.method}, {trial.cost.steps:,} steps in "
+                f"{trial.cost.seconds:.1f} s: test accuracy {trial.curve[-1]['accuracy']:.2%}"
+            )
+        found = summarise(
+            trials,
+            uniform=UNIFORM,
+            baselines=(UNIFORM, EQUAL_TIME, FRESH),
+            asked=config.targets,
+            uses=config.uses,
+        )
+        result: dict[str, Any] = plain(
+            {
+                "kind": "compare-online",
+                "data": {
+                    "name": source.name,
+                    "kind": source.kind,
+                    "n": len(bench.source),
+                    "num_classes": len(source.class_names),
+                    "test_name": test_source.name,
+                    "test_n": len(bench.test),
+                    "in_both": in_both,
+                    "fingerprint": bench.source.fingerprint,
+                },
+                "config": asdict(config) | {"target": bench.target.role.identity()},
+                "corruption": made.facts,
+                "seeds": list(range(config.seeds)),
+                **found,
+                "curves": _curves(trials),
+                "irreducible": bench.quality,
+                "costs": place.ledger.by_phase(),
+                "hardware": hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
+            }
+        )
+        if processes.rank() == 0:
+            write_json(path / "compare.json", result)
+    return Comparison(result=result, run=path)
+
+
+def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> None:
+    needed = config.with_irreducible
+    for name, given in (("il", il), ("holdout", holdout)):
+        if given is not None and not needed:
+            raise ParameterError(
+                name,
+                "got some, and no method needs irreducible losses",
+                "Leave it out, or add a method such as rho-loss",
+            )
+    if il is not None and holdout is not None:
+        raise ParameterError("holdout", "got beside il", "Give one of them")
+    if ORIGINAL in needed and (il is not None or holdout is None):
+        raise ParameterError(
+            "methods",
+            f"got '{ORIGINAL}', which updates one irreducible-loss model",
+            "Give holdout data or a holdout fraction, not folds or a file of losses",
+        )
+
+
+def _check_holdout(
+    source: Source, test: Source, holdout: Any, on_bad_row: OnBadRow, say: Say
+) -> None:
+    """Say so where the irreducible-loss model would be trained on test inputs."""
+    if holdout is None or share(holdout, "holdout") is not None:
+        return
+    held_out = open_source(holdout, like=source, on_bad_row=on_bad_row)
+    in_both = int(np.isin(test.digests, held_out.digests).sum())
+    if in_both:
+        say(
+            f"Warning: {in_both:,} of the {len(test):,} test inputs also stand in the holdout "
+            "data, so methods with irreducible losses look better than they are"
+        )
+
+
+def _curves(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """For each method one curve a seed."""
+    curves: dict[str, list[Any]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        curves.setdefault(trial.method, []).append(list(trial.curve))
+    return curves

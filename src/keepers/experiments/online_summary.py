@@ -1,0 +1,250 @@
+"""From learning curves to the rows of an online comparison."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from keepers.experiments.statistics import paired_difference, standard_deviation
+from keepers.ledger import Cost
+from keepers.training import Point
+
+Curve = Sequence[Mapping[str, float]]
+COUNTED = ("epoch", "step", "examples")
+CHARGED = ("flops", "seconds")
+BELOW = (0.0, 0.01, 0.02, 0.05)  # the default targets: so far below what uniform reaches
+_MEASURED = frozenset(field.name for field in fields(Point)) - {"correct"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One target, trained in one way with one seed.
+
+    `preparation` is what had to be made before: irreducible losses, a core-set; None where its
+    cost is not known.
+    """
+
+    method: str
+    seed: int
+    curve: Curve
+    cost: Cost
+    epochs: float
+    candidates: int
+    choosing_seconds: float
+    preparation: Cost | None
+    trained_on: int
+
+
+def reached(curve: Curve, target: float) -> Mapping[str, float] | None:
+    """The first of two evaluations in a row with an accuracy of `target` or more.
+
+    >>> curve = [{"step": s, "accuracy": a} for s, a in ((1, 0.9), (2, 0.7), (3, 0.8), (4, 0.9))]
+    >>> reached(curve, 0.8)["step"], reached(curve, 0.9)
+    (3, None)
+    """
+    for here, after in itertools.pairwise(curve):
+        if min(here["accuracy"], after["accuracy"]) >= target:
+            return here
+    return None
+
+
+def held(curve: Curve) -> float:
+    """The highest accuracy that `reached` finds; 0 with fewer than two evaluations.
+
+    >>> held([{"accuracy": 0.9}, {"accuracy": 0.7}, {"accuracy": 0.8}])
+    0.7
+    """
+    pairs = itertools.pairwise(point["accuracy"] for point in curve)
+    return max((min(pair) for pair in pairs), default=0.0)
+
+
+def composition(curve: Curve) -> dict[str, float]:
+    """Of everything that was trained on, the fraction that was right, or that a mark covers.
+
+    Each evaluation counts by the examples since the one before, also where the fraction is 0.
+
+    >>> found = composition([{"examples": 10, "correct": 0.0}, {"examples": 40, "correct": 0.8}])
+    >>> round(found["correct"], 6)
+    0.6
+    """
+    seen = [point["examples"] for point in curve]
+    new = [after - before for before, after in itertools.pairwise([0, *seen])]
+    names = [name for name in (curve[0] if curve else {}) if name not in _MEASURED]
+    total = max(1, sum(new))
+    return {
+        name: sum(point[name] * n for point, n in zip(curve, new, strict=True)) / total
+        for name in names
+    }
+
+
+def level_of(baseline: Sequence[Trial]) -> float:
+    """The accuracy that uniform reaches in every seed, rounded down to a tenth of a point."""
+    return math.floor(1000 * min(held(trial.curve) for trial in baseline) + 1e-9) / 1000
+
+
+def targets_of(level: float, asked: Sequence[float]) -> list[float]:
+    """The accuracies to reach, the lowest first: those asked for, or what uniform reaches and less.
+
+    >>> targets_of(0.97, ()), targets_of(0.97, (0.9,))
+    ([0.92, 0.95, 0.96, 0.97], [0.9, 0.97])
+    """
+    wanted = [*asked, level] if asked else [round(level - below, 3) for below in BELOW]
+    return sorted({target for target in wanted if target > 0})
+
+
+def summarise(
+    trials: Sequence[Trial],
+    *,
+    uniform: str,
+    baselines: Sequence[str],
+    asked: Sequence[float] = (),
+    uses: int = 1,
+) -> dict[str, Any]:
+    """The targets, and one row for each method: means over seeds, and against the baselines.
+
+    Preparation is charged to a training in three ways: `none` of it, a `shared` part
+    (1 / `uses`), and in `full`.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        group = groups.setdefault(trial.method, [])
+        assert all(trial.seed != other.seed for other in group), "one trial for each seed"
+        group.append(trial)
+    groups = {name: groups[name] for name in (*baselines, *groups) if name in groups}
+    level = level_of(groups[uniform])
+    targets = targets_of(level, asked)
+    charges = {"none": 0.0, "shared": 1 / uses, "full": 1.0}
+    times = {
+        name: [_to_target(group, target, charges) for target in targets]
+        for name, group in groups.items()
+    }
+    for name, entries in times.items():
+        for place, entry in enumerate(entries):
+            entry["speedup"] = {
+                other: _speedup(times[other][place], entry)
+                for other in baselines
+                if other in times and other != name
+            }
+    rows = [
+        _row(group, {other: groups[other] for other in baselines if other in groups}, charges)
+        | {"targets": times[name]}
+        for name, group in groups.items()
+    ]
+    return {"level": level, "targets": targets, "uses": uses, "rows": rows}
+
+
+def _to_target(
+    trials: Sequence[Trial], target: float, charges: Mapping[str, float]
+) -> dict[str, Any]:
+    points = [reached(trial.curve, target) for trial in trials]
+    there = [point for point in points if point is not None]
+    entry: dict[str, Any] = {
+        "accuracy": target,
+        "reached": len(there),
+        "of": len(points),
+        "points": [
+            None if point is None else {name: point[name] for name in (*COUNTED, *CHARGED)}
+            for point in points
+        ],
+    }
+    if len(there) < len(points):  # a mean over the seeds that got there would flatter
+        return entry | dict.fromkeys((*COUNTED, *CHARGED))
+    for name in COUNTED:
+        entry[name] = _mean([point[name] for point in there])
+    for name in CHARGED:
+        entry[name] = _charged(trials, name, [point[name] for point in there], charges)
+    return entry
+
+
+def _charged(
+    trials: Sequence[Trial], name: str, values: Sequence[float], charges: Mapping[str, float]
+) -> dict[str, float | None]:
+    """The mean of the values with so much of each trial's preparation; None where unknown."""
+    before = [trial.preparation for trial in trials]
+    found: dict[str, float | None] = {}
+    for charge, part in charges.items():
+        if part and any(cost is None for cost in before):
+            found[charge] = None
+            continue
+        more = [part * getattr(cost, name) if cost is not None else 0.0 for cost in before]
+        found[charge] = _mean([value + extra for value, extra in zip(values, more, strict=True)])
+    return found
+
+
+def _speedup(baseline: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Ratios of means, baseline over method; None where either did not get there in each seed."""
+    if baseline["step"] is None or entry["step"] is None:
+        return None
+    found: dict[str, Any] = {name: _ratio(baseline[name], entry[name]) for name in COUNTED}
+    for name in CHARGED:
+        found[name] = {
+            charge: _ratio(baseline[name]["none"], value) for charge, value in entry[name].items()
+        }
+    return found
+
+
+def _row(
+    trials: Sequence[Trial],
+    baselines: Mapping[str, Sequence[Trial]],
+    charges: Mapping[str, float],
+) -> dict[str, Any]:
+    accuracies = [trial.curve[-1]["accuracy"] for trial in trials]
+    worst = [trial.curve[-1]["worst_class_accuracy"] for trial in trials]
+    parts = [composition(trial.curve) for trial in trials]
+    preparations = [trial.preparation for trial in trials]
+    known = [cost for cost in preparations if cost is not None]
+    return {
+        "method": trials[0].method,
+        "seeds": [trial.seed for trial in trials],
+        "accuracies": accuracies,
+        "accuracy_mean": _mean(accuracies),
+        "accuracy_std": standard_deviation(accuracies),
+        "worst_class_accuracies": worst,
+        "worst_class_accuracy_mean": _mean(worst),
+        "differences": {
+            name: _difference(trials, other)
+            for name, other in baselines.items()
+            if name != trials[0].method
+        },
+        "trained_on": trials[0].trained_on,
+        "steps": _mean([trial.cost.steps for trial in trials]),
+        "epochs": _mean([trial.epochs for trial in trials]),
+        "examples": _mean([trial.cost.examples for trial in trials]),
+        "candidates": _mean([trial.candidates for trial in trials]),
+        "choosing_seconds": _mean([trial.choosing_seconds for trial in trials]),
+        "step_seconds": [trial.cost.seconds / max(1, trial.cost.steps) for trial in trials],
+        "preparation": None
+        if len(known) < len(preparations)
+        else {name: _mean([getattr(cost, name) for cost in known]) for name in CHARGED},
+        "fractions": {name: _mean([part[name] for part in parts]) for name in parts[0]},
+    } | {
+        name: _charged(trials, name, [getattr(trial.cost, name) for trial in trials], charges)
+        for name in CHARGED
+    }
+
+
+def _difference(trials: Sequence[Trial], baseline: Sequence[Trial]) -> dict[str, Any]:
+    """Final accuracy less that of the baseline with the same seed: above 0 is better."""
+    others = {trial.seed: trial.curve[-1]["accuracy"] for trial in baseline}
+    errors = [1 - trial.curve[-1]["accuracy"] for trial in trials]
+    found = paired_difference(errors, [1 - others[trial.seed] for trial in trials])
+    return {
+        "mean": -found.mean,
+        "low": None if found.high is None else -found.high,
+        "high": None if found.low is None else -found.low,
+        "pairs": found.pairs,
+        "verdict": found.verdict,
+    }
+
+
+def _ratio(baseline: float | None, value: float | None) -> float | None:
+    return baseline / value if baseline is not None and value else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,1 @@
+"""Online selection inside the training loops of other libraries; each module is imported alone."""

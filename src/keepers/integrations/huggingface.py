@@ -1,0 +1,212 @@
+"""Online selection inside the `Trainer` of the `transformers` library (extra `hf`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
+from keepers.integrations.checks import check_selector, has_weights
+from keepers.online import BatchSelector
+from keepers.online.batch import LABEL_KEYS
+from keepers.online.scorer import check_logits
+
+WEIGHTS = "keepers_weights"
+"""The key under which a batch carries its weights to `compute_loss`, where the method has any."""
+
+_REQUIRED = ("transformers", "accelerate")
+_Base: Any = object  # `transformers.Trainer` comes behind this class, from the user
+
+
+class SelectingTrainerMixin(_Base):
+    """Makes a `Trainer` take its steps on the chosen part of each training batch.
+
+    `per_device_train_batch_size` is the number of candidates; the method's `keep` says how many of
+    them are trained on. The choice is made where the Trainer gathers the batches of a step, so
+    that `num_items_in_batch` and gradient accumulation count the chosen examples alone. Batches of
+    evaluation and prediction stay whole. What the selector knows is saved in the Trainer's
+    checkpoints and restored with them.
+
+    A training batch needs the ids: an integer column `id_column` of the data set (as
+    `keepers.with_ids` adds it), which `remove_unused_columns` spares and the model never sees. A
+    collator of your own has to pass it on.
+
+    Where the method weights what it draws, the loss is the weighted one: the sum of `weights` ×
+    loss over `num_items_in_batch`, or its mean where the Trainer does not count. The loss of one
+    example is the selector's `loss`, or cross-entropy of the logits (with the Trainer's
+    `label_smoothing_factor`). A class with a `compute_loss` of its own finds the weights (k,) in
+    `inputs.pop("keepers_weights", None)`.
+
+    Tested with transformers 4.57 and 5.23, on one device for each process.
+
+    Args:
+        selector: chooses among the candidates.
+        id_column: where the ids are.
+        arguments, others: those of the `Trainer`.
+
+    Raises:
+        MissingExtraError: `transformers` or `accelerate` is not installed.
+        KeepersError: a `Trainer` before transformers 4.46, which has no `get_batch_samples`.
+        ParameterError: a selector that is none, or a method with weights beside a
+            `compute_loss_func` or a `compute_loss` that cannot take them; in training, a batch
+            without ids, and all that the selector refuses.
+
+    ```python
+    class SelectingTrainer(SelectingTrainerMixin, Trainer): ...
+
+    trainer = SelectingTrainer(model, args, train_dataset=train, selector=choose)
+    ```
+    """
+
+    def __init__(
+        self, *arguments: Any, selector: BatchSelector, id_column: str = "id", **others: Any
+    ) -> None:
+        for name in _REQUIRED:
+            if importlib.util.find_spec(name) is None:
+                raise MissingExtraError("SelectingTrainerMixin", "hf")
+        check_selector(selector)
+        if not hasattr(super(), "get_batch_samples"):
+            raise KeepersError(
+                "transformers: behind SelectingTrainerMixin is no Trainer that gathers its batches "
+                "with get_batch_samples. Write (SelectingTrainerMixin, Trainer), with transformers "
+                "4.57 or later"
+            )
+        self.selector, self.id_column = selector, id_column
+        super().__init__(*arguments, **others)
+        if has_weights(selector):
+            self._check_weights_reach_the_loss()
+
+    def _check_weights_reach_the_loss(self) -> None:
+        from transformers import Trainer
+
+        own = super().compute_loss.__func__ is not Trainer.compute_loss
+        if own or self.compute_loss_func is not None:
+            name = "compute_loss" if own else "compute_loss_func"
+            raise ParameterError(
+                name,
+                f"{self.selector.selector.method.name} weights its examples, and one loss for the "
+                "whole batch cannot be weighted",
+                "Give the selector loss=, one loss for each example, in its place",
+            )
+
+    def get_train_dataloader(self) -> Any:
+        """The Trainer's, with the id column left in."""
+        self._set_signature_columns_if_needed()
+        columns = self._signature_columns
+        self._signature_columns = [*columns, self.id_column]
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self._signature_columns = columns
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterable[Any], num_batches: int, *others: Any, **more: Any
+    ) -> Any:
+        """The Trainer's, of batches that are cut to what was chosen."""
+        cut = map(self._cut, epoch_iterator)
+        return super().get_batch_samples(cut, num_batches, *others, **more)
+
+    def _cut(self, batch: Any) -> dict[str, Any]:
+        if not isinstance(batch, Mapping) or self.id_column not in batch:
+            got = ", ".join(map(repr, batch)) if isinstance(batch, Mapping) else type(batch)
+            raise ParameterError(
+                "id_column",
+                f"got '{self.id_column}', and a training batch has only {got}",
+                "Give the data set an integer column of that name (see keepers.with_ids), which "
+                "the collator passes on",
+            )
+        self.model.train()  # an evaluation may have left it otherwise, and the step will do it
+        candidates: dict[str, Any] = dict(self._prepare_inputs(batch))
+        ids = candidates.pop(self.id_column)
+        chosen = self.selector(self.model, {**candidates, "id": ids})
+        cut = {name: value for name, value in chosen.batch.items() if name != "id"}
+        if has_weights(self.selector):
+            cut[WEIGHTS] = chosen.weights
+        return cut
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The Trainer's; the weighted loss where the batch carries weights."""
+        weights = inputs.pop(WEIGHTS, None)
+        if weights is None:
+            return super().compute_loss(
+                model,
+                inputs,
+                return_outputs=return_outputs,
+                num_items_in_batch=num_items_in_batch,
+            )
+        others = dict(inputs)
+        name = next((name for name in (*self.label_names, *LABEL_KEYS) if name in others), None)
+        if name is None:
+            raise ParameterError(
+                "label_names",
+                f"got {self.label_names}, none of which is in a batch with weights",
+                "Name the labels in TrainingArguments",
+            )
+        labels = others.pop(name)
+        outputs = model(**others)
+        losses = weights * self._losses(outputs, labels)
+        if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
+            loss = losses.sum() / num_items_in_batch
+            if getattr(self.args, "average_tokens_across_devices", False):
+                loss = loss * self.accelerator.num_processes  # which the processes' mean undoes
+        else:
+            loss = losses.mean()
+        return (loss, outputs) if return_outputs else loss
+
+    def _losses(self, outputs: Any, labels: Tensor) -> Tensor:
+        if self.selector.loss is not None:
+            return self.selector.loss(outputs, labels)
+        logits = check_logits(outputs, labels).float()
+        smoothing = self.args.label_smoothing_factor
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Mapping[str, Any], *others: Any, **more: Any
+    ) -> Any:
+        """The Trainer's, on the whole batch without its ids."""
+        whole = {name: value for name, value in inputs.items() if name != self.id_column}
+        return super().prediction_step(model, whole, *others, **more)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        path = self._selector_path(output_dir)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = self.selector.state_dict()
+        save_file({name: value.detach().cpu().clone() for name, value in state.items()}, path)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        path = self._selector_path(checkpoint)
+        if not path.exists():
+            warnings.warn(
+                f"{checkpoint} was saved without a selector: its choices start anew", stacklevel=2
+            )
+            return
+        try:
+            self.selector.load_state_dict(load_file(path))
+        except (SafetensorError, KeepersError, KeyError, RuntimeError) as error:
+            raise RunError(
+                f"selector: {path} cannot be restored: {error}. Resume with the selector that the "
+                "run began with, or from another checkpoint"
+            ) from None
+
+    def _selector_path(self, checkpoint: str) -> Path:
+        several = self.args.world_size > 1
+        number = f"_{self.args.process_index}" if several else ""
+        return Path(checkpoint) / f"keepers_selector{number}.safetensors"

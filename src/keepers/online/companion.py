@@ -1,0 +1,85 @@
+"""A second model that is trained on what is chosen: a stand-in, or an irreducible-loss model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from keepers.online.mode import scoring_mode
+from keepers.online.scorer import check_logits, cross_entropy
+from keepers.random import isolated
+from keepers.training import Candidates, optimizer_state, restore_optimizer
+
+Inputs = Callable[[Tensor], tuple[Any, ...]]
+
+
+class Companion:
+    """A model that scores candidates and takes a step on every batch that was chosen.
+
+    It computes in the precision of its weights, whatever surrounds it.
+
+    Args:
+        module: on the device of the candidates.
+        lr, weight_decay: of its AdamW.
+        inputs: gives its inputs by positions, un-augmented; None takes those of the candidates.
+        seed: of its dropout while it trains.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        inputs: Inputs | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.module = module
+        self.inputs = inputs
+        self.seed = seed
+        self.optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay)
+
+    def losses(self, candidates: Candidates) -> Tensor:
+        """Cross-entropy (n,) of the candidates, in evaluation mode."""
+        with torch.no_grad(), scoring_mode(self.module, batch_norm="eval"):
+            logits = self._logits(candidates)
+            return cross_entropy(logits, candidates.labels)
+
+    def update(self, chosen: Candidates) -> None:
+        """One optimiser step on what was chosen; the global random state is left as it was."""
+        with isolated(self.seed, "companion", chosen.version), torch.enable_grad():
+            self.module.train()
+            cross_entropy(self._logits(chosen), chosen.labels).mean().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def arguments(self, candidates: Candidates) -> tuple[Any, ...]:
+        """What the module is called with."""
+        return candidates.args if self.inputs is None else self.inputs(candidates.positions)
+
+    def _logits(self, candidates: Candidates) -> Tensor:
+        keywords = candidates.keywords if self.inputs is None else {}
+        # Autocast would go on with the weights that it cast before the last step.
+        with torch.autocast(candidates.labels.device.type, enabled=False):
+            output = self.module(*self.arguments(candidates), **keywords)
+        return check_logits(output, candidates.labels, candidates.version)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights and optimiser state as tensors."""
+        state = {f"model.{name}": value for name, value in self.module.state_dict().items()}
+        return state | {
+            f"optimizer.{name}": value for name, value in optimizer_state(self.optimizer).items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
+        for name, value in state.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.module.load_state_dict(parts["model"])
+        self.optimizer.state.clear()
+        restore_optimizer(self.optimizer, parts["optimizer"])

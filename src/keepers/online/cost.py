@@ -1,0 +1,110 @@
+"""What a selecting step costs, in plain steps of the same model."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keepers.online.scorer import Autocast, LossFunction, Scorer, check_logits
+from keepers.online.selector import Selector
+from keepers.training import Candidates
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """Seconds of choosing `kept` of `candidates`, and of a plain step on as many as are kept."""
+
+    candidates: int
+    kept: int
+    choosing: float
+    plain: float
+
+    @property
+    def ratio(self) -> float:
+        """m: a selecting step in plain ones, and the speed-up in steps that breaks even."""
+        return 1 + self.choosing / self.plain
+
+    def __str__(self) -> str:
+        choosing, plain = self.choosing * 1e3, self.plain * 1e3
+        return (
+            f"A selecting step costs {self.ratio:.1f} plain ones ({choosing:.1f} ms to choose "
+            f"{self.kept} of {self.candidates}, {plain:.1f} ms to train on them): it saves time "
+            f"where it needs fewer than 1/{self.ratio:.1f} of the steps"
+        )
+
+
+def measure_step(
+    model: nn.Module,
+    candidates: Candidates,
+    scorer: Scorer,
+    selector: Selector,
+    *,
+    known: Tensor | None = None,
+    loss: LossFunction | None = None,
+    autocast: Autocast = contextlib.nullcontext,
+) -> StepCost:
+    """Time the choice among these candidates, and a training step (AdamW) of a copy of the model.
+
+    The median of a few; everything is left as it was. Where losses are used again, it is the
+    choice among candidates that are all too old.
+    """
+    before = {name: value.clone() for name, value in selector.state_dict().items()}
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    twin = copy.deepcopy(model).train()
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-6)
+    optimizer.zero_grad()
+    rows = torch.empty(0)
+
+    def restore() -> None:
+        selector.load_state_dict(before)
+
+    def choose() -> None:
+        nonlocal rows
+        rows = selector.choose(candidates, scorer, known).rows
+
+    try:
+        choosing = _median(choose, restore, candidates.labels.device)
+    finally:
+        restore()
+        with torch.no_grad():
+            for name, value in model.named_buffers():
+                value.copy_(buffers[name])
+    chosen = candidates.take(rows)
+
+    def step() -> None:
+        with autocast():
+            output = twin(*chosen.args, **chosen.keywords)
+        if loss is not None:
+            value = loss(output, chosen.labels).mean()
+        else:
+            logits = check_logits(output, chosen.labels, chosen.version)
+            value = F.cross_entropy(logits.float(), chosen.labels)
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    with torch.random.fork_rng(), torch.enable_grad():
+        plain = _median(step, lambda: None, candidates.labels.device)
+    return StepCost(candidates=len(candidates), kept=len(rows), choosing=choosing, plain=plain)
+
+
+def _median(work: Callable[[], None], prepare: Callable[[], None], device: torch.device) -> float:
+    times: list[float] = []
+    for _ in range(REPEATS + 1):
+        prepare()
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])

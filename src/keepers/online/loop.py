@@ -1,0 +1,208 @@
+"""Online selection in anyone's training loop: two lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from keepers.errors import ParameterError
+from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
+from keepers.online.companion import Companion
+from keepers.online.cost import StepCost, measure_step
+from keepers.online.losses import IrreducibleLosses
+from keepers.online.numbering import as_numbers
+from keepers.online.scorer import InProcess, LossFunction, Scoring
+from keepers.online.selector import Selector
+from keepers.training import Candidates
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """What to take the step on: the batch cut to its chosen rows.
+
+    `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
+    to multiply the losses with: ones, unless the method draws with weights.
+    """
+
+    batch: Any
+    ids: Any
+    labels: Tensor
+    rows: Tensor
+    weights: Tensor
+
+
+class BatchSelector:
+    """Chooses, in any training loop, the part of a batch that is worth a gradient step.
+
+    Call it with the model and a batch that carries ids: `(inputs…, labels, ids)` or a mapping; or
+    with `labels=` and `ids=` beside the batch, which may be a tensor. The model's mode, its
+    running statistics and the random state are left as they were.
+
+    Args:
+        method: a row of `keepers.methods` that online selection offers.
+        losses: irreducible losses, where the method needs them.
+        keep: the fraction of each batch that is kept, or a count. The last, shorter batch keeps
+            the same share.
+        scoring: how candidates are scored; its savings are switched one by one.
+        stand_in: a small model that is scored in place of yours, and trained beside it.
+        updated: an irreducible-loss model that goes on learning (the original function).
+        read: gives the `Parts` of a batch of another form.
+        loss: from your model's output and the labels to one loss for each example.
+        options: of the method.
+        seed: of methods that draw.
+
+    Raises:
+        ParameterError: a method that needs what is not there; see also each call.
+
+    >>> losses = IrreducibleLosses.given([1, 2, 3, 4], [0.0, 0.0, 0.0, 9.0])
+    >>> choose = BatchSelector("rho-loss", losses, keep=0.5)
+    >>> batch = (torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.zeros(4).long(), [1, 2, 3, 4])
+    >>> model = nn.Linear(1, 2, bias=False)
+    >>> _ = model.weight.data.copy_(torch.tensor([[0.0], [1.0]]))
+    >>> chosen = choose(model, batch)
+    >>> chosen.ids, chosen.batch[0].tolist(), chosen.weights.tolist()
+    ([3, 2], [[2.0], [1.0]], [1.0, 1.0])
+    """
+
+    def __init__(
+        self,
+        method: str = "rho-loss",
+        losses: IrreducibleLosses | None = None,
+        *,
+        keep: int | float | str = 0.1,
+        scoring: Scoring | None = None,
+        stand_in: Companion | None = None,
+        updated: Companion | None = None,
+        read: Read | None = None,
+        loss: LossFunction | None = None,
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.losses, self.read, self.loss = losses, read, loss
+        self.selector = Selector(
+            method,
+            keep=keep,
+            irreducible=None if losses is None else losses.values,
+            scoring=scoring,
+            seed=seed,
+            num_examples=0 if losses is None else len(losses),
+            options=options,
+            stand_in=stand_in,
+            updated=updated,
+        )
+        self.steps = 0
+
+    def __call__(
+        self, model: nn.Module, batch: Any, *, labels: Any = None, ids: Any = None
+    ) -> Chosen:
+        """The chosen part of `batch`.
+
+        Raises:
+            ParameterError: a batch without ids or labels, ids without an irreducible loss, more
+                kept than there is, or an output that is no logits of the labels' width.
+            KeepersError: losses that are not numbers, with the ids.
+        """
+        parts = self._parts(batch, labels, ids)
+        candidates, known = self._candidates(parts)
+        choice = self.selector.choose(candidates, self._scorer(model), known)
+        self.steps += 1
+        n, rows, on_host = len(candidates), choice.rows, choice.on_host
+        weights = choice.weights
+        if weights is None:
+            weights = torch.ones(len(rows), device=rows.device)
+        return Chosen(
+            batch=cut_batch(batch, rows, n, on_host),
+            ids=cut(parts.ids, rows, n, on_host),
+            labels=cut(parts.labels, rows, n, on_host),
+            rows=rows,
+            weights=weights,
+        )
+
+    def _parts(self, batch: Any, labels: Any, ids: Any) -> Parts:
+        if self.read is None:
+            return read_batch(batch, labels=labels, ids=ids)
+        if labels is not None or ids is not None:
+            raise ParameterError(
+                "read", "labels or ids were given beside the batch", "Let it read them"
+            )
+        return self.read(batch)
+
+    def _candidates(self, parts: Parts) -> tuple[Candidates, Tensor | None]:
+        labels = parts.labels
+        keywords = parts.keywords or {}
+        tensors = [x for x in (*parts.args, *keywords.values()) if isinstance(x, Tensor)]
+        device = tensors[0].device if tensors else labels.device
+        if self.losses is None:
+            positions, known = as_numbers(parts.ids), None
+        else:
+            positions, known = self.losses.numbering.positions(parts.ids)
+        if len(positions) != len(labels):
+            raise ParameterError(
+                "ids",
+                f"got {len(positions)} for {len(labels)} labels",
+                "Give one for each example",
+            )
+        candidates = Candidates(
+            positions=positions.to(device, non_blocking=True),
+            labels=labels.to(device, non_blocking=True),
+            args=parts.args,
+            keywords=keywords,
+            cut=parts.cut,
+            version=self.steps,
+            ids=parts.ids,
+        )
+        return candidates, known
+
+    def _scorer(self, model: nn.Module) -> InProcess:
+        selector = self.selector
+        if isinstance(model, DistributedDataParallel):
+            model = model.module  # scoring is the business of one process
+        return InProcess(module=model, scoring=selector.scoring, seed=selector.seed, loss=self.loss)
+
+    def step_cost(
+        self,
+        model: nn.Module,
+        batch: Any,
+        say: Callable[[str], None] | None = None,
+        *,
+        labels: Any = None,
+        ids: Any = None,
+    ) -> StepCost:
+        """Measure on this batch what a selecting step costs, in plain steps, and say it.
+
+        The model, its gradients and the random state are left as they are.
+        """
+        candidates, known = self._candidates(self._parts(batch, labels, ids))
+        cost = measure_step(
+            model, candidates, self._scorer(model), self.selector, known=known, loss=self.loss
+        )
+        if say is not None:
+            say(str(cost))
+        return cost
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint of your loop must hold to continue with the same choices."""
+        return {"steps": torch.tensor(self.steps), **self.selector.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        self.steps = int(state["steps"])
+        self.selector.load_state_dict({k: v for k, v in state.items() if k != "steps"})
+
+
+class RhoLoss(BatchSelector):
+    """Chooses the examples with the largest reducible holdout loss: loss less irreducible loss.
+
+    They are learnable, worth learning and not yet learnt (Mindermann et al., ICML 2022). All
+    arguments are those of `BatchSelector`.
+    """
+
+    def __init__(
+        self, losses: IrreducibleLosses, *, keep: int | float | str = 0.1, **others: Any
+    ) -> None:
+        super().__init__("rho-loss", losses, keep=keep, **others)

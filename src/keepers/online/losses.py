@@ -1,0 +1,215 @@
+"""Irreducible losses: made once, kept in a file, used for any target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from keepers.data import Source
+from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.errors import DataError, ParameterError, about
+from keepers.files import atomic_path, check_output, fingerprint, hash_bytes, plain
+from keepers.online.numbering import SHOWN, Numbering
+
+_METADATA_KEY = b"keepers"
+REMEDY = "Compute the losses from these data, with keepers.irreducible_losses or 'keepers il'"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IrreducibleLosses:
+    """The loss of each example under a model that has not seen it.
+
+    `ids` (n,) are integers or strings, `values` (n,) float32, `labels` (n,) the class names for
+    which the losses are, where they are known. `metadata` says how they were made: model, data
+    fingerprint, folds, and the `quality` that was estimated on the way.
+
+    Raises:
+        DataError: lengths that differ, an id twice, or values that are not finite, by id.
+        ParameterError: ids that are no integers or strings.
+    """
+
+    ids: npt.NDArray[Any]
+    values: Tensor
+    labels: npt.NDArray[np.object_] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        lengths = {"ids": len(self.ids), "values": self.values.numel()}
+        if self.labels is not None:
+            lengths["labels"] = len(self.labels)
+        if len(set(lengths.values())) > 1 or self.values.ndim != 1:
+            raise DataError(f"losses: got {lengths}. Give one value for each id")
+        if not len(self.ids):
+            raise DataError("losses: got none. Give one value for each example")
+        wrong = (~self.values.isfinite()).nonzero().squeeze(1)
+        if len(wrong):
+            raise DataError(
+                f"losses: {len(wrong):,} values are missing or not finite, such as those of "
+                f"{self.ids[wrong[:SHOWN].numpy()].tolist()}. Look for a model that diverged"
+            )
+        _ = self.numbering  # refuses an id that comes twice
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"IrreducibleLosses({len(self)} examples, mean {float(self.values.mean()):.4g})"
+
+    @classmethod
+    def given(cls, ids: Sequence[Any] | npt.NDArray[Any], values: Any) -> IrreducibleLosses:
+        """Losses that were made elsewhere: ids and values (n,).
+
+        >>> IrreducibleLosses.given(["a", "b"], [0.1, 2.0])
+        IrreducibleLosses(2 examples, mean 1.05)
+        """
+        if isinstance(ids, Tensor):
+            ids = ids.detach().cpu().numpy()
+        found = np.asarray(ids) if isinstance(ids, np.ndarray) else np.array(ids, dtype=object)
+        if found.dtype.kind not in "iu":
+            whole = all(issubclass(kind, int) and kind is not bool for kind in set(map(type, ids)))
+            found = found.astype(np.int64 if whole else object)
+        made = torch.as_tensor(values, dtype=torch.float32).detach().cpu().clone()
+        return cls(ids=found, values=made)
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        """From ids to positions in `values`."""
+        return Numbering(self.ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the ids, values and labels."""
+        named = [] if self.labels is None else self.labels.tolist()
+        return fingerprint(
+            hash_bytes(self.numbering.numbers.numpy()),
+            hash_bytes(self.values.numpy()),
+            hash_bytes("\x1f".join(map(str, named)).encode()),
+        )
+
+    @property
+    def quality(self) -> dict[str, Any]:
+        """What is known of how good they are; empty for losses made elsewhere."""
+        return self.metadata.get("quality", {})
+
+    def of(self, source: Source, parameter: str = "il") -> Tensor:
+        """The values (n,) of the examples of `source`, in its order.
+
+        Raises:
+            ParameterError: examples without a value, or whose label is another than it was made
+                for, by id.
+        """
+        positions, known = self.numbering.positions(source.ids)
+        missing = (~known).nonzero().squeeze(1).numpy()
+        if len(missing):
+            raise ParameterError(
+                parameter,
+                f"{len(missing):,} of the {len(source):,} examples have no irreducible loss, such "
+                f"as {source.ids[missing[:SHOWN]].tolist()}",
+                REMEDY,
+            )
+        if self.labels is not None and source.labels is not None:
+            names = np.array(source.class_names, dtype=object)[source.labels]
+            other = np.flatnonzero(names != self.labels[positions.numpy()])
+            if len(other):
+                raise ParameterError(
+                    parameter,
+                    f"{len(other):,} of the {len(source):,} examples have another label than the "
+                    f"losses were made for, such as {source.ids[other[:SHOWN]].tolist()}",
+                    REMEDY,
+                )
+        return self.values[positions]
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write `id, irreducible_loss, label` as Parquet, and how they were made beside them.
+
+        Raises:
+            RunError: the file exists and `overwrite` is false.
+        """
+        path = Path(path)
+        check_output(path, overwrite=overwrite)
+        ids = self.ids if self.ids.dtype.kind in "iu" else list(map(str, self.ids.tolist()))
+        columns = {"id": pa.array(ids), "irreducible_loss": pa.array(self.values.numpy())}
+        if self.labels is not None:
+            columns["label"] = pa.array(self.labels.tolist(), pa.string())
+        table = pa.table(columns)
+        meta = json.dumps(plain(self.metadata | {"fingerprint": self.fingerprint}))
+        table = table.replace_schema_metadata({_METADATA_KEY: meta.encode()})
+        with atomic_path(path, overwrite=overwrite) as partial:
+            pq.write_table(table, partial)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> IrreducibleLosses:
+        """Read what `save` wrote, or any Parquet file with columns `id` and `irreducible_loss`.
+
+        Raises:
+            DataError: no such file, not Parquet, a column is missing, or its values changed.
+        """
+        path = Path(path)
+        try:
+            with pq.ParquetFile(path) as file:
+                there = file.schema_arrow.names
+                for name in ("id", "irreducible_loss"):
+                    if name not in there:
+                        raise DataError(
+                            f"il: {path} has no column '{name}', only {', '.join(there)}"
+                        )
+                wanted = [name for name in ("id", "irreducible_loss", "label") if name in there]
+                table = file.read(wanted)
+        except FileNotFoundError:
+            raise DataError(f"il: there is no file {path}. Make one with 'keepers il'") from None
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"il: cannot read {path} as Parquet: {error}") from None
+        with about("il"):
+            return cls._from_table(table, path)
+
+    @classmethod
+    def _from_table(cls, table: ArrowTable, path: Path) -> IrreducibleLosses:
+        column = table["irreducible_loss"]
+        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+            raise DataError(
+                f"il: column 'irreducible_loss' of {path} holds {column.type}. Give numbers"
+            )
+        labels = None
+        if "label" in table.column_names:
+            labels = np.array(table["label"].cast(pa.string()).to_pylist(), dtype=object)
+        metadata = _metadata(table, path)
+        losses = cls(
+            ids=_ids(table["id"], path),
+            values=torch.from_numpy(np.array(column.to_numpy(), dtype=np.float32)),
+            labels=labels,
+            metadata=metadata,
+        )
+        if metadata.get("fingerprint", losses.fingerprint) != losses.fingerprint:
+            raise DataError(f"il: {path} was changed since it was written. {REMEDY}")
+        return losses
+
+
+def _ids(column: ArrowColumn, path: Path) -> npt.NDArray[Any]:
+    if column.null_count:
+        raise DataError(f"il: {column.null_count:,} rows of {path} have no id. Give every row one")
+    if pa.types.is_integer(column.type):
+        return column.to_numpy()
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise DataError(f"il: column 'id' of {path} holds {kind}. Give integers or strings")
+    return np.array(column.to_pylist(), dtype=object)
+
+
+def _metadata(table: ArrowTable, path: Path) -> dict[str, Any]:
+    stored = (table.schema.metadata or {}).get(_METADATA_KEY, b"{}")
+    try:
+        return dict(json.loads(stored))
+    except ValueError:
+        raise DataError(f"il: {path} was changed since it was written. {REMEDY}") from None

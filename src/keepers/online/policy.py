@@ -1,0 +1,231 @@
+"""Online selection as a batch policy of `fit`, and InfoBatch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from keepers import processes
+from keepers.errors import ParameterError
+from keepers.models import count_flops
+from keepers.online.mode import uses_batch_statistics
+from keepers.online.scorer import AcrossProcesses, Autocast, InProcess, Scored, Scorer
+from keepers.online.selector import Selector
+from keepers.random import generator
+from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Step
+from keepers.types import Budget
+
+FLOPS_SAMPLE = 32
+NO_MODEL = frozenset({"irreducible_losses", "labels"})
+
+
+class Selecting(BatchPolicy):
+    """Each step trains on the best of its candidates: of n_B = n_b / keep, n_b are kept.
+
+    Args:
+        selector: makes a fresh selector for the module that a training begins with.
+        keep: the fraction of the candidates.
+        until: after this share of the training, steps are uniform.
+        name: says what it is, in fingerprints.
+        ids: what errors call the examples, by position.
+
+    Raises:
+        ParameterError: a count in place of the fraction, or a share outside (0, 1].
+    """
+
+    chooses: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        selector: Callable[[nn.Module, Fabric], Selector],
+        *,
+        keep: float,
+        until: float = 1.0,
+        name: str = "",
+        ids: Any = None,
+    ) -> None:
+        if isinstance(Budget.parse(keep).value, int):
+            raise ParameterError(
+                "keep", f"got the count {keep}", "Give the fraction of the candidates, such as 0.1"
+            )
+        if not 0 < until <= 1:
+            raise ParameterError("until", f"got {until}", "Give a share of the training in (0, 1]")
+        self.make, self.keep, self.until, self.name, self.ids = selector, keep, until, name, ids
+        self.selector: Selector | None = None
+        self.scorer: _Counting | None = None
+        self.module: nn.Module | None = None
+        self.flops = torch.tensor(-1.0)
+        self.beside: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"Selecting({self.name!r}, keep={self.keep!r}, until={self.until!r})"
+
+    def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
+        """Forget what was kept of an earlier training."""
+        self.beside = {}
+        self.module, self.flops = module, torch.tensor(-1.0, dtype=torch.float64)
+        self.selector = selector = self.make(module, fabric)
+        scoring, autocast = selector.scoring, cast("Autocast", fabric.autocast)
+        scorer: Scorer = InProcess(module=module, scoring=scoring, seed=seed, autocast=autocast)
+        if processes.count() > 1:
+            together = uses_batch_statistics(module, scoring.batch_norm)
+            scorer = AcrossProcesses(scorer=scorer, together=together)
+        self.scorer = _Counting(scorer)
+
+    def num_candidates(self, batch_size: int, progress: float) -> int:
+        """n_B, or the batch itself once selection is over."""
+        if progress >= self.until:
+            return batch_size
+        return math.ceil(batch_size / self.keep - 1e-9)
+
+    def choose(self, candidates: Candidates, progress: float) -> Choice | None:
+        """The best of the candidates; None once selection is over."""
+        if progress >= self.until:
+            return None
+        assert self.selector is not None
+        assert self.scorer is not None
+        if self.flops < 0:
+            self.flops = torch.tensor(self._flops(candidates), dtype=torch.float64)
+        if self.ids is not None:
+            candidates = replace(candidates, ids=AtRows(self.ids, candidates.positions))
+        before = self.scorer.rows
+        choice = self.selector.choose(candidates, self.scorer)
+        flops = float(self.flops) * (self.scorer.rows - before)
+        return replace(choice, flops=flops + self._companion_flops(candidates, choice))
+
+    def _flops(self, candidates: Candidates) -> float:
+        """FLOPs of scoring one candidate by the model."""
+        assert self.selector is not None
+        assert self.module is not None
+        needs, scoring = self.selector.method.needs, self.selector.scoring
+        few = _few(candidates)
+        passes = scoring.samples * ("posterior_log_probs" in needs)
+        passes += bool(needs - {"posterior_log_probs", *NO_MODEL})
+        flops = passes * count_flops(self.module, few.args) / len(few)
+        if scoring.resolution is not None and few.args[0].ndim == 4:
+            flops *= min(1.0, scoring.resolution**2 / math.prod(few.args[0].shape[2:]))
+        return flops
+
+    def _companion_flops(self, candidates: Candidates, choice: Choice) -> float:
+        """FLOPs of the models beside: they score the candidates and train on the chosen."""
+        assert self.selector is not None
+        total = 0.0
+        work = len(candidates) * self.selector.scoring.part + 3 * len(choice.rows)
+        for name, companion in self.selector.companions().items():
+            if name not in self.beside:
+                few = _few(candidates)
+                flops = count_flops(companion.module, companion.arguments(few))
+                self.beside[name] = flops / len(few)
+            total += work * self.beside[name]
+        return total
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The selector's state."""
+        assert self.selector is not None
+        return {"flops": self.flops, **self.selector.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        assert self.selector is not None
+        self.flops = state["flops"]
+        self.selector.load_state_dict({k: v for k, v in state.items() if k != "flops"})
+
+
+class _Counting:
+    """Counts the candidates that are scored."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer, self.rows = scorer, 0
+
+    def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        """As the scorer."""
+        self.rows += len(candidates)
+        return self.scorer.score(candidates, needs)
+
+
+def _few(candidates: Candidates) -> Candidates:
+    rows = torch.arange(min(FLOPS_SAMPLE, len(candidates)), device=candidates.positions.device)
+    return candidates.take(rows)
+
+
+class InfoBatch(BatchPolicy):
+    """Leaves out a random part of the examples whose last loss is below the mean.
+
+    Of the m below the mean, k = keep·m stay in the epoch (rounded, 1 at least), with weight m / k,
+    so that the gradient stays what it was in expectation. The first epoch and the last share
+    `off` of the `epochs` train on everything.
+
+    Paper:
+        Qin et al., InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning, ICLR
+        2024.
+
+    Raises:
+        ParameterError: a fraction outside (0, 1], or a share outside [0, 1].
+    """
+
+    watches: ClassVar[bool] = True
+
+    def __init__(self, *, epochs: int, keep: float = 0.5, off: float = 0.125) -> None:
+        if not 0 < keep <= 1:
+            raise ParameterError("keep", f"got {keep}", "Give the fraction that stays, in (0, 1]")
+        if not 0 <= off <= 1:
+            raise ParameterError("off", f"got {off}", "Give a share of the epochs in [0, 1]")
+        self.keep, self.off, self.epochs = keep, off, epochs
+        self.losses = torch.empty(0)
+        self.of_epoch = torch.empty(0)
+        self.drawn = torch.tensor(-1)
+
+    def __repr__(self) -> str:
+        return f"InfoBatch(epochs={self.epochs}, keep={self.keep!r}, off={self.off!r})"
+
+    def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
+        """Nothing is known of any example."""
+        self.losses = torch.full((num_examples,), torch.nan, device=fabric.device)
+        self.of_epoch = torch.ones(num_examples, device=fabric.device)
+        self.drawn = torch.tensor(-1)
+
+    def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
+        """What is left of the members, in random order."""
+        if int(self.drawn) != epoch:  # an interrupted epoch keeps what it was drawn from
+            self._draw(positions, seed, epoch)
+        kept = positions[(self.of_epoch[positions.to(self.of_epoch.device)] > 0).cpu()]
+        return super().order(kept, seed=seed, epoch=epoch)
+
+    def _draw(self, positions: Tensor, seed: int, epoch: int) -> None:
+        weights = torch.ones(len(positions))
+        losses = self.losses[positions.to(self.losses.device)].cpu()
+        below = (losses < losses.nanmean()).nonzero().squeeze(1)
+        if len(below) and epoch < (1 - self.off) * self.epochs:
+            count = Budget(self.keep).resolve(len(below))
+            shuffled = torch.randperm(len(below), generator=generator(seed, "infobatch", epoch))
+            weights[below] = 0.0
+            weights[below[shuffled[:count]]] = len(below) / count
+        self.of_epoch[positions.to(self.of_epoch.device)] = weights.to(self.of_epoch)
+        self.drawn = torch.tensor(epoch)
+
+    def weights(self, positions: Tensor) -> Tensor:
+        """1, or m / k for an example below the mean."""
+        return self.of_epoch[positions]
+
+    def after_step(self, step: Step) -> float:
+        """Note the losses of what was trained on."""
+        losses = F.cross_entropy(step.logits, step.labels, reduction="none")
+        self.losses[step.positions] = losses.to(self.losses)
+        return 0.0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The last losses, and what this epoch was drawn from."""
+        return {"losses": self.losses, "of_epoch": self.of_epoch, "drawn": self.drawn}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        self.losses.copy_(state["losses"])
+        self.of_epoch.copy_(state["of_epoch"])
+        self.drawn = state["drawn"]

@@ -1,0 +1,303 @@
+"""Scoring candidates: the seam between choosing and the model, and its in-process side."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keepers import processes
+from keepers.errors import ParameterError
+from keepers.models import FeatureTap
+from keepers.online.mode import (
+    BatchNorm,
+    check_dropout,
+    scoring_mode,
+    uses_batch_statistics,
+)
+from keepers.random import derived_seed
+from keepers.training import Candidates
+from keepers.types import Signals
+
+ScoringPrecision = Literal["same", "fp32", "bf16"]
+Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
+LANES = 16
+"""Under so many classes a CPU takes losses faster, and to the same bit, the examples innermost."""
+
+LossFunction = Callable[[Any, Tensor], Tensor]
+"""From a model's output and the labels (n,) to the losses (n,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How candidates are scored. Each saving is switched by itself.
+
+    `batch_norm` and `dropout`: see `scoring_mode`. `precision`: that of the training (`same`), or
+    autocast. `resolution`: the side in pixels to which pictures are shrunk first. `part`: the
+    share of the candidates that is scored at all, drawn at random. `max_age`: a loss that is at
+    most so many steps old is used again; a model with batch normalisation needs `batch_norm`
+    `eval` then, as the statistics would be those of the rest. `samples`: posterior samples, for
+    methods that need them.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+
+    batch_norm: BatchNorm = "batch"
+    dropout: bool = False
+    precision: ScoringPrecision = "same"
+    resolution: int | None = None
+    part: float = 1.0
+    max_age: int = 0
+    samples: int = 10
+
+    def __post_init__(self) -> None:
+        for name, known in (("batch_norm", BatchNorm), ("precision", ScoringPrecision)):
+            if getattr(self, name) not in get_args(known):
+                raise ParameterError(
+                    name,
+                    f"got {getattr(self, name)!r}, which is not known",
+                    f"Known: {', '.join(get_args(known))}",
+                )
+        if not 0 < self.part <= 1:
+            raise ParameterError("part", f"got {self.part}", "Give a fraction in (0, 1]")
+        for name, least in (("max_age", 0), ("samples", 1)):
+            if getattr(self, name) < least:
+                raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
+        if self.resolution is not None and self.resolution < 1:
+            raise ParameterError("resolution", f"got {self.resolution}", "Give a side in pixels")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """What scoring gives: signals (n,), of which examples, and by which weights."""
+
+    positions: Tensor
+    version: int
+    signals: Signals
+
+
+class Scorer(Protocol):
+    """Where candidates are scored: here, or ahead of the training somewhere else."""
+
+    def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        """The signals that are needed, of these candidates, in their order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InProcess:
+    """Scores with the module that is being trained, where it is."""
+
+    module: nn.Module
+    scoring: Scoring
+    seed: int = 0
+    autocast: Autocast = contextlib.nullcontext
+    loss: LossFunction | None = None
+
+    def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        """One pass over all candidates, in one piece; several where the posterior is sampled.
+
+        Raises:
+            ParameterError: the output of the model is no logits of the labels' width, it has no
+                dropout to sample, or it cannot take smaller pictures.
+        """
+        arrays: dict[str, Tensor] = {}
+        scoring = self.scoring
+        if scoring.max_age and uses_batch_statistics(self.module, scoring.batch_norm):
+            raise ParameterError(
+                "max_age",
+                f"got {scoring.max_age} and batch_norm '{scoring.batch_norm}', whose statistics "
+                "would be those of the few candidates that are scored again",
+                "Give batch_norm 'eval', or leave max_age at 0",
+            )
+        with torch.no_grad(), self._cast(candidates.labels.device.type):
+            args, keywords = self._inputs(candidates)
+            if needs - {"labels", "irreducible_losses", "posterior_log_probs"}:
+                tap = FeatureTap(self.module) if "features" in needs else contextlib.nullcontext()
+                with self._mode(candidates, scoring.dropout), tap as features:
+                    output = self._forward(args, keywords)
+                    if features is not None:
+                        arrays["features"] = features.features.float()
+                arrays |= self._signals(output, candidates, needs)
+            if "posterior_log_probs" in needs:
+                arrays["posterior_log_probs"] = self._posterior(candidates, args, keywords)
+        if "labels" in needs:
+            arrays["labels"] = candidates.labels
+        return Scored(
+            positions=candidates.positions, version=candidates.version, signals=Signals(**arrays)
+        )
+
+    def _mode(
+        self, candidates: Candidates, dropout: bool
+    ) -> contextlib.AbstractContextManager[None]:
+        seed = derived_seed(self.seed, "dropout", candidates.version) if dropout else None
+        return scoring_mode(
+            self.module, batch_norm=self.scoring.batch_norm, dropout=dropout, seed=seed
+        )
+
+    def _forward(self, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+        try:
+            return self.module(*args, **keywords)
+        except RuntimeError as error:
+            if self.scoring.resolution is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise ParameterError(
+                "resolution",
+                f"the model cannot take pictures of {self.scoring.resolution} pixels: {error}",
+                "Leave it out, or give a model that takes any size",
+            ) from error
+
+    def _signals(
+        self, output: Any, candidates: Candidates, needs: frozenset[str]
+    ) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        labels = candidates.labels
+        if "losses" in needs and self.loss is not None:
+            found["losses"] = losses = self.loss(output, labels).detach().float()
+            if losses.shape != labels.shape:
+                raise ParameterError(
+                    "loss",
+                    f"got shape {tuple(losses.shape)} for {len(labels)} examples",
+                    "Return one loss for each example (reduction='none')",
+                )
+        if needs & {"losses", "log_probs"} - found.keys():
+            logits = check_logits(output, labels, candidates.version)
+            if "log_probs" in needs:
+                found["log_probs"] = F.log_softmax(logits.float(), dim=1)
+            if "losses" in needs and self.loss is None:
+                found["losses"] = cross_entropy(logits, labels)
+        return found
+
+    def _posterior(
+        self, candidates: Candidates, args: tuple[Any, ...], keywords: Mapping[str, Any]
+    ) -> Tensor:
+        check_dropout(self.module)
+        samples: list[Tensor] = []
+        with self._mode(candidates, True):
+            for _ in range(self.scoring.samples):
+                output = self._forward(args, keywords)
+                logits = check_logits(output, candidates.labels, candidates.version)
+                samples.append(F.log_softmax(logits.float(), dim=1))
+        return torch.stack(samples, dim=1)
+
+    @contextlib.contextmanager
+    def _cast(self, device: str) -> Generator[None]:
+        if self.scoring.precision == "same":
+            with self.autocast():
+                yield
+        elif self.scoring.precision == "fp32" and not torch.is_autocast_enabled(device):
+            yield
+        else:
+            lower = self.scoring.precision == "bf16"
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=lower):
+                yield
+
+    def _inputs(self, candidates: Candidates) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        side = self.scoring.resolution
+        if side is None:
+            return candidates.args, candidates.keywords
+        if not any(map(_is_picture, (*candidates.args, *candidates.keywords.values()))):
+            raise ParameterError(
+                "resolution",
+                f"got {side}, but no input is a picture (n, channels, height, width)",
+                "Leave it out",
+            )
+        args = tuple(_shrunk(value, side) for value in candidates.args)
+        keywords = {name: _shrunk(value, side) for name, value in candidates.keywords.items()}
+        return args, keywords
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AcrossProcesses:
+    """Each of several processes scores its own rows; all get the signals of all.
+
+    Where the score of a candidate depends on the others (`together`), each scores all of them.
+    Positions and versions are the same in all processes; the values travel in their own dtype.
+    """
+
+    scorer: Scorer
+    together: bool = False
+
+    def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        """As `Scorer.score`, the passes shared out."""
+        rows = processes.own_rows(torch.arange(len(candidates), device=candidates.positions.device))
+        if self.together:
+            scored = self.scorer.score(candidates, needs)
+            own = scored.signals.at(rows)  # rounding must not part the processes
+        else:
+            scored = self.scorer.score(candidates.take(rows), needs)
+            own = scored.signals
+        gathered = {
+            name: processes.gather_rows(value, len(candidates)) for name, value in own.items()
+        }
+        return Scored(
+            positions=candidates.positions, version=scored.version, signals=Signals(**gathered)
+        )
+
+
+def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
+    """The logits (n, classes) in a model's output: a tensor, or what carries one as `logits`.
+
+    Raises:
+        ParameterError: there are none, or they are not of the labels' width.
+    """
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if logits is None and isinstance(output, Mapping):
+        logits = output.get("logits")
+    remedy = "Return logits (n, classes), or give a function of your own as loss="
+    if not isinstance(logits, Tensor):
+        raise ParameterError("model", f"got {type(output).__name__} from the model", remedy)
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ParameterError(
+            "model",
+            f"got an output of shape {tuple(logits.shape)} for {len(labels)} examples",
+            remedy,
+        )
+    # Asking an accelerator for its labels waits for it, so that is done at the first step alone.
+    if version == 0 and len(labels):
+        _check_range(labels, logits.shape[1])
+    return logits
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The losses (n,) of logits (n, classes), in float32.
+
+    Raises:
+        ParameterError: a label that is out of range; on an accelerator it cannot be named.
+    """
+    logits = logits.float()
+    try:
+        if logits.device.type == "cpu" and logits.shape[1] < LANES:
+            return F.cross_entropy(logits.t()[None], labels[None], reduction="none")[0]
+        return F.cross_entropy(logits, labels, reduction="none")
+    except IndexError:
+        _check_range(labels, logits.shape[1])
+        raise
+
+
+def _check_range(labels: Tensor, width: int) -> None:
+    least, most = (int(value) for value in labels.aminmax())
+    if most >= width:
+        raise ParameterError(
+            "model",
+            f"got logits of {width} classes, but a label is {most}",
+            "Return logits (n, classes) for all classes",
+        )
+    if least < 0:
+        raise ParameterError("labels", f"got {least}", "Give class numbers from 0")
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 4 and value.is_floating_point()
+
+
+def _shrunk(value: Any, side: int) -> Any:
+    if not _is_picture(value) or min(value.shape[2:]) <= side:
+        return value
+    return F.interpolate(value, size=(side, side), mode="area")

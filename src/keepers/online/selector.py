@@ -1,0 +1,306 @@
+"""The choice of a batch among its candidates, by a row of the table of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.methods import Method
+from keepers.online.companion import Companion
+from keepers.online.numbering import SHOWN
+from keepers.online.scorer import Scorer, Scoring
+from keepers.random import derived_seed
+from keepers.training import Candidates, Choice
+from keepers.types import Budget, Signals
+
+SUPPLIED = frozenset(
+    {
+        "features",
+        "irreducible_losses",
+        "labels",
+        "log_probs",
+        "losses",
+        "posterior_log_probs",
+    }
+)
+"""The signals that online selection has."""
+
+LOSSES = frozenset({"losses"})
+
+
+class Selector:
+    """Chooses k of n candidates: scores them, then takes what the method picks.
+
+    Args:
+        method: a row of the table, `options` are its own.
+        keep: the fraction of the candidates, or their number.
+        irreducible: irreducible losses by position, where the method needs them.
+        scoring: how candidates are scored.
+        seed: whatever is drawn is a function of it and of the candidates' version.
+        num_examples: positions are under it; needed where losses are used again.
+        stand_in: a model that is scored in place of the one in training, and trained beside it.
+        updated: an irreducible-loss model that goes on learning from what is chosen (the
+            original function of Mindermann et al. 2022).
+
+    Raises:
+        ParameterError: a method that needs what is not there, or a saving that it cannot use.
+    """
+
+    def __init__(
+        self,
+        method: str | Method,
+        *,
+        keep: int | float | str | Budget = 0.1,
+        irreducible: Tensor | None = None,
+        scoring: Scoring | None = None,
+        seed: int = 0,
+        num_examples: int = 0,
+        options: Mapping[str, Any] | None = None,
+        stand_in: Companion | None = None,
+        updated: Companion | None = None,
+    ) -> None:
+        row = (
+            method
+            if isinstance(method, Method)
+            else methods.get(method, supplied=SUPPLIED, replacement=True)
+        )
+        self.method, self.options = row, methods.settings(row, options)
+        self.budget = Budget.parse(keep)
+        self.scoring = scoring or Scoring()
+        self.irreducible, self.seed = irreducible, seed
+        self.stand_in, self.updated = stand_in, updated
+        self.longest = 0
+        self.generator, self.draws = torch.Generator(), derived_seed(seed, "choose")
+        _check(
+            row,
+            self.scoring,
+            num_examples,
+            irreducible=irreducible is not None,
+            stand_in=stand_in is not None,
+            updated=updated is not None,
+        )
+        aged = num_examples if self.scoring.max_age else 0
+        self.recent = torch.zeros(aged)
+        self.scored_at = torch.full((aged,), -1, dtype=torch.int64)
+
+    def choose(self, candidates: Candidates, scorer: Scorer, known: Tensor | None = None) -> Choice:
+        """Rows of the candidates in pick order, and their weights.
+
+        `known` (n,) says which candidates have a position at all. On an accelerator this waits
+        for it once, for the rows and whether every score is a number; where losses are used
+        again, once more, for those that are too old.
+
+        Raises:
+            ParameterError: no candidates, a count over them, or ids without a position.
+            KeepersError: a score that is not a number, with the ids.
+        """
+        k = self._count(len(candidates))
+        part = self._part(candidates, k)
+        asked = candidates if part is None else candidates.take(part)
+        signals = self._signals(asked, scorer)
+        method, device = self.method, candidates.positions.device
+        scores = None if method.score is None else method.score(signals)
+        wrong = None if known is None else ~known.all().to(device, non_blocking=True)
+        if scores is not None:
+            nan = scores.isnan()
+            wrong = nan.any() if wrong is None else wrong | nan.any()
+            if device.type != "cpu":
+                scores = scores.masked_fill(nan, 0.0)  # a draw by NaN would be out of range
+        if wrong is not None and device.type == "cpu" and wrong:
+            raise _explained(candidates, asked, method.score, signals, known)
+        self.generator.manual_seed((self.draws + candidates.version) % 2**63)
+        picks = method.select(
+            signals, scores, k, selected=None, generator=self.generator, **self.options
+        )
+        rows = picks.positions.to(device)
+        if part is not None:
+            rows = part[rows]
+        on_host = rows if device.type == "cpu" else _to_host(rows, wrong)
+        if on_host is None:
+            raise _explained(candidates, asked, method.score, signals, known)
+        companions = self.companions().values()
+        if companions:
+            trained = candidates.take(rows)
+            for companion in companions:
+                companion.update(trained)
+        return Choice(rows=rows, weights=picks.weights, on_host=on_host)
+
+    def _count(self, n: int) -> int:
+        """k of n; a shorter batch than the longest so far keeps the same share of a count."""
+        if not n:
+            raise ParameterError("batch", "got no example", "Give at least one")
+        value = self.budget.value
+        if isinstance(value, float) or n >= self.longest:
+            self.longest = max(n, self.longest)
+            return self.budget.resolve(n)
+        return max(1, int(value * n / self.longest + 0.5))
+
+    def _part(self, candidates: Candidates, k: int) -> Tensor | None:
+        part, n = self.scoring.part, len(candidates)
+        if part >= 1:
+            return None
+        size = Budget(part).resolve(n)
+        if size < k:
+            raise ParameterError(
+                "part",
+                f"got {part:g}, which scores {size} of {n} candidates, of which {k} are kept",
+                "Score at least as many as are kept",
+            )
+        self.generator.manual_seed(derived_seed(self.seed, "part", candidates.version))
+        drawn = torch.randperm(n, generator=self.generator)[:size].sort().values
+        return drawn.to(candidates.positions.device)
+
+    def _signals(self, candidates: Candidates, scorer: Scorer) -> Signals:
+        needs = self.method.needs
+        of_model = needs - {"irreducible_losses"}
+        found: dict[str, Tensor] = {}
+        if self.stand_in is not None:
+            found["losses"] = self.stand_in.losses(candidates)
+        elif self.scoring.max_age:
+            found["losses"] = self._aged_losses(candidates, scorer)
+        elif of_model:
+            found = dict(scorer.score(candidates, of_model).signals.items())
+        if "irreducible_losses" in needs:
+            found["irreducible_losses"] = self._irreducible(candidates)
+        if not found:  # a random choice: nothing is asked of the model
+            found["labels"] = candidates.labels
+        return Signals(**found)
+
+    def _irreducible(self, candidates: Candidates) -> Tensor:
+        if self.updated is not None:
+            return self.updated.losses(candidates)
+        assert self.irreducible is not None
+        device = candidates.positions.device
+        if self.irreducible.device != device:
+            self.irreducible = self.irreducible.to(device)  # once, not at every step
+        return self.irreducible.index_select(0, candidates.positions)
+
+    def _aged_losses(self, candidates: Candidates, scorer: Scorer) -> Tensor:
+        positions, version = candidates.positions, candidates.version
+        if self.recent.device != positions.device:
+            self.recent = self.recent.to(positions.device)
+            self.scored_at = self.scored_at.to(positions.device)
+        at = self.scored_at[positions]
+        stale = ((at < 0) | (version - at > self.scoring.max_age)).nonzero().squeeze(1)
+        if len(stale):
+            scored = scorer.score(candidates.take(stale), LOSSES)
+            fresh = positions[stale]
+            self.recent[fresh] = scored.signals.get("losses").to(self.recent.dtype)
+            self.scored_at[fresh] = scored.version
+        return self.recent[positions]
+
+    def companions(self) -> dict[str, Companion]:
+        """The models that learn beside the one in training, by name."""
+        found = {"stand_in": self.stand_in, "updated": self.updated}
+        return {name: each for name, each in found.items() if each is not None}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Recent losses and companions as tensors."""
+        state = {
+            "recent": self.recent,
+            "scored_at": self.scored_at,
+            "longest": torch.tensor(self.longest),
+        }
+        for name, companion in self.companions().items():
+            state |= {f"{name}.{key}": value for key, value in companion.state_dict().items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` gave.
+
+        Raises:
+            RunError: it is that of a selector with other data or other settings.
+        """
+        companions = self.companions()
+        owners = {name.partition(".")[0] for name in state if "." in name}
+        same = "recent" in state and state["recent"].shape == self.recent.shape
+        if not same or owners != companions.keys():
+            raise RunError(
+                "state: it is of a selector with other data or settings. Make the selector as "
+                "that one was made"
+            )
+        self.recent.copy_(state["recent"])
+        self.scored_at.copy_(state["scored_at"])
+        self.longest = int(state["longest"])
+        for name, companion in companions.items():
+            prefix = f"{name}."
+            companion.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
+
+
+def _to_host(rows: Tensor, wrong: Tensor | None) -> Tensor | None:
+    """The rows in the host's memory, by one transfer; None where something is wrong."""
+    if wrong is None:
+        return rows.cpu()
+    together = torch.cat([wrong.reshape(1).to(rows), rows]).cpu()
+    return None if together[0] else together[1:]
+
+
+def _explained(
+    candidates: Candidates,
+    asked: Candidates,
+    score: Callable[[Signals], Tensor] | None,
+    signals: Signals,
+    known: Tensor | None,
+) -> KeepersError:
+    """What was wrong with the candidates, with their ids."""
+    if known is not None and not bool(known.all()):
+        rows = (~known).nonzero().squeeze(1)
+        return ParameterError(
+            "ids",
+            f"{len(rows)} of the batch have no irreducible loss, such as "
+            f"{[candidates.name(row) for row in rows[:SHOWN].tolist()]}",
+            "Compute the losses from the data that this batch is from",
+        )
+    assert score is not None
+    rows = score(signals).isnan().nonzero().squeeze(1)
+    return KeepersError(
+        f"losses: step {candidates.version + 1} scores NaN for {len(rows)} candidates, such as "
+        f"{[asked.name(row) for row in rows[:SHOWN].tolist()]}. Look for a model that diverged "
+        "(lower lr), or for inputs that are not finite"
+    )
+
+
+def _check(
+    row: Method,
+    scoring: Scoring,
+    num_examples: int,
+    *,
+    irreducible: bool,
+    stand_in: bool,
+    updated: bool,
+) -> None:
+    if "irreducible_losses" in row.needs and not (irreducible or updated):
+        raise ParameterError(
+            "losses",
+            f"got none, and {row.name} needs irreducible losses",
+            "Make them with keepers.irreducible_losses or 'keepers il'",
+        )
+    if updated and "irreducible_losses" not in row.needs:
+        raise ParameterError(
+            "updated", f"{row.name} has no use for irreducible losses", "Choose rho-loss"
+        )
+    for name, given in (("stand_in", stand_in), ("max_age", scoring.max_age > 0)):
+        if given and row.needs - {"irreducible_losses"} != LOSSES:
+            needs = methods.in_words(row.needs - {"irreducible_losses"}) or "nothing"
+            raise ParameterError(
+                name,
+                f"it gives losses, and {row.name} needs {needs} of the model",
+                "Choose rho-loss or loss, or leave it out",
+            )
+    if stand_in and scoring.max_age:
+        raise ParameterError(
+            "max_age", "the losses of a stand-in are not kept", "Give one of stand_in and max_age"
+        )
+    if scoring.max_age and not num_examples:
+        raise ParameterError(
+            "max_age",
+            f"got {scoring.max_age}, but which examples there are is not known",
+            "Give losses=, whose ids number them, or leave max_age at 0",
+        )

@@ -1,0 +1,180 @@
+"""The answer of an online comparison in words: who is better, who is faster, and at what price.
+
+Accuracies are fractions; a row's differences are its final accuracy less that of a baseline with
+the same seed, so above 0 is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keepers.reports import quantities
+from keepers.reports.answers import ENOUGH_SEEDS, Row, Verdict
+
+UNIFORM, EQUAL_TIME, FRESH = "uniform", "uniform-equal-time", "fresh-random"
+BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
+NAMES = {
+    UNIFORM: "uniform",
+    EQUAL_TIME: "uniform at equal time",
+    FRESH: "fresh random subsets",
+}
+ORDER: dict[Verdict, int] = {"better": 0, "inconclusive": 1, "worse": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is known of one method, in a sentence."""
+
+    name: str
+    verdict: Verdict
+    words: str
+
+
+def name_of(method: str) -> str:
+    """A method as a person calls it."""
+    return NAMES.get(method, method)
+
+
+def methods(result: Mapping[str, Any]) -> list[Row]:
+    """The rows of what was compared, without the baselines, in the order given."""
+    return [row for row in result["rows"] if row["method"] not in BASELINES]
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """The answer in one line, about the final accuracy against uniform at equal time."""
+    rows = methods(result)
+    named = {
+        word: [row["method"] for row in rows if _verdict(row) == word]
+        for word in ("better", "worse", "inconclusive")
+    }
+    if named["better"]:
+        return f"At equal time {quantities.listed(named['better'])} beats decayed uniform training"
+    if named["worse"] and not named["inconclusive"]:
+        return "Decayed uniform training at equal time beats every selection here"
+    if named["worse"]:
+        return (
+            f"No selection beats decayed uniform training at equal time; "
+            f"{quantities.listed(named['worse'])} is worse"
+        )
+    pairs = quantities.counted(len(result["seeds"]), "seed")
+    return f"Inconclusive: after {pairs}, no selection can be told from decayed uniform training"
+
+
+def answers(result: Mapping[str, Any]) -> list[Answer]:
+    """One answer for each method, the better ones first."""
+    found = [
+        Answer(name=row["method"], verdict=_verdict(row), words=_words(row, result))
+        for row in methods(result)
+    ]
+    return sorted(found, key=lambda answer: ORDER[answer.verdict])
+
+
+def _verdict(row: Row) -> Verdict:
+    return row["differences"][EQUAL_TIME]["verdict"]
+
+
+def _words(row: Row, result: Mapping[str, Any]) -> str:
+    gap = row["differences"][EQUAL_TIME]["mean"]
+    parts = [
+        f"ends at {quantities.percent(row['accuracy_mean'], 2)}, "
+        f"{quantities.points(gap, signed=True)} points from uniform at equal time "
+        f"({_verdict(row)})"
+    ]
+    entry = at_level(row, result["level"])
+    if entry is not None and entry["step"] is None:
+        goal = quantities.percent(entry["accuracy"], 2)
+        parts.append(
+            f"{goal}, which uniform reaches, was reached in {entry['reached']} of {entry['of']} "
+            "seeds"
+        )
+    there = [each for each in row["targets"] if each["speedup"].get(UNIFORM)]
+    if there:
+        parts.append(_cost(max(there, key=lambda each: each["accuracy"]), row))
+    return "; ".join(parts) + "."
+
+
+def _cost(entry: Row, row: Row) -> str:
+    """What it took to an accuracy, as multiples of what uniform took."""
+    speed = entry["speedup"][UNIFORM]
+    words = (
+        f"to {quantities.percent(entry['accuracy'], 2)} it took {_share(speed['step'])} of "
+        f"uniform's steps and {_share(speed['seconds']['none'])} of its seconds"
+    )
+    if has_preparation(row):
+        full = speed["seconds"]["full"]
+        words += f" ({_share(full)} with what had to be made first)"
+    return words
+
+
+def _share(speedup: float | None) -> str:
+    """The cost that a speed-up leaves: 1 / it."""
+    return f"{1 / speedup:.2f}" if speedup else "an unknown share"
+
+
+def has_preparation(row: Row) -> bool:
+    """Whether something had to be made before: irreducible losses, a core-set."""
+    cost = row["preparation"]
+    return cost is None or cost["seconds"] > 0
+
+
+def at_level(row: Row, level: float) -> Row | None:
+    """A row's entry for the accuracy that uniform reaches in every seed."""
+    return next((entry for entry in row["targets"] if entry["accuracy"] == level), None)
+
+
+def why_inconclusive(result: Mapping[str, Any]) -> str:
+    """What `inconclusive` means here, or nothing where every verdict is clear."""
+    rows = [row for row in methods(result) if _verdict(row) == "inconclusive"]
+    if not rows:
+        return ""
+    pairs = len(result["seeds"])
+    if pairs < ENOUGH_SEEDS:
+        return (
+            f"“Inconclusive” stands where there are fewer than {ENOUGH_SEEDS} seeds, or where the "
+            f"interval of the difference holds zero. So far it is "
+            f"{quantities.counted(pairs, 'seed')}: run again with --seeds {ENOUGH_SEEDS} or more; "
+            "what is finished is not repeated."
+        )
+    return (
+        "“Inconclusive” stands where the interval of the difference holds zero: these seeds do "
+        "not tell the two apart. More seeds make the interval narrower."
+    )
+
+
+def not_reached(result: Mapping[str, Any]) -> list[str]:
+    """A sentence for each method and accuracy that some seed did not reach."""
+    found: list[str] = []
+    for row in result["rows"]:
+        missing = [entry for entry in row["targets"] if entry["reached"] < entry["of"]]
+        for kind, entries in _by_success(missing).items():
+            goals = quantities.listed(
+                [quantities.percent(entry["accuracy"], 2) for entry in entries]
+            )
+            found.append(f"{name_of(row['method'])}: {goals} {kind}")
+    return found
+
+
+def _by_success(entries: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for entry in entries:
+        kind = f"reached in {entry['reached']} of {entry['of']} seeds"
+        found.setdefault("not reached" if not entry["reached"] else kind, []).append(entry)
+    return found
+
+
+def corruption(result: Mapping[str, Any]) -> str:
+    """What was done to the training data, in a sentence, or nothing."""
+    config, facts = result["config"], result.get("corruption") or {}
+    parts: list[str] = []
+    if facts.get("corrupted") is not None:
+        where = "at random" if config.get("noise") else "among the most confused classes"
+        parts.append(f"{quantities.counted(facts['corrupted'], 'label')} changed {where}")
+    if facts.get("low_relevance") is not None:
+        rare = quantities.counted(facts["low_relevance"], "example")
+        parts.append(f"{rare} left of the classes of low relevance")
+    if config.get("duplicate"):
+        share = quantities.percent(config["duplicate"])
+        parts.append(f"{share} of the examples there {config['duplicate_times']} times")
+    return f"On purpose: {quantities.listed(parts)}." if parts else ""

@@ -1,0 +1,67 @@
+"""What a selecting step costs: expected before a training, measured after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keepers.errors import renamed
+from keepers.online import InProcess, Scoring, Selecting, StepCost, measure_step
+from keepers.training import Candidates
+from keepers.workflows.online import AS_GIVEN, OnlineTrained, OnlineTraining
+from keepers.workflows.stages import Workplace
+
+
+def expected_cost(training: OnlineTraining, place: Workplace) -> tuple[StepCost, Scoring]:
+    """Choosing and a plain step, timed on the first candidates with a copy of the model.
+
+    Returns the cost, and how candidates are scored (`auto` resolved).
+
+    Raises:
+        ParameterError: the model cannot be scored in the way that was asked for.
+    """
+    prepared = training.prepared
+    fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    policy = training.policy()
+    assert isinstance(policy, Selecting)
+    module = prepared.build(training.seed, parameter="model").to(fabric.device)
+    with renamed(AS_GIVEN):
+        selector = policy.make(module, fabric)
+        size = policy.num_candidates(prepared.recipe.batch_size, 0.0)
+        positions = training.members[:size].to(fabric.device)
+        pool = prepared.pool.to(fabric.device)
+        autocast: Any = fabric.autocast
+        candidates = Candidates(
+            positions=positions,
+            labels=prepared.labels.to(fabric.device)[positions],
+            args=pool.gather(positions),
+            cut=lambda rows: (pool.gather(positions[rows]), {}),
+        )
+        scorer = InProcess(
+            module=module, scoring=selector.scoring, seed=training.seed, autocast=autocast
+        )
+        cost = measure_step(module, candidates, scorer, selector, autocast=autocast)
+    return cost, selector.scoring
+
+
+def in_words(cost: StepCost, scoring: Scoring) -> str:
+    """f, m, and what breaks even."""
+    how = "" if scoring.precision == "same" else f" in {scoring.precision}"
+    return f"Scoring an example{how} costs {forward_share(cost):.2f} of training on it. {cost}"
+
+
+def forward_share(cost: StepCost) -> float:
+    """f, with what cheap scoring saves: choosing, over a plain step, for each example."""
+    return (cost.choosing / cost.candidates) / (cost.plain / cost.kept)
+
+
+def measured_ratio(training: OnlineTraining, trained: OnlineTrained) -> float:
+    """m, as it was over the training: a selecting step in plain ones.
+
+    Steps that chose nothing (after `until`) are told by the candidates that they did not have.
+    """
+    cost, choosing = trained.cost, trained.facts["choosing_seconds"]
+    size = training.prepared.recipe.batch_size
+    more = training.policy().num_candidates(size, 0.0) - size
+    selecting = (trained.facts["candidates"] - cost.examples) / more if more else cost.steps
+    plain = (cost.seconds - choosing) / cost.steps
+    return 1 + choosing / max(1.0, selecting) / plain

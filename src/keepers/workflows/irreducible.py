@@ -1,0 +1,399 @@
+"""Irreducible losses: what a model says of examples that it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from keepers.configuration import picked
+from keepers.data import Source, encode, open_source
+from keepers.errors import ParameterError, about, renamed
+from keepers.files import fingerprint, plain
+from keepers.models import default_irreducible, dense_encoder
+from keepers.online import IrreducibleLosses
+from keepers.random import derived_seed, generator
+from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.selectors import stratified
+from keepers.signals import extract
+from keepers.training import Hardware, Precision
+from keepers.types import Budget, EvalView, Model, Pool, Progress
+from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
+from keepers.workflows.stages import Workplace
+from keepers.workflows.teaching import (
+    CHECKED,
+    Taught,
+    Teaching,
+    calibration_error,
+    folds_of,
+    quality,
+    teach,
+    weaknesses,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IrreducibleConfig:
+    """Everything irreducible losses depend on, beside the data; the CLI has the same names.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+
+    model: Any = None
+    folds: int = 2
+    epochs: int | None = None
+    resolution: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ParameterError("folds", f"got {self.folds}", "Give 2 or more")
+        if self.epochs is not None and self.epochs < 1:
+            raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
+        Hardware(device=self.device, precision=self.precision)
+
+    def role(self, source: Source) -> Role:
+        """The role of the irreducible-loss model."""
+        default = default_irreducible(source.info(self.resolution))
+        role = Role.parse(self.model, default, "model")
+        role = role.having(epochs=self.epochs, resolution=self.resolution)
+        return quick(role, len(source)) if role.model == "mlp" else role
+
+
+def quick(role: Role, n: int) -> Role:
+    """A multilayer perceptron's role with a recipe of large batches in bf16, where it has none.
+
+    On half of MNIST with a tenth or two fifths of the labels wrong it reaches the held-out loss
+    of batches of 256 in fp32 in under half of the CPU time; a convolutional network has its own
+    recipe, which it is not (`benchmarks/irreducible.py`).
+    """
+    own = {name: getattr(role, name) for name in ("batch_size", "lr", "optimizer", "schedule")}
+    if any(value is not None for value in own.values()):
+        return role
+    batch = 1 << max(5, min(9, int(math.log2(max(2, n / 50)))))
+    return replace(
+        role,
+        epochs=role.epochs or 6,
+        batch_size=batch,
+        lr=2e-3 * math.sqrt(batch / 512),
+        optimizer="adamw",
+        schedule="one-cycle",
+        bf16=True if role.bf16 is None else role.bf16,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Irreducible:
+    """Irreducible losses, the positions that may be trained on, and the models they are from.
+
+    `pool` holds the data that were scored, as those models take them: `prepared` may be of others.
+    """
+
+    losses: IrreducibleLosses
+    members: Tensor
+    prepared: Prepared | None = None
+    taught: tuple[Taught, ...] = ()
+    pool: Pool | None = None
+
+
+def irreducible_losses(
+    train: Any,
+    *,
+    holdout: Any = None,
+    folds: int = 2,
+    model: str | Role | Mapping[str, Any] | nn.Module | Model | None = None,
+    epochs: int | None = None,
+    resolution: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> IrreducibleLosses:
+    """The loss of each training example under a model that has not seen it.
+
+    Without `holdout` the data are cut into `folds`, balanced by class, and each fold gets its
+    losses from a model trained on the others; a part that no model is trained on chooses the
+    checkpoints. With `holdout` one model is trained on it alone. Losses are of the inputs as
+    they are, in evaluation mode (Mindermann et al., ICML 2022).
+
+    Args:
+        train: as in `keepers.coreset`.
+        holdout: other data with the same columns, or the fraction of `train` to take (those rows
+            then have no losses).
+        model: as `proxy` in `keepers.coreset`; or a trained module of your own that has not seen
+            `train`, which is only evaluated.
+        folds, epochs, resolution, seed: of the models.
+        device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        input, label, id, split, limit, on_bad_row: likewise.
+
+    Raises:
+        KeepersError: anything wrong with what was given.
+
+    >>> import keepers, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     losses = keepers.irreducible_losses("digits", epochs=2, run=folder)
+    >>> len(losses), sorted(losses.quality)[:2]
+    (1797, ['accuracy', 'agreement'])
+    """
+    given = dict(locals())
+    config = picked(IrreducibleConfig, given)
+    reading = picked(Reading, given)
+    say = say_or_not(say)
+    opened = workplace(
+        train,
+        reading=reading,
+        seed=config.seed,
+        hardware=Hardware(device=config.device, precision=config.precision),
+        purpose="il",
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    with opened as (source, place):
+        for sentence in source.found:
+            say(sentence)
+        return make_losses(source, holdout, config, place, reading.on_bad_row, say).losses
+
+
+def make_losses(
+    source: Source,
+    holdout: Any,
+    config: IrreducibleConfig,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+    say: Say,
+    test: Source | None = None,
+) -> Irreducible:
+    """Losses for `source`, by what `holdout` is: nothing, a fraction, or data other than `test`."""
+    if isinstance(config.model, nn.Module | Model):
+        if holdout is not None:
+            raise ParameterError(
+                "holdout", "got beside a model that is trained already", "Leave one of them out"
+            )
+        return _by_own_model(source, config.model, place, on_bad_row, say)
+    fraction = share(holdout, "holdout")
+    if holdout is None or fraction is not None:
+        source, prepared = prepare(
+            config.role(source),
+            source,
+            parameter="model",
+            on_bad_row=on_bad_row,
+            cache=place.run.path / "encoded",
+            progress=place.progress,
+        )
+        say_skipped(source, say)
+        parts = _split(source, prepared, fraction, config)
+    else:
+        source, prepared, parts = _apart(source, holdout, config, place, on_bad_row, say, test)
+    taught: list[Taught] = []
+    values = torch.full((len(source),), torch.nan, dtype=torch.float64)
+    for number, part in enumerate(parts):
+        say(
+            f"Irreducible losses: {prepared.role.model} {number + 1} of {len(parts)}, "
+            f"{prepared.recipe.epochs} epochs on {len(part.members):,} examples"
+        )
+        taught.append(teach(place, part))
+        values[part.scored] = taught[-1].losses.double()
+    if holdout is None:  # what no model has seen is given the mean of them all
+        values[parts[0].checked] = torch.stack([t.checked_losses for t in taught]).double().mean(0)
+    members = (~values.isnan()).nonzero().squeeze(1)
+    found = quality(taught)
+    for sentence in weaknesses(found):
+        say(f"Warning: {sentence}")
+    how = {
+        "model": prepared.role.identity(),
+        "folds": len(parts) if holdout is None else 0,
+        "holdout": None if holdout is None else parts[0].data,
+        "seed": config.seed,
+        "quality": found,
+        "costs": place.ledger.by_phase(),
+    }
+    return Irreducible(
+        losses=_losses(source, values, members, how),
+        members=members,
+        prepared=prepared,
+        taught=tuple(taught),
+        pool=parts[0].view.pool,
+    )
+
+
+def _split(
+    source: Source, prepared: Prepared, fraction: Budget | None, config: IrreducibleConfig
+) -> list[Teaching]:
+    """The models of the folds, or the one that is trained on a fraction."""
+    labels, everything = prepared.labels, torch.arange(len(source))
+
+    def teaching(members: Tensor, scored: Tensor, checked: Tensor, number: int) -> Teaching:
+        return Teaching(
+            prepared=prepared,
+            data=source.fingerprint,
+            members=members,
+            view=prepared.eval_view(),
+            view_data=source.fingerprint,
+            scored=scored,
+            checked=checked,
+            seed=derived_seed(config.seed, "irreducible", number),
+        )
+
+    if fraction is not None:
+        count = fraction.resolve(len(source), "holdout")
+        if count >= len(source):
+            raise ParameterError("holdout", f"got {fraction}, which leaves nothing to train on")
+        drawn = stratified(labels, count, generator=generator(config.seed, "holdout"))
+        held = torch.zeros(len(source), dtype=torch.bool)
+        held[drawn] = True
+        rest = everything[~held]
+        return [teaching(everything[held], rest, _sample(rest, config.seed), 0)]
+    if len(source) < 4 * config.folds:
+        raise ParameterError(
+            "folds", f"got {config.folds} for {len(source)} examples", "Give fewer, or holdout="
+        )
+    parts, checked = folds_of(labels, config.folds, seed=config.seed)
+    return [
+        teaching(torch.cat([p for p in parts if p is not part]).sort().values, part, checked, k)
+        for k, part in enumerate(parts)
+    ]
+
+
+def _apart(
+    source: Source,
+    holdout: Any,
+    config: IrreducibleConfig,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+    say: Say,
+    test: Source | None,
+) -> tuple[Source, Prepared, list[Teaching]]:
+    """The one model that is trained on other data."""
+    with about("holdout"):
+        other = open_source(holdout, like=source, on_bad_row=on_bad_row, progress=place.progress)
+    if test is not None and np.isin(test.digests, other.digests).all():
+        raise ParameterError(
+            "holdout",
+            f"every test input also stands in {other.name}",
+            "Give data that are neither trained on nor tested on",
+        )
+    both = int(np.isin(source.digests, other.digests).sum())
+    if both == len(source):
+        raise ParameterError(
+            "holdout",
+            f"every training input also stands in {other.name}",
+            "Give other data, or leave it out to use folds",
+        )
+    if both:
+        say(f"Warning: {both:,} of the training inputs also stand in the holdout data")
+    other, prepared = prepare(
+        config.role(other),
+        other,
+        parameter="model",
+        on_bad_row=on_bad_row,
+        cache=place.run.path / "encoded-holdout",
+        progress=place.progress,
+    )
+    source, pool = encode(
+        source,
+        prepared.encoder,
+        on_bad_row=on_bad_row,
+        cache=place.run.path / "encoded",
+        progress=place.progress,
+    )
+    say_skipped(source, say)
+    assert source.labels is not None
+    view = EvalView(pool=pool, labels=torch.from_numpy(source.labels))
+    everything = torch.arange(len(source))
+    return (
+        source,
+        prepared,
+        [
+            Teaching(
+                prepared=prepared,
+                data=other.fingerprint,
+                members=torch.arange(len(other)),
+                view=view,
+                view_data=source.fingerprint,
+                scored=everything,
+                checked=_sample(everything, config.seed),
+                seed=derived_seed(config.seed, "irreducible", 0),
+            )
+        ],
+    )
+
+
+def _sample(positions: Tensor, seed: int) -> Tensor:
+    drawn = torch.randperm(len(positions), generator=generator(seed, "checked"))[:CHECKED]
+    return positions[drawn.sort().values]
+
+
+def _by_own_model(
+    source: Source, own: nn.Module | Model, place: Workplace, on_bad_row: OnBadRow, say: Say
+) -> Irreducible:
+    if isinstance(own, nn.Module) and source.kind == "text":
+        raise ParameterError(
+            "model",
+            "got a module, which does not say how text is encoded",
+            "Give keepers.types.Model(module=..., encoder=EncoderSpec(kind='text', ...))",
+        )
+    made = (
+        own if isinstance(own, Model) else Model(module=own, encoder=dense_encoder(source.info()))
+    )
+    with renamed({"proxy": "model"}):
+        source, pool = encode(source, made.encoder, on_bad_row=on_bad_row, progress=place.progress)
+    say_skipped(source, say)
+    assert source.labels is not None
+    view = EvalView(pool=pool, labels=torch.from_numpy(source.labels))
+    with place.ledger.phase("irreducible-loss scoring") as tally:
+        fabric = place.hardware.fabric(gains_from_bf16=False)
+        signals = extract(
+            made.module, view, fabric=fabric, wanted=("log_probs", "losses"), tally=tally
+        )
+    labels, log_probs = signals.get("labels"), signals.get("log_probs")
+    values = signals.get("losses").double()
+    found = {
+        "loss": float(values.mean()),
+        "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
+        "calibration_error": calibration_error(log_probs, labels),
+    }
+    members = torch.arange(len(source))
+    how = {"model": "given", "quality": found, "costs": place.ledger.by_phase()}
+    return Irreducible(
+        losses=_losses(source, values, members, how), members=members, prepared=None, taught=()
+    )
+
+
+def _losses(
+    source: Source, values: Tensor, members: Tensor, how: Mapping[str, Any]
+) -> IrreducibleLosses:
+    chosen = members.numpy()
+    assert source.labels is not None
+    return IrreducibleLosses(
+        ids=source.ids[chosen],
+        values=values[members].float(),
+        labels=np.array(source.class_names, dtype=object)[source.labels[chosen]],
+        metadata=plain(
+            {
+                "kind": "irreducible-losses",
+                "data": source.fingerprint,
+                "labels": fingerprint(source.labels.tolist()),
+                "class_names": list(source.class_names),
+                **how,
+            }
+        ),
+    )

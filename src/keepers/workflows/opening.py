@@ -1,0 +1,111 @@
+"""How every workflow begins: the data are opened, and there is a place to work on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keepers import processes
+from keepers.data import Source, check_run, open_source
+from keepers.ledger import Ledger
+from keepers.roles import OnBadRow
+from keepers.runs import Run
+from keepers.training import Hardware
+from keepers.types import Budget, Progress
+from keepers.workflows.stages import Workplace
+
+RUNS = Path("keepers-runs")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the data are read; the CLI has the same names."""
+
+    input: str | Sequence[str] | None = None
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    on_bad_row: OnBadRow = "error"
+
+
+def default_run(source: Source, purpose: str = "coreset") -> Path:
+    """Where a run on these data is kept unless a directory is named."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", source.name).strip("-.")
+    return RUNS / f"{purpose}-{name}-{source.fingerprint[:8]}"
+
+
+@contextmanager
+def workplace(
+    data: Any,
+    *,
+    reading: Reading,
+    seed: int,
+    hardware: Hardware,
+    purpose: str = "coreset",
+    run: str | Path | None,
+    resume: bool,
+    progress: Progress | None,
+) -> Generator[tuple[Source, Workplace]]:
+    """The data, opened as `reading` says, and a place to work on them."""
+    ledger = Ledger()
+    hardware.join_processes()
+    check_run(data, run)
+    with ledger.phase("reading") as tally:
+        source = open_source(data, seed=seed, progress=progress, **vars(reading))
+        tally.examples = len(source)
+    with Run(
+        Path(run or default_run(source, purpose)), {"data": source.fingerprint}, resume=resume
+    ) as opened:
+        yield (
+            source,
+            Workplace(
+                run=opened,
+                hardware=hardware,
+                ledger=ledger,
+                progress=progress,
+            ),
+        )
+
+
+def share(given: Any, parameter: str) -> Budget | None:
+    """The fraction or count of the data that is meant, or None where other data are named.
+
+    Raises:
+        ParameterError: it is out of range.
+    """
+    if isinstance(given, float | int) and not isinstance(given, bool):
+        return Budget.parse(given, parameter)
+    if not isinstance(given, str) or Path(given).exists() or not given.rstrip("%").strip():
+        return None
+    try:
+        float(given.rstrip("%"))
+    except ValueError:
+        return None
+    return Budget.parse(given, parameter)
+
+
+def say_or_not(say: Say | None) -> Say:
+    """`say` in the first process; nothing where there is none, and in the others."""
+
+    def speak(sentence: str) -> None:
+        if say is not None and processes.rank() == 0:
+            say(sentence)
+
+    return speak
+
+
+def say_skipped(source: Source, say: Say, *, shown: int = 5) -> None:
+    """Count and list the rows that were left out."""
+    if not source.skipped:
+        return
+    rows = [f"row {row.row} (id {row.id}): {row.problem}" for row in source.skipped[:shown]]
+    more = [f"and {len(source.skipped) - shown:,} more"] if len(source.skipped) > shown else []
+    say(f"Skipped {len(source.skipped):,} rows that cannot be used: {'; '.join(rows + more)}")

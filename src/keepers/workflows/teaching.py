@@ -1,0 +1,238 @@
+"""The models behind irreducible losses: trained on other data, the best checkpoint kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers import processes
+from keepers.files import hash_bytes
+from keepers.ledger import Ledger
+from keepers.random import derived_seed, generator
+from keepers.roles import Prepared
+from keepers.runs import StageRecord
+from keepers.scores import ranks
+from keepers.signals import extract, store
+from keepers.training import Checkpoint, Evaluation, fit, steps_in_epoch
+from keepers.training.policy import Shuffle
+from keepers.types import EvalView
+from keepers.workflows.stages import CHECKPOINT, Workplace
+from keepers.workflows.weights import WEIGHTS, save_weights
+
+ROLE = "irreducible"
+CHECKED = 2048  # examples on which the checkpoint is chosen
+BINS = 15  # of the calibration error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Teaching:
+    """One irreducible-loss model: what it is trained on, and what gets its losses.
+
+    `members` are positions in the data of `prepared`; `scored` and `checked` positions in `view`,
+    none of which it is trained on. The checkpoint with the lowest loss on `checked` is kept.
+    """
+
+    prepared: Prepared
+    data: str
+    members: Tensor
+    view: EvalView
+    view_data: str
+    scored: Tensor
+    checked: Tensor
+    seed: int
+
+    def inputs(self, place: Workplace) -> dict[str, Any]:
+        """All that the losses depend on, for the stage's fingerprint."""
+        assert self.view.labels is not None
+        return {
+            "data": self.data,
+            "labels": hash_bytes(self.prepared.labels.numpy()),
+            "members": hash_bytes(self.members.numpy()),
+            "view": self.view_data,
+            "view_labels": hash_bytes(self.view.labels.numpy()),
+            "scored": hash_bytes(self.scored.numpy()),
+            "checked": hash_bytes(self.checked.numpy()),
+            "role": self.prepared.role.identity(),
+            "model": self.prepared.fingerprint,
+            "seed": self.seed,
+            "hardware": place.hardware.identity(gains_from_bf16=self.prepared.recipe.bf16),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Taught:
+    """Losses of what was scored and of what was checked, facts, and where the weights are."""
+
+    losses: Tensor
+    checked_losses: Tensor
+    facts: dict[str, Any]
+    weights: Path
+
+
+def teach(place: Workplace, teaching: Teaching) -> Taught:
+    """Train an irreducible-loss model and collect its losses, once."""
+    folder, record = place.run.stage(
+        ROLE, teaching.inputs(place), lambda folder: _teach(place, teaching, folder)
+    )
+    place.book(folder, record)
+    arrays = store.read(folder)
+    return Taught(
+        losses=arrays["losses"].clone(),
+        checked_losses=arrays["checked_losses"].clone(),
+        facts=record.facts,
+        weights=folder / WEIGHTS,
+    )
+
+
+def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
+    prepared, view = teaching.prepared, teaching.view
+    recipe = prepared.recipe
+    fabric = place.hardware.fabric(gains_from_bf16=recipe.bf16)
+    module = prepared.build(teaching.seed, parameter="il_model")
+    ledger = Ledger()
+    store.clear(folder)
+    checking = Evaluation(
+        lambda: extract(module, view, fabric=fabric, positions=teaching.checked),
+        every=steps_in_epoch(len(teaching.members), recipe.batch_size, Shuffle()),
+        best_of=module,
+        device=fabric.device,
+    )
+    fitted = fit(
+        module,
+        prepared.train_view(teaching.members),
+        recipe,
+        fabric=fabric,
+        seed=derived_seed(teaching.seed, "fit"),
+        phase="irreducible-loss training",
+        observers=[checking],
+        keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
+        progress=place.progress,
+    )
+    ledger.costs.append(fitted.cost)
+    checking.at_end(fitted)
+    best = checking.restore_best()
+    wanted = ("log_probs", "losses")
+    with ledger.phase("irreducible-loss scoring") as tally:
+        scored = extract(
+            module,
+            view,
+            fabric=fabric,
+            wanted=wanted,
+            positions=teaching.scored,
+            tally=tally,
+            progress=place.progress,
+        )
+        checked = extract(module, view, fabric=fabric, wanted=wanted, positions=teaching.checked)
+    labels, log_probs = scored.get("labels"), scored.get("log_probs")
+    facts = {
+        "loss": float(scored.get("losses").double().mean()),
+        "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
+        "calibration_error": calibration_error(log_probs, labels),
+        "majority": float(labels.bincount().max() / len(labels)),
+        "best_epoch": best.epoch,
+        "checked_losses": [point.loss for point in checking.points],
+    }
+    if processes.rank() == 0:
+        found = {"losses": scored.get("losses"), "checked_losses": checked.get("losses")}
+        store.write(folder, found)
+        save_weights(module, prepared, folder / WEIGHTS)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return StageRecord(facts=facts, costs=tuple(ledger.costs))
+
+
+def folds_of(labels: Tensor, folds: int, *, seed: int) -> tuple[list[Tensor], Tensor]:
+    """Disjoint folds, balanced by class, and a part that no model is trained on.
+
+    That part, a twentieth and at most 2,048 examples, chooses the checkpoints and says how far
+    the models agree.
+
+    >>> parts, rest = folds_of(torch.tensor([0, 1] * 50), 2, seed=0)
+    >>> [len(part) for part in parts], len(rest)
+    ([48, 47], 5)
+    """
+    n = len(labels)
+    shuffled = torch.randperm(n, generator=generator(seed, "folds"))
+    checked = shuffled[: min(CHECKED, max(1, n // 20))].sort().values
+    rest = shuffled[len(checked) :]
+    by_class = rest[labels[rest].argsort(stable=True)]
+    dealt = torch.arange(len(rest)) % folds
+    return [by_class[dealt == fold].sort().values for fold in range(folds)], checked
+
+
+def calibration_error(log_probs: Tensor, labels: Tensor) -> float:
+    """Expected calibration error over 15 bins of confidence (Guo et al., ICML 2017), in [0, 1].
+
+    >>> always = torch.tensor([[0.8, 0.2]]).log().repeat(5, 1)
+    >>> calibration_error(always, torch.tensor([0, 0, 0, 0, 1]))
+    0.0
+    """
+    confidence, predicted = log_probs.double().exp().max(1)
+    correct = (predicted == labels).double()
+    bins = (confidence * BINS).long().clamp(max=BINS - 1)
+    gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, correct - confidence)
+    return round(float(gaps.abs().sum() / len(labels)), 6)
+
+
+def agreement(losses: Sequence[Tensor]) -> float | None:
+    """Mean rank correlation of the losses of every two models on the same examples."""
+    pairs = list(itertools.combinations([ranks(values).double() for values in losses], 2))
+    if not pairs:
+        return None
+    found = [float(torch.corrcoef(torch.stack(pair))[0, 1].nan_to_num()) for pair in pairs]
+    return sum(found) / len(found)
+
+
+def quality(taught: Sequence[Taught]) -> dict[str, Any]:
+    """What is known of the losses before anything is trained with them."""
+    facts = [each.facts for each in taught]
+
+    def mean(name: str) -> float:
+        return sum(fact[name] for fact in facts) / len(facts)
+
+    return {
+        "loss": mean("loss"),
+        "accuracy": mean("accuracy"),
+        "majority": mean("majority"),
+        "calibration_error": mean("calibration_error"),
+        "fold_losses": [fact["loss"] for fact in facts],
+        "agreement": agreement([each.checked_losses for each in taught]),
+        "checked_losses": [fact["checked_losses"] for fact in facts],
+    }
+
+
+def weaknesses(found: dict[str, Any]) -> list[str]:
+    """Sentences that say why the losses may be too weak to help; none where nothing speaks so."""
+    warnings: list[str] = []
+    gain = (found["accuracy"] - found["majority"]) / max(1e-9, 1 - found["majority"])
+    if gain < 0.3:
+        warnings.append(
+            f"the irreducible-loss model is right on {found['accuracy']:.0%} of what it has not "
+            f"seen, and always naming the largest class on {found['majority']:.0%}: its losses "
+            "say little. Use a larger --il-model or more epochs"
+        )
+    for losses in found["checked_losses"]:
+        if len(losses) > 1 and losses[-1] == min(losses) and losses[-1] < 0.95 * losses[-2]:
+            warnings.append(
+                f"the irreducible-loss model was still learning when it stopped (held-out loss "
+                f"{losses[-2]:.3f}, then {losses[-1]:.3f}): give it more epochs"
+            )
+            break
+    if found["calibration_error"] > 0.15:
+        warnings.append(
+            f"the irreducible-loss model's probabilities are off by "
+            f"{found['calibration_error']:.0%} on average: its losses are distorted. Fewer epochs, "
+            "or a smaller --il-model"
+        )
+    if found["agreement"] is not None and found["agreement"] < 0.5:
+        warnings.append(
+            f"the models of the folds agree little on what is hard (rank correlation "
+            f"{found['agreement']:.2f}): the losses are as much chance as data. Use a stronger "
+            "--il-model, or fewer folds on more data"
+        )
+    return warnings

@@ -1,0 +1,67 @@
+"""Test data of a workflow: opened like the training data, or split off from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from keepers.data import Source, open_source
+from keepers.errors import ParameterError
+from keepers.random import generator
+from keepers.roles import OnBadRow
+from keepers.selectors import stratified
+from keepers.types import Progress
+from keepers.workflows.opening import Say, share
+
+
+def with_test(
+    source: Source, test: Any, on_bad_row: OnBadRow, progress: Progress | None, say: Say
+) -> tuple[Source, Source]:
+    """The training and the test data; a fraction is split off at random, class by class.
+
+    Raises:
+        ParameterError: a fraction that splits off too little or too much, or test data all of
+            which stand in the training data.
+    """
+    source, tested = _parted(source, test, on_bad_row, progress)
+    in_both = int(np.isin(tested.digests, source.digests).sum())
+    if in_both == len(tested):
+        raise ParameterError(
+            "test",
+            f"every input of {tested.name} also stands in the training data {source.name}",
+            "Give data that were held out, or a fraction such as 0.2 to split off",
+        )
+    if in_both:
+        say(
+            f"Warning: {in_both:,} of the {len(tested):,} test inputs also stand in the "
+            "training data, so test errors look better than they are"
+        )
+    return source, tested
+
+
+def _parted(
+    source: Source, test: Any, on_bad_row: OnBadRow, progress: Progress | None
+) -> tuple[Source, Source]:
+    fraction = share(test, "test")
+    if fraction is None:
+        return source, open_source(test, like=source, on_bad_row=on_bad_row, progress=progress)
+    assert source.labels is not None
+    count = fraction.resolve(len(source), "test")
+    classes = len(np.unique(source.labels))
+    if count < (classes if isinstance(fraction.value, int) else 2):
+        raise ParameterError(
+            "test",
+            f"got {test!r}, which splits off {count:,} of {len(source):,} rows, and there are "
+            f"{classes} classes",
+            f"Give a fraction such as 0.2, or a count of {classes} or more",
+        )
+    labels = torch.from_numpy(source.labels)
+    drawn = stratified(labels, count, generator=generator(0, "test")).numpy()
+    # Copies of a test input leave the training data with it.
+    rest = np.flatnonzero(~np.isin(source.digests, source.digests[drawn]))
+    if not len(rest):
+        raise ParameterError("test", f"got {test!r}, which leaves no training data")
+    return source.take(rest), replace(source.take(drawn), name=f"{count:,} rows split off")

@@ -1,0 +1,647 @@
+"""Online selection in a training loop written by hand."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
+
+import keepers
+from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.online import (
+    BatchSelector,
+    Companion,
+    IrreducibleLosses,
+    Parts,
+    RhoLoss,
+    Scoring,
+    WithIds,
+)
+
+N, CLASSES, FEATURES = 60, 4, 5
+START = 2**53 + 1  # ids that no floating-point number holds
+
+
+def data(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, IrreducibleLosses]:
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(N, FEATURES, generator=draw)
+    y = torch.randint(CLASSES, (N,), generator=draw)
+    ids = START + torch.randperm(N, generator=draw)
+    return x, y, ids, IrreducibleLosses.given(ids, torch.rand(N, generator=draw) * 2)
+
+
+class Net(nn.Module):
+    """Counts the rows that it sees."""
+
+    def __init__(self, seed: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.body = nn.Sequential(
+                nn.Linear(FEATURES, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, CLASSES)
+            )
+        self.seen: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(len(x))
+        return self.body(x)
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    return [value.clone() for value in module.state_dict().values()]
+
+
+def same(left: nn.Module, right: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights(left), weights(right), strict=True))
+
+
+def naive(method: str, model: nn.Module, x: Tensor, y: Tensor, irreducible: Tensor) -> Tensor:
+    """The score of each example, from its definition, one at a time."""
+    scores: list[float] = []
+    model.eval()
+    for i in range(len(x)):
+        with torch.no_grad():
+            p = model(x[i : i + 1]).double().softmax(1)[0]
+        loss = -p[y[i]].log()
+        if method == "rho-loss":
+            score = loss - irreducible[i]
+        elif method == "loss":
+            score = loss
+        elif method == "negative-il":
+            score = -irreducible[i]
+        elif method == "entropy":
+            score = -(p * p.log()).sum()
+        elif method == "gradient-norm":
+            p[y[i]] -= 1
+            score = p.square().sum().sqrt()
+        elif method == "last-layer-gradient-norm":
+            p[y[i]] -= 1
+            hidden = model.body[1](model.body[0](x[i : i + 1])).double()  # type: ignore[index,operator]
+            score = p.square().sum().sqrt() * hidden.square().sum().sqrt()
+        else:
+            raise AssertionError(method)
+        scores.append(float(score.detach()))
+    model.train()
+    return torch.tensor(scores)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "rho-loss",
+        "loss",
+        "negative-il",
+        "entropy",
+        "gradient-norm",
+        "last-layer-gradient-norm",
+    ],
+)
+def test_the_chosen_are_those_of_a_naive_loop(method: str) -> None:
+    x, y, ids, losses = data()
+    model = Net(dropout=0.5).train()
+    choose = BatchSelector(method, losses, keep=0.25)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for rows in torch.randperm(N, generator=torch.Generator().manual_seed(5)).split(20):
+        scores = naive(method, model, x[rows], y[rows], losses.values[rows])
+        expected = scores.argsort(descending=True)[:5].tolist()
+        chosen = choose(model, (x[rows], y[rows], ids[rows]))
+        assert chosen.rows.tolist() == expected
+        assert chosen.ids.tolist() == ids[rows][expected].tolist()
+        assert torch.equal(chosen.batch[0], x[rows][expected])
+        assert torch.equal(chosen.labels, y[rows][expected])
+        assert chosen.weights.tolist() == [1.0] * 5
+        F.cross_entropy(model(chosen.batch[0]), chosen.labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_a_tensor_batch_with_labels_and_ids_beside_it() -> None:
+    x, y, ids, losses = data()
+    model = Net()
+    by_tuple = RhoLoss(losses, keep=6)(model, (x, y, ids))
+    by_tensor = RhoLoss(losses, keep=6)(model, x, labels=y, ids=ids)
+    assert isinstance(by_tensor.batch, Tensor)
+    assert torch.equal(by_tensor.batch, by_tuple.batch[0])
+    assert torch.equal(by_tensor.labels, by_tuple.batch[1])
+    assert torch.equal(by_tensor.ids, by_tuple.ids)
+
+
+def test_batches_of_another_form() -> None:
+    x, y, ids, losses = data()
+    batch = {"meta": {"key": ids.tolist()}, "inputs": {"x": x}, "class": y}
+
+    def read(batch: Any) -> Parts:
+        return Parts(ids=batch["meta"]["key"], labels=batch["class"], args=(batch["inputs"]["x"],))
+
+    choose = RhoLoss(losses, keep=6, read=read)
+    chosen = choose(Net(), batch)
+    expected = RhoLoss(losses, keep=6)(Net(), (x, y, ids))
+    assert chosen.ids == chosen.batch["meta"]["key"] == expected.ids.tolist()
+    assert torch.equal(chosen.batch["inputs"]["x"], expected.batch[0])
+    with pytest.raises(ParameterError, match="read: labels or ids were given beside the batch"):
+        choose(Net(), batch, ids=ids)
+
+
+def test_a_model_called_by_keyword() -> None:
+    class Two(Net):
+        def forward(self, left: Tensor, right: Tensor) -> Any:  # type: ignore[override]
+            return {"logits": super().forward(left + right)}
+
+    x, y, ids, losses = data()
+    choose = RhoLoss(losses, keep=6)
+    chosen = choose(Two(), {"left": x, "right": x, "labels": y, "id": ids})
+    expected = RhoLoss(losses, keep=6)(Net(), (2 * x, y, ids))
+    assert torch.equal(chosen.rows, expected.rows)
+
+
+def test_text_ids() -> None:
+    x, y, _, given = data()
+    names = [f"row {i}" for i in range(N)]
+    losses = IrreducibleLosses.given(names, given.values)
+    chosen = RhoLoss(losses, keep=6)(Net(), (x, y, names))
+    scores = naive("rho-loss", Net(), x, y, given.values)
+    assert chosen.ids == [names[i] for i in scores.argsort(descending=True)[:6]]
+
+
+def test_ids_stay_exact_beside_a_bf16_model() -> None:
+    x, y, _, _ = data()
+    ids = torch.stack([2**24 + torch.arange(N // 2), 2**53 + torch.arange(N // 2)]).flatten()
+    irreducible = torch.full((N,), 50.0)
+    irreducible[[3, 31, 40]] = 0.0  # only the exact ids find these
+    choose = RhoLoss(IrreducibleLosses.given(ids, irreducible), keep=3)
+    chosen = choose(Net().to(torch.bfloat16), (x.to(torch.bfloat16), y, ids))
+    assert sorted(chosen.ids.tolist()) == sorted(ids[[3, 31, 40]].tolist())
+    assert chosen.ids.dtype == torch.int64
+
+
+# Bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (lambda x, y, ids: (x, y), "batch: got 2 parts, so there is no place for the ids"),
+        (lambda x, y, ids: {"x": x, "labels": y}, "batch: got keys 'x', 'labels', none of which"),
+        (lambda x, y, ids: (x, y, ids[:-1]), f"ids: got {N - 1} for {N} labels"),
+        (lambda x, y, ids: (x[:-1], y, ids), rf"model: got an output of shape \({N - 1}, 4\)"),
+        (lambda x, y, ids: (x, y, ids.double()), r"ids: got torch.float64 of shape"),
+        (lambda x, y, ids: (x, y + 1, ids), "model: got logits of 4 classes, but a label is 4"),
+        (lambda x, y, ids: (x[:0], y[:0], ids[:0]), "batch: got no example"),
+        (
+            lambda x, y, ids: (x, y, torch.cat([ids[:-2], torch.tensor([5, 6])])),
+            r"ids: 2 of the batch have no irreducible loss, such as \[5, 6\]. Compute the losses",
+        ),
+        (
+            lambda x, y, ids: (x, y, [*ids[:-1].tolist(), "five"]),
+            r"ids: 1 of the batch have no irreducible loss, such as \['five'\]",
+        ),
+    ],
+)
+def test_batches_that_cannot_be_used(batch: Callable[..., Any], message: str) -> None:
+    x, y, ids, losses = data()
+    with pytest.raises(ParameterError, match=message):
+        RhoLoss(losses, keep=6)(Net(), batch(x, y, ids))
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (0, "keep: got 0, which keeps nothing"),
+        (0.0, "keep: got 0.0, which keeps nothing"),
+        (-3, "keep: got -3"),
+        (1.5, "keep: got the fraction 1.5, which is over 1"),
+        (N + 1, f"keep: got the count {N + 1}, but there are only {N} examples"),
+        (True, "keep: got True"),
+    ],
+)
+def test_n_b_out_of_range(keep: Any, message: str) -> None:
+    x, y, ids, losses = data()
+    with pytest.raises(ParameterError, match=message):
+        RhoLoss(losses, keep=keep)(Net(), (x, y, ids))
+
+
+def test_losses_that_are_nan_are_named_by_id() -> None:
+    x, y, ids, losses = data()
+    x[7], x[9] = float("nan"), float("inf")
+    choose, model = RhoLoss(losses, keep=6), Net()
+    choose(model, (x[20:], y[20:], ids[20:]))
+    message = rf"losses: step 2 scores NaN for 2 .* \[{ids[7]}, {ids[9]}\]. Look for a model"
+    with pytest.raises(KeepersError, match=message):
+        choose(model, (x, y, ids))
+    names = [f"row {i}" for i in range(N)]
+    with pytest.raises(KeepersError, match=r"such as \['row 7', 'row 9'\]"):
+        BatchSelector("gradient-norm-is", keep=6)(model, (x, y, names))
+    part = BatchSelector("loss", keep=0.05, scoring=Scoring(part=0.9))
+    with pytest.raises(KeepersError, match=r"such as \['row [79]'"):
+        part(model, (x, y, names))
+
+
+def test_an_infinite_loss_is_the_highest() -> None:
+    x, y, ids, losses = data()
+
+    def first_infinite(output: Tensor, labels: Tensor) -> Tensor:
+        found = F.cross_entropy(output, labels, reduction="none")
+        return found.index_fill(0, torch.tensor([4]), torch.inf)
+
+    chosen = RhoLoss(losses, keep=2, loss=first_infinite)(Net(), (x, y, ids))
+    assert int(chosen.rows[0]) == 4
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(0.1, [2, 2, 1]), (5, [5, 5, 3]), (20, [20] * 3)])
+def test_a_short_last_batch_keeps_the_same_share(keep: float, expected: list[int]) -> None:
+    x, y, ids, losses = data()
+    choose, model = RhoLoss(losses, keep=keep), Net()
+    sizes = (20, 20, 10) if keep != 20 else (20, 20, 20)
+    kept = [len(choose(model, (x[:n], y[:n], ids[:n])).rows) for n in sizes]
+    assert kept == expected
+    if keep == 5:
+        assert len(choose(model, (x[:1], y[:1], ids[:1])).rows) == 1
+        assert len(choose(model, (x[:24], y[:24], ids[:24])).rows) == 5
+
+
+# Weights -----------------------------------------------------------------------------------
+
+
+def test_importance_weights_are_unbiased() -> None:
+    x, y, ids, _ = data()
+    model = Net()
+    with torch.no_grad():
+        expected = float(F.cross_entropy(model(x), y))
+    choose = BatchSelector("gradient-norm-is", keep=8, seed=3)
+    means: list[float] = []
+    repeats = 0
+    for _ in range(1500):
+        chosen = choose(model, (x, y, ids))
+        with torch.no_grad():
+            each = F.cross_entropy(model(chosen.batch[0]), chosen.labels, reduction="none")
+        means.append(float((chosen.weights * each).mean()))
+        repeats += len(set(chosen.ids.tolist())) < 8
+    error = np.std(means) / len(means) ** 0.5
+    assert abs(np.mean(means) - expected) < 3 * error
+    assert error < 0.02 * expected
+    assert repeats > 100  # with replacement
+
+
+def test_draws_follow_the_seed_and_the_step() -> None:
+    x, y, ids, _ = data()
+    model = Net(dropout=0.5)
+
+    def rows(method: str, seed: int, calls: int) -> list[list[int]]:
+        choose = BatchSelector(method, keep=8, seed=seed)
+        return [choose(model, (x, y, ids)).rows.tolist() for _ in range(calls)]
+
+    for method in ("random", "selective-backprop", "gradient-norm-is", "bald"):
+        assert rows(method, 1, 3) == rows(method, 1, 3)
+        assert rows(method, 1, 2)[0] != rows(method, 1, 2)[1]
+        assert rows(method, 1, 1) != rows(method, 2, 1)
+
+
+def test_a_random_choice_asks_nothing_of_the_model() -> None:
+    x, y, ids, losses = data()
+    model = Net()
+    for method in ("random", "negative-il"):
+        BatchSelector(method, losses, keep=8)(model, (x, y, ids))
+    assert not model.seen
+
+
+# What a selector leaves alone ---------------------------------------------------------------
+
+
+def test_a_uniform_run_is_the_same_to_the_bit_with_a_selector_beside_it() -> None:
+    x, y, ids, losses = data()
+
+    def run(*, select: str | None) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            model = nn.Sequential(
+                nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 4)
+            ).train()
+            optimizer = torch.optim.AdamW(model.parameters())
+            loader = DataLoader(TensorDataset(x, y, ids), batch_size=20, shuffle=True)
+            choose = BatchSelector(select, losses, keep=0.2) if select else None
+            for _ in range(3):
+                for batch in loader:
+                    if choose is not None:
+                        choose(model, batch)
+                    F.cross_entropy(model(batch[0]), batch[1]).backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+            return model
+
+    plain = run(select=None)
+    for method in ("rho-loss", "bald", "gradient-norm-is", "random"):
+        assert same(plain, run(select=method)), method
+
+
+@contextmanager
+def host_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The calls that would wait for an accelerator."""
+    calls: list[str] = []
+    names = ("__bool__", "__int__", "__float__", "__index__", "item", "tolist", "nonzero", "numpy")
+    with monkeypatch.context() as patch:
+        for name in names:
+            original = getattr(Tensor, name)
+
+            def counted(self: Tensor, *args: Any, _f: Any = original, _n: str = name) -> Any:
+                calls.append(_n)
+                return _f(self, *args)
+
+            patch.setattr(Tensor, name, counted)
+        yield calls
+
+
+@pytest.mark.parametrize(
+    "method", ["rho-loss", "loss", "negative-il", "gradient-norm", "gradient-norm-is"]
+)
+def test_one_value_at_most_is_read_back_in_a_step(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, ids, losses = data()
+    choose, model = BatchSelector(method, losses, keep=6), Net()
+    choose(model, (x, y, ids))  # the first step also looks at the labels
+    with host_reads(monkeypatch) as calls:
+        choose(model, (x, y, ids))
+    assert calls == ["__bool__"]
+
+
+def test_the_irreducible_losses_are_not_copied_at_each_step() -> None:
+    x, y, ids, losses = data()
+    choose = RhoLoss(losses, keep=6)
+    before = choose.selector.irreducible
+    choose(Net(), (x, y, ids))
+    assert choose.selector.irreducible is before is losses.values
+
+
+# Cheap scoring, one saving at a time --------------------------------------------------------
+
+
+def test_bf16_scoring_chooses_nearly_the_same() -> None:
+    x, y, ids, losses = data()
+    full = RhoLoss(losses, keep=20)(Net(), (x, y, ids))
+    cheap = RhoLoss(losses, keep=20, scoring=Scoring(precision="bf16"))(Net(), (x, y, ids))
+    assert len(set(full.ids.tolist()) & set(cheap.ids.tolist())) >= 18
+
+
+def test_only_a_part_is_scored() -> None:
+    x, y, ids, losses = data()
+    model = Net()
+    choose = RhoLoss(losses, keep=6, scoring=Scoring(part=0.5), seed=4)
+    chosen = choose(model, (x, y, ids))
+    assert model.seen == [N // 2]
+    scores = naive("rho-loss", model, x, y, losses.values)
+    best = scores.argsort(descending=True).tolist()
+    drawn = [i for i in best if i in chosen.rows.tolist()]
+    assert chosen.rows.tolist() == drawn  # in the order of their scores
+    assert chosen.rows.tolist() != best[:6]
+    other = choose(model, (x, y, ids))
+    assert other.rows.tolist() != chosen.rows.tolist()  # another part
+    with pytest.raises(ParameterError, match=r"part: got 0.1, which scores 6 of 60 .* 12 are kept"):
+        RhoLoss(losses, keep=12, scoring=Scoring(part=0.1))(model, (x, y, ids))
+
+
+def test_losses_are_used_again_until_they_are_too_old() -> None:
+    x, y, ids, losses = data()
+    model = Net()
+    choose = RhoLoss(losses, keep=2, scoring=Scoring(max_age=2))
+    batches = [range(10), range(10), range(5, 15), range(10), range(15)]
+    # Scored at step: 0-9 at 0; 10-14 at 2; at 3 those of 0 are 3 old; at 4 none is over 2.
+    expected = [10, None, 5, 10, None]
+    for rows, forwarded in zip(batches, expected, strict=True):
+        model.seen.clear()
+        part = torch.tensor(list(rows))
+        choose(model, (x[part], y[part], ids[part]))
+        assert model.seen == ([] if forwarded is None else [forwarded])
+
+
+def test_an_old_loss_is_the_one_that_was_seen() -> None:
+    x, y, ids, losses = data()
+    choose = RhoLoss(losses, keep=6, scoring=Scoring(max_age=5))
+    first = choose(Net(), (x, y, ids))
+    again = choose(Net(seed=1), (x, y, ids))  # other weights, which nobody asks
+    assert torch.equal(first.rows, again.rows)
+
+
+def test_batch_statistics_of_a_few_are_refused() -> None:
+    x, y, ids, losses = data()
+    model = nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))
+    with pytest.raises(ParameterError, match="max_age: got 2 and batch_norm 'batch', whose"):
+        RhoLoss(losses, keep=2, scoring=Scoring(max_age=2))(model, (x, y, ids))
+    scoring = Scoring(max_age=2, batch_norm="eval")
+    assert len(RhoLoss(losses, keep=2, scoring=scoring)(model, (x, y, ids)).rows) == 2
+
+
+def test_a_stand_in_is_scored_and_learns_what_is_chosen() -> None:
+    x, y, ids, losses = data()
+    model, small, twin = Net(seed=0), Net(seed=1), Net(seed=1)
+    choose = RhoLoss(losses, keep=6, stand_in=Companion(small, lr=0.1))
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.1)
+    random = torch.get_rng_state()
+    for _ in range(4):
+        scores = naive("rho-loss", twin, x, y, losses.values)
+        chosen = choose(model, (x, y, ids))
+        assert chosen.rows.tolist() == scores.argsort(descending=True)[:6].tolist()
+        F.cross_entropy(twin(chosen.batch[0]), chosen.labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not model.seen
+    assert same(small, twin)
+    assert torch.equal(random, torch.get_rng_state())
+
+
+def test_the_original_function_goes_on_learning() -> None:
+    x, y, ids, _ = data()
+    model, held_out, twin = Net(seed=0), Net(seed=1), Net(seed=1)
+    choose = BatchSelector("rho-loss", keep=6, updated=Companion(held_out, lr=1e-2))
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-2)
+    for _ in range(4):
+        irreducible = naive("loss", twin, x, y, torch.zeros(N))
+        scores = naive("loss", model, x, y, torch.zeros(N)) - irreducible
+        chosen = choose(model, (x, y, ids))
+        assert chosen.rows.tolist() == scores.argsort(descending=True)[:6].tolist()
+        F.cross_entropy(twin(chosen.batch[0]), chosen.labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert same(held_out, twin)
+
+
+def test_a_companion_inside_autocast_never_sees_old_weights() -> None:
+    x, y, ids, losses = data()
+
+    def rows(autocast: bool) -> list[list[int]]:
+        choose = RhoLoss(losses, keep=6, stand_in=Companion(Net(seed=1), lr=0.3))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return [choose(Net(), (x, y, ids)).rows.tolist() for _ in range(5)]
+
+    assert rows(True) == rows(False)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("bald", {"stand_in": Companion(Net())}, "stand_in: it gives losses, and bald needs"),
+        ("negative-il", {"stand_in": Companion(Net())}, "stand_in: .* needs nothing of the model"),
+        ("loss", {"updated": Companion(Net())}, "updated: loss has no use for irreducible losses"),
+        (
+            "rho-loss",
+            {"stand_in": Companion(Net()), "scoring": Scoring(max_age=1)},
+            "max_age: the losses of a stand-in are not kept",
+        ),
+    ],
+)
+def test_savings_that_a_method_cannot_use(method: str, given: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        BatchSelector(method, data()[3], **given)
+
+
+# Resume ------------------------------------------------------------------------------------
+
+
+def selectors() -> dict[str, Callable[[], BatchSelector]]:
+    losses = data()[3]
+    return {
+        "rho-loss": lambda: RhoLoss(losses, keep=6),
+        "count": lambda: RhoLoss(losses, keep=5),
+        "max-age": lambda: RhoLoss(losses, keep=6, scoring=Scoring(max_age=3)),
+        "part": lambda: RhoLoss(losses, keep=6, scoring=Scoring(part=0.6)),
+        "stand-in": lambda: RhoLoss(losses, keep=6, stand_in=Companion(Net(2, 0.3), lr=0.05)),
+        "updated": lambda: RhoLoss(losses, keep=6, updated=Companion(Net(3), lr=0.05)),
+        "importance": lambda: BatchSelector("gradient-norm-is", keep=6),
+        "backprop": lambda: BatchSelector("selective-backprop", keep=6, options={"beta": 2.0}),
+        "bald": lambda: BatchSelector("bald", keep=6, scoring=Scoring(samples=3)),
+    }
+
+
+@pytest.mark.parametrize("name", selectors())
+def test_a_selector_restored_goes_on_with_the_same_choices(name: str) -> None:
+    x, y, ids, _ = data()
+    make = selectors()[name]
+
+    def steps(choose: BatchSelector, model: nn.Module, first: int, last: int) -> list[list[int]]:
+        chosen: list[list[int]] = []
+        for step in range(first, last):
+            n = 40 if step % 3 else 25
+            rows = torch.randperm(N, generator=torch.Generator().manual_seed(step))[:n]
+            picked = choose(model, (x[rows], y[rows], ids[rows]))
+            chosen.append(picked.ids.tolist())
+            with torch.no_grad():  # weights that change
+                for parameter in model.parameters():
+                    parameter.mul_(0.9)
+        return chosen
+
+    whole = steps(make(), Net(dropout=0.4), 0, 9)
+    first, model = make(), Net(dropout=0.4)
+    before = steps(first, model, 0, 4)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = make()
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert before + steps(second, model, 4, 9) == whole
+
+
+def test_a_state_of_another_selector_is_refused() -> None:
+    made = {name: make() for name, make in selectors().items()}
+    for left, right in (("rho-loss", "max-age"), ("stand-in", "rho-loss"), ("bald", "updated")):
+        with pytest.raises(RunError, match="state: it is of a selector with other data"):
+            made[left].load_state_dict(made[right].state_dict())
+
+
+# DataLoader workers -------------------------------------------------------------------------
+
+
+class Pairs(Dataset[tuple[Tensor, int]]):
+    """A map-style data set at the top of a module, so that spawned workers can unpickle it."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        draw = torch.Generator().manual_seed(index)
+        return torch.randn(FEATURES, generator=draw), index % CLASSES
+
+
+def loop(workers: int, context: str | None) -> list[list[int]]:
+    dataset = WithIds(Pairs())
+    losses = IrreducibleLosses.given(dataset.numbers, torch.linspace(0, 2, len(dataset)))
+    choose, model = RhoLoss(losses, keep=0.25), Net()
+    loader = DataLoader(
+        dataset,
+        batch_size=8,
+        sampler=RandomSampler(dataset, generator=torch.Generator().manual_seed(0)),
+        num_workers=workers,
+        multiprocessing_context=context,
+        persistent_workers=workers > 0,
+    )
+    return [choose(model, batch).ids.tolist() for _ in range(2) for batch in loader]
+
+
+def test_epochs_end_and_choices_agree_whatever_the_workers() -> None:
+    alone = loop(0, None)
+    assert [len(ids) for ids in alone] == [2] * 6
+    assert loop(1, "fork") == alone
+    assert loop(1, "spawn") == alone
+
+
+# What a step costs --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_norm", ["batch", "batch-and-update"])
+@pytest.mark.parametrize("name", ["rho-loss", "max-age", "stand-in"])
+def test_measuring_a_step_leaves_everything_as_it_was(name: str, batch_norm: Any) -> None:
+    x, y, ids, losses = data()
+    model = nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 4))
+    if name == "max-age":
+        model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(), nn.Linear(8, 4))
+    F.cross_entropy(model(x), y).backward()
+    choose = selectors()[name]()
+    choose = RhoLoss(
+        losses,
+        keep=6,
+        scoring=Scoring(batch_norm=batch_norm, max_age=3 if name == "max-age" else 0),
+        stand_in=Companion(Net(2)) if name == "stand-in" else None,
+    )
+    before = copy.deepcopy((weights(model), [p.grad for p in model.parameters()]))
+    state = {key: value.clone() for key, value in choose.state_dict().items()}
+    random, modes = torch.get_rng_state(), [part.training for part in model.modules()]
+    said: list[str] = []
+    cost = choose.step_cost(model, (x, y, ids), said.append)
+    assert (cost.candidates, cost.kept) == (N, 6)
+    assert cost.ratio > 1
+    assert said == [str(cost)]
+    assert f"A selecting step costs {cost.ratio:.1f} plain ones" in said[0]
+    after = (weights(model), [p.grad for p in model.parameters()])
+    for left, right in zip(before, after, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+    assert choose.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in choose.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert [part.training for part in model.modules()] == modes
+
+
+def test_a_restored_companion_has_the_moments_it_had() -> None:
+    x, y, ids, losses = data()
+
+    def rows(measured: bool) -> list[list[int]]:
+        choose = RhoLoss(losses, keep=6, stand_in=Companion(Net(seed=1), lr=0.2))
+        if measured:
+            choose.step_cost(Net(), (x, y, ids))
+        return [choose(Net(), (x, y, ids)).rows.tolist() for _ in range(4)]
+
+    assert rows(True) == rows(False)
+
+
+def test_the_public_names() -> None:
+    assert keepers.RhoLoss is RhoLoss
+    assert keepers.BatchSelector is BatchSelector
+    assert keepers.IrreducibleLosses is IrreducibleLosses
+    assert keepers.with_ids is WithIds
+    assert keepers.Scoring is Scoring
