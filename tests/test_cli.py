@@ -24,6 +24,8 @@ import keepers
 from keepers.cli import app, main
 from keepers.cli import compare as cli_compare
 from keepers.cli import coreset as cli_coreset
+from keepers.cli import il as cli_il
+from keepers.cli import train as cli_train
 from keepers.methods import METHODS
 from keepers.selection import Selection
 
@@ -145,17 +147,21 @@ def test_without_json_a_person_reads_a_table(run: Keepers) -> None:
 
 # The same names and defaults ----------------------------------------------------------------
 
-ONLY_PYTHON = {"data", "method_options", "progress", "say"}
+ONLY_PYTHON = {"method_options", "select_options", "progress", "say"}
 ONLY_COMMAND = {"context", "data", "out", "export", "overwrite", "config", "set_", "json_"}
+ONLY_ONLINE = {"online", *cli_compare.ONLY_ONLINE}
 PAIRS = [
     (keepers.coreset, cli_coreset.coreset),
     (keepers.score, cli_coreset.score),
     (keepers.compare, cli_compare.compare),
+    (keepers.train, cli_train.train),
+    (keepers.irreducible_losses, cli_il.il),
 ]
 
 
 def _defaults(function: Callable[..., Any], without: set[str]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
+    first, *parameters = inspect.signature(function).parameters.values()
+    assert first.name in ("data", "train", "context")
     return {each.name: each.default for each in parameters if each.name not in without}
 
 
@@ -163,7 +169,8 @@ def _defaults(function: Callable[..., Any], without: set[str]) -> dict[str, Any]
 def test_python_and_the_command_line_agree(
     python: Callable[..., Any], command: Callable[..., Any]
 ) -> None:
-    given, offered = _defaults(python, ONLY_PYTHON), _defaults(command, ONLY_COMMAND)
+    without = ONLY_COMMAND | (ONLY_ONLINE if python is keepers.compare else set())
+    given, offered = _defaults(python, ONLY_PYTHON), _defaults(command, without)
     assert list(given) == list(offered)
     for name, default in given.items():
         if isinstance(default, tuple):
@@ -176,7 +183,8 @@ def test_python_and_the_command_line_agree(
 
 def test_options_are_spelt_as_in_python() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    assert set(commands) == {"coreset", "score", "compare", "demo", "methods", "models"}
+    names = {"coreset", "score", "compare", "train", "il", "demo", "methods", "models"}
+    assert set(commands) == names
     for command in commands.values():
         for parameter in command.params:
             if parameter.name != "data":

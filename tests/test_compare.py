@@ -454,7 +454,7 @@ def test_options_of_a_method_reach_it_and_others_are_refused(tmp_path: Path) -> 
         next(row["errors"] for row in result["rows"] if row["method"] == "ccs") for result in found
     ]
     assert errors[0] != errors[1]
-    with pytest.raises(KeepersError, match="method_options: got 'css'.*Did you mean 'ccs'"):
+    with pytest.raises(KeepersError, match=r"method_options: got 'css'.*Did you mean 'ccs'"):
         keepers.compare("digits", **common, method_options={"css": {}})
     with pytest.raises(KeepersError, match="options of ccs: got 'alpha'"):
         keepers.compare("digits", **common, method_options={"ccs": {"alpha": 1}})

@@ -45,7 +45,7 @@ SMALL = {"model": "mlp", "options": {"hidden": [8]}, "batch_size": 8, "lr": 0.01
 FEW = {"model": "logistic", "batch_size": 8, "epochs": 2}
 
 
-def blobs(n: int = N, seed: int = 0, noise: float = 0.0) -> pa.Table:
+def blobs(n: int = N, seed: int = 0, noise: float = 0.0) -> Any:
     """Vectors around one point for each class; the first feature is the number of the row."""
     draw = np.random.default_rng(seed)
     labels = np.arange(n) % CLASSES
@@ -74,6 +74,9 @@ def trained(run: Path, data: Any = None, **given: Any) -> keepers.TrainResult:
     if {"epochs", "seconds"} & given.keys():
         del defaults["steps"]
     return keepers.train(blobs() if data is None else data, **(defaults | given))
+
+
+def _unheard(_: str) -> None: ...
 
 
 def by_id(losses: IrreducibleLosses) -> dict[int, float]:
@@ -137,6 +140,10 @@ def _factory(kind: Callable[[int], Witness], info: DataInfo) -> Model:
     if info.kind == "image":
         encoder = EncoderSpec(kind="image", size=info.shape[1:], channels=1)  # type: ignore[arg-type]
     return Model(module=module, encoder=encoder)
+
+
+def _ten_zeros(_: Memory, rows: Tensor) -> Tensor:
+    return torch.zeros(len(rows), 10)
 
 
 def memory(info: DataInfo) -> Model:
@@ -263,7 +270,7 @@ def test_losses_are_those_of_the_model_in_evaluation_mode_on_the_inputs_as_they_
     role = {"model": f"{HERE}:memory", "augment": True, "epochs": 1}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(f"{HERE}.CLASSES", 10)
-        patched.setattr(Memory, "said", lambda _, rows: torch.zeros(len(rows), 10))
+        patched.setattr(Memory, "said", _ten_zeros)
         keepers.irreducible_losses("digits", model=role, limit=80, run=tmp_path, device="cpu")
     source = open_source("digits", limit=80)
     pool = encode(source, EncoderSpec(kind="image", size=(8, 8), channels=1))[1]
@@ -372,12 +379,12 @@ def test_values_made_elsewhere_decide_what_is_trained_on(tmp_path: Path) -> None
         assert sorted(batch[:, 0].tolist()) == np.flatnonzero(wanted).tolist()
 
 
-def _without_key() -> pa.Table:
+def _without_key() -> Any:
     table = blobs()
     return table.set_column(table.column_names.index("key"), "key", pa.array(np.arange(N) * 7 + 1))
 
 
-def _relabelled() -> pa.Table:
+def _relabelled() -> Any:
     table = blobs()
     labels = table["label"].to_pylist()
     labels[2] = "class 0"
@@ -439,6 +446,7 @@ def test_agreement_is_the_mean_rank_correlation_of_every_two() -> None:
     assert agreement([a, c]) == pytest.approx(0.5)
     assert agreement([a, b, c]) == pytest.approx((1 + 0.5 + 0.5) / 3)
     assert agreement([a, torch.zeros(3)]) == 0.0
+    assert agreement([a[:1], b[:1]]) is None
 
 
 def _taught(losses: list[float], **facts: Any) -> Taught:
@@ -720,7 +728,7 @@ def test_the_weights_load_into_the_model_that_was_measured(tmp_path: Path) -> No
     result = keepers.train("digits", test=0.3, select="uniform", steps=40, limit=400, run=tmp_path)
     model = keepers.load_model(result.weights)
     assert not model.module.training
-    _, tested = with_test(open_source("digits", limit=400), 0.3, "error", None, lambda _: None)
+    _, tested = with_test(open_source("digits", limit=400), 0.3, "error", None, _unheard)
     _, pool = encode(tested, model.encoder)
     with torch.no_grad():
         found = model.module(*pool.gather(torch.arange(len(tested)))).argmax(1)
@@ -740,7 +748,7 @@ def test_auto_scoring_goes_by_the_hardware_and_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def precision(has: bool, run: str, **given: Any) -> str:
-        monkeypatch.setattr(online, "has_bf16", lambda _: has)
+        monkeypatch.setattr(online, "has_bf16", {"cpu": has}.get)
         said: list[str] = []
         result = trained(tmp_path / run, say=said.append, **given)
         (told,) = [s for s in said if s.startswith("Scoring an example")]

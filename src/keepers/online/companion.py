@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.online.mode import scoring_mode
@@ -52,7 +53,7 @@ class Companion:
         """One optimiser step on what was chosen; the global random state is left as it was."""
         with isolated(self.seed, "companion", chosen.version), torch.enable_grad():
             self.module.train()
-            cross_entropy(self._logits(chosen), chosen.labels).mean().backward()
+            F.cross_entropy(self._logits(chosen).float(), chosen.labels).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
 

@@ -43,20 +43,23 @@ def methods(result: Mapping[str, Any]) -> list[Row]:
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """The answer in one line, about the final accuracy against uniform at equal time."""
+    """The answer in one line: final accuracies against those of uniform at equal time."""
     rows = methods(result)
     named = {
         word: [row["method"] for row in rows if _verdict(row) == word]
         for word in ("better", "worse", "inconclusive")
     }
-    if named["better"]:
-        return f"At equal time {quantities.listed(named['better'])} beats decayed uniform training"
-    if named["worse"] and not named["inconclusive"]:
-        return "Decayed uniform training at equal time beats every selection here"
-    if named["worse"]:
+    better, worse = named["better"], named["worse"]
+    if better:  # uniform has the time of the first method, and of no other
+        when = " at equal time" if better == [rows[0]["method"]] else ""
+        verb = "beats" if len(better) == 1 else "beat"
+        return f"{quantities.listed(better)} {verb} decayed uniform training{when}"
+    if worse and not named["inconclusive"]:
+        return "Decayed uniform training beats every selection here"
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
         return (
-            f"No selection beats decayed uniform training at equal time; "
-            f"{quantities.listed(named['worse'])} is worse"
+            f"No selection beats decayed uniform training; {quantities.listed(worse)} {verb} worse"
         )
     pairs = quantities.counted(len(result["seeds"]), "seed")
     return f"Inconclusive: after {pairs}, no selection can be told from decayed uniform training"

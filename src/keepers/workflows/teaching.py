@@ -182,7 +182,7 @@ def calibration_error(log_probs: Tensor, labels: Tensor) -> float:
 def agreement(losses: Sequence[Tensor]) -> float | None:
     """Mean rank correlation of the losses of every two models on the same examples."""
     pairs = list(itertools.combinations([ranks(values).double() for values in losses], 2))
-    if not pairs:
+    if not pairs or len(losses[0]) < 2:
         return None
     found = [float(torch.corrcoef(torch.stack(pair))[0, 1].nan_to_num()) for pair in pairs]
     return sum(found) / len(found)
