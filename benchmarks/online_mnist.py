@@ -220,14 +220,14 @@ def summarise(part: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 # which is the least that it would have taken.
                 least = [run["curve"][-1][column] for run in base]
                 plain = [end if at is None else at for at, end in zip(plain, least, strict=True)]
-                for charge in (0.0, 1.0):
+                for charge in (0.0, 1.0)[: 1 + column]:
                     ratios = [
-                        math.inf if a is None else (a + charge * run["il_seconds"] * column) / b
+                        math.inf if a is None else (a + charge * run["il_seconds"]) / b
                         for a, b, run in zip(hits, plain, group, strict=True)
                     ]
-                    key = "ratio, charged" if charge else "ratio"
-                    if ratios and (column or not charge):
-                        row[f"{key} to {target:g}"] = statistics.median(ratios)
+                    middle = statistics.median(ratios)
+                    key = f"ratio{', charged' if charge else ''} to {target:g}"
+                    row[key] = middle if math.isfinite(middle) else None
             rows.append(row)
     return rows
 

@@ -2,7 +2,7 @@
 
     python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
 
-The parts are `training`, `selectors`, `commands` and `tables`; each writes a file in
+The parts are `training`, `selectors`, `commands`, `online` and `tables`; each writes files in
 docs/results/benchmarks/, and `tables` writes the page from the files that are there. Leave the
 machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
 """
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RESULTS = HERE.parent / "docs" / "results" / "benchmarks"
 CORES = os.cpu_count() or 1
-PARTS = ("training", "selectors", "commands", "tables")
+PARTS = ("training", "selectors", "commands", "online", "tables")
 
 GOALS = {
     "training": "≥ 0.95",
@@ -143,11 +143,108 @@ def selectors() -> str:
     return "\n\n".join(parts)
 
 
+def _read(name: str) -> dict[str, Any]:
+    path = RESULTS / name
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _middle(values: list[float | None]) -> str:
+    """The median of steps or seconds, and how many of the seeds got there."""
+    reached = sorted(value for value in values if value is not None)
+    if not reached:
+        return "not reached"
+    shown = f"{reached[len(reached) // 2]:,.4g}"
+    return shown if len(reached) == len(values) else f"{shown} ({len(reached)} of {len(values)})"
+
+
+def _mnist(name: str, unit: str) -> str:
+    rows: list[list[str]] = []
+    for row in _read(name).get("rows", []):
+        mean, low, high = (f"{value * 100:+.2f}" for value in row["final_difference"])
+        for target in [key for key in row if key.startswith("to ")]:
+            ratios = [row.get(f"ratio{charged} {target}") for charged in ("", ", charged")]
+            rows.append(
+                [
+                    f"{row['noise']:.0%}",
+                    row["name"],
+                    f"{float(target[3:]):.1%}",
+                    _middle(row[target]),
+                    *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+                    f"{row['final'] * 100:.2f}",
+                    "–" if row["name"] == "uniform" else f"{mean} ({low} to {high})",
+                    f"{row['corrupted']:.0%}",
+                ]
+            )
+    header = ["wrong labels", "", "accuracy", unit, "over uniform", "IL charged"]
+    header += ["final accuracy %", "less uniform's", "wrong among trained on"]
+    return table(header, rows, left=2) if rows else ""
+
+
+def online_steps() -> str:
+    return _mnist("online-steps.json", "steps")
+
+
+def online_seconds() -> str:
+    return _mnist("online-seconds.json", "seconds")
+
+
+def online_scoring() -> str:
+    rows = [
+        [
+            f"`{row['model']}`",
+            row["saving"],
+            f"{row['choosing_ms']:.1f} ms",
+            f"{row['m']:.2f}",
+            f"{row['corrupted']:.0%}",
+            f"{row['accuracy'] * 100:.2f}",
+        ]
+        for row in _read("online-scoring.json").get("rows", [])
+    ]
+    header = ["", "saving", "choosing", "m", "wrong among trained on", "accuracy %"]
+    return table(header, rows, left=2) if rows else ""
+
+
+def online_overhead() -> str:
+    rows = [
+        [
+            f"`{row['model']}`",
+            row["scoring"],
+            f"{row['step_ms']:.2f} ms",
+            f"{row['overhead_us']:.0f} µs",
+            f"{row['fraction']:.1%}",
+        ]
+        for row in _read("online-overhead.json").get("rows", [])
+    ]
+    header = ["", "scoring", "selecting step", "overhead", "of the step"]
+    return table(header, rows, left=2) if rows else ""
+
+
+def irreducible() -> str:
+    rows = [
+        [
+            f"`{row['model']}`",
+            f"{row['noise']:.0%}",
+            row["recipe"],
+            f"{row['cpu_seconds']:.1f} s",
+            f"{row['held_out_loss']:.3f}",
+            f"{row['auc']:.4f}",
+        ]
+        for row in _read("irreducible.json").get("table", [])
+    ]
+    header = ["", "wrong labels", "recipe", "CPU", "held-out loss", "AUC of wrong labels"]
+    return table(header, rows, left=3) if rows else ""
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "start": start,
     "training": training,
     "selectors": selectors,
+    "online steps": online_steps,
+    "online seconds": online_seconds,
+    "online scoring": online_scoring,
+    "online overhead": online_overhead,
+    "irreducible": irreducible,
 }
 
 
@@ -198,6 +295,14 @@ def main() -> None:
         data = ("--data", args.data) if args.data else ()
         given = ("--threads", str(CORES), *data)
         benchmark("commands.py", *given, out="commands.json", threads=CORES)
+    if "online" in parts:
+        data = ("--data", args.data or "data")
+        for part in ("steps", "seconds"):
+            given = (*data, "--part", part)
+            benchmark("online_mnist.py", *given, out=f"online-{part}.json", threads=1)
+        benchmark("online_scoring.py", *data, out="online-scoring.json", threads=1)
+        benchmark("online_overhead.py", out="online-overhead.json", threads=1)
+        benchmark("irreducible.py", *data, out="irreducible.json", threads=1)
     if "tables" in parts:
         write_tables()
 

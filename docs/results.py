@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import online_results
+
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"fresh-random": "random, fresh every epoch"}
 VERDICTS = {
@@ -28,6 +30,8 @@ def page(path: Path) -> str:
     """One comparison as Markdown: what was run, the verdicts, and every figure."""
     note = json.loads(path.read_text(encoding="utf-8"))
     result = note["result"]
+    if result["kind"] == "compare-online":
+        return online_results.page(note, role, table)
     data, config = result["data"], result["config"]
     rows = result["rows"]
     blocks = [

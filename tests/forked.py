@@ -146,7 +146,8 @@ def _main() -> None:
     import sklearn.datasets  # noqa: F401
     import torch
 
-    import keepers.cli.running  # noqa: F401
+    import keepers.cli.running
+    import keepers.cli.training  # noqa: F401
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

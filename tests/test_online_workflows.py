@@ -233,13 +233,40 @@ def test_folds_are_balanced_disjoint_and_drawn_by_seed() -> None:
     assert not torch.equal(other[0][0], parts[0])
 
 
+def test_copies_of_an_input_share_a_fold() -> None:
+    copies = torch.arange(40).repeat_interleave(3)
+    labels = copies % 2
+    parts, checked = folds_of(labels, 2, seed=0, copies=copies)
+    assert sorted(torch.cat([*parts, checked]).tolist()) == list(range(120))
+    groups = [set(copies[part].tolist()) for part in (*parts, checked)]
+    assert sum(map(len, groups)) == 40
+    assert [len(part) for part in (*parts, checked)] == [57, 57, 6]
+    plain = folds_of(labels, 2, seed=1)
+    numbered = folds_of(labels, 2, seed=1, copies=torch.arange(120))
+    assert all(torch.equal(a, b) for a, b in zip(plain[0], numbered[0], strict=True))
+
+
+@pytest.mark.parametrize("given", [{"folds": 2}, {"folds": 3}, {"holdout": 0.3}], ids=str)
+def test_no_model_scores_a_copy_of_what_it_was_trained_on(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    thrice = pa.concat_tables([blobs(40)] * 3)
+    thrice = thrice.set_column(thrice.column_names.index("key"), "key", pa.array(np.arange(120)))
+    losses = made(tmp_path, thrice, model=f"{HERE}:memory", epochs=1, **given)
+    assert losses.values.tolist() == pytest.approx([math.log(CLASSES)] * len(losses))
+    for model in witnesses():
+        seen = set(torch.cat(model.trained_on)[:, 0].tolist())
+        assert not seen & set(torch.cat(model.evaluated)[:, 0].tolist())
+
+
 def test_with_holdout_data_one_model_sees_those_alone(tmp_path: Path) -> None:
-    losses = made(tmp_path, holdout=blobs(60, seed=1), model=f"{HERE}:memory", epochs=1)
+    holdout = blobs(60, seed=1)
+    losses = made(tmp_path, holdout=holdout, model=f"{HERE}:memory", epochs=1)
     (model,) = witnesses()
     assert set(torch.cat(model.trained_on)[:, 0].tolist()) == {1000.0 + row for row in range(60)}
     assert set(torch.cat(model.evaluated)[:, 0].tolist()) == set(map(float, range(N)))
     assert losses.values.tolist() == pytest.approx([math.log(CLASSES)] * N)
-    assert losses.metadata["holdout"] == open_source(blobs(60, seed=1), id="key").fingerprint
+    assert losses.metadata["holdout"] == open_source(holdout, id="key").fingerprint
 
 
 @pytest.mark.parametrize("holdout", [0.25, "25%", "0.25", 30])
@@ -720,6 +747,10 @@ def test_the_curve_has_a_point_every_so_many_steps_and_one_at_the_end(tmp_path: 
             assert before[name] < after[name], name
     once = trained(tmp_path / "b", model=role, steps=8, test=test)
     assert [point["step"] for point in once.curve] == [3, 6, 8]  # an epoch has 3 steps
+    many = trained(tmp_path / "e", model=role, steps=85, test=test)
+    assert [point["step"] for point in many.curve[:2]] == [5, 10]  # twenty times at most
+    timed = trained(tmp_path / "f", model=role, seconds=0.05, test=test)
+    assert len(timed.curve) == math.ceil(timed.curve[-1]["step"] / 100)
     assert trained(tmp_path / "c", model=role, steps=8).curve == []
     assert result.metadata["accuracy"] == result.curve[-1]["accuracy"]
 
@@ -791,6 +822,15 @@ def test_test_data_may_be_a_fraction(tmp_path: Path) -> None:
     result = trained(tmp_path, test=0.25, select="uniform")
     assert result.metadata["trained_on"] == 90
     assert 0 <= result.metadata["accuracy"] <= 1
+
+
+def test_losses_of_what_is_split_off_for_the_test_are_warned_of(tmp_path: Path) -> None:
+    losses, said = made(tmp_path / "il"), list[str]()
+    trained(tmp_path / "a", il=losses, test=0.25, say=said.append)
+    assert any("Warning: the losses are also of 30 of the examples split off" in s for s in said)
+    said.clear()
+    trained(tmp_path / "b", il=losses, test=blobs(30, seed=2), say=said.append)
+    assert not any("split off" in sentence for sentence in said)
 
 
 def test_losses_that_are_not_needed_are_said_to_be_unused(tmp_path: Path) -> None:
@@ -887,6 +927,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"holdout": blobs(30, seed=2), "test": blobs(30, seed=2)},
         "holdout: every test input also stands in table",
     ),
+    "original by folds": (
+        {"select": "rho-loss-original"},
+        "select: got 'rho-loss-original', which updates one irreducible-loss model",
+    ),
     "too few for the folds": ({"folds": 40}, "folds: got 40 for 120 examples"),
     "device": ({"device": "tpu"}, "device: got 'tpu'"),
 }
@@ -903,7 +947,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_trained(
     with pytest.raises(KeepersError, match=message) as caught:
         trained(tmp_path / "run", **given)
     assert str(caught.value).count("\n") == 0
-    assert not list((tmp_path / "run").glob("stages/target*/model.safetensors"))
+    assert not list((tmp_path / "run").rglob("model.safetensors"))
 
 
 @pytest.mark.parametrize("n", [3, 7])

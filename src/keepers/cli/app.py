@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from keepers.cli import compare, coreset, il, listing, train
+from keepers.cli import approximations, compare, coreset, il, listing, train
 from keepers.errors import KeepersError
 
 INTERRUPTED = 130
@@ -32,6 +32,7 @@ app.command("score")(coreset.score)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("il")(il.il)
+app.command("approximations")(approximations.approximations)
 app.command("demo")(compare.demo)
 app.command("methods")(listing.methods)
 app.command("models")(listing.models)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,21 @@ from keepers.files import check_output, plain
 from keepers.reports.terminal import WIDTH
 
 
-def quiet(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with plain strings for enumerations, and where to report."""
+@contextlib.contextmanager
+def working(values: dict[str, Any]) -> Generator[dict[str, Any]]:
+    """The arguments of a workflow: plain strings for enumerations, and where to report.
+
+    However the work ends, its progress bar is taken off the terminal.
+    """
     plain_values = {
         name: str(value) if hasattr(value, "value") else value for name, value in values.items()
     }
-    first = processes.rank() == 0
-    return {**plain_values, "progress": TerminalProgress() if first else None, "say": echo}
+    progress = TerminalProgress() if processes.rank() == 0 else None
+    try:
+        yield {**plain_values, "progress": progress, "say": echo}
+    finally:
+        if progress is not None:
+            progress.finish()
 
 
 def check_outputs(data: Any, outputs: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from keepers import processes
-from keepers.cli.outputs import check_outputs, console, print_json, quiet, say_written
+from keepers.cli.outputs import check_outputs, console, print_json, say_written, working
 from keepers.data import export as export_rows
 from keepers.files import plain, write_json
 from keepers.ledger import peak_memory_mib
@@ -38,7 +38,8 @@ def run_coreset(
     """Select, then write the selection, the kept rows and the report, and say so."""
     out, export, overwrite = (outputs[name] for name in ("out", "export", "overwrite"))
     check_outputs(data, {**outputs, "run": values["run"]})
-    selection = coreset(data, **quiet(values))
+    with working(values) as arguments:
+        selection = coreset(data, **arguments)
     if processes.rank() != 0:
         return
     run: Path = selection.evidence.run
@@ -79,7 +80,8 @@ def run_score(
     """Score, and write the scores."""
     out: Path = outputs["out"]
     check_outputs(data, {**outputs, "run": values["run"]})
-    scores = score(data, **quiet(values))
+    with working(values) as arguments:
+        scores = score(data, **arguments)
     if processes.rank() != 0:
         return
     scores.to_parquet(out, overwrite=outputs["overwrite"])
@@ -108,7 +110,8 @@ def run_compare(
     for name in ("methods", "targets") if online else ("methods", "keep"):
         if isinstance(values.get(name), str):
             values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
-    comparison = (compare_online if online else compare)(data, **quiet(values))
+    with working(values) as arguments:
+        comparison = (compare_online if online else compare)(data, **arguments)
     if processes.rank() != 0:
         return
     written = {"result": comparison.run / "compare.json"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import typer
 from typer import Context
 
 from keepers.errors import ParameterError, unknown_name
@@ -117,4 +117,4 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
 
 def echo(sentence: str) -> None:
     """A sentence for the person, on stderr: stdout holds the result alone."""
-    typer.echo(sentence, err=True)
+    sys.stderr.write(f"{sentence}\n")  # not typer.echo, which would write into a progress bar

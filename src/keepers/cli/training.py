@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.cli.outputs import check_outputs, console, print_json, quiet, say_written
+from keepers.cli.outputs import check_outputs, console, print_json, say_written, working
 from keepers.files import atomic_path
 from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
 from keepers.workflows.irreducible import irreducible_losses
-from keepers.workflows.train import IL_FILE, TrainResult, train
+from keepers.workflows.sought import IL_FILE
+from keepers.workflows.train import TrainResult, train
 
 IL_PHASES = ("irreducible-loss training", "irreducible-loss scoring")
 
@@ -28,7 +29,8 @@ def run_train(
     out: Path | None = outputs["out"]
     for read in (data, values["test"], values["holdout"], values["il"]):
         check_outputs(read, {**outputs, "run": values["run"]})
-    result = train(data, **quiet(values))
+    with working(values) as arguments:
+        result = train(data, **arguments)
     if processes.rank() != 0:
         return
     written = {"weights": result.weights}
@@ -63,8 +65,8 @@ def _told(result: TrainResult) -> list[str]:
     lines = [
         f"Trained {facts['model']['model']} by {facts['select']} on "
         f"{quantities.counted(facts['trained_on'], 'example')}: "
-        f"{quantities.counted(trained.steps, 'step')}, {facts['epochs']:.3g} epochs, "
-        f"{quantities.duration(trained.seconds)}"
+        f"{quantities.counted(trained.steps, 'step')}, {facts['epochs']:.3g} "
+        f"{'epoch' if facts['epochs'] == 1 else 'epochs'}, {quantities.duration(trained.seconds)}"
     ]
     if facts["accuracy"] is not None:
         lines.append(
@@ -102,7 +104,8 @@ def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_
     out: Path = outputs["out"]
     for read in (data, values["holdout"]):
         check_outputs(read, {**outputs, "run": values["run"]})
-    losses = irreducible_losses(data, **quiet(values))
+    with working(values) as arguments:
+        losses = irreducible_losses(data, **arguments)
     if processes.rank() != 0:
         return
     losses.save(out, overwrite=outputs["overwrite"])

@@ -177,8 +177,11 @@ def _gap(difference: Mapping[str, Any] | None) -> tuple[str, str]:
     """The interval of a difference, and its verdict in colour."""
     if not difference:
         return "–", ""
-    low, high = (quantities.points(e, signed=True) for e in answers.interval(difference))
     word = difference["verdict"]
+    if difference["low"] is None:  # one seed gives no interval
+        mean = quantities.points(difference["mean"], signed=True)
+        return mean, f"[{_COLOURS[word]}]{word}[/]"
+    low, high = (quantities.points(e, signed=True) for e in answers.interval(difference))
     return f"{low}…{high}", f"[{_COLOURS[word]}]{word}[/]"
 
 

@@ -200,11 +200,7 @@ class OnlineTraining:
             return InfoBatch(epochs=self._epochs(), **selection.select_options)
         original = selection.select == ORIGINAL
         if original and (self.irreducible is None or len(self.irreducible.taught) != 1):
-            raise ParameterError(
-                "select",
-                f"got '{ORIGINAL}', which updates one irreducible-loss model",
-                "Give holdout data or a holdout fraction, not folds or a file of losses",
-            )
+            raise not_one_model()
 
         def make(module: nn.Module, fabric: Fabric) -> Selector:
             return Selector(
@@ -254,6 +250,15 @@ class OnlineTraining:
         lr = IL_SHARE * self.prepared.recipe.lr
         pool = self.irreducible.pool
         return _companion(module.to(fabric.device), prepared, fabric, lr, self.seed, pool)
+
+
+def not_one_model() -> ParameterError:
+    """The error for the original function where there is no one model to update."""
+    return ParameterError(
+        "select",
+        f"got '{ORIGINAL}', which updates one irreducible-loss model",
+        "Give holdout data or a holdout fraction, not folds or a file of losses",
+    )
 
 
 def is_dense(module: nn.Module) -> bool:

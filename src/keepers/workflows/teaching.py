@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -146,23 +147,30 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     return StageRecord(facts=facts, costs=tuple(ledger.costs))
 
 
-def folds_of(labels: Tensor, folds: int, *, seed: int) -> tuple[list[Tensor], Tensor]:
+def folds_of(
+    labels: Tensor, folds: int, *, seed: int, copies: Tensor | None = None
+) -> tuple[list[Tensor], Tensor]:
     """Disjoint folds, balanced by class, and a part that no model is trained on.
 
     That part, a twentieth and at most 2,048 examples, chooses the checkpoints and says how far
-    the models agree.
+    the models agree. Examples with the same number in `copies` (n,), repeats of one input, stay
+    together: a model that was trained on one of them has seen the others.
 
     >>> parts, rest = folds_of(torch.tensor([0, 1] * 50), 2, seed=0)
     >>> [len(part) for part in parts], len(rest)
     ([48, 47], 5)
     """
     n = len(labels)
+    copies = torch.arange(n) if copies is None else copies
     shuffled = torch.randperm(n, generator=generator(seed, "folds"))
-    checked = shuffled[: min(CHECKED, max(1, n // 20))].sort().values
-    rest = shuffled[len(checked) :]
+    _, first = np.unique(copies[shuffled].numpy(), return_index=True)
+    inputs = shuffled[torch.from_numpy(first).sort().values]  # one of each, in random order
+    rest = inputs[min(CHECKED, max(1, len(inputs) // 20)) :]
     by_class = rest[labels[rest].argsort(stable=True)]
-    dealt = torch.arange(len(rest)) % folds
-    return [by_class[dealt == fold].sort().values for fold in range(folds)], checked
+    part = torch.full((int(copies.max()) + 1,), folds)  # that of the checked is the last
+    part[copies[by_class]] = torch.arange(len(rest)) % folds
+    *parts, checked = [(part[copies] == each).nonzero().squeeze(1) for each in range(folds + 1)]
+    return parts, checked
 
 
 def calibration_error(log_probs: Tensor, labels: Tensor) -> float:

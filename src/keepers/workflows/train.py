@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,23 +21,23 @@ from keepers.roles import OnBadRow, Role, encode_like, prepare
 from keepers.training import Hardware, Length, Point, Precision, steps_in_epoch
 from keepers.types import Budget, Progress
 from keepers.workflows.expected import expected_cost, forward_share, in_words, measured_ratio
-from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
+from keepers.workflows.irreducible import Irreducible, IrreducibleConfig
 from keepers.workflows.online import (
+    ORIGINAL,
     OnlineTrained,
     OnlineTraining,
     ScorePrecision,
     SelectionConfig,
-    needs_irreducible,
     prepare_stand_in,
     train_online,
 )
-from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, workplace
+from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
+from keepers.workflows.sought import OF_IRREDUCIBLE, Sought
 from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
 
-IL_FILE = "il.parquet"
-OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
-"""What `IrreducibleConfig` calls its fields, and what this workflow does."""
+EVERY = 100
+EVALUATIONS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +178,8 @@ def train(
         until: after this share of the training, steps are uniform.
         model: the target: a name or a `Role`.
         epochs, steps, seconds: how long; the learning-rate schedule is fitted to it.
-        evaluate_every: steps between measurements on `test`; None is once an epoch.
+        evaluate_every: steps between measurements on `test`; None is once an epoch, but at most
+            twenty times, or every 100 steps where the length is in seconds.
         il: irreducible losses, or their file; None makes them, with `il_model`, `il_epochs`,
             `holdout` and `folds` as in `keepers.irreducible_losses`.
         batch_norm, score_precision, score_resolution, score_part, max_age: how candidates are
@@ -200,7 +202,7 @@ def train(
     config = picked(TrainConfig, given)
     reading = picked(Reading, given)
     say = say_or_not(say)
-    il = _needed(il, holdout, config, say)
+    sought = Sought.read(config.select, il, holdout, config.irreducible(), say)
     opened = workplace(
         data,
         reading=reading,
@@ -214,14 +216,13 @@ def train(
     with opened as (source, place):
         for sentence in source.found:
             say(sentence)
-        return _train(source, test, il, holdout, config, place, reading.on_bad_row, say)
+        return _train(source, test, sought, config, place, reading.on_bad_row, say)
 
 
 def _train(
     source: Source,
     test: Any,
-    il: IrreducibleLosses | None,
-    holdout: Any,
+    sought: Sought | None,
     config: TrainConfig,
     place: Workplace,
     on_bad_row: OnBadRow,
@@ -230,6 +231,8 @@ def _train(
     tested = None
     if test is not None:
         source, tested = with_test(source, test, on_bad_row, place.progress, say)
+        if sought is not None and share(test, "test") is not None:
+            sought.warn_of_split(tested, say)
     role = Role.parse(config.model, default_target(source.info()), "model")
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
@@ -246,35 +249,30 @@ def _train(
     if tested is not None:
         view = encode_like(prepared, tested, on_bad_row=on_bad_row)
         test_data = tested.fingerprint
-    irreducible = _irreducible(source, il, holdout, config, place, on_bad_row, say, tested)
-    members = torch.arange(len(source)) if irreducible is None else irreducible.members
-    values = None
-    if irreducible is not None:
-        values = torch.full((len(source),), torch.nan)
-        values[members] = irreducible.losses.of(source.take(members.numpy()))
     training = OnlineTraining(
         prepared=prepared,
         source=source,
-        members=members,
+        members=torch.arange(len(source)),
         selection=config.selection(),
         length=config.length(prepared.recipe.epochs),
         seed=config.seed,
-        irreducible=irreducible,
-        values=values,
+        values=None if sought is None else torch.zeros(len(source)),  # as good for the cost
         stand_in=prepare_stand_in(config.selection(), source),
         test=view,
         test_data=test_data,
     )
-    policy = training.policy()
-    epoch = steps_in_epoch(len(members), prepared.recipe.batch_size, policy)
-    training = replace(training, every=config.evaluate_every or epoch)
+    expected = None if config.select == ORIGINAL else _expected(training, place, say)
+    if sought is not None:
+        training = _with_losses(training, sought.of(source, place, on_bad_row, say, tested))
+    if config.select == ORIGINAL:
+        expected = _expected(training, place, say)
+    irreducible, members = training.irreducible, training.members
+    epoch = steps_in_epoch(len(members), prepared.recipe.batch_size, training.policy())
+    training = replace(training, every=config.evaluate_every or _every(training.length, epoch))
     say(
         f"Target: {role.model}, {config.select}, {len(members):,} examples, "
-        f"{epoch:,} steps an epoch"
+        f"steps an epoch: {epoch:,}"
     )
-    expected = expected_cost(training, place) if isinstance(policy, Selecting) else None
-    if expected is not None:
-        say(in_words(*expected))
     trained = train_online(place, training, say=lambda point, _: say(_words(point)))
     metadata: dict[str, Any] = plain(
         {
@@ -307,54 +305,34 @@ def _train(
         curve=trained.curve,
         metadata=metadata,
         run=place.run.path,
-        made_losses=irreducible is not None and il is None,
+        made_losses=sought is not None and sought.il is None,
     )
 
 
-def _needed(
-    il: str | Path | IrreducibleLosses | None, holdout: Any, config: TrainConfig, say: Say
-) -> IrreducibleLosses | None:
-    """The losses that are given, read before anything else; None where none are needed."""
-    if needs_irreducible(config.select):
-        if il is not None and holdout is not None:
-            raise ParameterError("holdout", "got beside il", "Give one of them")
-        return IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
-    for name, given in (("il", il), ("holdout", holdout)):
-        if given is not None:
-            say(f"{config.select} needs no irreducible losses: {name} is not used")
-    return None
-
-
-def _irreducible(
-    source: Source,
-    il: IrreducibleLosses | None,
-    holdout: Any,
-    config: TrainConfig,
-    place: Workplace,
-    on_bad_row: OnBadRow,
-    say: Say,
-    tested: Source | None,
-) -> Irreducible | None:
-    """The irreducible losses that the selection needs: given, or made."""
-    if not needs_irreducible(config.select):
+def _expected(
+    training: OnlineTraining, place: Workplace, say: Say
+) -> tuple[StepCost, Scoring] | None:
+    if not isinstance(training.policy(), Selecting):
         return None
-    if il is None:
-        source = replace(source, skipped=())  # said already
-        with renamed(OF_IRREDUCIBLE):
-            made = make_losses(
-                source, holdout, config.irreducible(), place, on_bad_row, say, tested
-            )
-        if processes.rank() == 0:
-            made.losses.save(place.run.path / IL_FILE, overwrite=True)
-        return made
-    members = torch.arange(len(source))
-    if il.metadata.get("holdout") == source.fingerprint:  # a part of these data is without losses
-        known = il.numbering.positions(source.ids)[1]
-        if known.any():
-            say(f"Left out are the {int((~known).sum()):,} examples that the losses are from")
-            members = members[known]
-    il.of(source.take(members.numpy()))
-    return Irreducible(losses=il, members=members, prepared=None, taught=())
+    expected = expected_cost(training, place)
+    say(in_words(*expected))
+    return expected
+
+
+def _with_losses(training: OnlineTraining, irreducible: Irreducible) -> OnlineTraining:
+    members = irreducible.members
+    values = torch.full((len(training.source),), torch.nan)
+    values[members] = irreducible.losses.of(training.source.take(members.numpy()))
+    return replace(training, members=members, irreducible=irreducible, values=values)
+
+
+def _every(length: Length, epoch: int) -> int:
+    """Steps between evaluations; nothing that is measured, so that a rerun finds the same."""
+    if length.seconds is not None:
+        return max(epoch, EVERY)
+    total = length.steps if length.epochs is None else length.epochs * epoch
+    assert total is not None
+    return max(epoch, math.ceil(total / EVALUATIONS))
 
 
 def _fraction(keep: float | str) -> float:

@@ -1,0 +1,189 @@
+"""Which irreducible-loss models there are: what each is trained on, and what gets its losses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepers.data import Source, encode, open_source
+from keepers.errors import ParameterError, about
+from keepers.models import default_irreducible
+from keepers.random import derived_seed, generator
+from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.selectors import stratified
+from keepers.training import Hardware, Precision
+from keepers.types import Budget, EvalView
+from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.stages import Workplace
+from keepers.workflows.teaching import CHECKED, Teaching, folds_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class IrreducibleConfig:
+    """Everything irreducible losses depend on, beside the data; the CLI has the same names.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+
+    model: Any = None
+    folds: int = 2
+    epochs: int | None = None
+    resolution: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ParameterError("folds", f"got {self.folds}", "Give 2 or more")
+        if self.epochs is not None and self.epochs < 1:
+            raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
+        Hardware(device=self.device, precision=self.precision)
+
+    def role(self, source: Source) -> Role:
+        """The role of the irreducible-loss model."""
+        default = default_irreducible(source.info(self.resolution))
+        role = Role.parse(self.model, default, "model")
+        role = role.having(epochs=self.epochs, resolution=self.resolution)
+        return quick(role, len(source)) if role.model == "mlp" else role
+
+
+def quick(role: Role, n: int) -> Role:
+    """A multilayer perceptron's role with a recipe of large batches in bf16, where it has none.
+
+    On half of MNIST with a tenth or two fifths of the labels wrong it reaches the held-out loss
+    of batches of 256 in fp32 in under half of the CPU time; a convolutional network has its own
+    recipe, which it is not (`benchmarks/irreducible.py`).
+    """
+    own = {name: getattr(role, name) for name in ("batch_size", "lr", "optimizer", "schedule")}
+    if any(value is not None for value in own.values()):
+        return role
+    batch = 1 << max(5, min(9, int(math.log2(max(2, n / 50)))))
+    return replace(
+        role,
+        epochs=role.epochs or 6,
+        batch_size=batch,
+        lr=2e-3 * math.sqrt(batch / 512),
+        optimizer="adamw",
+        schedule="one-cycle",
+        bf16=True if role.bf16 is None else role.bf16,
+    )
+
+
+def split(
+    source: Source, prepared: Prepared, fraction: Budget | None, config: IrreducibleConfig
+) -> list[Teaching]:
+    """The models of the folds, or the one that is trained on a fraction."""
+    labels, everything = prepared.labels, torch.arange(len(source))
+
+    def teaching(members: Tensor, scored: Tensor, checked: Tensor, number: int) -> Teaching:
+        return Teaching(
+            prepared=prepared,
+            data=source.fingerprint,
+            members=members,
+            view=prepared.eval_view(),
+            view_data=source.fingerprint,
+            scored=scored,
+            checked=checked,
+            seed=derived_seed(config.seed, "irreducible", number),
+        )
+
+    copies = torch.from_numpy(np.unique(source.digests, return_inverse=True)[1].reshape(-1))
+    if fraction is not None:
+        count = fraction.resolve(len(source), "holdout")
+        if count >= len(source):
+            raise ParameterError("holdout", f"got {fraction}, which leaves nothing to train on")
+        drawn = stratified(labels, count, generator=generator(config.seed, "holdout"))
+        held = torch.zeros(len(source), dtype=torch.bool)
+        held[copies[drawn]] = True
+        held = held[copies]  # copies of what the model is trained on go with it
+        if held.all():
+            raise ParameterError("holdout", f"got {fraction}, which leaves nothing to train on")
+        rest = everything[~held]
+        return [teaching(everything[held], rest, _sampled(rest, config.seed), 0)]
+    if copies.max() + 1 < 4 * config.folds:
+        raise ParameterError(
+            "folds",
+            f"got {config.folds} for {int(copies.max()) + 1} examples",
+            "Give fewer, or holdout=",
+        )
+    parts, checked = folds_of(labels, config.folds, seed=config.seed, copies=copies)
+    return [
+        teaching(torch.cat([p for p in parts if p is not part]).sort().values, part, checked, k)
+        for k, part in enumerate(parts)
+    ]
+
+
+def apart(
+    source: Source,
+    holdout: Any,
+    config: IrreducibleConfig,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+    say: Say,
+    test: Source | None,
+) -> tuple[Source, Prepared, list[Teaching]]:
+    """The one model that is trained on other data."""
+    with about("holdout"):
+        other = open_source(holdout, like=source, on_bad_row=on_bad_row, progress=place.progress)
+    if test is not None and np.isin(test.digests, other.digests).all():
+        raise ParameterError(
+            "holdout",
+            f"every test input also stands in {other.name}",
+            "Give data that are neither trained on nor tested on",
+        )
+    both = int(np.isin(source.digests, other.digests).sum())
+    if both == len(source):
+        raise ParameterError(
+            "holdout",
+            f"every training input also stands in {other.name}",
+            "Give other data, or leave it out to use folds",
+        )
+    if both:
+        say(f"Warning: {both:,} of the training inputs also stand in the holdout data")
+    other, prepared = prepare(
+        config.role(other),
+        other,
+        parameter="model",
+        on_bad_row=on_bad_row,
+        cache=place.run.path / "encoded-holdout",
+        progress=place.progress,
+    )
+    source, pool = encode(
+        source,
+        prepared.encoder,
+        on_bad_row=on_bad_row,
+        cache=place.run.path / "encoded",
+        progress=place.progress,
+    )
+    say_skipped(source, say)
+    assert source.labels is not None
+    view = EvalView(pool=pool, labels=torch.from_numpy(source.labels))
+    everything = torch.arange(len(source))
+    return (
+        source,
+        prepared,
+        [
+            Teaching(
+                prepared=prepared,
+                data=other.fingerprint,
+                members=torch.arange(len(other)),
+                view=view,
+                view_data=source.fingerprint,
+                scored=everything,
+                checked=_sampled(everything, config.seed),
+                seed=derived_seed(config.seed, "irreducible", 0),
+            )
+        ],
+    )
+
+
+def _sampled(positions: Tensor, seed: int) -> Tensor:
+    drawn = torch.randperm(len(positions), generator=generator(seed, "checked"))[:CHECKED]
+    return positions[drawn.sort().values]

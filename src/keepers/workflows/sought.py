@@ -1,0 +1,95 @@
+"""The irreducible losses of a training: given, or made before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from keepers import processes
+from keepers.data import Source
+from keepers.errors import ParameterError, renamed
+from keepers.online import IrreducibleLosses
+from keepers.roles import OnBadRow
+from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
+from keepers.workflows.online import ORIGINAL, needs_irreducible, not_one_model
+from keepers.workflows.opening import Say
+from keepers.workflows.stages import Workplace
+
+IL_FILE = "il.parquet"
+OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
+"""What `IrreducibleConfig` calls its fields, and a training does."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sought:
+    """Where irreducible losses are to come from: values, or models by a configuration."""
+
+    il: IrreducibleLosses | None
+    holdout: Any
+    config: IrreducibleConfig
+
+    @classmethod
+    def read(
+        cls,
+        select: str,
+        il: str | Path | IrreducibleLosses | None,
+        holdout: Any,
+        config: IrreducibleConfig,
+        say: Say,
+    ) -> Sought | None:
+        """What `select` asks for, a file read before anything else; None where it needs none.
+
+        Raises:
+            ParameterError: losses and holdout data are given.
+            DataError: the file is missing or damaged.
+        """
+        if needs_irreducible(select):
+            if il is not None and holdout is not None:
+                raise ParameterError("holdout", "got beside il", "Give one of them")
+            if select == ORIGINAL and holdout is None:
+                raise not_one_model()
+            il = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
+            return cls(il=il, holdout=holdout, config=config)
+        for name, given in (("il", il), ("holdout", holdout)):
+            if given is not None:
+                say(f"{select} needs no irreducible losses: {name} is not used")
+        return None
+
+    def of(
+        self, source: Source, place: Workplace, on_bad_row: OnBadRow, say: Say, test: Source | None
+    ) -> Irreducible:
+        """Those of `source`; what is made is also left in the run directory.
+
+        Raises:
+            KeepersError: the losses are of other data, or cannot be made.
+        """
+        if self.il is not None:
+            return _given(self.il, source, say)
+        source = replace(source, skipped=())  # said already
+        with renamed(OF_IRREDUCIBLE):
+            made = make_losses(source, self.holdout, self.config, place, on_bad_row, say, test)
+        if processes.rank() == 0:
+            made.losses.save(place.run.path / IL_FILE, overwrite=True)
+        return made
+
+    def warn_of_split(self, test: Source, say: Say) -> None:
+        """Say so where the losses are also of examples that were split off as test data."""
+        also = 0 if self.il is None else int(self.il.numbering.positions(test.ids)[1].sum())
+        if also:
+            say(
+                f"Warning: the losses are also of {also:,} of the examples split off as test data, "
+                "so their models may have been trained on them"
+            )
+
+
+def _given(il: IrreducibleLosses, source: Source, say: Say) -> Irreducible:
+    members = torch.arange(len(source))
+    if il.metadata.get("holdout") == source.fingerprint:  # they are from a part of these data
+        known = il.numbering.positions(source.ids)[1]
+        say(f"Left out are the {int((~known).sum()):,} examples that the losses are from")
+        members = members[known]
+    il.of(source.take(members.numpy()))
+    return Irreducible(losses=il, members=members)
