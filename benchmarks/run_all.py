@@ -273,7 +273,7 @@ def benchmark(script: str, *options: str, out: str, threads: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", help="folder of the data sets (default: see commands.py)")
     parser.add_argument("--peer-python", help="interpreter that has apricot-select")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")

@@ -34,8 +34,8 @@ def page(note: Row, role: Any, table: Any) -> str:
         "`uniform, equal time, decayed` has a learning rate that falls linearly to nothing.",
         "## To a test accuracy",
         reached(rows, result["targets"], seeds, table),
-        "Means over the seeds, where every seed got there: at the first of two evaluations in a row "
-        "at or over the accuracy. Seconds are of training, evaluation excluded; with the "
+        "Means over the seeds, where every seed got there: at the first of two evaluations in a "
+        "row at or over the accuracy. Seconds are of training, evaluation excluded; with the "
         "irreducible-loss model (or the proxy) not charged, shared by "
         f"{result['uses']} trainings, and charged in full. {note['machine']}",
         "## What was trained on",
@@ -54,10 +54,11 @@ def final(rows: list[Row], table: Any) -> str:
     lines = [["method", "accuracy %", "worst class %", "against equal time", "against uniform"]]
     for row in rows:
         std = row["accuracy_std"]
+        spread = "" if std is None else f" ± {std * 100:.2f}"
         lines.append(
             [
                 name_of(row),
-                f"{row['accuracy_mean'] * 100:.2f}" + ("" if std is None else f" ± {std * 100:.2f}"),
+                f"{row['accuracy_mean'] * 100:.2f}{spread}",
                 f"{row['worst_class_accuracy_mean'] * 100:.1f}",
                 *(gap(row["differences"].get(base)) for base in ("uniform-equal-time", "uniform")),
             ]

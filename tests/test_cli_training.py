@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import sys
@@ -15,11 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from rich.console import Console
+from rich.progress import Progress
 
 import forked
 import keepers
-from keepers.cli import main
+from keepers.cli import main, outputs
+from keepers.cli.settings import echo
 from keepers.online import IrreducibleLosses
+from keepers.types import Silent
 
 COMMON = ("digits", "--limit", "150", "--device", "cpu")
 TRAIN = ("train", *COMMON, "--il-model", "logistic", "--il-epochs", "1", "--steps", "4")
@@ -138,6 +143,31 @@ def test_the_summary_says_what_given_losses_cost(run: Keepers) -> None:
     own = run(*TRAIN, "--il", "own.parquet")
     assert "The irreducible losses were given; what they cost is not known" in own.out
     assert "irreducible" not in run(*TRAIN, "--select", "uniform").out
+
+
+def test_a_sentence_goes_above_the_progress_bar() -> None:
+    out = io.StringIO()
+    with Progress(console=Console(file=out, force_terminal=True, width=60)):
+        echo("step 4: as said")
+        assert "step 4: as said" in out.getvalue()
+
+
+def test_the_progress_bar_is_taken_off_however_the_work_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished: list[bool] = []
+
+    class Shown(Silent):
+        def finish(self) -> None:
+            finished.append(True)
+
+    monkeypatch.setattr(outputs, "TerminalProgress", Shown)
+    with outputs.working({"seed": 3}) as arguments:
+        assert arguments["seed"] == 3
+        assert not finished
+    with pytest.raises(KeyboardInterrupt), outputs.working({}):
+        raise KeyboardInterrupt
+    assert finished == [True, True]
 
 
 # Settings -----------------------------------------------------------------------------------

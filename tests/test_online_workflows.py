@@ -483,6 +483,7 @@ def _taught(losses: list[float], **facts: Any) -> Taught:
         "accuracy": 0.9,
         "majority": 0.5,
         "calibration_error": 0.02,
+        "confidence": 0.92,
         "checked_losses": [0.5, 0.5],
     }
     return Taught(losses=values, checked_losses=values, facts=usual | facts, weights=Path())
@@ -511,9 +512,13 @@ WEAK: dict[str, tuple[dict[str, Any], str]] = {
         {"checked_losses": [0.9, 0.7, 0.5]},
         r"was still learning when it stopped \(held-out loss 0.700, then 0.500\)",
     ),
-    "not calibrated": (
-        {"calibration_error": 0.2},
-        "probabilities are off by 20% on average",
+    "too sure": (
+        {"calibration_error": 0.2, "confidence": 0.99},
+        r"probabilities are off by 20% on average.*Fewer epochs, or a smaller --il-model$",
+    ),
+    "not sure enough": (
+        {"calibration_error": 0.2, "confidence": 0.6},
+        r"probabilities are off by 20% on average.*Give it more epochs$",
     ),
 }
 
@@ -528,9 +533,11 @@ def test_each_weakness_is_said_with_what_to_do(case: str) -> None:
 
 
 def test_folds_that_do_not_agree_are_said() -> None:
-    alike = quality([_taught([1.0, 2.0, 3.0]), _taught([1.0, 2.0, 4.0])])
-    apart = quality([_taught([1.0, 2.0, 3.0]), _taught([3.0, 2.0, 1.0])])
-    assert weaknesses(alike) == []
+    rising = [float(value) for value in range(30)]
+    alike = quality([_taught(rising), _taught([*rising[:-1], 99.0])])
+    apart = quality([_taught(rising), _taught(rising[::-1])])
+    few = quality([_taught(rising[:29]), _taught(rising[28::-1])])
+    assert weaknesses(alike) == weaknesses(few) == []
     (said,) = weaknesses(apart)
     assert "agree little on what is hard (rank correlation -1.00)" in said
 

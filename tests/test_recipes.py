@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,16 +23,20 @@ from typer.testing import CliRunner
 
 from keepers.cli import app
 from keepers.configuration import validated
-from keepers.experiments.config import CompareConfig
+from keepers.experiments import ApproximationsConfig, CompareConfig, CompareOnlineConfig
 from keepers.roles import Role
 from keepers.selection import Selection
+from keepers.workflows.online import needs_irreducible
 from keepers.workflows.scoring import CoresetConfig
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+RHO_LOSS = sorted((ROOT / "recipes/rho-loss").glob("*.yaml"))
+RESULTS = sorted((ROOT / "recipes/results").glob("online-*.yaml"))
 COMMAND = re.compile(r"^#   (keepers (?:[^\n]*\\\n# +)*[^\n]*)$", re.MULTILINE)
 READING = {"input", "label", "id", "group", "split", "limit", "on_bad_row"}
 CONFIGURATIONS = {"compare": CompareConfig, "coreset": CoresetConfig}
+PAPER_ROLE = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01, "schedule": "constant"}
 
 
 def command_of(recipe: Path) -> list[str]:
@@ -61,9 +66,11 @@ def hub_file(path: Path, columns: dict[str, Any], features: dict[str, Any]) -> N
     pq.write_table(table, path)
 
 
-def picture_file(path: Path, count: int, input: str, labels: dict[str, int], start: int) -> None:
+def picture_file(
+    path: Path, count: int, input: str, labels: dict[str, int], start: int, side: int = 32
+) -> None:
     numbers = range(start, start + count)
-    pictures = [{"bytes": picture(number, 32), "path": None} for number in numbers]
+    pictures = [{"bytes": picture(number, side), "path": None} for number in numbers]
     classes = {
         name: {"names": [f"{name} {n}" for n in range(num)], "_type": "ClassLabel"}
         for name, num in labels.items()
@@ -100,6 +107,41 @@ def imagenet(here: Path) -> None:
             file = here / f"imagenet/{part}/n0000000{number % 3}/{part}_{number}.JPEG"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(picture(number, 40 + number % 5, "JPEG"))
+
+
+def class_folders(name: str, parts: Sequence[str], kind: str) -> Callable[[Path], None]:
+    def write(here: Path) -> None:
+        for part, start in zip(parts, (0, 100, 200), strict=False):
+            for number in range(start, start + 40):
+                file = here / f"{name}/{part}/class {number % 3}/{number}.{kind}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(picture(number, 32, "JPEG" if kind == "jpg" else "PNG"))
+
+    return write
+
+
+def mnist(here: Path) -> None:
+    for folder, part, count, start in (
+        ("mnist", "train", 60, 0),
+        ("ambiguous_mnist", "train", 60, 200),
+        ("mnist", "test", 12, 100),
+    ):
+        file = here / f"{folder}/{part}-00000-of-00001.parquet"
+        picture_file(file, count, "image", {"label": 4}, start, side=28)
+
+
+def glue(here: Path) -> None:
+    for task in ("cola", "sst2"):
+        for part, count, start in (("train", 60, 0), ("validation", 12, 100)):
+            labels, titles, texts = zip(*reviews(count, 2, start), strict=True)
+            sentences = [f"{title} {text}" for title, text in zip(titles, texts, strict=True)]
+            columns = {"sentence": sentences, "label": labels, "idx": list(range(count))}
+            feature = {"names": ["0", "1"], "_type": "ClassLabel"}
+            file = here / f"glue/{task}/{part}-00000-of-00001.parquet"
+            hub_file(file, columns, {"label": feature})
+    script = runpy.run_path(str(ROOT / "benchmarks/make_tiny_transformer.py"))
+    small = {"vocabulary": 100, "width": 8, "layers": 1, "length": 18}
+    script["write"](["It was good, and was splendid.", "poor"], here / "tiny", **small)
 
 
 def reviews(count: int, num_classes: int, start: int) -> list[tuple[int, str, str]]:
@@ -213,3 +255,124 @@ def test_the_command_in_the_header_runs(
     selectors = {(row["method"], row["selector"]) for row in result["rows"]}
     assert ("entropy", "proxy") in selectors
     assert (("entropy", "target") in selectors) is settings_of(recipe).get("with_target", False)
+
+
+# RHO-LOSS -----------------------------------------------------------------------------------
+
+SMALL = {
+    "hf": ("model=hf:tiny", "options.length=16"),
+    "mlp": ("options.hidden=[8]",),
+    "resnet18": ("options.width=0.05", "resolution=8"),
+    "small-cnn": ("options.width=0.05", "resolution=8"),
+    "vgg11-bn": ("options.width=0.05",),
+}
+RUN: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
+    "albert-cola": (glue, ()),
+    "appendix-c-structured": (mnist, ()),
+    "appendix-f": (cifar10, ()),
+    "appendix-g-mnist": (mnist, ()),
+    "clothing1m": (
+        class_folders("clothing1m", ("train", "holdout", "test"), "jpg"),
+        ("target.model=resnet18", "target.options={width: 0.05}", "target.resolution=8"),
+    ),
+    "fig2-architectures": (cifar10, ()),
+    "fig2-hyperparameters": (cifar10, ("epochs=1",)),
+    "fig3-relevant": (cifar100, ("relevance=2",)),
+    "fig3-redundant": (cifar10, ()),
+    "fig7": (cifar10, ()),
+    "table2-cifar10": (cifar10, ()),
+    "table3-cifar100": (cifar100, ()),
+    "table4-cinic10": (class_folders("cinic10", ("train", "valid", "test"), "png"), ()),
+}
+"""One recipe of each family, its small data, and what else has to be smaller for them."""
+
+
+def online_config(settings: dict[str, Any]) -> CompareOnlineConfig:
+    own = {k: v for k, v in settings.items() if k not in {*READING, "online", "holdout"}}
+    return validated(CompareOnlineConfig, own)
+
+
+@pytest.mark.parametrize("recipe", RHO_LOSS, ids=lambda path: path.stem)
+def test_a_rho_loss_recipe_is_valid_and_has_the_settings_of_the_paper(recipe: Path) -> None:
+    settings, command = settings_of(recipe), command_of(recipe)
+    assert command[command.index("--config") + 1] == f"recipes/rho-loss/{recipe.name}"
+    paper = {**PAPER_ROLE}
+    if recipe.stem == "table1":
+        study = {k: v for k, v in settings.items() if k not in READING}
+        config: Any = validated(ApproximationsConfig, study)
+        target, il_model = config.role("target"), config.role("il_model")
+        paper = {name: paper[name] for name in ("lr", "weight_decay")}
+        assert command[1] == "approximations"
+    else:
+        config = online_config(settings)
+        target = Role.parse(config.target, "", "target")
+        il_model = Role.parse(config.il_model, "", "il_model")
+        candidates = {"table2-cinic10", "table3-cinic10", "table4-cinic10"}
+        assert target.batch_size == (64 if recipe.stem in candidates else 32)
+        assert command[1] == "compare"
+        assert "--online" in command
+        held_out = "holdout" in settings or "--holdout" in command
+        assert held_out is not recipe.stem.startswith("table3")
+        assert any(needs_irreducible(name) for name in config.methods if name != "svp")
+    assert config.keep == 0.1
+    if recipe.stem.startswith("albert"):
+        paper |= {"lr": 2e-5, "weight_decay": 0.02}
+    for role in (target, il_model):
+        assert {name: getattr(role, name) for name in paper} == paper
+
+
+@pytest.mark.parametrize("recipe", RESULTS, ids=lambda path: path.stem)
+def test_a_recipe_of_the_results_is_a_valid_online_comparison(recipe: Path) -> None:
+    settings = settings_of(recipe)
+    assert settings["online"] is True
+    config = online_config(settings)
+    for name in ("target", "il_model"):
+        Role.parse(getattr(config, name), "", name).recipe()
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_rho_loss_recipe_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data, more = RUN[name]
+    write_data(tmp_path)
+    recipe = ROOT / f"recipes/rho-loss/{name}.yaml"
+    (tmp_path / "recipes/rho-loss").mkdir(parents=True)
+    shutil.copy(recipe, tmp_path / "recipes/rho-loss")
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of(recipe)
+    changes = ["seeds=1", "keep=0.5", "evaluate_every=1", "il_model.epochs=1"]
+    changes += ["steps=2"] if "steps" in settings else []
+    if "proxy" in settings:
+        changes += ["proxy.model=mlp", "proxy.epochs=1"]
+    for role in ("target", "il_model"):
+        model = str(settings[role]["model"]).partition(":")[0]
+        small = SMALL[model] if (name, role) != ("clothing1m", "target") else ()
+        changes += [f"{role}.{change}" for change in (*small, "batch_size=4")]
+    arguments = command_of(recipe)[1:]
+    if "--run" not in arguments:
+        arguments += ["--run", "run"]
+    arguments += [part for change in (*changes, *more) for part in ("--set", change)]
+    done = CliRunner().invoke(
+        app, [*arguments, "--device", "cpu", "--json"], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    wanted = {"uniform", "uniform-equal-time", "fresh-random", *settings["methods"]}
+    assert {row["method"] for row in result["rows"]} == wanted
+    assert result["corruption"].keys() >= (
+        {"confused"} if "structured_noise" in settings else set()
+    )
+
+
+def test_table_1_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mnist(tmp_path)
+    recipe = ROOT / "recipes/rho-loss/table1.yaml"
+    monkeypatch.chdir(ROOT)
+    command = command_of(recipe)
+    arguments = [*command[1:], "--run", str(tmp_path / "run"), "--json"]
+    arguments[1] = str(tmp_path / command[2])
+    for change in ("limit=null", "batch_size=10", "keep=0.2", "seeds=1", "members=2"):
+        arguments += ["--set", change]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout)
+    assert (result["batches"], len(result["rows"])) == (3, 5)

@@ -69,7 +69,8 @@ class ApproximationsConfig:
                 f"got {self.keep}, which is {self.kept} of {self.batch_size} candidates",
                 "Keep at least 2, and not all",
             )
-        Budget.parse(self.holdout, "holdout")
+        for name in ("keep", "holdout"):  # 0.1 and "10%" are one study
+            object.__setattr__(self, name, Budget.parse(getattr(self, name), name).value)
         if not 0 <= self.noise < 1:
             raise ParameterError("noise", f"got {self.noise}", "Give a fraction in [0, 1)")
         for name in ROLES:
@@ -115,10 +116,9 @@ class Study:
 
     def inputs(self, place: Workplace) -> dict[str, Any]:
         """All that its result depends on, as JSON values."""
-        config = {name: value for name, value in vars(self.config).items() if name not in ROLES}
+        elsewhere = {*ROLES, "seeds", "device"}
         return {
-            **config,
-            "seeds": None,
+            **{k: v for k, v in vars(self.config).items() if k not in elsewhere},
             "data": self.source.fingerprint,
             "roles": [self.target.role.identity(), self.small.role.identity()],
             "models": [self.target.fingerprint, self.small.fingerprint],
@@ -208,7 +208,7 @@ class Study:
             )
 
         def converged(f: Function, chosen: Tensor) -> None:
-            f.target.converge(f.acquired, f.acquired)
+            f.target.converge(chosen, chosen)
             f.irreducible.converge(torch.cat([holdout, f.acquired]), checked)
 
         def both_step(f: Function, chosen: Tensor) -> None:

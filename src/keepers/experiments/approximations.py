@@ -56,18 +56,18 @@ def approximations(
     """Rank correlation (Spearman) of ever cheaper selection functions with the exact one.
 
     The exact function is the reducible holdout loss of two ensembles that are trained to
-    convergence after every batch: the target on what was acquired so far, the irreducible-loss
-    models on the holdout data and what was acquired. The approximations, each with those before
-    it: a single model for an ensemble; one gradient step on what was chosen in place of
-    convergence; an irreducible-loss model that is not updated; a smaller one. Each function
+    convergence after every batch: the target on what was chosen of it, the irreducible-loss
+    models on the holdout data and all that was acquired so far. The approximations, each with
+    those before it: a single model for an ensemble; one gradient step on what was chosen in place
+    of convergence; an irreducible-loss model that is not updated; a smaller one. Each function
     trains on what it chooses itself, all from the same first weights. The correlations are those
     of the scores on each batch of one epoch, before any function has chosen from it (Mindermann
     et al., ICML 2022, section 4.1 and Appendix E).
 
     A training has converged when a further epoch does not lower the loss: the target's on what
     it is trained on, an irreducible-loss model's on held-out examples. Where single steps are
-    taken, the data are there `copies` times in an order of their own, so that about as many
-    steps are taken.
+    taken, the data are there `copies` times in an order of their own: with as many copies as
+    `epochs`, all targets take about as many steps.
 
     Args:
         data: as in `keepers.coreset`.

@@ -26,9 +26,8 @@ from keepers.roles import OnBadRow, Role, prepare
 from keepers.runs import Run
 from keepers.training import Hardware, Precision
 from keepers.types import Progress
-from keepers.workflows.irreducible import share
 from keepers.workflows.online import ORIGINAL
-from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
+from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped, share
 from keepers.workflows.stages import Workplace
 
 

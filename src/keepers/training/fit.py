@@ -85,29 +85,32 @@ def fit(
             loop.resume(keep.path)
         at, began = loop.at, time.perf_counter() - loop.at.seconds
         saved, passes = at.seconds, float(at.epoch)
+
+        def done() -> float:
+            return length.progress(epochs=passes, steps=at.step, seconds=at.seconds)
+
         total = _total_steps(view, recipe, policy, length, stop_after)
         progress.start(phase, total if length.seconds is None else round(length.seconds))
-        while (done := _progress(loop, length, None)) < 1 and at.epoch != stop_after:
+        while done() < 1 and at.epoch != stop_after:
             order = policy.order(view.positions, seed=seed, epoch=at.epoch)
             span = _span(order, recipe, policy, at_least)
-            done = _progress(loop, length, span)
-            while at.offset < len(order) and done < 1:
+            passes = _passes(at.epoch, at.offset, span, len(order))
+            while at.offset < len(order) and (progressed := done()) < 1:
                 positions = next_batch(
                     order,
                     at.offset,
-                    policy.num_candidates(recipe.batch_size, done),
-                    at_least=policy.num_candidates(at_least, done),
+                    policy.num_candidates(recipe.batch_size, progressed),
+                    at_least=policy.num_candidates(at_least, progressed),
                 )
-                loop.step(positions, done, began, span)
+                passes = _passes(at.epoch, at.offset + len(positions), span, len(order))
+                loop.step(positions, progressed, began, passes)
                 began += loop.excluded
                 loop.excluded = 0.0
                 at.seconds = time.perf_counter() - began
-                done = _progress(loop, length, span)
                 progress.advance(at.step if length.seconds is None else int(at.seconds))
                 if keep is not None and at.seconds - saved > keep.every:
                     loop.save(keep.path)
                     saved = at.seconds
-            passes = at.epoch + 1.0 if at.offset >= len(order) else loop.epochs(span)
             loop.end_epoch()
         progress.finish()
     processes.wait()
@@ -133,10 +136,12 @@ def steps_in_epoch(num_members: int, batch_size: int, policy: BatchPolicy) -> in
     )
 
 
-def _progress(loop: Loop, length: Length, span: int | None) -> float:
-    at = loop.at
-    passes = at.epoch if span is None else loop.epochs(span)
-    return length.progress(epochs=passes, steps=at.step, seconds=at.seconds)
+def _passes(epoch: int, offset: int, span: int, whole: int) -> float:
+    """Passes over the members: `offset` candidates into an epoch that has `whole`.
+
+    Steps of an epoch are equal parts of `span`, whatever the last one holds.
+    """
+    return epoch + 1.0 if offset >= whole else epoch + min(offset / span, 1 - 1e-9)
 
 
 def _span(order: Tensor, recipe: Recipe, policy: BatchPolicy, at_least: int) -> int:

@@ -94,8 +94,10 @@ class Loop:
         self.excluded = 0.0
         policy.start(module, fabric=fabric, seed=seed, num_examples=len(view.pool))
 
-    def step(self, positions: Tensor, progress: float, began: float = 0.0, span: int = 0) -> None:
-        """One optimiser step on the candidates at `positions`, in an epoch of `span`."""
+    def step(
+        self, positions: Tensor, progress: float, began: float = 0.0, passes: float = 0.0
+    ) -> None:
+        """One optimiser step on the candidates at `positions`; `passes` are done after it."""
         at, fabric, optimizer = self.at, self.fabric, self.optimizer
         here = positions.to(fabric.device)
         self._count_flops(here)
@@ -125,7 +127,7 @@ class Loop:
         at.examples += len(here)
         at.candidates += len(positions)
         if self.watchers:
-            self._observe(here, logits.detach(), progress, began, span)
+            self._observe(here, logits.detach(), progress, began, passes)
 
     def _count_flops(self, positions: Tensor) -> None:
         if not self.at.flops_per_example:
@@ -171,7 +173,7 @@ class Loop:
         return inputs
 
     def _observe(
-        self, positions: Tensor, own_logits: Tensor, progress: float, began: float, span: int
+        self, positions: Tensor, own_logits: Tensor, progress: float, began: float, passes: float
     ) -> None:
         at = self.at
         step = Step(
@@ -179,7 +181,7 @@ class Loop:
             labels=self.labels[positions],
             logits=processes.gather_rows(own_logits.float(), len(positions)),
             number=at.step,
-            epoch=self.epochs(span),
+            epoch=passes,
             examples=at.examples,
             candidates=at.candidates,
             flops=at.flops,
@@ -188,10 +190,6 @@ class Loop:
         )
         for watcher in self.watchers:
             self.excluded += watcher.after_step(step)
-
-    def epochs(self, span: int) -> float:
-        """Passes over the members so far; this one is over when `end_epoch` says so."""
-        return self.at.epoch + min(self.at.offset / max(1, span), 1 - 1e-9)
 
     def end_epoch(self) -> None:
         """Note the epoch's mean loss; stop where it is not finite."""

@@ -29,6 +29,7 @@ from keepers.workflows.weights import WEIGHTS, save_weights
 ROLE = "irreducible"
 CHECKED = 2048  # examples on which the checkpoint is chosen
 BINS = 15  # of the calibration error
+FEW = 30  # examples, of which a rank correlation says little
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,6 +136,7 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
         "loss": float(scored.get("losses").double().mean()),
         "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
         "calibration_error": calibration_error(log_probs, labels),
+        "confidence": float(log_probs.double().exp().amax(1).mean()),
         "majority": float(labels.bincount().max() / len(labels)),
         "best_epoch": best.epoch,
         "checked_losses": [point.loss for point in checking.points],
@@ -208,8 +210,10 @@ def quality(taught: Sequence[Taught]) -> dict[str, Any]:
         "accuracy": mean("accuracy"),
         "majority": mean("majority"),
         "calibration_error": mean("calibration_error"),
+        "confidence": mean("confidence"),
         "fold_losses": [fact["loss"] for fact in facts],
         "agreement": agreement([each.checked_losses for each in taught]),
+        "checked": len(taught[0].checked_losses),
         "checked_losses": [fact["checked_losses"] for fact in facts],
     }
 
@@ -232,12 +236,14 @@ def weaknesses(found: dict[str, Any]) -> list[str]:
             )
             break
     if found["calibration_error"] > 0.15:
+        too_sure = found["confidence"] > found["accuracy"]
+        remedy = "Fewer epochs, or a smaller --il-model" if too_sure else "Give it more epochs"
         warnings.append(
             f"the irreducible-loss model's probabilities are off by "
-            f"{found['calibration_error']:.0%} on average: its losses are distorted. Fewer epochs, "
-            "or a smaller --il-model"
+            f"{found['calibration_error']:.0%} on average: its losses are distorted. {remedy}"
         )
-    if found["agreement"] is not None and found["agreement"] < 0.5:
+    few = found["checked"] < FEW
+    if not few and found["agreement"] is not None and found["agreement"] < 0.5:
         warnings.append(
             f"the models of the folds agree little on what is hard (rank correlation "
             f"{found['agreement']:.2f}): the losses are as much chance as data. Use a stronger "

@@ -19,8 +19,10 @@ from keepers.workflows.opening import Say, share
 
 def with_test(
     source: Source, test: Any, on_bad_row: OnBadRow, progress: Progress | None, say: Say
-) -> tuple[Source, Source]:
-    """The training and the test data; a fraction is split off at random, class by class.
+) -> tuple[Source, Source, int]:
+    """The training data, the test data, and how many test inputs stand in both.
+
+    `test` may be a fraction, split off at random, class by class.
 
     Raises:
         ParameterError: a fraction that splits off too little or too much, or test data all of
@@ -39,7 +41,7 @@ def with_test(
             f"Warning: {in_both:,} of the {len(tested):,} test inputs also stand in the "
             "training data, so test errors look better than they are"
         )
-    return source, tested
+    return source, tested, in_both
 
 
 def _parted(

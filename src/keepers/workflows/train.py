@@ -230,7 +230,7 @@ def _train(
 ) -> TrainResult:
     tested = None
     if test is not None:
-        source, tested = with_test(source, test, on_bad_row, place.progress, say)
+        source, tested, _ = with_test(source, test, on_bad_row, place.progress, say)
         if sought is not None and share(test, "test") is not None:
             sought.warn_of_split(tested, say)
     role = Role.parse(config.model, default_target(source.info()), "model")
