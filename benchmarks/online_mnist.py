@@ -201,6 +201,15 @@ def summarise(part: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for run in here:
             by_name.setdefault(run["name"], []).append(run)
         base = by_name.get("uniform", [])
+        seeds = {run["seed"] for run in here}
+        for group in by_name.values():
+            seeds &= {run["seed"] for run in group}
+        by_name = {
+            name: [r for r in group if r["seed"] in seeds] for name, group in by_name.items()
+        }
+        base = [run for run in base if run["seed"] in seeds]
+        if not seeds:
+            continue
         for name, group in by_name.items():
             row: dict[str, Any] = {"noise": noise, "name": name}
             row["final"] = statistics.fmean(run["final"] for run in group)
@@ -237,6 +246,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--part", choices=("steps", "seconds"), required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--noise", type=float, nargs="*", help="fractions of wrong labels")
+    parser.add_argument("--add", action="store_true", help="to the runs that --out holds")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     source = open_source(str(given.data / "mnist" / "train.parquet"))
@@ -245,24 +256,33 @@ def main() -> None:
     jobs = STEPS if given.part == "steps" else TIMED
     schedule = "constant" if given.part == "steps" else "linear"
     runs: list[dict[str, Any]] = []
+    if given.add:
+        runs = json.loads(given.out.read_text())["runs"]
     for seed in range(given.seeds):
-        for noise in TARGETS[given.part]:
+        for noise in given.noise or TARGETS[given.part]:
             data = noisy(source, test, noise, seed, schedule)
             kinds = {job.il for job in jobs if job.il} | {"strong"}
+            if noise != 0.1:
+                kinds -= {"weak"}
             made = {kind: losses(data, kind, hardware) for kind in sorted(kinds)}
             for job in jobs:
+                if job.il == "weak" and noise != 0.1:
+                    continue
                 il, spent = made[job.il or "strong"]
                 result = run_job(job, data, il, hardware)
                 result["il_seconds"] = spent if job.il else 0.0
                 runs.append(result)
                 shown = {k: v for k, v in result.items() if k != "curve"}
                 print(json.dumps(shown), flush=True)
-    rows = summarise(given.part, runs)
-    if given.out:
-        result = {"part": given.part, "threads": torch.get_num_threads(), "rows": rows}
-        given.out.write_text(json.dumps({**result, "runs": runs}) + "\n")
-    for row in rows:
+                write(given.part, runs, given.out)
+    for row in summarise(given.part, runs):
         print(json.dumps(row))
+
+
+def write(part: str, runs: list[dict[str, Any]], out: Path | None) -> None:
+    if out is not None:
+        result = {"part": part, "threads": torch.get_num_threads(), "rows": summarise(part, runs)}
+        out.write_text(json.dumps({**result, "runs": runs}) + "\n")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def tidy(text: str) -> str:
 
 
 def methods_page() -> str:
+    from keepers.experiments.online_config import ONLY_COMPARED
     from keepers.methods import METHODS, workflows
+    from keepers.workflows.online import POLICIES
 
     methods = list(METHODS.values())
     rows = [
@@ -82,6 +84,12 @@ def methods_page() -> str:
         "names that are offered for core-sets, `--select` those offered online: each workflow "
         "offers the methods whose needs it can supply.",
         table(("method", "what it keeps", "needs", "offered"), rows),
+        "Beside the table, `--select` and `compare --online` take:",
+        table(
+            ("selection", "what it trains on", "offered"),
+            [(f"`{name}`", summary, "online") for name, summary in POLICIES.items()]
+            + [(f"`{n}`", words, "`compare --online`") for n, words in ONLY_COMPARED.items()],
+        ),
     ]
     for method in methods:
         facts = {"When": method.when, "Needs": needs(method), "Paper": method.paper}

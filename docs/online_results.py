@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from keepers.reports.online_answers import about_equal_time, took_equal_time
+
 Row = dict[str, Any]
 NAMES = {
     "uniform": "uniform",
@@ -29,8 +31,9 @@ def page(note: Row, role: Any, table: Any) -> str:
         f"```text\n{note['command']}\n```",
         note["remarks"],
         "## Final test accuracy",
-        final(rows, table),
+        final(result, table),
         "Differences are paired by seed, in points, with their 95% intervals. "
+        f"{about_equal_time(result)} "
         "`uniform, equal time, decayed` has a learning rate that falls linearly to nothing.",
         "## To a test accuracy",
         reached(rows, result["targets"], seeds, table),
@@ -50,26 +53,30 @@ def name_of(row: Row) -> str:
     return NAMES.get(row["method"], row["method"])
 
 
-def final(rows: list[Row], table: Any) -> str:
+def final(result: Row, table: Any) -> str:
     lines = [["method", "accuracy %", "worst class %", "against equal time", "against uniform"]]
-    for row in rows:
+    for row in result["rows"]:
         std = row["accuracy_std"]
+        differences, timed = row["differences"], took_equal_time(row, result)
         spread = "" if std is None else f" ± {std * 100:.2f}"
         lines.append(
             [
                 name_of(row),
                 f"{row['accuracy_mean'] * 100:.2f}{spread}",
                 f"{row['worst_class_accuracy_mean'] * 100:.1f}",
-                *(gap(row["differences"].get(base)) for base in ("uniform-equal-time", "uniform")),
+                gap(differences.get("uniform-equal-time"), with_verdict=timed),
+                gap(differences.get("uniform"), with_verdict=True),
             ]
         )
     return table(lines)
 
 
-def gap(difference: Row | None) -> str:
+def gap(difference: Row | None, *, with_verdict: bool) -> str:
     if difference is None or difference["low"] is None:
         return "–"
     mean, low, high = (f"{difference[name] * 100:+.2f}" for name in ("mean", "low", "high"))
+    if not with_verdict:
+        return f"{mean} ({low} to {high})"
     word = difference["verdict"]
     shown = word if word == "inconclusive" else f"**{word}**"
     return f"{mean} ({low} to {high}), {shown}"
@@ -91,11 +98,15 @@ def reached(rows: list[Row], targets: list[float], seeds: int, table: Any) -> st
                     *shown,
                     f"{found['step']:,.0f}",
                     f"{found['epoch']:.1f}",
-                    f"{found['flops']['full']:.2g}",
-                    *(f"{found['seconds'][charge]:.1f}" for charge in CHARGES),
+                    known(found["flops"]["full"], ".2g"),
+                    *(known(found["seconds"][charge], ".1f") for charge in CHARGES),
                 ]
             )
     return table(lines)
+
+
+def known(value: float | None, shown: str) -> str:
+    return "unknown" if value is None else format(value, shown)
 
 
 def fractions(rows: list[Row], table: Any) -> str:

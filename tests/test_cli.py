@@ -28,6 +28,7 @@ from keepers.cli import il as cli_il
 from keepers.cli import train as cli_train
 from keepers.methods import METHODS
 from keepers.selection import Selection
+from keepers.workflows.online import POLICIES
 
 QUICK = ("--limit", "150", "--epochs", "1", "--proxy", "logistic", "--device", "cpu")
 DIGITS = ("coreset", "digits", *QUICK)
@@ -131,10 +132,15 @@ def test_demo_prints_one_json_object(run: Keepers, monkeypatch: pytest.MonkeyPat
 
 
 def test_listings_print_one_json_value(run: Keepers) -> None:
-    assert [row["name"] for row in run("methods", "--json").json()] == list(METHODS)
+    rows = run("methods", "--json").json()
+    assert [row["name"] for row in rows] == [*METHODS, *POLICIES, "svp"]
+    assert all(row.keys() == rows[0].keys() for row in rows)
+    offered = {row["name"]: row["offered"] for row in rows}
+    assert offered["infobatch"] == ["online"]
+    assert offered["svp"] == ["compare --online"]
     assert "preact164" in [row["name"] for row in run("models", "--json").json()]
     shown = run("methods")
-    assert all(name in shown.out for name in METHODS)
+    assert all(name in shown.out for name in (*METHODS, *POLICIES, "svp"))
 
 
 def test_without_json_a_person_reads_a_table(run: Keepers) -> None:

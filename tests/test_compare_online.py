@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import signal
@@ -449,6 +450,109 @@ def test_losses_of_a_file_serve_every_seed_at_their_price(tmp_path: Path) -> Non
         run_online(tmp_path / "a", il=file, methods=["rho-loss"])
 
 
+def test_what_a_trained_model_of_ones_own_cost_is_not_known(tmp_path: Path) -> None:
+    data, _ = data_and_test()
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    losses = keepers.irreducible_losses(data, model=module, run=tmp_path / "il")
+    assert [cost["phase"] for cost in losses.metadata["costs"]][-1] == "irreducible-loss scoring"
+    result = run_online(
+        tmp_path / "a", il=losses, methods=["rho-loss"], noise=0.0, seeds=1, targets=(0.01,)
+    )
+    row = by_name(result)["rho-loss"]
+    assert row["preparation"] is None
+    assert row["seconds"]["full"] is None
+    assert "unknown" in "".join(plain_lines(online_table({**result, "level": 0.01})))
+    assert "unknown" in Page(compare_report(result, tmp_path / "r.html")).text
+
+
+def test_losses_of_a_holdout_fraction_leave_that_fraction_out(tmp_path: Path) -> None:
+    data, _ = data_and_test()
+    weak = {**MLP, "lr": 1e-6}
+    losses = keepers.irreducible_losses(
+        data, holdout=0.4, model=weak, epochs=1, run=tmp_path / "il"
+    )
+    said: list[str] = []
+    result = run_online(
+        tmp_path / "a", il=losses, methods=["rho-loss"], noise=0.0, seeds=2, say=said.append
+    )
+    assert {row["trained_on"] for row in result["rows"]} == {180}
+    assert [s for s in said if "Left out" in s] == [
+        "Left out are the 120 examples that the losses are from"
+    ]
+    assert any(s.startswith("Warning: the irreducible-loss model is right on") for s in said)
+
+
+def test_losses_of_models_that_may_know_the_test_data_are_warned_of(tmp_path: Path) -> None:
+    data, test = data_and_test()
+    options: dict[str, Any] = {"methods": ["rho-loss"], "noise": 0.0, "seeds": 1, "steps": 4}
+    options["evaluate_every"] = 2
+
+    def warnings(il: Any, test: Any) -> list[str]:
+        said: list[str] = []
+        run = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        run_online(run, il=il, test=test, say=said.append, **options)
+        return [s for s in said if "the test " in s or " as test data" in s]
+
+    both = pa.concat_tables([data, test])
+    of_all = keepers.irreducible_losses(both, model=MLP, epochs=1, run=tmp_path / "il")
+    also = "Warning: the losses are also of {} of the {}, so their models may have been"
+    assert warnings(of_all, 0.2)[0].startswith(also.format(60, "examples split off as test data"))
+    assert warnings(of_all, test)[0].startswith(also.format(120, "test inputs"))
+    by_test = keepers.irreducible_losses(
+        data, holdout=test, model=MLP, epochs=1, run=tmp_path / "of-test"
+    )
+    assert warnings(by_test, test) == [
+        "Warning: the losses are from a model that was trained on the test data"
+    ]
+    assert not warnings(by_test, test.slice(0, 50))
+
+
+def test_holdout_data_hold_no_test_inputs(tmp_path: Path) -> None:
+    _, test = data_and_test()
+    with pytest.raises(KeepersError, match="holdout: every test input also stands in table"):
+        run_online(tmp_path / "a", holdout=test, methods=["rho-loss"])
+    assert not (tmp_path / "a").exists()
+
+
+def other_digits() -> Any:
+    bunch: Any = load_digits()
+    pixels = pa.array(bunch.data[600:800].astype(np.float32).tolist(), pa.list_(pa.float32()))
+    return pa.table({"pixels": pixels, "label": bunch.target[600:800]})
+
+
+def test_holdout_data_get_the_same_noise_by_a_draw_of_their_own(tmp_path: Path) -> None:
+    data, _ = data_and_test()
+    source, held_out = open_source(data), open_source(other_digits())
+    made = corrupt(source, source, held_out, Corruption(noise=0.2), lambda _: {}, lambda _: None)
+    changed = held_out.labels != made.holdout.labels
+    assert changed.sum() == made.facts["holdout_corrupted"] == 40
+    assert not np.array_equal(changed, (source.labels != made.source.labels)[:200])
+    again = corrupt(source, source, held_out, Corruption(noise=0.2), lambda _: {}, lambda _: None)
+    np.testing.assert_array_equal(again.holdout.labels, made.holdout.labels)
+    pairs = {3: 8, 8: 3}
+    made = corrupt(
+        source, source, held_out, Corruption(structured_noise=0.5), lambda _: pairs, lambda _: None
+    )
+    assert held_out.labels is not None
+    for before, after in zip(held_out.labels, made.holdout.labels, strict=True):
+        assert after == before or (before, after) in pairs.items()
+    threes = held_out.labels == 3
+    assert (made.holdout.labels[threes] == 8).sum() == int(0.5 * threes.sum() + 0.5)
+
+    said: list[str] = []
+    result = run_online(
+        tmp_path, holdout=other_digits(), methods=["rho-loss"], seeds=1, say=said.append
+    )
+    assert result["corruption"] == {"corrupted": 60, "holdout_corrupted": 40}
+    assert "Changed 40 labels of the holdout data too" in said
+    assert online_answers.corruption(result) == (
+        "On purpose: 60 labels and 40 of the holdout data changed at random."
+    )
+    clean = run_online(tmp_path, holdout=other_digits(), methods=["rho-loss"], seeds=1, noise=0.0)
+    assert clean["corruption"] == {}
+    assert len({note["inputs"]["labels"] for note in _notes(tmp_path, "irreducible")}) == 2
+
+
 def test_a_holdout_fraction_is_trained_on_by_nobody(tmp_path: Path) -> None:
     result = run_online(
         tmp_path, methods=["rho-loss-original"], holdout=0.5, seeds=1, noise=0.0, duplicate=0.2
@@ -483,7 +587,9 @@ def test_what_is_rare_in_training_is_rare_in_testing() -> None:
     source = open_source("digits")
     half = np.arange(len(source)) % 2 == 0
     train, test = source.take(np.flatnonzero(half)), source.take(np.flatnonzero(~half))
-    made = corrupt(train, test, Corruption(relevance=3), lambda _: {}, lambda _: None)
+    made = corrupt(train, test, test, Corruption(relevance=3), lambda _: {}, lambda _: None)
+    assert made.holdout is test
+    assert made.facts["holdout_relevance"] == "as it was"
     whole = made.facts["relevant_classes"]
     assert len(whole) == 3
     for before, after in ((train, made.source), (test, made.test)):
@@ -602,6 +708,7 @@ def test_the_command_takes_a_file_and_prints_one_json_object(tmp_path: Path) -> 
     shown = CliRunner().invoke(app, argv)
     assert "rho-loss" in shown.stdout
     assert "Inconclusive: after 1 seed" in shown.stdout
+    assert "the making of its irreducible losses" in " ".join(shown.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -638,13 +745,14 @@ def test_the_page_answers_first_and_shows_everything(
     }
     assert page.tags.count("svg") == 2
     for words in (
-        "Inconclusive: after 2 seeds, no selection can be told from decayed uniform training",
+        "Inconclusive: after 2 seeds, rho-loss",
+        "cannot be told from decayed uniform training at equal time",
         "run again with --seeds 5",
         "60 labels changed at random",
         "Changed labels",
         "Classified correctly before the step",
         "shared by 10 trainings, or in full",
-        "Uniform at equal time has the seconds that rho-loss took",
+        "Equal time is what training by rho-loss took, the making of its irreducible losses not",
         "irreducible-loss training",
         "not reached",
     ):
@@ -669,9 +777,13 @@ def test_names_are_escaped(result: dict[str, Any], tmp_path: Path) -> None:
     assert any("<script>" in line for line in plain_lines(online_table(hostile)))
 
 
-def _with_verdicts(result: dict[str, Any], **verdicts: str) -> dict[str, Any]:
+def _with_verdicts(
+    result: dict[str, Any], verdicts: dict[str, str], timed: tuple[str, ...] = METHODS
+) -> dict[str, Any]:
+    """With these verdicts; what is not in `timed` took twice the time."""
     changed = json.loads(json.dumps(result))
     for row in changed["rows"]:
+        row["seconds"]["none"] = 10.5 if row["method"] in timed else 20.0
         if row["method"] in verdicts:
             word = verdicts[row["method"]]
             row["differences"]["uniform-equal-time"] |= {"verdict": word, "low": -0.5, "high": 0.5}
@@ -682,12 +794,13 @@ def _with_verdicts(result: dict[str, Any], **verdicts: str) -> dict[str, Any]:
     ("verdicts", "said"),
     [
         ("bww", "rho-loss beats decayed uniform training at equal time"),
-        ("bbw", "rho-loss and loss beat decayed uniform training"),
-        ("wbi", "loss beats decayed uniform training"),
-        ("www", "Decayed uniform training beats every selection here"),
-        ("iww", "No selection beats decayed uniform training; loss and svp are worse"),
-        ("iii", "Inconclusive: after 2 seeds, no selection can be told from decayed uniform "
-         "training"),
+        ("bbw", "rho-loss and loss beat decayed uniform training at equal time"),
+        ("wbi", "loss beats decayed uniform training at equal time"),
+        ("www", "Decayed uniform training beats rho-loss, loss and svp at equal time"),
+        ("iww", "Decayed uniform training beats loss and svp at equal time; rho-loss cannot be "
+         "told from it"),
+        ("iii", "Inconclusive: after 2 seeds, rho-loss, loss and svp cannot be told from decayed "
+         "uniform training at equal time"),
     ],
 )  # fmt: skip
 def test_the_headline_claims_no_more_than_the_verdicts(
@@ -695,13 +808,63 @@ def test_the_headline_claims_no_more_than_the_verdicts(
 ) -> None:
     words = {"b": "better", "w": "worse", "i": "inconclusive"}
     given = {name: words[each] for name, each in zip(METHODS, verdicts, strict=True)}
-    assert online_answers.headline(_with_verdicts(result, **given)) == said
+    assert online_answers.headline(_with_verdicts(result, given)) == said
+
+
+def test_what_took_another_time_gets_no_verdict_at_equal_time(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    given = {"rho-loss": "inconclusive", "loss": "better", "svp": "worse"}
+    found = _with_verdicts(result, given, timed=("rho-loss", "svp"))
+    assert online_answers.headline(found) == (
+        "Decayed uniform training beats svp at equal time; rho-loss cannot be told from it"
+    )
+    words = {answer.name: answer for answer in online_answers.answers(found)}
+    assert words["loss"].verdict is None
+    assert "in the time of rho-loss (10.5 s; here it was 20.0 s)" in words["loss"].words
+    assert "better" not in words["loss"].words
+    lines = {line.split(" ")[0]: line for line in plain_lines(online_table(found)) if line}
+    assert "worse" in lines["svp"]
+    assert not any(word in lines["loss"] for word in ("better", "worse", "inconclusive"))
+    page = Page(compare_report(found, tmp_path / "r.html"))
+    accuracy = page.html.split('id="accuracy"')[1].split("</section>")[0]
+    (of_loss,) = [row for row in accuracy.split("<tr>") if row.startswith("<td>loss<")]
+    assert of_loss.count('class="tag') == 1  # against uniform at the same steps
+    rows = _docs_page().final(found, _rows)
+    assert [any(word in row[3] for word in given.values()) for row in rows[-3:]] == [
+        *(True, False, True)
+    ]
+
+
+def test_the_page_of_a_committed_comparison_says_what_is_unknown() -> None:
+    trials = [
+        trial("uniform", 0, curve(0.5, 0.6, 0.6), NOTHING),
+        trial("rho", 0, curve(0.6, 0.6, 0.6), None),
+    ]
+    found = summarise(trials, uniform="uniform", baselines=BASELINES)
+    row = _docs_page().reached(found["rows"], found["targets"][-1:], 1, _rows)[2]
+    assert row[4:] == ["unknown", "1.0", "unknown", "unknown"]
+
+
+def _docs_page() -> Any:
+    path = Path(__file__).parent.parent / "docs" / "online_results.py"
+    spec = importlib.util.spec_from_file_location("online_results", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _rows(lines: list[list[str]]) -> list[list[str]]:
+    return lines
 
 
 def test_the_words_say_what_was_not_reached_and_what_it_took() -> None:
     found: dict[str, Any] = {**by_hand(uses=4), "seeds": [0, 1]}
     first, second = online_answers.answers(found)
     assert (first.name, second.name) == ("rho", "bad")
+    assert second.verdict is None
     assert first.words == (
         "ends at 90%, +2.50 points from uniform at equal time (inconclusive); to 82% it took 0.50 "
         "of uniform's steps and 1.50 of its seconds (3.00 with what had to be made first)."

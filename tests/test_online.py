@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import keepers
 from keepers.data import open_source
 from keepers.errors import DataError, KeepersError, ParameterError, RunError
 from keepers.online import (
@@ -658,3 +659,70 @@ class TestSeam:
     ) -> None:
         with pytest.raises(ParameterError, match=message):
             Selector(method, **given)
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
+        self.encoder, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x).mean(1))
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.attend(x, x, x)[0].mean(1))
+
+
+class Idle(nn.Module):
+    """A dropout layer that is there and never asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout, self.head = nn.Dropout(0.5), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.mean(1))
+
+
+@pytest.mark.parametrize("make", [Encoder, Attention])
+def test_posterior_samples_differ_for_transformers_and_attention(make: type[nn.Module]) -> None:
+    model, x = make(), torch.randn(6, 5, 8)
+    choose = keepers.BatchSelector("bald", keep=0.5)
+    before = [part.training for part in model.modules()]
+    choose(model, (x, torch.zeros(6, dtype=torch.int64), list(range(6))))
+    assert [part.training for part in model.modules()] == before
+
+
+def test_dropout_that_changes_nothing_is_refused() -> None:
+    choose = keepers.BatchSelector("bald", keep=0.5)
+    with pytest.raises(ParameterError, match="dropout changes nothing here"):
+        choose(Idle(), (torch.randn(6, 5, 8), torch.zeros(6, dtype=torch.int64), list(range(6))))
+
+
+def test_ids_of_numpy_integers_survive_the_file_and_mixed_ones_are_refused(tmp_path: Path) -> None:
+    ids = list(np.array([3, 1, 2]))
+    losses = IrreducibleLosses.given(ids, [0.1, 0.2, 0.3])
+    again = IrreducibleLosses.load(losses.save(tmp_path / "il.parquet"))
+    assert again.ids.tolist() == [3, 1, 2]
+    with pytest.raises(ParameterError, match="ids: got int, str"):
+        IrreducibleLosses.given([1, "a"], [0.1, 0.2])
+
+
+def test_items_that_change_need_a_key() -> None:
+    class Noisy:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            return torch.randn(3), index % 2
+
+    with pytest.raises(ParameterError, match="another item each time it is read"):
+        keepers.with_ids(Noisy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from keepers.training import (
     Step,
     fit,
 )
+from keepers.training.length import Length
 from keepers.training.optim import SCHEDULES
 from keepers.training.policy import next_batch
 from keepers.types import TrainView
@@ -335,7 +337,7 @@ POLICIES: dict[str, Callable[[], BatchPolicy]] = {
     "importance": lambda: selecting("gradient-norm-is"),
     "backprop": lambda: selecting("selective-backprop"),
     "bald": lambda: selecting("bald", scoring=Scoring(samples=2)),
-    "infobatch": lambda: InfoBatch(epochs=3, keep=0.5, off=0.1),
+    "infobatch": lambda: InfoBatch(keep=0.5, off=0.1),
 }
 
 
@@ -364,7 +366,7 @@ def test_a_killed_training_continues_to_the_same_bits(
 
 
 def infobatch(**given: Any) -> InfoBatch:
-    policy = InfoBatch(**{"epochs": 10, "keep": 0.5, "off": 0.2, **given})
+    policy = InfoBatch(**{"keep": 0.5, "off": 0.2, **given})
     policy.start(nn.Identity(), fabric=FABRIC, seed=0, num_examples=20)
     return policy
 
@@ -394,7 +396,7 @@ def test_infobatch_leaves_out_half_of_those_below_the_mean() -> None:
 @pytest.mark.parametrize(("keep", "below"), [(0.5, 12), (0.5, 3), (0.3, 1), (0.9, 7), (1.0, 5)])
 def test_infobatch_is_unbiased(keep: float, below: int) -> None:
     values = torch.cat([torch.linspace(0.1, 0.5, below), torch.full((20 - below,), 8.0)])
-    policy, members = infobatch(keep=keep, epochs=10**6), torch.arange(20)
+    policy, members = infobatch(keep=keep), torch.arange(20)
     note(policy, range(20), values.tolist())
     total = torch.zeros(20)
     for epoch in range(1, 1500):
@@ -408,7 +410,7 @@ def test_infobatch_is_unbiased(keep: float, below: int) -> None:
 def test_infobatch_trains_on_all_at_first_and_at_the_end() -> None:
     policy, members = infobatch(), torch.arange(20)
     for epoch in range(10):
-        order = policy.order(members, seed=0, epoch=epoch)
+        order = policy.order(members, seed=0, epoch=epoch, progress=epoch / 10)
         whole = epoch == 0 or epoch >= 8
         assert (sorted(order.tolist()) == members.tolist()) == whole
         assert bool((policy.weights(order) == 1).all()) == whole
@@ -424,7 +426,7 @@ def test_infobatch_keeps_what_it_has_not_seen() -> None:
 
 
 def test_infobatch_through_fit() -> None:
-    policy, record = InfoBatch(epochs=4, keep=0.5, off=0.25), Record()
+    policy, record = InfoBatch(keep=0.5, off=0.25), Record()
     module = network(dropout=0.0)
     recipe = replace(RECIPE, epochs=4, lr=0.02)
     result = train(module, policy, record=record, recipe=recipe, seen=view(members=80))
@@ -457,12 +459,12 @@ def test_infobatch_through_fit() -> None:
     [
         ({"keep": 0.0}, r"keep: got 0.0. Give the fraction that stays, in \(0, 1\]"),
         ({"keep": 1.2}, "keep: got 1.2"),
-        ({"off": -0.1}, r"off: got -0.1. Give a share of the epochs in \[0, 1\]"),
+        ({"off": -0.1}, r"off: got -0.1. Give a share of the training in \[0, 1\]"),
     ],
 )
 def test_infobatch_out_of_range(given: Any, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
-        InfoBatch(epochs=3, **given)
+        InfoBatch(**given)
 
 
 # Several processes ---------------------------------------------------------------------------
@@ -513,3 +515,26 @@ def test_two_processes_select_what_one_does(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     worker(sys.argv[1])
+
+
+@pytest.mark.parametrize("length", [Length(steps=60), Length(epochs=6)], ids=["steps", "epochs"])
+def test_infobatch_prunes_until_the_last_share_of_any_length(length: Length) -> None:
+    policy, record = InfoBatch(keep=0.2, off=0.3), Record()
+    fit(
+        network(dropout=0.0),
+        view(members=80),
+        replace(RECIPE, lr=0.02),
+        fabric=FABRIC,
+        seed=1,
+        policy=policy,
+        observers=[record],
+        length=length,
+    )
+    by_epoch: dict[int, list[Step]] = {}
+    for step in record.steps:
+        by_epoch.setdefault(math.ceil(step.epoch - 1e-9), []).append(step)
+    whole = [sum(len(step.positions) for step in steps) for steps in by_epoch.values()]
+    began = [steps[0].progress for steps in by_epoch.values()]
+    for size, progress in list(zip(whole, began, strict=True))[:-1]:
+        assert (size == 80) == (progress == 0 or progress >= 0.7), (size, progress)
+    assert any(0 < progress < 0.7 for progress in began)

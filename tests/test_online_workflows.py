@@ -21,10 +21,10 @@ from torch import Tensor, nn
 import keepers
 from keepers.data import encode, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
-from keepers.online import IrreducibleLosses
+from keepers.online import Companion, IrreducibleLosses
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
-from keepers.training import Hardware, Length, fit
+from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
 from keepers.workflows import online, opening
 from keepers.workflows.online import SelectionConfig, is_dense, selections
@@ -553,6 +553,24 @@ def test_weak_losses_are_warned_of_before_the_target_is_trained(tmp_path: Path) 
     trained(tmp_path, il_model=f"{HERE}:stubborn", il_epochs=1, say=said.append)
     warning = next(i for i, sentence in enumerate(said) if sentence.startswith("Warning: "))
     assert warning < next(i for i, s in enumerate(said) if s.startswith("Target: "))
+    weak = [sentence for sentence in said if sentence.startswith("Warning: ")]
+    said.clear()
+    trained(tmp_path / "b", il=tmp_path / "il.parquet", say=said.append)
+    assert [sentence for sentence in said if sentence.startswith("Warning: ")] == weak
+    unjudged = IrreducibleLosses.given(np.arange(N) * 7, np.zeros(N))
+    unjudged.metadata["quality"] = {"accuracy": 0.1}
+    said.clear()
+    trained(tmp_path / "c", il=unjudged, say=said.append)
+    assert not any(sentence.startswith("Warning: ") for sentence in said)
+
+
+def test_a_trained_module_that_knows_little_is_warned_of(tmp_path: Path) -> None:
+    said: list[str] = []
+    module = nn.Linear(4, CLASSES)
+    nn.init.zeros_(module.weight)
+    losses = made(tmp_path, model=module, say=said.append)
+    assert losses.quality["majority"] == pytest.approx(1 / CLASSES)
+    assert any(s.startswith("Warning: the irreducible-loss model is right on") for s in said)
 
 
 # Resume -------------------------------------------------------------------------------------
@@ -668,7 +686,7 @@ def test_every_selection_trains(tmp_path: Path, select: str) -> None:
         "digits",
         test=0.2,
         select=select,
-        keep=0.25,
+        keep=0.1 if select == "infobatch" else 0.25,
         steps=4,
         limit=200,
         model={"model": f"{HERE}:dropping", "batch_size": 8},
@@ -714,16 +732,28 @@ def test_a_stand_in_is_scored_in_place_of_the_target(tmp_path: Path) -> None:
     assert flops[1] > flops[0] >= 0  # the logistic regression's, where the target has none
 
 
-def test_the_original_function_updates_one_model(tmp_path: Path) -> None:
+def test_the_original_function_updates_one_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ParameterError, match="select: got 'rho-loss-original', which updates one"):
         trained(tmp_path / "a", select="rho-loss-original")
     path = made(tmp_path / "il").save(tmp_path / "il.parquet")
     with pytest.raises(ParameterError, match="not folds or a file of losses"):
         trained(tmp_path / "b", select="rho-loss-original", il=path)
-    role = {**SMALL, "lr": 1.0}  # of which the irreducible-loss model's is a hundredth
-    given: dict[str, Any] = {"holdout": blobs(60, seed=1), "model": role, "steps": 12}
+    rates: list[float] = []
+    step = Companion.update
+
+    def noting(companion: Companion, chosen: Candidates) -> None:
+        rates.append(companion.optimizer.param_groups[0]["lr"])
+        step(companion, chosen)
+
+    monkeypatch.setattr(Companion, "update", noting)
+    il_model = {**FEW, "lr": 0.3}
+    given: dict[str, Any] = {"holdout": blobs(60, seed=1), "il_model": il_model, "steps": 12}
     original = trained(tmp_path / "c", select="rho-loss-original", **given)
     frozen = trained(tmp_path / "d", select="rho-loss", **given)
+    assert len(rates) >= 12  # each step, and those that measure what a step costs
+    assert rates == [pytest.approx(0.003)] * len(rates)  # a hundredth of the model's own
     assert original.weights.read_bytes() != frozen.weights.read_bytes()
     assert original.metadata["trained_on"] == N
 
@@ -766,7 +796,7 @@ def test_the_weights_load_into_the_model_that_was_measured(tmp_path: Path) -> No
     result = keepers.train("digits", test=0.3, select="uniform", steps=40, limit=400, run=tmp_path)
     model = keepers.load_model(result.weights)
     assert not model.module.training
-    _, tested = with_test(open_source("digits", limit=400), 0.3, "error", None, _unheard)
+    _, tested, _ = with_test(open_source("digits", limit=400), 0.3, "error", None, _unheard)
     _, pool = encode(tested, model.encoder)
     with torch.no_grad():
         found = model.module(*pool.gather(torch.arange(len(tested)))).argmax(1)
@@ -840,6 +870,15 @@ def test_losses_of_what_is_split_off_for_the_test_are_warned_of(tmp_path: Path) 
     assert not any("split off" in sentence for sentence in said)
 
 
+def test_test_inputs_in_the_holdout_data_are_warned_of(tmp_path: Path) -> None:
+    test, said = blobs(30, seed=2), list[str]()
+    both = pa.concat_tables([blobs(60, seed=1), test.slice(0, 10)])
+    both = both.set_column(both.column_names.index("key"), "key", pa.array(np.arange(70)))
+    trained(tmp_path, holdout=both, test=test, say=said.append)
+    (warning,) = [sentence for sentence in said if "also stand in the holdout" in sentence]
+    assert warning.startswith("Warning: 10 of the 30 test inputs also stand in the holdout data")
+
+
 def test_losses_that_are_not_needed_are_said_to_be_unused(tmp_path: Path) -> None:
     said: list[str] = []
     trained(tmp_path, select="loss", il=tmp_path / "none.parquet", holdout=0.5, say=said.append)
@@ -911,6 +950,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "stand_in: it gives losses, and entropy needs",
     ),
     "dropout that is not there": ({"select": "bald"}, "model: the method samples the posterior"),
+    "keep of infobatch": (
+        {"select": "infobatch", "keep": 0.5},
+        "keep: got 0.5, which infobatch does not use. Give select_options.keep",
+    ),
+    "until of infobatch": (
+        {"select": "infobatch", "until": 0.5},
+        "until: got 0.5, which infobatch does not use. Give select_options.off",
+    ),
+    "until of fresh-random": (
+        {"select": "fresh-random", "until": 0.5},
+        "until: got 0.5, which fresh-random does not use. Leave it out",
+    ),
     "options of another": (
         {"select": "infobatch", "select_options": {"kepp": 0.5}},
         "select_options of infobatch: got 'kepp', which is not known. Did you mean 'keep'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from keepers.ledger import peak_memory_mib
 from keepers.methods import in_words, workflows
 from keepers.methods import table as methods_table
 from keepers.models import MODELS
+from keepers.online import InfoBatch
 from keepers.reports import compare_report, report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
 from keepers.selection import Selection
 from keepers.workflows.coreset import coreset
+from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
 from keepers.workflows.score import score
 
 DEMO: Mapping[str, Any] = {
@@ -29,6 +32,10 @@ DEMO: Mapping[str, Any] = {
     "proxy": {"model": "mlp", "options": {"hidden": [32]}},
     "target": "mlp",
     "seeds": 3,
+}
+
+POLICY_OPTIONS = {
+    INFOBATCH: {name: each.default for name, each in signature(InfoBatch).parameters.items()}
 }
 
 
@@ -132,12 +139,11 @@ def print_methods(*, as_json: bool) -> None:
     rows = methods_table().values()
     if as_json:
         names = ("name", "summary", "needs", "when", "paper", "options", "default_ensemble")
-        print_json(
-            [
-                {name: plain(getattr(row, name)) for name in names} | {"offered": workflows(row)}
-                for row in rows
-            ]
-        )
+        found = [
+            {name: plain(getattr(row, name)) for name in names} | {"offered": workflows(row)}
+            for row in rows
+        ]
+        print_json(found + _policies())
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     shown.add_column("method", no_wrap=True)
@@ -146,7 +152,30 @@ def print_methods(*, as_json: bool) -> None:
     for row in rows:
         offered, needs = ", ".join(workflows(row)), in_words(row.needs)
         shown.add_row(row.name, offered, needs or "–", row.when, row.paper or "–")
+    for policy in _policies():
+        offered, needs = ", ".join(policy["offered"]), in_words(policy["needs"])
+        shown.add_row(policy["name"], offered, needs or "–", policy["summary"], "–")
     console().print(shown)
+
+
+def _policies() -> list[dict[str, Any]]:
+    """What online selection offers beside the table, with the keys of its rows."""
+    from keepers.experiments.online_config import ONLY_COMPARED
+
+    offered = dict.fromkeys(POLICIES, "online") | dict.fromkeys(ONLY_COMPARED, "compare --online")
+    return [
+        {
+            "name": name,
+            "summary": summary,
+            "needs": ["irreducible_losses"] if name == ORIGINAL else [],
+            "when": "",
+            "paper": "",
+            "options": POLICY_OPTIONS.get(name, {}),
+            "default_ensemble": 1,
+            "offered": [offered[name]],
+        }
+        for name, summary in {**POLICIES, **ONLY_COMPARED}.items()
+    ]
 
 
 def print_models(*, as_json: bool) -> None:

@@ -15,11 +15,9 @@ from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
-from keepers.workflows.irreducible import irreducible_losses
+from keepers.workflows.irreducible import cost_of, irreducible_losses
 from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
-
-IL_PHASES = ("irreducible-loss training", "irreducible-loss scoring")
 
 
 def run_train(
@@ -74,7 +72,7 @@ def _told(result: TrainResult) -> list[str]:
             f"{quantities.percent(facts['worst_class_accuracy'], 2)}"
         )
     step = facts["step_cost"]
-    if step is not None:
+    if step is not None and step["measured"] is not None:
         lines.append(
             f"Choosing took {quantities.duration(facts['choosing_seconds'])} of it: a selecting "
             f"step cost {step['measured']:.1f} plain ones"
@@ -85,18 +83,11 @@ def _told(result: TrainResult) -> list[str]:
 
 
 def _il_cost(result: TrainResult) -> str:
-    facts = result.metadata
+    cost = cost_of(result.metadata["irreducible"])
+    paid = "an unknown time" if cost is None else quantities.duration(cost.seconds)
     if result.made_losses:
-        charged = sum(_cost(facts["costs"], phase).seconds for phase in IL_PHASES)
-        return (
-            f"The irreducible losses cost {quantities.duration(charged)}; --il uses them again "
-            "for any other target"
-        )
-    earlier = facts["irreducible"].get("costs")
-    if not earlier:
-        return "The irreducible losses were given; what they cost is not known"
-    paid = sum(_cost(earlier, phase).seconds for phase in IL_PHASES)
-    return f"The irreducible losses were given; they cost {quantities.duration(paid)} when made"
+        return f"The irreducible losses cost {paid}; --il uses them again for any other target"
+    return f"The irreducible losses were given; they cost {paid} when made"
 
 
 def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:

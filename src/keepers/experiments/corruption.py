@@ -66,21 +66,30 @@ class Corruption:
 class Corrupted:
     """The data as they are trained on and tested on.
 
-    `marks` are masks (n,) of what was changed, by name; `facts` say it in numbers.
+    `holdout` are the data of the irreducible-loss model, their labels changed alike, or a fraction
+    as it was given. `marks` are masks (n,) of what was changed, by name; `facts` say it in numbers.
     """
 
     source: Source
     test: Source
+    holdout: Any
     marks: dict[str, Tensor]
     facts: dict[str, Any]
 
 
 def corrupt(
-    source: Source, test: Source, corruption: Corruption, partners: Partners, say: Say
+    source: Source,
+    test: Source,
+    holdout: Any,
+    corruption: Corruption,
+    partners: Partners,
+    say: Say,
 ) -> Corrupted:
     """Do all but the duplicates, which are repeated positions: see `duplicated`.
 
-    `partners` names for each of the most confused classes the one it is confused with.
+    `partners` names for each of the most confused classes the one it is confused with. Holdout
+    data get the same noise, by a draw of their own: were they clean, the irreducible-loss model
+    would know more than there is to know. They keep all classes whole.
     """
     marks: dict[str, Tensor] = {}
     facts: dict[str, Any] = {}
@@ -89,25 +98,39 @@ def corrupt(
         rare = int(marks["low_relevance"].sum())
         facts |= {"relevant_classes": named, "low_relevance": rare}
         say(f"Kept {len(named)} classes whole and {RARE:.0%} of the others: {rare:,} examples")
+        if isinstance(holdout, Source):
+            facts["holdout_relevance"] = "as it was"
+            say("The holdout data keep all of every class")
+    pairs = partners(source) if corruption.structured_noise else {}
+    if pairs:
+        names = source.class_names
+        facts["confused"] = {names[a]: names[b] for a, b in sorted(pairs.items())}
+    if corruption.noise or pairs:
+        draw = generator(0, "noise")
+        source, marks["corrupted"] = _noisy(source, corruption, pairs, draw)
+        facts["corrupted"] = int(marks["corrupted"].sum())
+        say(f"Changed {facts['corrupted']:,} training labels to another class")
+        if isinstance(holdout, Source):
+            draw = generator(0, "noise", "holdout")
+            holdout, changed = _noisy(holdout, corruption, pairs, draw)
+            facts["holdout_corrupted"] = int(changed.sum())
+            say(f"Changed {facts['holdout_corrupted']:,} labels of the holdout data too")
+    return Corrupted(source=source, test=test, holdout=holdout, marks=marks, facts=facts)
+
+
+def _noisy(
+    source: Source, corruption: Corruption, pairs: Mapping[int, int], draw: torch.Generator
+) -> tuple[Source, Tensor]:
+    """The data with changed labels, and which were changed (n,), bool."""
     labels = torch.from_numpy(source.labels)
-    draw = generator(0, "noise")
-    if corruption.noise:
-        classes = len(source.class_names)
-        labels, changed = corrupt_labels(labels, classes, corruption.noise, generator=draw)
-        marks["corrupted"] = changed
-    elif corruption.structured_noise:
-        pairs = partners(source)
+    if pairs:
         labels, changed = corrupt_confused(
             labels, pairs, corruption.structured_noise, generator=draw
         )
-        marks["corrupted"] = changed
-        names = source.class_names
-        facts["confused"] = {names[a]: names[b] for a, b in sorted(pairs.items())}
-    if "corrupted" in marks:
-        facts["corrupted"] = int(marks["corrupted"].sum())
-        say(f"Changed {facts['corrupted']:,} training labels to another class")
-    source = replace(source, labels=labels.numpy())
-    return Corrupted(source=source, test=test, marks=marks, facts=facts)
+    else:
+        classes = len(source.class_names)
+        labels, changed = corrupt_labels(labels, classes, corruption.noise, generator=draw)
+    return replace(source, labels=labels.numpy()), changed
 
 
 def _rare(source: Source, test: Source, relevant: int) -> tuple[Source, Source, Tensor, list[str]]:

@@ -7,11 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Source, check_run, most_confused, open_source
+from keepers.data import Source, check_run, most_confused
 from keepers.errors import ParameterError
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
@@ -26,9 +24,11 @@ from keepers.roles import OnBadRow, Role, prepare
 from keepers.runs import Run
 from keepers.training import Hardware, Precision
 from keepers.types import Progress
-from keepers.workflows.online import ORIGINAL
+from keepers.workflows.online import INFOBATCH, ORIGINAL
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped, share
+from keepers.workflows.parts import open_holdout
 from keepers.workflows.stages import Workplace
+from keepers.workflows.tested import check_losses
 
 
 def compare_online(
@@ -92,7 +92,8 @@ def compare_online(
             `keepers methods` offers online.
         method_options: for each method its options.
         keep, until: the fraction of the candidates that is trained on, and after which share of
-            the training steps are uniform.
+            the training steps are uniform; `infobatch` has a `keep` of its own in
+            `method_options`.
         target: the model that is trained; its schedule is used by all but `uniform-equal-time`.
         epochs, steps, seconds: of every training. Epochs are those of uniform training, whose
             number of steps each method gets.
@@ -106,10 +107,12 @@ def compare_online(
         uses: so many trainings share the irreducible losses where their cost is shared out.
         batch_norm, score_precision, score_resolution, score_part, max_age, stand_in: how
             candidates are scored, as in `keepers.train`.
-        noise: fraction of the training labels that are changed to another class, uniformly.
+        noise: fraction of the training labels that are changed to another class, uniformly; of
+            those of holdout data too.
         structured_noise: the same among the four most confused classes, each to the one it is
             confused with.
-        relevance: so many classes are kept whole, and 6% of the others, also for testing.
+        relevance: so many classes are kept whole, and 6% of the others, also for testing; holdout
+            data are left as they are.
         duplicate, duplicate_times: this fraction of the examples is there so many times.
         seeds: under 5, every verdict is "inconclusive".
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
@@ -129,8 +132,14 @@ def compare_online(
     _check_irreducible(config, il, holdout)
     losses = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
     source, test_source, in_both = open_both(data, test, reading, progress, say)
-    _check_holdout(source, test_source, holdout, on_bad_row, say)
+    if losses is not None:
+        split_off = share(test, "test") is not None
+        check_losses(losses, test_source, say, split_off=split_off)
+    if holdout is not None and share(holdout, "holdout") is None:
+        holdout = open_holdout(holdout, source, test_source, on_bad_row, progress, say)
     corruption = config.corruption()
+    if INFOBATCH in config.methods:
+        say(f"{INFOBATCH} takes neither keep nor until, but method_options.{INFOBATCH}.keep")
     path = Path(run or default_run(source, "compare-online"))
     if run is None and corruption:
         path = path.with_name(f"{path.name}-{fingerprint(asdict(corruption))[:4]}")
@@ -147,8 +156,8 @@ def compare_online(
             count = min(CONFUSED, len(clean.class_names) // 2 * 2)
             return most_confused(confusion(model, clean, place), count)
 
-        made = corrupt(source, test_source, corruption, partners, say)
-        bench = OnlineBench.prepare(made, losses, holdout, config, place, on_bad_row, say)
+        made = corrupt(source, test_source, holdout, corruption, partners, say)
+        bench = OnlineBench.prepare(made, losses, config, place, on_bad_row, say)
         say_skipped(bench.source, say)
         trials: list[Trial] = []
         for trial in bench.trials():
@@ -208,21 +217,6 @@ def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> No
             "methods",
             f"got '{ORIGINAL}', which updates one irreducible-loss model",
             "Give holdout data or a holdout fraction, not folds or a file of losses",
-        )
-
-
-def _check_holdout(
-    source: Source, test: Source, holdout: Any, on_bad_row: OnBadRow, say: Say
-) -> None:
-    """Say so where the irreducible-loss model would be trained on test inputs."""
-    if holdout is None or share(holdout, "holdout") is not None:
-        return
-    held_out = open_source(holdout, like=source, on_bad_row=on_bad_row)
-    in_both = int(np.isin(test.digests, held_out.digests).sum())
-    if in_both:
-        say(
-            f"Warning: {in_both:,} of the {len(test):,} test inputs also stand in the holdout "
-            "data, so methods with irreducible losses look better than they are"
         )
 
 

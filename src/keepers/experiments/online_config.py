@@ -25,6 +25,11 @@ from keepers.workflows.online import (
 
 EQUAL_TIME = "uniform-equal-time"
 SVP = "svp"
+ONLY_COMPARED: Mapping[str, str] = {
+    SVP: "a core-set of the highest entropy under a proxy, trained on uniformly (Coleman et al. "
+    "2020)"
+}
+"""What a comparison offers beside the selections of a training."""
 BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
 """What is trained whatever the methods are."""
 

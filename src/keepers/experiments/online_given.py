@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from keepers.experiments.corruption import duplicated
 from keepers.experiments.online_config import SVP, CompareOnlineConfig
 from keepers.ledger import Cost, Ledger
 from keepers.models import default_proxy
-from keepers.online import IrreducibleLosses
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Role, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.types import Budget
-from keepers.workflows.irreducible import Irreducible, make_losses
+from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
 from keepers.workflows.opening import Say
 from keepers.workflows.stages import Training, Workplace, train
 
@@ -59,7 +57,7 @@ class Supply:
     place: Workplace
     source: Source
     marks: dict[str, Tensor]
-    losses: IrreducibleLosses | None
+    losses: Irreducible | None
     holdout: Any
     on_bad_row: OnBadRow
     say: Say
@@ -90,15 +88,13 @@ class Supply:
 
     def _irreducible(self, seed: int) -> tuple[Irreducible, Cost | None]:
         if self.losses is not None:
-            everything = torch.arange(len(self.source))
-            given = Irreducible(losses=self.losses, members=everything, prepared=None, taught=())
-            return given, _cost_of(self.losses)
+            return self.losses, cost_of(self.losses.losses.metadata)
         own = replace(self.place, ledger=Ledger(), booked=set())
         made = make_losses(
             self.source, self.holdout, self.config.irreducible(seed), own, self.on_bad_row, self.say
         )
         self.place.ledger.book(own.ledger.costs)
-        return made, own.ledger.total()
+        return made, cost_of(made.losses.metadata)
 
     def core_set(self, given: Given) -> tuple[Given, Cost]:
         """The members of the highest entropy under a proxy, chosen once, and what it cost."""
@@ -133,10 +129,3 @@ class Supply:
         self.place.book(folder, record)
         chosen = store.read(folder)["positions"].sort().values
         return replace(given, members=chosen), sum((*trained.costs, *record.costs), NOTHING)
-
-
-def _cost_of(losses: IrreducibleLosses) -> Cost | None:
-    """What losses from a file cost to make; None where the file does not say."""
-    noted: Sequence[Any] = losses.metadata.get("costs") or ()
-    parts = [Cost(**part) for part in noted if "irreducible" in str(part.get("phase"))]
-    return sum(parts, NOTHING) if parts else None

@@ -38,6 +38,7 @@ from keepers.workflows.online import (
     train_online,
 )
 from keepers.workflows.opening import Say
+from keepers.workflows.sought import given_losses
 from keepers.workflows.stages import Workplace
 
 WARM_UP = 0.5  # seconds of steps before the first that is timed
@@ -66,7 +67,6 @@ class OnlineBench:
         cls,
         data: Corrupted,
         losses: IrreducibleLosses | None,
-        holdout: Any,
         config: CompareOnlineConfig,
         place: Workplace,
         on_bad_row: OnBadRow,
@@ -90,8 +90,7 @@ class OnlineBench:
         if len(source) < len(before):
             left = torch.from_numpy(np.isin(before, source.ids))
             marks = {name: mask[left] for name, mask in marks.items()}
-        if losses is not None:
-            losses.of(source)
+        irreducible = None if losses is None else given_losses(losses, source, say)
         bench = cls(
             config=config,
             place=place,
@@ -100,8 +99,8 @@ class OnlineBench:
                 place=place,
                 source=source,
                 marks=marks,
-                losses=losses,
-                holdout=holdout,
+                losses=irreducible,
+                holdout=data.holdout,
                 on_bad_row=on_bad_row,
                 say=say,
             ),
@@ -177,9 +176,6 @@ class OnlineBench:
         self, given: Given, selection: SelectionConfig, length: Length, *, decayed: bool = False
     ) -> OnlineTraining:
         recipe = self.target.recipe
-        epoch = steps_in_epoch(len(given.members), recipe.batch_size, Shuffle())
-        if length.steps is not None:  # InfoBatch goes by epochs
-            recipe = replace(recipe, epochs=-(-length.steps // epoch))
         if decayed:
             recipe = replace(recipe, schedule="linear")
         return OnlineTraining(

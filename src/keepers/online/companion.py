@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from keepers.models import Optimizer
 from keepers.online.mode import scoring_mode
 from keepers.online.scorer import check_logits, cross_entropy
 from keepers.random import isolated
 from keepers.training import Candidates, optimizer_state, restore_optimizer
+from keepers.training.optim import optimizer as build_optimizer
 
 Inputs = Callable[[Tensor], tuple[Any, ...]]
 
@@ -24,7 +26,7 @@ class Companion:
 
     Args:
         module: on the device of the candidates.
-        lr, weight_decay: of its AdamW.
+        optimizer: `adamw` or `sgd`, with `lr`, `momentum` and `weight_decay`.
         inputs: gives its inputs by positions, un-augmented; None takes those of the candidates.
         seed: of its dropout while it trains.
     """
@@ -33,7 +35,9 @@ class Companion:
         self,
         module: nn.Module,
         *,
+        optimizer: Optimizer = "adamw",
         lr: float = 1e-3,
+        momentum: float = 0.9,
         weight_decay: float = 0.01,
         inputs: Inputs | None = None,
         seed: int = 0,
@@ -41,7 +45,9 @@ class Companion:
         self.module = module
         self.inputs = inputs
         self.seed = seed
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay)
+        self.optimizer = build_optimizer(
+            optimizer, module, lr=lr, momentum=momentum, weight_decay=weight_decay
+        )
 
     def losses(self, candidates: Candidates) -> Tensor:
         """Cross-entropy (n,) of the candidates, in evaluation mode."""

@@ -77,7 +77,11 @@ class IrreducibleLosses:
             ids = ids.detach().cpu().numpy()
         found = np.asarray(ids) if isinstance(ids, np.ndarray) else np.array(ids, dtype=object)
         if found.dtype.kind not in "iu":
-            whole = all(issubclass(kind, int) and kind is not bool for kind in set(map(type, ids)))
+            kinds = set(map(type, ids))
+            whole = all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds)
+            if not whole and not all(issubclass(kind, str) for kind in kinds):
+                named = ", ".join(sorted(kind.__name__ for kind in kinds))
+                raise ParameterError("ids", f"got {named}", "Give integers alone, or strings alone")
             found = found.astype(np.int64 if whole else object)
         made = torch.as_tensor(values, dtype=torch.float32).detach().cpu().clone()
         return cls(ids=found, values=made)

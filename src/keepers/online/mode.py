@@ -13,6 +13,16 @@ from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivate
 
 from keepers.errors import ParameterError
 
+WITH_DROPOUT = (
+    _DropoutNd,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.TransformerEncoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoderLayer,
+)
+"""Layers whose dropout goes by their own mode; in evaluation mode some skip that of their parts."""
+
 BatchNorm = Literal["batch", "batch-and-update", "eval"]
 
 
@@ -43,7 +53,7 @@ def scoring_mode(
     untracked: list[_BatchNorm] = []
     for part in module.modules():
         wanted = False
-        if isinstance(part, _DropoutNd):
+        if isinstance(part, WITH_DROPOUT):
             wanted = dropout
         elif isinstance(part, _BatchNorm) and batch_norm != "eval" and part.training >= whole:
             wanted = True
@@ -88,7 +98,8 @@ def check_dropout(module: nn.Module) -> None:
     Raises:
         ParameterError: no dropout layer with a rate over 0.
     """
-    if not any(isinstance(part, _DropoutNd) and part.p > 0 for part in module.modules()):
+    rates = [getattr(part, "p", getattr(part, "dropout", 0.0)) for part in module.modules()]
+    if not any(isinstance(rate, float | int) and rate > 0 for rate in rates):
         raise ParameterError(
             "model",
             "the method samples the posterior by dropout, and the model has no dropout layer",

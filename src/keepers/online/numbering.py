@@ -112,12 +112,22 @@ class WithIds:
     The id is the number (int64) of what keepers knows the example by: its key, or the hash of its
     input, whatever its place in the data set. Options are those of `keepers.coreset` for reading.
 
+    Raises:
+        ParameterError: items that are another each time they are read (random transforms), without
+            a key to know them by.
+
     >>> data = [(torch.tensor([0.0]), 0), (torch.tensor([1.0]), 1)]
     >>> WithIds(data)[1][2] == WithIds(data[::-1])[0][2]
     True
     """
 
     def __init__(self, dataset: Any, **reading: Any) -> None:
+        if reading.get("id") is None and len(dataset) and not _same(dataset[0], dataset[0]):
+            raise ParameterError(
+                "dataset",
+                "gives another item each time it is read, so its ids would be others too",
+                "Name a key with id=, or transform the items after with_ids",
+            )
         source = open_source(dataset, **reading)
         self.dataset = dataset
         self.numbers = np.full(source.num_rows, -1, dtype=np.int64)
@@ -131,6 +141,16 @@ class WithIds:
         if isinstance(item, Mapping):
             return {**item, "id": own}
         return (*item, own)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping):
+        return all(_same(part, other[name]) for name, part in one.items())
+    if isinstance(one, tuple | list):
+        return all(map(_same, one, other))
+    if isinstance(one, Tensor | np.ndarray):
+        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
+    return bool(one == other)
 
 
 with_ids = WithIds

@@ -159,8 +159,8 @@ class InfoBatch(BatchPolicy):
     """Leaves out a random part of the examples whose last loss is below the mean.
 
     Of the m below the mean, k = keep·m stay in the epoch (rounded, 1 at least), with weight m / k,
-    so that the gradient stays what it was in expectation. The first epoch and the last share
-    `off` of the `epochs` train on everything.
+    so that the gradient stays what it was in expectation. The first epoch trains on everything,
+    and so does every epoch that begins in the last share `off` of the training.
 
     Paper:
         Qin et al., InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning, ICLR
@@ -172,18 +172,18 @@ class InfoBatch(BatchPolicy):
 
     watches: ClassVar[bool] = True
 
-    def __init__(self, *, epochs: int, keep: float = 0.5, off: float = 0.125) -> None:
+    def __init__(self, *, keep: float = 0.5, off: float = 0.125) -> None:
         if not 0 < keep <= 1:
             raise ParameterError("keep", f"got {keep}", "Give the fraction that stays, in (0, 1]")
         if not 0 <= off <= 1:
-            raise ParameterError("off", f"got {off}", "Give a share of the epochs in [0, 1]")
-        self.keep, self.off, self.epochs = keep, off, epochs
+            raise ParameterError("off", f"got {off}", "Give a share of the training in [0, 1]")
+        self.keep, self.off = keep, off
         self.losses = torch.empty(0)
         self.of_epoch = torch.empty(0)
         self.drawn = torch.tensor(-1)
 
     def __repr__(self) -> str:
-        return f"InfoBatch(epochs={self.epochs}, keep={self.keep!r}, off={self.off!r})"
+        return f"InfoBatch(keep={self.keep!r}, off={self.off!r})"
 
     def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
         """Nothing is known of any example."""
@@ -191,18 +191,18 @@ class InfoBatch(BatchPolicy):
         self.of_epoch = torch.ones(num_examples, device=fabric.device)
         self.drawn = torch.tensor(-1)
 
-    def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
+    def order(self, positions: Tensor, *, seed: int, epoch: int, progress: float = 0.0) -> Tensor:
         """What is left of the members, in random order."""
         if int(self.drawn) != epoch:  # an interrupted epoch keeps what it was drawn from
-            self._draw(positions, seed, epoch)
+            self._draw(positions.unique(), seed, epoch, prune=progress < 1 - self.off)
         kept = positions[(self.of_epoch[positions.to(self.of_epoch.device)] > 0).cpu()]
         return super().order(kept, seed=seed, epoch=epoch)
 
-    def _draw(self, positions: Tensor, seed: int, epoch: int) -> None:
+    def _draw(self, positions: Tensor, seed: int, epoch: int, *, prune: bool) -> None:
         weights = torch.ones(len(positions))
         losses = self.losses[positions.to(self.losses.device)].cpu()
         below = (losses < losses.nanmean()).nonzero().squeeze(1)
-        if len(below) and epoch < (1 - self.off) * self.epochs:
+        if prune and len(below):
             count = Budget(self.keep).resolve(len(below))
             shuffled = torch.randperm(len(below), generator=generator(seed, "infobatch", epoch))
             weights[below] = 0.0

@@ -42,7 +42,6 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
     config: Mapping[str, Any] = result["config"]
     strokes = _strokes(result)
     level = result["level"]
-    others = online_answers.methods(result)
     return write_page(
         Path(path),
         "online.html",
@@ -56,7 +55,8 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         corruption=online_answers.corruption(result),
         rows=rows,
         name_of=online_answers.name_of,
-        first=others[0]["method"] if others else "",
+        timed={row["method"] for row in rows if online_answers.took_equal_time(row, result)},
+        about_equal_time=online_answers.about_equal_time(result),
         strokes=strokes,
         charts=[
             ("Against steps", curve_chart(result["curves"], strokes, against="step", level=level)),

@@ -14,21 +14,23 @@ from keepers.reports import quantities
 from keepers.reports.answers import ENOUGH_SEEDS, Row, Verdict
 
 UNIFORM, EQUAL_TIME, FRESH = "uniform", "uniform-equal-time", "fresh-random"
+SVP = "svp"
 BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
 NAMES = {
     UNIFORM: "uniform",
     EQUAL_TIME: "uniform at equal time",
     FRESH: "fresh random subsets",
 }
-ORDER: dict[Verdict, int] = {"better": 0, "inconclusive": 1, "worse": 2}
+ORDER: dict[Verdict | None, int] = {"better": 0, "inconclusive": 1, None: 2, "worse": 3}
+NEAR = 0.1  # two trainings took the same time if one took at most so much more or less
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is known of one method, in a sentence."""
+    """What is known of one method, in a sentence; no verdict where its time was another."""
 
     name: str
-    verdict: Verdict
+    verdict: Verdict | None
     words: str
 
 
@@ -42,49 +44,66 @@ def methods(result: Mapping[str, Any]) -> list[Row]:
     return [row for row in result["rows"] if row["method"] not in BASELINES]
 
 
+def took_equal_time(row: Row, result: Mapping[str, Any]) -> bool:
+    """Whether a training took the time of uniform at equal time: that of the first method."""
+    first = methods(result)[0]
+    time = first["seconds"]["none"]
+    return row["method"] == first["method"] or abs(row["seconds"]["none"] - time) <= NEAR * time
+
+
+def about_equal_time(result: Mapping[str, Any]) -> str:
+    """Whose time it is, and what is not in it."""
+    first = methods(result)[0]
+    words = f"Equal time is what training by {first['method']} took"
+    if has_preparation(first):
+        made = "core-set" if first["method"] == SVP else "irreducible losses"
+        words += f", the making of its {made} not counted"
+    return f"{words}; where a training took another time, the difference has no verdict."
+
+
 def headline(result: Mapping[str, Any]) -> str:
     """The answer in one line: final accuracies against those of uniform at equal time."""
-    rows = methods(result)
-    named = {
-        word: [row["method"] for row in rows if _verdict(row) == word]
+    rows = [row for row in methods(result) if took_equal_time(row, result)]
+    better, worse, unclear = (
+        [row["method"] for row in rows if _verdict(row, result) == word]
         for word in ("better", "worse", "inconclusive")
-    }
-    better, worse = named["better"], named["worse"]
-    if better:  # uniform has the time of the first method, and of no other
-        when = " at equal time" if better == [rows[0]["method"]] else ""
+    )
+    if better:
         verb = "beats" if len(better) == 1 else "beat"
-        return f"{quantities.listed(better)} {verb} decayed uniform training{when}"
-    if worse and not named["inconclusive"]:
-        return "Decayed uniform training beats every selection here"
+        return f"{quantities.listed(better)} {verb} decayed uniform training at equal time"
+    untold = f"{quantities.listed(unclear)} cannot be told from"
     if worse:
-        verb = "is" if len(worse) == 1 else "are"
-        return (
-            f"No selection beats decayed uniform training; {quantities.listed(worse)} {verb} worse"
-        )
+        words = f"Decayed uniform training beats {quantities.listed(worse)} at equal time"
+        return f"{words}; {untold} it" if unclear else words
     pairs = quantities.counted(len(result["seeds"]), "seed")
-    return f"Inconclusive: after {pairs}, no selection can be told from decayed uniform training"
+    return f"Inconclusive: after {pairs}, {untold} decayed uniform training at equal time"
 
 
 def answers(result: Mapping[str, Any]) -> list[Answer]:
     """One answer for each method, the better ones first."""
     found = [
-        Answer(name=row["method"], verdict=_verdict(row), words=_words(row, result))
+        Answer(name=row["method"], verdict=_verdict(row, result), words=_words(row, result))
         for row in methods(result)
     ]
     return sorted(found, key=lambda answer: ORDER[answer.verdict])
 
 
-def _verdict(row: Row) -> Verdict:
-    return row["differences"][EQUAL_TIME]["verdict"]
+def _verdict(row: Row, result: Mapping[str, Any]) -> Verdict | None:
+    return row["differences"][EQUAL_TIME]["verdict"] if took_equal_time(row, result) else None
 
 
 def _words(row: Row, result: Mapping[str, Any]) -> str:
-    gap = row["differences"][EQUAL_TIME]["mean"]
-    parts = [
+    first, gap = methods(result)[0], row["differences"][EQUAL_TIME]["mean"]
+    words = (
         f"ends at {quantities.percent(row['accuracy_mean'], 2)}, "
-        f"{quantities.points(gap, signed=True)} points from uniform at equal time "
-        f"({_verdict(row)})"
-    ]
+        f"{quantities.points(gap, signed=True)} points from uniform "
+    )
+    verdict = _verdict(row, result)
+    if verdict is None:
+        own, other = (quantities.duration(each["seconds"]["none"]) for each in (row, first))
+        parts = [f"{words}in the time of {first['method']} ({other}; here it was {own})"]
+    else:
+        parts = [f"{words}at equal time ({verdict})"]
     entry = at_level(row, result["level"])
     if entry is not None and entry["step"] is None:
         goal = quantities.percent(entry["accuracy"], 2)
@@ -129,7 +148,7 @@ def at_level(row: Row, level: float) -> Row | None:
 
 def why_inconclusive(result: Mapping[str, Any]) -> str:
     """What `inconclusive` means here, or nothing where every verdict is clear."""
-    rows = [row for row in methods(result) if _verdict(row) == "inconclusive"]
+    rows = [row for row in methods(result) if _verdict(row, result) == "inconclusive"]
     if not rows:
         return ""
     pairs = len(result["seeds"])
@@ -173,10 +192,14 @@ def corruption(result: Mapping[str, Any]) -> str:
     parts: list[str] = []
     if facts.get("corrupted") is not None:
         where = "at random" if config.get("noise") else "among the most confused classes"
-        parts.append(f"{quantities.counted(facts['corrupted'], 'label')} changed {where}")
+        labels = quantities.counted(facts["corrupted"], "label")
+        if facts.get("holdout_corrupted") is not None:
+            labels += f" and {quantities.count(facts['holdout_corrupted'])} of the holdout data"
+        parts.append(f"{labels} changed {where}")
     if facts.get("low_relevance") is not None:
         rare = quantities.counted(facts["low_relevance"], "example")
-        parts.append(f"{rare} left of the classes of low relevance")
+        kept = " (all of them in the holdout data)" if "holdout_relevance" in facts else ""
+        parts.append(f"{rare} left of the classes of low relevance{kept}")
     if config.get("duplicate"):
         share = quantities.percent(config["duplicate"])
         parts.append(f"{share} of the examples there {config['duplicate_times']} times")

@@ -109,12 +109,14 @@ def online_table(result: Mapping[str, Any]) -> Table:
         ("wrong", True),
     )
     for row in result["rows"]:
-        table.add_row(*_online_cells(row, level))
-    table.caption = online_answers.headline(result)
+        timed = online_answers.took_equal_time(row, result)
+        table.add_row(*_online_cells(row, level, timed=timed))
+    about = online_answers.about_equal_time(result)
+    table.caption = escape(f"{online_answers.headline(result)}\n{about}")
     return table
 
 
-def _online_cells(row: Mapping[str, Any], level: float) -> Sequence[str]:
+def _online_cells(row: Mapping[str, Any], level: float, *, timed: bool) -> Sequence[str]:
     spread: float | None = row["accuracy_std"]
     accuracy = quantities.points(row["accuracy_mean"])
     if spread is not None:
@@ -137,7 +139,7 @@ def _online_cells(row: Mapping[str, Any], level: float) -> Sequence[str]:
         "equal time" if equal_time else escape(str(row["method"])),
         accuracy,
         gap,
-        verdict,
+        verdict if timed else "",
         quantities.points(row["worst_class_accuracy_mean"], 1),
         *taken,
         quantities.percent(row["fractions"].get("corrupted"), 0),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from keepers.errors import KeepersError
 from keepers.training.fitted import Fitted
 from keepers.training.observer import Step
 from keepers.types import Signals
@@ -133,6 +134,10 @@ class Evaluation:
     def restore_best(self) -> Point:
         """Give the module the weights of its lowest loss; returns that point."""
         assert self.best_of is not None
+        if not self._best:
+            raise KeepersError(
+                "training: the held-out loss was never finite. Lower lr or use precision fp32"
+            )
         self.best_of.load_state_dict(self._best)
         return min(self.points, key=lambda point: point.loss)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -92,7 +93,7 @@ def fit(
         total = _total_steps(view, recipe, policy, length, stop_after)
         progress.start(phase, total if length.seconds is None else round(length.seconds))
         while done() < 1 and at.epoch != stop_after:
-            order = policy.order(view.positions, seed=seed, epoch=at.epoch)
+            order = policy.order(view.positions, seed=seed, epoch=at.epoch, progress=done())
             span = _span(order, recipe, policy, at_least)
             passes = _passes(at.epoch, at.offset, span, len(order))
             while at.offset < len(order) and (progressed := done()) < 1:
@@ -112,6 +113,9 @@ def fit(
                     loop.save(keep.path)
                     saved = at.seconds
             loop.end_epoch()
+        if fabric.device.type == "cuda":
+            torch.cuda.synchronize(fabric.device)  # what is under way is charged
+            at.seconds = time.perf_counter() - began
         progress.finish()
     processes.wait()
     cost = Cost(

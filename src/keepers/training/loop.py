@@ -156,7 +156,8 @@ class Loop:
         )
         start = time.perf_counter()
         choice = self.policy.choose(candidates, progress)
-        self.at.choosing_seconds += time.perf_counter() - start
+        if positions.device.type == "cpu":  # elsewhere it waits for the step before, too
+            self.at.choosing_seconds += time.perf_counter() - start
         rows = torch.arange(len(positions)).to(positions) if choice is None else choice.rows
         inputs = cut(processes.own_rows(rows))[0]
         if choice is None:

@@ -87,7 +87,7 @@ class Choice:
 
 
 class BatchPolicy:
-    """The order of an epoch, a pure function of (seed, epoch), and what each step makes of it.
+    """The order of an epoch, a function of (seed, epoch, state), and what each step makes of it.
 
     The order is cut into groups of candidates. Without more ado a step trains on its candidates;
     a policy that `chooses` trains on some of them. A policy with a state keeps it in tensors,
@@ -104,8 +104,11 @@ class BatchPolicy:
         """Examples in one epoch, as far as it is known beforehand."""
         return num_members
 
-    def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
-        """The positions of one epoch, in training order: all of them in a fresh random order."""
+    def order(self, positions: Tensor, *, seed: int, epoch: int, progress: float = 0.0) -> Tensor:
+        """The positions of one epoch, in training order: all of them in a fresh random order.
+
+        `progress` is the share of the training that was done when the epoch began.
+        """
         return positions[torch.randperm(len(positions), generator=generator(seed, "order", epoch))]
 
     def num_candidates(self, batch_size: int, progress: float) -> int:
@@ -152,7 +155,7 @@ class FreshSubset(BatchPolicy):
         """`size`, or all members where there are fewer."""
         return min(self.size, num_members)
 
-    def order(self, positions: Tensor, *, seed: int, epoch: int) -> Tensor:
+    def order(self, positions: Tensor, *, seed: int, epoch: int, progress: float = 0.0) -> Tensor:
         """The positions of one epoch's subset, in training order."""
         size = self.epoch_length(len(positions))
         turn, part = divmod(epoch, len(positions) // size)

@@ -54,12 +54,15 @@ def forward_share(cost: StepCost) -> float:
     return (cost.choosing / cost.candidates) / (cost.plain / cost.kept)
 
 
-def measured_ratio(training: OnlineTraining, trained: OnlineTrained) -> float:
+def measured_ratio(training: OnlineTraining, trained: OnlineTrained) -> float | None:
     """m, as it was over the training: a selecting step in plain ones.
 
+    None on an accelerator, where the time of a choice cannot be told from that of a step.
     Steps that chose nothing (after `until`) are told by the candidates that they did not have.
     """
     cost, choosing = trained.cost, trained.facts["choosing_seconds"]
+    if not choosing:
+        return None
     size = training.prepared.recipe.batch_size
     more = training.policy().num_candidates(size, 0.0) - size
     selecting = (trained.facts["candidates"] - cost.examples) / more if more else cost.steps

@@ -15,6 +15,7 @@ from keepers.configuration import picked
 from keepers.data import Source, encode
 from keepers.errors import ParameterError, renamed
 from keepers.files import fingerprint, plain
+from keepers.ledger import Cost, Ledger
 from keepers.models import dense_encoder
 from keepers.online import IrreducibleLosses
 from keepers.roles import OnBadRow, Prepared, Role, prepare
@@ -31,6 +32,8 @@ from keepers.workflows.teaching import (
     teach,
     weaknesses,
 )
+
+PHASES = ("irreducible-loss training", "irreducible-loss scoring")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -177,6 +180,20 @@ def make_losses(
     )
 
 
+def cost_of(metadata: Mapping[str, Any]) -> Cost | None:
+    """What losses with this metadata cost to make; None where their model was trained elsewhere.
+
+    >>> scoring, training = "irreducible-loss scoring", "irreducible-loss training"
+    >>> parts = [{"phase": scoring, "seconds": 1.0}, {"phase": training, "seconds": 5.0}]
+    >>> cost_of({"costs": parts}).seconds, cost_of({"costs": parts[:1]}), cost_of({})
+    (6.0, None, None)
+    """
+    ledger = Ledger([Cost(**part) for part in metadata.get("costs") or ()])
+    if not any(cost.phase == PHASES[0] for cost in ledger.costs):
+        return None
+    return sum(map(ledger.total, PHASES), Cost(phase="irreducible losses"))
+
+
 def _by_own_model(
     source: Source, own: nn.Module | Model, place: Workplace, on_bad_row: OnBadRow, say: Say
 ) -> Irreducible:
@@ -201,11 +218,18 @@ def _by_own_model(
         )
     labels, log_probs = signals.get("labels"), signals.get("log_probs")
     values = signals.get("losses").double()
-    found = {
+    found: dict[str, Any] = {
         "loss": float(values.mean()),
         "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
+        "majority": float(labels.bincount().max() / len(labels)),
         "calibration_error": calibration_error(log_probs, labels),
+        "confidence": float(log_probs.double().exp().amax(1).mean()),
+        "agreement": None,
+        "checked": 0,
+        "checked_losses": [],
     }
+    for sentence in weaknesses(found):
+        say(f"Warning: {sentence}")
     members = torch.arange(len(source))
     how = {"model": "given", "quality": found, "costs": place.ledger.by_phase()}
     return Irreducible(

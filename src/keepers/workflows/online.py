@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,7 +38,6 @@ from keepers.training import (
     Shuffle,
     fit,
     has_bf16,
-    steps_in_epoch,
 )
 from keepers.types import EvalView, Pool
 from keepers.workflows.irreducible import Irreducible
@@ -59,7 +57,7 @@ ScorePrecision = Literal["same", "fp32", "bf16", "auto"]
 AS_GIVEN = {name: f"score_{name}" for name in ("precision", "resolution", "part")}
 """What `Scoring` calls its fields, and what this workflow does."""
 
-IL_SHARE = 0.01  # the original function's learning rate of the irreducible-loss model
+IL_SHARE = 0.01  # of its learning rate, for the model that the original function updates
 
 
 def selections() -> tuple[str, ...]:
@@ -86,7 +84,7 @@ def _check_options(select: str, options: Mapping[str, Any]) -> None:
         for name in options:
             if name not in ("keep", "off"):
                 raise unknown_name("select_options of infobatch", name, ("keep", "off"))
-        InfoBatch(epochs=1, **options)
+        InfoBatch(**options)
     elif select in (UNIFORM, FRESH):
         if options:
             raise ParameterError(
@@ -174,10 +172,11 @@ class OnlineTraining:
             "recipe": asdict(recipe),
             "model": self.prepared.fingerprint,
             "selection": {**asdict(self.selection), "stand_in": None},
-            "stand_in": None if self.stand_in is None else self.stand_in.fingerprint,
+            "stand_in": _identity(self.stand_in),
             "length": asdict(self.length),
             "seed": self.seed,
             "irreducible": None if self.values is None else hash_bytes(self.values.numpy()),
+            "updated": None if self.irreducible is None else _identity(self.irreducible.prepared),
             "test": self.test_data,
             "every": self.every,
             "marks": {name: hash_bytes(mask.numpy()) for name, mask in self.marks.items()},
@@ -197,7 +196,7 @@ class OnlineTraining:
         if selection.select == FRESH:
             return FreshSubset(max(1, round(selection.keep * len(self.members))))
         if selection.select == INFOBATCH:
-            return InfoBatch(epochs=self._epochs(), **selection.select_options)
+            return InfoBatch(**selection.select_options)
         original = selection.select == ORIGINAL
         if original and (self.irreducible is None or len(self.irreducible.taught) != 1):
             raise not_one_model()
@@ -228,28 +227,26 @@ class OnlineTraining:
         gains = has_bf16(device) and (self.prepared.recipe.bf16 or is_dense(module))
         return self.selection.scoring(gains_from_bf16=gains)
 
-    def _epochs(self) -> int:
-        """Passes over the data, as far as they are known before the training."""
-        if self.length.steps is not None:
-            size = self.prepared.recipe.batch_size
-            return math.ceil(self.length.steps / steps_in_epoch(len(self.members), size, Shuffle()))
-        return self.length.epochs or self.prepared.recipe.epochs
-
     def _stand_in(self, fabric: Fabric) -> Companion | None:
         prepared = self.stand_in
         if prepared is None:
             return None
         module = prepared.build(derived_seed(self.seed, "stand-in"), "stand_in").to(fabric.device)
-        return _companion(module, prepared, fabric, prepared.recipe.lr, self.seed)
+        return _companion(module, prepared, fabric, self.seed)
 
     def _updated(self, fabric: Fabric) -> Companion:
         assert self.irreducible is not None
         prepared = self.irreducible.prepared
         assert prepared is not None
         module = load_weights(prepared.build(0), self.irreducible.taught[0].weights)
-        lr = IL_SHARE * self.prepared.recipe.lr
         pool = self.irreducible.pool
-        return _companion(module.to(fabric.device), prepared, fabric, lr, self.seed, pool)
+        return _companion(module.to(fabric.device), prepared, fabric, self.seed, IL_SHARE, pool)
+
+
+def _identity(prepared: Prepared | None) -> Any:
+    if prepared is None:
+        return None
+    return [prepared.fingerprint, prepared.role.identity()]
 
 
 def not_one_model() -> ParameterError:
@@ -275,16 +272,21 @@ def _companion(
     module: nn.Module,
     prepared: Prepared,
     fabric: Fabric,
-    lr: float,
     seed: int,
+    share: float = 1.0,
     pool: Pool | None = None,
 ) -> Companion:
-    """A model beside the one in training: it sees inputs of its own, never augmented."""
-    pool = (pool or prepared.pool).to(fabric.device)
+    """A model beside the one in training: it sees inputs of its own, never augmented.
+
+    It has the optimiser of its own recipe, at a `share` of its peak learning rate.
+    """
+    pool, recipe = (pool or prepared.pool).to(fabric.device), prepared.recipe
     return Companion(
         module,
-        lr=lr,
-        weight_decay=prepared.recipe.weight_decay,
+        optimizer=recipe.optimizer,
+        lr=share * recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
         inputs=pool.gather,
         seed=derived_seed(seed, "companion"),
     )

@@ -17,10 +17,11 @@ from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified
 from keepers.training import Hardware, Precision
-from keepers.types import Budget, EvalView
+from keepers.types import Budget, EvalView, Progress
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
+from keepers.workflows.tested import check_holdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,22 @@ def split(
     ]
 
 
+def open_holdout(
+    holdout: Any,
+    source: Source,
+    test: Source | None,
+    on_bad_row: OnBadRow,
+    progress: Progress | None,
+    say: Say,
+) -> Source:
+    """The data that an irreducible-loss model is trained on, which are not those of the test."""
+    with about("holdout"):
+        other = open_source(holdout, like=source, on_bad_row=on_bad_row, progress=progress)
+    if test is not None:
+        check_holdout(other, test, say)
+    return other
+
+
 def apart(
     source: Source,
     holdout: Any,
@@ -129,15 +146,10 @@ def apart(
     say: Say,
     test: Source | None,
 ) -> tuple[Source, Prepared, list[Teaching]]:
-    """The one model that is trained on other data."""
-    with about("holdout"):
-        other = open_source(holdout, like=source, on_bad_row=on_bad_row, progress=place.progress)
-    if test is not None and np.isin(test.digests, other.digests).all():
-        raise ParameterError(
-            "holdout",
-            f"every test input also stands in {other.name}",
-            "Give data that are neither trained on nor tested on",
-        )
+    """The one model that is trained on other data, opened already or not."""
+    other = holdout
+    if not isinstance(other, Source):
+        other = open_holdout(holdout, source, test, on_bad_row, place.progress, say)
     both = int(np.isin(source.digests, other.digests).sum())
     if both == len(source):
         raise ParameterError(

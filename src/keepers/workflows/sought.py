@@ -17,6 +17,8 @@ from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_l
 from keepers.workflows.online import ORIGINAL, needs_irreducible, not_one_model
 from keepers.workflows.opening import Say
 from keepers.workflows.stages import Workplace
+from keepers.workflows.teaching import weaknesses
+from keepers.workflows.tested import check_losses
 
 IL_FILE = "il.parquet"
 OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
@@ -67,7 +69,7 @@ class Sought:
             KeepersError: the losses are of other data, or cannot be made.
         """
         if self.il is not None:
-            return _given(self.il, source, say)
+            return given_losses(self.il, source, say)
         source = replace(source, skipped=())  # said already
         with renamed(OF_IRREDUCIBLE):
             made = make_losses(source, self.holdout, self.config, place, on_bad_row, say, test)
@@ -75,21 +77,24 @@ class Sought:
             made.losses.save(place.run.path / IL_FILE, overwrite=True)
         return made
 
-    def warn_of_split(self, test: Source, say: Say) -> None:
-        """Say so where the losses are also of examples that were split off as test data."""
-        also = 0 if self.il is None else int(self.il.numbering.positions(test.ids)[1].sum())
-        if also:
-            say(
-                f"Warning: the losses are also of {also:,} of the examples split off as test data, "
-                "so their models may have been trained on them"
-            )
+    def check(self, test: Source, say: Say, *, split_off: bool) -> None:
+        """Say so where given losses may come from models that were trained on the test data."""
+        if self.il is not None:
+            check_losses(self.il, test, say, split_off=split_off)
 
 
-def _given(il: IrreducibleLosses, source: Source, say: Say) -> Irreducible:
+def given_losses(il: IrreducibleLosses, source: Source, say: Say) -> Irreducible:
+    """Losses that were made before, and the examples of `source` that have one.
+
+    Raises:
+        ParameterError: the losses are of other data.
+    """
     members = torch.arange(len(source))
     if il.metadata.get("holdout") == source.fingerprint:  # they are from a part of these data
         known = il.numbering.positions(source.ids)[1]
         say(f"Left out are the {int((~known).sum()):,} examples that the losses are from")
         members = members[known]
     il.of(source.take(members.numpy()))
+    for sentence in weaknesses(il.quality) if "majority" in il.quality else ():
+        say(f"Warning: {sentence}")
     return Irreducible(losses=il, members=members)

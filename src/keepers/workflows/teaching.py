@@ -22,7 +22,7 @@ from keepers.scores import ranks
 from keepers.signals import extract, store
 from keepers.training import Checkpoint, Evaluation, fit, steps_in_epoch
 from keepers.training.policy import Shuffle
-from keepers.types import EvalView
+from keepers.types import EvalView, Signals
 from keepers.workflows.stages import CHECKPOINT, Workplace
 from keepers.workflows.weights import WEIGHTS, save_weights
 
@@ -99,8 +99,20 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     module = prepared.build(teaching.seed, parameter="il_model")
     ledger = Ledger()
     store.clear(folder)
+
+    def check() -> Signals:
+        with ledger.phase("irreducible-loss scoring") as tally:
+            return extract(
+                module,
+                view,
+                fabric=fabric,
+                wanted=("log_probs", "losses"),
+                positions=teaching.checked,
+                tally=tally,
+            )
+
     checking = Evaluation(
-        lambda: extract(module, view, fabric=fabric, positions=teaching.checked),
+        check,
         every=steps_in_epoch(len(teaching.members), recipe.batch_size, Shuffle()),
         best_of=module,
         device=fabric.device,
@@ -130,7 +142,7 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
             tally=tally,
             progress=place.progress,
         )
-        checked = extract(module, view, fabric=fabric, wanted=wanted, positions=teaching.checked)
+    checked = check()
     labels, log_probs = scored.get("labels"), scored.get("log_probs")
     facts = {
         "loss": float(scored.get("losses").double().mean()),

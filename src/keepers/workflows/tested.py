@@ -1,4 +1,4 @@
-"""Test data of a workflow: opened like the training data, or split off from them."""
+"""Test data of a workflow: opened like the training data, or split off, and seen by no model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from keepers.data import Source, open_source
 from keepers.errors import ParameterError
+from keepers.online import IrreducibleLosses
 from keepers.random import generator
 from keepers.roles import OnBadRow
 from keepers.selectors import stratified
@@ -42,6 +43,42 @@ def with_test(
             "training data, so test errors look better than they are"
         )
     return source, tested, in_both
+
+
+def check_holdout(holdout: Source, test: Source, say: Say) -> None:
+    """Say so where a model is trained on holdout data that hold some of the test inputs.
+
+    Raises:
+        ParameterError: they hold all of them.
+    """
+    in_both = int(np.isin(test.digests, holdout.digests).sum())
+    if in_both == len(test):
+        raise ParameterError(
+            "holdout",
+            f"every test input also stands in {holdout.name}",
+            "Give data that are neither trained on nor tested on",
+        )
+    if in_both:
+        say(
+            f"Warning: {in_both:,} of the {len(test):,} test inputs also stand in the holdout "
+            "data, so methods with irreducible losses look better than they are"
+        )
+
+
+def check_losses(losses: IrreducibleLosses, test: Source, say: Say, *, split_off: bool) -> None:
+    """Say so where the models behind given losses may have been trained on test examples.
+
+    Where they were not split off, their keys may be those of others by chance; hashes may not.
+    """
+    if losses.metadata.get("holdout") == test.fingerprint:
+        say("Warning: the losses are from a model that was trained on the test data")
+    also = int(losses.numbering.positions(test.ids)[1].sum())
+    if also and (split_off or test.columns.id is None):
+        which = "examples split off as test data" if split_off else "test inputs"
+        say(
+            f"Warning: the losses are also of {also:,} of the {which}, so their models may have "
+            "been trained on them"
+        )
 
 
 def _parted(

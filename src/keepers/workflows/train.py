@@ -23,6 +23,8 @@ from keepers.types import Budget, Progress
 from keepers.workflows.expected import expected_cost, forward_share, in_words, measured_ratio
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig
 from keepers.workflows.online import (
+    FRESH,
+    INFOBATCH,
     ORIGINAL,
     OnlineTrained,
     OnlineTraining,
@@ -38,6 +40,14 @@ from keepers.workflows.tested import with_test
 
 EVERY = 100
 EVALUATIONS = 20
+UNUSED: Mapping[str, Mapping[str, str]] = {
+    INFOBATCH: {
+        "keep": "Give select_options.keep, the fraction of the examples with low loss that stays",
+        "until": "Give select_options.off, the share of the training that ends on everything",
+    },
+    FRESH: {"until": "Leave it out"},
+}
+"""What a selection has no use for, and what to do about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +82,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self.selection()
+        for name, remedy in UNUSED.get(self.select, {}).items():
+            if getattr(self, name) != getattr(TrainConfig, name):
+                found = f"got {getattr(self, name)}, which {self.select} does not use"
+                raise ParameterError(name, found, remedy)
         given = [n for n in ("epochs", "steps", "seconds") if getattr(self, n) is not None]
         if len(given) > 1:
             raise ParameterError(given[1], f"got beside {given[0]}", "Give one of them")
@@ -174,7 +188,8 @@ def train(
         data, test: as in `keepers.coreset`; the target is measured on `test` on the way.
         select: `uniform`, `fresh-random`, `infobatch`, `rho-loss-original`, or a method of
             `keepers methods` that online training offers.
-        keep: the fraction of the candidates that is trained on.
+        keep: the fraction of the candidates that is trained on; of `infobatch`, see
+            `select_options`.
         until: after this share of the training, steps are uniform.
         model: the target: a name or a `Role`.
         epochs, steps, seconds: how long; the learning-rate schedule is fitted to it.
@@ -185,7 +200,9 @@ def train(
         batch_norm, score_precision, score_resolution, score_part, max_age: how candidates are
             scored, see `keepers.Scoring`.
         stand_in: a small model that is scored in place of the target, and trained beside it.
-        select_options: options of the selection.
+        select_options: options of the selection; of `infobatch` `keep` (0.5), the fraction of the
+            examples with low loss that stays, and `off` (0.125), the last share of the training,
+            which is on everything.
         seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, limit, on_bad_row: likewise.
 
@@ -231,8 +248,8 @@ def _train(
     tested = None
     if test is not None:
         source, tested, _ = with_test(source, test, on_bad_row, place.progress, say)
-        if sought is not None and share(test, "test") is not None:
-            sought.warn_of_split(tested, say)
+        if sought is not None:
+            sought.check(tested, say, split_off=share(test, "test") is not None)
     role = Role.parse(config.model, default_target(source.info()), "model")
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
