@@ -1,6 +1,6 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/bench_selectors.py [--large] [--peer-python PATH] [--out FILE.json]
+    python benchmarks/bench_selectors.py [--large | --large-alone] [--peer-python PATH] [--out FILE]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
 is the largest resident size while selecting, over the size before it, with the data in memory and
@@ -207,14 +207,16 @@ def main() -> None:
     parser.add_argument("--peer-python", help="interpreter that has apricot-select")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 1,000,000 × 64, once")
+    parser.add_argument("--large-alone", action="store_true", help="1,000,000 × 64 alone, once")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument("--work", nargs=4, metavar=("NAME", "N", "D", "K"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
         print(json.dumps(work(given.work[0], *map(int, given.work[1:]))))
         return
-    tables = [compare(case, given.peer_python, given.repeats) for case in (K_CENTER, FACILITY)]
-    if given.large:
+    small = () if given.large_alone else (K_CENTER, FACILITY)
+    tables = [compare(case, given.peer_python, given.repeats) for case in small]
+    if given.large or given.large_alone:
         tables += [compare(case, None, 1) for case in LARGE]
     if given.out:
         note = {"python": platform.python_version(), "machine": platform.machine(), "threads": 1}

@@ -150,6 +150,8 @@ def _main() -> None:
     import keepers.cli.training  # noqa: F401
 
     torch.set_num_threads(1)
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and so all below.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
         for line in sys.stdin:

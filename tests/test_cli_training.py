@@ -141,7 +141,7 @@ def test_the_summary_says_what_given_losses_cost(run: Keepers) -> None:
     )
     pq.write_table(table, "own.parquet")
     own = run(*TRAIN, "--il", "own.parquet")
-    assert "The irreducible losses were given; what they cost is not known" in own.out
+    assert "The irreducible losses were given; they cost an unknown time" in own.out
     assert "irreducible" not in run(*TRAIN, "--select", "uniform").out
 
 

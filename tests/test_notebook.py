@@ -45,6 +45,8 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    # Where Lightning is installed it imports tqdm, which would have widgets in a notebook.
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore:IProgress not found")
     notebook = read()
     resources = {"metadata": {"path": str(tmp_path)}}
     return NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources)

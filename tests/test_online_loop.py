@@ -443,7 +443,7 @@ def test_a_stand_in_is_scored_and_learns_what_is_chosen() -> None:
     x, y, ids, losses = data()
     model, small, twin = Net(seed=0), Net(seed=1), Net(seed=1)
     choose = RhoLoss(losses, keep=6, stand_in=Companion(small, lr=0.1))
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.1)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.1, fused=True)
     random = torch.get_rng_state()
     for _ in range(4):
         scores = naive("rho-loss", twin, x, y, losses.values)

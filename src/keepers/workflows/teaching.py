@@ -97,11 +97,11 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     recipe = prepared.recipe
     fabric = place.hardware.fabric(gains_from_bf16=recipe.bf16)
     module = prepared.build(teaching.seed, parameter="il_model")
-    ledger = Ledger()
+    ledger, checks = Ledger(), Ledger()
     store.clear(folder)
 
     def check() -> Signals:
-        with ledger.phase("irreducible-loss scoring") as tally:
+        with checks.phase("irreducible-loss scoring") as tally:
             return extract(
                 module,
                 view,
@@ -143,6 +143,7 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
             progress=place.progress,
         )
     checked = check()
+    ledger.book(checks.costs)
     labels, log_probs = scored.get("labels"), scored.get("log_probs")
     facts = {
         "loss": float(scored.get("losses").double().mean()),
