@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from commands import Keepers, Said
 
 torch.set_num_threads(1)
 
@@ -16,3 +19,25 @@ def shared_data() -> Path:
     if not (Path(root) / "mnist" / "train.parquet").exists():
         pytest.skip(f"real data not found in {root}; set KEEPERS_DATA to the folder that holds it")
     return Path(root)
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Keepers:
+    """`keepers ...` in this process, in an empty folder."""
+    from keepers.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["keepers", *map(str, argv)])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Said(status, captured.out, captured.err)
+
+    return call

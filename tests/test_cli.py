@@ -6,9 +6,7 @@ import inspect
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ import yaml
 
 import forked
 import keepers
-from keepers.cli import app, main
+from commands import Keepers, Said
+from keepers.cli import app
 from keepers.cli import compare as cli_compare
 from keepers.cli import coreset as cli_coreset
 from keepers.cli import il as cli_il
@@ -32,43 +31,6 @@ from keepers.workflows.online import POLICIES
 
 QUICK = ("--limit", "150", "--epochs", "1", "--proxy", "logistic", "--device", "cpu")
 DIGITS = ("coreset", "digits", *QUICK)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left: exit status, stdout, stderr."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """The one JSON value on stdout."""
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
-
-Keepers = Callable[..., Said]
-
-
-@pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Keepers:
-    """`keepers ...` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["keepers", *map(str, argv)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Said(status, captured.out, captured.err)
-
-    return call
 
 
 # JSON ---------------------------------------------------------------------------------------

@@ -5,9 +5,6 @@ from __future__ import annotations
 import io
 import json
 import signal
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,8 @@ from rich.progress import Progress
 
 import forked
 import keepers
-from keepers.cli import main, outputs
+from commands import Keepers, Said
+from keepers.cli import outputs
 from keepers.cli.settings import echo
 from keepers.online import IrreducibleLosses
 from keepers.types import Silent
@@ -29,43 +27,6 @@ from keepers.types import Silent
 COMMON = ("digits", "--limit", "150", "--device", "cpu")
 TRAIN = ("train", *COMMON, "--il-model", "logistic", "--il-epochs", "1", "--steps", "4")
 IL = ("il", *COMMON, "--model", "logistic", "--epochs", "1")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left: exit status, stdout, stderr."""
-
-    status: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """The one JSON value on stdout."""
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
-
-Keepers = Callable[..., Said]
-
-
-@pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Keepers:
-    """`keepers ...` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["keepers", *map(str, argv)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Said(status, captured.out, captured.err)
-
-    return call
 
 
 def _refused(said: Said, *words: str) -> None:
