@@ -19,7 +19,7 @@ from keepers.errors import KeepersError, ParameterError
 from keepers.experiments import ApproximationsConfig, approximation_study, approximations
 from keepers.experiments.approximation_models import Ensemble, Function, Material
 from keepers.experiments.approximation_study import PUBLISHED, Study
-from keepers.experiments.statistics import spearman
+from keepers.statistics import spearman
 from keepers.roles import Prepared, Role, prepare
 from keepers.training import Hardware
 

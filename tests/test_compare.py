@@ -19,7 +19,7 @@ import forked
 import keepers
 from keepers.errors import KeepersError
 from keepers.experiments import trials
-from keepers.experiments.statistics import paired_difference, pearson, spearman
+from keepers.statistics import paired_difference, pearson, spearman
 
 N, N_TEST = 240, 100
 MLP: dict[str, Any] = {"model": "mlp", "batch_size": 32}

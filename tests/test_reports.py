@@ -21,7 +21,7 @@ from rich.console import Console
 
 from keepers.data import Source, open_source
 from keepers.errors import RunError
-from keepers.experiments.statistics import ENOUGH_SEEDS
+from keepers.statistics import ENOUGH_SEEDS
 from keepers.ledger import Cost
 from keepers.reports import answers, charts, compare_report, compare_table, coreset_summary, report
 from keepers.reports.examples import SMALL_SIDE, show

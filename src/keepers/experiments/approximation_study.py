@@ -12,7 +12,7 @@ from torch import Tensor
 from keepers.data import Source, corrupt_labels
 from keepers.errors import ParameterError
 from keepers.experiments.approximation_models import Ensemble, Function, Material
-from keepers.experiments.statistics import spearman
+from keepers.statistics import spearman
 from keepers.ledger import Ledger
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, Role

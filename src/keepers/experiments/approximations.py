@@ -20,7 +20,7 @@ from keepers.experiments.approximation_study import (
     Study,
 )
 from keepers.experiments.compare import Comparison
-from keepers.experiments.statistics import standard_deviation
+from keepers.statistics import standard_deviation
 from keepers.files import plain, write_json
 from keepers.roles import OnBadRow, Role, prepare
 from keepers.training import Hardware

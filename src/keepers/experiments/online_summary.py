@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keepers.experiments.statistics import paired_difference, standard_deviation
+from keepers.statistics import paired_difference, standard_deviation
 from keepers.ledger import Cost
 from keepers.training import Point
 

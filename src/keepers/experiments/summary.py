@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keepers.experiments.statistics import (
+from keepers.statistics import (
     Floats,
     paired_difference,
     pearson,

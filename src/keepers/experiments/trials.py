@@ -15,7 +15,7 @@ from torch import Tensor
 from keepers import methods, processes
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
-from keepers.experiments.statistics import Floats
+from keepers.statistics import Floats
 from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
 from keepers.files import code_fingerprint
 from keepers.ledger import Cost

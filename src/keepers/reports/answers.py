@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from keepers.reports import quantities
+from keepers.statistics import ENOUGH_SEEDS, Verdict
 
 Row = Mapping[str, Any]
-Verdict = Literal["better", "worse", "inconclusive"]
-ENOUGH_SEEDS = 5
 EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
 
 

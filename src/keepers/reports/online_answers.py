@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from keepers.reports import quantities
-from keepers.reports.answers import ENOUGH_SEEDS, Row, Verdict
+from keepers.reports.answers import Row
+from keepers.statistics import ENOUGH_SEEDS, Verdict
 
 UNIFORM, EQUAL_TIME, FRESH = "uniform", "uniform-equal-time", "fresh-random"
 SVP = "svp"
