@@ -10,6 +10,7 @@ from keepers.data.corrupt import (
 )
 from keepers.data.encode import encode
 from keepers.data.export import export
+from keepers.data.joined import joined
 from keepers.data.opening import open_source
 from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
 from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
@@ -33,6 +34,7 @@ __all__ = [
     "encode",
     "export",
     "is_within",
+    "joined",
     "most_confused",
     "open_source",
     "relevance_subset",

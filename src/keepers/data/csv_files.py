@@ -182,11 +182,12 @@ def split_records(path: Path) -> tuple[bytes, Iterator[bytes]]:
     headed = _is_header(_first_record(path, parse))
     with pa.input_stream(str(path)) as file:
         text: bytes = file.read()
-    records = _records(text, mark)
+    records = records_in(text, mark)
     return (next(records), records) if headed else (b"", records)
 
 
-def _records(text: bytes, delimiter: str) -> Iterator[bytes]:
+def records_in(text: bytes, delimiter: str) -> Iterator[bytes]:
+    """The records of a CSV file, byte for byte as they stand; blank lines are left out."""
     bare = rf"[^{delimiter}\r\n]*+"
     field = rf'(?:"[^"]*+(?:""[^"]*+)*+"{bare}|{bare})'
     record = re.compile(rf"{field}(?:{delimiter}{field})*+(?:\r\n|\r|\n|\Z)".encode())

@@ -1,0 +1,91 @@
+"""The desk: all that a labelling front is given of a campaign."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+
+from keepers.campaign.events import External, Id, Sent
+from keepers.campaign.journal import Journal
+from keepers.campaign.recording import Delivery, Recorded, record
+from keepers.campaign.state import State
+from keepers.data import Source
+from keepers.errors import DataError
+from keepers.types import Kind
+
+
+class Ids:
+    """The ids of a source as a container: `id in ids`, and the position of each, without a copy.
+
+    >>> from keepers.data import open_source
+    >>> source = open_source("digits")
+    >>> ids = Ids(source)
+    >>> ids.position(source.ids[5]), ids.position("nobody"), source.ids[5] in ids
+    (5, None, True)
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._ids = source.ids
+        self._are_texts = source.ids.dtype == object
+
+    def position(self, id: object) -> int | None:
+        """The position of an id, None where the source does not hold it."""
+        if isinstance(id, bool) or not isinstance(id, str if self._are_texts else int):
+            return None
+        position = bisect_left(self._ids, id)
+        found = position < len(self._ids) and bool(self._ids[position] == id)
+        return position if found else None
+
+    def __contains__(self, id: object) -> bool:
+        return self.position(id) is not None
+
+
+class Desk:
+    """A campaign as a labelling front sees it: what to show, and where answers go.
+
+    Threads may share one. Each look at `state` takes in what other processes have added since.
+    """
+
+    def __init__(self, journal: Journal, source: Source) -> None:
+        self.journal = journal
+        self.source = source
+        self._ids = Ids(source)
+        self._mutex = threading.RLock()
+        self._state = State.empty()
+        self._seen = 0
+
+    @property
+    def kind(self) -> Kind:
+        """What an example is: `text`, `image` or `vector`."""
+        return self.source.kind
+
+    @property
+    def state(self) -> State:
+        """The campaign as it stands at this moment."""
+        with self._mutex:
+            events = self.journal.read(self._seen)
+            if events:
+                self._state = self._state.after(event for _, event in events)
+                self._seen = events[-1][0]
+            return self._state
+
+    def content(self, item: Id) -> str | bytes:
+        """What a person is shown of an example: its text, or a PNG of its picture.
+
+        Raises:
+            DataError: the pool does not hold it (any more).
+        """
+        position = self._ids.position(item)
+        if position is None:
+            raise DataError(f"item: the pool holds no example of the id {item!r}")
+        return self.source.preview(position)
+
+    def record(self, votes: Iterable[Delivery], partial: bool = False) -> Recorded:
+        """Take votes on examples of the pool; see `keepers.campaign.record`."""
+        with self._mutex:
+            return record(self.journal, self.state, votes, known=self._ids, partial=partial)
+
+    def send(self, round: int, channel: str, tasks: Mapping[Id, External]) -> bool:
+        """Note that items went to a channel; False where the same ones had gone there before."""
+        return self.journal.append([Sent(round=round, channel=channel, tasks=tasks)])[0]

@@ -1,0 +1,187 @@
+"""Estimates: how sure an accuracy is, and how many labels another one would take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+from keepers.errors import ParameterError
+
+_FEWEST = 3
+_EXPONENTS = (0.02, 4.0)
+_GRID = 60
+_MOST_LABELS = 10**12
+
+
+def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The Wilson interval of a proportion, `correct` out of `n`; (0, 1) of nothing.
+
+    With p = correct / n and z the normal quantile of (1 + confidence) / 2:
+    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).
+
+    >>> low, high = wilson(90, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.8256, 0.9448)
+
+    Raises:
+        ParameterError: more correct than there are, or a confidence outside (0, 1).
+
+    Paper: Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    """
+    if not 0 <= correct <= n:
+        raise ParameterError("correct", f"got {correct} out of {n}", "Give one from 0 to n")
+    if not 0 < confidence < 1:
+        raise ParameterError("confidence", f"got {confidence}", "Give one between 0 and 1")
+    if n == 0:
+        return 0.0, 1.0
+    share = correct / n
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    scale = 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / scale
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == n else centre + half
+    return max(0.0, low), min(1.0, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A learning curve: accuracy(n) = ceiling − scale · n^−exponent."""
+
+    ceiling: float
+    scale: float
+    exponent: float
+
+    def at(self, labels: float) -> float:
+        """The accuracy with so many labels."""
+        return self.ceiling - self.scale * labels**-self.exponent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """How many labels reach a goal, in all, with a 95% interval.
+
+    `low` and `high` are None where the points do not support one: under 4 of them, or where the
+    curve without one of its points does not reach the goal.
+    """
+
+    labels: int
+    low: int | None
+    high: int | None
+    curve: Curve
+
+
+def fit_curve(sizes: Sequence[float], accuracies: Sequence[float]) -> Curve | None:
+    """The inverse power law of least squares through accuracies (m,) at numbers of labels (m,).
+
+    a − b·n^−c with b > 0, a ≤ 1 and c from 0.02 to 4: for each c, a and b are a line's, so one
+    number is searched. None under 3 different sizes, or where no such curve rises.
+
+    >>> curve = fit_curve([100, 200, 400], [0.7, 0.75, 0.775])
+    >>> round(curve.ceiling, 6), round(curve.exponent, 6)
+    (0.8, 1.0)
+
+    Raises:
+        ParameterError: as many sizes as accuracies are needed, sizes over 0, all of them finite.
+
+    Paper: Figueroa et al. 2012, Predicting sample size required for classification performance.
+    """
+    n = np.asarray(sizes, dtype=np.float64)
+    y = np.asarray(accuracies, dtype=np.float64)
+    if n.shape != y.shape or not np.isfinite(n).all() or not np.isfinite(y).all() or (n <= 0).any():
+        raise ParameterError(
+            "sizes",
+            f"got {n.tolist()} with the accuracies {y.tolist()}",
+            "Give a number over 0 and an accuracy for each point",
+        )
+    if len(np.unique(n)) < _FEWEST:
+        return None
+    unit = float(np.exp(np.log(n).mean()))  # powers of numbers near 1 keep their digits
+    grid = np.geomspace(*_EXPONENTS, _GRID)
+    errors = [_line(n / unit, y, exponent)[2] for exponent in grid]
+    best = int(np.argmin(errors))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)]
+
+    def error(exponent: float) -> float:
+        return _line(n / unit, y, exponent)[2]
+
+    found = optimize.minimize_scalar(
+        error,
+        bounds=around,
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    exponent = float(found.x) if found.fun <= errors[best] else float(grid[best])
+    ceiling, scale, _ = _line(n / unit, y, exponent)
+    if not scale > 1e-12:
+        return None
+    return Curve(ceiling=ceiling, scale=scale * unit**exponent, exponent=exponent)
+
+
+def needed_for(curve: Curve, goal: float) -> int | None:
+    """The fewest labels with which a curve reaches `goal`; None where it never does.
+
+    >>> needed_for(Curve(ceiling=0.8, scale=10.0, exponent=1.0), 0.75)
+    200
+    """
+    if goal >= curve.ceiling:
+        return None
+    labels = (curve.scale / (curve.ceiling - goal)) ** (1 / curve.exponent)
+    return max(1, math.ceil(labels * (1 - 1e-9))) if labels <= _MOST_LABELS else None
+
+
+def forecast(sizes: Sequence[float], accuracies: Sequence[float], goal: float) -> Forecast | None:
+    """How many labels would reach the accuracy `goal`, going by the rounds so far.
+
+    The interval is a jackknife's, of the logarithm of the number: each point is left out once.
+    None under 3 different sizes, or where the curve through them never reaches the goal.
+
+    Raises:
+        ParameterError: a goal outside (0, 1], or as `fit_curve`.
+    """
+    if not 0 < goal <= 1:
+        raise ParameterError("goal", f"got {goal}", "Give an accuracy over 0 and up to 1")
+    curve = fit_curve(sizes, accuracies)
+    labels = None if curve is None else needed_for(curve, goal)
+    if curve is None or labels is None:
+        return None
+    low, high = _jackknife(sizes, accuracies, goal, labels)
+    return Forecast(labels=labels, low=low, high=high, curve=curve)
+
+
+def _jackknife(
+    sizes: Sequence[float], accuracies: Sequence[float], goal: float, labels: int
+) -> tuple[int | None, int | None]:
+    logarithms: list[float] = []
+    count = len(sizes)
+    for out in range(count):
+        kept = [place for place in range(count) if place != out]
+        curve = fit_curve([sizes[i] for i in kept], [accuracies[i] for i in kept])
+        needed = None if curve is None else needed_for(curve, goal)
+        if needed is None:
+            return None, None
+        logarithms.append(math.log(needed))
+    spread = math.sqrt((count - 1) * float(np.var(logarithms)))
+    half = min(float(stats.t.ppf(0.975, count - 1)) * spread, math.log(_MOST_LABELS))
+    return max(1, math.floor(labels * math.exp(-half))), math.ceil(labels * math.exp(half))
+
+
+def _line(
+    n: npt.NDArray[np.float64], y: npt.NDArray[np.float64], exponent: float
+) -> tuple[float, float, float]:
+    """Ceiling, scale and squared error of the best curve with a given exponent."""
+    x = n**-exponent
+    centred = x - x.mean()
+    scale = -float(centred @ y) / float(centred @ centred)
+    ceiling = float(y.mean()) + scale * float(x.mean())
+    if ceiling > 1:
+        ceiling, scale = 1.0, float(x @ (1 - y)) / float(x @ x)
+    if scale < 0:
+        ceiling, scale = min(1.0, float(y.mean())), 0.0
+    residual = y - (ceiling - scale * x)
+    return ceiling, scale, float(residual @ residual)

@@ -1,0 +1,181 @@
+"""Recording: votes to the journal, checked first, all of a delivery or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from keepers.campaign.consensus import version_of
+from keepers.campaign.events import Id, Vote, now, utc
+from keepers.campaign.journal import Journal
+from keepers.campaign.state import State
+from keepers.errors import DataError
+
+Delivery = Vote | tuple[str, Vote]
+"""A vote, or where it stood (a file and its line) and the vote."""
+
+_SHOWN = 5
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What became of a delivery.
+
+    `new` votes are an annotator's first word on an item, `changed` ones another word instead;
+    `repeated` were known already and are not written again. `quarantined` counts, among the
+    written, labels that are no class today; `refused` says what was left out, and why.
+    """
+
+    new: int = 0
+    repeated: int = 0
+    changed: int = 0
+    quarantined: int = 0
+    refused: tuple[str, ...] = ()
+
+
+def record(
+    journal: Journal,
+    state: State,
+    votes: Iterable[Delivery],
+    *,
+    known: Container[Id],
+    partial: bool = False,
+) -> Recorded:
+    """Write votes to the journal, all of them or, `partial`, those that are good.
+
+    `state` is what the journal holds; `known` are the ids of the pool, and those with a stake in
+    the campaign count as known, too. Ids that came as text are matched with integers, and the
+    other way round. A vote without a time gets this moment, later than the annotator's last word
+    on the item; where it says the same, it is a repeat. `partial` leaves unknown ids and
+    contradictions out, listed in `refused`, and takes unknown classes into quarantine.
+
+    Raises:
+        DataError: an unknown id, a class outside the schema, or two different words of one
+            annotator on one item at one time (or without times); each with where it stood.
+    """
+    delivered = list(_located(votes))
+    problems: list[str] = []
+    good: list[tuple[str, Vote]] = []
+    for where, vote in delivered:
+        vote, problem = _checked(vote, state, known, partial)
+        if problem:
+            problems.append(f"{where}: {problem}")
+        else:
+            good.append((where, vote))
+    good = _consistent(good, state, problems)
+    if problems and not partial:
+        shown = "; ".join(problems[:_SHOWN]) + ("; …" if len(problems) > _SHOWN else "")
+        raise DataError(
+            f"labels: {len(problems):,} of {len(delivered):,} cannot be taken, so none was: "
+            f"{shown}. Correct them, or pass --partial (partial=True) to take the others"
+        )
+    return _write(journal, state, [vote for _, vote in good], tuple(problems))
+
+
+def _located(votes: Iterable[Delivery]) -> Iterator[tuple[str, Vote]]:
+    for number, given in enumerate(votes, 1):
+        yield (f"vote {number}", given) if isinstance(given, Vote) else given
+
+
+def _checked(
+    vote: Vote, state: State, known: Container[Id], partial: bool
+) -> tuple[Vote, str | None]:
+    item = next((i for i in _readings(vote.item) if i in known or i in state.items), None)
+    if item is None:
+        return vote, f"the pool holds no example of the id {vote.item!r}"
+    if item is not vote.item:
+        vote = replace(vote, item=item)
+    if vote.label is not None:
+        if vote.schema is None:
+            vote = replace(vote, schema=version_of(vote.label, state.schemas))
+        if state.resolve(vote) is None and not partial:
+            classes = ", ".join(state.classes)
+            return vote, f"{vote.label!r} is none of the classes ({classes})"
+    return vote, None
+
+
+def _readings(id: Id) -> Iterator[Id]:
+    """An id as it was given, then as the other type."""
+    yield id
+    if isinstance(id, int):
+        yield str(id)
+    elif _WHOLE_NUMBER.fullmatch(id.strip()):
+        yield int(id)
+
+
+def _consistent(
+    given: list[tuple[str, Vote]], state: State, problems: list[str]
+) -> list[tuple[str, Vote]]:
+    """Leave out, and explain, different words of one annotator on one item at one time."""
+    standing: dict[tuple[Id, str, str | None], tuple[str, Vote]] = {}
+    torn: set[tuple[Id, str, str | None]] = set()
+    for where, vote in given:
+        place = vote.item, vote.annotator, vote.time
+        if vote.kind == "undo":
+            standing.pop(place, None)
+            continue
+        first, before = standing.setdefault(place, (where, vote))
+        if _word(before, state) != _word(vote, state):
+            torn.add(place)
+            problems.append(
+                f"{where}: {vote.annotator} says {_said(vote)} of {vote.item!r}, and "
+                f"{_said(before)} ({first})"
+            )
+    if not torn:
+        return given
+    return [
+        (where, vote) for where, vote in given if (vote.item, vote.annotator, vote.time) not in torn
+    ]
+
+
+def _said(vote: Vote) -> str:
+    return "skip" if vote.label is None else repr(vote.label)
+
+
+def _word(vote: Vote, state: State) -> tuple[str, str | None]:
+    return vote.kind, state.resolve(vote) or vote.label
+
+
+def _write(journal: Journal, state: State, votes: list[Vote], refused: tuple[str, ...]) -> Recorded:
+    moment = now()
+    lasts: defaultdict[Id, dict[str, Vote]] = defaultdict(dict)
+    writing: list[tuple[Vote, bool]] = []
+    repeated = 0
+    for vote in votes:
+        if vote.item not in lasts:
+            lasts[vote.item] = {each.annotator: each for each in state.item(vote.item).votes}
+        last = lasts[vote.item].get(vote.annotator)
+        standing = ("undo", None) if last is None else _word(last, state)
+        word = _word(vote, state)
+        if vote.time is None:
+            if word == standing:
+                repeated += 1
+                continue
+            vote = replace(vote, time=moment if last is None else _later(last, moment))
+        newer = last is None or (vote.time or "", vote.key) > (last.time or "", last.key)
+        if newer:
+            lasts[vote.item][vote.annotator] = vote
+        writing.append((vote, newer and standing[0] != "undo" and word != standing))
+    taken = journal.append([vote for vote, _ in writing])
+    written = [each for each, new in zip(writing, taken, strict=True) if new]
+    changed = sum(changes for _, changes in written)
+    return Recorded(
+        new=len(written) - changed,
+        repeated=repeated + len(writing) - len(written),
+        changed=changed,
+        quarantined=sum(
+            vote.kind == "label" and state.resolve(vote) is None for vote, _ in written
+        ),
+        refused=refused,
+    )
+
+
+def _later(last: Vote, moment: str) -> str:
+    """This moment, or just after the annotator's last word where a clock runs ahead."""
+    if last.time is None or last.time < moment:
+        return moment
+    return utc(datetime.fromisoformat(last.time) + timedelta(microseconds=1))

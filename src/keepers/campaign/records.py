@@ -1,0 +1,191 @@
+"""Files of labels to records: one for each line or row, with where it stood."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from keepers.campaign.label_studio import is_task
+from keepers.data.csv_files import delimiter, records_in
+from keepers.data.folders import suffix_of
+from keepers.data.readers import read_table
+from keepers.data.values import first_line
+from keepers.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_WANTED = ("id", "label", "annotator", "time", "seconds", "skipped")
+_QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
+_MINIMAL = "annotation_id"  # a column of Label Studio's CSV and JSON-MIN, which leave skips out
+
+Record = dict[str, Any]
+
+
+class MalformedError(Exception):
+    """One line cannot be read; the text says why."""
+
+
+Located = Iterator[tuple[str, Record | MalformedError]]
+
+
+def read_records(path: Path) -> Located:
+    """The records of a file of one of `SUFFIXES`, or why one is none, each with where it stood.
+
+    Raises:
+        DataError: damaged as a whole, or without the columns `id` and `label`.
+        OSError: it cannot be read.
+    """
+    suffix = suffix_of(path)
+    if suffix in (".csv", ".tsv"):
+        return _csv(path)
+    return _parquet(path) if suffix == ".parquet" else _json(path)
+
+
+def _check_columns(names: list[str], path: Path) -> None:
+    if _MINIMAL in names:
+        raise DataError(
+            f"data: {path} is Label Studio's short form, which leaves out what was skipped. Export "
+            "the annotations as JSON (the full form)"
+        )
+    twice = [name for name in _WANTED if names.count(name) > 1]
+    if twice:
+        raise DataError(f"data: {path} has the column '{twice[0]}' twice. Keep one of them")
+    absent = [name for name in ("id", "label") if name not in names]
+    if absent == ["label"] and "skipped" in names:
+        return
+    if absent:
+        raise DataError(
+            f"data: {path} has no column '{absent[0]}'; its columns are: "
+            f"{', '.join(filter(None, names)) or 'none'}. Name the columns id and label"
+        )
+
+
+def _bytes(path: Path) -> bytes:
+    with pa.input_stream(str(path)) as file:
+        return file.read()
+
+
+def _csv(path: Path) -> Located:
+    """The records of a CSV file, with the lines on which they begin."""
+    mark = delimiter(path)
+    text = _bytes(path)
+    records = records_in(text, mark)
+    header = next(records, b"")
+    try:
+        names = [name.strip().lower() for name in _cells(header, mark)]
+    except (UnicodeDecodeError, MalformedError) as error:
+        raise DataError(
+            f"data: {path}, line 1: {first_line(error)}. Give a CSV file in UTF-8"
+        ) from None
+    _check_columns(names, path)
+
+    def located() -> Located:
+        end = text.index(header) + len(header)
+        line = 1 + text.count(b"\n", 0, end)
+        for record in records:
+            start = text.index(record, end)  # blank lines may stand between
+            line += text.count(b"\n", end, start)
+            yield f"{path.name}, line {line}", _row(record, mark, names)
+            end = start + len(record)
+            line += record.count(b"\n")
+
+    return located()
+
+
+def _row(record: bytes, mark: str, names: list[str]) -> Record | MalformedError:
+    try:
+        cells = _cells(record, mark)
+    except UnicodeDecodeError as error:
+        return MalformedError(f"byte 0x{error.object[error.start]:02x} is not UTF-8")
+    except MalformedError as error:
+        return error
+    if len(cells) != len(names):
+        return MalformedError(
+            f"{len(cells)} values where {len(names)} were expected; one with a {mark!r} in it "
+            "needs quotes"
+        )
+    return dict(zip(names, cells, strict=True))
+
+
+def _cells(record: bytes, mark: str) -> list[str]:
+    text = record.decode().rstrip("\r\n")
+    if '"' not in text:
+        return text.split(mark)
+    cells: list[str] = []
+    start = 0
+    while start <= len(text):
+        if text.startswith('"', start):
+            found = _QUOTED.match(text, start)
+            if found is None or text[found.end() : found.end() + 1] not in ("", mark):
+                raise MalformedError("a quote opens that is not closed")
+            cells.append(found.group(1).replace('""', '"'))
+            start = found.end() + 1
+        else:
+            end = text.find(mark, start)
+            end = len(text) if end < 0 else end
+            cells.append(text[start:end])
+            start = end + 1
+    return cells
+
+
+def _parquet(path: Path) -> Located:
+    table = read_table(path)
+    names = [name.strip().lower() for name in table.column_names]
+    _check_columns(names, path)
+    held = [place for place, name in enumerate(names) if name in _WANTED]
+    table = table.select(held).rename_columns([names[place] for place in held])
+    if "time" in table.column_names and pa.types.is_timestamp(table["time"].type):
+        microseconds = pa.timestamp("us", table["time"].type.tz)
+        place = table.column_names.index("time")
+        table = table.set_column(place, "time", table["time"].cast(microseconds, safe=False))
+    rows = table.to_pylist()
+    return ((f"{path.name}, row {number}", row) for number, row in enumerate(rows))
+
+
+def _json(path: Path) -> Located:
+    try:
+        text = _bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        raise DataError(
+            f"data: {path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8. "
+            "Convert it to UTF-8"
+        ) from None
+    if suffix_of(path) == ".json" and text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            line = getattr(error, "lineno", 1)
+            raise DataError(
+                f"data: {path}, line {line}: {first_line(error)}. Correct the line"
+            ) from None
+        return (
+            _object(f"{path.name}, record {n}", lambda row=row: row, path)
+            for n, row in enumerate(rows, 1)
+        )
+    return (
+        _object(f"{path.name}, line {number}", lambda line=line: json.loads(line), path)
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
+    )
+
+
+def _object(where: str, read: Callable[[], Any], path: Path) -> tuple[str, Record | MalformedError]:
+    try:
+        record = read()
+    except (ValueError, RecursionError) as error:
+        return where, MalformedError(f"{first_line(error)}. Correct the line")
+    if not isinstance(record, dict):
+        return where, MalformedError("not an object. Give one JSON object for each label")
+    if is_task(record):
+        return where, record
+    if _MINIMAL in record:
+        _check_columns([*record], path)
+    absent = [name for name in ("id", "label") if name not in record]
+    if absent and not (absent == ["label"] and "skipped" in record):
+        return where, MalformedError(f"it has no '{absent[0]}'. Give each an id and a label")
+    return where, record
