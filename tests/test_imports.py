@@ -14,6 +14,7 @@ KEEPERS = Path(sysconfig.get_path("scripts")) / "keepers"
 HEAVY = ("torch", "pyarrow", "numpy", "sklearn", "matplotlib", "lightning_fabric")
 EXTRAS = (
     *("transformers", "datasets", "tokenizers", "huggingface_hub", "accelerate", "lightning"),
+    *("fastapi", "uvicorn", "starlette", "httpx", "httpx2", "faiss", "selenium"),
     *("mkdocs", "mkdocstrings", "pandas", "hypothesis", "nbformat"),
 )
 
