@@ -19,8 +19,8 @@ from keepers.errors import KeepersError, ParameterError
 from keepers.experiments import ApproximationsConfig, approximation_study, approximations
 from keepers.experiments.approximation_models import Ensemble, Function, Material
 from keepers.experiments.approximation_study import PUBLISHED, Study
-from keepers.statistics import spearman
 from keepers.roles import Prepared, Role, prepare
+from keepers.statistics import spearman
 from keepers.training import Hardware
 
 ROLE = Role(model="mlp", options={"hidden": [16]}, lr=1e-2, weight_decay=0.01)

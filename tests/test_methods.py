@@ -18,11 +18,22 @@ from keepers.types import Picks, Signals
 from keepers.workflows.scoring import CORESET_SIGNALS
 
 N, CLASSES = 240, 5
-DRAWN = {"random", "stratified", "ccs", "gradient-norm-is", "selective-backprop"}
+DRAWN = {
+    "random",
+    "stratified",
+    "ccs",
+    "gradient-norm-is",
+    "selective-backprop",
+    "badge",
+    "typiclust",
+}
+BY_CLUSTERS = {"ccs", "cluster-margin"}  # their scores are not what they select by alone
+ESTIMATES = {"probcover": {"delta": 1.5}}  # options without which k-means is drawn
 SETS = {name: row for name, row in METHODS.items() if not row.replacement}
 REPEATING = {name: row for name, row in METHODS.items() if row.replacement}
-NEST = sorted(set(SETS) - {"stratified"})
-ON_DEVICE = sorted(name for name, row in METHODS.items() if row.score is not None and name != "ccs")
+NEST = sorted(set(SETS) - {"stratified", "typiclust", "cluster-margin"})
+SCORED = {name for name, row in METHODS.items() if row.score is not None}
+ON_DEVICE = sorted(SCORED - BY_CLUSTERS)
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 every_set = pytest.mark.parametrize("method", SETS.values(), ids=list(SETS))
 every_repeating = pytest.mark.parametrize("method", REPEATING.values(), ids=list(REPEATING))
@@ -63,17 +74,22 @@ def test_the_table_holds_the_named_methods() -> None:
         "el2n",
         "k-center",
         "facility-location",
-        "ccs",
+        "typiclust",
+        "probcover",
+        "badge",
+        "cluster-margin",
         "loss",
         "rho-loss",
         "negative-il",
         "gradient-norm",
         "last-layer-gradient-norm",
-        "gradient-norm-is",
         "bald",
+        "batch-bald",
         "mc-entropy",
         "mc-conditional-entropy",
         "loss-minus-conditional-entropy",
+        "ccs",
+        "gradient-norm-is",
         "selective-backprop",
     ]
     assert list(REPEATING) == ["gradient-norm-is"]
@@ -131,10 +147,10 @@ def test_picks_follow_a_permutation_of_the_examples(method: Method) -> None:
     # One point is selected, so that k-center has nothing to draw.
     selected = torch.tensor([11])
     moved_selected = order.argsort()[selected]
-    first, scores = choose(method, [signals], 40, generator=generator(), selected=selected)
-    moved, moved_scores = choose(
-        method, [signals.at(order)], 40, generator=generator(), selected=moved_selected
-    )
+    given: Any = {"generator": generator(), "options": ESTIMATES.get(method.name)}
+    first, scores = choose(method, [signals], 40, selected=selected, **given)
+    given["generator"] = generator()
+    moved, moved_scores = choose(method, [signals.at(order)], 40, selected=moved_selected, **given)
     if scores is not None:
         assert moved_scores is not None
         assert torch.equal(moved_scores, scores[order])
@@ -212,7 +228,9 @@ def test_an_ensemble_of_one_model_repeated_is_that_model(method: Method) -> None
     signals = make_signals()
     alone, scores = choose(method, [signals], 40, generator=generator())
     together, mean_ranks = choose(method, [signals] * 3, 40, generator=generator())
-    assert torch.equal(together.positions, alone.positions) or method.name == "ccs"
+    # Both draw: ccs from mean ranks, batch-bald a multiple of the samples.
+    drawn = method.name in {"ccs", "batch-bald"}
+    assert torch.equal(together.positions, alone.positions) or drawn
     assert (scores is None) == (mean_ranks is None)
 
 
@@ -465,7 +483,11 @@ def test_core_set_selection_offers_what_the_table_says_of_it() -> None:
     ("name", "message"),
     [
         ("rho-loss", r"irreducible losses, which 'keepers train --select rho-loss' has\."),
-        ("bald", r"predictions with dropout on, which 'keepers train --select bald' has\."),
+        (
+            "bald",
+            r"with dropout on, which 'keepers train --select bald' or "
+            r"'keepers active start --method bald' has\.",
+        ),
         ("gradient-norm-is", r"with replacement.* 'keepers train --select gradient-norm-is' takes"),
     ],
 )

@@ -211,10 +211,11 @@ class Signals:
     """What one model said of each example: the only thing scores and selectors are given.
 
     Shapes: `log_probs` (n, classes); `early_log_probs` (n, runs, classes), of models stopped
-    early in training; `posterior_log_probs` (n, samples, classes), of one model with dropout on;
-    `labels` (n,); `losses` (n,); `irreducible_losses` (n,), of a model trained on other data;
-    `features` (n, d); `forgetting` (n,), the number of forgetting events, ∞ where never learnt;
-    `aum` (n,), mean margin over training.
+    early in training; `posterior_log_probs` (n, samples, classes), of draws of the weights: one
+    model with dropout on, or the members of an ensemble; `labels` (n,); `losses` (n,);
+    `irreducible_losses` (n,), of a model trained on other data; `features` (n, d); `forgetting`
+    (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
+    training.
     """
 
     log_probs: Tensor | None = None

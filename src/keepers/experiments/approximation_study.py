@@ -12,12 +12,12 @@ from torch import Tensor
 from keepers.data import Source, corrupt_labels
 from keepers.errors import ParameterError
 from keepers.experiments.approximation_models import Ensemble, Function, Material
-from keepers.statistics import spearman
 from keepers.ledger import Ledger
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, Role
 from keepers.runs import StageRecord
 from keepers.selectors import stratified
+from keepers.statistics import spearman
 from keepers.training import Hardware
 from keepers.types import Budget
 from keepers.workflows.stages import Workplace

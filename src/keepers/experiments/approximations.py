@@ -20,9 +20,9 @@ from keepers.experiments.approximation_study import (
     Study,
 )
 from keepers.experiments.compare import Comparison
-from keepers.statistics import standard_deviation
 from keepers.files import plain, write_json
 from keepers.roles import OnBadRow, Role, prepare
+from keepers.statistics import standard_deviation
 from keepers.training import Hardware
 from keepers.types import Progress
 from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, workplace

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keepers.statistics import paired_difference, standard_deviation
 from keepers.ledger import Cost
+from keepers.statistics import paired_difference, standard_deviation
 from keepers.training import Point
 
 Curve = Sequence[Mapping[str, float]]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keepers.ledger import Cost
 from keepers.statistics import (
     Floats,
     paired_difference,
@@ -15,7 +16,6 @@ from keepers.statistics import (
     spearman,
     standard_deviation,
 )
-from keepers.ledger import Cost
 
 EVERYTHING, RANDOM, FRESH_RANDOM = "everything", "random", "fresh-random"
 Selector = Literal["proxy", "target"]

@@ -15,7 +15,6 @@ from torch import Tensor
 from keepers import methods, processes
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
-from keepers.statistics import Floats
 from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
 from keepers.files import code_fingerprint
 from keepers.ledger import Cost
@@ -25,6 +24,7 @@ from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
+from keepers.statistics import Floats
 from keepers.training import BatchPolicy, FreshSubset, Shuffle
 from keepers.types import Budget, Signals
 from keepers.workflows.scoring import wanted_signals

@@ -1,14 +1,19 @@
 """The table of methods: what each needs, how it scores, how it selects, and its paper."""
 
 from keepers.methods.choose import choose, score, settings
-from keepers.methods.method import Method, in_words, workflows
+from keepers.methods.merging import as_posterior
+from keepers.methods.method import ACTIVE, CORESET, ONLINE, Method, in_words, workflows
 from keepers.methods.rows import METHODS
 from keepers.methods.table import ENTRY_POINT_GROUP, get, names, offered, table
 
 __all__ = [
+    "ACTIVE",
+    "CORESET",
     "ENTRY_POINT_GROUP",
     "METHODS",
+    "ONLINE",
     "Method",
+    "as_posterior",
     "choose",
     "get",
     "in_words",

@@ -13,15 +13,16 @@ from torch import Tensor
 from keepers import scores as scoring
 from keepers import selectors
 from keepers.errors import KeepersError, ParameterError, unknown_name
+from keepers.methods.merging import as_posterior
 from keepers.methods.method import Method
 from keepers.scores.checks import (
     check_counts,
     check_features,
     check_labels,
-    check_log_probs,
     check_one_each,
 )
 from keepers.selectors.checks import check_selected
+from keepers.tensors import check_log_probs
 from keepers.types import Picks, Signals
 
 _CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
@@ -50,7 +51,9 @@ def choose(
 
     An ensemble is combined by rank: the scores are then mean ranks over the members. Early
     log-probabilities of the members are runs of one average instead, as EL2N is defined, and
-    features of the members are put side by side, so that squared distances add up.
+    features of the members are put side by side, so that squared distances add up. Posterior
+    samples of the members are joined; where they have none, the predictions of the members are
+    the samples (`as_posterior`).
 
     Args:
         method: a row of the table.
@@ -143,6 +146,8 @@ def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tenso
         raise ParameterError(
             "members", f"got lengths {sorted(lengths)}", "Give signals of the same examples"
         )
+    if "posterior_log_probs" in method.needs and _stand_in(members):
+        members = [as_posterior(members)]
     for signals in members:
         for name in sorted(method.needs):
             signals.get(name)
@@ -161,6 +166,13 @@ def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tenso
     if scores.isnan().any():
         raise ParameterError("scores", f"got NaN from {method.name}", "Leave those examples out")
     return first, scores
+
+
+def _stand_in(members: Sequence[Signals]) -> bool:
+    """Whether an ensemble has plain predictions alone to make posterior samples of."""
+    return len(members) > 1 and all(
+        signals.posterior_log_probs is None and signals.log_probs is not None for signals in members
+    )
 
 
 def _checked(method: Method, signals: Signals) -> Signals:

@@ -11,9 +11,13 @@ from torch import Tensor
 
 from keepers.types import Picks, Signals
 
-CORESET, ONLINE = "core-set", "online"
+CORESET, ONLINE, ACTIVE = "core-set", "online", "active learning"
 COMMANDS: Mapping[str, str] = MappingProxyType(
-    {CORESET: "keepers coreset --method {}", ONLINE: "keepers train --select {}"}
+    {
+        CORESET: "keepers coreset --method {}",
+        ONLINE: "keepers train --select {}",
+        ACTIVE: "keepers active start --method {}",
+    }
 )
 """The command of each workflow, by the name of a method."""
 
@@ -27,13 +31,13 @@ class SignalFacts(NamedTuple):
 
 SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
     {
-        "log_probs": SignalFacts("predictions", (CORESET, ONLINE)),
+        "log_probs": SignalFacts("predictions", (CORESET, ONLINE, ACTIVE)),
         "early_log_probs": SignalFacts("predictions early in training", (CORESET,)),
-        "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE,)),
+        "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE)),
         "labels": SignalFacts("labels", (CORESET, ONLINE)),
         "losses": SignalFacts("losses", (CORESET, ONLINE)),
         "irreducible_losses": SignalFacts("irreducible losses", (ONLINE,)),
-        "features": SignalFacts("features", (CORESET, ONLINE)),
+        "features": SignalFacts("features", (CORESET, ONLINE, ACTIVE)),
         "forgetting": SignalFacts("forgetting events", (CORESET,)),
         "aum": SignalFacts("margins over training", (CORESET,)),
     }
@@ -86,7 +90,7 @@ def workflows(method: Method) -> tuple[str, ...]:
 
     >>> from keepers.methods import get
     >>> workflows(get("entropy")), workflows(get("rho-loss"))
-    (('core-set', 'online'), ('online',))
+    (('core-set', 'online', 'active learning'), ('online',))
     """
     having = [SIGNALS[name].workflows if name in SIGNALS else () for name in method.needs]
     if method.replacement:

@@ -1,11 +1,11 @@
 """Online batch selection: which of these examples is worth a gradient step?"""
 
+from keepers.models.mode import BatchNorm, scoring_mode
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.loop import BatchSelector, Chosen, RhoLoss
 from keepers.online.losses import IrreducibleLosses
-from keepers.online.mode import BatchNorm, scoring_mode
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
 from keepers.online.policy import InfoBatch, Selecting
 from keepers.online.scorer import (

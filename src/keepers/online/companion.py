@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.models import Optimizer
-from keepers.online.mode import scoring_mode
+from keepers.models.mode import scoring_mode
 from keepers.online.scorer import check_logits, cross_entropy
 from keepers.random import isolated
 from keepers.training import Candidates, optimizer_state, restore_optimizer

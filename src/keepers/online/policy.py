@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from keepers import processes
 from keepers.errors import ParameterError
 from keepers.models import count_flops
-from keepers.online.mode import uses_batch_statistics
+from keepers.models.mode import uses_batch_statistics
 from keepers.online.scorer import AcrossProcesses, Autocast, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator

@@ -14,12 +14,8 @@ from torch import Tensor, nn
 from keepers import processes
 from keepers.errors import ParameterError
 from keepers.models import FeatureTap
-from keepers.online.mode import (
-    BatchNorm,
-    check_dropout,
-    scoring_mode,
-    uses_batch_statistics,
-)
+from keepers.models.mode import BatchNorm, scoring_mode, uses_batch_statistics
+from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.random import derived_seed
 from keepers.training import Candidates
 from keepers.types import Signals
@@ -177,21 +173,25 @@ class InProcess:
     def _posterior(
         self, candidates: Candidates, args: tuple[Any, ...], keywords: Mapping[str, Any]
     ) -> Tensor:
-        check_dropout(self.module)
-        samples: list[Tensor] = []
-        with self._mode(candidates, True):
-            for _ in range(self.scoring.samples):
-                output = self._forward(args, keywords)
-                logits = check_logits(output, candidates.labels, candidates.version)
-                samples.append(F.log_softmax(logits.float(), dim=1))
-        # Once, since on an accelerator to ask is to wait.
-        if not candidates.version and len(samples) > 1 and torch.equal(samples[0], samples[1]):
-            raise ParameterError(
-                "model",
-                "the method samples the posterior by dropout, and dropout changes nothing here",
-                "Give the model dropout layers (nn.Dropout) between its others",
-            )
-        return torch.stack(samples, dim=1)
+        check_dropout(
+            self.module,
+            "Give the model dropout, or choose a method that needs none, such as rho-loss",
+        )
+
+        def forward() -> Tensor:
+            output = self._forward(args, keywords)
+            return check_logits(output, candidates.labels, candidates.version)
+
+        found = sample_posterior(
+            self.module,
+            forward,
+            samples=self.scoring.samples,
+            seed=derived_seed(self.seed, "dropout", candidates.version),
+            batch_norm=self.scoring.batch_norm,
+        )
+        if not candidates.version:  # once, since on an accelerator to ask is to wait
+            check_samples_differ(found)
+        return found
 
     @contextlib.contextmanager
     def _cast(self, device: str) -> Generator[None]:

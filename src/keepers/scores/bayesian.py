@@ -8,7 +8,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from keepers.scores import formulas
-from keepers.scores.checks import check_labels, check_log_probs
+from keepers.scores.checks import check_labels
+from keepers.tensors import check_log_probs
 
 
 def predictive_entropy(posterior_log_probs: Tensor) -> Tensor:

@@ -6,12 +6,8 @@ from torch import Tensor
 
 from keepers.errors import ParameterError
 from keepers.scores import formulas
-from keepers.scores.checks import (
-    check_features,
-    check_labels,
-    check_log_probs,
-    check_one_each,
-)
+from keepers.scores.checks import check_features, check_labels, check_one_each
+from keepers.tensors import check_log_probs
 
 
 def cross_entropy(log_probs: Tensor, labels: Tensor) -> Tensor:

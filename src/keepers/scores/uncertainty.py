@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from keepers.scores import formulas
-from keepers.scores.checks import check_log_probs
+from keepers.tensors import check_log_probs
 
 
 def least_confidence(log_probs: Tensor) -> Tensor:

@@ -1,21 +1,34 @@
 """Selectors: from scores or features and a budget to positions in pick order."""
 
+from keepers.selectors.badge import badge
+from keepers.selectors.batch_bald import batch_bald
+from keepers.selectors.cluster_margin import cluster_margin
 from keepers.selectors.coverage_centric import coverage_centric
+from keepers.selectors.distinct import Distinct, distinct
 from keepers.selectors.facility_location import facility_location
 from keepers.selectors.k_center import k_center_greedy
+from keepers.selectors.probcover import probcover
 from keepers.selectors.ranking import top_k
 from keepers.selectors.sampling import random_subset, share_budget, stratified, take_turns
+from keepers.selectors.typiclust import typiclust
 from keepers.selectors.weighted import importance_sample, percentile_sample
 
 __all__ = [
+    "Distinct",
+    "badge",
+    "batch_bald",
+    "cluster_margin",
     "coverage_centric",
+    "distinct",
     "facility_location",
     "importance_sample",
     "k_center_greedy",
     "percentile_sample",
+    "probcover",
     "random_subset",
     "share_budget",
     "stratified",
     "take_turns",
     "top_k",
+    "typiclust",
 ]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from keepers.errors import ParameterError
+from keepers.selectors.checks import check_finite
 
 BLOCK_ELEMENTS = 1 << 18
 """Elements of a block of distances: 1 MiB of float32, which stays in a core's cache."""
@@ -28,6 +28,15 @@ def row_blocks(n: int, width: int) -> Iterator[slice]:
     """Slices of n rows such that a block `width` wide fits a core's cache."""
     step = max(256, BLOCK_ELEMENTS // max(1, width))
     return (slice(start, min(n, start + step)) for start in range(0, n, step))
+
+
+def squared_norms(points_ND: Tensor) -> Tensor:
+    """‖x_i‖² (n,); features that are not finite are refused."""
+    out_N = points_ND.new_empty(len(points_ND))
+    for rows in row_blocks(len(points_ND), points_ND.shape[1]):
+        out_N[rows] = points_ND[rows].square().sum(1)
+    check_finite(points_ND, out_N)
+    return out_N
 
 
 class SquaredDistances:
@@ -42,15 +51,7 @@ class SquaredDistances:
             block = points_ND[rows]
             self.norms_N[rows] = (block - self.mean_D).square_().sum(1)
             largest = torch.maximum(largest, block.square().sum(1).amax())
-        if not bool(self.norms_N.isfinite().all()):
-            first = int((~self.norms_N.isfinite()).nonzero()[0])
-            own = (~points_ND.isfinite().all(1)).nonzero()
-            where = f"at {len(own)} positions, the first is {int(own[0])}" if len(own) else ""
-            raise ParameterError(
-                "features",
-                f"got NaN or infinite values {where}" if where else f"too large at {first}",
-                "Look for a model that diverged, or leave those examples out",
-            )
+        check_finite(points_ND, self.norms_N)
         self._error = 512 * torch.finfo(points_ND.dtype).eps * float(largest) ** 0.5
 
     def __len__(self) -> int:

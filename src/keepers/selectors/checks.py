@@ -8,25 +8,27 @@ from torch import Tensor
 from keepers.errors import ParameterError
 
 
-def check_selected(selected: Tensor | None, n: int, device: torch.device) -> Tensor:
-    """Positions already selected, as int64 on `device`; empty where there are none."""
+def check_selected(
+    selected: Tensor | None, n: int, device: torch.device, parameter: str = "selected"
+) -> Tensor:
+    """Positions, each once, as int64 on `device`; empty where there are none."""
     if selected is None:
         return torch.empty(0, dtype=torch.int64, device=device)
     if selected.ndim != 1 or selected.dtype.is_floating_point or selected.dtype == torch.bool:
         raise ParameterError(
-            "selected",
+            parameter,
             f"got shape {tuple(selected.shape)} of {selected.dtype}",
             "Give positions: one dimension of integers",
         )
     positions = selected.to(device=device, dtype=torch.int64)
     if len(positions) and (int(positions.min()) < 0 or int(positions.max()) >= n):
         raise ParameterError(
-            "selected",
+            parameter,
             f"got positions from {int(positions.min())} to {int(positions.max())}",
             f"Give positions from 0 to {n - 1}",
         )
     if len(positions.unique()) != len(positions):
-        raise ParameterError("selected", "got a position twice", "Give each position once")
+        raise ParameterError(parameter, "got a position twice", "Give each position once")
     return positions
 
 
@@ -78,3 +80,27 @@ def unselected(n: int, selected: Tensor) -> Tensor:
     free = torch.ones(n, dtype=torch.bool, device=selected.device)
     free[selected] = False
     return free.nonzero().squeeze(1)
+
+
+def check_finite(points_ND: Tensor, norms_N: Tensor) -> None:
+    """Refuse NaN and infinite features, seen in their squared norms, and too large ones."""
+    if bool(norms_N.isfinite().all()):
+        return
+    first = int((~norms_N.isfinite()).nonzero()[0])
+    own = (~points_ND.isfinite().all(1)).nonzero()
+    where = f"at {len(own)} positions, the first is {int(own[0])}" if len(own) else ""
+    raise ParameterError(
+        "features",
+        f"got NaN or infinite values {where}" if where else f"too large at {first}",
+        "Look for a model that diverged, or leave those examples out",
+    )
+
+
+def check_rows(features: Tensor, n: int, of: str) -> Tensor:
+    """Features as `check_features` gives them, of as many examples as something else."""
+    points_ND = check_features(features)
+    if len(points_ND) != n:
+        raise ParameterError(
+            "features", f"got {len(points_ND)} rows for {n} {of}", "Give both of the same examples"
+        )
+    return points_ND

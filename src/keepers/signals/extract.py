@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Generator
 from pathlib import Path
 
 import torch
@@ -12,15 +13,18 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers import processes
-from keepers.errors import KeepersError
+from keepers.errors import KeepersError, ParameterError
 from keepers.ledger import Tally
 from keepers.models import FeatureTap, count_flops
+from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.signals.store import allocate
 from keepers.types import EvalView, Progress, Signals, Silent
 
 FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
-PASS_SIGNALS = frozenset({"log_probs", "losses", "features"})
-"""The signals that an inference pass gives."""
+PASS_SIGNALS = frozenset({"log_probs", "losses", "features", "posterior_log_probs"})
+"""The signals that inference passes give."""
+SAMPLES = 10
+"""Posterior samples, unless told otherwise."""
 
 
 @torch.inference_mode()
@@ -32,6 +36,8 @@ def extract(
     wanted: Collection[str] = ("log_probs",),
     positions: Tensor | None = None,
     batch_size: int = 512,
+    samples: int = SAMPLES,
+    seed: int = 0,
     folder: Path | None = None,
     tally: Tally | None = None,
     progress: Progress | None = None,
@@ -42,53 +48,88 @@ def extract(
 
     `log_probs` (n, classes) is log-softmax in float32, whatever the precision of the model;
     `losses` (n,) is the cross-entropy of the labels; `features` (n, d) is the input of the last
-    layer. Arrays over 256 MiB are memory-mapped under `folder`. Labels are passed on. The module
-    is left in the mode it was in.
+    layer. `posterior_log_probs` (n, samples, classes) is log-softmax of `samples` passes with
+    dropout on: sample k has one mask for all examples, drawn by `seed`, and batch normalisation
+    takes its running statistics. Arrays over 256 MiB are memory-mapped under `folder`. Labels are
+    passed on. All passes are booked on `tally`. The module is left in the mode it was in.
 
     Raises:
         KeepersError: losses without labels, or log-probabilities that are not finite.
+        ParameterError: posterior samples of a model without dropout, or fewer than 1.
     """
     progress, device = progress or Silent(), fabric.device
+    sampled = "posterior_log_probs" in wanted
+    plain = not sampled or bool(set(wanted) - {"posterior_log_probs", "labels"})
+    if sampled:
+        check_dropout(
+            module,
+            "Give a model with dropout, such as mlp with the option dropout=0.1, or an ensemble",
+        )
+        if samples < 1:
+            raise ParameterError("samples", f"got {samples}", "Give 1 or more")
     asked = torch.arange(len(view)) if positions is None else positions.cpu()
     labels = None if view.labels is None else view.labels.cpu()[asked]
     n = len(asked)
     if "losses" in wanted and view.labels is None:
         raise KeepersError("signals: losses need labels, and the view has none")
     pool = view.pool.to(device)
-    was_training = module.training
-    module.to(device).eval()
+    module.to(device)
     arrays: dict[str, Tensor] = {}
     if tally is not None:
         few = asked[:FLOPS_SAMPLE]
-        tally.flops += count_flops(module, pool.gather(few.to(device))) / len(few) * n
+        passes = plain + samples * sampled
+        tally.flops += passes * count_flops(module, pool.gather(few.to(device))) / len(few) * n
         tally.examples += n
     progress.start("scoring", n)
     tap = FeatureTap(module) if "features" in wanted else contextlib.nullcontext()
-    with tap as features:
+    with _evaluating(module), tap as features:
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
             rows = processes.own_rows(asked[start:stop])
             inputs = pool.gather(rows.to(device))
-            with fabric.autocast():
-                logits = module(*inputs)
-            found = {"log_probs": F.log_softmax(logits.float(), dim=1)}
+            found: dict[str, Tensor] = {}
+            if plain:
+                with fabric.autocast():
+                    logits = module(*inputs)
+                found["log_probs"] = F.log_softmax(logits.float(), dim=1)
             if features is not None:
                 found["features"] = features.features.float()
+            if sampled:
+                with fabric.autocast():
+                    found["posterior_log_probs"] = sample_posterior(
+                        module, functools.partial(module, *inputs), samples=samples, seed=seed
+                    )
             for name, value in found.items():
                 if name not in arrays:
                     shape = (n, *value.shape[1:])
                     arrays[name] = allocate(shape, name=name, folder=folder)
                 arrays[name][start:stop] = processes.gather_rows(value, stop - start).cpu()
+            _check_passes(arrays, start, stop)
             progress.advance(stop)
     progress.finish()
-    module.train(was_training)
-    log_probs = arrays["log_probs"]
-    if bool(log_probs.isnan().any()):
-        raise KeepersError(
-            "signals: the model gives NaN. Train it with a lower lr, or with precision fp32"
-        )
     if "losses" in wanted and labels is not None:
-        arrays["losses"] = -log_probs.gather(1, labels[:, None])[:, 0]
+        arrays["losses"] = -arrays["log_probs"].gather(1, labels[:, None])[:, 0]
     return Signals(
         **{name: value for name, value in arrays.items() if name in wanted}, labels=labels
     )
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Generator[None]:
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+def _check_passes(arrays: dict[str, Tensor], start: int, stop: int) -> None:
+    """Refuse NaN in a batch, and a posterior that shows no dropout in the first one."""
+    for name, value in arrays.items():
+        if name.endswith("log_probs") and bool(value[start:stop].isnan().any()):
+            raise KeepersError(
+                "signals: the model gives NaN. Train it with a lower lr, or with precision fp32"
+            )
+    if start == 0 and "posterior_log_probs" in arrays:
+        check_samples_differ(arrays["posterior_log_probs"][:stop])

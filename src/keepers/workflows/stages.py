@@ -72,8 +72,9 @@ def early_epochs(epochs: int) -> int:
 class Training:
     """What one training depends on: the role joined with data, its members, and a seed.
 
-    `wanted` names the fields of `Signals` that are asked of it, for all examples; with
-    `early_log_probs` the training stops early. Weights, order and augmentation are drawn by
+    `wanted` names the fields of `Signals` that are asked of it, for all examples or those at
+    `scored`; with `early_log_probs` the training stops early. `samples` are those of the
+    posterior. Weights, order and augmentation are drawn by
     `seed`. With `test`, the trained model is also measured on it.
     """
 
@@ -85,6 +86,8 @@ class Training:
     role: str = "proxy"
     policy: BatchPolicy = SHUFFLE
     test: Tested | None = None
+    scored: Tensor | None = None
+    samples: int = 10
 
     @property
     def epochs(self) -> int:
@@ -103,6 +106,8 @@ class Training:
             "wanted": sorted(self.wanted),
             "policy": repr(self.policy),
             "test": self.test.fingerprint if self.test else None,
+            "scored": None if self.scored is None else hash_bytes(self.scored.numpy()),
+            "samples": self.samples if "posterior_log_probs" in self.wanted else None,
             "hardware": hardware.identity(gains_from_bf16=self.prepared.recipe.bf16),
         }
 
@@ -137,7 +142,10 @@ def train(place: Workplace, training: Training) -> Trained:
         lambda folder: _train(place, training, folder),
     )
     place.book(folder, record)
-    signals = Signals(**store.read(folder), labels=training.prepared.labels)
+    labels = training.prepared.labels
+    if training.scored is not None:
+        labels = labels[training.scored]
+    signals = Signals(**store.read(folder), labels=labels)
     return Trained(signals=signals, facts=record.facts, costs=record.costs)
 
 
@@ -171,6 +179,9 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
                 prepared.eval_view(),
                 fabric=fabric,
                 wanted=in_pass,
+                positions=training.scored,
+                samples=training.samples,
+                seed=training.seed,
                 folder=folder if processes.rank() == 0 else None,
                 tally=tally,
                 progress=place.progress,

@@ -1,4 +1,4 @@
-"""The state a module is in while it scores candidates, and how it is left as it was."""
+"""The state a module is in while it scores, and how it is left as it was."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
-
-from keepers.errors import ParameterError
 
 WITH_DROPOUT = (
     _DropoutNd,
@@ -90,21 +88,6 @@ def _flip(modes: list[nn.Module], tracking: list[_BatchNorm]) -> None:
 def uses_batch_statistics(module: nn.Module, batch_norm: BatchNorm) -> bool:
     """Whether the score of a candidate depends on the others that are scored with it."""
     return batch_norm != "eval" and any(isinstance(part, _BatchNorm) for part in module.modules())
-
-
-def check_dropout(module: nn.Module) -> None:
-    """Refuse a module without dropout where posterior samples are asked for.
-
-    Raises:
-        ParameterError: no dropout layer with a rate over 0.
-    """
-    rates = [getattr(part, "p", getattr(part, "dropout", 0.0)) for part in module.modules()]
-    if not any(isinstance(rate, float | int) and rate > 0 for rate in rates):
-        raise ParameterError(
-            "model",
-            "the method samples the posterior by dropout, and the model has no dropout layer",
-            "Give the model dropout, or choose a method that needs none, such as rho-loss",
-        )
 
 
 def _cuda_device(module: nn.Module) -> torch.device | None:

@@ -1,0 +1,108 @@
+"""Rows that draw: uniformly, by class, or by the scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers import selectors
+from keepers.methods.merging import mean_margin
+from keepers.methods.method import Method
+from keepers.scores import formulas
+from keepers.selectors.weighted import draw_by_importance, draw_by_percentile
+from keepers.types import Picks, Signals
+
+
+def _random(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    return Picks(positions=selectors.random_subset(len(signals), k, **settings))
+
+
+def _stratified(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    return Picks(positions=selectors.stratified(signals.get("labels"), k, **settings))
+
+
+def _importance(
+    signals: Signals,
+    scores: Tensor,
+    k: int,
+    *,
+    generator: torch.Generator,
+    selected: Tensor | None = None,
+) -> Picks:
+    if selected is None:
+        return draw_by_importance(scores, k, generator=generator)
+    return selectors.importance_sample(scores, k, generator=generator, selected=selected)
+
+
+def _percentile(
+    signals: Signals,
+    scores: Tensor,
+    k: int,
+    *,
+    generator: torch.Generator,
+    selected: Tensor | None = None,
+    beta: float,
+) -> Picks:
+    if selected is None:
+        return draw_by_percentile(scores, k, generator=generator, beta=beta)
+    return selectors.percentile_sample(scores, k, generator=generator, selected=selected, beta=beta)
+
+
+def _ccs(signals: Signals, scores: Tensor, k: int, **settings: Any) -> Picks:
+    return selectors.coverage_centric(scores, k, **settings)
+
+
+UNIFORM = (
+    Method(
+        name="random",
+        needs=frozenset(),
+        select=_random,
+        summary="uniform without replacement",
+        when="the baseline that every other method has to beat",
+        paper="",
+    ),
+    Method(
+        name="stratified",
+        needs=frozenset({"labels"}),
+        select=_stratified,
+        summary="random, each class in its proportion",
+        when="a random choice from few examples or rare classes",
+        paper="Neyman 1934",
+    ),
+)
+
+BY_SCORE = (
+    Method(
+        name="ccs",
+        needs=frozenset({"aum"}),
+        score=lambda signals: formulas.area_under_margin(signals.get("aum")),
+        select=_ccs,
+        merge=mean_margin,
+        summary="sets the hardest aside, then draws evenly from bins of difficulty",
+        when="many labels may be wrong; on clean data it loses to random",
+        paper="Zheng et al., ICLR 2023",
+        options={"beta": 0.1, "num_bins": 50},
+    ),
+    Method(
+        name="gradient-norm-is",
+        needs=frozenset({"log_probs", "labels"}),
+        score=lambda signals: formulas.error_norm(signals.get("log_probs"), signals.get("labels")),
+        select=_importance,
+        summary="drawn by gradient norm with replacement, weighted so that the mean is unbiased",
+        when="the expected gradient must stay that of all the data",
+        paper="Katharopoulos and Fleuret, ICML 2018",
+        replacement=True,
+    ),
+    Method(
+        name="selective-backprop",
+        needs=frozenset({"losses"}),
+        score=lambda signals: signals.get("losses"),
+        select=_percentile,
+        summary="drawn without replacement, the likelier the higher the loss ranks",
+        when="high losses should be preferred and low ones still be seen",
+        paper="Jiang et al., 2019",
+        options={"beta": 1.0},
+    ),
+)

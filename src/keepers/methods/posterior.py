@@ -1,0 +1,78 @@
+"""Rows over posterior samples: several predictions of each example.
+
+They come from passes with dropout on, or from an ensemble, whose members' predictions are then
+the samples (`as_posterior`). An ensemble of models with dropout has its samples joined.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keepers import selectors
+from keepers.methods.merging import side_by_side
+from keepers.methods.method import Method
+from keepers.methods.ranked import top
+from keepers.scores import formulas
+from keepers.types import Picks, Signals
+
+
+def _batch_bald(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    return Picks(positions=selectors.batch_bald(signals.get("posterior_log_probs"), k, **settings))
+
+
+POSTERIOR = (
+    Method(
+        name="bald",
+        needs=frozenset({"posterior_log_probs"}),
+        score=lambda signals: formulas.bald(signals.get("posterior_log_probs")),
+        select=top,
+        merge=side_by_side("posterior_log_probs"),
+        summary="how much predictions with dropout on disagree",
+        when="labels play no part; what the model could still learn comes first",
+        paper="Houlsby et al., 2011; Gal, Islam and Ghahramani, ICML 2017",
+    ),
+    Method(
+        name="batch-bald",
+        needs=frozenset({"posterior_log_probs"}),
+        select=_batch_bald,
+        merge=side_by_side("posterior_log_probs"),
+        summary="the batch whose labels together say most about the model",
+        when="batches are small (tens), labels are dear, and bald would take copies",
+        paper="Kirsch, van Amersfoort and Gal, NeurIPS 2019",
+        options={"num_candidates": 2000, "num_samples": 1000},
+    ),
+    Method(
+        name="mc-entropy",
+        needs=frozenset({"posterior_log_probs"}),
+        score=lambda signals: formulas.predictive_entropy(signals.get("posterior_log_probs")),
+        select=top,
+        merge=side_by_side("posterior_log_probs"),
+        summary="entropy of the mean prediction with dropout on",
+        when="labels play no part; a comparison for bald",
+        paper="Gal, Islam and Ghahramani, ICML 2017",
+        hard_first=True,
+    ),
+    Method(
+        name="mc-conditional-entropy",
+        needs=frozenset({"posterior_log_probs"}),
+        score=lambda signals: formulas.conditional_entropy(signals.get("posterior_log_probs")),
+        select=top,
+        merge=side_by_side("posterior_log_probs"),
+        summary="mean entropy of the predictions with dropout on",
+        when="labels play no part; a comparison for bald",
+        paper="Mindermann et al., ICML 2022",
+        hard_first=True,
+    ),
+    Method(
+        name="loss-minus-conditional-entropy",
+        needs=frozenset({"posterior_log_probs", "labels"}),
+        score=lambda signals: formulas.loss_minus_conditional_entropy(
+            signals.get("posterior_log_probs"), signals.get("labels")
+        ),
+        select=top,
+        merge=side_by_side("posterior_log_probs"),
+        summary="the loss beyond the noise that the model itself expects",
+        when="there is no model trained on other data, and dropout tells noise apart",
+        paper="Mindermann et al., ICML 2022",
+    ),
+)

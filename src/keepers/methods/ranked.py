@@ -1,0 +1,139 @@
+"""Rows that take the highest scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from keepers.methods.merging import side_by_side
+from keepers.methods.method import Method
+from keepers.scores import formulas
+from keepers.selectors.ranking import highest
+from keepers.types import Picks, Signals
+
+
+def top(
+    signals: Signals, scores: Tensor, k: int, *, selected: Tensor | None = None, **_: Any
+) -> Picks:
+    """The highest scores."""
+    return Picks(positions=highest(scores, k, selected=selected))
+
+
+UNCERTAIN = (
+    Method(
+        name="least-confidence",
+        needs=frozenset({"log_probs"}),
+        score=lambda signals: formulas.least_confidence(signals.get("log_probs")),
+        select=top,
+        summary="1 − the largest probability",
+        when="half or more is kept and labels are clean; for labelling, once the model is fair",
+        paper="Lewis and Gale, SIGIR 1994",
+        hard_first=True,
+    ),
+    Method(
+        name="margin",
+        needs=frozenset({"log_probs"}),
+        score=lambda signals: formulas.margin(signals.get("log_probs")),
+        select=top,
+        summary="1 − (largest − second largest probability)",
+        when="half or more is kept, with many classes that are easily confused; for labelling, "
+        "the baseline beside random",
+        paper="Scheffer, Decomain and Wrobel, IDA 2001",
+        hard_first=True,
+    ),
+    Method(
+        name="entropy",
+        needs=frozenset({"log_probs"}),
+        score=lambda signals: formulas.entropy(signals.get("log_probs")),
+        select=top,
+        summary="entropy of the predicted probabilities",
+        when="half or more is kept and labels are clean; the cheapest that often works; for "
+        "labelling, with few classes",
+        paper="Coleman et al., Selection via Proxy, ICLR 2020",
+        hard_first=True,
+    ),
+)
+"""By the predictions alone."""
+
+LEARNT = (
+    Method(
+        name="forgetting",
+        needs=frozenset({"forgetting"}),
+        score=lambda signals: formulas.forgetting(signals.get("forgetting")),
+        select=top,
+        summary="how often an example was learnt and forgotten again while training",
+        when="a large part is kept and the proxy trains for many epochs",
+        paper="Toneva et al., ICLR 2019",
+        hard_first=True,
+    ),
+    Method(
+        name="el2n",
+        needs=frozenset({"early_log_probs", "labels"}),
+        score=lambda signals: formulas.el2n(signals.get("early_log_probs"), signals.get("labels")),
+        select=top,
+        summary="distance of early predictions from the label, averaged over runs",
+        when="labels are clean and only a short training can be paid for",
+        paper="Paul, Ganguli and Dziugaite, NeurIPS 2021",
+        merge=side_by_side("early_log_probs"),
+        default_ensemble=3,
+        hard_first=True,
+    ),
+)
+"""By how training went."""
+
+LOST = (
+    Method(
+        name="loss",
+        needs=frozenset({"losses"}),
+        score=lambda signals: signals.get("losses"),
+        select=top,
+        summary="the loss of the model",
+        when="labels are clean; wrong labels come first",
+        paper="Kawaguchi and Lu, Ordered SGD, AISTATS 2020",
+        hard_first=True,
+    ),
+    Method(
+        name="rho-loss",
+        needs=frozenset({"losses", "irreducible_losses"}),
+        score=lambda signals: formulas.reducible_loss(
+            signals.get("losses"), signals.get("irreducible_losses")
+        ),
+        select=top,
+        summary="the loss less that of a model trained on other data",
+        when="data are noisy or redundant: what is learnable and not yet learnt comes first",
+        paper="Mindermann et al., ICML 2022",
+    ),
+    Method(
+        name="negative-il",
+        needs=frozenset({"irreducible_losses"}),
+        score=lambda signals: -signals.get("irreducible_losses"),
+        select=top,
+        summary="− the loss of a model trained on other data",
+        when="wrong labels are to be left out; what is learnt already stays in",
+        paper="Mindermann et al., ICML 2022",
+    ),
+    Method(
+        name="gradient-norm",
+        needs=frozenset({"log_probs", "labels"}),
+        score=lambda signals: formulas.error_norm(signals.get("log_probs"), signals.get("labels")),
+        select=top,
+        summary="distance of the prediction from the label, which bounds the gradient norm",
+        when="labels are clean; wrong labels come first",
+        paper="Katharopoulos and Fleuret, ICML 2018",
+        hard_first=True,
+    ),
+    Method(
+        name="last-layer-gradient-norm",
+        needs=frozenset({"log_probs", "labels", "features"}),
+        score=lambda signals: formulas.last_layer_gradient_norm(
+            signals.get("log_probs"), signals.get("labels"), signals.get("features")
+        ),
+        select=top,
+        summary="norm of the gradient of the last layer's weights",
+        when="labels are clean and the size of the features says something",
+        paper="Katharopoulos and Fleuret, ICML 2018",
+        hard_first=True,
+    ),
+)
+"""By the loss or its gradient."""

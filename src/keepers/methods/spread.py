@@ -1,0 +1,116 @@
+"""Rows that spread over the feature space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from keepers import selectors
+from keepers.methods.merging import as_one_model, side_by_side
+from keepers.methods.method import Method
+from keepers.scores import formulas
+from keepers.types import Picks, Signals
+
+LARGE = 100_000
+"""Examples over which facility location samples its candidates, unless told otherwise."""
+
+
+def _k_center(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    return Picks(positions=selectors.k_center_greedy(signals.get("features"), k, **settings))
+
+
+def _facility_location(
+    signals: Signals, scores: None, k: int, *, optimizer: str, **settings: Any
+) -> Picks:
+    if optimizer == "auto":
+        optimizer = "stochastic" if len(signals) > LARGE else "lazy"
+    facilities: Any = selectors.facility_location
+    return Picks(positions=facilities(signals.get("features"), k, optimizer=optimizer, **settings))
+
+
+def _typiclust(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    return Picks(positions=selectors.typiclust(signals.get("features"), k, **settings))
+
+
+def _probcover(
+    signals: Signals, scores: None, k: int, *, delta: float | str, **settings: Any
+) -> Picks:
+    radius: Any = None if delta == "auto" else delta
+    features = signals.get("features")
+    return Picks(positions=selectors.probcover(features, k, delta=radius, **settings))
+
+
+def _badge(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    log_probs, features = signals.get("log_probs"), signals.get("features")
+    return Picks(positions=selectors.badge(log_probs, features, k, **settings))
+
+
+def _cluster_margin(
+    signals: Signals, scores: Tensor, k: int, *, generator: object, **settings: Any
+) -> Picks:
+    features = signals.get("features")
+    return Picks(positions=selectors.cluster_margin(scores, features, k, **settings))
+
+
+SPREAD = (
+    Method(
+        name="k-center",
+        needs=frozenset({"features"}),
+        select=_k_center,
+        merge=side_by_side("features"),
+        summary="repeatedly the point farthest from what is selected",
+        when="rare kinds of examples must be covered; outliers come first",
+        paper="Sener and Savarese, ICLR 2018",
+    ),
+    Method(
+        name="facility-location",
+        needs=frozenset({"features"}),
+        select=_facility_location,
+        merge=side_by_side("features"),
+        summary="the points that bring every point near to a pick",
+        when="few examples are kept and they should be typical",
+        paper="Mirzasoleiman et al., JMLR 2016",
+        options={"optimizer": "auto", "epsilon": 0.01},
+    ),
+    Method(
+        name="typiclust",
+        needs=frozenset({"features"}),
+        select=_typiclust,
+        merge=side_by_side("features"),
+        summary="the typical points of the largest clusters without a label",
+        when="there are few labels or none yet, and features were learnt without them",
+        paper="Hacohen, Dekel and Weinshall, ICML 2022",
+        options={"num_neighbours": 20, "max_clusters": 500},
+    ),
+    Method(
+        name="probcover",
+        needs=frozenset({"features"}),
+        select=_probcover,
+        merge=side_by_side("features"),
+        summary="the points with the most uncovered points around them",
+        when="there are few labels or none yet; set num_classes to the number of classes",
+        paper="Yehuda, Dekel, Hacohen and Weinshall, NeurIPS 2022",
+        options={"delta": "auto", "num_classes": 10, "purity": 0.95},
+    ),
+    Method(
+        name="badge",
+        needs=frozenset({"log_probs", "features"}),
+        select=_badge,
+        merge=as_one_model,
+        summary="gradients of the last layer that are large and far apart",
+        when="batches are large and a model is there already; uncertain and diverse at once",
+        paper="Ash et al., ICLR 2020",
+    ),
+    Method(
+        name="cluster-margin",
+        needs=frozenset({"log_probs", "features"}),
+        score=lambda signals: formulas.margin(signals.get("log_probs")),
+        select=_cluster_margin,
+        merge=as_one_model,
+        summary="small margins, from clusters of the features in turn",
+        when="batches are large and margin alone would take near-duplicates",
+        paper="Citovsky et al., NeurIPS 2021",
+        options={"oversampling": 10, "clusters_per_pick": 0.5},
+    ),
+)
