@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from labelling_window import Serve, Serving, Window, whole_batch
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
+from browser.labelling_window import Serve, Serving, Window, whole_batch
 from keepers.campaign import Desk, Event, Journal, Schema, Started
 from keepers.data import Source, open_source
 

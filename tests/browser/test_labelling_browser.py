@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from labelling_window import Serve, Window, wait_for, whole_batch
 from selenium.common import NoAlertPresentException
 from selenium.webdriver import Chrome, Keys
 
+from browser.labelling_window import Serve, Window, wait_for, whole_batch
 from keepers.data import open_source
 
 pytestmark = pytest.mark.browser

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from labelling_campaigns import ORIGIN, TOKEN, Enter, MakeDesk, plan, texts
 from starlette.testclient import TestClient
 
+from integrations.labelling.labelling_campaigns import ORIGIN, TOKEN, Enter, MakeDesk, plan, texts
 from keepers.campaign import Desk, Event, Journal, Schema, Started
 from keepers.data import Source
 from keepers.integrations.labelling import create_app

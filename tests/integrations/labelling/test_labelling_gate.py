@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from labelling_campaigns import ORIGIN, TOKEN, MakeDesk
 from starlette.testclient import TestClient
 
+from integrations.labelling.labelling_campaigns import ORIGIN, TOKEN, MakeDesk
 from keepers.campaign import Desk
 from keepers.errors import ParameterError
 from keepers.integrations.labelling import create_app

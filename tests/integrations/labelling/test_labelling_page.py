@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from labelling_campaigns import TEXTS, Enter, MakeDesk, plan, texts
 from starlette.testclient import TestClient
 
+from integrations.labelling.labelling_campaigns import TEXTS, Enter, MakeDesk, plan, texts
 from keepers.campaign import Desk, Schema
 from keepers.data import open_source
 from keepers.errors import RunError

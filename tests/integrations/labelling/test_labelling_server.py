@@ -15,8 +15,8 @@ from urllib.request import urlopen
 
 import pytest
 import uvicorn
-from labelling_campaigns import TOKEN, MakeDesk
 
+from integrations.labelling.labelling_campaigns import TOKEN, MakeDesk
 from keepers.errors import MissingExtraError, ParameterError
 from keepers.integrations.labelling import create_app, serve
 from keepers.integrations.labelling.server import address_for, bind

@@ -1,0 +1,331 @@
+"""A Label Studio server over plain REST (extra `label-studio`)."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from keepers.errors import KeepersError, MissingExtraError
+from keepers.integrations.label_studio.address import server_address
+from keepers.integrations.label_studio.secret import VARIABLE, Token, token_of
+
+if TYPE_CHECKING:
+    import httpx
+
+ATTEMPTS = 4
+"""How often a request that changes nothing is made before its failure is an error."""
+
+_TRANSIENT = {429, 500, 502, 503, 504}
+_LONGEST_WAIT = 30.0
+_LONGEST_DETAIL = 300
+
+
+class LabelStudioError(KeepersError):
+    """The server could not be asked, or did not do what it was asked.
+
+    `status` is that of HTTP, None where there was no answer; `transient` says whether the same
+    request may well succeed in a while.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, transient: bool = False) -> None:
+        super().__init__(message)
+        self.status, self.transient = status, transient
+
+
+class Client:
+    """Requests to one server, with the token, and answers as JSON or an error with the remedy.
+
+    Requests that change nothing are repeated, with growing waits, while the server is away or
+    overloaded; `post` is sent again only if it cannot have arrived. No redirect is followed, so
+    the token never leaves for another address, and no cookie is kept.
+
+    Args:
+        url: the server's address, with the path under which it is mounted, if any.
+        token: as `connect` finds it.
+        timeout: seconds without a byte after which a request has failed.
+        transport, sleep: stand-ins for the network and the clock.
+
+    Raises:
+        MissingExtraError: httpx is not installed.
+        ParameterError: an address that is none, or that holds a password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Token,
+        *,
+        timeout: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        try:
+            import httpx
+        except ImportError:
+            raise MissingExtraError("Label Studio", "label-studio") from None
+        self.url = server_address(url)
+        self._token, self._timeout, self._sleep = token, timeout, sleep
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=timeout,
+            transport=transport,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={"Accept": "application/json", "User-Agent": "keepers"},
+        )
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """What stands there."""
+        return self._repeated("GET", path, params=params)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change fields to these values; once or twice is the same."""
+        return self._repeated("PATCH", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """Remove what stands there, if it still does."""
+        try:
+            self._repeated("DELETE", path)
+        except LabelStudioError as error:
+            if error.status != 404:
+                raise
+
+    def post(self, path: str, body: Any, timeout: float | None = None, **params: Any) -> Any:
+        """Make something new, at most once: after a failure it may be there or not."""
+        limit = {} if timeout is None else {"timeout": max(timeout, self._timeout)}
+        return self._repeated("POST", path, json=body, params=params, **limit)
+
+    def _repeated(self, method: str, path: str, **content: Any) -> Any:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._once(method, path, **content)
+            except _FailedError as failure:
+                again = failure.unsent or (method != "POST" and failure.error.transient)
+                if not again or attempt == ATTEMPTS:
+                    raise failure.error from None
+                wait = failure.wait
+            self._sleep(min(_LONGEST_WAIT, 2.0 ** (attempt - 2) if wait is None else wait))
+        raise AssertionError("unreachable")
+
+    def _once(self, method: str, path: str, **content: Any) -> Any:
+        authorization = self._token.header()
+        fresh = authorization is None
+        if authorization is None:
+            authorization = self._exchange()
+        answer = self._answer(method, path, authorization, **content)
+        if answer.status_code == 401 and self._token.personal and not fresh:
+            self._token.grant(None)
+            answer = self._answer(method, path, self._exchange(), **content)
+        return self._content(answer, path)
+
+    def _exchange(self) -> str:
+        answer = self._answer("POST", "/api/token/refresh", None, json=self._token.exchange)
+        if answer.status_code in (400, 401, 403):
+            raise _FailedError(self._refused(answer.status_code))
+        granted = self._content(answer, "/api/token/refresh")
+        access: object = granted.get("access") if isinstance(granted, dict) else None
+        if not isinstance(access, str) or not re.fullmatch(r"[\x21-\x7e]+", access):
+            raise _FailedError(
+                LabelStudioError(f"{self.url}: gave no access for the personal token")
+            )
+        self._token.grant(access)
+        return f"Bearer {access}"
+
+    def _answer(
+        self, method: str, path: str, authorization: str | None, **content: Any
+    ) -> httpx.Response:
+        import httpx
+
+        headers = {} if authorization is None else {"Authorization": authorization}
+        try:
+            return self._http.request(method, path, headers=headers, **content)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _FailedError(
+                LabelStudioError(
+                    f"{self.url}: cannot be reached ({self._told(error)}). Start Label Studio, or "
+                    "correct the address; the same command continues",
+                    transient=True,
+                ),
+                unsent=True,
+            ) from None
+        except httpx.TimeoutException:
+            raise _FailedError(
+                LabelStudioError(
+                    f"{self.url}: did not answer {method} {path} in time. The same command "
+                    "continues, and first looks what has arrived",
+                    transient=True,
+                )
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _FailedError(
+                LabelStudioError(
+                    f"{self.url}: the connection broke at {method} {path} ({self._told(error)}). "
+                    "The same command continues, and first looks what has arrived",
+                    transient=True,
+                )
+            ) from None
+
+    def _content(self, answer: httpx.Response, path: str) -> Any:
+        status = answer.status_code
+        if answer.is_redirect:
+            target = urlsplit(str(answer.headers.get("location", "")))
+            where = f"{target.scheme}://{target.hostname}" if target.hostname else target.path
+            raise _FailedError(
+                LabelStudioError(
+                    f"{self.url}: sends us on to {self._shown(where)}, where the token is not to "
+                    "go. Give the address at which Label Studio itself answers",
+                    status=status,
+                )
+            )
+        if answer.is_success:
+            return self._parsed(answer, path)
+        if status in (401, 403):
+            raise _FailedError(self._refused(status))
+        detail = self._detail(answer)
+        if status == 404:
+            message = (
+                f"{self.url}: has no {path} (404). If a project or task was deleted there, the "
+                "same command makes it again; if not, the address is not Label Studio's"
+            )
+        elif status in _TRANSIENT:
+            message = (
+                f"{self.url}: failed at {path} ({status}{detail}). Look at the server's log; the "
+                "same command continues"
+            )
+        elif status == 413:
+            message = (
+                f"{self.url}: finds what was sent too large (413{detail}). Let fewer tasks go at "
+                "a time"
+            )
+        else:
+            message = f"{self.url}: refused {path} ({status}{detail}). Nothing of it was taken"
+        raise _FailedError(
+            LabelStudioError(message, status=status, transient=status in _TRANSIENT),
+            wait=_seconds(answer.headers.get("retry-after")),
+        )
+
+    def _parsed(self, answer: httpx.Response, path: str) -> Any:
+        if answer.status_code == 204 or not answer.content:
+            return None
+        try:
+            return json.loads(answer.content)
+        except ValueError:
+            page = answer.content.lstrip()[:1] == b"<"
+            raise _FailedError(
+                LabelStudioError(
+                    f"{self.url}: answered {path} with {'a web page' if page else 'something'} "
+                    "that is no JSON. Give the address of Label Studio itself, without the page",
+                    status=answer.status_code,
+                )
+            ) from None
+
+    def _refused(self, status: int) -> LabelStudioError:
+        kind = "personal" if self._token.personal else "legacy"
+        hint = (
+            "It may have been revoked or have expired"
+            if self._token.personal
+            else "Legacy tokens also have to be allowed by the organisation (Organization, Access "
+            "Token Settings); a personal one works as well"
+        )
+        return LabelStudioError(
+            f"{self.url}: refuses the {kind} token ({status}). Put a valid one of a user who may "
+            f"make projects into the environment variable. {hint}",
+            status=status,
+        )
+
+    def _detail(self, answer: httpx.Response) -> str:
+        """What the server says is wrong; never its trace, and never the token, if it echoes it."""
+        try:
+            body = json.loads(answer.content)
+        except ValueError:
+            return ""
+        said: list[str] = []
+        if isinstance(body, dict):
+            for name in ("detail", "validation_errors"):
+                value: Any = body.get(name)
+                if value:
+                    said.append(value if isinstance(value, str) else json.dumps(value))
+        elif isinstance(body, list):
+            said.append(json.dumps(body))
+        text = self._shown(" ".join(said))
+        return f": {text}" if text else ""
+
+    def _told(self, error: Exception) -> str:
+        return self._shown(str(error) or type(error).__name__)
+
+    def _shown(self, text: str) -> str:
+        text = " ".join(self._token.hide(text).split())
+        printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+        return printable[:_LONGEST_DETAIL] + ("..." if len(printable) > _LONGEST_DETAIL else "")
+
+
+class _FailedError(Exception):
+    """An error with what decides on another attempt."""
+
+    def __init__(
+        self, error: LabelStudioError, *, unsent: bool = False, wait: float | None = None
+    ) -> None:
+        self.error, self.unsent, self.wait = error, unsent, wait
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"\d{1,6}", text) else None
+
+
+def connect(
+    url: str,
+    token: str | None = None,
+    *,
+    variable: str = VARIABLE,
+    timeout: float = 60.0,
+    transport: httpx.BaseTransport | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Client:
+    """A client whose address and token the server has accepted.
+
+    The token is a legacy one or a personal one, told apart by their form. It is best left to the
+    environment variable: what is given here may end in a notebook.
+
+    Args:
+        url: the server's address.
+        token: in place of the environment variable.
+        variable: the environment variable that holds the token.
+        timeout: seconds without a byte after which a request has failed.
+        transport, sleep: stand-ins for the network and the clock.
+
+    Raises:
+        MissingExtraError: httpx is not installed.
+        ParameterError: an address that is none or holds a password; no token.
+        LabelStudioError: no Label Studio answers there, or it refuses the token.
+    """
+    address = server_address(url)
+    secret = token_of(variable) if token is None else Token(token)
+    client = Client(address, secret, timeout=timeout, transport=transport, sleep=sleep)
+    try:
+        user = client.get("/api/current-user/whoami")
+        if not isinstance(user, dict) or "id" not in user:
+            raise LabelStudioError(
+                f"{address}: is no Label Studio. Give the address at which it answers"
+            )
+    except BaseException:
+        client.close()
+        raise
+    return client

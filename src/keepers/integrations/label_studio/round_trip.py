@@ -1,0 +1,94 @@
+"""The whole exchange: send what waits, bring back what is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from keepers.campaign import LABEL_STUDIO, Desk, Id
+from keepers.errors import RunError
+from keepers.integrations.label_studio.client import LabelStudioError, connect
+from keepers.integrations.label_studio.collecting import Pulled, poll, pull
+from keepers.integrations.label_studio.secret import VARIABLE
+from keepers.integrations.label_studio.sending import Pushed, push
+
+
+def exchange(
+    desk: Desk,
+    url: str,
+    token: str | None = None,
+    *,
+    variable: str = VARIABLE,
+    every: float | None = None,
+    predictions: Mapping[Id, tuple[str, float]] | None = None,
+    title: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Push the batch, then pull once, or, with `every`, again and again until nothing waits.
+
+    Args:
+        desk: the campaign.
+        url: the server's address.
+        token: in place of the environment variable.
+        variable: the environment variable that holds the token.
+        every: seconds between two looks.
+        predictions: for items, the proxy's class and its probability.
+        title: of the project, should it have to be made.
+        say: is told what is done, in sentences.
+
+    Returns:
+        The fields of `Pushed` under `pushed`, of the last `Pulled` under `pulled`.
+
+    Raises:
+        RunError: nothing waits, and nothing was ever sent.
+        KeepersError: as `connect`, `push`, `pull` and `poll`.
+    """
+    tell = say or _silent
+    with connect(url, token, variable=variable) as client:
+        pushed = push(desk, client, predictions=predictions, title=title, say=tell)
+        if pushed.project is None and not any(
+            channel.startswith(LABEL_STUDIO) for channel in desk.state.sent
+        ):
+            raise RunError(
+                "campaign: nothing waits for labels, and nothing was sent to Label Studio. Plan a "
+                "batch with keepers active query"
+            )
+        tell(_said_of_push(pushed))
+        if every is None:
+            pulled = pull(desk, client)
+            tell(_said_of_pull(pulled))
+        else:
+            pulled = poll(desk, client, every=every, say=lambda look: tell(_said_of_look(look)))
+    for sentence in (*pulled.unreadable, *pulled.refused):
+        tell(f"Left out: {sentence}")
+    if pulled.foreign:
+        tell(f"Tasks left alone, since they are not the campaign's: {len(pulled.foreign):,}")
+    return {"pushed": asdict(pushed), "pulled": asdict(pulled)}
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _said_of_push(pushed: Pushed) -> str:
+    if pushed.project is None:
+        return "Nothing waits for labels"
+    doubles = f", {pushed.doubles:,} doubles removed" if pushed.doubles else ""
+    return f"{pushed.sent:,} tasks sent, {pushed.there:,} there before{doubles}: {pushed.url}"
+
+
+def _said_of_look(look: Pulled | LabelStudioError) -> str:
+    if isinstance(look, LabelStudioError):
+        return f"Waiting: {look}"
+    return _said_of_pull(look)
+
+
+def _said_of_pull(pulled: Pulled) -> str:
+    others = {
+        "changed": pulled.changed,
+        "withdrawn": pulled.withdrawn,
+        "of unknown classes": pulled.quarantined,
+    }
+    more = "".join(f", {count:,} {what}" for what, count in others.items() if count)
+    return f"{pulled.new:,} new labels{more}; {pulled.waiting:,} examples wait"

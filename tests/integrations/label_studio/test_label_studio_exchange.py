@@ -1,0 +1,89 @@
+"""The whole exchange, as the command calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integrations.label_studio.fake_label_studio import LEGACY, URL, FakeLabelStudio
+from keepers.campaign import Desk
+from keepers.errors import RunError
+from keepers.integrations.label_studio import Client, connect, exchange
+from label_studio_desk import label, text_desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    def connected(url: str, token: str | None, *, variable: str) -> Client:
+        return connect(url, token, variable=variable, transport=server.transport)
+
+    monkeypatch.setenv("LABEL_STUDIO_TOKEN", LEGACY)
+    monkeypatch.setattr("keepers.integrations.label_studio.round_trip.connect", connected)
+    return text_desk(tmp_path / "c", (10, 11))
+
+
+def test_there_and_back(desk: Desk, server: FakeLabelStudio) -> None:
+    said: list[str] = []
+    first = exchange(desk, URL, say=said.append)
+    server.annotate(server.task_of(10), "pos")
+    server.annotate(server.task_of(11), "whatever", lead_time=None)
+    second = exchange(desk, URL, LEGACY, say=said.append)
+    (project,) = server.projects
+    assert said == [
+        f"made {URL}/projects/{project}",
+        "sent 2 of 2",
+        f"2 tasks sent, 0 there before: {URL}/projects/{project}",
+        "0 new labels; 2 examples wait",
+        f"0 tasks sent, 2 there before: {URL}/projects/{project}",
+        "2 new labels, 1 of unknown classes; 0 examples wait",
+    ]
+    assert (first["pushed"]["sent"], second["pulled"]["new"]) == (2, 2)
+    assert LEGACY not in json.dumps([first, second])
+
+
+def test_what_is_left_out_is_said(desk: Desk, server: FakeLabelStudio) -> None:
+    exchange(desk, URL)
+    (project,) = server.projects
+    server.annotate(server.task_of(10), "pos")["result"] = []
+    server.add(project, {"data": {"text": "theirs"}})
+    said: list[str] = []
+    exchange(desk, URL, say=said.append)
+    assert said[-2].startswith("Left out: http://label-studio.test, task")
+    assert said[-1] == "Tasks left alone, since they are not the campaign's: 1"
+
+
+def test_polling(desk: Desk, server: FakeLabelStudio) -> None:
+    todo: Iterator[int] = iter((10, 11))
+    looks: list[str] = []
+
+    def work(sentence: str) -> None:
+        looks.append(sentence)
+        if "wait" in sentence and (item := next(todo, None)) is not None:
+            server.annotate(server.task_of(item), "pos")
+
+    exchange(desk, URL, every=0.01, say=work)
+    assert looks[-3:] == [
+        "0 new labels; 2 examples wait",
+        "1 new labels; 1 examples wait",
+        "1 new labels; 0 examples wait",
+    ]
+
+
+def test_nothing_was_ever_planned(desk: Desk) -> None:
+    label(desk, 10, "pos")
+    label(desk, 11, "pos")
+    with pytest.raises(RunError, match=r"nothing waits for labels.*keepers active query"):
+        exchange(desk, URL)
+
+
+def test_corrections_come_when_nothing_waits(desk: Desk, server: FakeLabelStudio) -> None:
+    exchange(desk, URL)
+    annotations = [server.annotate(server.task_of(item), "pos") for item in (10, 11)]
+    exchange(desk, URL)
+    server.edit(annotations[0], "neg")
+    said: list[str] = []
+    assert exchange(desk, URL, say=said.append)["pulled"]["changed"] == 1
+    assert said == ["Nothing waits for labels", "0 new labels, 1 changed; 0 examples wait"]
