@@ -81,8 +81,10 @@ def methods_page() -> str:
         "A method is a row of one table: the signals it needs, the score, the selector. "
         "Whatever is scored, a higher score is selected first, and ties go to the example whose "
         "id sorts first. `keepers methods` prints this table. `--method` and `method=` take the "
-        "names that are offered for core-sets, `--select` those offered online: each workflow "
-        "offers the methods whose needs it can supply.",
+        "names that are offered for core-sets, `--select` those offered online, and the `--method` "
+        "of `keepers active start` those offered for active learning: each workflow offers the "
+        "methods whose needs it can supply. An ensemble stands in for dropout: the predictions of "
+        "its members are then those that a method compares.",
         table(("method", "what it keeps", "needs", "offered"), rows),
         "Beside the table, `--select` and `compare --online` take:",
         table(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import online_results
+import simulate_results
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"fresh-random": "random, fresh every epoch"}
@@ -32,6 +33,8 @@ def page(path: Path) -> str:
     result = note["result"]
     if result["kind"] == "compare-online":
         return online_results.page(note, role, table)
+    if result["kind"] == "simulate":
+        return simulate_results.page(note, role, name_of, points, table)
     data, config = result["data"], result["config"]
     rows = result["rows"]
     blocks = [

@@ -1,6 +1,7 @@
 """Command lines in forked children of one process, so that one import serves many kills.
 
-A job is `{"argv": [...]}` with, optionally, `cwd`; `at` (`"module:name"`) and `call`: the child
+A job is `{"argv": [...]}`, or `{"function": "module:name"}` of a module in the folder `path` with
+its `arguments`; with, optionally, `cwd`; `at` (`"module:name"`) and `call`: the child
 gets `signal` as that function is called for the `call`-th time; `when`: a glob that the parent
 waits for before it sends `signal`; `file_size`: bytes over which a file cannot be written;
 `report`: false leaves the report out, which takes longest; `look`: a file to read when it ended.
@@ -82,6 +83,11 @@ def _arm(where: str, call: int, number: int) -> None:
 
 
 def _child(job: dict[str, Any]) -> None:
+    if "function" in job:
+        sys.path.append(job["path"])
+        module, _, name = job["function"].partition(":")
+        getattr(importlib.import_module(module), name)(**job["arguments"])
+        return
     from keepers.cli import main
     from keepers.workflows import opening
 
@@ -147,7 +153,8 @@ def _main() -> None:
     import torch
 
     import keepers.cli.running
-    import keepers.cli.training  # noqa: F401
+    import keepers.cli.training
+    import keepers.workflows.active  # noqa: F401
 
     torch.set_num_threads(1)
     # A shell that starts the tests in the background has them ignore Ctrl-C, and so all below.

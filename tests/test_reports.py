@@ -21,13 +21,13 @@ from rich.console import Console
 
 from keepers.data import Source, open_source
 from keepers.errors import RunError
-from keepers.statistics import ENOUGH_SEEDS
 from keepers.ledger import Cost
 from keepers.reports import answers, charts, compare_report, compare_table, coreset_summary, report
 from keepers.reports.examples import SMALL_SIDE, show
 from keepers.reports.findings import doubtful, extremes, find_cut, shares
 from keepers.reports.terminal import plain_lines
 from keepers.selection import Selection
+from keepers.statistics import ENOUGH_SEEDS
 from keepers.workflows.evidence import Evidence
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&"

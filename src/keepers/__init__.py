@@ -6,9 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keepers.campaign import Vote
     from keepers.errors import KeepersError
     from keepers.experiments.compare import Comparison, compare
     from keepers.experiments.online import compare_online
+    from keepers.experiments.simulate import Simulation, simulate
     from keepers.online import (
         BatchSelector,
         InfoBatch,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from keepers.reports import compare_report, report
     from keepers.roles import Role
     from keepers.selection import Selection
+    from keepers.workflows.active import Campaign
     from keepers.workflows.coreset import coreset
     from keepers.workflows.irreducible import irreducible_losses
     from keepers.workflows.score import Scores, score
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchSelector",
+    "Campaign",
     "Comparison",
     "InfoBatch",
     "IrreducibleLosses",
@@ -37,7 +41,9 @@ __all__ = [
     "Scores",
     "Scoring",
     "Selection",
+    "Simulation",
     "TrainResult",
+    "Vote",
     "compare",
     "compare_online",
     "compare_report",
@@ -46,12 +52,14 @@ __all__ = [
     "load_model",
     "report",
     "score",
+    "simulate",
     "train",
     "with_ids",
 ]
 
 _HOMES = {
     "BatchSelector": "keepers.online",
+    "Campaign": "keepers.workflows.active",
     "Comparison": "keepers.experiments.compare",
     "InfoBatch": "keepers.online",
     "IrreducibleLosses": "keepers.online",
@@ -61,7 +69,9 @@ _HOMES = {
     "Scores": "keepers.workflows.score",
     "Scoring": "keepers.online",
     "Selection": "keepers.selection",
+    "Simulation": "keepers.experiments.simulate",
     "TrainResult": "keepers.workflows.train",
+    "Vote": "keepers.campaign",
     "compare": "keepers.experiments.compare",
     "compare_online": "keepers.experiments.online",
     "compare_report": "keepers.reports",
@@ -70,6 +80,7 @@ _HOMES = {
     "load_model": "keepers.workflows.weights",
     "report": "keepers.reports",
     "score": "keepers.workflows.score",
+    "simulate": "keepers.experiments.simulate",
     "train": "keepers.workflows.train",
     "with_ids": "keepers.online",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,9 @@ class Role:
     augment: bool | None = None
     flip: bool | None = None
     bf16: bool | None = None
+
+    # A mapping with a field that a role does not have is left to `parse`, which says so.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if self.resolution is not None and self.resolution < 1:

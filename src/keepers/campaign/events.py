@@ -240,19 +240,24 @@ class Vote:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a proxy was found to be worth, trained on `labels` labels after `round` rounds."""
+    """What a proxy was found to be worth, trained on `labels` labels after `round` rounds.
+
+    `seen` tells which labels those were: after a correction as many are others.
+    """
 
     round: int
     labels: int
     facts: Mapping[str, Any]
+    seen: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "facts", plain(dict(self.facts)))
 
     @property
     def key(self) -> str:
-        """One event for the same round and number of labels."""
-        return f"trained-{self.round}-{self.labels}"
+        """One event for the same round and the same labels."""
+        name = f"trained-{self.round}-{self.labels}"
+        return f"{name}-{self.seen}" if self.seen else name
 
 
 Event = Started | Schema | Pool | Planned | Sent | Vote | Trained

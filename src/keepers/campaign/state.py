@@ -225,7 +225,7 @@ class _Folding:
                 self.sent[event.channel] = {**self.sent.get(event.channel, {}), **event.tasks}
                 self.touched.update(event.tasks)
             case Trained():
-                self.trained.setdefault((event.round, event.labels), event)
+                self.trained[event.round, event.labels] = event  # the last word on them
 
     def state(self) -> State:
         """The next state."""

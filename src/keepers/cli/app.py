@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from keepers.cli import approximations, compare, coreset, il, listing, train
+from keepers.cli import active, approximations, compare, coreset, il, listing, simulate, train
 from keepers.errors import KeepersError
 
 INTERRUPTED = 130
@@ -33,6 +33,8 @@ app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("il")(il.il)
 app.command("approximations")(approximations.approximations)
+active.app.command("simulate")(simulate.simulate)
+app.add_typer(active.app, name="active")
 app.command("demo")(compare.demo)
 app.command("methods")(listing.methods)
 app.command("models")(listing.models)

@@ -16,6 +16,8 @@ NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
 STRUCTURED = frozenset(
     {
         *("keep", "methods", "method_options", "select_options", "input", "test", "holdout"),
+        "classes",
+        *("initial", "rounds", "measure"),
         *("proxy", "target", "targets", "model", "il_model", "stand_in"),
     }
 )

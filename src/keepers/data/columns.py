@@ -63,24 +63,27 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
         ParameterError: no column, or several, could be meant; they are listed.
     """
     free = [n for n in material.table.column_names if n not in (said.id, said.group, said.label)]
-    label = said.label or _label_by_name(material, [n for n in free if n not in said.input])
+    strict = require_labels or not said.input
+    label = said.label or _label_by_name(material, [n for n in free if n not in said.input], strict)
     rest = [name for name in free if name != label]
     if material.kind is not None:
         inputs, kind = (material.input_name,), material.kind
     elif said.input:
         inputs, kind = said.input, kind_of(material, said.input)
     else:
-        inputs, kind, label = _find_input(material, rest, label)
+        inputs, kind, label = _find_input(material, rest, label, require_labels)
     if label is None:
         label = _label_by_values(material, [n for n in rest if n not in inputs], require_labels)
     return Columns(input=inputs, label=label, id=said.id, group=said.group), kind
 
 
-def _label_by_name(material: Material, names: Sequence[str]) -> str | None:
+def _label_by_name(material: Material, names: Sequence[str], strict: bool) -> str | None:
     by_name = [n for n in names if n.lower() in LABEL_NAMES]
     if len(by_name) > 1:
         first = [n for n in by_name if n.lower() in LABEL_NAMES[:2]]
         by_name = first if len(first) == 1 else by_name
+    if len(by_name) > 1 and not strict:
+        return None
     if len(by_name) > 1:
         raise _ambiguous("label", by_name)
     if by_name:
@@ -113,7 +116,7 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
 
 
 def _find_input(
-    material: Material, names: Sequence[str], label: str | None
+    material: Material, names: Sequence[str], label: str | None, require_labels: bool
 ) -> tuple[tuple[str, ...], Kind, str | None]:
     strong: tuple[tuple[Callable[[Material, str], bool], Kind], ...] = (
         (_is_picture, "image"),
@@ -130,7 +133,7 @@ def _find_input(
         return (texts[0],), "text", label
     if label is None:
         # The numbers beside the label are the features, so the label has to be known first.
-        label = _label_by_values(material, names, required=True)
+        label = _label_by_values(material, names, required=require_labels)
     numbers = [n for n in names if n != label and _is_number(material.table[n].type)]
     features = tuple(n for n in numbers if not _is_key(material.table[n], n))
     if not features:

@@ -91,7 +91,7 @@ def open_source(
                 "Give alike",
             )
         inputs = extract.raw_inputs(material, columns.input, kind)
-        labels, class_names = _labels(material, columns, like, require_labels)
+        labels, class_names = _labels(material, columns, like, require_labels, said.label)
         bad = extract.bad_rows(inputs, columns.input, material.table)
         if bad and on_bad_row == "error":
             raise _unusable(bad, material.name)
@@ -189,20 +189,29 @@ def _if_there(name: str | None, material: Material) -> str | None:
 
 
 def _labels(
-    material: Material, columns: Columns, like: Source | None, require: bool
+    material: Material,
+    columns: Columns,
+    like: Source | None,
+    require: bool,
+    named: str | None,
 ) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
     known = like.class_names if like is not None and like.class_names else None
     if columns.label is None:
         return None, known or ()
     feature = material.features.get(columns.label, {})
     declared = feature.get("names") if feature.get("_type") == "ClassLabel" else None
-    return read_labels(
-        material.table[columns.label],
-        columns.label,
-        class_names=declared,
-        known=known,
-        require=require,
-    )
+    try:
+        return read_labels(
+            material.table[columns.label],
+            columns.label,
+            class_names=declared,
+            known=known,
+            require=require,
+        )
+    except DataError:
+        if require or named is not None:
+            raise
+        return None, known or ()  # nobody said that these are labels
 
 
 def _ids(

@@ -147,10 +147,13 @@ def histogram_chart(histogram: Histogram, *, cut: float | None, name: str) -> Ma
 
 
 @page_style()
-def error_chart(lines: Sequence[Line], *, everything: tuple[float, float] | None) -> Markup:
+def error_chart(
+    lines: Sequence[Line], *, everything: tuple[float, float] | None, along: str = "fraction kept"
+) -> Markup:
     """Test error in percent by the fraction kept, with bands of one standard deviation.
 
-    `everything` is the mean and the standard deviation of training on all of it.
+    `everything` is the mean and the standard deviation of training on all of it. `along` is what
+    the fractions are called.
     """
     axes = plain_axes(height=3.6)
     if everything is not None:
@@ -164,15 +167,15 @@ def error_chart(lines: Sequence[Line], *, everything: tuple[float, float] | None
         if len(line.fractions) == 1:
             axes.vlines(line.fractions, line.lows, line.highs, color=line.colour, linewidth=1.4)
         _plot(axes, line.fractions, line, joined=True)
-    _fractions_axis(axes, lines)
+    _fractions_axis(axes, lines, along)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(_in_percent))
     axes.set_ylabel("test error")
-    return as_svg(axes, "Test error by the fraction kept")
+    return as_svg(axes, f"Test error by the {along}")
 
 
 @page_style()
-def difference_chart(lines: Sequence[Line]) -> Markup:
+def difference_chart(lines: Sequence[Line], *, along: str = "fraction kept") -> Markup:
     """Difference from random in points of error, with its interval; below 0 is better."""
     axes = plain_axes(height=3.6)
     axes.axhline(0, color=INK, linewidth=1, linestyle=(0, (1, 2)))
@@ -184,11 +187,11 @@ def difference_chart(lines: Sequence[Line]) -> Markup:
         _plot(axes, where, line, joined=False)
     axes.set_xlim(-0.5, len(fractions) - 0.5)
     axes.set_xticks(range(len(fractions)), [_as_percent(fraction, 0) for fraction in fractions])
-    axes.set_xlabel("fraction kept")
+    axes.set_xlabel(along)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(_signed))
     axes.set_ylabel("points of error against random")
-    return as_svg(axes, "Difference from random by the fraction kept")
+    return as_svg(axes, f"Difference from random by the {along}")
 
 
 def _as_percent(value: float, _: int | None) -> str:
@@ -217,14 +220,14 @@ def _plot(axes: Axes, where: Sequence[float], line: Line, *, joined: bool) -> No
     )
 
 
-def _fractions_axis(axes: Axes, lines: Sequence[Line]) -> None:
+def _fractions_axis(axes: Axes, lines: Sequence[Line], along: str) -> None:
     fractions = sorted({fraction for line in lines for fraction in line.fractions})
     if fractions:
         room = 0.1 * (fractions[-1] - fractions[0]) or 0.05
         axes.set_xlim(fractions[0] - room, fractions[-1] + room)
         axes.set_xticks(fractions if len(fractions) < 9 else fractions[:: len(fractions) // 8 + 1])
     axes.xaxis.set_major_formatter(FuncFormatter(_as_percent))
-    axes.set_xlabel("fraction kept")
+    axes.set_xlabel(along)
 
 
 def plain_axes(*, height: float) -> Axes:

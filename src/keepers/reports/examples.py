@@ -56,11 +56,12 @@ def _example(evidence: Evidence, position: int, about: str) -> Example:
         label=str(source.class_names[label]) if label >= 0 else "",
         state=_state(evidence, position),
         note=_note(evidence, position, about),
-        preview=_preview(source.preview(position)),
+        preview=preview(source.preview(position)),
     )
 
 
-def _preview(seen: str | bytes) -> Preview:
+def preview(seen: str | bytes) -> Preview:
+    """What `Source.preview` gives, ready for a page: a picture, or a text and an excerpt of it."""
     if isinstance(seen, bytes):
         picture, pixelated = _picture(seen)
         return Preview(picture=picture, pixelated=pixelated)

@@ -52,7 +52,9 @@ def coreset_summary(selection: Selection) -> RenderableType:
 
 def cost_table(ledger: Ledger) -> Table:
     """The ledger, one line for each phase, and their sum."""
-    table = _table(("phase", False), *((c, True) for c in ("time", "examples", "steps", "FLOPs")))
+    table = plain_table(
+        ("phase", False), *((c, True) for c in ("time", "examples", "steps", "FLOPs"))
+    )
     lines = [*ledger.by_phase(), ledger.total()]
     for index, cost in enumerate(lines):
         if index == len(lines) - 1:
@@ -69,7 +71,7 @@ def cost_table(ledger: Ledger) -> Table:
 
 def compare_table(result: Mapping[str, Any]) -> Table:
     """Errors, verdicts, times and speed-ups of a comparison, one section for each fraction."""
-    table = _table(
+    table = plain_table(
         ("kept", True),
         ("method", False),
         ("by", False),
@@ -97,7 +99,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
 def online_table(result: Mapping[str, Any]) -> Table:
     """Final accuracies and verdicts, and what the accuracy that uniform reaches took."""
     level = result["level"]
-    table = _table(
+    table = plain_table(
         ("method", False),
         ("accuracy %", True),
         ("against equal time", True),
@@ -121,7 +123,7 @@ def _online_cells(row: Mapping[str, Any], level: float, *, timed: bool) -> Seque
     accuracy = quantities.points(row["accuracy_mean"])
     if spread is not None:
         accuracy += f" ±{quantities.points(spread)}"
-    gap, verdict = _gap(row["differences"].get(online_answers.EQUAL_TIME))
+    gap, verdict = gap_cells(row["differences"].get(online_answers.EQUAL_TIME))
     entry = online_answers.at_level(row, level)
     taken = ("–", "–", "–")
     if entry is not None and entry["step"] is None:
@@ -159,7 +161,7 @@ def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
     error = quantities.points(row["error_mean"])
     if spread is not None:
         error += f" ±{quantities.points(spread)}"
-    gap, verdict = _gap(row.get("difference"))
+    gap, verdict = gap_cells(row.get("difference"))
     worst = row.get("worst_class_error_mean")
     return (
         quantities.percent(row["keep"]) if first else "",
@@ -175,7 +177,7 @@ def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
     )
 
 
-def _gap(difference: Mapping[str, Any] | None) -> tuple[str, str]:
+def gap_cells(difference: Mapping[str, Any] | None) -> tuple[str, str]:
     """The interval of a difference, and its verdict in colour."""
     if not difference:
         return "–", ""
@@ -187,7 +189,8 @@ def _gap(difference: Mapping[str, Any] | None) -> tuple[str, str]:
     return f"{low}…{high}", f"[{_COLOURS[word]}]{word}[/]"
 
 
-def _table(*columns: tuple[str, bool]) -> Table:
+def plain_table(*columns: tuple[str, bool]) -> Table:
+    """An empty table without lines; `columns` are names, and whether they hold numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for name, number in columns:
         table.add_column(name, justify="right" if number else "left", overflow="fold")

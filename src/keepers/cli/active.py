@@ -1,0 +1,215 @@
+"""`keepers active`: a labelling campaign, command by command."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keepers.cli import options
+from keepers.cli.settings import settings
+
+TOKEN = "LABEL_STUDIO_TOKEN"
+
+
+class Cold(StrEnum):
+    """How to choose while fewer than two classes are labelled."""
+
+    TYPICLUST = "typiclust"
+    PROBCOVER = "probcover"
+    K_CENTER = "k-center"
+    RANDOM = "random"
+
+
+app = typer.Typer(
+    name="active",
+    help="Active learning: which of my unlabelled data is worth labelling next?",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Directory = Annotated[
+    Path, typer.Option("--campaign", help="Folder of the campaign (default: the current one)")
+]
+Target = Annotated[
+    str | None,
+    typer.Option(help="Model that the labels are for; its agreement with the proxy is measured"),
+]
+Samples = Annotated[int, typer.Option(help="Posterior samples of methods that need them")]
+ColdStart = Annotated[Cold, typer.Option(help="Method while fewer than two classes are labelled")]
+Features = Annotated[
+    str, typer.Option(help="Features that need no labels: built-in, a column, or a model (hf:PATH)")
+]
+Distinct = Annotated[
+    float | None,
+    typer.Option(help="Cosine similarity over which an example is a near-duplicate; 1 keeps all"),
+]
+Neighbours = Annotated[
+    int | None, typer.Option(help="Score only so many neighbours of each labelled example")
+]
+
+
+@app.command("start")
+def start(
+    context: typer.Context,
+    pool: Annotated[str, typer.Argument(help="Unlabelled examples, in a file or folder as DATA")],
+    campaign: Annotated[Path, typer.Option(help="Folder to make for the campaign")],
+    classes: Annotated[
+        str | None, typer.Option(help="Names of the classes, separated by commas")
+    ] = None,
+    labelled: Annotated[str | None, typer.Option(help="Data that are labelled already")] = None,
+    test: Annotated[str | None, typer.Option(help="Labelled data to measure on")] = None,
+    method: options.Method = "margin",
+    proxy: options.Proxy = None,
+    target: Target = None,
+    epochs: options.Epochs = None,
+    resolution: options.Resolution = None,
+    ensemble: options.Ensemble = None,
+    samples: Samples = 10,
+    balance: options.BalanceBy = None,
+    cold: ColdStart = Cold.TYPICLUST,
+    features: Features = "built-in",
+    distinct: Distinct = 0.98,
+    neighbours: Neighbours = None,
+    control: Annotated[
+        float, typer.Option(help="Share of every batch drawn at random and never trained on")
+    ] = 0.1,
+    votes: Annotated[int, typer.Option(help="Annotators that have to label an example")] = 1,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.PrecisionOf = options.Precision.AUTO,
+    input: options.Input = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column of POOL with labels there are already")
+    ] = None,
+    id: options.Id = None,
+    split: options.Split = None,
+    on_bad_row: options.BadRow = options.OnBadRow.ERROR,
+    config: options.Config = None,
+    set_: options.Assignments = None,
+    json_: options.Json = False,
+) -> None:
+    """Begin a campaign on a pool of unlabelled examples."""
+    values = settings(context, config, set_ or ())
+    from keepers.cli.campaigns import run_start
+
+    run_start(values, as_json=json_)
+
+
+@app.command("query")
+def query(
+    count: Annotated[int, typer.Argument(help="How many examples to label next")],
+    campaign: Directory = Path(),
+    new: Annotated[
+        bool, typer.Option("--new", help="Plan another batch though the last one is untouched")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV, JSON lines or Parquet file for the batch")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    json_: options.Json = False,
+) -> None:
+    """Train the proxy on what is labelled and plan the next batch."""
+    from keepers.cli.campaigns import run_query
+
+    run_query(campaign, count, new=new, out=out, overwrite=overwrite, as_json=json_)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="Labels: CSV, JSON lines, Parquet, or Label Studio's JSON")
+    ],
+    campaign: Directory = Path(),
+    annotator: Annotated[
+        str, typer.Option(help="Who labelled, where the file does not say")
+    ] = "file",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take what can be taken of a file with errors")
+    ] = False,
+    json_: options.Json = False,
+) -> None:
+    """Take labels in: any subset, in any order, twice, from several people."""
+    from keepers.cli.campaigns import run_import
+
+    run_import(campaign, file, annotator=annotator, partial=partial, as_json=json_)
+
+
+@app.command("label")
+def label(
+    campaign: Directory = Path(),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine need the token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on")] = 8765,
+) -> None:
+    """Label the batch in a browser, on a local page."""
+    from keepers.cli.campaigns import run_label
+
+    run_label(campaign, host=host, port=port)
+
+
+@app.command("label-studio")
+def label_studio(
+    url: Annotated[str, typer.Argument(help="Address of the Label Studio server")],
+    campaign: Directory = Path(),
+    token_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the access token")
+    ] = TOKEN,
+    poll: Annotated[
+        float | None, typer.Option(help="Ask again every so many seconds until all is labelled")
+    ] = None,
+    json_: options.Json = False,
+) -> None:
+    """Send the batch to a Label Studio server and bring back what is labelled there."""
+    from keepers.cli.campaigns import run_label_studio
+
+    run_label_studio(campaign, url, variable=token_variable, poll=poll, as_json=json_)
+
+
+@app.command("status")
+def status(
+    campaign: Directory = Path(),
+    train: Annotated[
+        bool, typer.Option("--train", help="Measure the proxy with the labels there are now")
+    ] = False,
+    goal: Annotated[
+        float | None, typer.Option(help="Accuracy whose price in labels is forecast")
+    ] = None,
+    json_: options.Json = False,
+) -> None:
+    """Where the campaign stands; also written as report.html."""
+    from keepers.cli.campaigns import run_status
+
+    run_status(campaign, train=train, goal=goal, as_json=json_)
+
+
+@app.command("export")
+def export(
+    out: Annotated[Path, typer.Option(help="Parquet, CSV or JSON lines file")],
+    campaign: Directory = Path(),
+    overwrite: options.Overwrite = False,
+    json_: options.Json = False,
+) -> None:
+    """Write the labelled examples, with where each label comes from."""
+    from keepers.cli.campaigns import run_export
+
+    run_export(campaign, out, overwrite=overwrite, as_json=json_)
+
+
+@app.command("classes")
+def classes(
+    names: Annotated[str, typer.Argument(help="Names of the classes, separated by commas")],
+    campaign: Directory = Path(),
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="What a class of before is called now"),
+    ] = None,
+    json_: options.Json = False,
+) -> None:
+    """Change the classes; labels of a class that is left out wait until it comes back."""
+    from keepers.cli.campaigns import run_classes
+
+    run_classes(campaign, names, rename or [], as_json=json_)

@@ -1,0 +1,219 @@
+"""What the commands of `keepers active` do once their options are read."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from keepers.campaign import Id, Recorded, State, class_today, read_returned, read_votes
+from keepers.cli.outputs import console, print_json, say_written, working
+from keepers.cli.settings import echo
+from keepers.data import check_apart, is_within
+from keepers.errors import ParameterError, RunError
+from keepers.reports.active import active_report
+from keepers.reports.active_answers import next_step
+from keepers.reports.active_terminal import active_summary, batch_table
+from keepers.workflows.active import Campaign
+from keepers.workflows.active.batches import write_batch
+from keepers.workflows.active.campaign import WORK
+from keepers.workflows.active.drift import FOLDER as POOLS
+from keepers.workflows.active.labelled import check_table
+
+
+def _opened(folder: Path, arguments: Mapping[str, Any]) -> Campaign:
+    return Campaign.open(folder, progress=arguments["progress"], say=arguments["say"])
+
+
+def run_start(values: dict[str, Any], *, as_json: bool) -> None:
+    """Begin a campaign."""
+    names = values.pop("classes")
+    classes = None if names is None else class_names(names)
+    with working(values) as arguments:
+        campaign = Campaign.start(**arguments, classes=classes)
+        facts = campaign.status()
+    if as_json:
+        print_json(facts)
+        return
+    for sentence in campaign.holdings.source.found:
+        echo(sentence)
+    console().print(
+        f"Began a campaign on {facts.pool:,} examples with {len(facts.classes)} classes, "
+        f"{sum(facts.parts.values()):,} labelled already"
+    )
+    _say_next(f"Next: keepers active query 100 --campaign {shlex.quote(str(campaign.path))}")
+
+
+def run_query(
+    folder: Path, count: int, *, new: bool, out: Path | None, overwrite: bool, as_json: bool
+) -> None:
+    """Plan a batch and show it."""
+    written: dict[str, Path] = {}
+    with working({}) as arguments:
+        campaign = _opened(folder, arguments)
+        if out is not None:
+            _check_out(campaign, out, overwrite)
+        batch = campaign.query(count, new=new)
+        if out is not None:
+            written["out"] = write_batch(campaign.state, campaign.holdings, batch, out, overwrite)
+    if as_json:
+        print_json({**asdict(batch), "files": written})
+        return
+    console().print(batch_table(campaign, batch))
+    say_written(written)
+    _say_next(next_step(campaign.status()))
+
+
+def _check_out(campaign: Campaign, out: Path, overwrite: bool) -> None:
+    """Refuse, before anything is planned, a file that cannot be written or would harm the data."""
+    for parameter in ("pool", "labelled", "test"):
+        check_apart(campaign.state.settings[parameter], out, "out")
+    for name in (WORK, POOLS):
+        if is_within(out, campaign.path / name):
+            raise RunError(f"out: {out} is among what the campaign itself writes. Name another")
+    check_table(out, campaign.holdings.source.kind, overwrite=overwrite)
+
+
+def _say_next(words: str) -> None:
+    """The next command, on one line however long, to be copied."""
+    console().print(Text(words), soft_wrap=True)
+
+
+def run_import(folder: Path, file: Path, *, annotator: str, partial: bool, as_json: bool) -> None:
+    """Take a file of labels in."""
+    malformed: Sequence[str] = ()
+    if partial:
+        returned = read_returned(file, annotator=annotator)
+        votes, malformed = returned.votes, returned.malformed
+    else:
+        votes = read_votes(file, annotator=annotator)
+    with working({}) as arguments:
+        recorded = _opened(folder, arguments).record(votes, partial=partial)
+    say_recorded(recorded, malformed, as_json=as_json)
+
+
+def say_recorded(recorded: Recorded, malformed: Sequence[str], *, as_json: bool) -> None:
+    """What became of labels that came back."""
+    if as_json:
+        print_json({**asdict(recorded), "malformed": list(malformed)})
+        return
+    console().print(
+        f"{recorded.new:,} new, {recorded.changed:,} changed, {recorded.repeated:,} known already"
+    )
+    if recorded.quarantined:
+        one = recorded.quarantined == 1
+        console().print(
+            f"{recorded.quarantined:,} {'names' if one else 'name'} a class that the campaign does "
+            f"not have: kept, and counted once it does (keepers active classes)"
+        )
+    for sentence in (*malformed, *recorded.refused):
+        console().print(f"Left out: {sentence}")
+
+
+def run_label(folder: Path, *, host: str, port: int) -> None:
+    """Serve the labelling page until it is stopped."""
+    from keepers.integrations.labelling import serve
+
+    with working({}) as arguments:
+        campaign = _opened(folder, arguments)
+    serve(campaign.desk, host=host, port=port)
+
+
+def run_label_studio(
+    folder: Path, url: str, *, variable: str, poll: float | None, as_json: bool
+) -> None:
+    """Send the batch to a Label Studio server and bring back what is labelled there."""
+    from keepers.integrations.label_studio import exchange
+
+    with working({}) as arguments:
+        campaign = _opened(folder, arguments)
+        done = exchange(
+            campaign.desk,
+            url,
+            variable=variable,
+            every=poll,
+            predictions=_predictions(campaign.state),
+            say=echo,
+        )
+    if as_json:
+        print_json(done)
+
+
+def _predictions(state: State) -> dict[Id, tuple[str, float]]:
+    """What the proxy said of the items that wait, by the names that the classes have today."""
+    waiting = frozenset(state.pending())
+    found: dict[Id, tuple[str, float]] = {}
+    for planned in state.rounds:
+        for item, name, probability in planned.facts.get("predictions", ()):
+            predicted = class_today(name, None, state.schemas)
+            if item in waiting and predicted is not None:
+                found[item] = predicted, probability
+    return found
+
+
+def run_status(folder: Path, *, train: bool, goal: float | None, as_json: bool) -> None:
+    """Show where the campaign stands, and write it as a report."""
+    with working({}) as arguments:
+        campaign = _opened(folder, arguments)
+        if train and campaign.measure() is None:
+            echo("Fewer than two classes are labelled: there is no proxy to measure yet")
+        facts = campaign.status(goal=goal)
+    written = {"report": active_report(campaign, facts)}
+    if as_json:
+        print_json({**vars(facts), "files": written})
+        return
+    for warning in facts.warnings:
+        if warning not in campaign.drift.sentences():  # those were said when it was opened
+            echo(f"Note: {warning}")
+    console().print(active_summary(facts))
+    _say_next(next_step(facts))
+    say_written(written)
+
+
+def run_export(folder: Path, out: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Write the labelled examples."""
+    with working({}) as arguments:
+        campaign = _opened(folder, arguments)
+        _check_out(campaign, out, overwrite)
+        written = campaign.export(out, overwrite=overwrite)
+    if as_json:
+        print_json({"labels": len(campaign.state.labels), "files": {"out": written}})
+        return
+    console().print(f"Wrote {len(campaign.state.labels):,} labelled examples")
+    say_written({"out": written})
+
+
+def run_classes(folder: Path, names: str, rename: Sequence[str], *, as_json: bool) -> None:
+    """Change the classes."""
+    renamed: dict[str, str] = {}
+    for pair in rename:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new):
+            raise ParameterError("rename", f"got {pair!r}", "Give OLD=NEW")
+        renamed[old] = new
+    with working({}) as arguments:
+        schema = _opened(folder, arguments).reclassify(class_names(names), renamed)
+    if as_json:
+        print_json(schema)
+        return
+    console().print(f"Version {schema.version} of the classes: {', '.join(schema.classes)}")
+
+
+def class_names(given: Any) -> list[str]:
+    """Names of classes: those between commas, or those of a list in a file.
+
+    Raises:
+        ParameterError: neither; YAML reads yes, no, on and off as true and false.
+    """
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",")]
+    names: list[Any] = given if isinstance(given, list) else [None]
+    if any(isinstance(name, bool) or not isinstance(name, str | int) for name in names):
+        raise ParameterError(
+            "classes", f"got {given!r}", "Give names, in quotes where YAML reads them otherwise"
+        )
+    return [str(name) for name in names]

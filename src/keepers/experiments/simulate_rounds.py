@@ -1,0 +1,238 @@
+"""The rounds of a simulation: what a method picks, with an oracle that labels only that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from keepers import methods, processes
+from keepers.experiments.simulate_config import Budgets, SimulateConfig
+from keepers.experiments.simulate_oracle import Oracle, round_seed
+from keepers.experiments.summary import RANDOM, Selector
+from keepers.files import code_fingerprint, hash_bytes
+from keepers.ledger import Cost, Ledger
+from keepers.roles import Prepared
+from keepers.runs import StageRecord
+from keepers.signals import store
+from keepers.workflows.active.asking import Labelled
+from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.active.embedding import embedding
+from keepers.workflows.active.measuring import fidelity
+from keepers.workflows.active.planning import Proposal, propose
+from keepers.workflows.stages import Tested, Workplace
+
+AGREEMENT = "agreement"
+"""The phase of what measures the agreement of proxy and target, which no selection is charged."""
+
+AGREEMENT_SEEDS = 1
+"""Seeds on whose labelled sets it is measured: each costs two more proxies and two targets."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """A round that was simulated.
+
+    `positions` are its picks in their order, `members` all that is labelled after it. `seen`:
+    the test error and the cost of the target where the target itself was trained to select, on
+    what was labelled before.
+    """
+
+    number: int
+    positions: Tensor
+    members: Tensor
+    costs: tuple[Cost, ...]
+    near_duplicates: int = 0
+    seen: tuple[dict[str, float], Cost] | None = None
+    agreement: dict[str, Any] | None = None
+
+    @property
+    def selection(self) -> Cost:
+        """What choosing cost: training, scoring and ranking."""
+        charged = [cost for cost in self.costs if cost.phase != AGREEMENT]
+        return sum(charged, Cost(phase="selection"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rounds:
+    """The pool, its oracle, and the models that select.
+
+    `column` (n, d): features that the data bring themselves, where a column was named.
+    """
+
+    config: SimulateConfig
+    budgets: Budgets
+    place: Workplace
+    oracle: Oracle
+    proxy: Prepared
+    target: Prepared
+    test: Tested
+    column: npt.NDArray[np.float32] | None = None
+
+    @cached_property
+    def embedded(self) -> tuple[Tensor, Cost]:
+        """Features that need no labels, and what they cost; all seeds and methods share them."""
+        aside = self._aside()
+        features = embedding(self.oracle.pool, self.config.choosing, aside, given=self.column)
+        return features, aside.ledger.total("features")
+
+    def features_costs(self, method: str) -> list[Cost]:
+        """What a campaign by this method pays for them."""
+        return [self.embedded[1]] if _uses_features(self.config.of_method(method)) else []
+
+    def steps(self, seed: int, method: str, selector: Selector | None) -> list[Step]:
+        """Every round of one campaign, from the initial labels on."""
+        config = self.config.of_method(method)
+        if _uses_features(config):
+            _ = self.embedded  # made now, so that no round is charged for it
+        start = self.config.of_method(RANDOM) if config.cold == "random" else config
+        members = torch.empty(0, dtype=torch.int64)
+        found: list[Step] = []
+        for number, k in enumerate((self.budgets.initial, *self.budgets.rounds)):
+            step = self._step(
+                seed,
+                number,
+                members,
+                k - len(members),
+                config if number else start,
+                selector if number else None,
+            )
+            members = step.members
+            found.append(step)
+        return found
+
+    def _step(
+        self,
+        seed: int,
+        number: int,
+        members: Tensor,
+        k: int,
+        config: ActiveConfig,
+        selector: Selector | None,
+    ) -> Step:
+        known = self.oracle.label(members)
+        method = methods.get(config.method)
+        prepared = self.target if selector == "target" else self.proxy
+        alone = (config.ensemble or method.default_ensemble) == 1
+        test = None
+        if selector == "target" and alone and len(members) in self.budgets.measured:
+            test = self.test
+        agreement = selector == "proxy" and self.config.with_target and seed < AGREEMENT_SEEDS
+
+        def compute(folder: Path) -> StageRecord:
+            aside = self._aside()
+            proposal = propose(
+                known,
+                k,
+                config,
+                aside,
+                prepared=lambda: prepared,
+                features=lambda: self.embedded[0],
+                seed=round_seed(seed, number),
+                test=test,
+            )
+            costs = [_of_selector(cost, selector) for cost in aside.ledger.costs]
+            facts: dict[str, Any] = {
+                "near_duplicates": proposal.near_duplicates,
+                "seen": _seen(proposal, test),
+                "agreement": None,
+            }
+            if agreement:
+                facts["agreement"], more = self._agreement(proposal, known, config, seed, number)
+                costs += more
+            if processes.rank() == 0:
+                store.clear(folder)
+                store.write(folder, {"positions": proposal.positions})
+            return StageRecord(facts=facts, costs=tuple(costs))
+
+        inputs: dict[str, Any] = {
+            "pool": self.oracle.pool.fingerprint,
+            "labels": hash_bytes(known.labels),
+            "k": k,
+            "seed": round_seed(seed, number),
+            "choosing": self._identity(config, selector),
+            "code": code_fingerprint([method.select.__module__]),
+            "role": prepared.role.identity() if selector else None,
+            "model": prepared.fingerprint if selector else None,
+            "test": test.fingerprint if test else None,
+            "agreement": self.target.role.identity() if agreement else None,
+            "hardware": self.place.hardware.identity(gains_from_bf16=prepared.recipe.bf16),
+        }
+        folder, record = self.place.run.stage("round", inputs, compute)
+        positions = store.read(folder)["positions"]
+        seen = record.facts["seen"]
+        return Step(
+            number=number,
+            positions=positions,
+            members=torch.cat([members, positions]),
+            costs=record.costs,
+            near_duplicates=record.facts["near_duplicates"],
+            seen=None if seen is None else (seen, record.costs[0]),
+            agreement=record.facts["agreement"],
+        )
+
+    def _identity(self, config: ActiveConfig, selector: Selector | None) -> dict[str, Any]:
+        """What a pick depends on, beside the data and the model."""
+        names = ["cold", "distinct", "neighbours", "balance"]
+        names += ["ensemble", "samples"] if selector else []
+        method = methods.get(config.method)
+        found: dict[str, Any] = {name: getattr(config, name) for name in names}
+        return found | {
+            "method": method.name,
+            "options": methods.settings(method, config.method_options),
+            "selector": selector,
+            "features": self._embedding(config),
+        }
+
+    def _embedding(self, config: ActiveConfig) -> str | None:
+        """What the features are made by, or a hash of those that are given; None: not looked at."""
+        if not _uses_features(config):
+            return None
+        return config.features if self.column is None else hash_bytes(self.column)
+
+    def _agreement(
+        self, proposal: Proposal, known: Labelled, config: ActiveConfig, seed: int, number: int
+    ) -> tuple[dict[str, Any] | None, Sequence[Cost]]:
+        aside = self._aside()
+        found = fidelity(
+            proposal.opinion,
+            known,
+            config,
+            aside,
+            proxy=self.proxy,
+            target=lambda: self.target,
+            seed=round_seed(seed, number),
+        )
+        return found, [replace(cost, phase=AGREEMENT) for cost in aside.ledger.costs]
+
+    def _aside(self) -> Workplace:
+        """The same place with a ledger of its own."""
+        return replace(self.place, ledger=Ledger(), booked=set())
+
+
+def _uses_features(config: ActiveConfig) -> bool:
+    """Whether a campaign looks at features that need no labels."""
+    filtered = config.distinct not in (None, 1.0)
+    return filtered or config.neighbours is not None or config.cold != "random"
+
+
+def _of_selector(cost: Cost, selector: Selector | None) -> Cost:
+    """A phase by the name of the role that selected."""
+    if selector == "target" and cost.phase == "proxy training":
+        return replace(cost, phase="target training")
+    return cost
+
+
+def _seen(proposal: Proposal, test: Tested | None) -> dict[str, float] | None:
+    """Errors of the target that selected, where it was tested; its training is booked first."""
+    if test is None or not proposal.opinion.trained:
+        return None
+    facts = proposal.opinion.trained[0].facts
+    return {name: facts[name] for name in ("test_error", "worst_class_error")}

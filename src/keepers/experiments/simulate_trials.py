@@ -1,0 +1,189 @@
+"""The trials of a simulation: the targets that are trained on what each campaign labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+from torch import Tensor
+
+from keepers import methods
+from keepers.data import Source
+from keepers.experiments.simulate_config import Budgets, SimulateConfig
+from keepers.experiments.simulate_oracle import Oracle, round_seed
+from keepers.experiments.simulate_rounds import Rounds, Step
+from keepers.experiments.simulate_summary import Trial
+from keepers.experiments.summary import RANDOM, Selector
+from keepers.ledger import Cost, Ledger
+from keepers.random import derived_seed
+from keepers.roles import OnBadRow, encode_like, prepare
+from keepers.runs import StageRecord
+from keepers.workflows.active.asking import training_of
+from keepers.workflows.active.opening import feature_column
+from keepers.workflows.stages import Tested, Workplace, train
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bench:
+    """Where the campaigns of a simulation run, and what they leave: picks, agreement, costs."""
+
+    rounds: Rounds
+    encoding: Cost
+    costs: list[Cost] = field(default_factory=list[Cost])
+    picks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    agreement: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    @classmethod
+    def prepare(
+        cls,
+        data: Any,
+        source: Source,
+        test: Source,
+        config: SimulateConfig,
+        place: Workplace,
+        on_bad_row: OnBadRow,
+    ) -> Bench:
+        """Encode everything once, for the proxy and for the target.
+
+        `data` is what the pool was read from: a column of features is read there, too.
+        """
+        oracle = Oracle.of(source)
+        cache = place.run.path / "encoded"
+        ledger = Ledger()
+        with ledger.phase("encoding") as tally:
+            pool, proxy = prepare(
+                config.choosing.role(source.info()),
+                oracle.pool,
+                on_bad_row=on_bad_row,
+                cache=cache,
+                progress=place.progress,
+            )
+            tally.examples = len(pool)
+        inputs = {"pool": pool.fingerprint, "role": proxy.role.identity()}
+        _, encoded = place.run.stage(  # found again, it is charged what it took the first time
+            "encoding", inputs, lambda _: StageRecord(costs=tuple(ledger.costs))
+        )
+        if len(pool) < len(source):
+            kept = {position: row for row, position in enumerate(source.rows.tolist())}
+            oracle = Oracle.of(source.take([kept[row] for row in pool.rows.tolist()]))
+        _, target = prepare(
+            config.target_role(pool.info()),
+            pool,
+            parameter="target",
+            cache=cache,
+            progress=place.progress,
+        )
+        view = encode_like(target, test, on_bad_row=on_bad_row, cache=cache / "test")
+        rounds = Rounds(
+            config=config,
+            budgets=Budgets.resolve(config, len(pool)),
+            place=place,
+            oracle=replace(oracle, pool=pool),
+            proxy=proxy,
+            target=target,
+            test=Tested(view=view, fingerprint=test.fingerprint),
+            column=feature_column(config.choosing.features, pool, (pool, data)),
+        )
+        return cls(rounds=rounds, encoding=encoded.costs[0], costs=list(encoded.costs))
+
+    @property
+    def pool(self) -> Source:
+        """The pool, without labels."""
+        return self.rounds.oracle.pool
+
+    def trials(self) -> Iterator[Trial]:
+        """Every trial, seed by seed, so that an interrupted simulation has whole seeds."""
+        config = self.rounds.config
+        for seed in range(config.seeds):
+            yield from self._campaign(seed, RANDOM, None)
+            for name in config.methods:
+                if name == RANDOM:
+                    continue
+                needs = methods.get(name).needs
+                yield from self._campaign(seed, name, "proxy" if needs else None)
+                if needs and config.with_target:
+                    yield from self._campaign(seed, name, "target")
+
+    def _campaign(self, seed: int, method: str, selector: Selector | None) -> Iterator[Trial]:
+        budgets = self.rounds.budgets
+        steps = self.rounds.steps(seed, method, selector)
+        self._keep(seed, method, selector, steps)
+        before = self.rounds.features_costs(method)
+        self.costs.extend(before)
+        if selector == "proxy":
+            before.append(self.encoding)
+        spent = sum(before, Cost(phase="selection"))
+        repeated = 0
+        for number, step in enumerate(steps):
+            after = steps[number + 1] if number + 1 < len(steps) else None
+            spent = spent + step.selection
+            repeated += step.near_duplicates
+            self.costs.extend(step.costs)
+            k = len(step.members)
+            if k not in budgets.measured:
+                continue
+            facts, cost = after.seen if after and after.seen else self._target(seed, step)
+            self.costs.append(cost)
+            yield Trial(
+                method=method,
+                selector=selector,
+                keep=k / len(self.pool),
+                k=k,
+                seed=seed,
+                test_error=facts["test_error"],
+                worst_class_error=facts["worst_class_error"],
+                selection=spent,
+                target=cost,
+                near_duplicates=repeated,
+            )
+
+    def _target(self, seed: int, step: Step) -> tuple[dict[str, float], Cost]:
+        """The target, trained from scratch on what is labelled, and tested.
+
+        Its seed is that with which the next round would train it as a selector: then one training
+        serves both.
+        """
+        rounds = self.rounds
+        training = training_of(
+            rounds.target,
+            rounds.oracle.label(step.members),
+            seed=derived_seed(round_seed(seed, step.number + 1), "proxy", 0),
+            test=rounds.test,
+            role="target",
+        )
+        trained = train(rounds.place, training)
+        return trained.facts, trained.costs[0]
+
+    def _keep(self, seed: int, method: str, selector: Selector | None, steps: list[Step]) -> None:
+        labelled = 0
+        for step in steps:
+            about = {"seed": seed, "method": method, "selector": selector, "round": step.number}
+            if step.agreement is not None:
+                self.agreement.append(about | {"k": labelled} | step.agreement)
+            labelled = len(step.members)
+            self.picks.append(about | {"positions": step.positions})
+
+    def picks_table(self) -> Any:
+        """Every pick of every campaign: seed, method, selector, round, rank and id."""
+        ids = self.pool.ids
+        columns: dict[str, list[Any]] = {
+            name: [] for name in ("seed", "method", "selector", "round", "rank", "id")
+        }
+        for pick in self.picks:
+            positions: Tensor = pick["positions"]
+            count = len(positions)
+            for name in ("seed", "method", "selector", "round"):
+                columns[name] += [pick[name]] * count
+            columns["rank"] += list(range(count))
+            columns["id"] += ids[positions.numpy()].tolist()
+        selectors = pa.array(columns["selector"], pa.string())
+        return pa.table({**columns, "selector": selectors})
+
+    def by_phase(self) -> list[Cost]:
+        """What the simulation took; a training that several campaigns share counts once.
+
+        Two trainings never take the same time to the last digit, so equal costs are one training.
+        """
+        return Ledger(list(dict.fromkeys(self.costs))).by_phase()

@@ -1,0 +1,233 @@
+"""What is known of a campaign, in sentences: how accurate, whether selection pays, what is left."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from keepers.reports import quantities
+from keepers.workflows.active.measuring import ENOUGH_CONTROL, MISLEADING
+from keepers.workflows.active.standing import Standing
+
+WAITING = ("planned", "sent")
+NEAR = 0.8
+"""From this share of the ceiling on, proxy and target agree as well as can be expected."""
+
+Mood = Literal["better", "worse", "inconclusive"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A question that a campaign answers; `mood` is its colour, `brief` a word for a tile."""
+
+    name: str
+    brief: str
+    words: str
+    mood: Mood = "inconclusive"
+
+
+def headline(standing: Standing) -> str:
+    """The state of a campaign in one line."""
+    found = standing.accuracy
+    if found is None:
+        labelled = standing.counts["labelled"]
+        if not labelled:
+            return "Nothing is labelled yet"
+        return f"{quantities.counted(labelled, 'example')} labelled, accuracy not known yet"
+    trained_on = quantities.counted(standing.trained[-1]["labels"], "label")
+    words = f"{quantities.percent(found['value'])} accurate, trained on {trained_on}"
+    verdict = selection(standing).mood
+    if verdict == "better":
+        return f"{words}; selection beats random"
+    return f"{words}; random labels do better" if verdict == "worse" else words
+
+
+def answers(standing: Standing) -> list[Answer]:
+    """Every question to which there is something to say."""
+    found = [accuracy(standing), selection(standing), price(standing), agreement(standing)]
+    return [answer for answer in found if answer.words]
+
+
+def accuracy(standing: Standing) -> Answer:
+    """How accurate the proxy is, on what, and how sure that is."""
+    found = standing.accuracy
+    if found is None:
+        return Answer(name="How accurate?", brief="not known", words=_no_accuracy(standing))
+    trained_on = quantities.counted(standing.trained[-1]["labels"], "label")
+    words = (
+        f"{quantities.percent(found['value'])} (95% interval {_interval(found)}) on "
+        f"{measured_on(found)}; the proxy was trained on {trained_on}."
+    )
+    return Answer(name="How accurate?", brief=quantities.percent(found["value"]), words=words)
+
+
+def measured_on(found: Mapping[str, Any]) -> str:
+    """On what an accuracy was measured."""
+    if found["on"] == "test":
+        return f"{quantities.counted(found['examples'], 'example')} of the test set"
+    labels = quantities.counted(found["examples"], "control label")
+    return f"{labels}, a random sample of the pool"
+
+
+def _no_accuracy(standing: Standing) -> str:
+    if standing.trained:
+        if not control_planned(standing):
+            return "Not known: the campaign has neither a test set nor a control slice."
+        return "Not known yet: there is no test set, and no control label was there to measure on."
+    if sum(number > 0 for number in standing.classes.values()) < 2:
+        return "Not known yet: the proxy is trained once two classes are labelled."
+    return (
+        "Not known yet: the next keepers active query measures the proxy, and so does "
+        "keepers active status --train."
+    )
+
+
+def control_planned(standing: Standing) -> int:
+    """How many control items were planned so far."""
+    return sum(each["control"] for each in standing.rounds)
+
+
+def comparison(standing: Standing) -> Mapping[str, Any] | None:
+    """The latest comparison of selected with random labels."""
+    found = (facts.get("against_random") for facts in reversed(standing.trained))
+    return next((each for each in found if each is not None), None)
+
+
+def selection(standing: Standing) -> Answer:
+    """Whether selected labels train a better proxy here than as many random ones."""
+    name = "Does selection beat random here?"
+    if standing.method == "random":
+        return Answer(name=name, brief="random", words="There is none: the method is random.")
+    found = comparison(standing)
+    if found is None:
+        return Answer(name=name, brief="not known yet", words=_no_comparison(standing))
+    mood: Mood = found["difference"]["verdict"]
+    mean = found["difference"]["mean"]
+    where = "the test set" if found["measured_on"] == "test" else "control labels left out"
+    errors = {part: sum(values) / len(values) for part, values in found["errors"].items()}
+    labels = quantities.count(found["labels"])
+    words = (
+        f"trained on {labels} selected labels the proxy errs on "
+        f"{quantities.percent(errors['selected'])}, on {labels} random ones on "
+        f"{quantities.percent(errors['random'])}: {quantities.points(mean, 1, signed=True)} points"
+        f"{_points_interval(found['difference'])}, {found['difference']['pairs']} draws, measured "
+        f"on {where}."
+    )
+    if mood == "better":
+        return Answer(name=name, brief="yes", words=f"Yes: {words}", mood=mood)
+    if mood == "worse":
+        return Answer(name=name, brief="no", words=f"No, it is worse: {words}", mood=mood)
+    more = "The interval holds zero; more control labels make it narrower."
+    return Answer(name=name, brief="not known yet", words=f"Not known yet: {words} {more}")
+
+
+def _no_comparison(standing: Standing) -> str:
+    there = standing.parts.get("control", 0)
+    if standing.rounds and not control_planned(standing):
+        return "Not known: the campaign has no control slice of random labels to compare with."
+    if there < ENOUGH_CONTROL:
+        have = "one is" if there == 1 else f"{quantities.count(there)} are" if there else "none is"
+        return f"Not known yet: it takes {ENOUGH_CONTROL} control labels, and {have} there."
+    measured = standing.trained[-1].get("control") if standing.trained else None
+    if measured is None or measured["labels"] < ENOUGH_CONTROL:
+        return (
+            f"Not known yet: the {quantities.count(there)} control labels suffice to measure it: "
+            "keepers active status --train."
+        )
+    return f"Not known yet: it takes {ENOUGH_CONTROL // 2} selected labels, too."
+
+
+def price(standing: Standing) -> Answer:
+    """How many labels the goal may take; no words where no goal was given."""
+    found = standing.forecast
+    if found is None:
+        return Answer(name="How many labels more?", brief="", words="")
+    goal = quantities.percent(found["goal"])
+    name = f"How many labels for {goal}?"
+    now = standing.trained[-1]["labels"] if standing.trained else 0
+    if (reached := standing.accuracy) is not None and reached["value"] >= found["goal"]:
+        sure = reached["low"] >= found["goal"]
+        doubt = "" if sure else f", though its interval goes down to {_share(reached['low'])}"
+        words = f"It is there with {quantities.counted(now, 'label')}{doubt}."
+        return Answer(name=name, brief="reached", words=words, mood="better")
+    if "labels" not in found:
+        if found["points"] < 3:
+            there = ("none is", "one is", "two are")[found["points"]]
+            words = f"Not known yet: it takes three measured rounds, and {there} there."
+        else:
+            words = (
+                f"The rounds so far do not point to {goal}: their curve levels off below it, or "
+                "does not rise."
+            )
+        return Answer(name=name, brief="not known", words=words)
+    more = max(0, found["labels"] - now)
+    words = f"About {quantities.count(found['labels'])} to train on, {quantities.count(more)} more"
+    if found["low"] is None:
+        words += " than now; the rounds are too few or too scattered for an interval."
+    else:
+        low, high = quantities.count(found["low"]), quantities.count(found["high"])
+        words += f" than now (95% interval {low} to {high})."
+    return Answer(name=name, brief=f"about {quantities.count(found['labels'])}", words=words)
+
+
+def fidelity(standing: Standing) -> Mapping[str, Any] | None:
+    """The latest agreement of proxy and target."""
+    found = (facts.get("fidelity") for facts in reversed(standing.trained))
+    return next((each for each in found if each is not None), None)
+
+
+def agreement(standing: Standing) -> Answer:
+    """Whether the proxy ranks the pool as the target would; no words without a target."""
+    name = "Does the proxy choose as the target would?"
+    found = fidelity(standing)
+    if found is None:
+        return Answer(name=name, brief="", words="")
+    value = found["proxy_target"]
+    ceiling = max(0.0, min(found["proxy_seeds"], found["target_seeds"]))
+    how, mood = "Largely", "better"
+    if value < MISLEADING * ceiling:
+        how, mood = "Hardly", "worse"
+    elif value < NEAR * ceiling:
+        how, mood = "In part", "inconclusive"
+    words = (
+        f"{how}: their ranks of {quantities.counted(found['sample'], 'example')} agree at Spearman "
+        f"{value:.2f}. Two seeds agree at {found['proxy_seeds']:.2f} for the proxy and "
+        f"{found['target_seeds']:.2f} for the target: no more can be expected."
+    )
+    return Answer(name=name, brief=f"{value:.2f}", words=words, mood=mood)
+
+
+def waiting(counts: Mapping[str, int]) -> int:
+    """Items that wait for labels."""
+    return sum(counts[status] for status in WAITING)
+
+
+def next_step(standing: Standing) -> str:
+    """What to do next."""
+    campaign = f"--campaign {shlex.quote(str(standing.path))}"
+    if left := waiting(standing.counts):
+        wait = "waits" if left == 1 else "wait"
+        words = f"{quantities.counted(left, 'example')} {wait} for labels"
+        return f"{words}: keepers active label {campaign}"
+    if not standing.left:
+        return (
+            f"Nothing is left to choose from: keepers active export {campaign} --out labels.parquet"
+        )
+    return f"Nothing waits for labels: keepers active query 100 {campaign}"
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    return f"{_share(found['low'])} to {_share(found['high'])}"
+
+
+def _share(value: float) -> str:
+    return quantities.percent(value)
+
+
+def _points_interval(difference: Mapping[str, Any]) -> str:
+    if difference["low"] is None:
+        return ""
+    low, high = (quantities.points(difference[end], 1, signed=True) for end in ("low", "high"))
+    return f" (95% interval {low} to {high})"

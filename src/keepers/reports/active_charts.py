@@ -1,0 +1,139 @@
+"""Charts of a campaign: accuracy by labels with the forecast, selected against random labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from keepers.campaign import Curve
+from keepers.reports import charts, quantities
+
+FAR = 6
+"""A forecast of so many times the labels there are is drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """An accuracy with its interval, after training on so many labels; all in fractions."""
+
+    labels: int
+    value: float
+    low: float
+    high: float
+
+
+@charts.page_style()
+def accuracy_chart(
+    points: Sequence[Point], *, forecast: Mapping[str, Any] | None, on: str
+) -> Markup:
+    """Accuracy by labels with intervals; the goal lies across, the curve to it is dashed.
+
+    `forecast` is that of a `Standing`; `on` says what was measured on.
+    """
+    axes = charts.plain_axes(height=3.4)
+    labels = [point.labels for point in points]
+    values = [100 * point.value for point in points]
+    axes.vlines(
+        labels,
+        [100 * point.low for point in points],
+        [100 * point.high for point in points],
+        color=charts.KEPT,
+        linewidth=5,
+        alpha=0.28,
+    )
+    axes.plot(labels, values, color=charts.KEPT, linewidth=1.8, marker="o", markersize=5)
+    bottom = min(100 * point.low for point in points)
+    furthest = max(labels)
+    if forecast is not None:
+        goal = 100 * forecast["goal"]
+        axes.axhline(goal, color=charts.INK, linewidth=1, linestyle=(0, (1, 2)))
+        bottom = min(bottom, goal)
+        furthest = max(furthest, _draw_forecast(axes, forecast, first=min(labels), last=furthest))
+    if furthest > FAR * max(labels):
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(0.8 * min(labels), 1.25 * furthest)
+    else:
+        axes.set_xlim(0, 1.06 * furthest)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(_whole))
+    axes.set_ylim(max(0.0, bottom - 3), 101)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.set_xlabel("labels trained on")
+    axes.set_ylabel(f"accuracy on {on}")
+    return charts.as_svg(axes, "Accuracy by the labels trained on")
+
+
+def _draw_forecast(axes: Any, forecast: Mapping[str, Any], *, first: int, last: int) -> float:
+    """Draw the curve to the goal, and say how far to the right it reaches."""
+    goal = 100 * forecast["goal"]
+    end = float(last)
+    if "labels" in forecast:
+        needed, low, high = forecast["labels"], forecast["low"], forecast["high"]
+        end = max(end, 1.1 * needed)
+        if high is not None:
+            shown = min(high, max(4 * needed, last))
+            axes.hlines(goal, low, shown, color=charts.INK, linewidth=5, alpha=0.22)
+            end = max(end, shown)
+        curve = Curve(**forecast["curve"])
+        grid = np.geomspace(first, end, 160)
+        axes.plot(
+            grid,
+            [100 * max(0.0, curve.at(n)) for n in grid.tolist()],
+            color=charts.KEPT,
+            linewidth=1.3,
+            linestyle=(0, (4, 3)),
+        )
+        axes.plot([needed], [goal], marker="o", markersize=7, color=charts.INK, fillstyle="none")
+        axes.annotate(
+            f"about {quantities.count(needed)}",
+            (needed, goal),
+            xytext=(-6, 7) if goal < 98.5 else (-6, -15),
+            textcoords="offset points",
+            color=charts.INK,
+            ha="right",
+        )
+    else:
+        axes.annotate(
+            "goal",
+            (0, goal),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 4),
+            textcoords="offset points",
+            color=charts.INK,
+        )
+    return end
+
+
+@charts.page_style()
+def draws_chart(errors: Mapping[str, Sequence[float]]) -> Markup:
+    """Errors of the proxies of selected and of random labels, a line for each draw."""
+    pairs = list(zip(errors["selected"], errors["random"], strict=True))
+    axes = charts.plain_axes(height=0.9 + 0.3 * len(pairs))
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color=charts.RULE, linewidth=0.7)
+    for row, (selected, random) in enumerate(pairs):
+        axes.hlines(row, 100 * selected, 100 * random, color=charts.SOFT, linewidth=1.4, alpha=0.6)
+        axes.plot([100 * random], [row], marker="s", markersize=6.5, color=charts.DROPPED)
+        axes.plot([100 * selected], [row], marker="o", markersize=6.5, color=charts.KEPT)
+    axes.set_yticks(range(len(pairs)), [f"draw {row + 1}" for row in range(len(pairs))])
+    axes.set_ylim(len(pairs) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.set_xlabel("error of the proxy")
+    return charts.as_svg(axes, "Errors with selected and with random labels, draw by draw")
+
+
+def _whole(value: float, _: int | None) -> str:
+    return quantities.count(value)
+
+
+def _percent(value: float, _: int | None) -> str:
+    return f"{value:.3g}%"

@@ -1,0 +1,97 @@
+"""Classes among selected and among control labels: what selection does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keepers.campaign import State, wilson
+from keepers.reports import quantities
+
+NUM_BARS = 24
+ROUGH = 50
+"""Under so many control labels, what they say of single classes is rough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassShare:
+    """One class among the selected, the control and all labels."""
+
+    name: str
+    selected: int
+    control: int
+    labels: int
+    selected_share: float
+    control_share: float
+    low: float
+    high: float
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the selected share lies outside the interval of the control share."""
+        return not self.low <= self.selected_share <= self.high
+
+
+def class_shares(state: State) -> list[ClassShare]:
+    """Each class among selected and among control labels, in the order of the classes.
+
+    Control labels are a uniform sample of the pool, so their shares, with Wilson's 95% interval,
+    estimate those of the pool.
+    """
+    counts = {name: {"selected": 0, "control": 0, "brought": 0} for name in state.classes}
+    for item, name in state.labels.items():
+        counts[name][state.part(item) or "brought"] += 1
+    selected, control = (sum(c[part] for c in counts.values()) for part in ("selected", "control"))
+    found: list[ClassShare] = []
+    for name, count in counts.items():
+        low, high = wilson(count["control"], control)
+        found.append(
+            ClassShare(
+                name=name,
+                selected=count["selected"],
+                control=count["control"],
+                labels=sum(count.values()),
+                selected_share=count["selected"] / selected if selected else 0.0,
+                control_share=count["control"] / control if control else 0.0,
+                low=low,
+                high=high,
+            )
+        )
+    return found
+
+
+def most_apart(classes: Sequence[ClassShare]) -> list[ClassShare]:
+    """The classes to show: of many, those whose shares differ most, in their own order."""
+    by_gap = sorted(classes, key=lambda c: -abs(c.selected_share - c.control_share))
+    shown = {each.name for each in by_gap[:NUM_BARS]}
+    return [each for each in classes if each.name in shown]
+
+
+def in_words(classes: Sequence[ClassShare]) -> str:
+    """What selection does to the classes, as far as the control labels tell."""
+    control = sum(each.control for each in classes)
+    selected = sum(each.selected for each in classes)
+    if not selected:
+        return "Nothing that was selected is labelled yet."
+    if not control:
+        return "There are no control labels to compare the selected ones with."
+    apart = [each for each in classes if each.is_apart]
+    words = (
+        "Control labels are a random sample of the pool: their shares are about those of the pool. "
+    )
+    if control < ROUGH:
+        return f"{words}There are only {control} of them, so the comparison is rough."
+    if not apart:
+        return f"{words}No class is selected out of proportion, as far as they tell."
+    more = [f"“{each.name}”" for each in apart if each.selected_share > each.control_share]
+    less = [f"“{each.name}”" for each in apart if each.selected_share < each.control_share]
+    parts = [
+        f"{_some(names)} {how}"
+        for names, how in ((more, "more often"), (less, "less often"))
+        if names
+    ]
+    return f"{words}Selection takes {' and '.join(parts)} than they occur, beyond the 95% interval."
+
+
+def _some(names: Sequence[str]) -> str:
+    return quantities.listed(names if len(names) < 6 else [*names[:4], f"{len(names) - 4} more"])

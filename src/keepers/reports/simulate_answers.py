@@ -1,0 +1,114 @@
+"""What a simulation says in words: what selection took by each selector, and the labels it saved.
+
+A simulation is the JSON object that `keepers active simulate` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keepers.reports import answers, quantities
+from keepers.reports.answers import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Data selection of one method up to one budget: by the proxy, and by the target itself."""
+
+    method: str
+    keep: float
+    k: int
+    proxy_seconds: float
+    target_seconds: float
+    proxy_flops: float
+    target_flops: float
+    speedup_seconds: float | None
+    speedup_flops: float | None
+    difference: Row | None
+
+
+def paces(result: Mapping[str, Any]) -> list[Pace]:
+    """Where both selected, method by method, the smallest budget first."""
+    rows = result["rows"]
+    target = {(row["method"], row["k"]): row for row in rows if row["selector"] == "target"}
+    return [
+        Pace(
+            method=row["method"],
+            keep=row["keep"],
+            k=row["k"],
+            proxy_seconds=row["selection_seconds"],
+            target_seconds=target[row["method"], row["k"]]["selection_seconds"],
+            proxy_flops=row["selection_flops"],
+            target_flops=target[row["method"], row["k"]]["selection_flops"],
+            speedup_seconds=row["selection_speedup_seconds"],
+            speedup_flops=row["selection_speedup_flops"],
+            difference=row["against_target"],
+        )
+        for row in rows
+        if row["selector"] == "proxy" and (row["method"], row["k"]) in target
+    ]
+
+
+def about_selection(result: Mapping[str, Any]) -> str:
+    """How much faster the proxy selects, and whether that costs accuracy, at the last budget."""
+    found = paces(result)
+    if not found:
+        return ""
+    last = [pace for pace in found if pace.k == max(each.k for each in found)]
+    ratios = sorted(pace.speedup_seconds or 0.0 for pace in last)
+    spread = quantities.times(ratios[0])
+    if len(ratios) > 1:
+        spread = f"{spread} to {quantities.times(ratios[-1])}"
+    by_verdict = {
+        verdict: [p.method for p in last if p.difference and p.difference["verdict"] == verdict]
+        for verdict in ("better", "worse", "inconclusive")
+    }
+    words = {
+        "better": "with a lower error for {}",
+        "worse": "with a higher error for {}",
+        "inconclusive": "with an error that cannot be told from the target's for {}",
+    }
+    parts = [
+        text.format(quantities.listed(by_verdict[verdict]))
+        for verdict, text in words.items()
+        if by_verdict[verdict]
+    ]
+    return (
+        f"Up to {quantities.percent(last[0].keep)} labelled, the proxy selected {spread} as fast "
+        f"as the target itself, {'; '.join(parts)}."
+    )
+
+
+def label_savings(result: Mapping[str, Any]) -> list[str]:
+    """One sentence for each way of choosing: the labels it needed for the final error of random."""
+    goal = result["reached"]
+    found: list[str] = []
+    for row in goal["rows"]:
+        if row["method"] == answers.RANDOM:
+            continue
+        name = answers.name_of(row)
+        if row["labels"] is None:
+            found.append(f"{name}: not reached")
+        else:
+            saved = f", {quantities.percent(row['saving'], 0)} fewer" if row["saving"] else ""
+            found.append(f"{name}: {quantities.counted(row['labels'], 'label')}{saved}")
+    return found
+
+
+def about_agreement(result: Mapping[str, Any]) -> str:
+    """Mean agreement over rounds and methods, with the ceilings."""
+    found: Sequence[Row] = result["agreement"]
+    if not found:
+        return ""
+    means = {
+        name: sum(row[name] for row in found) / len(found)
+        for name in ("proxy_target", "proxy_seeds", "target_seeds")
+    }
+    return (
+        f"Over all rounds, proxy and target agree at Spearman {means['proxy_target']:.2f}. Two "
+        f"seeds of the same model agree at {means['proxy_seeds']:.2f} for the proxy and "
+        f"{means['target_seeds']:.2f} for the target: no model can be asked to agree more with one "
+        "than its own second seed does."
+    )

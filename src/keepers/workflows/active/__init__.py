@@ -1,0 +1,5 @@
+"""Active learning: a labelling campaign, round by round."""
+
+from keepers.workflows.active.campaign import Batch, Campaign
+
+__all__ = ["Batch", "Campaign"]

@@ -1,0 +1,169 @@
+"""Asking the proxies: models trained from scratch on what is labelled, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.data import Source
+from keepers.methods import Method
+from keepers.random import derived_seed
+from keepers.roles import Prepared
+from keepers.scores import margin
+from keepers.types import Signals
+from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
+
+MIN_STEPS = 400
+"""Optimiser steps that a model of few labelled examples is trained for at least."""
+
+MAX_EPOCHS = 200
+NOTHING = torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labelled:
+    """What is known of the pool when a batch is planned.
+
+    `labels` (n,) are class numbers, -1 where unknown. `members` are the positions that are
+    trained on; `closed` (n,) marks what is never picked (pending, skipped, control, test); of
+    those `covered` are the positions that will be labelled anyway.
+    """
+
+    source: Source
+    labels: npt.NDArray[np.int64]
+    members: Tensor
+    closed: Tensor
+    covered: Tensor
+
+    @property
+    def num_classes_seen(self) -> int:
+        """How many classes the members have."""
+        return len(np.unique(self.labels[self.members.numpy()]))
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether there are too few classes to train a model on."""
+        return self.num_classes_seen < 2
+
+    @property
+    def open(self) -> Tensor:
+        """Positions that may be picked."""
+        free = ~self.closed
+        free[self.members] = False
+        return free.nonzero()[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opinion:
+    """What the proxies said: the models in the order of the ensemble, and what they scored.
+
+    `scored` are sorted positions. Without models (a cold start) both are empty.
+    """
+
+    method: Method
+    trained: tuple[Trained, ...] = ()
+    scored: Tensor = NOTHING
+
+    def of(self, positions: Tensor) -> Tensor:
+        """Mean class probabilities (p, classes) at some of the positions that were scored."""
+        rows = torch.searchsorted(self.scored, positions)
+        found = [each.signals.get("log_probs")[rows].double().exp() for each in self.trained]
+        return torch.stack(found).mean(0)
+
+    def signals(self, positions: Tensor) -> list[Signals]:
+        """What each model said of some of the positions that were scored."""
+        rows = torch.searchsorted(self.scored, positions)
+        return [replace(each.signals, labels=None).at(rows) for each in self.trained]
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Mean accuracy on the test set, where there is one."""
+        errors = [each.facts["test_error"] for each in self.trained if "test_error" in each.facts]
+        return 1 - sum(errors) / len(errors) if errors else None
+
+
+def training_of(
+    prepared: Prepared,
+    known: Labelled,
+    *,
+    seed: int,
+    wanted: frozenset[str] = frozenset(),
+    scored: Tensor | None = None,
+    members: Tensor | None = None,
+    test: Tested | None = None,
+    role: str = "proxy",
+    samples: int = 10,
+) -> Training:
+    """The training of a role on what is labelled, from scratch.
+
+    A model that says no epochs of its own is trained for `MIN_STEPS` steps at least: its default
+    is meant for many more examples than a campaign begins with.
+    """
+    members = known.members if members is None else members
+    source = replace(known.source, labels=known.labels)
+    recipe = prepared.recipe
+    if prepared.role.epochs is None:
+        per_epoch = -(-len(members) // recipe.batch_size)
+        epochs = min(MAX_EPOCHS, max(recipe.epochs, -(-MIN_STEPS // per_epoch)))
+        recipe = replace(recipe, epochs=epochs)
+    labels = torch.from_numpy(known.labels)
+    return Training(
+        prepared=replace(prepared, recipe=recipe, labels=labels),
+        source=source,
+        members=members.sort().values,
+        seed=seed,
+        wanted=wanted,
+        scored=scored,
+        role=role,
+        test=test,
+        samples=samples,
+    )
+
+
+def ask(
+    known: Labelled,
+    config: ActiveConfig,
+    place: Workplace,
+    prepared: Prepared,
+    *,
+    scored: Tensor,
+    seed: int,
+    test: Tested | None = None,
+) -> Opinion:
+    """Train the proxies from scratch on what is labelled, and let them score some positions."""
+    method = methods.get(config.method)
+    ensemble = config.ensemble or method.default_ensemble
+    wanted = method.needs | {"log_probs"}
+    if ensemble > 1:
+        wanted = wanted - {"posterior_log_probs"}  # the members are its samples
+    models = [
+        train(
+            place,
+            training_of(
+                prepared,
+                known,
+                seed=derived_seed(seed, "proxy", member),
+                wanted=wanted,
+                scored=scored,
+                test=test,
+                samples=config.samples,
+            ),
+        )
+        for member in range(ensemble)
+    ]
+    return Opinion(method=method, trained=tuple(models), scored=scored)
+
+
+def preference(method: Method, members: Sequence[Signals]) -> Tensor:
+    """Scores (n,) to compare models by: the method's own, or margins where it has none."""
+    if method.score is not None:
+        return methods.score(method, members)
+    mean = torch.stack([each.get("log_probs").double().exp() for each in members]).mean(0)
+    return margin(mean.clamp(min=1e-30).log())

@@ -1,0 +1,139 @@
+"""A campaign's folder: made once, and come back to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keepers import methods
+from keepers.campaign import BROUGHT, NAME, Event, Journal, Schema, Started, State, Vote
+from keepers.configuration import picked
+from keepers.data import check_apart
+from keepers.errors import ParameterError, RunError, renamed
+from keepers.files import check_folder, plain
+from keepers.models import create, default_target
+from keepers.models.posterior import check_dropout
+from keepers.roles import Role
+from keepers.types import Progress
+from keepers.workflows.active.config import CampaignConfig
+from keepers.workflows.active.drift import pool_event
+from keepers.workflows.active.ground import names_ever
+from keepers.workflows.active.opening import Holdings, PoolReading, location, open_holdings
+
+DATA = ("pool", "labelled", "test")
+DROPOUT = "Give a --proxy with dropout, such as mlp with the option dropout=0.1, or an --ensemble"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A campaign's journal, what it stands on, and how it was told to choose."""
+
+    path: Path
+    journal: Journal
+    holdings: Holdings
+    config: CampaignConfig
+    reading: PoolReading
+
+
+def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
+    """Make a campaign's folder from the arguments of `Campaign.start`.
+
+    Everything is read and checked before anything is written.
+    """
+    path = Path(given["campaign"])
+    config, reading = picked(CampaignConfig, given), picked(PoolReading, given)
+    check_folder(path, "campaign")
+    if (path / NAME).is_file():
+        Journal.create(path).close()  # refuses what was begun; a start that was killed was not
+    where = {name: location(given[name], name) for name in DATA}
+    for data in where.values():
+        check_apart(data, path, "campaign")
+    holdings = open_holdings(
+        given["pool"],
+        reading=reading,
+        classes=config.classes,
+        labelled=given["labelled"],
+        test=given["test"],
+        features=config.features,
+        progress=progress,
+    )
+    _check_models(config, holdings)
+    config = replace(config, classes=holdings.source.class_names)
+    events: list[Event] = [
+        Started(
+            settings={**where, **plain(asdict(config)), "reading": plain(asdict(reading))},
+            campaign=secrets.token_hex(8),
+        ),
+        Schema(version=1, classes=holdings.source.class_names),
+    ]
+    events += [
+        Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=1)
+        for item, name in holdings.brought.items()
+    ]
+    path.mkdir(parents=True, exist_ok=True)
+    pool, _ = pool_event(path, holdings, State.empty())
+    journal = Journal.create(path)
+    journal.append(events if pool is None else [*events, pool])
+    return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)
+
+
+def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
+    """Refuse models that a later round could not train: what is begun cannot be told otherwise."""
+    source = holdings.source
+    roles = {"proxy": config.role(source.info(config.resolution))}
+    if config.target is not None:
+        roles["target"] = Role.parse(config.target, default_target(source.info()), "target")
+    if ":" in config.features and holdings.features is None:
+        roles["features"] = Role(model=config.features)
+    for parameter, role in roles.items():
+        info = source.info(role.resolution)
+        made = create(role.model, info, seed=0, options=role.options, parameter=parameter)
+        if made.encoder.kind != source.kind:
+            raise ParameterError(
+                parameter,
+                f"'{role.model}' reads {made.encoder.kind}s, and {source.name} holds "
+                f"{source.kind}s",
+                "Choose a model for that kind (keepers models lists them)",
+            )
+        role.recipe()
+        method = methods.get(config.method)
+        ensemble = config.ensemble or method.default_ensemble
+        if parameter == "proxy" and "posterior_log_probs" in method.needs and ensemble == 1:
+            with renamed({"model": "proxy"}):
+                check_dropout(made.module, DROPOUT)
+
+
+def come_back(path: Path, progress: Progress | None) -> Opened:
+    """Open a campaign's folder, with the data that it was begun on.
+
+    Raises:
+        RunError: the folder holds none, or its journal cannot be read.
+        DataError: the data are gone, or are others.
+    """
+    journal = Journal.open(path)
+    try:
+        state = State.empty().after(event for _, event in journal.read())
+        if not state.campaign:
+            raise RunError(
+                f"campaign: {path} was never started. keepers active start POOL --campaign {path}"
+            )
+        settings = state.settings
+        config = picked(CampaignConfig, dict(settings))
+        reading = picked(PoolReading, settings["reading"])
+        holdings = open_holdings(
+            settings["pool"],
+            reading=reading,
+            classes=names_ever(state.schemas),
+            labelled=settings["labelled"],
+            test=settings["test"],
+            features=config.features,
+            progress=progress,
+        )
+    except BaseException:
+        journal.close()
+        raise
+    holdings = holdings.with_classes(state.classes)
+    return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)

@@ -1,0 +1,328 @@
+"""`Campaign`: what should be labelled next, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from keepers.campaign import (
+    BROUGHT,
+    Delivery,
+    Desk,
+    Event,
+    Planned,
+    Recorded,
+    Schema,
+    State,
+    Vote,
+)
+from keepers.errors import ParameterError, RunError, unknown_name
+from keepers.ledger import Ledger
+from keepers.roles import Role
+from keepers.runs import Run
+from keepers.types import Progress
+from keepers.workflows.active.beginning import Opened, begin, come_back
+from keepers.workflows.active.config import check_classes
+from keepers.workflows.active.drift import Drift, pool_event
+from keepers.workflows.active.ground import Ground, version_of_data
+from keepers.workflows.active.labelled import write_labelled
+from keepers.workflows.active.rounds import STAGES, Round, discard_models, paid_for
+from keepers.workflows.active.standing import Standing, standing
+from keepers.workflows.opening import Say, say_or_not
+from keepers.workflows.stages import Workplace
+
+WORK = "work"
+"""The folder of a campaign in which its models are trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What to label next: ids in the order to label them.
+
+    `facts` say what is known of the proxy that chose; `again` that this batch was planned before.
+    """
+
+    round: int
+    ids: tuple[int | str, ...]
+    method: str
+    facts: Mapping[str, Any]
+    again: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Campaign:
+    """A labelling campaign in a folder: a pool, a journal of all that happened, and a proxy.
+
+    Begin one with `start`, come back to it with `open`. `state` is folded from the journal alone.
+
+    >>> import keepers, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     campaign = keepers.Campaign.start("digits", campaign=f"{folder}/digits",
+    ...                                       classes=[str(digit) for digit in range(10)])
+    ...     batch = campaign.query(20)
+    >>> len(batch), batch.round
+    (20, 1)
+    """
+
+    def __init__(
+        self, opened: Opened, *, progress: Progress | None = None, say: Say | None = None
+    ) -> None:
+        self.path = opened.path
+        self.journal = opened.journal
+        self.config = opened.config
+        self.holdings = opened.holdings
+        self.desk = Desk(opened.journal, opened.holdings.source)
+        self._reading = opened.reading
+        self._progress, self._say = progress, say_or_not(say)
+        self.drift = self._sync()
+        self._pool = self.state.pool
+
+    @classmethod
+    def start(
+        cls,
+        pool: str | Path,
+        *,
+        campaign: str | Path,
+        classes: Sequence[str] | None = None,
+        labelled: str | Path | None = None,
+        test: str | Path | None = None,
+        method: str = "margin",
+        method_options: Mapping[str, Any] | None = None,
+        proxy: str | Role | Mapping[str, Any] | None = None,
+        target: str | Role | Mapping[str, Any] | None = None,
+        epochs: int | None = None,
+        resolution: int | None = None,
+        ensemble: int | None = None,
+        samples: int = 10,
+        balance: str | None = None,
+        cold: str = "typiclust",
+        features: str = "built-in",
+        distinct: float | None = 0.98,
+        neighbours: int | None = None,
+        control: float = 0.1,
+        votes: int = 1,
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        input: str | Sequence[str] | None = None,
+        label: str | None = None,
+        id: str | None = None,
+        split: str | None = None,
+        on_bad_row: str = "error",
+        progress: Progress | None = None,
+        say: Say | None = None,
+    ) -> Self:
+        """Begin a campaign on a pool of unlabelled examples.
+
+        Args:
+            pool: a path or hub name, as `keepers.coreset` takes them; its labels, if it has any,
+                are read only where `label` names their column.
+            campaign: the folder to make.
+            classes: the names of the classes; None takes those of `labelled` or `test`.
+            labelled: data like the pool that have labels already.
+            test: data like the pool with labels, to measure on; never selected, never trained on.
+            method: a row of `keepers.methods`; `method_options` are its options.
+            proxy: the model that selects; a name or a `Role`. `target`: the model that the labels
+                are for; with it, its agreement with the proxy is measured every round.
+            epochs, resolution, ensemble, samples, balance: of the proxy and the batch; see
+                `ActiveConfig`, and there `cold`, `features`, `distinct` and `neighbours`.
+            control: the share of every batch that is drawn at random and never trained on.
+            votes: how many annotators have to label an example.
+            seed: the same pool, labels and seed give the same batches.
+            device, precision: `auto`, `cpu`, `cuda`, `mps`; `auto`, `fp32`, `bf16`.
+            input, label, id, split: columns, where they are not to be found by themselves.
+            on_bad_row: `error`, or `skip` to leave out what cannot be read.
+            progress: where long phases report. say: gets sentences for a person.
+
+        Raises:
+            KeepersError: anything wrong with what was given; nothing is written then.
+        """
+        return cls(begin(dict(locals()), progress), progress=progress, say=say)
+
+    @classmethod
+    def open(
+        cls,
+        campaign: str | Path = ".",
+        *,
+        progress: Progress | None = None,
+        say: Say | None = None,
+    ) -> Self:
+        """Come back to a campaign.
+
+        Raises:
+            RunError: the folder holds none, or its journal cannot be read.
+            DataError: the pool is gone, or is another one.
+        """
+        return cls(come_back(Path(campaign), progress), progress=progress, say=say)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+    @property
+    def state(self) -> State:
+        """All that the journal says, now."""
+        return self.desk.state
+
+    def _sync(self) -> Drift:
+        """Write down how the pool changed, and labels that were added to the data."""
+        state = self.state
+        event, drift = pool_event(self.path, self.holdings, state)
+        events: list[Event] = [] if event is None else [event]
+        for item, name in self.holdings.brought.items():
+            before = [vote.label for vote in state.item(item).votes if vote.source == BROUGHT]
+            if before[-1:] != [name]:
+                schema = version_of_data(name, state.schemas)
+                events.append(
+                    Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=schema)
+                )
+        if events:
+            self.journal.append(events)
+        for sentence in drift.sentences():
+            self._say(sentence)
+        return drift
+
+    def record(self, votes: Iterable[Delivery], *, partial: bool = False) -> Recorded:
+        """Write labels, skips and withdrawals down: all, or none of them.
+
+        Any subset, in any order, twice, from several people. `partial` takes what can be taken.
+
+        Raises:
+            DataError: unknown ids, unknown classes, or one annotator with two labels for one item.
+        """
+        return self.desk.record(votes, partial=partial)
+
+    def query(self, count: int, *, new: bool = False) -> Batch:
+        """Plan the next `count` examples to label.
+
+        The proxy is trained from scratch on what is labelled and scores the pool; while fewer
+        than two classes are labelled, typical and diverse examples are taken. Asked again before
+        anything of the last batch was answered, the same batch comes back; `new` plans another.
+
+        Raises:
+            ParameterError: `count` under 1, or over what is left.
+            RunError: another process is planning.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ParameterError("count", f"got {count!r}", "Give a whole number, 1 or more")
+        with self.journal.lock("planning a batch"):
+            last = self._untouched()
+            if last is not None and last.asked == count and not new:
+                self._say("Nothing of the last batch is labelled or sent: here it is again")
+                return _batch(last, again=True)
+            with self._round() as this:
+                planned, trained = this.plan(count)
+            self.journal.append([planned] if trained is None else [planned, trained])
+            discard_models(self.path / WORK)
+        return _batch(planned)
+
+    def measure(self) -> Mapping[str, Any] | None:
+        """Train the proxy on the labels there are now, and write down what it is worth.
+
+        None while fewer than two classes are labelled.
+        """
+        with self.journal.lock("measuring the proxy"):
+            with self._round() as this:
+                trained = this.measure()
+            if trained is None:
+                return None
+            self.journal.append([trained])
+        return trained.facts
+
+    def reclassify(
+        self, classes: Sequence[str], renamed: Mapping[str, str] | None = None
+    ) -> Schema:
+        """Change the classes: a new version of the schema, which older votes are read under.
+
+        `renamed` maps names of before to names of now. Votes for a class that is left out are
+        kept in quarantine, and count again if it comes back.
+        """
+        with self.journal.lock("changing the classes"):
+            before = self.state.schema
+            assert before is not None
+            for name in renamed or {}:
+                if name not in before.classes:
+                    raise unknown_name("renamed", name, before.classes)
+            schema = Schema(
+                version=before.version + 1,
+                classes=tuple(check_classes(classes)),
+                renamed=renamed or {},
+            )
+            self.journal.append([schema])
+        self.holdings = self.holdings.with_classes(schema.classes)
+        return schema
+
+    def status(self, *, goal: float | None = None) -> Standing:
+        """Where the campaign stands; `goal` is an accuracy whose price in labels is forecast."""
+        return standing(self.path, self.state, self.holdings, self.config, self.drift, goal)
+
+    def export(self, out: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the labelled examples and where each label comes from.
+
+        Parquet, CSV or JSON lines by the suffix of `out`: `id`, `row`, the input, `label`,
+        `round`, `part`, `method`, `score`, `rank`, `annotators`, `votes`, `seconds`, `time`.
+
+        Raises:
+            RunError: `out` exists and `overwrite` is false, has another suffix, or is the data.
+        """
+        return write_labelled(self.state, self.holdings, Path(out), overwrite=overwrite)
+
+    def _untouched(self) -> Planned | None:
+        """The last batch, if nothing of it was answered or sent."""
+        state = self.state
+        if not state.rounds:
+            return None
+        items = [state.item(each.item) for each in state.rounds[-1].items]
+        fresh = all(item.status == "planned" and not item.votes for item in items)
+        return state.rounds[-1] if fresh else None
+
+    @contextmanager
+    def _round(self) -> Generator[Round]:
+        state, folder = self.state, self.path / WORK
+        if state.pool != self._pool:
+            raise RunError("campaign: the pool changed since it was opened here. Open it again")
+        with _run(folder, state.campaign) as run:
+            place = Workplace(
+                run=run,
+                hardware=self.config.hardware,
+                ledger=Ledger(),
+                progress=self._progress,
+                booked=paid_for(state, folder / STAGES),
+            )
+            on_bad_row = self._reading.on_bad_row
+            holdings = self.holdings.with_classes(state.classes)
+            if on_bad_row == "skip":
+                holdings = holdings.readable()
+            ground = Ground(holdings=holdings, state=state, config=self.config)
+            yield Round(ground=ground, place=place, on_bad_row=on_bad_row)
+
+
+def _run(folder: Path, campaign: str) -> Run:
+    try:
+        return Run(folder, {"campaign": campaign})
+    except RunError:
+        raise RunError(
+            f"campaign: {folder} is damaged, or of another campaign. Remove the folder: all that "
+            "it holds can be made again"
+        ) from None
+
+
+def _batch(planned: Planned, *, again: bool = False) -> Batch:
+    return Batch(
+        round=planned.round,
+        ids=tuple(each.item for each in planned.items),
+        method=planned.method,
+        facts=planned.facts,
+        again=again,
+    )

@@ -1,0 +1,142 @@
+"""The configuration of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from keepers import methods
+from keepers.errors import ParameterError
+from keepers.models import default_proxy
+from keepers.roles import Role
+from keepers.training import Hardware, Precision
+from keepers.types import DataInfo, Signals
+from keepers.workflows.scoring import Balance
+
+ACTIVE_SIGNALS = frozenset({"log_probs", "posterior_log_probs", "features"}) & frozenset(
+    field.name for field in fields(Signals)
+)
+"""What active learning can supply: the pool has no labels."""
+
+Cold = Literal["typiclust", "probcover", "k-center", "random"]
+BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActiveConfig:
+    """How the next examples are chosen; the CLI has the same names.
+
+    `cold` is the method while fewer than two classes are labelled. `features`: where the features
+    come from that need no labels (`built-in` for the kind of data, a column of vectors, or a
+    model such as `hf:PATH`). `distinct`: cosine similarity of those features over which an example
+    is a near-duplicate of an earlier one of the batch, or of one that waits for its label, and
+    left out (1 or None keeps them).
+    `neighbours`: score only the so many nearest neighbours of each labelled example (SEALS; None
+    scores the whole pool). `samples`: posterior samples of methods that need them, from dropout
+    or, with `ensemble`, one from each model.
+
+    Raises:
+        ParameterError: a value out of range, or an unknown method.
+    """
+
+    method: str = "margin"
+    method_options: Mapping[str, Any] | None = None
+    proxy: str | Role | Mapping[str, Any] | None = None
+    epochs: int | None = None
+    resolution: int | None = None
+    ensemble: int | None = None
+    samples: int = 10
+    balance: Balance | None = None
+    cold: Cold = "typiclust"
+    features: str = BUILT_IN
+    distinct: float | None = 0.98
+    neighbours: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        methods.settings(methods.get(self.method, ACTIVE_SIGNALS), self.method_options)
+        if self.cold not in get_args(Cold):
+            raise ParameterError(
+                "cold", f"got {self.cold!r}", f"Give one of {', '.join(get_args(Cold))}"
+            )
+        if self.balance is not None and self.balance not in get_args(Balance):
+            raise ParameterError(
+                "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
+            )
+        for name, least in (("epochs", 1), ("ensemble", 1), ("neighbours", 1), ("samples", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ParameterError(name, f"got {value}", f"Give {least} or more")
+        if self.distinct is not None and not 0 < self.distinct <= 1:
+            raise ParameterError(
+                "distinct", f"got {self.distinct}", "Give a cosine similarity in (0, 1]"
+            )
+        Hardware(device=self.device, precision=self.precision)
+
+    @property
+    def hardware(self) -> Hardware:
+        """Where it runs."""
+        return Hardware(device=self.device, precision=self.precision)
+
+    def role(self, info: DataInfo) -> Role:
+        """The proxy's role, with `epochs` and `resolution` over what it says itself."""
+        role = Role.parse(self.proxy, default_proxy(info))
+        return role.having(epochs=self.epochs, resolution=self.resolution)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignConfig(ActiveConfig):
+    """Everything that `Campaign.start` fixes, beside the data.
+
+    `classes` are the names of the classes; None takes those of the labelled or the test data.
+    `control`: the share of the pool, and of every batch, that is drawn at random, never trained
+    on, and measures the proxy. `votes`: how many annotators have to label an example. `target`:
+    the model that the labels are for; with it the proxy's agreement with it is measured.
+
+    Raises:
+        ParameterError: a value out of range, or classes that are not two different ones.
+    """
+
+    classes: Sequence[str] | None = None
+    control: float = 0.1
+    votes: int = 1
+    target: str | Role | Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.control < 1:
+            raise ParameterError("control", f"got {self.control}", "Give a fraction in [0, 1)")
+        if self.votes < 1:
+            raise ParameterError("votes", f"got {self.votes}", "Give 1 or more")
+        if self.balance is not None and not methods.get(self.method).needs:
+            raise ParameterError(
+                "balance",
+                f"got '{self.balance}', and '{self.method}' asks no proxy for classes",
+                "Leave it out, or take another --method",
+            )
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(check_classes(self.classes)))
+
+
+def check_classes(classes: Sequence[str]) -> Sequence[str]:
+    """The names of classes, at least two and no two alike.
+
+    Raises:
+        ParameterError: fewer, an empty name, or one that stands twice.
+    """
+    if isinstance(classes, str):
+        raise ParameterError("classes", f"got {classes!r}", "Give a list of names")
+    for name in classes:
+        if not name.strip() or name != name.strip():
+            raise ParameterError(
+                "classes", f"got the name {name!r}", "Give names without space around them"
+            )
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if list(classes).count(name) > 1)
+        raise ParameterError("classes", f"'{twice}' stands twice", "Give each name once")
+    if len(classes) < 2:
+        raise ParameterError("classes", f"got {len(classes)}", "Give at least two names")
+    return classes

@@ -1,0 +1,120 @@
+"""Pool drift: what came into the pool, and what left it, since the journal last saw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keepers.campaign import Pool, State
+from keepers.data import Source
+from keepers.errors import DataError, RunError
+from keepers.files import atomic_path, fingerprint, hash_bytes
+from keepers.workflows.active.opening import Holdings
+
+FOLDER = "pools"
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How the pool differs from the one the journal last saw.
+
+    `changed` counts rows whose key stayed and whose input did not; `removed` are the ids with a
+    label, a vote or a place in a batch that are no longer there.
+    """
+
+    added: int = 0
+    gone: int = 0
+    changed: int = 0
+    removed: tuple[int | str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """What a person is told; nothing where nothing changed."""
+        found: list[str] = []
+        if self.added or self.gone or self.changed:
+            found.append(
+                f"The pool changed: {self.added:,} rows added, {self.gone:,} gone, "
+                f"{self.changed:,} with another input under the same key"
+            )
+        if self.removed:
+            names = ", ".join(map(str, self.removed[:SHOWN]))
+            more = ", …" if len(self.removed) > SHOWN else ""
+            found.append(
+                f"{len(self.removed):,} examples of this campaign are no longer in the pool "
+                f"({names}{more}): they are not waited for nor trained on until they come back"
+            )
+        return found
+
+
+def pool_fingerprint(source: Source) -> str:
+    """A hash of the ids and of the inputs."""
+    ids = hash_bytes("\n".join(map(str, source.ids.tolist())).encode())
+    return fingerprint(ids, hash_bytes(np.ascontiguousarray(source.digests)))
+
+
+def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | None, Drift]:
+    """What to write down of the pool as it is now, None where the journal knows it already.
+
+    Raises:
+        DataError: not one example of the earlier pool is left.
+        RunError: the snapshot of the earlier pool is gone.
+    """
+    source = holdings.source
+    now, before = pool_fingerprint(source), state.pool
+    if before is not None and before.fingerprint == now:
+        return None, Drift(removed=before.removed)
+    drift = Drift()
+    if before is not None:
+        earlier = _read(folder / before.snapshot)
+        ids = dict(zip(source.ids.tolist(), source.digests.tolist(), strict=True))
+        stayed = earlier.keys() & ids.keys()
+        if not stayed:
+            raise DataError(
+                f"pool: {source.name} holds not one example of this campaign's pool. Bring the "
+                "earlier file back, or start another campaign"
+            )
+        drift = Drift(
+            added=len(ids) - len(stayed),
+            gone=len(earlier) - len(stayed),
+            changed=sum(earlier[name] != ids[name] for name in stayed),
+            removed=tuple(name for name in state.items if name not in ids),
+        )
+    name = f"{FOLDER}/{now[:16]}.parquet"
+    _write(folder / name, source)
+    event = Pool(
+        number=0 if before is None else before.number + 1,
+        fingerprint=now,
+        snapshot=name,
+        added=drift.added,
+        gone=drift.gone,
+        removed=drift.removed,
+    )
+    return event, drift
+
+
+def _write(path: Path, source: Source) -> None:
+    if path.exists():
+        return
+    ids: Any = source.ids
+    kind = pa.large_string() if ids.dtype == object else pa.int64()
+    table = pa.table(
+        {"id": pa.array(ids.tolist(), kind), "digest": pa.array(source.digests.tolist())}
+    )
+    with atomic_path(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def _read(path: Path) -> dict[int | str, bytes]:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RunError(
+            f"campaign: {path} cannot be read ({error}). It lists the pool of the last round; "
+            "restore it from a copy of the campaign"
+        ) from None
+    return dict(zip(table["id"].to_pylist(), table["digest"].to_pylist(), strict=True))

@@ -1,0 +1,183 @@
+"""Features that need no labels: what cold starts, near-duplicates and neighbours are found by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from keepers.data import BagPool, DensePool, Source, encode
+from keepers.files import hash_bytes
+from keepers.ledger import Ledger
+from keepers.random import derived_seed
+from keepers.roles import OnBadRow, Role, prepare
+from keepers.runs import StageRecord
+from keepers.signals import extract, store
+from keepers.types import EncoderSpec
+from keepers.workflows.active.config import BUILT_IN, ActiveConfig
+from keepers.workflows.stages import Workplace
+
+FEATURES = "features"
+"""The phase under which they are booked, and the stage that makes them."""
+
+BUCKETS = 2**18
+SIDE = 16
+"""Pictures are looked at with at most so many pixels a side."""
+
+COMPONENTS = 64
+FITTED_ON = 20_000
+"""Examples, drawn at random, that the built-in projection is fitted on."""
+
+FEW = 8
+"""Vectors of so many numbers or fewer say little by their direction alone: they are lifted."""
+
+_BLOCK = 8192
+
+
+def embedding(
+    source: Source,
+    config: ActiveConfig,
+    place: Workplace,
+    *,
+    given: npt.NDArray[np.float32] | None = None,
+    on_bad_row: OnBadRow = "error",
+) -> Tensor:
+    """Features (n, d) of every example, float32, of length 1 each; computed once.
+
+    `given` (n, d) are those of a column. Otherwise `config.features` names a model, whose
+    penultimate features are taken as it stands (`hf:PATH` with its pre-trained weights), or is
+    `built-in`: texts by TF-IDF of words and pairs of words, pictures by their pixels, vectors by
+    their standardised values; over 64 dimensions are projected on their 64 principal ones, and up
+    to 8 numbers are lifted, so that their similarity is exp(−‖x − y‖² / 2).
+    """
+    inputs = {
+        "ids": hash_bytes("\n".join(map(str, source.ids.tolist())).encode()),
+        "digests": hash_bytes(source.digests),
+        "features": config.features if given is None else hash_bytes(given),
+        "seed": config.seed,
+        "hardware": config.hardware.identity(gains_from_bf16=False),
+    }
+
+    def compute(folder: Path) -> StageRecord:
+        ledger = Ledger()
+        store.clear(folder)
+        with ledger.phase(FEATURES) as tally, place.under_way("Features of the pool"):
+            tally.examples = len(source)
+            if given is not None:
+                features = torch.from_numpy(given)
+            elif config.features == BUILT_IN:
+                features = _built_in(source, config.seed, folder)
+            else:
+                features = _of_model(source, config, folder, on_bad_row)
+            store.write(folder, {"features": torch.nn.functional.normalize(features, dim=1)})
+        return StageRecord(costs=tuple(ledger.costs))
+
+    folder, record = place.run.stage(FEATURES, inputs, compute)
+    place.book(folder, record)
+    return store.read(folder)["features"]
+
+
+def _of_model(source: Source, config: ActiveConfig, folder: Path, on_bad_row: OnBadRow) -> Tensor:
+    if source.labels is None:
+        source = replace(source, labels=np.full(len(source), -1, dtype=np.int64))
+    role = Role(model=config.features)
+    _, prepared = prepare(role, source, parameter="features", on_bad_row=on_bad_row)
+    module = prepared.build(derived_seed(config.seed, "features"), parameter="features")
+    fabric = config.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    signals = extract(
+        module, prepared.eval_view(), fabric=fabric, wanted={"features"}, folder=folder
+    )
+    return signals.get("features")
+
+
+def _built_in(source: Source, seed: int, cache: Path) -> Tensor:
+    if source.kind == "text":
+        return _of_texts(source, seed, cache)
+    if source.kind == "image":
+        channels, height, width = source.shape
+        size = (min(height, SIDE), min(width, SIDE))
+        _, pool = encode(source, EncoderSpec(kind="image", size=size, channels=channels))
+    else:
+        _, pool = encode(source, EncoderSpec(kind="vector"))
+    assert isinstance(pool, DensePool)
+    return _of_numbers(pool, seed)
+
+
+def _sampled(n: int, seed: int) -> npt.NDArray[np.int64]:
+    if n <= FITTED_ON:
+        return np.arange(n)
+    draw = np.random.default_rng(derived_seed(seed, "fitted on"))
+    return np.sort(draw.choice(n, FITTED_ON, replace=False))
+
+
+def _of_numbers(pool: DensePool, seed: int) -> Tensor:
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    def rows(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        return pool.gather(torch.from_numpy(positions))[0].flatten(1).float().numpy()
+
+    fitted_on = rows(_sampled(len(pool), seed))
+    steps: list[Any] = [StandardScaler()]
+    if fitted_on.shape[1] > COMPONENTS:
+        components = min(COMPONENTS, len(fitted_on))
+        steps.append(PCA(components, random_state=derived_seed(seed, "pca") % 2**32))
+    for step in steps:
+        fitted_on = step.fit_transform(fitted_on)
+    few = fitted_on.shape[1] <= FEW
+    found = torch.empty(len(pool), COMPONENTS if few else fitted_on.shape[1])
+    for start in range(0, len(pool), _BLOCK):
+        values = rows(np.arange(start, min(start + _BLOCK, len(pool))))
+        for step in steps:
+            values = step.transform(values)
+        found[start : start + len(values)] = torch.from_numpy(
+            _lifted(values, seed) if few else values
+        )
+    return found
+
+
+def _lifted(values: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
+    """Random Fourier features (n, `COMPONENTS`) of the Gaussian kernel of width 1."""
+    draw = np.random.default_rng(derived_seed(seed, "lifted"))
+    directions = draw.standard_normal((values.shape[1], COMPONENTS // 2)).astype(np.float32)
+    angles = values @ directions
+    return np.concatenate([np.cos(angles), np.sin(angles)], 1)
+
+
+def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    spec = EncoderSpec(kind="text", scheme="hashed", buckets=BUCKETS, ngrams=2)
+    _, pool = encode(source, spec, cache=cache)
+    assert isinstance(pool, BagPool)
+    ends = np.concatenate([[0], pool.lengths.cumsum(0).numpy()])
+    indices = pool.indices.numpy()
+
+    def counts(positions: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+        parts = [indices[ends[p] : ends[p + 1]] for p in positions.tolist()]
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        flat = np.concatenate(parts)
+        shape = (len(positions), BUCKETS)
+        found = sparse.csr_matrix((np.ones(len(flat), np.float32), flat, starts), shape=shape)
+        found.sum_duplicates()
+        return found
+
+    idf = TfidfTransformer(sublinear_tf=True)
+    weighted = idf.fit_transform(counts(_sampled(len(source), seed)))
+    components = max(1, min(COMPONENTS, len(source) - 1))
+    svd = TruncatedSVD(components, random_state=derived_seed(seed, "svd") % 2**32)
+    with np.errstate(invalid="ignore"):  # texts that are all alike have no variance to share
+        svd.fit(weighted)
+    found = torch.empty(len(source), components)
+    for start in range(0, len(source), _BLOCK):
+        part = np.arange(start, min(start + _BLOCK, len(source)))
+        values = svd.transform(idf.transform(counts(part)))
+        found[start : start + len(part)] = torch.from_numpy(values.astype(np.float32))
+    return found

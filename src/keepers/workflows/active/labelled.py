@@ -1,0 +1,127 @@
+"""The labelled examples of a campaign as a table, with where each label comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from keepers.campaign import State
+from keepers.data import Source, check_apart
+from keepers.errors import RunError
+from keepers.files import atomic_path, check_output
+from keepers.workflows.active.opening import Holdings
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+NAMES = {"text": "text", "image": "image", "vector": "features"}
+
+
+TAKEN = (
+    *("id", "row", "label", "round", "part", "method", "score", "rank"),
+    *("annotators", "votes", "seconds", "time"),
+)
+"""Columns that are written beside the input."""
+
+
+def labelled_table(state: State, holdings: Holdings) -> Any:
+    """One row for each labelled example that the pool holds, in the order of `state.labels`."""
+    source = holdings.source
+    items = [state.item(name) for name in state.labels if name in holdings.position]
+    places = [holdings.position[item.id] for item in items]
+    methods = {each.round: each.method for each in state.rounds}
+    name, values = input_column(source, places)
+    columns: dict[str, Any] = {
+        "id": id_column(source, [item.id for item in items]),
+        "row": pa.array([int(source.rows[p]) for p in places], pa.int64()),
+        name: values,
+        "label": pa.array([item.label for item in items], pa.string()),
+        "round": pa.array([item.round for item in items], pa.int64()),
+        "part": pa.array([item.part or "brought" for item in items], pa.string()),
+        "method": pa.array([methods.get(item.round or 0) for item in items], pa.string()),
+        "score": pa.array([item.score for item in items], pa.float64()),
+        "rank": pa.array([item.rank for item in items], pa.int64()),
+        "annotators": pa.array(
+            [", ".join(sorted(vote.annotator for vote in item.current)) for item in items],
+            pa.string(),
+        ),
+        "votes": pa.array([len(item.current) for item in items], pa.int64()),
+        "seconds": pa.array(
+            [sum(vote.seconds or 0.0 for vote in item.current) for item in items], pa.float64()
+        ),
+        "time": pa.array(
+            [max((vote.time or "" for vote in item.current), default="") for item in items],
+            pa.string(),
+        ),
+    }
+    return pa.table(columns)
+
+
+def id_column(source: Source, ids: list[int | str]) -> Any:
+    """Ids as an Arrow array of the type that the source has."""
+    return pa.array(ids, pa.string() if source.ids.dtype == object else pa.int64())
+
+
+def input_column(source: Source, places: list[int]) -> tuple[str, Any]:
+    """The name of the input's column, and the inputs at some positions."""
+    names = source.columns.input
+    name = names[0] if len(names) == 1 and names[0] not in TAKEN else NAMES[source.kind]
+    if source.kind == "vector":
+        values = np.asarray(source.inputs)[places].astype(np.float32)
+        return name, pa.array(list(values), pa.list_(pa.float32()))
+    kind = pa.string() if source.kind == "text" else pa.binary()
+    return name, pa.array([source.preview(place) for place in places], kind)
+
+
+def write_labelled(state: State, holdings: Holdings, out: Path, *, overwrite: bool) -> Path:
+    """Write the table in the format that the suffix of `out` names, atomically."""
+    kind = holdings.source.kind
+    check_table(out, kind, overwrite=overwrite)
+    check_no_data(state, out)
+    return write_as_suffix_says(labelled_table(state, holdings), kind, out, overwrite=overwrite)
+
+
+def write_as_suffix_says(table: Any, kind: str, out: Path, *, overwrite: bool) -> Path:
+    """Write a table of examples of a kind as Parquet, CSV or JSON lines, atomically."""
+    suffix = check_table(out, kind, overwrite=overwrite)
+    with atomic_path(out, overwrite=overwrite) as partial:
+        if suffix == ".parquet":
+            pq.write_table(table, partial, compression="zstd")
+        elif suffix == ".csv":
+            pyarrow.csv.write_csv(table, partial)
+        else:
+            rows = (json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
+            partial.write_text("".join(rows), encoding="utf-8")
+    return out
+
+
+def check_table(out: Path, kind: str, *, overwrite: bool) -> str:
+    """The suffix of a file that examples of a kind can be written to.
+
+    Raises:
+        RunError: another suffix, one whose format does not hold them, or a file that exists.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise RunError(
+            f"out: got {out}, whose format is not known. Give a file that ends in "
+            f"{', '.join(SUFFIXES)}"
+        )
+    if (kind == "image" and suffix != ".parquet") or (kind == "vector" and suffix == ".csv"):
+        raise RunError(f"out: {suffix} files hold no {kind}s. Give a file that ends in .parquet")
+    check_output(out, overwrite=overwrite)
+    return suffix
+
+
+def check_no_data(state: State, out: Path) -> None:
+    """Refuse to write over the data of a campaign, or a file among them.
+
+    Raises:
+        RunError: it is.
+    """
+    for name in ("pool", "labelled", "test"):
+        check_apart(state.settings.get(name), out, "out")

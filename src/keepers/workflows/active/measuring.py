@@ -1,0 +1,190 @@
+"""What a campaign knows of itself: accuracy, agreement, selection against random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers.campaign import wilson
+from keepers.random import derived_seed, generator
+from keepers.roles import Prepared
+from keepers.statistics import ENOUGH_SEEDS, paired_difference, spearman
+from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.active.planning import (
+    Labelled,
+    Opinion,
+    preference,
+    training_of,
+)
+from keepers.workflows.stages import Tested, Workplace, train
+
+ENOUGH_CONTROL = 100
+"""Control labels from which on a model trained on them is compared with one on selected ones."""
+
+SAMPLE = 2000
+"""Examples of the pool on which the ranks of proxy and target are compared."""
+
+MISLEADING = 0.5
+"""The proxy misleads where its agreement with the target is under this share of the ceiling."""
+
+
+def control_accuracy(opinion: Opinion, known: Labelled, control: Tensor) -> dict[str, Any] | None:
+    """Accuracy of the proxy on the control labels, which it never trained on, and its interval.
+
+    They are a uniform sample of the pool, so this estimates the accuracy on all of it.
+    """
+    if not len(control) or not opinion.trained:
+        return None
+    right = opinion.of(control).argmax(1) == torch.from_numpy(known.labels)[control]
+    correct = int(right.sum())
+    low, high = wilson(correct, len(control))
+    return {"correct": correct, "labels": len(control), "low": low, "high": high}
+
+
+def selection_against_random(
+    known: Labelled,
+    control: Tensor,
+    prepared: Prepared,
+    place: Workplace,
+    *,
+    test: Tested | None,
+    seed: int,
+) -> dict[str, Any] | None:
+    """A proxy trained on selected labels against one trained on as many control labels.
+
+    Both are measured on the test set, over five draws of training labels and weights; without
+    one, on a fifth of the control labels at a time, with which neither is trained. None under
+    `ENOUGH_CONTROL` control labels, or while few are selected.
+    """
+    if len(control) < ENOUGH_CONTROL:
+        return None
+    shuffled = control[_order(len(control), seed, "control")]
+    parts = [shuffled[k::ENOUGH_SEEDS].sort().values for k in range(ENOUGH_SEEDS)]
+    size = len(control) if test is not None else len(control) - len(parts[0])
+    size = min(size, len(known.members))
+    if size < ENOUGH_CONTROL // 2:
+        return None
+    errors: dict[str, list[float]] = {"selected": [], "random": []}
+    for number, part in enumerate(parts):
+        away = shuffled if test is not None else shuffled[~torch.isin(shuffled, part)]
+        drawn = {
+            "random": away[_order(len(away), seed, "random", number)[:size]],
+            "selected": known.members[_order(len(known.members), seed, "same", number)[:size]],
+        }
+        for name, members in drawn.items():
+            training = training_of(
+                prepared,
+                known,
+                members=members,
+                seed=derived_seed(seed, "against random", number),
+                wanted=frozenset({"log_probs"}),
+                scored=part,
+                test=test,
+                role="control",
+            )
+            errors[name].append(_error(train(place, training), known, part, test))
+    difference = paired_difference(errors["selected"], errors["random"])
+    return {
+        "labels": size,
+        "measured_on": "test" if test is not None else "control",
+        "errors": errors,
+        "difference": asdict(difference),
+    }
+
+
+def _error(trained: Any, known: Labelled, part: Tensor, test: Tested | None) -> float:
+    if test is not None:
+        return float(trained.facts["test_error"])
+    labels = torch.from_numpy(known.labels)[part]
+    return float((trained.signals.get("log_probs").argmax(1) != labels).double().mean())
+
+
+def _order(n: int, seed: int, *purpose: str | int) -> Tensor:
+    return torch.randperm(n, generator=generator(seed, *purpose))
+
+
+def fidelity(
+    opinion: Opinion,
+    known: Labelled,
+    config: ActiveConfig,
+    place: Workplace,
+    *,
+    proxy: Prepared,
+    target: Callable[[], Prepared],
+    seed: int,
+) -> dict[str, Any] | None:
+    """Rank correlation of what proxy and target would select, on a sample of the pool.
+
+    Beside it stand the correlations of two seeds of each model: no other model can be asked to
+    agree more with one than its own second seed does.
+    """
+    if not opinion.trained:
+        return None
+    left = known.open
+    sample = left[_order(len(left), seed, "sample")[:SAMPLE]].sort().values
+    if len(sample) < 10:
+        return None
+    wanted = (opinion.method.needs | {"log_probs"}) - {"posterior_log_probs"}
+    names = ("proxy", "proxy again", "target", "target again")
+    ranked: list[Any] = []
+    for name in names:
+        prepared = proxy if name.startswith("proxy") else target()
+        training = training_of(
+            prepared,
+            known,
+            seed=derived_seed(seed, "fidelity", name),
+            wanted=frozenset(wanted),
+            scored=sample,
+            role=name.partition(" ")[0],
+            samples=config.samples,
+        )
+        signals = train(place, training).signals
+        method = opinion.method
+        if "posterior_log_probs" in method.needs:
+            from keepers.methods import get
+
+            method = get("entropy")
+        ranked.append(preference(method, [signals]).double().numpy())
+    matrix = spearman(ranked)
+    return {
+        "sample": len(sample),
+        "proxy_target": float(matrix[:2, 2:].mean()),
+        "proxy_seeds": float(matrix[0, 1]),
+        "target_seeds": float(matrix[2, 3]),
+    }
+
+
+def warnings(facts: dict[str, Any]) -> list[str]:
+    """Sentences on what should make a person stop and think."""
+    found: list[str] = []
+    agreement = facts.get("fidelity")
+    if agreement is not None:
+        ceiling = min(agreement["proxy_seeds"], agreement["target_seeds"])
+        if agreement["proxy_target"] < MISLEADING * max(ceiling, 0.0):
+            found.append(
+                f"the proxy misleads: its ranks agree with the target's to "
+                f"{agreement['proxy_target']:.2f}, and two seeds of one model agree to "
+                f"{ceiling:.2f}. Take a --proxy nearer to the target"
+            )
+    against = facts.get("against_random")
+    if against is not None and against["difference"]["verdict"] == "worse":
+        found.append(
+            "selected labels train a worse proxy than as many random ones. Consider --method random"
+        )
+    return found
+
+
+def accuracies(rounds: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Labels and accuracy of each training, on the test set or else on the control labels."""
+    found: list[tuple[int, float]] = []
+    for facts in rounds:
+        control = facts.get("control")
+        if facts.get("test_accuracy") is not None:
+            found.append((facts["labels"], facts["test_accuracy"]))
+        elif control is not None and control["labels"]:
+            found.append((facts["labels"], control["correct"] / control["labels"]))
+    return found

@@ -1,0 +1,156 @@
+"""`propose`: the next examples to label, whoever asks: a campaign or a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.errors import ParameterError
+from keepers.methods import Method
+from keepers.random import generator
+from keepers.roles import Prepared
+from keepers.selectors import distinct
+from keepers.types import Picks, Signals
+from keepers.workflows.active.asking import Labelled, Opinion, ask, preference, training_of
+from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.active.neighbours import nearest
+from keepers.workflows.stages import Tested, Workplace
+
+__all__ = ["Labelled", "Opinion", "Proposal", "ask", "preference", "propose", "training_of"]
+
+DEEPEST = 8
+"""Near-duplicates are replaced out of so many times the batch, by methods that rank nothing.
+
+Those that score rank the whole pool at once; to the others each more costs a search of its own.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposal:
+    """Examples to label next.
+
+    `positions` (k,) in pick order, `scores` (k,) or None; `near_duplicates` counts those that
+    were let in because nothing else was left.
+    """
+
+    positions: Tensor
+    scores: Tensor | None
+    opinion: Opinion
+    near_duplicates: int = 0
+
+
+def propose(
+    known: Labelled,
+    k: int,
+    config: ActiveConfig,
+    place: Workplace,
+    *,
+    prepared: Callable[[], Prepared],
+    features: Callable[[], Tensor],
+    seed: int,
+    also_scored: Tensor | None = None,
+    test: Tested | None = None,
+) -> Proposal:
+    """Choose `k` examples to label, with a proxy trained on what is labelled.
+
+    While fewer than two classes are labelled the method is `config.cold`, on features that need
+    no labels. `prepared` and `features` are asked for only where they are needed. `also_scored`
+    are positions whose predictions the caller wants beside those of the candidates.
+
+    Raises:
+        ParameterError: `k` is over what is left.
+    """
+    left = known.open
+    if k > len(left):
+        raise ParameterError(
+            "count",
+            f"got {k:,}, and {len(left):,} examples are left to choose from",
+            "Ask for fewer",
+        )
+    cold = known.is_cold
+    method = methods.get(config.cold if cold else config.method)
+    candidates = left
+    if not cold and config.neighbours is not None:
+        candidates = nearest(features(), known.members, left, config.neighbours)
+        if len(candidates) < k:
+            candidates = left
+    universe = torch.cat([candidates, known.members, known.covered]).unique()
+    opinion = Opinion(method=method)
+    if cold or not method.needs:
+        members: Sequence[Signals] = [_signals_without_model(method, features, universe)]
+    else:
+        scored = universe
+        if also_scored is not None:
+            scored = torch.cat([universe, also_scored]).unique()
+        opinion = ask(known, config, place, prepared(), scored=scored, seed=seed, test=test)
+        members = opinion.signals(universe)
+    with place.ledger.phase("selecting") as tally, place.under_way("selecting"):
+        tally.examples = len(candidates)
+        picks, scores, repeated = _choose(
+            method, members, k, config, known, universe, candidates, features, seed=seed
+        )
+    return Proposal(
+        positions=universe[picks.positions],
+        scores=None if scores is None else scores[picks.positions],
+        opinion=opinion,
+        near_duplicates=repeated,
+    )
+
+
+def _signals_without_model(
+    method: Method, features: Callable[[], Tensor], universe: Tensor
+) -> Signals:
+    if not method.needs:
+        return Signals(features=universe[:, None].float())
+    return Signals(features=features()[universe])
+
+
+def _choose(
+    method: Method,
+    members: Sequence[Signals],
+    k: int,
+    config: ActiveConfig,
+    known: Labelled,
+    universe: Tensor,
+    candidates: Tensor,
+    features: Callable[[], Tensor],
+    *,
+    seed: int,
+) -> tuple[Picks, Tensor | None, int]:
+    """Picks and scores, by place in the universe, and how many picks are near-duplicates."""
+    taken = torch.ones(len(universe), dtype=torch.bool)
+    taken[torch.searchsorted(universe, candidates)] = False
+    balance = None
+    if config.balance == "class" and not known.is_cold and members[0].log_probs is not None:
+        balance = torch.stack([each.get("log_probs").exp() for each in members]).mean(0).argmax(1)
+    most = len(candidates) if method.score is not None else min(DEEPEST * k, len(candidates))
+    ranked = k
+    while True:
+        picks, scores = methods.choose(
+            method,
+            members,
+            ranked,
+            balance=balance,
+            selected=taken.nonzero()[:, 0],
+            generator=generator(seed, "select", method.name),
+            options=None if known.is_cold else config.method_options,
+        )
+        if config.distinct in (None, 1.0):
+            return picks, scores, 0
+        waiting = torch.arange(len(known.covered))
+        kept, repeated = distinct(
+            torch.arange(ranked) + len(waiting),
+            features()[torch.cat([known.covered, universe[picks.positions]])],
+            k,
+            threshold=1 - config.distinct,
+            metric="cosine",
+            selected=waiting,
+        )
+        if not repeated or ranked >= most:
+            kept = picks.positions[kept - len(waiting)]
+            return Picks(positions=kept), scores, repeated
+        ranked = min(2 * ranked, most)  # near-duplicates were among them: rank more

@@ -1,0 +1,242 @@
+"""A round: train the proxy on what is labelled, measure it, and plan the next batch."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepers.campaign import Planned, State, Trained
+from keepers.data import Source
+from keepers.errors import ParameterError
+from keepers.files import fingerprint, hash_bytes
+from keepers.models import default_target
+from keepers.random import derived_seed
+from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.workflows.active.asking import Opinion, ask
+from keepers.workflows.active.composing import composed, predictions
+from keepers.workflows.active.config import CampaignConfig
+from keepers.workflows.active.embedding import FEATURES, embedding
+from keepers.workflows.active.ground import Ground
+from keepers.workflows.active.measuring import (
+    control_accuracy,
+    fidelity,
+    selection_against_random,
+)
+from keepers.workflows.active.planning import propose
+from keepers.workflows.stages import Tested, Workplace
+
+STAGES = "stages"
+"""The folder of a run that holds what was computed."""
+
+
+def paid_for(state: State, stages: Path) -> set[Path]:
+    """The stages, in their folder, whose costs the journal holds already."""
+    facts = [each.facts for each in (*state.rounds, *state.trained)]
+    return {stages / name for each in facts for name in each.get("stages", ())}
+
+
+def discard_models(work: Path) -> None:
+    """Remove what a planned round has left: no other trains these models, and they are large."""
+    for folder in (work / STAGES).glob("*"):
+        if not folder.name.startswith(f"{FEATURES}-"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Round:
+    """What a round begins with: the examples, the labels so far, and a place to work."""
+
+    ground: Ground
+    place: Workplace
+    on_bad_row: OnBadRow = "error"
+
+    @property
+    def state(self) -> State:
+        """All that the journal says."""
+        return self.ground.state
+
+    @property
+    def config(self) -> CampaignConfig:
+        """How the campaign chooses."""
+        return self.ground.config
+
+    @cached_property
+    def number(self) -> int:
+        """Rounds count from 1."""
+        return len(self.state.rounds) + 1
+
+    @cached_property
+    def seed(self) -> int:
+        """All that this round draws is drawn from it."""
+        return derived_seed(self.config.seed, "round", self.number)
+
+    @cached_property
+    def unlabelled(self) -> Source:
+        """The examples, every label -1."""
+        labels = np.full(len(self.ground.source), -1, dtype=np.int64)
+        return replace(self.ground.source, labels=labels)
+
+    @cached_property
+    def proxy(self) -> Prepared:
+        """The proxy's role joined with the pool."""
+        role = self.config.role(self.ground.source.info(self.config.resolution))
+        return self._prepared(role, "proxy")
+
+    @cached_property
+    def target(self) -> Prepared:
+        """The target's role joined with the pool."""
+        default = default_target(self.ground.source.info())
+        return self._prepared(Role.parse(self.config.target, default, "target"), "target")
+
+    def _prepared(self, role: Role, parameter: str) -> Prepared:
+        with self.place.ledger.phase("encoding") as tally:
+            _, prepared = prepare(
+                role,
+                self.unlabelled,
+                parameter=parameter,
+                cache=self.place.run.path / f"encoded-{parameter}",
+                progress=self.place.progress,
+            )
+            tally.examples = len(self.unlabelled)
+        return prepared
+
+    @cached_property
+    def test(self) -> Tested | None:
+        """The test set, encoded for the proxy."""
+        source = self.ground.test
+        if source is None:
+            return None
+        cache = self.place.run.path / "encoded-test"
+        view = encode_like(self.proxy, source, on_bad_row=self.on_bad_row, cache=cache)
+        return Tested(view=view, fingerprint=source.fingerprint)
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features that need no labels."""
+        given = self.ground.holdings.features
+        return embedding(
+            self.ground.source, self.config, self.place, given=given, on_bad_row=self.on_bad_row
+        )
+
+    def plan(self, count: int) -> tuple[Planned, Trained | None]:
+        """The next batch, and what the proxy that chose it is worth."""
+        ground = self.ground
+        drawn, k = self._shares(count)
+        proposal = propose(
+            ground.known,
+            k,
+            self.config,
+            self.place,
+            prepared=lambda: self.proxy,
+            features=lambda: self.features,
+            seed=self.seed,
+            also_scored=torch.cat([ground.control, self._scored_reserve(drawn)]),
+            test=None if ground.known.is_cold else self.test,
+        )
+        opinion = proposal.opinion
+        planned = Planned(
+            round=self.number,
+            asked=count,
+            labels_seen=len(self.state.labels),
+            method=opinion.method.name,
+            items=composed(ground, proposal, drawn, self.seed),
+            facts={
+                "cold": ground.known.is_cold,
+                "near_duplicates": proposal.near_duplicates,
+                "predictions": predictions(ground, proposal, drawn),
+                "stages": self._newly_paid(),
+            },
+            costs=tuple(asdict(cost) for cost in self.place.ledger.by_phase()),
+        )
+        return planned, self._measured(opinion)
+
+    def measure(self) -> Trained | None:
+        """What the proxy is worth with the labels there are now; None while there are too few."""
+        ground, known = self.ground, self.ground.known
+        if known.is_cold:
+            return None
+        scored = [known.members, ground.control]
+        if self.config.neighbours is None:  # what a query would score, so that it need not train
+            scored += [known.open, known.covered, ground.undrawn]
+        opinion = ask(
+            known,
+            self.config,
+            self.place,
+            self.proxy,
+            scored=torch.cat(scored).unique(),
+            seed=self.seed,
+            test=self.test,
+        )
+        return self._measured(opinion)
+
+    def _scored_reserve(self, drawn: Tensor) -> Tensor:
+        """What is scored of the reserve: all of it, so that batches of any size ask one proxy."""
+        return self.ground.undrawn if self.config.neighbours is None else drawn
+
+    def _newly_paid(self) -> list[str]:
+        stages = self.place.booked - paid_for(self.state, self.place.run.path / STAGES)
+        return sorted(folder.name for folder in stages)
+
+    def _shares(self, count: int) -> tuple[Tensor, int]:
+        """The control items of this batch, and how many are to be selected."""
+        reserve, available = self.ground.undrawn, len(self.ground.known.open)
+        drawn = reserve[: self._wanted_control(count)]
+        k = count - len(drawn)
+        if k > available:
+            drawn, k = reserve[: count - available], available
+        if k + len(drawn) < count:
+            raise ParameterError(
+                "count",
+                f"got {count:,}, and {available + len(reserve):,} examples are left to choose from",
+                "Ask for fewer, or add rows to the pool",
+            )
+        return drawn, k
+
+    def _wanted_control(self, count: int) -> int:
+        """Their share of all batches so far, so that small batches come to it as well."""
+        share = self.config.control
+        items = [item for each in self.state.rounds for item in each.items]
+        due = round(share * (len(items) + count)) - sum(item.part == "control" for item in items)
+        exact = round(share * count, 9)
+        return min(max(due, math.floor(exact)), math.ceil(exact))
+
+    def _measured(self, opinion: Opinion) -> Trained | None:
+        if not opinion.trained:
+            return None
+        ground, place = self.ground, self.place
+        known, control = ground.known, ground.control
+        facts: dict[str, Any] = {
+            "method": opinion.method.name,
+            "test_accuracy": opinion.test_accuracy,
+            "test_examples": None if self.test is None else len(self.test.view),
+            "control": control_accuracy(opinion, known, control),
+            "against_random": selection_against_random(
+                known, control, self.proxy, place, test=self.test, seed=self.seed
+            ),
+        }
+        if self.config.target is not None:
+            facts["fidelity"] = fidelity(
+                opinion,
+                known,
+                self.config,
+                place,
+                proxy=self.proxy,
+                target=lambda: self.target,
+                seed=self.seed,
+            )
+        facts["costs"] = [asdict(cost) for cost in place.ledger.by_phase()]
+        facts["stages"] = self._newly_paid()
+        seen = fingerprint(
+            hash_bytes(known.labels), hash_bytes(known.members.numpy()), control.tolist()
+        )
+        return Trained(
+            round=self.number - 1, labels=len(known.members), facts=facts, seen=seen[:12]
+        )

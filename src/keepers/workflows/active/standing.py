@@ -1,0 +1,155 @@
+"""Where a campaign stands: a plain value that the terminal, a report and JSON show."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from keepers.campaign import BROUGHT, State, forecast, wilson
+from keepers.errors import ParameterError
+from keepers.workflows.active.config import CampaignConfig
+from keepers.workflows.active.drift import Drift
+from keepers.workflows.active.measuring import accuracies, warnings
+from keepers.workflows.active.opening import Holdings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What is known of a campaign.
+
+    `counts` are items by status; `parts` the labels of each part (`selected`, `control`,
+    `brought`); `classes` the labels of each class; `rounds` and `trained` what each round planned
+    and found; `annotators` their votes and seconds. `forecast` says how many labels a goal may
+    take.
+    """
+
+    path: Path
+    campaign: str
+    pool: int
+    left: int
+    method: str
+    counts: Mapping[str, int]
+    parts: Mapping[str, int]
+    classes: Mapping[str, int]
+    rounds: tuple[Mapping[str, Any], ...]
+    trained: tuple[Mapping[str, Any], ...]
+    annotators: Mapping[str, Mapping[str, float]]
+    labelling_seconds: float
+    selection_seconds: float
+    forecast: Mapping[str, Any] | None
+    warnings: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> Mapping[str, Any] | None:
+        """The latest accuracy of the proxy: `value`, `low`, `high`, `labels`, `on`."""
+        return self.trained[-1]["accuracy"] if self.trained else None
+
+
+def standing(
+    path: Path,
+    state: State,
+    holdings: Holdings,
+    config: CampaignConfig,
+    drift: Drift,
+    goal: float | None = None,
+) -> Standing:
+    """Everything `keepers active status` shows, from the journal alone."""
+    if goal is not None and not 0 < goal < 1:
+        raise ParameterError("goal", f"got {goal}", "Give an accuracy in (0, 1) such as 0.9")
+    trained = tuple(_trained(facts) for facts in state.trained)
+    found = [*drift.sentences()]
+    if trained:
+        found += warnings(dict(trained[-1]))
+    if trained and (new := _trained_on(state, holdings) - trained[-1]["labels"]) > 0:
+        found.append(
+            f"{new:,} labels came since the proxy was measured: keepers active status --train"
+        )
+    return Standing(
+        path=path,
+        campaign=state.campaign,
+        pool=int(holdings.in_pool.sum()),
+        left=_left(state, holdings),
+        method=config.method,
+        counts=state.counts(),
+        parts=dict(Counter(state.part(item) or "brought" for item in state.labels)),
+        classes=dict.fromkeys(state.classes, 0) | dict(Counter(state.labels.values())),
+        rounds=tuple(_round(state, each) for each in state.rounds),
+        trained=trained,
+        annotators=_annotators(state),
+        labelling_seconds=state.seconds,
+        selection_seconds=sum(cost["seconds"] for each in state.rounds for cost in each.costs),
+        forecast=None if goal is None else _forecast(trained, goal),
+        warnings=tuple(found),
+    )
+
+
+def _trained_on(state: State, holdings: Holdings) -> int:
+    """How many labels a proxy would be trained on now."""
+    items = (item for item in state.labels if state.part(item) != "control")
+    places = [place for item in items if (place := holdings.position.get(item)) is not None]
+    return int((~holdings.tested[places]).sum())
+
+
+def _left(state: State, holdings: Holdings) -> int:
+    """How many examples can still be asked for."""
+    free = holdings.in_pool & ~holdings.tested
+    places = map(holdings.position.get, state.items)
+    free[[place for place in places if place is not None]] = False
+    return int(free.sum())
+
+
+def _round(state: State, planned: Any) -> dict[str, Any]:
+    return {
+        "round": planned.round,
+        "asked": planned.asked,
+        "method": planned.method,
+        "cold": bool(planned.facts.get("cold")),
+        "control": sum(each.part == "control" for each in planned.items),
+        "labels_seen": planned.labels_seen,
+        "near_duplicates": planned.facts.get("near_duplicates", 0),
+        "seconds": sum(cost["seconds"] for cost in planned.costs),
+        "counts": state.counts(planned.round),
+    }
+
+
+def _trained(event: Any) -> dict[str, Any]:
+    """The facts of one training, its accuracy and interval beside them."""
+    facts = {"round": event.round, "labels": event.labels, **event.facts}
+    control, test = facts.get("control"), facts.get("test_accuracy")
+    accuracy = None
+    if test is not None:
+        n = facts["test_examples"]
+        low, high = wilson(round(test * n), n)
+        accuracy = {"value": test, "low": low, "high": high, "examples": n, "on": "test"}
+    elif control is not None:
+        accuracy = {
+            "value": control["correct"] / control["labels"],
+            "low": control["low"],
+            "high": control["high"],
+            "examples": control["labels"],
+            "on": "control",
+        }
+    return {**facts, "accuracy": accuracy}
+
+
+def _annotators(state: State) -> dict[str, dict[str, float]]:
+    found: defaultdict[str, dict[str, float]] = defaultdict(
+        lambda: {"labels": 0, "skips": 0, "seconds": 0.0}
+    )
+    for item in state.items.values():
+        for vote in item.current:
+            if vote.source == BROUGHT:
+                continue
+            mine = found[vote.annotator]
+            mine["labels" if vote.kind == "label" else "skips"] += 1
+            mine["seconds"] += vote.seconds or 0.0
+    return {name: found[name] for name in sorted(found)}
+
+
+def _forecast(trained: tuple[Mapping[str, Any], ...], goal: float) -> dict[str, Any]:
+    points = accuracies([dict(facts) for facts in trained])
+    found = forecast([size for size, _ in points], [value for _, value in points], goal)
+    return {"goal": goal, "points": len(points), **({} if found is None else asdict(found))}
