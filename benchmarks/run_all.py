@@ -2,9 +2,9 @@
 
     python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
 
-The parts are `training`, `selectors`, `commands`, `online` and `tables`; each writes files in
-docs/results/benchmarks/, and `tables` writes the page from the files that are there. Leave the
-machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
+The parts are `training`, `selectors`, `commands`, `online`, `active` and `tables`; each writes
+files in docs/results/benchmarks/, and `tables` writes the page from the files that are there. Leave
+the machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RESULTS = HERE.parent / "docs" / "results" / "benchmarks"
 CORES = os.cpu_count() or 1
-PARTS = ("training", "selectors", "commands", "online", "tables")
+PARTS = ("training", "selectors", "commands", "online", "active", "tables")
 
 GOALS = {
     "training": "≥ 0.95",
@@ -235,6 +235,55 @@ def irreducible() -> str:
     return table(header, rows, left=3) if rows else ""
 
 
+def active() -> str:
+    result = _read("active-selectors.json")
+    if not result:
+        return ""
+    loop, ours = result["k_center"]["rows"].values()
+    rows = [
+        [
+            "k-center, NumPy loop",
+            "200,000 × 128",
+            "1,000",
+            f"{loop['cpu_s']:.2f} s",
+            f"{loop['extra_mb']:.0f} MB",
+        ],
+        [
+            f"k-center ({ours['cpu_ratio']:.2f} of the loop)",
+            "200,000 × 128",
+            "1,000",
+            f"{ours['cpu_s']:.2f} s",
+            f"{ours['extra_mb']:.0f} MB",
+        ],
+    ]
+    rows += [
+        [
+            row["name"],
+            f"{row['n']:,}",
+            f"{row['k']:,}",
+            f"{row['cpu_s']:.2f} s",
+            f"{row['extra_mb']:.0f} MB",
+        ]
+        for row in result["rows"]
+    ]
+    return table(["", "examples", "picks", "CPU", "extra memory"], rows)
+
+
+def active_pool() -> str:
+    rows = [
+        [
+            row["method"],
+            f"{row['rows']:,} × {row['dim']}",
+            f"{row['seconds']:.1f} s",
+            ", ".join(f"{name} {spent:.1f}" for name, spent in row["phases"].items()),
+            f"{row['peak_mib']:,.0f} MiB",
+        ]
+        for row in _read("active-pool.json").get("table", [])
+    ]
+    header = ["command", "pool", "wall", "of which", "peak memory"]
+    return table(header, rows, left=2) if rows else ""
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "start": start,
@@ -245,6 +294,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "online scoring": online_scoring,
     "online overhead": online_overhead,
     "irreducible": irreducible,
+    "active": active,
+    "active pool": active_pool,
 }
 
 
@@ -303,6 +354,9 @@ def main() -> None:
         benchmark("online_scoring.py", *data, out="online-scoring.json", threads=1)
         benchmark("online_overhead.py", out="online-overhead.json", threads=1)
         benchmark("irreducible.py", *data, out="irreducible.json", threads=1)
+    if "active" in parts:
+        benchmark("active_selectors.py", out="active-selectors.json", threads=1)
+        benchmark("active_pool.py", "--rows", "1000000", out="active-pool.json", threads=1)
     if "tables" in parts:
         write_tables()
 
