@@ -139,3 +139,13 @@ def test_a_damaged_note_of_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(RunError, match=r"run\.json is damaged"):
         Run(tmp_path / "run", IDENTITY)
+
+
+def test_a_run_killed_while_it_wrote_whose_it_is_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.x1.partial").write_text("{")
+    Run(tmp_path / "run", IDENTITY).close()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not empty and holds no run"):
+        Run(tmp_path / "other", IDENTITY)

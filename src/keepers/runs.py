@@ -149,10 +149,15 @@ def _identify(path: Path, mine: dict[str, Any]) -> None:
                     f"run: {path} holds a run with {key} {theirs.get(key)!r}, and this one has "
                     f"{value!r}. Name another --run directory, or remove this one"
                 )
-    elif any(entry.name != ".lock" for entry in path.iterdir()):
+    elif any(not _is_left_over(entry, note) for entry in path.iterdir()):
         raise RunError(f"run: {path} is not empty and holds no run. Name another directory")
     else:
         write_json(note, mine)
+
+
+def _is_left_over(entry: Path, note: Path) -> bool:
+    """Whether it is of a run that was killed before it said whose it is."""
+    return entry.name == ".lock" or entry.name.startswith(f".{note.name}.")
 
 
 def _lock(path: Path) -> int:

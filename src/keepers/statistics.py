@@ -29,10 +29,18 @@ class Difference:
     verdict: Verdict
 
 
-def paired_difference(errors: Sequence[float], baseline: Sequence[float]) -> Difference:
-    """Mean of e_s − b_s over seeds s, with its 95% Student interval.
+def paired_difference(
+    errors: Sequence[float], baseline: Sequence[float], *, overlap: float = 0.0
+) -> Difference:
+    """Mean of e_s − b_s over J seeds s, with its 95% Student interval.
 
-    The verdict is "inconclusive" under 5 pairs, or where the interval holds 0.
+    The variance of the mean is σ² (1/J + overlap). `overlap` is 0 for independent repetitions;
+    where they are draws from one small set it is the examples left out over those drawn, since
+    their training sets have most examples in common. The verdict is "inconclusive" under 5 pairs,
+    or where the interval holds 0.
+
+    Paper:
+        Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
 
     Raises:
         ValueError: the two have different lengths, or are empty.
@@ -48,9 +56,8 @@ def paired_difference(errors: Sequence[float], baseline: Sequence[float]) -> Dif
     pairs, mean = len(differences), float(differences.mean())
     if pairs < 2:
         return Difference(mean=mean, low=None, high=None, pairs=pairs, verdict="inconclusive")
-    half = float(
-        stats.t.ppf(0.5 + CONFIDENCE / 2, pairs - 1) * differences.std(ddof=1) / math.sqrt(pairs)
-    )
+    quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, pairs - 1))
+    half = quantile * float(differences.std(ddof=1)) * math.sqrt(1 / pairs + overlap)
     low, high = mean - half, mean + half
     verdict: Verdict = "inconclusive"
     if pairs >= ENOUGH_SEEDS and high < 0:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from keepers.campaign import (
     State,
     Vote,
     record,
+    utc,
 )
 from keepers.data import Source, open_source
 from keepers.errors import DataError
@@ -79,10 +81,18 @@ def test_a_late_vote_of_an_earlier_time_does_not_change_the_word(journal: Journa
 
 
 def test_a_word_without_a_time_is_later_than_one_from_a_fast_clock(journal: Journal) -> None:
-    take(journal, says(1, "pos", time="2999-01-01T00:00:00Z"))
+    ahead = datetime.now(UTC) + timedelta(hours=3)
+    take(journal, says(1, "pos", time=ahead.isoformat()))
     assert take(journal, says(1, "neg")) == Recorded(changed=1)
     assert dict(fold(journal).labels) == {1: "neg"}
-    assert fold(journal).item(1).current[0].time == "2999-01-01T00:00:00.000001Z"
+    assert fold(journal).item(1).current[0].time == utc(ahead + timedelta(microseconds=1))
+
+
+def test_a_time_in_the_future_is_refused(journal: Journal) -> None:
+    """No later word could ever replace it."""
+    with pytest.raises(DataError, match=r"vote 1: the time 2999-01-01.* lies in the future"):
+        take(journal, says(1, "pos", time="2999-01-01T00:00:00Z"))
+    assert not fold(journal).labels
 
 
 def test_words_of_one_delivery_follow_each_other_after_an_undo(journal: Journal) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from keepers.campaign.consensus import version_of
 from keepers.campaign.events import Id, Vote, now, utc
@@ -89,6 +89,8 @@ def _checked(
         return vote, f"the pool holds no example of the id {vote.item!r}"
     if item is not vote.item:
         vote = replace(vote, item=item)
+    if vote.time is not None and vote.time > _tomorrow():
+        return vote, f"the time {vote.time} lies in the future"
     if vote.label is not None:
         if vote.schema is None:
             vote = replace(vote, schema=version_of(vote.label, state.schemas))
@@ -96,6 +98,11 @@ def _checked(
             classes = ", ".join(state.classes)
             return vote, f"{vote.label!r} is none of the classes ({classes})"
     return vote, None
+
+
+def _tomorrow() -> str:
+    """A day from now: a clock may be ahead, but a later word must be able to replace a vote."""
+    return utc(datetime.now(UTC) + timedelta(days=1))
 
 
 def _readings(id: Id) -> Iterator[Id]:

@@ -225,7 +225,9 @@ class _Folding:
                 self.sent[event.channel] = {**self.sent.get(event.channel, {}), **event.tasks}
                 self.touched.update(event.tasks)
             case Trained():
-                self.trained[event.round, event.labels] = event  # the last word on them
+                known = self.trained.get((event.round, event.labels))
+                if known is None or known.key != event.key:  # as many labels, but others
+                    self.trained[event.round, event.labels] = event
 
     def state(self) -> State:
         """The next state."""
@@ -241,7 +243,8 @@ class _Folding:
             return names[name]
 
         items = dict(self.before.items)
-        for item in self.touched.union(self.votes, self.places, items if self.all else ()):
+        touched = self.touched.union(self.votes, self.places, items if self.all else ())
+        for item in sorted(touched, key=lambda item: (isinstance(item, str), item)):
             items[item] = settled(
                 items.get(item) or Item(id=item),
                 arrived=self.votes.get(item, ()),

@@ -83,7 +83,7 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
         "quarantined": active_items.quarantined_names(state)[:NUM_NAMES],
         "pending": active_items.cards(campaign, pending[:NUM_SHOWN]),
         "num_pending": len(pending),
-        "phases": list(dict.fromkeys(name for each in expenses for name in each.phases)),
+        "phases": active_costs.phases(expenses),
         "expenses": expenses[-NUM_ROUNDS:],
         "total": active_costs.total(expenses),
         "settings": as_yaml(state.settings),

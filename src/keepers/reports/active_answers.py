@@ -169,6 +169,8 @@ def price(standing: Standing) -> Answer:
     else:
         low, high = quantities.count(found["low"]), quantities.count(found["high"])
         words += f" than now (95% interval {low} to {high})."
+    if more > standing.left:
+        words += f" The pool holds only {quantities.count(standing.left)} more."
     return Answer(name=name, brief=f"about {quantities.count(found['labels'])}", words=words)
 
 

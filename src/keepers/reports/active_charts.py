@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from keepers.campaign import Curve
 from keepers.reports import charts, quantities
@@ -47,23 +47,30 @@ def accuracy_chart(
         alpha=0.28,
     )
     axes.plot(labels, values, color=charts.KEPT, linewidth=1.8, marker="o", markersize=5)
-    bottom = min(100 * point.low for point in points)
+    bottom, top = (
+        100 * end
+        for end in (min(point.low for point in points), max(point.high for point in points))
+    )
     furthest = max(labels)
     if forecast is not None:
         goal = 100 * forecast["goal"]
         axes.axhline(goal, color=charts.INK, linewidth=1, linestyle=(0, (1, 2)))
-        bottom = min(bottom, goal)
+        bottom, top = min(bottom, goal), max(top, goal)
         furthest = max(furthest, _draw_forecast(axes, forecast, first=min(labels), last=furthest))
     if furthest > FAR * max(labels):
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(0.8 * min(labels), 1.25 * furthest)
     else:
         axes.set_xlim(0, 1.06 * furthest)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_whole))
-    axes.set_ylim(max(0.0, bottom - 3), 101)
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    room = max(1.0, 0.08 * (top - bottom))
+    low, high = max(0.0, bottom - room), top + (room if forecast is None else 2 * room)
+    ticks = MaxNLocator(6).tick_values(low, min(high, 100.0))
+    axes.set_yticks([tick for tick in ticks if low <= tick <= 100])
+    axes.set_ylim(low, high)
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes.set_xlabel("labels trained on")
     axes.set_ylabel(f"accuracy on {on}")
@@ -94,7 +101,7 @@ def _draw_forecast(axes: Any, forecast: Mapping[str, Any], *, first: int, last: 
         axes.annotate(
             f"about {quantities.count(needed)}",
             (needed, goal),
-            xytext=(-6, 7) if goal < 98.5 else (-6, -15),
+            xytext=(-6, 6),
             textcoords="offset points",
             color=charts.INK,
             ha="right",

@@ -9,6 +9,7 @@ from typing import Any
 from keepers.campaign import Id, Item, State
 from keepers.workflows.active.standing import Standing
 
+ORDER = ("reading", "features", "encoding", "proxy training", "scoring", "selecting")
 SELECTING = "selecting"
 """The phase that only the planning of a batch has."""
 
@@ -59,16 +60,23 @@ def costs(state: State, standing: Standing) -> list[Expense]:
     return found
 
 
+def phases(expenses: Sequence[Expense]) -> list[str]:
+    """The phases of selection, in the order in which they come; others after those."""
+    names = dict.fromkeys(name for each in expenses for name in each.phases)
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 def _seconds(entries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {entry["phase"]: entry["seconds"] for entry in entries}
 
 
 def total(expenses: Sequence[Expense]) -> Expense:
     """The sum over all rounds."""
-    names = dict.fromkeys(name for each in expenses for name in each.phases)
     return Expense(
         name="total",
-        phases={name: sum(each.phases.get(name, 0.0) for each in expenses) for name in names},
+        phases={
+            name: sum(each.phases.get(name, 0.0) for each in expenses) for name in phases(expenses)
+        },
         measuring=sum(each.measuring for each in expenses),
         labelling=sum(each.labelling for each in expenses),
     )

@@ -137,7 +137,7 @@ def ensure_project(client: Client, state: State, kind: Kind, title: str | None =
                 "maximum_annotations": max(1, int(state.settings.get("votes", 1))),
                 "sampling": "Sequential sampling",
                 "show_skip_button": True,
-                "show_collab_predictions": True,
+                "show_collab_predictions": False,  # they would colour the labels, control ones too
                 "enable_empty_annotation": False,
             },
         )

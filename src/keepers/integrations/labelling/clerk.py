@@ -37,7 +37,8 @@ class Clerk:
             Refused: no name, or no whole number of items from 1 to 50.
         """
         name = check_annotator(annotator)
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:4]) <= _SHOWN_AT_ONCE):
+        whole = limit.isascii() and limit.isdigit() and len(limit) <= 2
+        if not (whole and 1 <= int(limit) <= _SHOWN_AT_ONCE):
             raise Refused(422, f"The limit is a whole number from 1 to {_SHOWN_AT_ONCE}")
         state = self._desk.state
         waiting = state.next_items(name, len(state.items))

@@ -76,7 +76,10 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
     path.mkdir(parents=True, exist_ok=True)
     pool, _ = pool_event(path, holdings, State.empty())
     journal = Journal.create(path)
-    journal.append(events if pool is None else [*events, pool])
+    with journal.lock("starting"):
+        if journal.read():
+            raise RunError(f"campaign: another process has just begun one in {path}. Go on with it")
+        journal.append(events if pool is None else [*events, pool])
     return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)
 
 

@@ -283,9 +283,11 @@ class Campaign:
         state = self.state
         if not state.rounds:
             return None
-        items = [state.item(each.item) for each in state.rounds[-1].items]
+        last = state.rounds[-1]
+        before = set(last.facts.get("answered", ()))
+        items = [state.item(each.item) for each in last.items if each.item not in before]
         fresh = all(item.status == "planned" and not item.votes for item in items)
-        return state.rounds[-1] if fresh else None
+        return last if items and fresh else None
 
     @contextmanager
     def _round(self) -> Generator[Round]:

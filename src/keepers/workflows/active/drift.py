@@ -25,7 +25,7 @@ class Drift:
     """How the pool differs from the one the journal last saw.
 
     `changed` counts rows whose key stayed and whose input did not; `removed` are the ids with a
-    label, a vote or a place in a batch that are no longer there.
+    label, a vote or a place in a batch that are no longer there with the input they had.
     """
 
     added: int = 0
@@ -45,8 +45,9 @@ class Drift:
             names = ", ".join(map(str, self.removed[:SHOWN]))
             more = ", …" if len(self.removed) > SHOWN else ""
             found.append(
-                f"{len(self.removed):,} examples of this campaign are no longer in the pool "
-                f"({names}{more}): they are not waited for nor trained on until they come back"
+                f"{len(self.removed):,} examples of this campaign are no longer in the pool, or "
+                f"have another input under their key ({names}{more}): they are not waited for nor "
+                "trained on until they come back"
             )
         return found
 
@@ -82,7 +83,7 @@ def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | N
             added=len(ids) - len(stayed),
             gone=len(earlier) - len(stayed),
             changed=sum(earlier[name] != ids[name] for name in stayed),
-            removed=tuple(name for name in state.items if name not in ids),
+            removed=_removed(folder, ids, state),
         )
     name = f"{FOLDER}/{now[:16]}.parquet"
     _write(folder / name, source)
@@ -95,6 +96,23 @@ def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | N
         removed=drift.removed,
     )
     return event, drift
+
+
+def _removed(folder: Path, ids: dict[int | str, bytes], state: State) -> tuple[int | str, ...]:
+    """The items that the pool does not hold with the input that they were planned or labelled with.
+
+    That is their input when they were last in a pool and not removed from it.
+    """
+    known: dict[int | str, bytes] = {}
+    for pool in state.pools:
+        removed = set(pool.removed)
+        held = _read(folder / pool.snapshot)
+        known |= {name: held[name] for name in state.items if name in held and name not in removed}
+    return tuple(
+        name
+        for name in state.items
+        if name not in ids or (name in known and ids[name] != known[name])
+    )
 
 
 def _write(path: Path, source: Source) -> None:

@@ -69,8 +69,12 @@ class Ground:
     @cached_property
     def undrawn(self) -> Tensor:
         """Positions of the reserve that no batch has had yet, in the same order."""
-        ids, items = self.holdings.source.ids, self.state.items
-        free = [place for place in self.reserve.tolist() if ids[place] not in items]
+        ids, items = self.holdings.source.ids.tolist(), self.state.items
+        free = [
+            place
+            for place in self.reserve.tolist()
+            if (item := items.get(ids[place])) is None or item.round is None
+        ]
         return torch.tensor(free, dtype=torch.int64)
 
     @cached_property
@@ -81,12 +85,14 @@ class Ground:
         closed = torch.from_numpy(self.holdings.tested | ~self.holdings.in_pool)
         closed[self.reserve] = True
         waiting = set(self.state.pending())
+        reserved = closed.clone().fill_(False)
+        reserved[self.reserve] = True  # also where somebody labelled it unasked
         for item in self.state.items:
             place = self.holdings.position.get(item)
             if place is None:
                 continue
             closed[place] = True
-            if self.state.part(item) == "control" or self.holdings.tested[place]:
+            if reserved[place] or self.holdings.tested[place]:
                 continue
             members[place] = bool(self.labels[place] >= 0)
             pending[place] = item in waiting
@@ -97,6 +103,20 @@ class Ground:
             closed=closed,
             covered=pending.nonzero()[:, 0],
         )
+
+    @cached_property
+    def selected(self) -> Tensor:
+        """Positions of those that are trained on and that the campaign's method chose."""
+        members = self.known.members.tolist()
+        ids, part = self.holdings.source.ids.tolist(), self.state.part
+        chosen = [place for place in members if part(ids[place]) == "selected"]
+        return torch.tensor(chosen, dtype=torch.int64)
+
+    @property
+    def unanswered(self) -> int:
+        """How many control items were shown, and skipped or disputed."""
+        items = (item for item in self.state.items.values() if item.part == "control")
+        return sum(item.status in ("skipped", "disputed", "quarantined") for item in items)
 
     @cached_property
     def control(self) -> Tensor:

@@ -25,6 +25,9 @@ from keepers.workflows.stages import Tested, Workplace, train
 ENOUGH_CONTROL = 100
 """Control labels from which on a model trained on them is compared with one on selected ones."""
 
+ENOUGH_FOR_A_POINT = 30
+"""Control labels from which on their accuracy is a point of the learning curve."""
+
 SAMPLE = 2000
 """Examples of the pool on which the ranks of proxy and target are compared."""
 
@@ -35,7 +38,8 @@ MISLEADING = 0.5
 def control_accuracy(opinion: Opinion, known: Labelled, control: Tensor) -> dict[str, Any] | None:
     """Accuracy of the proxy on the control labels, which it never trained on, and its interval.
 
-    They are a uniform sample of the pool, so this estimates the accuracy on all of it.
+    They are a uniform sample of the pool but for what was labelled before the campaign, so this
+    estimates the accuracy on the rest of it.
     """
     if not len(control) or not opinion.trained:
         return None
@@ -48,6 +52,7 @@ def control_accuracy(opinion: Opinion, known: Labelled, control: Tensor) -> dict
 def selection_against_random(
     known: Labelled,
     control: Tensor,
+    selected: Tensor,
     prepared: Prepared,
     place: Workplace,
     *,
@@ -56,24 +61,28 @@ def selection_against_random(
 ) -> dict[str, Any] | None:
     """A proxy trained on selected labels against one trained on as many control labels.
 
-    Both are measured on the test set, over five draws of training labels and weights; without
-    one, on a fifth of the control labels at a time, with which neither is trained. None under
-    `ENOUGH_CONTROL` control labels, or while few are selected.
+    Five times, four fifths of the control labels against as many of the selected ones, with other
+    weights each time. Both are measured on the test set or, without one, on the fifth of the
+    control labels that is left out. The five share most of their training labels, and the interval
+    is widened for that. None under `ENOUGH_CONTROL` control labels, or while few are selected.
+
+    Args:
+        known: the labels; `control` (c,) and `selected` (s,) are positions of labelled examples
+            that were drawn at random, and chosen by the campaign's method.
     """
     if len(control) < ENOUGH_CONTROL:
         return None
     shuffled = control[_order(len(control), seed, "control")]
     parts = [shuffled[k::ENOUGH_SEEDS].sort().values for k in range(ENOUGH_SEEDS)]
-    size = len(control) if test is not None else len(control) - len(parts[0])
-    size = min(size, len(known.members))
+    size = min(len(control) - len(parts[0]), len(selected))
     if size < ENOUGH_CONTROL // 2:
         return None
     errors: dict[str, list[float]] = {"selected": [], "random": []}
     for number, part in enumerate(parts):
-        away = shuffled if test is not None else shuffled[~torch.isin(shuffled, part)]
+        away = shuffled[~torch.isin(shuffled, part)]
         drawn = {
             "random": away[_order(len(away), seed, "random", number)[:size]],
-            "selected": known.members[_order(len(known.members), seed, "same", number)[:size]],
+            "selected": selected[_order(len(selected), seed, "same", number)[:size]],
         }
         for name, members in drawn.items():
             training = training_of(
@@ -87,9 +96,11 @@ def selection_against_random(
                 role="control",
             )
             errors[name].append(_error(train(place, training), known, part, test))
-    difference = paired_difference(errors["selected"], errors["random"])
+    overlap = len(parts[0]) / size
+    difference = paired_difference(errors["selected"], errors["random"], overlap=overlap)
     return {
         "labels": size,
+        "control": len(control),
         "measured_on": "test" if test is not None else "control",
         "errors": errors,
         "difference": asdict(difference),
@@ -185,6 +196,6 @@ def accuracies(rounds: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
         control = facts.get("control")
         if facts.get("test_accuracy") is not None:
             found.append((facts["labels"], facts["test_accuracy"]))
-        elif control is not None and control["labels"]:
+        elif control is not None and control["labels"] >= ENOUGH_FOR_A_POINT:
             found.append((facts["labels"], control["correct"] / control["labels"]))
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from keepers import methods
 from keepers.errors import ParameterError
 from keepers.methods import Method
+from keepers.methods.ranked import top
 from keepers.random import generator
 from keepers.roles import Prepared
 from keepers.selectors import distinct
@@ -75,7 +76,10 @@ def propose(
     method = methods.get(config.cold if cold else config.method)
     candidates = left
     if not cold and config.neighbours is not None:
-        candidates = nearest(features(), known.members, left, config.neighbours)
+        near = features()
+        with place.ledger.phase("neighbours") as tally:
+            candidates = nearest(near, known.members, left, config.neighbours)
+            tally.examples = len(left)
         if len(candidates) < k:
             candidates = left
     universe = torch.cat([candidates, known.members, known.covered]).unique()
@@ -127,7 +131,11 @@ def _choose(
     balance = None
     if config.balance == "class" and not known.is_cold and members[0].log_probs is not None:
         balance = torch.stack([each.get("log_probs").exp() for each in members]).mean(0).argmax(1)
-    most = len(candidates) if method.score is not None else min(DEEPEST * k, len(candidates))
+    options = {} if known.is_cold else dict(config.method_options or {})
+    if "num_classes" in method.options:
+        options.setdefault("num_classes", len(known.source.class_names))
+    ranks_all = method.select is top
+    most = len(candidates) if ranks_all else min(DEEPEST * k, len(candidates))
     ranked = k
     while True:
         picks, scores = methods.choose(
@@ -137,7 +145,7 @@ def _choose(
             balance=balance,
             selected=taken.nonzero()[:, 0],
             generator=generator(seed, "select", method.name),
-            options=None if known.is_cold else config.method_options,
+            options=options,
         )
         if config.distinct in (None, 1.0):
             return picks, scores, 0

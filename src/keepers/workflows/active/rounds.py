@@ -33,6 +33,9 @@ from keepers.workflows.active.measuring import (
 from keepers.workflows.active.planning import propose
 from keepers.workflows.stages import Tested, Workplace
 
+AGAIN = 1.25
+"""Selection is compared with random again when there are so many times the control labels."""
+
 STAGES = "stages"
 """The folder of a run that holds what was computed."""
 
@@ -142,17 +145,20 @@ class Round:
             test=None if ground.known.is_cold else self.test,
         )
         opinion = proposal.opinion
+        items = composed(ground, proposal, drawn, self.seed)
         planned = Planned(
             round=self.number,
             asked=count,
             labels_seen=len(self.state.labels),
             method=opinion.method.name,
-            items=composed(ground, proposal, drawn, self.seed),
+            items=items,
             facts={
                 "cold": ground.known.is_cold,
                 "near_duplicates": proposal.near_duplicates,
                 "predictions": predictions(ground, proposal, drawn),
+                "answered": [each.item for each in items if self.state.item(each.item).votes],
                 "stages": self._newly_paid(),
+                "pool": -1 if self.state.pool is None else self.state.pool.number,
             },
             costs=tuple(asdict(cost) for cost in self.place.ledger.by_phase()),
         )
@@ -208,6 +214,23 @@ class Round:
         exact = round(share * count, 9)
         return min(max(due, math.floor(exact)), math.ceil(exact))
 
+    def _against_random(self) -> dict[str, Any] | None:
+        """The comparison, made anew once the control slice has grown by a quarter."""
+        ground, control = self.ground, self.ground.control
+        for trained in reversed(self.state.trained):
+            before = trained.facts.get("against_random")
+            if before is not None and len(control) < AGAIN * before["control"]:
+                return dict(before)
+        return selection_against_random(
+            ground.known,
+            control,
+            ground.selected,
+            self.proxy,
+            self.place,
+            test=self.test,
+            seed=self.seed,
+        )
+
     def _measured(self, opinion: Opinion) -> Trained | None:
         if not opinion.trained:
             return None
@@ -218,9 +241,7 @@ class Round:
             "test_accuracy": opinion.test_accuracy,
             "test_examples": None if self.test is None else len(self.test.view),
             "control": control_accuracy(opinion, known, control),
-            "against_random": selection_against_random(
-                known, control, self.proxy, place, test=self.test, seed=self.seed
-            ),
+            "against_random": self._against_random(),
         }
         if self.config.target is not None:
             facts["fidelity"] = fidelity(
@@ -232,6 +253,7 @@ class Round:
                 target=lambda: self.target,
                 seed=self.seed,
             )
+        facts["unanswered_control"] = ground.unanswered
         facts["costs"] = [asdict(cost) for cost in place.ledger.by_phase()]
         facts["stages"] = self._newly_paid()
         seen = fingerprint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from keepers.campaign import BROUGHT, State, forecast, wilson
 from keepers.errors import ParameterError
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import Drift
+from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.measuring import accuracies, warnings
 from keepers.workflows.active.opening import Holdings
 
@@ -60,12 +62,13 @@ def standing(
     if goal is not None and not 0 < goal < 1:
         raise ParameterError("goal", f"got {goal}", "Give an accuracy in (0, 1) such as 0.9")
     trained = tuple(_trained(facts) for facts in state.trained)
-    found = [*drift.sentences()]
+    found = _pool_since(state, drift)
     if trained:
-        found += warnings(dict(trained[-1]))
-    if trained and (new := _trained_on(state, holdings) - trained[-1]["labels"]) > 0:
+        found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
+    if trained and (new := _trained_on(state, holdings, config) - trained[-1]["labels"]) > 0:
         found.append(
-            f"{new:,} labels came since the proxy was measured: keepers active status --train"
+            f"{new:,} more labels to train on since the proxy was measured: keepers active status "
+            "--train"
         )
     return Standing(
         path=path,
@@ -81,16 +84,38 @@ def standing(
         annotators=_annotators(state),
         labelling_seconds=state.seconds,
         selection_seconds=sum(cost["seconds"] for each in state.rounds for cost in each.costs),
-        forecast=None if goal is None else _forecast(trained, goal),
+        forecast=None if goal is None else _forecast(trained, goal, config.control),
         warnings=tuple(found),
     )
 
 
-def _trained_on(state: State, holdings: Holdings) -> int:
+def _pool_since(state: State, drift: Drift) -> list[str]:
+    """How the pool changed since the last round was planned, and what is missing from it now."""
+    seen = state.rounds[-1].facts.get("pool", -1) if state.rounds else 0
+    later = [pool for pool in state.pools if pool.number > seen]
+    since = Drift(
+        added=sum(pool.added for pool in later),
+        gone=sum(pool.gone for pool in later),
+        changed=drift.changed,
+        removed=state.removed,
+    )
+    return since.sentences()
+
+
+def _unanswered(facts: Mapping[str, Any]) -> list[str]:
+    """A sentence where control items were not answered: what is known is of the others alone."""
+    missing, control = facts.get("unanswered_control", 0), facts.get("control")
+    if not missing or control is None or missing < 0.05 * control["labels"]:
+        return []
+    return [
+        f"{missing:,} control items were skipped or are disputed, beside {control['labels']:,} "
+        "that are labelled: the accuracy is that of the labelled ones"
+    ]
+
+
+def _trained_on(state: State, holdings: Holdings, config: CampaignConfig) -> int:
     """How many labels a proxy would be trained on now."""
-    items = (item for item in state.labels if state.part(item) != "control")
-    places = [place for item in items if (place := holdings.position.get(item)) is not None]
-    return int((~holdings.tested[places]).sum())
+    return len(Ground(holdings=holdings, state=state, config=config).known.members)
 
 
 def _left(state: State, holdings: Holdings) -> int:
@@ -149,7 +174,13 @@ def _annotators(state: State) -> dict[str, dict[str, float]]:
     return {name: found[name] for name in sorted(found)}
 
 
-def _forecast(trained: tuple[Mapping[str, Any], ...], goal: float) -> dict[str, Any]:
+def _forecast(
+    trained: tuple[Mapping[str, Any], ...], goal: float, control: float
+) -> dict[str, Any]:
+    """Labels to train on until the goal, and `to_give`: those with the control slice's."""
     points = accuracies([dict(facts) for facts in trained])
     found = forecast([size for size, _ in points], [value for _, value in points], goal)
-    return {"goal": goal, "points": len(points), **({} if found is None else asdict(found))}
+    facts: dict[str, Any] = {"goal": goal, "points": len(points)}
+    if found is not None:
+        facts |= {**asdict(found), "to_give": math.ceil(found.labels / (1 - control))}
+    return facts

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from active_worlds import CLASSES, World, make_world, spy
+
+from keepers import methods
+from keepers.methods import ACTIVE
+from keepers.workflows import stages
+from keepers.workflows.active import neighbours, planning
+from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
+
+OFFERED = [name for name in methods.names() if ACTIVE in methods.workflows(methods.get(name))]
+SAMPLED = [name for name in OFFERED if "posterior_log_probs" in methods.get(name).needs]
+DROPOUT = {"model": "mlp", "options": {"hidden": (8,), "dropout": 0.3}, "epochs": 3}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path)
+
+
+def test_what_is_offered() -> None:
+    needed = {"random", "margin", "entropy", "least-confidence", "k-center", "badge", "bald"}
+    assert needed | {"batch-bald", "typiclust", "probcover", "cluster-margin"} <= set(OFFERED)
+    for name in methods.names():
+        usable = methods.get(name).needs <= ACTIVE_SIGNALS and not methods.get(name).replacement
+        assert usable == (name in OFFERED)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_every_method_that_is_offered(world: World, name: str) -> None:
+    proxy = DROPOUT if name in SAMPLED else "logistic"
+    campaign = world.start(method=name, proxy=proxy, epochs=2, samples=3, control=0.2)
+    world.label(campaign, world.ids[:9])
+    batch = campaign.query(10)
+    planned = campaign.state.rounds[-1]
+    assert batch.method == name
+    assert len(set(batch.ids)) == 10
+    assert not set(batch.ids) & set(world.ids[:9])
+    assert sum(item.part == "control" for item in planned.items) == 2
+    scored = methods.get(name).score is not None
+    selected = [item for item in planned.items if item.part == "selected"]
+    assert all((item.score is not None) == scored for item in selected)
+    # What selects without a model leaves it untrained; all others say what it is worth.
+    assert len(campaign.state.trained) == bool(methods.get(name).needs)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_an_ensemble_stands_in_for_dropout(world: World, name: str) -> None:
+    campaign = world.start(method=name, ensemble=2, epochs=2)
+    world.label(campaign, world.ids[:9])
+    assert len(campaign.query(4)) == 4
+
+
+def test_samples_of_the_posterior_are_those_of_each_member(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    spy(monkeypatch, planning.methods, "choose", lambda args, _: seen.append(args[1]))
+    campaign = world.start(method="bald", proxy=DROPOUT, samples=4)
+    world.label(campaign, world.ids[:9])
+    campaign.query(3)
+    assert seen[-1][0].posterior_log_probs.shape[1:] == (4, 3)
+    campaign = world.start("second", method="bald", proxy=DROPOUT, samples=4, ensemble=3)
+    world.label(campaign, world.ids[:9])
+    campaign.query(3)
+    assert [members.posterior_log_probs for members in seen[-1]] == [None] * 3
+    assert not torch.equal(seen[-1][0].log_probs, seen[-1][1].log_probs)
+
+
+def test_an_ensemble_asks_different_models_in_one_round(world: World) -> None:
+    campaign = world.start(method="entropy", ensemble=2)
+    world.label(campaign, world.ids[:9])
+    batch = campaign.query(3)
+    cost = {cost["phase"]: cost for cost in campaign.state.rounds[-1].costs}
+    alone = world.start("alone", method="entropy")
+    world.label(alone, world.ids[:9])
+    alone.query(3)
+    one = {cost["phase"]: cost for cost in alone.state.rounds[-1].costs}
+    assert cost["proxy training"]["steps"] == 2 * one["proxy training"]["steps"]
+    assert len(batch) == 3
+
+
+@pytest.mark.parametrize("cold", ["typiclust", "probcover", "k-center", "random"])
+@pytest.mark.parametrize("labelled", [0, 4])
+def test_cold_starts(world: World, cold: str, labelled: int) -> None:
+    campaign = world.start(cold=cold, control=0.2)
+    if labelled:  # of one class only, which is as good as none
+        world.label(campaign, [item for item in world.ids if world.truth[item] == "b"][:labelled])
+    batch = campaign.query(10)
+    assert (batch.method, batch.facts["cold"], batch.facts["predictions"]) == (cold, True, [])
+    assert not set(batch.ids) & set(campaign.state.labels)
+    assert not campaign.state.trained
+    reasons = {item.part: item.reason for item in campaign.state.rounds[-1].items}
+    assert reasons == {"selected": f"cold start: {cold}", "control": "control"}
+    if cold != "random":  # all three kinds are among eight that are spread
+        assert {world.truth[item] for item in batch.ids} == set(CLASSES)
+
+
+def test_a_cold_start_keeps_away_from_what_is_labelled_or_waits(tmp_path: Path) -> None:
+    world = make_world(tmp_path, 30)
+    world.x = np.array([[i % 3 * 50, i * 0.01] for i in range(30)], dtype=np.float32)
+    world.write()
+    campaign = world.start(cold="k-center")
+    world.label(campaign, [100])
+    first = campaign.query(1)
+    assert world.truth[first.ids[0]] != "a"
+    second = campaign.query(1, new=True)
+    assert {"a", world.truth[first.ids[0]], world.truth[second.ids[0]]} == set(CLASSES)
+
+
+def test_a_cold_start_of_one_and_of_everything(world: World) -> None:
+    for number, cold in enumerate(["typiclust", "probcover", "k-center", "random"]):
+        campaign = world.start(f"c{number}", cold=cold, distinct=0.98)
+        assert len(campaign.query(1)) == 1
+        assert len(campaign.query(59)) == 59
+
+
+def test_no_option_of_the_method_reaches_the_cold_start(world: World) -> None:
+    campaign = world.start(method="probcover", method_options={"num_classes": 3}, cold="k-center")
+    assert campaign.query(4).method == "k-center"
+    world.label(campaign, world.ids[:9])
+    assert campaign.query(4, new=True).method == "probcover"
+
+
+def copies(folder: Path) -> World:
+    """Ten points, each six times under other keys; three clusters far apart."""
+    world = make_world(folder)
+    world.x = np.repeat(world.x[:10], 6, axis=0)
+    world.y = [CLASSES[i % 3] for i in np.repeat(np.arange(10), 6)]
+    world.write()
+    return world
+
+
+@pytest.mark.parametrize(("distinct", "different"), [(0.98, True), (1.0, False), (None, False)])
+def test_copies_with_other_keys(tmp_path: Path, distinct: float | None, different: bool) -> None:
+    world = copies(tmp_path)
+    campaign = world.start(method="margin", distinct=distinct)
+    world.label(campaign, [100 + 6 * i for i in range(3)])
+    batch = campaign.query(4)
+    points = {tuple(world.x[world.ids.index(item)]) for item in batch.ids}
+    # The smallest margin has five copies left; they fill the batch unless they are left out.
+    assert len(points) == (4 if different else 1)
+    assert batch.facts["near_duplicates"] == 0
+    scores = [item.score or 0.0 for item in campaign.state.rounds[-1].items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_copies_of_what_waits_for_its_label_are_left_out(tmp_path: Path) -> None:
+    world = copies(tmp_path)
+    campaign = world.start(method="margin", distinct=0.9999)
+    world.label(campaign, [100 + 6 * i for i in range(3)])
+    first, second = campaign.query(3), campaign.query(3, new=True)
+    points = [tuple(world.x[world.ids.index(item)]) for item in (*first.ids, *second.ids)]
+    assert len(set(points)) == 6
+
+
+def test_copies_are_let_in_where_nothing_else_is_left(tmp_path: Path) -> None:
+    world = copies(tmp_path)
+    for name, method, cold in (("a", "margin", 0), ("b", "badge", 0), ("c", "margin", 1)):
+        campaign = world.start(name, method=method, distinct=0.99999)
+        if not cold:
+            world.label(campaign, [100 + 6 * i for i in range(3)])
+        batch = campaign.query(15)
+        kinds = {tuple(world.x[world.ids.index(item)]) for item in batch.ids}
+        assert batch.facts["near_duplicates"] == 15 - len(kinds)
+        assert 8 <= len(kinds) <= 10
+
+
+def test_a_method_that_ranks_nothing_is_not_asked_to_rank_the_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path, 300)
+    world.x[:299] = world.x[0]
+    world.write()
+    asked: list[int] = []
+    spy(monkeypatch, planning.methods, "choose", lambda args, _: asked.append(args[2]))
+    campaign = world.start(cold="k-center", distinct=0.98)
+    batch = campaign.query(5)
+    assert asked == [5, 10, 20, 40]
+    assert batch.facts["near_duplicates"] == 3
+
+
+def test_class_quotas(tmp_path: Path) -> None:
+    """Two thirds of the pool look like a: without quotas the batch has few of the others."""
+    world = make_world(tmp_path, 90)
+    world.y = ["a" if i < 60 else CLASSES[1 + i % 2] for i in range(90)]
+    centres = {"a": (0, 0), "b": (9, 0), "c": (0, 9)}
+    noise = np.random.default_rng(2).standard_normal((90, 2))
+    world.x = (np.array([centres[y] for y in world.y]) + noise).astype(np.float32)
+    world.write()
+    seeds = world.ids[:3] + world.ids[60:66]
+    found: dict[str | None, list[str]] = {}
+    for balance in (None, "class"):
+        campaign = world.start(str(balance), method="least-confidence", balance=balance, epochs=60)
+        world.label(campaign, seeds)
+        batch = campaign.query(12)
+        found[balance] = [name for _, name, _ in batch.facts["predictions"]]
+    counts = {name: found["class"].count(name) for name in CLASSES}
+    assert counts == dict.fromkeys(CLASSES, 4)
+    assert {name: found[None].count(name) for name in CLASSES} != counts
+
+
+def test_quotas_wait_for_a_model(world: World) -> None:
+    campaign = world.start(balance="class")
+    assert campaign.query(4).facts["cold"] is True
+
+
+def test_neighbours_that_are_everything_change_nothing(tmp_path: Path) -> None:
+    found: list[Any] = []
+    for name, count in (("all", None), ("many", 1000)):
+        (tmp_path / name).mkdir()
+        world = make_world(tmp_path / name)
+        campaign = world.start(neighbours=count, control=0.1)
+        world.label(campaign, campaign.query(9).ids)
+        campaign.query(10)
+        found.append([(item.item, item.score) for item in campaign.state.rounds[-1].items])
+    assert found[0] == found[1]
+
+
+def test_with_neighbours_only_what_is_near_a_label_is_scored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    angles = 0.05 * np.arange(60) ** 1.01
+    world.more["place"] = np.stack([np.cos(angles), np.sin(angles)], 1).tolist()
+    world.write()
+    campaign = world.start(neighbours=2, features="place", method="entropy")
+    world.label(campaign, [100, 101, 102, 130])
+    scored: list[int] = []
+    spy(
+        monkeypatch,
+        stages,
+        "extract",
+        lambda _, given: scored.extend(given["positions"].tolist()),
+    )
+    batch = campaign.query(4)
+    assert sorted(scored) == [0, 1, 2, 3, 4, 29, 30, 31]
+    assert sorted(batch.ids) == [103, 104, 129, 131]
+
+
+def test_too_few_neighbours_for_the_batch(world: World) -> None:
+    campaign = world.start(neighbours=1)
+    world.label(campaign, world.ids[:4])
+    assert len(campaign.query(50)) == 50
+
+
+def _no_faiss(*_: object) -> None:
+    return None
+
+
+@pytest.mark.parametrize("block", [1 << 24, 24])
+def test_the_nearest_candidates_by_a_naive_oracle(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(neighbours, "_by_faiss", _no_faiss)
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(80, 5, generator=generator)
+    order = torch.randperm(80, generator=generator)
+    anchors, candidates = order[:7], order[7:60].sort().values
+    expected = {
+        int(candidates[place])
+        for anchor in anchors
+        for place in (features[candidates] - features[anchor]).norm(dim=1).argsort()[:4]
+    }
+    found = neighbours.nearest(features, anchors, candidates, 4)
+    assert found.tolist() == sorted(expected)
+    assert neighbours.nearest(features, anchors, candidates, 53).tolist() == candidates.tolist()
+
+
+def test_faiss_and_products_agree() -> None:
+    pytest.importorskip("faiss")
+    generator = torch.Generator().manual_seed(3)
+    features = torch.nn.functional.normalize(torch.randn(500, 8, generator=generator), dim=1)
+    anchors, candidates = torch.arange(20), torch.arange(20, 500)
+    by_faiss = neighbours._by_faiss(features, anchors, candidates, 6)  # pyright: ignore[reportPrivateUsage]
+    by_products = neighbours._by_products(features, anchors, candidates, 6)  # pyright: ignore[reportPrivateUsage]
+    assert by_faiss is not None
+    assert torch.equal(by_faiss.sort(1).values, by_products.sort(1).values)
+
+
+def test_a_configuration_of_its_own() -> None:
+    assert ActiveConfig().distinct == 0.98
+    assert ActiveConfig(method="random", balance="class").balance == "class"  # for comparisons
