@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,16 @@ def test_features_are_made_and_charged_once(world: World, monkeypatch: pytest.Mo
     world.open().query(3)
     last = world.open().state.rounds[-1].costs
     assert not [cost for cost in last if cost["phase"] == "features"]
+
+
+def test_making_features_is_not_booked_as_selecting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy(monkeypatch, embedding_module, "_built_in", lambda *_: time.sleep(0.3))
+    campaign = world.start(cold="random", distinct=0.9)  # features are for near-duplicates alone
+    campaign.query(4)
+    seconds = {cost["phase"]: cost["seconds"] for cost in campaign.state.rounds[0].costs}
+    assert seconds["features"] >= 0.3 > seconds["selecting"]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])

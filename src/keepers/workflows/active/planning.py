@@ -92,6 +92,8 @@ def propose(
             scored = torch.cat([universe, also_scored]).unique()
         opinion = ask(known, config, place, prepared(), scored=scored, seed=seed, test=test)
         members = opinion.signals(universe)
+    if _leaves_out_near_duplicates(config):
+        features()  # made now, so that their making is not booked as selecting, too
     with place.ledger.phase("selecting") as tally, place.under_way("selecting"):
         tally.examples = len(candidates)
         picks, scores, repeated = _choose(
@@ -103,6 +105,10 @@ def propose(
         opinion=opinion,
         near_duplicates=repeated,
     )
+
+
+def _leaves_out_near_duplicates(config: ActiveConfig) -> bool:
+    return config.distinct not in (None, 1.0)
 
 
 def _signals_without_model(
@@ -147,7 +153,7 @@ def _choose(
             generator=generator(seed, "select", method.name),
             options=options,
         )
-        if config.distinct in (None, 1.0):
+        if config.distinct is None or not _leaves_out_near_duplicates(config):
             return picks, scores, 0
         waiting = torch.arange(len(known.covered))
         kept, repeated = distinct(

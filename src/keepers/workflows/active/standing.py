@@ -62,19 +62,20 @@ def standing(
     if goal is not None and not 0 < goal < 1:
         raise ParameterError("goal", f"got {goal}", "Give an accuracy in (0, 1) such as 0.9")
     trained = tuple(_trained(facts) for facts in state.trained)
+    ground = Ground(holdings=holdings, state=state, config=config)
     found = _pool_since(state, drift)
     if trained:
         found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
-    if trained and (new := _trained_on(state, holdings, config) - trained[-1]["labels"]) > 0:
+    if trained and (new := len(ground.known.members) - trained[-1]["labels"]) > 0:
+        what = "1 label" if new == 1 else f"{new:,} labels"
         found.append(
-            f"{new:,} more labels to train on since the proxy was measured: keepers active status "
-            "--train"
+            f"{what} to train on came since the proxy was measured: keepers active status --train"
         )
     return Standing(
         path=path,
         campaign=state.campaign,
         pool=int(holdings.in_pool.sum()),
-        left=_left(state, holdings),
+        left=len(ground.known.open) + len(ground.undrawn),
         method=config.method,
         counts=state.counts(),
         parts=dict(Counter(state.part(item) or "brought" for item in state.labels)),
@@ -111,19 +112,6 @@ def _unanswered(facts: Mapping[str, Any]) -> list[str]:
         f"{missing:,} control items were skipped or are disputed, beside {control['labels']:,} "
         "that are labelled: the accuracy is that of the labelled ones"
     ]
-
-
-def _trained_on(state: State, holdings: Holdings, config: CampaignConfig) -> int:
-    """How many labels a proxy would be trained on now."""
-    return len(Ground(holdings=holdings, state=state, config=config).known.members)
-
-
-def _left(state: State, holdings: Holdings) -> int:
-    """How many examples can still be asked for."""
-    free = holdings.in_pool & ~holdings.tested
-    places = map(holdings.position.get, state.items)
-    free[[place for place in places if place is not None]] = False
-    return int(free.sum())
 
 
 def _round(state: State, planned: Any) -> dict[str, Any]:
