@@ -152,10 +152,13 @@ def test_python_and_the_command_line_agree(
 def test_options_are_spelt_as_in_python() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     names = {"coreset", "score", "compare", "train", "il", "approximations", "demo"}
-    assert set(commands) == names | {"methods", "models"}
-    for command in commands.values():
+    assert set(commands) == names | {"active", "methods", "models"}
+    inside = commands["active"].commands
+    actions = {"start", "query", "import", "label", "label-studio", "status", "export", "classes"}
+    assert set(inside) == actions | {"simulate"}
+    for command in (*commands.values(), *inside.values()):
         for parameter in command.params:
-            if parameter.name != "data":
+            if parameter.param_type_name == "option":
                 assert parameter.opts[0] == f"--{parameter.name.rstrip('_').replace('_', '-')}"
                 assert parameter.help
 

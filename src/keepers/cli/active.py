@@ -141,7 +141,10 @@ def import_(
 def label(
     campaign: Directory = Path(),
     host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine need the token")
+        str,
+        typer.Option(
+            help="Address to listen on; whoever opens the page needs the token in its address"
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on")] = 8765,
 ) -> None:
