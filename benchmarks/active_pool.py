@@ -6,10 +6,11 @@
 A campaign on a Parquet file of N vectors of D numbers in ten groups: start, a batch of 1,000
 without labels by `--cold`, a batch of 1,000 by margin and a linear proxy once those are labelled,
 and the same again in a campaign that was opened anew. With `--neighbours` it is run once more,
-where only so many neighbours of each labelled example are scored. A batch's phases
-are those of planning and of measuring the proxy: with 100 control labels, selection is compared
-with random by ten trainings. Every campaign is a process of its own on one thread; memory is the largest resident size over that after the imports, and what
-it is over the bytes of the vectors. 1,000,000 rows take some minutes, and 20,000 half of one.
+where only so many neighbours of each labelled example are scored. The phases of a batch are those
+of planning it and of measuring the proxy: with 100 control labels, selection is compared with
+random by ten trainings. Every campaign is a process of its own on one thread; memory is the
+largest resident size over that after the imports, and what of it is over the bytes of the
+vectors. 1,000,000 rows take some minutes, and 20,000 a quarter of one.
 """
 
 from __future__ import annotations
@@ -90,13 +91,12 @@ def measure(folder: Path, name: str, cold: str, neighbours: int | None) -> list[
             campaign = Campaign.open(folder / name)
             step("open")
         batch = campaign.query(BATCH)
-        step(what, campaign.state.rounds[-1].costs)
-        campaign.record(
-            [
-                Vote(item=item, annotator="oracle", label=str(labels[int(item)]))
-                for item in batch.ids
-            ]
-        )
+        state = campaign.state
+        cold_start = what == "first batch"
+        step(what, state.rounds[-1].costs if cold_start else state.trained[-1].facts["costs"])
+        classes = [str(labels[int(item)]) for item in batch.ids]
+        pairs = zip(batch.ids, classes, strict=True)
+        campaign.record([Vote(item=item, annotator="oracle", label=name) for item, name in pairs])
         step(f"labels of the {what}")
     return steps
 
@@ -155,14 +155,11 @@ def main() -> None:
                     "steps": steps,
                 }
             )
-            print(
-                f"neighbours {neighbours or 'all'}: peak {peak:,} MiB, the vectors {own:,.0f} MiB"
-            )
+            print(f"neighbours {neighbours or 'all'}: peak {peak:,} MiB, vectors {own:,.0f} MiB")
             for step in steps:
                 phases = ", ".join(f"{name} {value:g}" for name, value in step["phases"].items())
-                print(
-                    f"  {step['step']:28} {step['seconds']:8.2f} s {step['mib']:7,} MiB  {phases}"
-                )
+                line = f"{step['step']:26} {step['seconds']:8.2f} s {step['mib']:7,} MiB  {phases}"
+                print(f"  {line.rstrip()}")
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

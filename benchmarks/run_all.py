@@ -270,18 +270,20 @@ def active() -> str:
 
 
 def active_pool() -> str:
+    result = _read("active-pool.json")
     rows = [
         [
-            row["method"],
-            f"{row['rows']:,} × {row['dim']}",
-            f"{row['seconds']:.1f} s",
-            ", ".join(f"{name} {spent:.1f}" for name, spent in row["phases"].items()),
-            f"{row['peak_mib']:,.0f} MiB",
+            step["step"],
+            "all" if campaign["neighbours"] is None else str(campaign["neighbours"]),
+            f"{step['seconds']:.1f} s",
+            f"{step['mib']:,} MiB",
+            ", ".join(f"{name} {spent:.1f} s" for name, spent in step["phases"].items()),
         ]
-        for row in _read("active-pool.json").get("table", [])
+        for campaign in result.get("campaigns", [])
+        for step in campaign["steps"]
     ]
-    header = ["command", "pool", "wall", "of which", "peak memory"]
-    return table(header, rows, left=2) if rows else ""
+    header = ["", "neighbours scored", "wall", "peak memory", "of which"]
+    return table(header, rows) if rows else ""
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -356,7 +358,8 @@ def main() -> None:
         benchmark("irreducible.py", *data, out="irreducible.json", threads=1)
     if "active" in parts:
         benchmark("active_selectors.py", out="active-selectors.json", threads=1)
-        benchmark("active_pool.py", "--rows", "1000000", out="active-pool.json", threads=1)
+        given = ("--rows", "1000000", "--neighbours", "100")
+        benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
     if "tables" in parts:
         write_tables()
 
