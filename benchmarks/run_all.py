@@ -358,7 +358,7 @@ def main() -> None:
         benchmark("irreducible.py", *data, out="irreducible.json", threads=1)
     if "active" in parts:
         benchmark("active_selectors.py", out="active-selectors.json", threads=1)
-        given = ("--rows", "1000000", "--neighbours", "100")
+        given = ("--rows", "1000000", "--neighbours", "20")
         benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
     if "tables" in parts:
         write_tables()

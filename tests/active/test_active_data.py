@@ -117,6 +117,27 @@ def test_a_pool_that_is_all_but_reserve(tmp_path: Path) -> None:
     assert campaign.measure() is not None or reserved > 28
 
 
+@pytest.mark.parametrize("distinct", [None, 0.98])
+@pytest.mark.parametrize("method", ["margin", "random", "badge"])
+def test_batches_of_control_items_alone(world: World, method: str, distinct: float | None) -> None:
+    campaign = world.start(method=method, distinct=distinct, control=0.9)
+    campaign.query(1)
+    open_ones = [i for i in world.ids if control.numbers([i], 0)[0] >= 0.9]
+    world.label(campaign, open_ones[:-1])
+    warm = campaign.query(1, new=True)
+    assert [item.part for each in campaign.state.rounds for item in each.items] == ["control"] * 2
+    assert len(warm.facts["predictions"]) == (method != "random")
+
+
+def test_the_reserve_that_is_left_at_the_end_of_a_pool(world: World) -> None:
+    campaign = world.start(control=0.2, distinct=0.98, cold="typiclust")
+    reserved = int((control.numbers(world.ids, 0) < 0.2).sum())
+    while campaign.status().left:
+        campaign.query(1, new=True)
+    assert len(part_of(campaign, "control")) == reserved
+    assert len(campaign.state.pending()) == 60
+
+
 def test_without_control_nothing_is_held_back(world: World) -> None:
     campaign = world.start(control=0)
     campaign.query(60)

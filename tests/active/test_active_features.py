@@ -250,7 +250,7 @@ def test_features_are_made_and_charged_once(world: World, monkeypatch: pytest.Mo
 def test_making_features_is_not_booked_as_selecting(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spy(monkeypatch, embedding_module, "_built_in", lambda *_: time.sleep(0.3))
+    spy(monkeypatch, embedding_module, "_built_in", lambda _, __: time.sleep(0.3))
     campaign = world.start(cold="random", distinct=0.9)  # features are for near-duplicates alone
     campaign.query(4)
     seconds = {cost["phase"]: cost["seconds"] for cost in campaign.state.rounds[0].costs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,11 @@ class Labelled:
     members: Tensor
     closed: Tensor
     covered: Tensor
+
+    @cached_property
+    def labelled(self) -> Source:
+        """The examples with the labels that are known; its fingerprint is made once."""
+        return replace(self.source, labels=self.labels)
 
     @property
     def num_classes_seen(self) -> int:
@@ -107,7 +113,6 @@ def training_of(
     is meant for many more examples than a campaign begins with.
     """
     members = known.members if members is None else members
-    source = replace(known.source, labels=known.labels)
     recipe = prepared.recipe
     if prepared.role.epochs is None:
         per_epoch = -(-len(members) // recipe.batch_size)
@@ -116,7 +121,7 @@ def training_of(
     labels = torch.from_numpy(known.labels)
     return Training(
         prepared=replace(prepared, recipe=recipe, labels=labels),
-        source=source,
+        source=known.labelled,
         members=members.sort().values,
         seed=seed,
         wanted=wanted,

@@ -92,6 +92,8 @@ def propose(
             scored = torch.cat([universe, also_scored]).unique()
         opinion = ask(known, config, place, prepared(), scored=scored, seed=seed, test=test)
         members = opinion.signals(universe)
+    if not k:  # a batch of control items alone
+        return Proposal(positions=left[:0], scores=None, opinion=opinion)
     if _leaves_out_near_duplicates(config):
         features()  # made now, so that their making is not booked as selecting, too
     with place.ledger.phase("selecting") as tally, place.under_way("selecting"):
