@@ -281,3 +281,16 @@ def test_the_smallest_pools(tmp_path: Path, rows: int, kind: str) -> None:
             control=0,
         )
         assert sorted(campaign.query(rows).ids) == list(range(rows))
+
+
+@pytest.mark.parametrize(
+    "texts", [["!" * n for n in range(1, 14)], ["good film"] * 6 + ["bad film"] * 6]
+)
+def test_texts_of_hardly_a_word(tmp_path: Path, texts: list[str]) -> None:
+    pool = tmp_path / "pool.parquet"
+    keys = [str(number) for number in range(len(texts))]
+    pq.write_table(pa.table({"key": keys, "text": texts}), pool)
+    campaign = Campaign.start(
+        pool, campaign=tmp_path / "c", classes=["x", "y"], input="text", id="key", control=0.0
+    )
+    assert len(campaign.query(5)) == 5

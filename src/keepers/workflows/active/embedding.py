@@ -170,14 +170,16 @@ def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
         return found
 
     idf = TfidfTransformer(sublinear_tf=True)
-    weighted = idf.fit_transform(counts(_sampled(len(source), seed)))
-    components = max(1, min(COMPONENTS, len(source) - 1))
+    fitted_on = counts(_sampled(len(source), seed))
+    used = np.union1d(fitted_on.indices, [0, 1])  # most buckets of a few texts are empty
+    weighted = idf.fit_transform(fitted_on[:, used])
+    components = max(1, min(COMPONENTS, len(source) - 1, len(used)))
     svd = TruncatedSVD(components, random_state=derived_seed(seed, "svd") % 2**32)
     with np.errstate(invalid="ignore"):  # texts that are all alike have no variance to share
         svd.fit(weighted)
     found = torch.empty(len(source), components)
     for start in range(0, len(source), _BLOCK):
         part = np.arange(start, min(start + _BLOCK, len(source)))
-        values = svd.transform(idf.transform(counts(part)))
+        values = svd.transform(idf.transform(counts(part)[:, used]))
         found[start : start + len(part)] = torch.from_numpy(values.astype(np.float32))
     return found
