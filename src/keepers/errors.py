@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 
@@ -25,6 +25,15 @@ class DataError(KeepersError):
 
 class RunError(KeepersError):
     """A run directory or an output file cannot be used as it stands."""
+
+
+def first_few(problems: Sequence[str], shown: int = 5) -> str:
+    """The first of many problems, for a message that has to end.
+
+    >>> first_few(["a", "b", "c"], shown=2)
+    'a; b; …'
+    """
+    return "; ".join(problems[:shown]) + ("; …" if len(problems) > shown else "")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from keepers.campaign.events import (
     Started,
     Trained,
     Vote,
+    just_after,
     now,
     utc,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "control",
     "fit_curve",
     "forecast",
+    "just_after",
     "label_studio_votes",
     "needed_for",
     "now",

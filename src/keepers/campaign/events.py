@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
@@ -48,6 +48,11 @@ def utc(time: str | datetime) -> str:
             "time", f"got {time!r}", "Give ISO 8601 such as 2026-03-01T12:00:00Z"
         ) from None
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def just_after(time: str) -> str:
+    """The moment after another: the earliest that a later word can have."""
+    return utc(datetime.fromisoformat(time) + timedelta(microseconds=1))
 
 
 def now() -> str:

@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from keepers.campaign.consensus import version_of
-from keepers.campaign.events import Id, Vote, now, utc
+from keepers.campaign.events import Id, Vote, just_after, now, utc
 from keepers.campaign.journal import Journal
 from keepers.campaign.state import State
-from keepers.errors import DataError
+from keepers.errors import DataError, first_few
 
 Delivery = Vote | tuple[str, Vote]
 """A vote, or where it stood (a file and its line) and the vote."""
 
-_SHOWN = 5
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 
 
@@ -68,10 +67,10 @@ def record(
             good.append((where, vote))
     good = _consistent(good, state, problems)
     if problems and not partial:
-        shown = "; ".join(problems[:_SHOWN]) + ("; …" if len(problems) > _SHOWN else "")
         raise DataError(
             f"labels: {len(problems):,} of {len(delivered):,} cannot be taken, so none was: "
-            f"{shown}. Correct them, or pass --partial (partial=True) to take the others"
+            f"{first_few(problems)}. Correct them, or pass --partial (partial=True) to take the "
+            "others"
         )
     return _write(journal, state, [vote for _, vote in good], tuple(problems))
 
@@ -126,7 +125,7 @@ def _consistent(
             standing.pop(place, None)
             continue
         first, before = standing.setdefault(place, (where, vote))
-        if _word(before, state) != _word(vote, state):
+        if state.word(before) != state.word(vote):
             torn.add(place)
             problems.append(
                 f"{where}: {vote.annotator} says {_said(vote)} of {vote.item!r}, and "
@@ -143,10 +142,6 @@ def _said(vote: Vote) -> str:
     return "skip" if vote.label is None else repr(vote.label)
 
 
-def _word(vote: Vote, state: State) -> tuple[str, str | None]:
-    return vote.kind, state.resolve(vote) or vote.label
-
-
 def _write(journal: Journal, state: State, votes: list[Vote], refused: tuple[str, ...]) -> Recorded:
     moment = now()
     lasts: defaultdict[Id, dict[str, Vote]] = defaultdict(dict)
@@ -156,8 +151,8 @@ def _write(journal: Journal, state: State, votes: list[Vote], refused: tuple[str
         if vote.item not in lasts:
             lasts[vote.item] = {each.annotator: each for each in state.item(vote.item).votes}
         last = lasts[vote.item].get(vote.annotator)
-        standing = ("undo", None) if last is None else _word(last, state)
-        word = _word(vote, state)
+        standing = ("undo", None) if last is None else state.word(last)
+        word = state.word(vote)
         if vote.time is None:
             if word == standing:
                 repeated += 1
@@ -185,4 +180,4 @@ def _later(last: Vote, moment: str) -> str:
     """This moment, or just after the annotator's last word where a clock runs ahead."""
     if last.time is None or last.time < moment:
         return moment
-    return utc(datetime.fromisoformat(last.time) + timedelta(microseconds=1))
+    return just_after(last.time)

@@ -13,9 +13,8 @@ from keepers.campaign.label_studio import Returned, is_task, label_studio_votes
 from keepers.campaign.records import SUFFIXES, Located, MalformedError, read_records
 from keepers.data.folders import missing, suffix_of
 from keepers.data.values import first_line
-from keepers.errors import DataError, KeepersError, about
+from keepers.errors import DataError, KeepersError, about, first_few
 
-_SHOWN = 5
 _TRUE = ("1", "true", "yes", "y")
 _FALSE = ("", "0", "false", "no", "n")
 
@@ -29,11 +28,10 @@ def read_votes(path: str | Path, *, annotator: str) -> list[tuple[str, Vote]]:
     returned = read_returned(path, annotator=annotator)
     problems = returned.malformed
     if problems:
-        shown = "; ".join(problems[:_SHOWN]) + ("; …" if len(problems) > _SHOWN else "")
         count = "1 line" if len(problems) == 1 else f"{len(problems):,} lines"
         raise DataError(
-            f"labels: {count} cannot be read, so nothing was taken: {shown}. Correct the file, or "
-            "pass --partial (partial=True) to take the others"
+            f"labels: {count} cannot be read, so nothing was taken: {first_few(problems)}. "
+            "Correct the file, or pass --partial (partial=True) to take the others"
         )
     return list(returned.votes)
 

@@ -91,6 +91,10 @@ class State:
         """The part of the batch that an example was planned in, None where it never was."""
         return self.item(id).part
 
+    def word(self, vote: Vote) -> tuple[str, str | None]:
+        """What a vote says: its kind and, where it names one, the class as it is called today."""
+        return vote.kind, self.resolve(vote) or vote.label
+
     def resolve(self, vote: Vote) -> str | None:
         """The class that a vote names, as it is called today; None where it names none."""
         return vote.label and class_today(vote.label, vote.schema, self.schemas)

@@ -13,7 +13,7 @@ from rich.text import Text
 from keepers.campaign import Id, Recorded, State, class_today, read_returned, read_votes
 from keepers.cli.outputs import console, print_json, say_written, working
 from keepers.cli.settings import echo
-from keepers.data import check_apart, is_within
+from keepers.data import is_within
 from keepers.errors import ParameterError, RunError
 from keepers.reports.active import active_report
 from keepers.reports.active_answers import next_step
@@ -22,7 +22,7 @@ from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
 from keepers.workflows.active.campaign import WORK
 from keepers.workflows.active.drift import FOLDER as POOLS
-from keepers.workflows.active.labelled import check_table
+from keepers.workflows.active.labelled import check_no_data, check_table
 
 
 def _opened(folder: Path, arguments: Mapping[str, Any]) -> Campaign:
@@ -70,8 +70,7 @@ def run_query(
 
 def _check_out(campaign: Campaign, out: Path, overwrite: bool) -> None:
     """Refuse, before anything is planned, a file that cannot be written or would harm the data."""
-    for parameter in ("pool", "labelled", "test"):
-        check_apart(campaign.state.settings[parameter], out, "out")
+    check_no_data(campaign.state, out)
     for name in (WORK, POOLS):
         if is_within(out, campaign.path / name):
             raise RunError(f"out: {out} is among what the campaign itself writes. Name another")

@@ -10,9 +10,7 @@ import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
-from keepers.errors import DataError
-
-_SHOWN = 5
+from keepers.errors import DataError, first_few
 
 
 def content_ids(
@@ -84,10 +82,9 @@ def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: st
         else:
             rows[key] = row
     if twice:
-        shown = "; ".join(twice[:_SHOWN]) + ("; …" if len(twice) > _SHOWN else "")
         raise DataError(
-            f"id: {len(twice):,} keys of column '{name}' occur again: {shown}. Make the keys "
-            "unique, or leave --id out to have ids made from the inputs"
+            f"id: {len(twice):,} keys of column '{name}' occur again: {first_few(twice)}. "
+            "Make the keys unique, or leave --id out to have ids made from the inputs"
         )
 
 

@@ -22,11 +22,9 @@ from keepers.data.labels import read_labels
 from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.values import check_text
-from keepers.errors import DataError, ParameterError, about
+from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
 from keepers.types import Progress
-
-_SHOWN = 5
 
 
 def open_source(
@@ -241,8 +239,8 @@ def _plain(value: Any) -> int | str:
 
 
 def _first(bad: dict[int, str]) -> str:
-    shown = [f"row {row}: {why}" for row, why in list(bad.items())[:_SHOWN]]
-    return "; ".join(shown) + ("; …" if len(bad) > _SHOWN else "")
+    shown = [f"row {row}: {why}" for row, why in bad.items()]
+    return first_few(shown)
 
 
 def _unusable(bad: dict[int, str], name: str) -> DataError:

@@ -6,9 +6,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
-from keepers.campaign import LABEL_STUDIO, Delivery, Desk, Id, State, Vote, label_studio_votes, utc
+from keepers.campaign import (
+    LABEL_STUDIO,
+    Delivery,
+    Desk,
+    Id,
+    State,
+    Vote,
+    just_after,
+    label_studio_votes,
+)
 from keepers.errors import ParameterError
 from keepers.integrations.label_studio.client import Client, LabelStudioError
 from keepers.integrations.label_studio.project import find_project, number_of
@@ -153,13 +161,9 @@ def _corrections(state: State, item: Id, given: Sequence[Vote]) -> Iterator[Vote
     for standing in state.item(item).current:
         if standing.source != LABEL_STUDIO or standing.time is None:
             continue
-        after = utc(datetime.fromisoformat(standing.time) + timedelta(microseconds=1))
+        after = just_after(standing.time)
         vote = last.get(standing.annotator)
         if vote is None:
             yield replace(standing, kind="undo", label=None, time=after, seconds=None)
-        elif (vote.time or "") < standing.time and _word(state, vote) != _word(state, standing):
+        elif (vote.time or "") < standing.time and state.word(vote) != state.word(standing):
             yield replace(vote, time=after)
-
-
-def _word(state: State, vote: Vote) -> tuple[str, str | None]:
-    return vote.kind, state.resolve(vote) or vote.label

@@ -12,6 +12,7 @@ from keepers.integrations.label_studio.client import LabelStudioError, connect
 from keepers.integrations.label_studio.collecting import Pulled, poll, pull
 from keepers.integrations.label_studio.secret import VARIABLE
 from keepers.integrations.label_studio.sending import Pushed, push
+from keepers.workflows.opening import say_or_not
 
 
 def exchange(
@@ -44,7 +45,7 @@ def exchange(
         RunError: nothing waits, and nothing was ever sent.
         KeepersError: as `connect`, `push`, `pull` and `poll`.
     """
-    tell = say or _silent
+    tell = say_or_not(say)
     with connect(url, token, variable=variable) as client:
         pushed = push(desk, client, predictions=predictions, title=title, say=tell)
         if pushed.project is None and not any(
@@ -65,10 +66,6 @@ def exchange(
     if pulled.foreign:
         tell(f"Tasks left alone, since they are not the campaign's: {len(pulled.foreign):,}")
     return {"pushed": asdict(pushed), "pulled": asdict(pulled)}
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def _said_of_push(pushed: Pushed) -> str:

@@ -20,6 +20,7 @@ from keepers.integrations.label_studio.tasks import (
     task,
     tasks_of,
 )
+from keepers.workflows.opening import say_or_not
 
 CHUNK = 500
 """How many tasks go in one request."""
@@ -85,7 +86,7 @@ def push(
     """
     if chunk < 1:
         raise ParameterError("chunk", f"got {chunk}", "Give 1 or more")
-    tell = say or _silent
+    tell = say_or_not(say)
     with desk.journal.lock("sending to Label Studio"):
         state = desk.state
         pending = state.pending()
@@ -116,10 +117,6 @@ def push(
             there=len(pending) - len(missing),
             doubles=_remove_doubles(client, held),
         )
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def _chunks(

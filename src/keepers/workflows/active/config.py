@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from keepers import methods
 from keepers.errors import ParameterError
+from keepers.methods.method import SIGNALS
 from keepers.models import default_proxy
 from keepers.roles import Role
 from keepers.training import Hardware, Precision
-from keepers.types import DataInfo, Signals
+from keepers.types import DataInfo
 from keepers.workflows.scoring import Balance
 
-ACTIVE_SIGNALS = frozenset({"log_probs", "posterior_log_probs", "features"}) & frozenset(
-    field.name for field in fields(Signals)
+ACTIVE_SIGNALS = frozenset(
+    name for name, facts in SIGNALS.items() if methods.ACTIVE in facts.workflows
 )
 """What active learning can supply: the pool has no labels."""
 

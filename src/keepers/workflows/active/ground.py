@@ -39,7 +39,7 @@ class Ground:
     state: State
     config: CampaignConfig
 
-    @property
+    @cached_property
     def source(self) -> Source:
         """The examples, under the classes of today."""
         return replace(self.holdings.source, class_names=self.state.classes)
@@ -59,12 +59,13 @@ class Ground:
     def reserve(self) -> Tensor:
         """Positions of the control reserve, in the order in which they are drawn."""
         holdings, config = self.holdings, self.config
-        numbers = control.numbers(holdings.source.ids.tolist(), config.seed)
-        inside = (numbers < config.control) & holdings.in_pool & ~holdings.tested
+        ids = holdings.source.ids
+        inside = control.in_reserve(ids.tolist(), config.control, config.seed)
+        inside &= holdings.in_pool & ~holdings.tested
         places = map(holdings.position.get, holdings.brought)
         inside[[place for place in places if place is not None]] = False
         found = np.flatnonzero(inside)
-        return torch.from_numpy(found[np.argsort(numbers[found], kind="stable")])
+        return torch.from_numpy(found[control.order(ids[found].tolist(), config.seed)])
 
     @cached_property
     def undrawn(self) -> Tensor:

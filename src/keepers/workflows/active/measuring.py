@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from keepers.campaign import wilson
+from keepers.methods import get
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.statistics import ENOUGH_SEEDS, paired_difference, spearman
-from keepers.workflows.active.config import ActiveConfig
-from keepers.workflows.active.planning import (
+from keepers.workflows.active.asking import (
     Labelled,
     Opinion,
     preference,
     training_of,
 )
+from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.stages import Tested, Workplace, train
 
 ENOUGH_CONTROL = 100
@@ -140,6 +141,9 @@ def fidelity(
     if len(sample) < 10:
         return None
     wanted = (opinion.method.needs | {"log_probs"}) - {"posterior_log_probs"}
+    method = opinion.method
+    if "posterior_log_probs" in method.needs:
+        method = get("entropy")  # one model without samples: what it is unsure of
     names = ("proxy", "proxy again", "target", "target again")
     ranked: list[Any] = []
     for name in names:
@@ -154,11 +158,6 @@ def fidelity(
             samples=config.samples,
         )
         signals = train(place, training).signals
-        method = opinion.method
-        if "posterior_log_probs" in method.needs:
-            from keepers.methods import get
-
-            method = get("entropy")
         ranked.append(preference(method, [signals]).double().numpy())
     matrix = spearman(ranked)
     return {

@@ -16,12 +16,10 @@ from keepers.random import generator
 from keepers.roles import Prepared
 from keepers.selectors import distinct
 from keepers.types import Picks, Signals
-from keepers.workflows.active.asking import Labelled, Opinion, ask, preference, training_of
+from keepers.workflows.active.asking import Labelled, Opinion, ask
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.neighbours import nearest
 from keepers.workflows.stages import Tested, Workplace
-
-__all__ = ["Labelled", "Opinion", "Proposal", "ask", "preference", "propose", "training_of"]
 
 DEEPEST = 8
 """Near-duplicates are replaced out of so many times the batch, by methods that rank nothing.
