@@ -33,7 +33,7 @@ from keepers.online import (
     scoring_mode,
 )
 from keepers.online.batch import cut_batch
-from keepers.online.numbering import as_numbers
+from keepers.online.numbering import DENSE, as_numbers
 from keepers.online.scorer import cross_entropy
 from keepers.training import Arguments, Candidates
 from keepers.types import Signals
@@ -157,6 +157,22 @@ class TestNumbering:
         positions, known = numbering.positions(torch.tensor([2**53, 2**53 + 1, 6, -3, 2**62]))
         assert positions[known].tolist() == [4, 1, 2]
         assert known.tolist() == [True, True, False, True, False]
+
+    @pytest.mark.parametrize("spread", [1, DENSE - 1, DENSE + 1, 2**50])
+    def test_a_lookup_says_what_the_search_says(self, spread: int) -> None:
+        ids = spread * torch.randperm(50, generator=torch.Generator().manual_seed(0))
+        numbering = Numbering(ids.numpy())
+        positions, known = numbering.lookup(ids[[3, 40, 3]])
+        assert positions.tolist() == [3, 40, 3]
+        assert known is None
+        for other in (50 * spread, -1, 2**62, -(2**62)):
+            wanted = torch.tensor([int(ids[7]), other])
+            positions, known = numbering.lookup(wanted)
+            assert positions[0] == 7
+            assert known is not None
+            assert known.tolist() == [True, False]
+        holes = Numbering(np.array([0, 2, 9]))
+        assert holes.lookup([9, 1])[1].tolist() == [True, False]  # type: ignore[union-attr]
 
     def test_text_and_its_number_are_one_id(self) -> None:
         numbering = Numbering(np.array(["b", "a", "ü"], dtype=object))

@@ -24,7 +24,7 @@ from keepers.selectors import (
     take_turns,
     top_k,
 )
-from keepers.selectors.ranking import highest
+from keepers.selectors.ranking import FEW, highest
 
 facility_module = importlib.import_module("keepers.selectors.facility_location")
 
@@ -88,6 +88,18 @@ def test_top_k_breaks_ties_by_position(values: list[float], data: st.DataObject)
     k = data.draw(st.integers(0, len(values)))
     expected = sorted(range(len(values)), key=lambda position: (-values[position], position))[:k]
     assert top_k(torch.tensor(values), k).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [FEW - 1, FEW, FEW + 1])
+@pytest.mark.parametrize("k", [1, 40, FEW - 1])
+def test_few_scores_are_ranked_as_many_are(n: int, k: int) -> None:
+    scores = torch.randn(n, generator=torch.Generator().manual_seed(n))
+    expected = scores.argsort(descending=True, stable=True)[:k]
+    assert torch.equal(highest(scores, k), expected)
+    scores[expected[-1:]] = float(scores[0])  # a tie at the edge
+    assert torch.equal(highest(scores, k), scores.argsort(descending=True, stable=True)[:k])
+    scores[[5, 9]] = torch.nan
+    assert torch.equal(highest(scores, k), scores.argsort(descending=True, stable=True)[:k])
 
 
 def test_top_k_leaves_out_what_is_selected() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Generator
 from typing import Literal
 
@@ -50,10 +51,11 @@ def scoring_mode(
     changed: list[nn.Module] = []
     untracked: list[_BatchNorm] = []
     for part in module.modules():
-        wanted = False
-        if isinstance(part, WITH_DROPOUT):
+        wanted, kind = False, _kind(type(part))
+        if kind == "dropout":
             wanted = dropout
-        elif isinstance(part, _BatchNorm) and batch_norm != "eval" and part.training >= whole:
+        elif kind == "norm" and batch_norm != "eval" and part.training >= whole:
+            assert isinstance(part, _BatchNorm)
             wanted = True
             if batch_norm == "batch" and part.track_running_stats:
                 untracked.append(part)  # its own statistics, none of them kept
@@ -77,6 +79,13 @@ def scoring_mode(
             torch.cuda.set_rng_state(on_cuda, device)
 
 
+@functools.cache
+def _kind(kind: type) -> Literal["dropout", "norm", "other"]:
+    if issubclass(kind, WITH_DROPOUT):
+        return "dropout"
+    return "norm" if issubclass(kind, _BatchNorm) else "other"
+
+
 def _flip(modes: list[nn.Module], tracking: list[_BatchNorm]) -> None:
     # Past the module's own __setattr__, which would take as long as sorting the candidates.
     for part in modes:
@@ -91,6 +100,8 @@ def uses_batch_statistics(module: nn.Module, batch_norm: BatchNorm) -> bool:
 
 
 def _cuda_device(module: nn.Module) -> torch.device | None:
+    if not torch.cuda.is_initialized():
+        return None
     parameter = next(module.parameters(), None)
     on_cuda = parameter is not None and parameter.device.type == "cuda"
     return parameter.device if parameter is not None and on_cuda else None

@@ -140,7 +140,7 @@ class BatchSelector:
         if self.losses is None:
             positions, known = as_numbers(parts.ids), None
         else:
-            positions, known = self.losses.numbering.positions(parts.ids)
+            positions, known = self.losses.numbering.lookup(parts.ids)
         if len(positions) != len(labels):
             raise ParameterError(
                 "ids",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from keepers.data import open_source
 from keepers.errors import DataError, ParameterError
 
 SHOWN = 5
+DENSE = 16
+"""Numbers from 0 to so many times their count are looked up in a table, others by bisection."""
 REMEDY = "Give one integer (of 64 bits) or string for each example"
 
 
@@ -57,6 +60,10 @@ class Numbering:
         # The first stands at the end again: there an id is looked for that is over all others.
         self._sorted = torch.cat([in_order, in_order[:1]])
         self._order = torch.cat([order, order[:1]])
+        self._table: Tensor | None = None
+        if len(order) and in_order[0] >= 0 and in_order[-1] < DENSE * len(order):
+            self._table = torch.full((int(in_order[-1]) + 1,), -1)
+            self._table[in_order] = order
 
     def positions(self, ids: Any) -> tuple[Tensor, Tensor]:
         """Positions (n,) and whether each id is known (n,), on the device of `ids`.
@@ -64,7 +71,22 @@ class Numbering:
         Raises:
             ParameterError: ids that are no integers or strings.
         """
+        return self._bisected(as_numbers(ids))
+
+    def lookup(self, ids: Any) -> tuple[Tensor, Tensor | None]:
+        """The same, and None where every id is known; an accelerator is not asked for that."""
         wanted = as_numbers(ids)
+        if wanted.device.type != "cpu":
+            return self._bisected(wanted)
+        if self._table is not None and len(wanted):
+            with contextlib.suppress(IndexError):  # a number over the largest, or below 0
+                found = self._table.index_select(0, wanted)
+                if int(found.min()) >= 0:
+                    return found, None
+        found, known = self._bisected(wanted)
+        return found, None if known.all() else known
+
+    def _bisected(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
         if self._sorted.device != wanted.device:
             self._sorted, self._order = (
                 self._sorted.to(wanted.device),

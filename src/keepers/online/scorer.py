@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -193,17 +193,13 @@ class InProcess:
             check_samples_differ(found)
         return found
 
-    @contextlib.contextmanager
-    def _cast(self, device: str) -> Generator[None]:
-        if self.scoring.precision == "same":
-            with self.autocast():
-                yield
-        elif self.scoring.precision == "fp32" and not torch.is_autocast_enabled(device):
-            yield
-        else:
-            lower = self.scoring.precision == "bf16"
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=lower):
-                yield
+    def _cast(self, device: str) -> contextlib.AbstractContextManager[Any]:
+        precision = self.scoring.precision
+        if precision == "same":
+            return self.autocast()
+        if precision == "fp32" and not torch.is_autocast_enabled(device):
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")
 
     def _inputs(self, candidates: Candidates) -> tuple[tuple[Any, ...], dict[str, Any]]:
         side = self.scoring.resolution
@@ -281,7 +277,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     logits = logits.float()
     try:
         if logits.device.type == "cpu" and logits.shape[1] < LANES:
-            return F.cross_entropy(logits.t()[None], labels[None], reduction="none")[0]
+            return F.nll_loss(F.log_softmax(logits.t(), 0).t(), labels, reduction="none")
         return F.cross_entropy(logits, labels, reduction="none")
     except IndexError:
         _check_range(labels, logits.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -91,9 +92,9 @@ class Selector:
     def choose(self, candidates: Candidates, scorer: Scorer, known: Tensor | None = None) -> Choice:
         """Rows of the candidates in pick order, and their weights.
 
-        `known` (n,) says which candidates have a position at all. On an accelerator this waits
-        for it once, for the rows and whether every score is a number; where losses are used
-        again, once more, for those that are too old.
+        `known` (n,) says which candidates have a position at all, None that all have. On an
+        accelerator this waits for it once, for the rows and whether every score is a number;
+        where losses are used again, once more, for those that are too old.
 
         Raises:
             ParameterError: no candidates, a count over them, or ids without a position.
@@ -105,14 +106,16 @@ class Selector:
         signals = self._signals(asked, scorer)
         method, device = self.method, candidates.positions.device
         scores = None if method.score is None else method.score(signals)
-        wrong = None if known is None else ~known.all().to(device, non_blocking=True)
-        if scores is not None:
-            nan = scores.isnan()
-            wrong = nan.any() if wrong is None else wrong | nan.any()
-            if device.type != "cpu":
+        wrong: Tensor | None = None
+        if device.type == "cpu":
+            if (known is not None and not known.all()) or (scores is not None and _any_nan(scores)):
+                raise _explained(candidates, asked, method.score, signals, known)
+        else:
+            wrong = None if known is None else ~known.all().to(device, non_blocking=True)
+            if scores is not None:
+                nan = scores.isnan()
+                wrong = nan.any() if wrong is None else wrong | nan.any()
                 scores = scores.masked_fill(nan, 0.0)  # a draw by NaN would be out of range
-        if wrong is not None and device.type == "cpu" and wrong:
-            raise _explained(candidates, asked, method.score, signals, known)
         self.generator.manual_seed((self.draws + candidates.version) % 2**63)
         picks = method.select(
             signals, scores, k, selected=None, generator=self.generator, **self.options
@@ -232,6 +235,11 @@ class Selector:
             companion.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
+
+
+def _any_nan(scores: Tensor) -> bool:
+    """Whether one of the scores is NaN; their sum says at once that none is."""
+    return math.isnan(float(scores.sum())) and bool(scores.isnan().any())
 
 
 def _to_host(rows: Tensor, wrong: Tensor | None) -> Tensor | None:

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from keepers.selectors.checks import check_count, check_scores, check_selected
 
+FEW = 4096
+"""Under so many scores, such as those of a batch of candidates, the first k are taken unsorted."""
+
 
 def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
     """The k highest scores, highest first; ties go to the lower position.
@@ -34,6 +37,11 @@ def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
 
 def highest(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
     """`top_k` without its checks: no value is read back from the device."""
+    if selected is None and k < len(scores) <= FEW and scores.device.type == "cpu":
+        top = scores.topk(k + 1)
+        values = top.values.tolist()
+        if len(set(values)) > k and values[0] == values[0]:  # no ties, no NaN: the order is the one
+            return top.indices[:k]
     order = scores.argsort(descending=True, stable=True)
     if selected is not None:
         taken_N = torch.zeros(len(scores), dtype=torch.uint8, device=scores.device)
