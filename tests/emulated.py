@@ -1,4 +1,6 @@
-"""An accelerator that is none: values on the CPU that say they are elsewhere, and a count of waits.
+"""An accelerator that is none: values on the CPU that say they are elsewhere.
+
+It counts waits, and the elements of what is sent to it.
 
 Whatever must bring a value to the host before the program can go on is a wait: reading one number,
 shapes that depend on values, a copy to the CPU.
@@ -55,6 +57,7 @@ class Accelerator(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
+        self.sent: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = dict(kwargs or {})
@@ -68,6 +71,8 @@ class Accelerator(TorchDispatchMode):
         )
         if on_it and (name in WAITING or by_mask or not stays):
             self.waits.append(name)
+        if stays and not on_it and name == "_to_copy":
+            self.sent.append(args[0].numel())
         found = func(*tree_map(_inner, args), **tree_map(_inner, given))
         return tree_map(lambda leaf: _elsewhere(leaf) if stays else leaf, found)
 

@@ -211,6 +211,27 @@ class Items:
         return VECTORS[index], int(CLASSES[index])
 
 
+class Transformed:
+    """A map-style data set whose items are others each time."""
+
+    def __init__(self) -> None:
+        self.draw = torch.Generator().manual_seed(0)
+
+    def __len__(self) -> int:
+        return len(CLASSES)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        inputs = torch.from_numpy(VECTORS[index])
+        return inputs + torch.randn(inputs.shape, generator=self.draw), int(CLASSES[index])
+
+
+def test_random_transforms_are_refused() -> None:
+    refused(Transformed(), "item 0 of Transformed is another each time", "its random transforms")
+    gaps = [(np.array([np.nan, 1.0], dtype=np.float32), 0), (np.ones(2, dtype=np.float32), 1)]
+    with pytest.raises(DataError, match=r"not finite|missing|NaN"):
+        open_source(gaps)
+
+
 def test_map_style_data_sets_that_fail() -> None:
     refused(Items(6, 3, RuntimeError("disk gone")), "item 3 of Items", "RuntimeError: disk gone")
     refused(Items(6, 0, KeyError()), "item 0 of Items cannot be read (KeyError)")

@@ -191,6 +191,7 @@ class TestNumbering:
             ([1, None], "ids: got None among them"),
             ([True], "ids: got True among them"),
             ([2**63], f"ids: got {2**63} among them"),
+            (np.array([2**64 - 1], dtype=np.uint64), f"ids: got {2**64 - 1} among them"),
             ("abc", "ids: got str. Give one integer"),
             (7, "ids: got int. Give one integer"),
             (np.array([1.5]), "ids: got 1.5 among them"),

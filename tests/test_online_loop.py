@@ -256,7 +256,7 @@ def test_an_infinite_loss_is_the_highest() -> None:
     assert int(chosen.rows[0]) == 4
 
 
-@pytest.mark.parametrize(("keep", "expected"), [(0.1, [2, 2, 1]), (5, [5, 5, 3]), (20, [20] * 3)])
+@pytest.mark.parametrize(("keep", "expected"), [(0.2, [4, 4, 2]), (5, [5, 5, 3]), (20, [20] * 3)])
 def test_a_short_last_batch_keeps_the_same_share(keep: float, expected: list[int]) -> None:
     x, y, ids, losses = data()
     choose, model = RhoLoss(losses, keep=keep), Net()
@@ -266,6 +266,72 @@ def test_a_short_last_batch_keeps_the_same_share(keep: float, expected: list[int
     if keep == 5:
         assert len(choose(model, (x[:1], y[:1], ids[:1])).rows) == 1
         assert len(choose(model, (x[:24], y[:24], ids[:24])).rows) == 5
+
+
+@pytest.mark.parametrize("keep", [0.1, 4])
+def test_batch_normalisation_gets_two_of_the_last_short_batch(keep: float) -> None:
+    x, y, ids, losses = data()
+    model = nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    choose = RhoLoss(losses, keep=keep)
+    loader = DataLoader(TensorDataset(x, y, ids), batch_size=40 if keep < 1 else 57)
+    kept: list[int] = []
+    for batch in loader:
+        chosen = choose(model.train(), batch)
+        F.cross_entropy(model(chosen.batch[0]), chosen.labels).backward()
+        kept.append(len(chosen.rows))
+    assert kept == [4, 2]
+    alone = RhoLoss(losses, keep=1)
+    for n in (N, 9):
+        assert len(alone(Net(), (x[:n], y[:n], ids[:n])).rows) == 1
+    with pytest.raises(ParameterError, match=r"batch: got one example, .* \(drop_last=True\)"):
+        choose(model, (x[:1], y[:1], ids[:1]))
+
+
+@pytest.mark.parametrize("label", [-100, -1, CLASSES, 77])
+@pytest.mark.parametrize(
+    "method",
+    ["rho-loss", "gradient-norm", "gradient-norm-is", "loss-minus-conditional-entropy"],
+)
+@pytest.mark.parametrize("num_classes", [CLASSES, 40])  # losses are computed in two ways
+def test_labels_out_of_range_are_refused_in_any_step(
+    method: str, label: int, num_classes: int
+) -> None:
+    x, y, ids, losses = data()
+    model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.Linear(8, num_classes))
+    choose = BatchSelector(method, losses, keep=6)
+    choose(model, (x, y, ids))
+    label = label - CLASSES + num_classes if label == CLASSES else label
+    wrong = y.index_fill(0, torch.tensor([3]), label)
+    with pytest.raises(ParameterError, match=rf"(labels: got|but a label is) {label}\b"):
+        choose(model, (x, wrong, ids))
+
+
+def test_fields_that_the_model_does_not_take_are_named() -> None:
+    class Two(Net):
+        def forward(self, left: Tensor, right: Tensor) -> Any:  # type: ignore[override]
+            return super().forward(left + right)
+
+    x, y, ids, losses = data()
+    batch = {"left": x, "right": x, "labels": y, "id": ids, "name": ["?"] * N}
+    with pytest.raises(ParameterError, match=r"batch: the model takes no 'name'.*read="):
+        RhoLoss(losses, keep=6)(Two(), batch)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"losses": "il.parquet"}, "losses: got str. Give what keepers.irreducible_losses"),
+        ({"scoring": "bf16"}, r"scoring: got str. Give a keepers.Scoring, such as"),
+        ({"stand_in": nn.Linear(2, 2)}, "stand_in: got Linear. Give a keepers.Companion"),
+        ({"updated": "mlp"}, "updated: got str. Give a keepers.Companion"),
+        ({"method": "uniform"}, "method: got 'uniform'. Choose 'random'"),
+        ({"method": "infobatch"}, r"method: got 'infobatch'. .* keepers.train\(select='infobatch'"),
+        ({"method": "rho-loss-original"}, "method: got .* as updated="),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        BatchSelector(**{"losses": data()[3], **given})
 
 
 # Weights -----------------------------------------------------------------------------------
@@ -406,6 +472,16 @@ def test_losses_that_are_used_again_cost_one_wait_more() -> None:
 
 def test_the_irreducible_losses_are_not_copied_at_each_step() -> None:
     x, y, ids, losses = data()
+    with Accelerator() as accelerator:
+        choose, model = RhoLoss(losses, keep=6), accelerator.model(Net())
+        sent: list[list[int]] = []
+        for _ in range(3):
+            accelerator.sent.clear()
+            choose(model, (x[:40].to(DEVICE), y[:40].to(DEVICE), ids[:40]))
+            sent.append(sorted(accelerator.sent))
+    assert sent[0].count(N) == 1  # the losses, once
+    assert sent[1] == sent[2]
+    assert N not in sent[1]
     choose = RhoLoss(losses, keep=6)
     before = choose.selector.irreducible
     choose(Net(), (x, y, ids))
@@ -581,9 +657,33 @@ def test_a_selector_restored_goes_on_with_the_same_choices(name: str) -> None:
 
 def test_a_state_of_another_selector_is_refused() -> None:
     made = {name: make() for name, make in selectors().items()}
-    for left, right in (("rho-loss", "max-age"), ("stand-in", "rho-loss"), ("bald", "updated")):
-        with pytest.raises(RunError, match="state: it is of a selector with other data"):
-            made[left].load_state_dict(made[right].state_dict())
+    losses = data()[3]
+    made |= {
+        "keep": RhoLoss(losses, keep=7),
+        "seed": RhoLoss(losses, keep=6, seed=1),
+        "losses": RhoLoss(data(seed=1)[3], keep=6),
+        "method": BatchSelector("loss", losses, keep=6),
+        "beta": BatchSelector("selective-backprop", keep=6, options={"beta": 1.0}),
+    }
+    others = ["keep", "seed", "losses", "method", "max-age", "part", "stand-in", "updated"]
+    for left, right in [("rho-loss", name) for name in others] + [("backprop", "beta")]:
+        for one, other in ((left, right), (right, left)):
+            with pytest.raises(RunError, match="state: it is of a selector with other data"):
+                made[one].load_state_dict(made[other].state_dict())
+    with pytest.raises(RunError, match="state: it is of a selector with other data"):
+        made["rho-loss"].load_state_dict({})
+
+
+@pytest.mark.parametrize("name", selectors())
+def test_what_a_checkpoint_holds_does_not_grow_with_the_steps(name: str) -> None:
+    x, y, ids, _ = data()
+    choose, model = selectors()[name](), Net(dropout=0.4)
+    sizes: list[dict[str, torch.Size]] = []
+    for _ in range(2):
+        for _ in range(5):
+            choose(model, (x, y, ids))
+        sizes.append({key: value.shape for key, value in choose.state_dict().items()})
+    assert sizes[0] == sizes[1]
 
 
 # DataLoader workers -------------------------------------------------------------------------

@@ -149,7 +149,9 @@ def by_hand(
     """The same training with a plain loop and scores from their definitions."""
     seen, found = view(), []
     module.train()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1.0, weight_decay=RECIPE.weight_decay)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=1.0, weight_decay=RECIPE.weight_decay, fused=True
+    )
     factor = SCHEDULES[RECIPE.schedule]
     size = round(RECIPE.batch_size / keep)
     for epoch in range(RECIPE.epochs):

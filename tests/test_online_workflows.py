@@ -353,6 +353,11 @@ def test_a_module_for_text_says_how_text_is_encoded(tmp_path: Path) -> None:
         keepers.irreducible_losses(words, model=wrong, run=tmp_path)
 
 
+def test_a_trained_model_has_an_output_for_each_class(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="model: gives 2 classes, but a label is number"):
+        made(tmp_path, model=nn.Linear(4, 2))
+
+
 def test_a_trained_model_takes_no_holdout(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="holdout: got beside a model that is trained"):
         made(tmp_path, model=nn.Linear(4, CLASSES), holdout=0.5)

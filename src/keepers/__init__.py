@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keepers.experiments.simulate import Simulation, simulate
     from keepers.online import (
         BatchSelector,
+        Companion,
         InfoBatch,
         IrreducibleLosses,
         RhoLoss,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchSelector",
     "Campaign",
+    "Companion",
     "Comparison",
     "InfoBatch",
     "IrreducibleLosses",
@@ -60,6 +62,7 @@ __all__ = [
 _HOMES = {
     "BatchSelector": "keepers.online",
     "Campaign": "keepers.workflows.active",
+    "Companion": "keepers.online",
     "Comparison": "keepers.experiments.compare",
     "InfoBatch": "keepers.online",
     "IrreducibleLosses": "keepers.online",

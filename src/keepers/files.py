@@ -11,11 +11,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keepers.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _VERSIONED = ("builtins", "torch", "keepers", "transformers")
 
@@ -90,6 +93,25 @@ def write_json(path: Path, value: Any, *, overwrite: bool = True) -> None:
     """Write JSON atomically, keys in the order given."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n", overwrite=overwrite)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, and `metadata` beside them, atomically.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with atomic_path(path) as partial:
+        try:
+            save_file(copies, partial, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path}: {error}") from None
 
 
 def plain(value: Any) -> Any:

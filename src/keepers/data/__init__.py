@@ -15,6 +15,7 @@ from keepers.data.opening import open_source
 from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
 from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
 from keepers.data.source import Columns, SkippedRow, Source
+from keepers.data.values import same_item
 
 __all__ = [
     "BagPool",
@@ -38,5 +39,6 @@ __all__ = [
     "most_confused",
     "open_source",
     "relevance_subset",
+    "same_item",
     "statistics",
 ]

@@ -18,9 +18,12 @@ from keepers.data.arrow import ArrowArray
 from keepers.data.frames import frame_numbers, is_frame
 from keepers.data.inputs import RawInputs
 from keepers.data.material import Material
-from keepers.data.values import column, first_line
+from keepers.data.values import column, first_line, same_item
 from keepers.errors import DataError
 from keepers.types import Kind, Progress, Silent
+
+READ_AGAIN = 8
+"""So many items of a data set are read twice: random transforms would give others."""
 
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 _SHAPES = "Give vectors (n, d), pictures (n, h, w), (n, c, h, w) or (n, h, w, c), or n texts"
@@ -165,7 +168,8 @@ def from_torch(data: Any, progress: Progress | None = None) -> Material:
     """The items (input, label) of a map-style data set, each read once.
 
     Raises:
-        DataError: an item that is not there, cannot be read, or is something else, with its row.
+        DataError: an item that is not there, cannot be read, or is something else, with its row;
+            items that are others when they are read again.
     """
     name = type(data).__name__
     _dense(data, "data")
@@ -190,6 +194,12 @@ def from_torch(data: Any, progress: Progress | None = None) -> Material:
         listener.finish()
     if not inputs:
         raise DataError("data: the data set is empty. Give one with rows")
+    for row in range(min(READ_AGAIN, count)):
+        if not same_item(inputs[row], _dense(_item(data, row, count)[0], f"input, row {row}")):
+            raise DataError(
+                f"data: item {row} of {name} is another each time it is read. Give the data set "
+                "without its random transforms: models look at the inputs as they are"
+            )
     material = from_arrays(_stacked(inputs, "inputs"), _stacked(labels, "labels"))
     return replace(material, name=name, notes=("items read once, as the data set gave them",))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from torch import Tensor
 
 from keepers.data.arrow import ArrowArray, ArrowColumn, ArrowTable
 from keepers.errors import DataError
@@ -115,3 +117,19 @@ def check_text(table: ArrowTable, what: str) -> None:
                         f"0x{error.object[error.start]:02x}). Convert the data to UTF-8"
                     ) from None
             raise
+
+
+def same_item(one: Any, other: Any) -> bool:
+    """Whether two items of a data set are equal, part by part.
+
+    >>> same_item((np.zeros(2), "a"), (np.zeros(2), "a")), same_item({"x": 1}, {"x": 2})
+    (True, False)
+    """
+    if isinstance(one, Mapping):
+        return all(same_item(part, other[name]) for name, part in one.items())
+    if isinstance(one, tuple | list):
+        return all(map(same_item, one, other))
+    if isinstance(one, Tensor | np.ndarray):
+        mine, theirs = np.asarray(one), np.asarray(other)
+        return bool(np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f"))
+    return bool(one == other)

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
+from keepers.files import write_tensors
 from keepers.integrations.checks import check_selector, has_weights
 from keepers.online import BatchSelector
 from keepers.online.batch import LABEL_KEYS
@@ -184,9 +185,7 @@ class SelectingTrainerMixin(_Base):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         path = self._selector_path(output_dir)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = self.selector.state_dict()
-        save_file({name: value.detach().cpu().clone() for name, value in state.items()}, path)
+        write_tensors(path, self.selector.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

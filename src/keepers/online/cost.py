@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from keepers.models import Optimizer
 from keepers.online.scorer import Autocast, LossFunction, Scorer, check_logits
 from keepers.online.selector import Selector
 from keepers.training import Candidates
+from keepers.training.optim import optimizer as build_optimizer
 
 REPEATS = 5
 
@@ -52,8 +54,9 @@ def measure_step(
     known: Tensor | None = None,
     loss: LossFunction | None = None,
     autocast: Autocast = contextlib.nullcontext,
+    optimizer_name: Optimizer = "adamw",
 ) -> StepCost:
-    """Time the choice among these candidates, and a training step (AdamW) of a copy of the model.
+    """Time the choice among these candidates, and a training step of a copy of the model.
 
     The median of a few; everything is left as it was. Where losses are used again, it is the
     choice among candidates that are all too old.
@@ -61,7 +64,7 @@ def measure_step(
     before = {name: value.clone() for name, value in selector.state_dict().items()}
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     twin = copy.deepcopy(model).train()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-6)
+    optimizer = build_optimizer(optimizer_name, twin, lr=1e-6, momentum=0.9, weight_decay=0.01)
     optimizer.zero_grad()
     rows = torch.empty(0)
 

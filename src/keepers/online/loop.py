@@ -20,6 +20,20 @@ from keepers.online.scorer import InProcess, LossFunction, Scoring
 from keepers.online.selector import Selector
 from keepers.training import Candidates
 
+_GIVE = {
+    "losses": "Give what keepers.irreducible_losses or keepers.IrreducibleLosses.load returns",
+    "scoring": "Give a keepers.Scoring, such as keepers.Scoring(precision='bf16')",
+    "stand_in": "Give a keepers.Companion, which holds the model and its optimiser",
+    "updated": "Give a keepers.Companion, which holds the model and its optimiser",
+}
+_ELSEWHERE = {
+    "uniform": "Choose 'random' to draw from a batch; uniform training needs no selector",
+    "fresh-random": "Choose 'random' to draw from a batch",
+    "rho-loss-original": "Choose 'rho-loss' and give the irreducible-loss model as updated=",
+    "infobatch": "It prunes epochs, not batches: keepers.train(select='infobatch') does it",
+}
+"""What `keepers.train` offers, and how a loop has it."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chosen:
@@ -83,6 +97,17 @@ class BatchSelector:
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
+        given: tuple[tuple[str, Any, type], ...] = (
+            ("losses", losses, IrreducibleLosses),
+            ("scoring", scoring, Scoring),
+            ("stand_in", stand_in, Companion),
+            ("updated", updated, Companion),
+        )
+        for name, value, kind in given:
+            if value is not None and not isinstance(value, kind):
+                raise ParameterError(name, f"got {type(value).__name__}", _GIVE[name])
+        if method in _ELSEWHERE:
+            raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
         self.losses, self.read, self.loss = losses, read, loss
         self.selector = Selector(
             method,
@@ -190,9 +215,13 @@ class BatchSelector:
         return {"steps": torch.tensor(self.steps), **self.selector.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state_dict` gave."""
-        self.steps = int(state["steps"])
+        """Restore what `state_dict` gave.
+
+        Raises:
+            RunError: it is that of a selector with other data or other settings.
+        """
         self.selector.load_state_dict({k: v for k, v in state.items() if k != "steps"})
+        self.steps = int(state["steps"])
 
 
 class RhoLoss(BatchSelector):

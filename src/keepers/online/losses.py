@@ -215,5 +215,5 @@ def _metadata(table: ArrowTable, path: Path) -> dict[str, Any]:
     stored = (table.schema.metadata or {}).get(_METADATA_KEY, b"{}")
     try:
         return dict(json.loads(stored))
-    except ValueError:
+    except (ValueError, TypeError):
         raise DataError(f"il: {path} was changed since it was written. {REMEDY}") from None

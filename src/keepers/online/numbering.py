@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from keepers.data import open_source
+from keepers.data import open_source, same_item
 from keepers.errors import DataError, ParameterError
 
 SHOWN = 5
@@ -108,6 +108,8 @@ def as_numbers(ids: Any) -> Tensor:
     if isinstance(ids, Tensor) and ids.dtype == torch.int64 and ids.ndim == 1:
         return ids
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+        if ids.dtype == np.uint64 and ids.size and int(ids.max()) >= 2**63:
+            raise ParameterError("ids", f"got {int(ids.max())} among them", REMEDY)
         ids = torch.from_numpy(ids.astype(np.int64))
     if isinstance(ids, Tensor):
         if ids.ndim != 1 or ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
@@ -144,7 +146,7 @@ class WithIds:
     """
 
     def __init__(self, dataset: Any, **reading: Any) -> None:
-        if reading.get("id") is None and len(dataset) and not _same(dataset[0], dataset[0]):
+        if reading.get("id") is None and len(dataset) and not same_item(dataset[0], dataset[0]):
             raise ParameterError(
                 "dataset",
                 "gives another item each time it is read, so its ids would be others too",
@@ -163,16 +165,6 @@ class WithIds:
         if isinstance(item, Mapping):
             return {**item, "id": own}
         return (*item, own)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Mapping):
-        return all(_same(part, other[name]) for name, part in one.items())
-    if isinstance(one, tuple | list):
-        return all(map(_same, one, other))
-    if isinstance(one, Tensor | np.ndarray):
-        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
-    return bool(one == other)
 
 
 with_ids = WithIds

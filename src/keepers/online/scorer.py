@@ -25,6 +25,9 @@ Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 LANES = 16
 """Under so many classes a CPU takes losses faster, and to the same bit, the examples innermost."""
 
+NONE = torch.iinfo(torch.int64).min
+"""The label to ignore: none that anybody has, so that -100 is out of range like any other."""
+
 LossFunction = Callable[[Any, Tensor], Tensor]
 """From a model's output and the labels (n,) to the losses (n,)."""
 
@@ -125,6 +128,10 @@ class InProcess:
                 arrays["posterior_log_probs"] = self._posterior(candidates, args, keywords)
         if "labels" in needs:
             arrays["labels"] = candidates.labels
+            if candidates.labels.device.type == "cpu":
+                for name in ("log_probs", "posterior_log_probs"):
+                    if name in arrays:
+                        _check_range(candidates.labels, arrays[name].shape[-1])
         return Scored(
             positions=candidates.positions, version=candidates.version, signals=Signals(**arrays)
         )
@@ -140,6 +147,23 @@ class InProcess:
     def _forward(self, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
         try:
             return self.module(*args, **keywords)
+        except TypeError as error:
+            unknown = next((name for name in keywords if f"argument '{name}'" in str(error)), None)
+            if unknown is None:
+                raise
+            raise ParameterError(
+                "batch",
+                f"the model takes no '{unknown}', which the batch holds",
+                "Leave it out of the batch, or say with read= what the model is called with",
+            ) from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ParameterError(
+                "batch",
+                "got one example, of which batch normalisation cannot take statistics",
+                "Leave such a batch out (drop_last=True), or score with batch_norm 'eval'",
+            ) from error
         except RuntimeError as error:
             if self.scoring.resolution is None or isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -277,8 +301,10 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     logits = logits.float()
     try:
         if logits.device.type == "cpu" and logits.shape[1] < LANES:
-            return F.nll_loss(F.log_softmax(logits.t(), 0).t(), labels, reduction="none")
-        return F.cross_entropy(logits, labels, reduction="none")
+            log_probs = F.log_softmax(logits.t(), 0).t()
+        else:
+            log_probs = F.log_softmax(logits, 1)
+        return F.nll_loss(log_probs, labels, reduction="none", ignore_index=NONE)
     except IndexError:
         _check_range(labels, logits.shape[1])
         raise

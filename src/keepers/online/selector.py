@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from keepers import methods
 from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
 from keepers.online.companion import Companion
 from keepers.online.numbering import SHOWN
@@ -134,14 +136,15 @@ class Selector:
         return Choice(rows=rows, weights=picks.weights, on_host=on_host)
 
     def _count(self, n: int) -> int:
-        """k of n; a shorter batch than the longest so far keeps the same share of a count."""
+        """k of n; of fewer than the longest batch had, the same share, but no batch of one."""
         if not n:
             raise ParameterError("batch", "got no example", "Give at least one")
-        value = self.budget.value
-        if isinstance(value, float) or n >= self.longest:
-            self.longest = max(n, self.longest)
+        if n >= self.longest:
+            self.longest = n
             return self.budget.resolve(n)
-        return max(1, int(value * n / self.longest + 0.5))
+        whole, value = self.budget.resolve(self.longest), self.budget.value
+        share = self.budget.resolve(n) if isinstance(value, float) else value * n / self.longest
+        return max(min(whole, n, 2), int(share + 0.5))
 
     def _part(self, candidates: Candidates, k: int) -> Tensor | None:
         part, n = self.scoring.part, len(candidates)
@@ -202,9 +205,17 @@ class Selector:
         found = {"stand_in": self.stand_in, "updated": self.updated}
         return {name: each for name, each in found.items() if each is not None}
 
+    @cached_property
+    def _identity(self) -> int:
+        """A number for all that the choices depend on, beside the model and the state."""
+        losses = None if self.irreducible is None else hash_bytes(self.irreducible.cpu().numpy())
+        chosen = self.method.name, self.options, self.budget, self.scoring, self.seed, losses
+        return int(fingerprint(*chosen)[:15], 16)
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Recent losses and companions as tensors."""
+        """Recent losses and companions as tensors, and whose they are."""
         state = {
+            "identity": torch.tensor(self._identity),
             "recent": self.recent,
             "scored_at": self.scored_at,
             "longest": torch.tensor(self.longest),
@@ -221,11 +232,11 @@ class Selector:
         """
         companions = self.companions()
         owners = {name.partition(".")[0] for name in state if "." in name}
-        same = "recent" in state and state["recent"].shape == self.recent.shape
-        if not same or owners != companions.keys():
+        same = "identity" in state and int(state["identity"]) == self._identity
+        if not same or owners != companions.keys() or len(state["recent"]) != len(self.recent):
             raise RunError(
                 "state: it is of a selector with other data or settings. Make the selector as "
-                "that one was made"
+                "that one was made: method, keep, losses, scoring, seed"
             )
         self.recent.copy_(state["recent"])
         self.scored_at.copy_(state["scored_at"])

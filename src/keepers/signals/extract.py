@@ -108,6 +108,13 @@ def extract(
             progress.advance(stop)
     progress.finish()
     if "losses" in wanted and labels is not None:
+        width = arrays["log_probs"].shape[1]
+        if n and int(labels.max()) >= width:
+            raise ParameterError(
+                "model",
+                f"gives {width} classes, but a label is number {int(labels.max())}",
+                "Give a model with an output for each class",
+            )
         arrays["losses"] = -arrays["log_probs"].gather(1, labels[:, None])[:, 0]
     return Signals(
         **{name: value for name, value in arrays.items() if name in wanted}, labels=labels

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from keepers.files import atomic_path
+from keepers.files import write_tensors
 from keepers.training.observer import Observer
 
 
@@ -33,12 +32,7 @@ def save(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with atomic_path(path) as partial:
-        try:
-            save_file(plain, partial, metadata={"facts": json.dumps(facts)})
-        except SafetensorError as error:
-            raise OSError(f"{path}: {error}") from None
+    write_tensors(path, tensors, {"facts": json.dumps(facts)})
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

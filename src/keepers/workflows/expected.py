@@ -39,7 +39,14 @@ def expected_cost(training: OnlineTraining, place: Workplace) -> tuple[StepCost,
         scorer = InProcess(
             module=module, scoring=selector.scoring, seed=training.seed, autocast=autocast
         )
-        cost = measure_step(module, candidates, scorer, selector, autocast=autocast)
+        cost = measure_step(
+            module,
+            candidates,
+            scorer,
+            selector,
+            autocast=autocast,
+            optimizer_name=prepared.recipe.optimizer,
+        )
     return cost, selector.scoring
 
 

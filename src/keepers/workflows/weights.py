@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from keepers.configuration import validated
 from keepers.errors import DataError
-from keepers.files import plain
+from keepers.files import plain, write_tensors
 from keepers.models import Normalised, create
 from keepers.roles import Prepared
 from keepers.types import DataInfo, Model
@@ -33,8 +33,7 @@ def save_weights(
         "channels": len(prepared.mean),
         "class_names": list(class_names),
     }
-    state = {name: value.cpu().contiguous() for name, value in module.state_dict().items()}
-    save_file(state, path, metadata={_KEY: json.dumps(plain(about))})
+    write_tensors(path, module.state_dict(), {_KEY: json.dumps(plain(about))})
 
 
 def load_weights(module: nn.Module, path: Path) -> nn.Module:
