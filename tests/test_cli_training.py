@@ -245,7 +245,7 @@ def test_ctrl_c_and_kill_leave_the_old_file_and_the_same_command_continues(tmp_p
     moments: list[dict[str, Any]] = [
         {"at": "keepers.training.checkpoint:save", "call": 2, "signal": signal.SIGINT},
         {"at": "keepers.workflows.teaching:extract", "call": 3, "signal": signal.SIGKILL},
-        {"at": "keepers.workflows.online:save_weights", "signal": signal.SIGKILL},
+        {"at": "keepers.workflows.online.stage:save_weights", "signal": signal.SIGKILL},
     ]
     jobs: list[dict[str, Any]] = []
     for number, moment in enumerate([{}, *moments]):

@@ -26,8 +26,9 @@ from keepers.random import derived_seed
 from keepers.roles import Role, prepare
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
-from keepers.workflows import online, opening
-from keepers.workflows.online import SelectionConfig, is_dense, selections
+from keepers.workflows import opening
+from keepers.workflows.online import SelectionConfig, selections, stage, training
+from keepers.workflows.online.training import is_dense
 from keepers.workflows.teaching import (
     Taught,
     agreement,
@@ -646,7 +647,7 @@ def test_a_killed_training_continues_to_the_same_bits(
 
 def test_a_finished_training_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained(tmp_path)
-    monkeypatch.setattr(online, "fit", None)
+    monkeypatch.setattr(stage, "fit", None)
     again = trained(tmp_path)
     assert again.curve == first.curve
     assert again.weights == first.weights
@@ -816,7 +817,7 @@ def test_auto_scoring_goes_by_the_hardware_and_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def precision(has: bool, run: str, **given: Any) -> str:
-        monkeypatch.setattr(online, "has_bf16", {"cpu": has}.get)
+        monkeypatch.setattr(training, "has_bf16", {"cpu": has}.get)
         said: list[str] = []
         result = trained(tmp_path / run, say=said.append, **given)
         (told,) = [s for s in said if s.startswith("Scoring an example")]
