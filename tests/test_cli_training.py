@@ -170,6 +170,10 @@ def test_options_of_a_selection_come_from_set(run: Keepers) -> None:
 
 BAD: dict[tuple[str, ...], tuple[str, ...]] = {
     (*TRAIN, "--keep", "32"): ("keep: got the count 32",),
+    (*TRAIN, "--select", "uniform", "--keep", "20%"): (
+        "keep: got 0.2, which uniform does not use",
+        "Leave it out",
+    ),
     (*TRAIN, "--select", "rho"): ("select: got 'rho'", "Did you mean 'rho-loss'"),
     (*TRAIN, "--il", "none.parquet"): ("il: there is no file none.parquet", "keepers il"),
     (*TRAIN, "--test", "none.parquet"): ("test: none.parquet does not exist",),

@@ -687,7 +687,7 @@ def test_every_selection_trains(tmp_path: Path, select: str) -> None:
         "digits",
         test=0.2,
         select=select,
-        keep=0.1 if select == "infobatch" else 0.25,
+        keep=0.1 if select in ("uniform", "infobatch") else 0.25,
         steps=4,
         limit=200,
         model={"model": f"{HERE}:dropping", "batch_size": 8},
@@ -951,6 +951,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "stand_in: it gives losses, and entropy needs",
     ),
     "dropout that is not there": ({"select": "bald"}, "model: the method samples the posterior"),
+    "keep of uniform": (
+        {"select": "uniform", "keep": 0.5},
+        "keep: got 0.5, which uniform does not use. Leave it out; select fresh-random trains on",
+    ),
+    "until of uniform": (
+        {"select": "uniform", "until": 0.5},
+        "until: got 0.5, which uniform does not use. Leave it out",
+    ),
     "keep of infobatch": (
         {"select": "infobatch", "keep": 0.5},
         "keep: got 0.5, which infobatch does not use. Give select_options.keep",

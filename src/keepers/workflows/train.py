@@ -104,8 +104,8 @@ def train(
         select: `uniform`, `fresh-random`, `infobatch`, `rho-loss-original`, or a method of
             `keepers methods` that online training offers.
         keep: the fraction of the candidates that is trained on; of `infobatch`, see
-            `select_options`.
-        until: after this share of the training, steps are uniform.
+            `select_options`; `uniform` has none.
+        until: after this share of the training, steps are uniform; only where they were not.
         model: the target: a name or a `Role`.
         epochs, steps, seconds: how long; the learning-rate schedule is fitted to it.
         evaluate_every: steps between measurements on `test`; None is once an epoch, but at most

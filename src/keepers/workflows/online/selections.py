@@ -19,6 +19,10 @@ POLICIES: Mapping[str, str] = {
 """What can be asked for beside the rows of the table of methods."""
 
 UNUSED: Mapping[str, Mapping[str, str]] = {
+    UNIFORM: {
+        "keep": "Leave it out; select fresh-random trains on a part of the examples",
+        "until": "Leave it out",
+    },
     INFOBATCH: {
         "keep": "Give select_options.keep, the fraction of the examples with low loss that stays",
         "until": "Give select_options.off, the share of the training that ends on everything",
