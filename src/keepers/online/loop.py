@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from keepers.errors import ParameterError
+from keepers.online.backend import Backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
-from keepers.online.scorer import InProcess, LossFunction, Scoring
+from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.selector import Selector
 from keepers.training import Candidates
 
@@ -53,6 +54,7 @@ class BatchSelector:
         updated: an irreducible-loss model that goes on learning (the original function).
         read: gives the `Parts` of a batch of another form.
         loss: from your model's output and the labels to one loss for each example.
+        backend: makes what scores; it works here, with your model, unless another is given.
         options: of the method.
         seed: of methods that draw.
 
@@ -80,10 +82,11 @@ class BatchSelector:
         updated: Companion | None = None,
         read: Read | None = None,
         loss: LossFunction | None = None,
+        backend: Backend = InProcess,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        self.losses, self.read, self.loss = losses, read, loss
+        self.losses, self.read, self.loss, self.backend = losses, read, loss, backend
         self.selector = Selector(
             method,
             keep=keep,
@@ -158,11 +161,13 @@ class BatchSelector:
         )
         return candidates, known
 
-    def _scorer(self, model: nn.Module) -> InProcess:
+    def _scorer(self, model: nn.Module) -> Scorer:
         selector = self.selector
         if isinstance(model, DistributedDataParallel):
             model = model.module  # scoring is the business of one process
-        return InProcess(module=model, scoring=selector.scoring, seed=selector.seed, loss=self.loss)
+        return self.backend(
+            module=model, scoring=selector.scoring, seed=selector.seed, loss=self.loss
+        )
 
     def step_cost(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keepers.errors import renamed
-from keepers.online import InProcess, Scoring, Selecting, StepCost, measure_step
+from keepers.online import Scoring, Selecting, StepCost, measure_step
 from keepers.training import Candidates
 from keepers.workflows.online.config import AS_GIVEN
 from keepers.workflows.online.stage import OnlineTrained
@@ -43,7 +43,7 @@ def expected_cost(
             args=pool.gather(positions),
             cut=lambda rows: (pool.gather(positions[rows]), {}),
         )
-        scorer = InProcess(
+        scorer = training.backend(
             module=module, scoring=selector.scoring, seed=training.seed, autocast=autocast
         )
         cost = measure_step(module, candidates, scorer, selector, autocast=autocast)

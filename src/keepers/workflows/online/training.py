@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from keepers.data import Source
 from keepers.files import hash_bytes
-from keepers.online import Companion, InfoBatch, Scoring, Selecting, Selector
+from keepers.online import Backend, Companion, InfoBatch, InProcess, Scoring, Selecting, Selector
 from keepers.random import derived_seed
 from keepers.roles import Prepared, Role, prepare
 from keepers.training import BatchPolicy, FreshSubset, Length, Shuffle, has_bf16
@@ -31,7 +31,8 @@ class OnlineTraining:
 
     `members` are positions in the data of `prepared`; `values` irreducible losses by position,
     where the selection needs them. The target is measured on `test` every `every` steps. `marks`
-    are masks over positions, of what is corrupted or of low relevance.
+    are masks over positions, of what is corrupted or of low relevance. `backend` makes what scores
+    the candidates: where that happens does not change what comes of it.
     """
 
     prepared: Prepared
@@ -47,6 +48,7 @@ class OnlineTraining:
     test_data: str = ""
     every: int = 0
     marks: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    backend: Backend = InProcess
 
     def with_losses(self, irreducible: Irreducible) -> OnlineTraining:
         """The same on the examples that have irreducible losses, with those."""
@@ -58,7 +60,7 @@ class OnlineTraining:
         )
 
     def inputs(self, place: Workplace) -> dict[str, Any]:
-        """All of it as JSON values, for the stage's fingerprint."""
+        """All of it but the backend as JSON values, for the stage's fingerprint."""
         recipe = self.prepared.recipe
         return {
             "data": self.source.fingerprint,
@@ -116,6 +118,7 @@ class OnlineTraining:
             until=selection.until,
             name=repr(selection),
             ids=self.source.ids,
+            backend=self.backend,
         )
 
     def scoring(self, module: nn.Module, device: str) -> Scoring:
