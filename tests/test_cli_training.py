@@ -170,6 +170,10 @@ def test_options_of_a_selection_come_from_set(run: Keepers) -> None:
 
 BAD: dict[tuple[str, ...], tuple[str, ...]] = {
     (*TRAIN, "--keep", "32"): ("keep: got the count 32",),
+    (*TRAIN, "--select", "uniform", "--keep", "20%"): (
+        "keep: got 0.2, which uniform does not use",
+        "Leave it out",
+    ),
     (*TRAIN, "--select", "rho"): ("select: got 'rho'", "Did you mean 'rho-loss'"),
     (*TRAIN, "--il", "none.parquet"): ("il: there is no file none.parquet", "keepers il"),
     (*TRAIN, "--test", "none.parquet"): ("test: none.parquet does not exist",),
@@ -245,7 +249,7 @@ def test_ctrl_c_and_kill_leave_the_old_file_and_the_same_command_continues(tmp_p
     moments: list[dict[str, Any]] = [
         {"at": "keepers.training.checkpoint:save", "call": 2, "signal": signal.SIGINT},
         {"at": "keepers.workflows.teaching:extract", "call": 3, "signal": signal.SIGKILL},
-        {"at": "keepers.workflows.online:save_weights", "signal": signal.SIGKILL},
+        {"at": "keepers.workflows.online.stage:save_weights", "signal": signal.SIGKILL},
     ]
     jobs: list[dict[str, Any]] = []
     for number, moment in enumerate([{}, *moments]):

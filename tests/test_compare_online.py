@@ -420,7 +420,7 @@ def test_a_killed_comparison_continues_to_the_same_curves(tmp_path: Path) -> Non
     argv += ["--steps", "12", "--evaluate-every", "3", "--noise", "0.2"]
     again = {"argv": [*argv, "--run", str(tmp_path / "killed")]}
     # Four evaluations of uniform, four of fresh-random: the tenth is within rho-loss.
-    at = {"at": "keepers.workflows.online:extract", "call": 10, "signal": signal.SIGKILL}
+    at = {"at": "keepers.workflows.online.stage:extract", "call": 10, "signal": signal.SIGKILL}
     whole, killed, resumed = forked.run(
         {"argv": [*argv, "--run", str(tmp_path / "whole")]}, {**again, **at}, again
     )
@@ -640,6 +640,14 @@ def test_copies_are_the_same_positions_once_more() -> None:
         ({"seeds": 0}, r"seeds: got 0"),
         ({"uses": 0}, r"uses: got 0"),
         ({"folds": 1}, r"folds: got 1"),
+        ({"il_epochs": 0}, r"il_epochs: got 0\. Give 1 or more"),
+        ({"il_model": "mpl"}, r"il_model: got 'mpl'.* Did you mean 'mlp'"),
+        ({"il_model": "mpl", "noise": 0.0, "structured_noise": 0.1}, r"il_model: got 'mpl'"),
+        ({"batch_norm": "none"}, r"batch_norm: got 'none'"),
+        ({"score_precision": "fp8"}, r"score_precision: got 'fp8'"),
+        ({"score_resolution": 0}, r"score_resolution: got 0"),
+        ({"score_part": 0.0}, r"score_part: got 0\.0"),
+        ({"device": "tpu"}, r"device: got 'tpu'"),
         ({"noise": 1.0}, r"noise: got 1"),
         ({"structured_noise": 0.5}, r"structured_noise: got beside noise"),
         ({"relevance": 10}, r"relevance: got 10 of 10 classes"),

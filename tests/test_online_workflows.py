@@ -26,8 +26,9 @@ from keepers.random import derived_seed
 from keepers.roles import Role, prepare
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
-from keepers.workflows import online, opening
-from keepers.workflows.online import SelectionConfig, is_dense, selections
+from keepers.workflows import opening
+from keepers.workflows.online import SelectionConfig, selections, stage, training
+from keepers.workflows.online.training import is_dense
 from keepers.workflows.teaching import (
     Taught,
     agreement,
@@ -651,7 +652,7 @@ def test_a_killed_training_continues_to_the_same_bits(
 
 def test_a_finished_training_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained(tmp_path)
-    monkeypatch.setattr(online, "fit", None)
+    monkeypatch.setattr(stage, "fit", None)
     again = trained(tmp_path)
     assert again.curve == first.curve
     assert again.weights == first.weights
@@ -691,7 +692,7 @@ def test_every_selection_trains(tmp_path: Path, select: str) -> None:
         "digits",
         test=0.2,
         select=select,
-        keep=0.1 if select == "infobatch" else 0.25,
+        keep=0.1 if select in ("uniform", "infobatch") else 0.25,
         steps=4,
         limit=200,
         model={"model": f"{HERE}:dropping", "batch_size": 8},
@@ -821,7 +822,7 @@ def test_auto_scoring_goes_by_the_hardware_and_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def precision(has: bool, run: str, **given: Any) -> str:
-        monkeypatch.setattr(online, "has_bf16", {"cpu": has}.get)
+        monkeypatch.setattr(training, "has_bf16", {"cpu": has}.get)
         said: list[str] = []
         result = trained(tmp_path / run, say=said.append, **given)
         (told,) = [s for s in said if s.startswith("Scoring an example")]
@@ -955,6 +956,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "stand_in: it gives losses, and entropy needs",
     ),
     "dropout that is not there": ({"select": "bald"}, "model: the method samples the posterior"),
+    "keep of uniform": (
+        {"select": "uniform", "keep": 0.5},
+        "keep: got 0.5, which uniform does not use. Leave it out; select fresh-random trains on",
+    ),
+    "until of uniform": (
+        {"select": "uniform", "until": 0.5},
+        "until: got 0.5, which uniform does not use. Leave it out",
+    ),
     "keep of infobatch": (
         {"select": "infobatch", "keep": 0.5},
         "keep: got 0.5, which infobatch does not use. Give select_options.keep",

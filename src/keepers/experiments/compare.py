@@ -21,7 +21,7 @@ from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.runs import Run
-from keepers.training import Hardware, Precision
+from keepers.training import Precision
 from keepers.types import Budget, Progress
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
 from keepers.workflows.scoring import Balance
@@ -92,7 +92,7 @@ def compare(
     given = {**locals(), "method_options": method_options or {}}
     config = picked(CompareConfig, given)
     reading = picked(Reading, given)
-    hardware = Hardware(device=config.device, precision=config.precision)
+    hardware = config.hardware
     hardware.join_processes()
     say = say_or_not(say)
     check_run(data, run)

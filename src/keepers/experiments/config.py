@@ -9,13 +9,13 @@ from typing import Any
 from keepers import methods
 from keepers.errors import ParameterError, unknown_name
 from keepers.roles import Role
-from keepers.training import Hardware, Precision
+from keepers.training import HardwareConfig
 from keepers.types import Budget
 from keepers.workflows.scoring import CORESET_SIGNALS, Balance
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(HardwareConfig):
     """Everything a comparison depends on, beside the data; the CLI has the same names.
 
     Raises:
@@ -37,10 +37,9 @@ class CompareConfig:
     seeds: int = 3
     with_target: bool = False
     noise: float = 0.0
-    device: str = "auto"
-    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("methods", "keep"):
             values: Sequence[Any] = getattr(self, name)
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
@@ -60,4 +59,3 @@ class CompareConfig:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
         if not 0 <= self.noise < 1:
             raise ParameterError("noise", f"got {self.noise}", "Give a fraction in [0, 1)")
-        Hardware(device=self.device, precision=self.precision)

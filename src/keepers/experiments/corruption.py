@@ -58,7 +58,9 @@ class Corruption:
         if self.duplicate_times < 2:
             raise ParameterError("duplicate_times", f"got {self.duplicate_times}", "Give 2 or more")
 
-    def __bool__(self) -> bool:
+    @property
+    def anything(self) -> bool:
+        """Whether anything is done at all."""
         return bool(self.noise or self.structured_noise or self.relevance or self.duplicate)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Source, check_run, most_confused
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, renamed
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
 from keepers.experiments.material import open_both
@@ -22,11 +22,11 @@ from keepers.ledger import Ledger
 from keepers.online import BatchNorm, IrreducibleLosses
 from keepers.roles import OnBadRow, Role, prepare
 from keepers.runs import Run
-from keepers.training import Hardware, Precision
+from keepers.training import Precision
 from keepers.types import Progress
-from keepers.workflows.online import INFOBATCH, ORIGINAL
+from keepers.workflows.online import INFOBATCH, ORIGINAL, fraction
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped, share
-from keepers.workflows.parts import open_holdout
+from keepers.workflows.parts import OF_IRREDUCIBLE, open_holdout
 from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import check_losses
 
@@ -121,10 +121,10 @@ def compare_online(
     Raises:
         KeepersError: anything wrong with what was given.
     """
-    given = {**locals(), "method_options": dict(method_options or {})}
+    given = {**locals(), "method_options": dict(method_options or {}), "keep": fraction(keep)}
     config = picked(CompareOnlineConfig, given)
     reading = picked(Reading, given)
-    hardware = Hardware(device=config.device, precision=config.precision)
+    hardware = config.hardware
     hardware.join_processes()
     say = say_or_not(say)
     for each in (data, test, holdout):
@@ -141,14 +141,15 @@ def compare_online(
     if INFOBATCH in config.methods:
         say(f"{INFOBATCH} takes neither keep nor until, but method_options.{INFOBATCH}.keep")
     path = Path(run or default_run(source, "compare-online"))
-    if run is None and corruption:
+    if run is None and corruption.anything:
         path = path.with_name(f"{path.name}-{fingerprint(asdict(corruption))[:4]}")
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
     with Run(path, identity, resume=resume) as opened:
         place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
 
         def partners(clean: Source) -> Mapping[int, int]:
-            role = config.irreducible(0).role(clean)
+            with renamed(OF_IRREDUCIBLE):
+                role = config.irreducible(0).role(clean)
             cache = opened.path / "encoded"
             clean, model = prepare(
                 role, clean, parameter="il_model", on_bad_row=on_bad_row, cache=cache

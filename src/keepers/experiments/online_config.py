@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from keepers import methods
 from keepers.configuration import picked
 from keepers.errors import ParameterError, unknown_name
 from keepers.experiments.corruption import Corruption
-from keepers.online import BatchNorm
 from keepers.roles import Role
-from keepers.training import Hardware, Length, Precision
-from keepers.types import Budget
-from keepers.workflows.irreducible import IrreducibleConfig
+from keepers.training import Length, LengthConfig
 from keepers.workflows.online import (
     FRESH,
     UNIFORM,
+    CandidatesConfig,
     SelectionConfig,
     needs_irreducible,
     selections,
 )
+from keepers.workflows.parts import IlModelConfig
 
 EQUAL_TIME = "uniform-equal-time"
 SVP = "svp"
@@ -38,7 +37,7 @@ EVALUATE_EVERY = 50  # steps, where the length is in seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOnlineConfig:
+class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corruption):
     """Everything an online comparison depends on, beside the data; the CLI has the same names.
 
     Raises:
@@ -49,33 +48,11 @@ class CompareOnlineConfig:
     method_options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )
-    keep: int | float | str = 0.1
-    until: float = 1.0
     target: str | Role | Mapping[str, Any] | None = None
-    epochs: int | None = None
-    steps: int | None = None
-    seconds: float | None = None
-    evaluate_every: int | None = None
     targets: Sequence[float] = ()
-    il_model: str | Role | Mapping[str, Any] | None = None
-    il_epochs: int | None = None
-    folds: int = 2
     uses: int = 10
     proxy: str | Role | Mapping[str, Any] | None = None
-    batch_norm: BatchNorm = "batch"
-    score_precision: str = "same"
-    score_resolution: int | None = None
-    score_part: float = 1.0
-    max_age: int = 0
-    stand_in: str | Role | Mapping[str, Any] | None = None
-    noise: float = 0.0
-    structured_noise: float = 0.0
-    relevance: int | None = None
-    duplicate: float = 0.0
-    duplicate_times: int = 2
     seeds: int = 3
-    device: str = "auto"
-    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         asked = [name for name in dict.fromkeys(self.methods) if name not in BASELINES]
@@ -87,12 +64,7 @@ class CompareOnlineConfig:
                 "got nothing beside what is always compared with",
                 "Name at least one, such as rho-loss",
             )
-        keep = Budget.parse(self.keep).value
-        if isinstance(keep, int):
-            raise ParameterError(
-                "keep", f"got the count {keep}", "Give the fraction of the candidates, such as 0.1"
-            )
-        object.__setattr__(self, "keep", keep)
+        CandidatesConfig.__post_init__(self)
         for name in asked:
             self._check_method(name)
         for name in self.method_options:
@@ -107,9 +79,8 @@ class CompareOnlineConfig:
         for name, least in (("seeds", 1), ("uses", 1)):
             if getattr(self, name) < least:
                 raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
-        self.corruption()
-        self.irreducible(0)
-        Hardware(device=self.device, precision=self.precision)
+        Corruption.__post_init__(self)
+        IlModelConfig.__post_init__(self)
 
     def _check_method(self, name: str) -> None:
         if name == SVP:
@@ -119,14 +90,8 @@ class CompareOnlineConfig:
             raise unknown_name("methods", name, (*selections(), SVP))
 
     def _check_length(self) -> None:
-        given = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ParameterError(given[1], f"got beside {given[0]}", "Give one of them")
-        for name in given:
-            Length(**{name: getattr(self, name)})
+        LengthConfig.__post_init__(self)
         every = self.evaluate_every
-        if every is not None and every < 1:
-            raise ParameterError("evaluate_every", f"got {every}", "Give 1 or more")
         if every is not None and self.steps is not None and 2 * every > self.steps:
             raise ParameterError(
                 "evaluate_every",
@@ -142,34 +107,22 @@ class CompareOnlineConfig:
     def selection(self, select: str) -> SelectionConfig:
         """The part that is about selection, for one method; what scores nothing has no savings."""
         if select == FRESH:
-            return SelectionConfig(select=FRESH, keep=Budget.parse(self.keep).value)
+            return SelectionConfig(select=FRESH, keep=self.keep)
         if select in (UNIFORM, EQUAL_TIME, SVP):
             return SelectionConfig(select=UNIFORM)
-        chosen = replace(picked(SelectionConfig, vars(self)), select=select)
-        return replace(chosen, select_options=dict(self.method_options.get(select, {})))
+        options = dict(self.method_options.get(select, {}))
+        return picked(SelectionConfig, {**vars(self), "select": select, "select_options": options})
 
     def corruption(self) -> Corruption:
         """The part that is about what is done to the data."""
         return picked(Corruption, vars(self))
 
-    def irreducible(self, seed: int) -> IrreducibleConfig:
-        """The part that is about irreducible losses, for one seed."""
-        return IrreducibleConfig(
-            model=self.il_model,
-            folds=self.folds,
-            epochs=self.il_epochs,
-            seed=seed,
-            device=self.device,
-            precision=self.precision,
-        )
-
     def steps_of(self, epochs: int, steps_in_epoch: int) -> Length:
         """The length of every training: steps, or seconds where those are given."""
-        if self.seconds is not None:
-            return Length(seconds=self.seconds)
-        if self.steps is not None:
-            return Length(steps=self.steps)
-        return Length(steps=(self.epochs or epochs) * steps_in_epoch)
+        length = self.length(epochs)
+        if length.epochs is None:
+            return length
+        return Length(steps=length.epochs * steps_in_epoch)
 
     def every(self, length: Length) -> int:
         """Steps between evaluations."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.data import Source
+from keepers.errors import renamed
 from keepers.experiments.corruption import duplicated
 from keepers.experiments.online_config import SVP, CompareOnlineConfig
 from keepers.ledger import Cost, Ledger
@@ -23,6 +24,7 @@ from keepers.signals import store
 from keepers.types import Budget
 from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
 from keepers.workflows.opening import Say
+from keepers.workflows.parts import OF_IRREDUCIBLE
 from keepers.workflows.stages import Training, Workplace, train
 
 NOTHING = Cost(phase="preparation")
@@ -69,8 +71,7 @@ class Supply:
         if self.config.with_irreducible:
             irreducible, cost = self._irreducible(seed)
             members = irreducible.members
-            values = torch.full((len(self.source),), torch.nan)
-            values[members] = irreducible.losses.of(self.source.take(members.numpy()))
+            values = irreducible.by_position(self.source)
         marks = {**self.marks}
         repeated, copied = duplicated(members, self.config.corruption())
         if len(repeated) > len(members):
@@ -90,9 +91,9 @@ class Supply:
         if self.losses is not None:
             return self.losses, cost_of(self.losses.losses.metadata)
         own = replace(self.place, ledger=Ledger(), booked=set())
-        made = make_losses(
-            self.source, self.holdout, self.config.irreducible(seed), own, self.on_bad_row, self.say
-        )
+        config = self.config.irreducible(seed)
+        with renamed(OF_IRREDUCIBLE):
+            made = make_losses(self.source, self.holdout, config, own, self.on_bad_row, self.say)
         self.place.ledger.book(own.ledger.costs)
         return made, cost_of(made.losses.metadata)
 

@@ -1,6 +1,7 @@
 """Online batch selection: which of these examples is worth a gradient step?"""
 
 from keepers.models.mode import BatchNorm, scoring_mode
+from keepers.online.backend import Backend
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
@@ -21,6 +22,7 @@ from keepers.online.selector import SUPPLIED, Selector
 __all__ = [
     "SUPPLIED",
     "AcrossProcesses",
+    "Backend",
     "BatchNorm",
     "BatchSelector",
     "Chosen",

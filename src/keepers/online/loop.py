@@ -11,20 +11,25 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from keepers.errors import ParameterError
+from keepers.online.backend import Backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
-from keepers.online.scorer import InProcess, LossFunction, Scoring
+from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.selector import Selector
 from keepers.training import Candidates
 
-_GIVE = {
-    "losses": "Give what keepers.irreducible_losses or keepers.IrreducibleLosses.load returns",
-    "scoring": "Give a keepers.Scoring, such as keepers.Scoring(precision='bf16')",
-    "stand_in": "Give a keepers.Companion, which holds the model and its optimiser",
-    "updated": "Give a keepers.Companion, which holds the model and its optimiser",
+_COMPANION = "Give a keepers.Companion, which holds the model and its optimiser"
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "losses": (
+        IrreducibleLosses,
+        "Give what keepers.irreducible_losses or keepers.IrreducibleLosses.load returns",
+    ),
+    "scoring": (Scoring, "Give a keepers.Scoring, such as keepers.Scoring(precision='bf16')"),
+    "stand_in": (Companion, _COMPANION),
+    "updated": (Companion, _COMPANION),
 }
 _ELSEWHERE = {
     "uniform": "Choose 'random' to draw from a batch; uniform training needs no selector",
@@ -67,6 +72,7 @@ class BatchSelector:
         updated: an irreducible-loss model that goes on learning (the original function).
         read: gives the `Parts` of a batch of another form.
         loss: from your model's output and the labels to one loss for each example.
+        backend: makes what scores; it works here, with your model, unless another is given.
         options: of the method.
         seed: of methods that draw.
 
@@ -94,21 +100,17 @@ class BatchSelector:
         updated: Companion | None = None,
         read: Read | None = None,
         loss: LossFunction | None = None,
+        backend: Backend = InProcess,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:
-        given: tuple[tuple[str, Any, type], ...] = (
-            ("losses", losses, IrreducibleLosses),
-            ("scoring", scoring, Scoring),
-            ("stand_in", stand_in, Companion),
-            ("updated", updated, Companion),
-        )
-        for name, value, kind in given:
-            if value is not None and not isinstance(value, kind):
-                raise ParameterError(name, f"got {type(value).__name__}", _GIVE[name])
+        given: Mapping[str, Any] = locals()
+        for name, (kind, remedy) in _KINDS.items():
+            if given[name] is not None and not isinstance(given[name], kind):
+                raise ParameterError(name, f"got {type(given[name]).__name__}", remedy)
         if method in _ELSEWHERE:
             raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
-        self.losses, self.read, self.loss = losses, read, loss
+        self.losses, self.read, self.loss, self.backend = losses, read, loss, backend
         self.selector = Selector(
             method,
             keep=keep,
@@ -183,11 +185,13 @@ class BatchSelector:
         )
         return candidates, known
 
-    def _scorer(self, model: nn.Module) -> InProcess:
+    def _scorer(self, model: nn.Module) -> Scorer:
         selector = self.selector
         if isinstance(model, DistributedDataParallel):
             model = model.module  # scoring is the business of one process
-        return InProcess(module=model, scoring=selector.scoring, seed=selector.seed, loss=self.loss)
+        return self.backend(
+            module=model, scoring=selector.scoring, seed=selector.seed, loss=self.loss
+        )
 
     def step_cost(
         self,

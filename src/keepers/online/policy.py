@@ -16,6 +16,7 @@ from keepers import processes
 from keepers.errors import ParameterError
 from keepers.models import count_flops
 from keepers.models.mode import uses_batch_statistics
+from keepers.online.backend import Backend
 from keepers.online.scorer import AcrossProcesses, Autocast, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator
@@ -35,6 +36,7 @@ class Selecting(BatchPolicy):
         until: after this share of the training, steps are uniform.
         name: says what it is, in fingerprints.
         ids: what errors call the examples, by position.
+        backend: makes what scores; several processes share its work out.
 
     Raises:
         ParameterError: a count in place of the fraction, or a share outside (0, 1].
@@ -50,6 +52,7 @@ class Selecting(BatchPolicy):
         until: float = 1.0,
         name: str = "",
         ids: Any = None,
+        backend: Backend = InProcess,
     ) -> None:
         if isinstance(Budget.parse(keep).value, int):
             raise ParameterError(
@@ -58,6 +61,7 @@ class Selecting(BatchPolicy):
         if not 0 < until <= 1:
             raise ParameterError("until", f"got {until}", "Give a share of the training in (0, 1]")
         self.make, self.keep, self.until, self.name, self.ids = selector, keep, until, name, ids
+        self.backend = backend
         self.selector: Selector | None = None
         self.scorer: _Counting | None = None
         self.module: nn.Module | None = None
@@ -73,7 +77,7 @@ class Selecting(BatchPolicy):
         self.module, self.flops = module, torch.tensor(-1.0, dtype=torch.float64)
         self.selector = selector = self.make(module, fabric)
         scoring, autocast = selector.scoring, cast("Autocast", fabric.autocast)
-        scorer: Scorer = InProcess(module=module, scoring=scoring, seed=seed, autocast=autocast)
+        scorer = self.backend(module=module, scoring=scoring, seed=seed, autocast=autocast)
         if processes.count() > 1:
             together = uses_batch_statistics(module, scoring.batch_norm)
             scorer = AcrossProcesses(scorer=scorer, together=together)

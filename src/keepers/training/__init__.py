@@ -5,8 +5,8 @@ from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
 from keepers.training.fit import Checkpoint, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
-from keepers.training.hardware import Hardware, Precision, has_bf16
-from keepers.training.length import Length
+from keepers.training.hardware import Hardware, HardwareConfig, Precision, has_bf16
+from keepers.training.length import Length, LengthConfig
 from keepers.training.observer import Observer, Step
 from keepers.training.policy import (
     Arguments,
@@ -30,7 +30,9 @@ __all__ = [
     "Fitted",
     "FreshSubset",
     "Hardware",
+    "HardwareConfig",
     "Length",
+    "LengthConfig",
     "Observer",
     "Point",
     "Precision",

@@ -15,7 +15,7 @@ from keepers.configuration import picked
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
-from keepers.training import Hardware, Precision
+from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
 from keepers.workflows.advice import accuracy, warn
 from keepers.workflows.evidence import Evidence
@@ -96,7 +96,7 @@ def coreset(
         data,
         reading=reading,
         seed=config.seed,
-        hardware=Hardware(device=config.device, precision=config.precision),
+        hardware=config.hardware,
         run=run,
         resume=resume,
         progress=progress,

@@ -5,24 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from keepers.errors import renamed
-from keepers.online import InProcess, Scoring, Selecting, StepCost, measure_step
+from keepers.online import Scoring, Selecting, StepCost, measure_step
 from keepers.training import Candidates
-from keepers.workflows.online import AS_GIVEN, OnlineTrained, OnlineTraining
+from keepers.workflows.online.config import AS_GIVEN
+from keepers.workflows.online.stage import OnlineTrained
+from keepers.workflows.online.training import OnlineTraining
+from keepers.workflows.opening import Say
 from keepers.workflows.stages import Workplace
 
 
-def expected_cost(training: OnlineTraining, place: Workplace) -> tuple[StepCost, Scoring]:
-    """Choosing and a plain step, timed on the first candidates with a copy of the model.
+def expected_cost(
+    training: OnlineTraining, place: Workplace, say: Say
+) -> tuple[StepCost, Scoring] | None:
+    """Choosing and a plain step, timed on the first candidates with a copy of the model, and said.
 
-    Returns the cost, and how candidates are scored (`auto` resolved).
+    Returns the cost, and how candidates are scored (`auto` resolved); None where the policy
+    chooses nothing among candidates.
 
     Raises:
         ParameterError: the model cannot be scored in the way that was asked for.
     """
+    policy = training.policy()
+    if not isinstance(policy, Selecting):
+        return None
     prepared = training.prepared
     fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
-    policy = training.policy()
-    assert isinstance(policy, Selecting)
     module = prepared.build(training.seed, parameter="model").to(fabric.device)
     with renamed(AS_GIVEN):
         selector = policy.make(module, fabric)
@@ -36,7 +43,7 @@ def expected_cost(training: OnlineTraining, place: Workplace) -> tuple[StepCost,
             args=pool.gather(positions),
             cut=lambda rows: (pool.gather(positions[rows]), {}),
         )
-        scorer = InProcess(
+        scorer = training.backend(
             module=module, scoring=selector.scoring, seed=training.seed, autocast=autocast
         )
         cost = measure_step(
@@ -47,6 +54,7 @@ def expected_cost(training: OnlineTraining, place: Workplace) -> tuple[StepCost,
             autocast=autocast,
             optimizer_name=prepared.recipe.optimizer,
         )
+    say(in_words(cost, selector.scoring))
     return cost, selector.scoring
 
 
@@ -59,6 +67,19 @@ def in_words(cost: StepCost, scoring: Scoring) -> str:
 def forward_share(cost: StepCost) -> float:
     """f, with what cheap scoring saves: choosing, over a plain step, for each example."""
     return (cost.choosing / cost.candidates) / (cost.plain / cost.kept)
+
+
+def step_facts(
+    cost: StepCost, scoring: Scoring, training: OnlineTraining, trained: OnlineTrained
+) -> dict[str, Any]:
+    """m as it was measured and expected, f, and how candidates were scored."""
+    return {
+        "measured": measured_ratio(training, trained),
+        "expected": cost.ratio,
+        "scoring_share": forward_share(cost),
+        **vars(cost),
+        "scoring": scoring,
+    }
 
 
 def measured_ratio(training: OnlineTraining, trained: OnlineTrained) -> float | None:

@@ -20,7 +20,7 @@ from keepers.models import dense_encoder
 from keepers.online import IrreducibleLosses
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.signals import extract
-from keepers.training import Hardware, Precision
+from keepers.training import Precision
 from keepers.types import EvalView, Model, Pool, Progress
 from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
 from keepers.workflows.parts import IrreducibleConfig, apart, split
@@ -48,6 +48,12 @@ class Irreducible:
     prepared: Prepared | None = None
     taught: tuple[Taught, ...] = ()
     pool: Pool | None = None
+
+    def by_position(self, source: Source) -> Tensor:
+        """The losses (n,) of the members of `source`; NaN for its other examples."""
+        values = torch.full((len(source),), torch.nan)
+        values[self.members] = self.losses.of(source.take(self.members.numpy()))
+        return values
 
 
 def irreducible_losses(
@@ -106,7 +112,7 @@ def irreducible_losses(
         train,
         reading=reading,
         seed=config.seed,
-        hardware=Hardware(device=config.device, precision=config.precision),
+        hardware=config.hardware,
         purpose="il",
         run=run,
         resume=resume,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,21 +12,24 @@ import torch
 from torch import Tensor
 
 from keepers.data import Source, encode, open_source
-from keepers.errors import ParameterError, about
+from keepers.errors import ParameterError, about, renamed
 from keepers.models import default_irreducible
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified
-from keepers.training import Hardware, Precision
+from keepers.training import HardwareConfig
 from keepers.types import Budget, EvalView, Progress
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
 from keepers.workflows.tested import check_holdout
 
+OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
+"""What `IrreducibleConfig` calls its fields, and a training does."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class IrreducibleConfig:
+class IrreducibleConfig(HardwareConfig):
     """Everything irreducible losses depend on, beside the data; the CLI has the same names.
 
     Raises:
@@ -37,15 +41,13 @@ class IrreducibleConfig:
     epochs: int | None = None
     resolution: int | None = None
     seed: int = 0
-    device: str = "auto"
-    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.folds < 2:
             raise ParameterError("folds", f"got {self.folds}", "Give 2 or more")
         if self.epochs is not None and self.epochs < 1:
             raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
-        Hardware(device=self.device, precision=self.precision)
 
     def role(self, source: Source) -> Role:
         """The role of the irreducible-loss model."""
@@ -53,6 +55,35 @@ class IrreducibleConfig:
         role = Role.parse(self.model, default, "model")
         role = role.having(epochs=self.epochs, resolution=self.resolution)
         return quick(role, len(source)) if role.model == "mlp" else role
+
+
+@dataclass(frozen=True, kw_only=True)
+class IlModelConfig(HardwareConfig):
+    """The settings of `IrreducibleConfig`, for a configuration that has them among others.
+
+    Raises:
+        ParameterError: as `IrreducibleConfig`, by the names that they have here.
+    """
+
+    il_model: str | Role | Mapping[str, Any] | None = None
+    il_epochs: int | None = None
+    folds: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.irreducible(0)
+
+    def irreducible(self, seed: int) -> IrreducibleConfig:
+        """The part that is about irreducible losses, for one seed."""
+        with renamed(OF_IRREDUCIBLE):
+            return IrreducibleConfig(
+                model=self.il_model,
+                folds=self.folds,
+                epochs=self.il_epochs,
+                seed=seed,
+                device=self.device,
+                precision=self.precision,
+            )
 
 
 def quick(role: Role, n: int) -> Role:

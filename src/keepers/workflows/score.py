@@ -16,7 +16,7 @@ from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.roles import OnBadRow, Role
 from keepers.selection import ArrowTable, write_table
-from keepers.training import Hardware, Precision
+from keepers.training import Precision
 from keepers.types import Progress
 from keepers.workflows.opening import Reading, Say, say_or_not, workplace
 from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
@@ -88,7 +88,7 @@ def score(
         data,
         reading=reading,
         seed=config.seed,
-        hardware=Hardware(device=config.device, precision=config.precision),
+        hardware=config.hardware,
         run=run,
         resume=resume,
         progress=progress,

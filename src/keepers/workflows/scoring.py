@@ -18,7 +18,7 @@ from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified
-from keepers.training import Hardware, Precision, estimate_seconds
+from keepers.training import HardwareConfig, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import Training, Workplace, is_trained, predictions, train
@@ -33,7 +33,7 @@ CORESET_SIGNALS = frozenset(field.name for field in fields(Signals)) - {
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoresetConfig:
+class CoresetConfig(HardwareConfig):
     """Everything a core-set run depends on, beside the data; the CLI has the same names.
 
     Raises:
@@ -50,10 +50,9 @@ class CoresetConfig:
     balance: Balance | None = None
     val: float = 0.0
     seed: int = 0
-    device: str = "auto"
-    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Budget.parse(self.keep)
         methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
         if self.balance is not None and self.balance not in get_args(Balance):
@@ -64,7 +63,6 @@ class CoresetConfig:
             raise ParameterError("ensemble", f"got {self.ensemble}", "Give 1 or more models")
         if not 0 <= self.val < 1:
             raise ParameterError("val", f"got {self.val}", "Give a fraction in [0, 1)")
-        Hardware(device=self.device, precision=self.precision)
 
     def role(self, source: Source) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""

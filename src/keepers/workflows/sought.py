@@ -14,15 +14,14 @@ from keepers.errors import ParameterError, renamed
 from keepers.online import IrreducibleLosses
 from keepers.roles import OnBadRow
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
-from keepers.workflows.online import ORIGINAL, needs_irreducible, not_one_model
+from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model
 from keepers.workflows.opening import Say
+from keepers.workflows.parts import OF_IRREDUCIBLE
 from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import weaknesses
 from keepers.workflows.tested import check_losses
 
 IL_FILE = "il.parquet"
-OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
-"""What `IrreducibleConfig` calls its fields, and a training does."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

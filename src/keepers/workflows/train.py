@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,111 +12,27 @@ import torch
 from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Source
-from keepers.errors import ParameterError, renamed
 from keepers.files import plain, write_json
 from keepers.models import default_target
-from keepers.online import BatchNorm, IrreducibleLosses, Scoring, Selecting, StepCost
+from keepers.online import BatchNorm, IrreducibleLosses
 from keepers.roles import OnBadRow, Role, encode_like, prepare
-from keepers.training import Hardware, Length, Point, Precision, steps_in_epoch
-from keepers.types import Budget, Progress
-from keepers.workflows.expected import expected_cost, forward_share, in_words, measured_ratio
-from keepers.workflows.irreducible import Irreducible, IrreducibleConfig
+from keepers.training import Point, Precision, steps_in_epoch
+from keepers.types import Progress
+from keepers.workflows.expected import expected_cost, step_facts
 from keepers.workflows.online import (
-    FRESH,
-    INFOBATCH,
     ORIGINAL,
     OnlineTrained,
     OnlineTraining,
     ScorePrecision,
-    SelectionConfig,
+    TrainConfig,
+    fraction,
     prepare_stand_in,
     train_online,
 )
 from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
-from keepers.workflows.sought import OF_IRREDUCIBLE, Sought
+from keepers.workflows.sought import Sought
 from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
-
-EVERY = 100
-EVALUATIONS = 20
-UNUSED: Mapping[str, Mapping[str, str]] = {
-    INFOBATCH: {
-        "keep": "Give select_options.keep, the fraction of the examples with low loss that stays",
-        "until": "Give select_options.off, the share of the training that ends on everything",
-    },
-    FRESH: {"until": "Leave it out"},
-}
-"""What a selection has no use for, and what to do about it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything a training with online selection depends on, beside the data.
-
-    Raises:
-        ParameterError: a value out of range, or more than one of epochs, steps and seconds.
-    """
-
-    select: str = "rho-loss"
-    keep: float = 0.1
-    until: float = 1.0
-    model: str | Role | Mapping[str, Any] | None = None
-    epochs: int | None = None
-    steps: int | None = None
-    seconds: float | None = None
-    evaluate_every: int | None = None
-    il_model: str | Role | Mapping[str, Any] | None = None
-    il_epochs: int | None = None
-    folds: int = 2
-    batch_norm: BatchNorm = "batch"
-    score_precision: ScorePrecision = "same"
-    score_resolution: int | None = None
-    score_part: float = 1.0
-    max_age: int = 0
-    stand_in: str | Role | Mapping[str, Any] | None = None
-    select_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    seed: int = 0
-    device: str = "auto"
-    precision: Precision = "auto"
-
-    def __post_init__(self) -> None:
-        self.selection()
-        for name, remedy in UNUSED.get(self.select, {}).items():
-            if getattr(self, name) != getattr(TrainConfig, name):
-                found = f"got {getattr(self, name)}, which {self.select} does not use"
-                raise ParameterError(name, found, remedy)
-        given = [n for n in ("epochs", "steps", "seconds") if getattr(self, n) is not None]
-        if len(given) > 1:
-            raise ParameterError(given[1], f"got beside {given[0]}", "Give one of them")
-        if self.evaluate_every is not None and self.evaluate_every < 1:
-            raise ParameterError("evaluate_every", f"got {self.evaluate_every}", "Give 1 or more")
-        self.length(1)
-        with renamed(OF_IRREDUCIBLE):
-            self.irreducible()
-        Hardware(device=self.device, precision=self.precision)
-
-    def selection(self) -> SelectionConfig:
-        """The part that is about selection."""
-        return picked(SelectionConfig, vars(self))
-
-    def irreducible(self) -> IrreducibleConfig:
-        """The part that is about irreducible losses."""
-        return IrreducibleConfig(
-            model=self.il_model,
-            folds=self.folds,
-            epochs=self.il_epochs,
-            seed=self.seed,
-            device=self.device,
-            precision=self.precision,
-        )
-
-    def length(self, epochs: int) -> Length:
-        """How long the training is, `epochs` where nobody says so."""
-        if self.steps is not None:
-            return Length(steps=self.steps)
-        if self.seconds is not None:
-            return Length(seconds=self.seconds)
-        return Length(epochs=epochs if self.epochs is None else self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,8 +104,8 @@ def train(
         select: `uniform`, `fresh-random`, `infobatch`, `rho-loss-original`, or a method of
             `keepers methods` that online training offers.
         keep: the fraction of the candidates that is trained on; of `infobatch`, see
-            `select_options`.
-        until: after this share of the training, steps are uniform.
+            `select_options`; `uniform` has none.
+        until: after this share of the training, steps are uniform; only where they were not.
         model: the target: a name or a `Role`.
         epochs, steps, seconds: how long; the learning-rate schedule is fitted to it.
         evaluate_every: steps between measurements on `test`; None is once an epoch, but at most
@@ -215,16 +130,16 @@ def train(
     >>> result.metadata["costs"][-1]["steps"]
     20
     """
-    given = {**locals(), "select_options": dict(select_options or {}), "keep": _fraction(keep)}
+    given = {**locals(), "select_options": dict(select_options or {}), "keep": fraction(keep)}
     config = picked(TrainConfig, given)
     reading = picked(Reading, given)
     say = say_or_not(say)
-    sought = Sought.read(config.select, il, holdout, config.irreducible(), say)
+    sought = Sought.read(config.select, il, holdout, config.irreducible(config.seed), say)
     opened = workplace(
         data,
         reading=reading,
         seed=config.seed,
-        hardware=Hardware(device=config.device, precision=config.precision),
+        hardware=config.hardware,
         purpose="train",
         run=run,
         resume=resume,
@@ -250,6 +165,50 @@ def _train(
         source, tested, _ = with_test(source, test, on_bad_row, place.progress, say)
         if sought is not None:
             sought.check(tested, say, split_off=share(test, "test") is not None)
+    training = _ready(source, tested, sought, config, place, on_bad_row, say)
+    source = training.source
+    expected = None if config.select == ORIGINAL else expected_cost(training, place, say)
+    if sought is not None:
+        training = training.with_losses(sought.of(source, place, on_bad_row, say, tested))
+    if config.select == ORIGINAL:
+        expected = expected_cost(training, place, say)
+    members, recipe = training.members, training.prepared.recipe
+    epoch = steps_in_epoch(len(members), recipe.batch_size, training.policy())
+    training = replace(training, every=config.every(training.length, epoch))
+    say(
+        f"Target: {training.prepared.role.model}, {config.select}, {len(members):,} examples, "
+        f"steps an epoch: {epoch:,}"
+    )
+    trained = train_online(place, training, say=lambda point, _: say(_words(point)))
+    metadata = plain(
+        {
+            **_facts(config, training, trained),
+            "step_cost": None if expected is None else step_facts(*expected, training, trained),
+            "costs": place.ledger.by_phase(),
+            "hardware": place.hardware.identity(gains_from_bf16=recipe.bf16),
+        }
+    )
+    if processes.rank() == 0:
+        write_json(place.run.path / "train.json", {**metadata, "curve": trained.curve})
+    return TrainResult(
+        weights=trained.weights,
+        curve=trained.curve,
+        metadata=metadata,
+        run=place.run.path,
+        made_losses=sought is not None and sought.il is None,
+    )
+
+
+def _ready(
+    source: Source,
+    tested: Source | None,
+    sought: Sought | None,
+    config: TrainConfig,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+    say: Say,
+) -> OnlineTraining:
+    """All but the irreducible losses: the data are encoded for the target and the stand-in."""
     role = Role.parse(config.model, default_target(source.info()), "model")
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
@@ -266,7 +225,7 @@ def _train(
     if tested is not None:
         view = encode_like(prepared, tested, on_bad_row=on_bad_row)
         test_data = tested.fingerprint
-    training = OnlineTraining(
+    return OnlineTraining(
         prepared=prepared,
         source=source,
         members=torch.arange(len(source)),
@@ -278,99 +237,26 @@ def _train(
         test=view,
         test_data=test_data,
     )
-    expected = None if config.select == ORIGINAL else _expected(training, place, say)
-    if sought is not None:
-        training = _with_losses(training, sought.of(source, place, on_bad_row, say, tested))
-    if config.select == ORIGINAL:
-        expected = _expected(training, place, say)
-    irreducible, members = training.irreducible, training.members
-    epoch = steps_in_epoch(len(members), prepared.recipe.batch_size, training.policy())
-    training = replace(training, every=config.evaluate_every or _every(training.length, epoch))
-    say(
-        f"Target: {role.model}, {config.select}, {len(members):,} examples, "
-        f"steps an epoch: {epoch:,}"
-    )
-    trained = train_online(place, training, say=lambda point, _: say(_words(point)))
-    metadata: dict[str, Any] = plain(
-        {
-            "kind": "train",
-            "select": config.select,
-            "keep": config.keep,
-            "until": config.until,
-            "seed": config.seed,
-            "data": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint},
-            "trained_on": len(members),
-            "model": prepared.role.identity(),
-            "irreducible": None if irreducible is None else irreducible.losses.metadata,
-            "accuracy": trained.curve[-1]["accuracy"] if trained.curve else None,
-            "worst_class_accuracy": (
-                trained.curve[-1]["worst_class_accuracy"] if trained.curve else None
-            ),
-            "epochs": trained.facts["epochs"],
-            "candidates": trained.facts["candidates"],
-            "choosing_seconds": trained.facts["choosing_seconds"],
-            "step_cost": None if expected is None else _step_cost(*expected, training, trained),
-            "costs": place.ledger.by_phase(),
-            "hardware": place.hardware.identity(gains_from_bf16=prepared.recipe.bf16),
-        }
-    )
-    if processes.rank() == 0:
-        result = {**metadata, "curve": trained.curve}
-        write_json(place.run.path / "train.json", result)
-    return TrainResult(
-        weights=trained.weights,
-        curve=trained.curve,
-        metadata=metadata,
-        run=place.run.path,
-        made_losses=sought is not None and sought.il is None,
-    )
 
 
-def _expected(
-    training: OnlineTraining, place: Workplace, say: Say
-) -> tuple[StepCost, Scoring] | None:
-    if not isinstance(training.policy(), Selecting):
-        return None
-    expected = expected_cost(training, place)
-    say(in_words(*expected))
-    return expected
-
-
-def _with_losses(training: OnlineTraining, irreducible: Irreducible) -> OnlineTraining:
-    members = irreducible.members
-    values = torch.full((len(training.source),), torch.nan)
-    values[members] = irreducible.losses.of(training.source.take(members.numpy()))
-    return replace(training, members=members, irreducible=irreducible, values=values)
-
-
-def _every(length: Length, epoch: int) -> int:
-    """Steps between evaluations; nothing that is measured, so that a rerun finds the same."""
-    if length.seconds is not None:
-        return max(epoch, EVERY)
-    total = length.steps if length.epochs is None else length.epochs * epoch
-    assert total is not None
-    return max(epoch, math.ceil(total / EVALUATIONS))
-
-
-def _fraction(keep: float | str) -> float:
-    value = Budget.parse(keep).value
-    if isinstance(value, int):
-        raise ParameterError(
-            "keep", f"got the count {keep}", "Give the fraction of the candidates, such as 0.1"
-        )
-    return value
-
-
-def _step_cost(
-    cost: StepCost, scoring: Scoring, training: OnlineTraining, trained: OnlineTrained
-) -> dict[str, Any]:
-    """m as it was measured and expected, f, and how candidates were scored."""
+def _facts(config: TrainConfig, training: OnlineTraining, trained: OnlineTrained) -> dict[str, Any]:
+    source, irreducible = training.source, training.irreducible
+    last = trained.curve[-1] if trained.curve else {}
     return {
-        "measured": measured_ratio(training, trained),
-        "expected": cost.ratio,
-        "scoring_share": forward_share(cost),
-        **vars(cost),
-        "scoring": scoring,
+        "kind": "train",
+        "select": config.select,
+        "keep": config.keep,
+        "until": config.until,
+        "seed": config.seed,
+        "data": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint},
+        "trained_on": len(training.members),
+        "model": training.prepared.role.identity(),
+        "irreducible": None if irreducible is None else irreducible.losses.metadata,
+        "accuracy": last.get("accuracy"),
+        "worst_class_accuracy": last.get("worst_class_accuracy"),
+        "epochs": trained.facts["epochs"],
+        "candidates": trained.facts["candidates"],
+        "choosing_seconds": trained.facts["choosing_seconds"],
     }
 
 

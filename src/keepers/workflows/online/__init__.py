@@ -1,0 +1,39 @@
+"""Online batch selection: train a target on what is worth a gradient step."""
+
+from keepers.workflows.online.config import (
+    CandidatesConfig,
+    ScorePrecision,
+    SelectionConfig,
+    TrainConfig,
+    fraction,
+)
+from keepers.workflows.online.selections import (
+    FRESH,
+    INFOBATCH,
+    ORIGINAL,
+    POLICIES,
+    UNIFORM,
+    needs_irreducible,
+    selections,
+)
+from keepers.workflows.online.stage import OnlineTrained, train_online
+from keepers.workflows.online.training import OnlineTraining, prepare_stand_in
+
+__all__ = [
+    "FRESH",
+    "INFOBATCH",
+    "ORIGINAL",
+    "POLICIES",
+    "UNIFORM",
+    "CandidatesConfig",
+    "OnlineTrained",
+    "OnlineTraining",
+    "ScorePrecision",
+    "SelectionConfig",
+    "TrainConfig",
+    "fraction",
+    "needs_irreducible",
+    "prepare_stand_in",
+    "selections",
+    "train_online",
+]

@@ -1,0 +1,82 @@
+"""What online selection can be asked for: the rows of the table of methods, and more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keepers import methods
+from keepers.errors import ParameterError, renamed, unknown_name
+from keepers.online import SUPPLIED, InfoBatch
+
+UNIFORM, FRESH, INFOBATCH, ORIGINAL = "uniform", "fresh-random", "infobatch", "rho-loss-original"
+POLICIES: Mapping[str, str] = {
+    UNIFORM: "every example once an epoch: no selection",
+    FRESH: "a fresh random subset every epoch (Okanovic et al. 2024)",
+    INFOBATCH: "leaves out a random part of the examples with low loss (Qin et al. 2024)",
+    ORIGINAL: "rho-loss with an irreducible-loss model that goes on learning",
+}
+"""What can be asked for beside the rows of the table of methods."""
+
+UNUSED: Mapping[str, Mapping[str, str]] = {
+    UNIFORM: {
+        "keep": "Leave it out; select fresh-random trains on a part of the examples",
+        "until": "Leave it out",
+    },
+    INFOBATCH: {
+        "keep": "Give select_options.keep, the fraction of the examples with low loss that stays",
+        "until": "Give select_options.off, the share of the training that ends on everything",
+    },
+    FRESH: {"until": "Leave it out"},
+}
+"""What a selection has no use for, and what to do about it."""
+
+
+def selections() -> tuple[str, ...]:
+    """The names that online selection takes."""
+    return (*POLICIES, *methods.offered(SUPPLIED, replacement=True))
+
+
+def needs_irreducible(select: str) -> bool:
+    """Whether a selection needs irreducible losses."""
+    if select in POLICIES:
+        return select == ORIGINAL
+    return "irreducible_losses" in _row(select).needs
+
+
+def _row(select: str) -> methods.Method:
+    if select not in methods.table():
+        raise unknown_name("select", select, selections())
+    with renamed({"method": "select"}):
+        return methods.get(select, SUPPLIED, replacement=True)
+
+
+def check_options(select: str, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown selection, and options that it does not have.
+
+    Raises:
+        ParameterError: from the table of methods, or the selection's own.
+    """
+    if select == INFOBATCH:
+        for name in options:
+            if name not in ("keep", "off"):
+                raise unknown_name("select_options of infobatch", name, ("keep", "off"))
+        InfoBatch(**options)
+    elif select in (UNIFORM, FRESH):
+        if options:
+            raise ParameterError(
+                "select_options", f"got '{next(iter(options))}', but {select} has none"
+            )
+    else:
+        row = _row("rho-loss" if select == ORIGINAL else select)
+        with renamed({f"options of {row.name}": f"select_options of {row.name}"}):
+            methods.settings(row, options)
+
+
+def not_one_model() -> ParameterError:
+    """The error for the original function where there is no one model to update."""
+    return ParameterError(
+        "select",
+        f"got '{ORIGINAL}', which updates one irreducible-loss model",
+        "Give holdout data or a holdout fraction, not folds or a file of losses",
+    )

@@ -1,0 +1,98 @@
+"""The stage that trains a target in its selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keepers import processes
+from keepers.ledger import Cost
+from keepers.random import derived_seed
+from keepers.runs import StageRecord
+from keepers.signals import extract, store
+from keepers.training import Checkpoint, Evaluation, Point, fit
+from keepers.workflows.online.training import OnlineTraining
+from keepers.workflows.stages import CHECKPOINT, Workplace
+from keepers.workflows.weights import WEIGHTS, save_weights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnlineTrained:
+    """The curve of a training (points as JSON values), its cost, and where the weights are."""
+
+    curve: list[dict[str, float]]
+    facts: dict[str, Any]
+    cost: Cost
+    weights: Path
+
+
+def train_online(
+    place: Workplace,
+    training: OnlineTraining,
+    say: Callable[[Point, Mapping[str, float]], None] | None = None,
+) -> OnlineTrained:
+    """Train a target in its selection, once: a rerun finds it, a kill loses one interval."""
+    folder, record = place.run.stage(
+        "target", training.inputs(place), lambda folder: _train(place, training, folder, say)
+    )
+    place.book(folder, record)
+    return OnlineTrained(
+        curve=record.facts["curve"],
+        facts=record.facts,
+        cost=record.costs[0],
+        weights=folder / WEIGHTS,
+    )
+
+
+def _train(
+    place: Workplace,
+    training: OnlineTraining,
+    folder: Path,
+    say: Callable[[Point, Mapping[str, float]], None] | None,
+) -> StageRecord:
+    prepared = training.prepared
+    fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    module = prepared.build(training.seed, parameter="model")
+    observers: list[Evaluation] = []
+    if training.test is not None:
+        view = training.test
+        observers.append(
+            Evaluation(
+                lambda: extract(module, view, fabric=fabric),
+                every=training.every,
+                marks=training.marks,
+                device=fabric.device,
+                say=say,
+            )
+        )
+    fitted = fit(
+        module,
+        prepared.train_view(training.members),
+        prepared.recipe,
+        fabric=fabric,
+        seed=derived_seed(training.seed, "fit"),
+        phase="target training",
+        policy=training.policy(),
+        observers=observers,
+        length=training.length,
+        keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
+        progress=place.progress,
+    )
+    curve: list[dict[str, float]] = []
+    for evaluation in observers:
+        evaluation.at_end(fitted)
+        curve = evaluation.curve()
+    if processes.rank() == 0:
+        store.clear(folder)
+        save_weights(module, prepared, folder / WEIGHTS, training.source.class_names)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    facts: dict[str, Any] = {
+        "curve": curve,
+        "losses": fitted.losses,
+        "epochs": fitted.epochs,
+        "candidates": fitted.candidates,
+        "choosing_seconds": fitted.choosing_seconds,
+    }
+    return StageRecord(facts=facts, costs=(fitted.cost,))

@@ -1,0 +1,190 @@
+"""One training with online selection: what it depends on, its policy, and the models beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from keepers.data import Source
+from keepers.files import hash_bytes
+from keepers.online import Backend, Companion, InfoBatch, InProcess, Scoring, Selecting, Selector
+from keepers.random import derived_seed
+from keepers.roles import Prepared, Role, prepare
+from keepers.training import BatchPolicy, FreshSubset, Length, Shuffle, has_bf16
+from keepers.types import EvalView, Pool
+from keepers.workflows.irreducible import Irreducible
+from keepers.workflows.online.config import SelectionConfig
+from keepers.workflows.online.selections import FRESH, INFOBATCH, ORIGINAL, UNIFORM, not_one_model
+from keepers.workflows.stages import Workplace
+from keepers.workflows.weights import load_weights
+
+IL_SHARE = 0.01  # of its learning rate, for the model that the original function updates
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnlineTraining:
+    """What one training of a target depends on.
+
+    `members` are positions in the data of `prepared`; `values` irreducible losses by position,
+    where the selection needs them. The target is measured on `test` every `every` steps. `marks`
+    are masks over positions, of what is corrupted or of low relevance. `backend` makes what scores
+    the candidates: where that happens does not change what comes of it.
+    """
+
+    prepared: Prepared
+    source: Source
+    members: Tensor
+    selection: SelectionConfig
+    length: Length
+    seed: int
+    irreducible: Irreducible | None = None
+    values: Tensor | None = None
+    stand_in: Prepared | None = None
+    test: EvalView | None = None
+    test_data: str = ""
+    every: int = 0
+    marks: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    backend: Backend = InProcess
+
+    def with_losses(self, irreducible: Irreducible) -> OnlineTraining:
+        """The same on the examples that have irreducible losses, with those."""
+        return replace(
+            self,
+            members=irreducible.members,
+            irreducible=irreducible,
+            values=irreducible.by_position(self.source),
+        )
+
+    def inputs(self, place: Workplace) -> dict[str, Any]:
+        """All of it but the backend as JSON values, for the stage's fingerprint."""
+        recipe = self.prepared.recipe
+        return {
+            "data": self.source.fingerprint,
+            "labels": hash_bytes(self.prepared.labels.numpy()),
+            "members": hash_bytes(self.members.numpy()),
+            "role": self.prepared.role.identity(),
+            "recipe": asdict(recipe),
+            "model": self.prepared.fingerprint,
+            "selection": {**asdict(self.selection), "stand_in": None},
+            "stand_in": _identity(self.stand_in),
+            "length": asdict(self.length),
+            "seed": self.seed,
+            "irreducible": None if self.values is None else hash_bytes(self.values.numpy()),
+            "updated": None if self.irreducible is None else _identity(self.irreducible.prepared),
+            "test": self.test_data,
+            "every": self.every,
+            "marks": {name: hash_bytes(mask.numpy()) for name, mask in self.marks.items()},
+            "hardware": place.hardware.identity(gains_from_bf16=recipe.bf16),
+            "auto_bf16": self.selection.score_precision == "auto" and has_bf16(place.hardware.kind),
+        }
+
+    def policy(self) -> BatchPolicy:
+        """The batch policy of its selection.
+
+        Raises:
+            ParameterError: the original function without a single irreducible-loss model.
+        """
+        selection = self.selection
+        if selection.select == UNIFORM:
+            return Shuffle()
+        if selection.select == FRESH:
+            return FreshSubset(max(1, round(selection.keep * len(self.members))))
+        if selection.select == INFOBATCH:
+            return InfoBatch(**selection.select_options)
+        original = selection.select == ORIGINAL
+        if original and (self.irreducible is None or len(self.irreducible.taught) != 1):
+            raise not_one_model()
+
+        def make(module: nn.Module, fabric: Fabric) -> Selector:
+            return Selector(
+                "rho-loss" if original else selection.select,
+                keep=selection.keep,
+                irreducible=None if original else self.values,
+                scoring=self.scoring(module, fabric.device.type),
+                seed=derived_seed(self.seed, "select"),
+                num_examples=len(self.source),
+                options=selection.select_options,
+                stand_in=self._stand_in(fabric),
+                updated=self._updated(fabric) if original else None,
+            )
+
+        return Selecting(
+            make,
+            keep=selection.keep,
+            until=selection.until,
+            name=repr(selection),
+            ids=self.source.ids,
+            backend=self.backend,
+        )
+
+    def scoring(self, module: nn.Module, device: str) -> Scoring:
+        """How candidates are scored; by the hardware, so that a resumed training does the same."""
+        gains = has_bf16(device) and (self.prepared.recipe.bf16 or is_dense(module))
+        return self.selection.scoring(gains_from_bf16=gains)
+
+    def _stand_in(self, fabric: Fabric) -> Companion | None:
+        prepared = self.stand_in
+        if prepared is None:
+            return None
+        module = prepared.build(derived_seed(self.seed, "stand-in"), "stand_in").to(fabric.device)
+        return _companion(module, prepared, fabric, self.seed)
+
+    def _updated(self, fabric: Fabric) -> Companion:
+        assert self.irreducible is not None
+        prepared = self.irreducible.prepared
+        assert prepared is not None
+        module = load_weights(prepared.build(0), self.irreducible.taught[0].weights)
+        pool = self.irreducible.pool
+        return _companion(module.to(fabric.device), prepared, fabric, self.seed, IL_SHARE, pool)
+
+
+def _identity(prepared: Prepared | None) -> Any:
+    if prepared is None:
+        return None
+    return [prepared.fingerprint, prepared.role.identity()]
+
+
+def is_dense(module: nn.Module) -> bool:
+    """Whether its weights are those of linear layers alone, which gain from bf16 by themselves.
+
+    >>> is_dense(nn.Sequential(nn.Linear(2, 3), nn.ReLU())), is_dense(nn.Conv2d(1, 1, 3))
+    (True, False)
+    """
+    with_weights = [part for part in module.modules() if any(True for _ in part.parameters(False))]
+    return bool(with_weights) and all(isinstance(part, nn.Linear) for part in with_weights)
+
+
+def _companion(
+    module: nn.Module,
+    prepared: Prepared,
+    fabric: Fabric,
+    seed: int,
+    share: float = 1.0,
+    pool: Pool | None = None,
+) -> Companion:
+    """A model beside the one in training: it sees inputs of its own, never augmented.
+
+    It has the optimiser of its own recipe, at a `share` of its peak learning rate.
+    """
+    pool, recipe = (pool or prepared.pool).to(fabric.device), prepared.recipe
+    return Companion(
+        module,
+        optimizer=recipe.optimizer,
+        lr=share * recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        inputs=pool.gather,
+        seed=derived_seed(seed, "companion"),
+    )
+
+
+def prepare_stand_in(selection: SelectionConfig, source: Source) -> Prepared | None:
+    """The stand-in joined with the data, where one is asked for."""
+    if selection.stand_in is None:
+        return None
+    role = Role.parse(selection.stand_in, "mlp", "stand_in")
+    return prepare(role, source, parameter="stand_in")[1]
