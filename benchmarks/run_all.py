@@ -211,11 +211,12 @@ def online_overhead() -> str:
             row["scoring"],
             f"{row['step_ms']:.2f} ms",
             f"{row['overhead_us']:.0f} µs",
+            f"{row['least_us']:.0f} µs" if "least_us" in row else "–",
             f"{row['fraction']:.1%}",
         ]
         for row in _read("online-overhead.json").get("rows", [])
     ]
-    header = ["", "scoring", "selecting step", "overhead", "of the step"]
+    header = ["", "scoring", "selecting step", "overhead", "least loop", "of the step"]
     return table(header, rows, left=2) if rows else ""
 
 

@@ -83,7 +83,7 @@ def gap(difference: Row | None, *, with_verdict: bool) -> str:
 
 
 def reached(rows: list[Row], targets: list[float], seeds: int, table: Any) -> str:
-    header = ["accuracy", "method", "steps", "epochs", "FLOPs"]
+    header = ["accuracy", "method", "steps", "epochs", "FLOPs, in full"]
     lines = [header + [f"seconds, {words}" for words in CHARGES.values()]]
     for target in targets:
         for row in rows:

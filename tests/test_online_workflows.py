@@ -964,6 +964,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"select": "uniform", "until": 0.5},
         "until: got 0.5, which uniform does not use. Leave it out",
     ),
+    "stand-in of uniform": (
+        {"select": "uniform", "stand_in": "mlp"},
+        "stand_in: got mlp, which uniform does not use. Leave it out: no candidate is scored",
+    ),
+    "part of infobatch": (
+        {"select": "infobatch", "score_part": 0.5},
+        "score_part: got 0.5, which infobatch does not use",
+    ),
+    "age of fresh-random": (
+        {"select": "fresh-random", "max_age": 3},
+        "max_age: got 3, which fresh-random does not use",
+    ),
+    "folds beside a holdout": (
+        {"holdout": 0.5, "folds": 3},
+        "folds: got 3 beside holdout. Give one: a holdout makes no folds",
+    ),
     "keep of infobatch": (
         {"select": "infobatch", "keep": 0.5},
         "keep: got 0.5, which infobatch does not use. Give select_options.keep",

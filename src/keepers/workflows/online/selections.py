@@ -18,16 +18,29 @@ POLICIES: Mapping[str, str] = {
 }
 """What can be asked for beside the rows of the table of methods."""
 
+_OF_SCORING = dict.fromkeys(
+    (
+        "batch_norm",
+        "score_precision",
+        "score_resolution",
+        "score_part",
+        "max_age",
+        "stand_in",
+    ),
+    "Leave it out: no candidate is scored",
+)
 UNUSED: Mapping[str, Mapping[str, str]] = {
     UNIFORM: {
         "keep": "Leave it out; select fresh-random trains on a part of the examples",
         "until": "Leave it out",
+        **_OF_SCORING,
     },
     INFOBATCH: {
         "keep": "Give select_options.keep, the fraction of the examples with low loss that stays",
         "until": "Give select_options.off, the share of the training that ends on everything",
+        **_OF_SCORING,
     },
-    FRESH: {"until": "Leave it out"},
+    FRESH: {"until": "Leave it out", **_OF_SCORING},
 }
 """What a selection has no use for, and what to do about it."""
 
