@@ -140,7 +140,10 @@ def main() -> None:
             times.append(run(case.steps))
             least_.append(run_bare(case.steps)[0])
     rows: list[dict[str, float | str]] = []
-    print(f"{'model':10} {'scoring':8} {'step, ms':>9} {'overhead, µs':>13} {'of the step':>12} {'least, µs':>10}")
+    print(
+        f"{'model':10} {'scoring':8} {'step, ms':>9} {'overhead, µs':>13} {'of the step':>12} "
+        f"{'least, µs':>10}"
+    )
     for case, times, least_ in zip(CASES, found, bare, strict=True):
         overhead = statistics.median(part for part, _ in times)
         whole = statistics.median(all_ for _, all_ in times)
