@@ -18,7 +18,8 @@ from keepers.campaign import (
     label_studio_votes,
 )
 from keepers.errors import ParameterError
-from keepers.integrations.label_studio.client import Client, LabelStudioError
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import Client
 from keepers.integrations.label_studio.project import find_project, number_of
 from keepers.integrations.label_studio.tasks import Task, all_tasks, item_name, name_of
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from keepers.campaign import LABEL_STUDIO, Desk, Id
 from keepers.errors import RunError
-from keepers.integrations.label_studio.client import LabelStudioError, connect
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import connect
 from keepers.integrations.label_studio.collecting import Pulled, poll, pull
 from keepers.integrations.label_studio.secret import VARIABLE
 from keepers.integrations.label_studio.sending import Pushed, push
