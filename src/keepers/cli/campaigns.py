@@ -20,9 +20,9 @@ from keepers.reports.active_answers import next_step
 from keepers.reports.active_terminal import active_summary, batch_table
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
-from keepers.workflows.active.campaign import WORK
 from keepers.workflows.active.drift import FOLDER as POOLS
 from keepers.workflows.active.labelled import check_no_data, check_table
+from keepers.workflows.active.work import WORK
 
 
 def _opened(folder: Path, arguments: Mapping[str, Any]) -> Campaign:

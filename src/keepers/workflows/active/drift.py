@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keepers.campaign import Pool, State
+from keepers.campaign import BROUGHT, Event, Pool, State, Vote
 from keepers.data import Source
 from keepers.errors import DataError, RunError
 from keepers.files import atomic_path, fingerprint, hash_bytes
+from keepers.workflows.active.ground import version_of_data
 from keepers.workflows.active.opening import Holdings
 
 FOLDER = "pools"
@@ -56,6 +57,25 @@ def pool_fingerprint(source: Source) -> str:
     """A hash of the ids and of the inputs."""
     ids = hash_bytes("\n".join(map(str, source.ids.tolist())).encode())
     return fingerprint(ids, hash_bytes(np.ascontiguousarray(source.digests)))
+
+
+def changes(folder: Path, holdings: Holdings, state: State) -> tuple[list[Event], Drift]:
+    """What to write down when a campaign is opened: a changed pool, and labels new in the data.
+
+    Raises:
+        DataError: not one example of the earlier pool is left.
+        RunError: the snapshot of the earlier pool is gone.
+    """
+    event, drift = pool_event(folder, holdings, state)
+    found: list[Event] = [] if event is None else [event]
+    for item, name in holdings.brought.items():
+        before = [vote.label for vote in state.item(item).votes if vote.source == BROUGHT]
+        if before[-1:] != [name]:
+            schema = version_of_data(name, state.schemas)
+            found.append(
+                Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=schema)
+            )
+    return found, drift
 
 
 def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | None, Drift]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
 from keepers.workflows.active.asking import Opinion, ask
 from keepers.workflows.active.composing import composed, predictions
 from keepers.workflows.active.config import CampaignConfig
-from keepers.workflows.active.embedding import FEATURES, embedding
+from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.measuring import (
     control_accuracy,
@@ -31,26 +29,11 @@ from keepers.workflows.active.measuring import (
     selection_against_random,
 )
 from keepers.workflows.active.planning import propose
+from keepers.workflows.active.work import STAGES, paid_for
 from keepers.workflows.stages import Tested, Workplace
 
 AGAIN = 1.25
 """Selection is compared with random again when there are so many times the control labels."""
-
-STAGES = "stages"
-"""The folder of a run that holds what was computed."""
-
-
-def paid_for(state: State, stages: Path) -> set[Path]:
-    """The stages, in their folder, whose costs the journal holds already."""
-    facts = [each.facts for each in (*state.rounds, *state.trained)]
-    return {stages / name for each in facts for name in each.get("stages", ())}
-
-
-def discard_models(work: Path) -> None:
-    """Remove what a planned round has left: no other trains these models, and they are large."""
-    for folder in (work / STAGES).glob("*"):
-        if not folder.name.startswith(f"{FEATURES}-"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
