@@ -22,6 +22,7 @@ from keepers.ledger import Cost, Ledger
 from keepers.roles import Prepared
 from keepers.runs import StageRecord
 from keepers.signals import store
+from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Labelled
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
@@ -86,15 +87,30 @@ class Rounds:
         features = embedding(self.oracle.pool, self.config.choosing, aside, given=self.column)
         return features, aside.ledger.total("features")
 
-    def features_costs(self, method: str) -> list[Cost]:
-        """What a campaign by this method pays for them."""
-        return [self.embedded[1]] if _uses_features(self.config.of_method(method)) else []
+    @cached_property
+    def index(self) -> tuple[Path | None, Cost]:
+        """What neighbours are found by, in a large pool, and what it cost."""
+        aside = self._aside()
+        made = neighbour_index.made(self.embedded[0], aside, self.config.choosing.seed)
+        return made, aside.ledger.total(neighbour_index.NEIGHBOURS)
+
+    def features_costs(self, method: str) -> dict[str, tuple[Cost, ...]]:
+        """What a campaign by this method pays for them and their index."""
+        config = self.config.of_method(method)
+        found: dict[str, tuple[Cost, ...]] = {}
+        if _uses_features(config):
+            found["features"] = (self.embedded[1],)
+        if config.neighbours is not None:
+            found[neighbour_index.INDEX] = (self.index[1],)
+        return found
 
     def steps(self, seed: int, method: str, selector: Selector | None) -> list[Step]:
         """Every round of one campaign, from the initial labels on."""
         config = self.config.of_method(method)
         if _uses_features(config):
             _ = self.embedded  # made now, so that no round is charged for it
+        if config.neighbours is not None:
+            _ = self.index
         start = self.config.of_method(RANDOM) if config.cold == "random" else config
         members = torch.empty(0, dtype=torch.int64)
         found: list[Step] = []
@@ -138,6 +154,7 @@ class Rounds:
                 aside,
                 prepared=lambda: prepared,
                 features=lambda: self.embedded[0],
+                index=lambda: self.index[0],
                 seed=round_seed(seed, number),
                 test=test,
             )
@@ -201,6 +218,7 @@ class Rounds:
             "options": methods.settings(method, config.method_options),
             "selector": selector,
             "features": self._embedding(config),
+            "indexed": config.neighbours is not None and self.index[0] is not None,
         }
 
     def _embedding(self, config: ActiveConfig) -> str | None:

@@ -114,11 +114,10 @@ class Bench:
         steps = self.rounds.steps(seed, method, selector)
         self._keep(seed, method, selector, steps)
         before = self.rounds.features_costs(method)
-        if before:
-            self.costs["features"] = tuple(before)
+        self.costs.update(before)
+        spent = sum((cost for costs in before.values() for cost in costs), Cost(phase="selection"))
         if selector == "proxy":
-            before.append(self.encoding)
-        spent = sum(before, Cost(phase="selection"))
+            spent = spent + self.encoding
         repeated = 0
         for number, step in enumerate(steps):
             after = steps[number + 1] if number + 1 < len(steps) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from keepers.files import fingerprint, hash_bytes
 from keepers.models import default_target
 from keepers.random import derived_seed
 from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Opinion, ask
 from keepers.workflows.active.composing import composed, predictions
 from keepers.workflows.active.config import CampaignConfig
@@ -112,6 +114,11 @@ class Round:
             self.ground.source, self.config, self.place, given=given, on_bad_row=self.on_bad_row
         )
 
+    @property
+    def index(self) -> Path | None:
+        """What neighbours are found by, in a large pool."""
+        return neighbour_index.made(self.features, self.place, self.config.seed)
+
     def plan(self, count: int) -> tuple[Planned, Trained | None]:
         """The next batch, and what the proxy that chose it is worth."""
         ground = self.ground
@@ -123,6 +130,7 @@ class Round:
             self.place,
             prepared=lambda: self.proxy,
             features=lambda: self.features,
+            index=lambda: self.index,
             seed=self.seed,
             also_scored=torch.cat([ground.control, self._scored_reserve(drawn)]),
             test=None if ground.known.is_cold else self.test,

@@ -14,6 +14,7 @@ from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Progress
 from keepers.workflows.active.embedding import FEATURES
+from keepers.workflows.active.neighbour_index import INDEX
 from keepers.workflows.stages import Workplace
 
 WORK = "work"
@@ -58,6 +59,7 @@ def paid_for(state: State, stages: Path) -> set[Path]:
 
 def discard_models(campaign: Path) -> None:
     """Remove what a planned round has left: no other trains these models, and they are large."""
+    kept = (f"{FEATURES}-", f"{INDEX}-")
     for folder in (campaign / WORK / STAGES).glob("*"):
-        if not folder.name.startswith(f"{FEATURES}-"):
+        if not folder.name.startswith(kept):
             shutil.rmtree(folder, ignore_errors=True)
