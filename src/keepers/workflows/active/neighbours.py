@@ -54,15 +54,15 @@ def _by_products(features: Tensor, anchors: Tensor, candidates: Tensor, count: i
     """
     queries = features[anchors].float()
     step = max(count, BLOCK_ELEMENTS // max(queries.shape))
-    best, places = torch.empty(len(anchors), 0), torch.empty(len(anchors), 0, dtype=torch.int64)
+    best, places = torch.empty(0), torch.empty(0)
     for start in range(0, len(candidates), step):
         block = features[candidates[start : start + step]].float()
         # Squared distances, without the anchor's own norm, which orders nothing.
         distances = torch.addmm(block.square().sum(1), queries, block.T, alpha=-2)
-        if start:
-            nearer, columns = _gathered(distances, distances < best[:, -1:])
-        else:
-            nearer, columns = distances, torch.arange(len(block)).expand(len(anchors), -1)
+        if not start:
+            best, places = distances.topk(count, largest=False)
+            continue
+        nearer, columns = _gathered(distances, distances < best[:, -1:])
         best, kept = torch.cat([best, nearer], 1).topk(count, largest=False)
         places = torch.cat([places, columns + start], 1).gather(1, kept)
     return places
