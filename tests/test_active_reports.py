@@ -163,7 +163,7 @@ def test_page_of_a_new_campaign(text_campaign: Callable[..., Campaign]) -> None:
     assert page.sections == SECTIONS
     assert "Nothing is labelled yet" in page.text
     assert "Nobody has labelled anything yet" in page.text
-    assert "keepers active query 100 --campaign" in page.text
+    assert "keepers active query 60 --campaign" in page.text
 
 
 def test_page_is_replaced(text_campaign: Callable[..., Campaign]) -> None:
@@ -428,6 +428,7 @@ def test_questions_without_an_answer_are_left_out() -> None:
         (stand(counts={"sent": 1}), "1 example waits for labels: keepers active label"),
         (stand(counts={"planned": 2}), "2 examples wait for labels: keepers active label"),
         (stand(), "Nothing waits for labels: keepers active query 100 --campaign c"),
+        (stand(left=7), "keepers active query 7 --campaign c"),
         (stand(left=0), "Nothing is left to choose from: keepers active export"),
         (stand(path=Path("my camp;ls")), "--campaign 'my camp;ls'"),
     ],

@@ -217,7 +217,13 @@ def next_step(standing: Standing) -> str:
         return (
             f"Nothing is left to choose from: keepers active export {campaign} --out labels.parquet"
         )
-    return f"Nothing waits for labels: keepers active query 100 {campaign}"
+    return f"Nothing waits for labels: {next_query(standing)}"
+
+
+def next_query(standing: Standing) -> str:
+    """The command that plans a batch: of 100, or what is left."""
+    count = min(100, standing.left)
+    return f"keepers active query {count} --campaign {shlex.quote(str(standing.path))}"
 
 
 def _interval(found: Mapping[str, Any]) -> str:

@@ -39,18 +39,22 @@ class Drift:
         found: list[str] = []
         if self.added or self.gone or self.changed:
             found.append(
-                f"The pool changed: {self.added:,} rows added, {self.gone:,} gone, "
+                f"The pool changed: {_counted(self.added, 'row')} added, {self.gone:,} gone, "
                 f"{self.changed:,} with another input under the same key"
             )
         if self.removed:
             names = ", ".join(map(str, self.removed[:SHOWN]))
             more = ", …" if len(self.removed) > SHOWN else ""
             found.append(
-                f"{len(self.removed):,} examples of this campaign are no longer in the pool, or "
-                f"have another input under their key ({names}{more}): they are not waited for nor "
-                "trained on until they come back"
+                f"No longer in the pool, or with another input under their key: "
+                f"{_counted(len(self.removed), 'example')} of this campaign ({names}{more}). They "
+                "are not waited for nor trained on until they come back"
             )
         return found
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def pool_fingerprint(source: Source) -> str:
