@@ -263,13 +263,29 @@ def test_when_the_proxy_is_said_to_mislead() -> None:
     assert said(0.3, 0.9, 0.8)
     assert not said(0.4, 0.9, 0.8)
     assert not said(0.4, 0.2, 0.8)  # the ceiling is the lower of the two
-    assert said(-0.1, -0.5, 0.8)
-    assert not said(0.0, 0.0, 0.0)
     assert warnings({"fidelity": None, "against_random": None}) == []
     text = warnings(
         {"fidelity": {"proxy_target": 0.123, "proxy_seeds": 0.9, "target_seeds": 0.876}}
     )[0]
     assert "to 0.12, and two seeds of one model agree to 0.88. Take a --proxy nearer" in text
+
+
+def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
+    def said(proxy: float, target: float) -> list[str]:
+        fidelity = {"proxy_target": 0.36, "proxy_seeds": proxy, "target_seeds": target}
+        return warnings({"fidelity": fidelity})
+
+    (proxy,) = said(-0.06, 1.0)
+    assert proxy == (
+        "two seeds of the proxy agree to -0.06 on what to select, which is chance: train it for "
+        "longer (--epochs), or take another --proxy"
+    )
+    (target,) = said(0.9, 0.05)
+    assert target == (
+        "two seeds of the target agree to 0.05 on what to select, which is chance: whether the "
+        "proxy selects for it cannot be told yet"
+    )
+    assert len(said(0.0, 0.0)) == 2
 
 
 def test_a_target_that_says_the_same_of_everything(world: World) -> None:
