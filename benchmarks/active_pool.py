@@ -5,12 +5,15 @@
 
 A campaign on a Parquet file of N vectors of D numbers in ten groups: start, a batch of 1,000
 without labels by `--cold`, a batch of 1,000 by margin and a linear proxy once those are labelled,
-and the same again in a campaign that was opened anew. With `--neighbours` it is run once more,
-where only so many neighbours of each labelled example are scored. The phases of a batch are those
-of planning it and of measuring the proxy: with 100 control labels, selection is compared with
-random by ten trainings. Every campaign is a process of its own on one thread; memory is the
-largest resident size over that after the imports, and what of it is over the bytes of the
-vectors. 1,000,000 rows take some minutes, and 20,000 a quarter of one.
+and the same again in a campaign that was opened anew. With `--neighbours` it is run twice more,
+where only so many neighbours of each labelled example are scored: found by an index (with faiss,
+in a pool that is large enough; the share of the exact ones that it finds is told), and exactly.
+The phases of a batch are those of planning it and of measuring the proxy: with 100 control labels,
+selection is compared with random by ten trainings. Every campaign is a process of its own on one
+thread. Seconds are CPU seconds, which other work on the machine changes least; those on the wall
+stand in the file, too. Memory is the largest resident size over that after the imports, and what
+of it is over the bytes of the vectors. 1,000,000 rows take some minutes, and 20,000 a quarter of
+one.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 CLASSES = 10
@@ -52,27 +57,36 @@ def write_pool(folder: Path, rows: int, dim: int) -> None:
     np.save(folder / "labels.npy", labels)
 
 
-def measure(folder: Path, name: str, cold: str, neighbours: int | None) -> list[dict[str, Any]]:
+def measure(
+    folder: Path, name: str, cold: str, neighbours: int | None, exact: bool
+) -> dict[str, Any]:
     """One campaign, in this process: what each step took."""
     import numpy as np
     import torch
 
-    from keepers import Campaign, Vote
-    from keepers.ledger import peak_memory_mib
+    from keepers import Campaign, Vote, ledger
+    from keepers.workflows.active import neighbour_index
 
     torch.set_num_threads(1)
+    clock = SimpleNamespace(perf_counter=time.process_time)
+    for module in (ledger, import_module("keepers.training.fit")):
+        module.time = clock  # type: ignore[attr-defined]
+    peak_memory_mib = ledger.peak_memory_mib
+    if exact:
+        neighbour_index.INDEXED_FROM = sys.maxsize
     labels = np.load(folder / "labels.npy", mmap_mode="r")
     steps: list[dict[str, Any]] = []
     before = peak_memory_mib()
-    begun = time.perf_counter()
+    begun = time.perf_counter(), time.process_time()
 
     def step(what: str, costs: Any = ()) -> None:
         nonlocal begun
-        seconds = time.perf_counter() - begun
+        wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
         phases = {cost["phase"]: round(cost["seconds"], 2) for cost in costs}
         extra = round(peak_memory_mib() - before)
-        steps.append({"step": what, "seconds": round(seconds, 2), "mib": extra, "phases": phases})
-        begun = time.perf_counter()
+        taken = {"wall_seconds": round(wall, 2), "cpu_seconds": round(cpu, 2)}
+        steps.append({"step": what, **taken, "mib": extra, "phases": phases})
+        begun = time.perf_counter(), time.process_time()
 
     campaign = Campaign.start(
         folder / "pool.parquet",
@@ -98,12 +112,36 @@ def measure(folder: Path, name: str, cold: str, neighbours: int | None) -> list[
         pairs = zip(batch.ids, classes, strict=True)
         campaign.record([Vote(item=item, annotator="oracle", label=name) for item, name in pairs])
         step(f"labels of the {what}")
-    return steps
+    found = None if neighbours is None or exact else share_found(folder / name, neighbours)
+    return {"steps": steps, "share_found": found}
 
 
-def child(folder: Path, name: str, cold: str, neighbours: int | None) -> list[dict[str, Any]]:
+def share_found(campaign: Path, count: int) -> float | None:
+    """Of the exact nearest of a thousand examples, the share that the index finds."""
+    import numpy as np
+    import torch
+
+    from keepers.workflows.active.neighbours import nearest
+
+    stages = campaign / "work" / "stages"
+    index = next(stages.glob("neighbour-index-*/*.faiss"), None)
+    if index is None:
+        return None
+    (features,) = stages.glob("features-*/features.npy")
+    near = torch.from_numpy(np.load(features))
+    order = torch.randperm(len(near), generator=torch.Generator().manual_seed(0))
+    anchors, candidates = order[:BATCH], order[BATCH:].sort().values
+    exact = nearest(near, anchors, candidates, count)
+    found = nearest(near, anchors, candidates, count, index)
+    return round(float(torch.isin(exact, found).double().mean()), 3)
+
+
+def child(
+    folder: Path, name: str, cold: str, neighbours: int | None, exact: bool
+) -> dict[str, Any]:
+    given = (str(folder), name, cold, str(neighbours or 0), "exact" if exact else "")
     found = subprocess.run(
-        [sys.executable, __file__, "--child", str(folder), name, cold, str(neighbours or 0)],
+        [sys.executable, __file__, "--child", *given],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -121,11 +159,12 @@ def main() -> None:
     parser.add_argument("--cold", default="random")
     parser.add_argument("--neighbours", type=int)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        folder, name, cold, count = given.child
-        print(json.dumps(measure(Path(folder), name, cold, int(count) or None)))
+        folder, name, cold, count, exact = given.child
+        measured = measure(Path(folder), name, cold, int(count) or None, bool(exact))
+        print(json.dumps(measured))
         return
     own = given.rows * given.dim * 4 / 2**20
     found: dict[str, Any] = {
@@ -143,23 +182,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_pool(folder, given.rows, given.dim)
-        for neighbours in (None, given.neighbours) if given.neighbours else (None,):
-            name = f"neighbours-{neighbours or 'all'}"
-            steps = child(folder, name, given.cold, neighbours)
+        kinds: list[tuple[int | None, bool]] = [(None, False)]
+        if given.neighbours:
+            kinds += [(given.neighbours, False), (given.neighbours, True)]
+        for neighbours, exact in kinds:
+            name = f"neighbours-{neighbours or 'all'}{'-exact' if exact else ''}"
+            measured = child(folder, name, given.cold, neighbours, exact)
+            steps = measured["steps"]
             peak = max(step["mib"] for step in steps)
             found["campaigns"].append(
                 {
                     "neighbours": neighbours,
+                    "exact": exact,
+                    "share_found": measured["share_found"],
                     "peak_mib": peak,
                     "mib_over_the_vectors": round(peak - own),
                     "steps": steps,
                 }
             )
-            print(f"neighbours {neighbours or 'all'}: peak {peak:,} MiB, vectors {own:,.0f} MiB")
+            print(f"{name}: peak {peak:,} MiB, vectors {own:,.0f} MiB, {measured['share_found']}")
             for step in steps:
                 phases = ", ".join(f"{name} {value:g}" for name, value in step["phases"].items())
-                line = f"{step['step']:26} {step['seconds']:8.2f} s {step['mib']:7,} MiB  {phases}"
-                print(f"  {line.rstrip()}")
+                seconds = f"{step['cpu_seconds']:8.2f} s"
+                print(f"  {step['step']:26} {seconds} {step['mib']:7,} MiB  {phases}".rstrip())
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -275,16 +275,25 @@ def active_pool() -> str:
     rows = [
         [
             step["step"],
-            "all" if campaign["neighbours"] is None else str(campaign["neighbours"]),
-            f"{step['seconds']:.1f} s",
+            _neighbours(campaign),
+            f"{step['cpu_seconds']:.1f} s",
             f"{step['mib']:,} MiB",
             ", ".join(f"{name} {spent:.1f} s" for name, spent in step["phases"].items()),
         ]
         for campaign in result.get("campaigns", [])
         for step in campaign["steps"]
     ]
-    header = ["", "neighbours scored", "wall", "peak memory", "of which"]
+    header = ["", "neighbours scored", "CPU", "peak memory", "of which"]
     return table(header, rows) if rows else ""
+
+
+def _neighbours(campaign: dict[str, Any]) -> str:
+    if campaign["neighbours"] is None:
+        return "all"
+    if campaign["exact"]:
+        return f"{campaign['neighbours']}, exactly"
+    share = campaign["share_found"]
+    return f"{campaign['neighbours']}" + ("" if share is None else f", {share:.0%} of them found")
 
 
 TABLES: dict[str, Callable[[], str]] = {

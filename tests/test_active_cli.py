@@ -96,7 +96,7 @@ def test_a_person_goes_all_the_way(
     quick = (*QUICK, "--set", "distinct=null")  # features of texts take seconds
     said = run("active", *start, "--test", "test.csv", *quick)
     assert "Began a campaign on 80 examples with 2 classes, 10 labelled already" in said.out
-    assert "Next: keepers active query 100 --campaign c" in said.out
+    assert "Next: keepers active query 70 --campaign c" in said.out
 
     said = run("active", "query", "20", "--campaign", "c", "--out", "batch.csv")
     assert said.out.startswith("Round 1: 20 examples to label, by margin\nThe proxy is ")
@@ -113,7 +113,7 @@ def test_a_person_goes_all_the_way(
     monkeypatch.chdir("c")
     said = run("active", "status", "--train")
     assert said.out.startswith("30 labelled of 80 examples in 1 round by margin")
-    assert "Nothing waits for labels: keepers active query 100 --campaign ." in said.out
+    assert "Nothing waits for labels: keepers active query 50 --campaign ." in said.out
     assert "report: report.html" in said.out
     assert "<h1>" in Path("report.html").read_text()
     assert "Round 2" in run("active", "query", "10").out

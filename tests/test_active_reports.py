@@ -163,7 +163,7 @@ def test_page_of_a_new_campaign(text_campaign: Callable[..., Campaign]) -> None:
     assert page.sections == SECTIONS
     assert "Nothing is labelled yet" in page.text
     assert "Nobody has labelled anything yet" in page.text
-    assert "keepers active query 100 --campaign" in page.text
+    assert "keepers active query 60 --campaign" in page.text
 
 
 def test_page_is_replaced(text_campaign: Callable[..., Campaign]) -> None:
@@ -417,6 +417,18 @@ def test_fidelity_is_judged_by_its_ceiling(agreement: float, how: str, mood: str
     assert "0.90 for the proxy and 0.80 for the target" in answer.words
 
 
+def test_fidelity_without_a_ceiling_is_not_judged() -> None:
+    seeds = {"sample": 674, "proxy_seeds": -0.06, "target_seeds": 1.0}
+    answer = active_answers.agreement(
+        stand(trained=(measured(fidelity={**seeds, "proxy_target": 0.36}),))
+    )
+    assert answer.mood == "inconclusive"
+    assert answer.words == (
+        "Cannot be told: their ranks of 674 examples agree at Spearman 0.36. Two seeds agree at "
+        "−0.06 for the proxy and 1.00 for the target: a model that ranks by chance tells none."
+    )
+
+
 def test_questions_without_an_answer_are_left_out() -> None:
     names = [answer.name for answer in active_answers.answers(stand())]
     assert names == ["How accurate?", "Does selection beat random here?"]
@@ -428,6 +440,7 @@ def test_questions_without_an_answer_are_left_out() -> None:
         (stand(counts={"sent": 1}), "1 example waits for labels: keepers active label"),
         (stand(counts={"planned": 2}), "2 examples wait for labels: keepers active label"),
         (stand(), "Nothing waits for labels: keepers active query 100 --campaign c"),
+        (stand(left=7), "keepers active query 7 --campaign c"),
         (stand(left=0), "Nothing is left to choose from: keepers active export"),
         (stand(path=Path("my camp;ls")), "--campaign 'my camp;ls'"),
     ],

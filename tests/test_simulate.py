@@ -343,6 +343,16 @@ def test_costs_add_up(simulated: Simulation) -> None:
     assert rows["margin", "target", 24]["selection_flops"] == pytest.approx(expected, rel=0.05)
 
 
+def test_a_training_that_campaigns_share_is_paid_once(simulated: Simulation) -> None:
+    """Every stage of the run but the encoding's and the rounds' own is one training or one pass."""
+    notes = [json.loads(path.read_text()) for path in simulated.run.glob("stages/*/stage.json")]
+    spent = sum(cost["flops"] for note in notes for cost in note["costs"])
+    told = sum(cost["flops"] for cost in simulated.result["costs"])
+    assert told == pytest.approx(spent)
+    seconds = sum(cost["seconds"] for note in notes for cost in note["costs"])
+    assert sum(cost["seconds"] for cost in simulated.result["costs"]) == pytest.approx(seconds)
+
+
 def test_a_target_that_selects_is_tested_as_one_that_is_trained_for_it(
     simulated: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,9 +42,14 @@ class Tally:
 
 @dataclass
 class Ledger:
-    """The costs of one run, in the order they were booked."""
+    """The costs of one run, in the order they were booked.
+
+    `stages` holds, by name, those that came from a finished stage: runs that share a stage can
+    tell that they paid for it together.
+    """
 
     costs: list[Cost] = field(default_factory=list[Cost])
+    stages: dict[str, tuple[Cost, ...]] = field(default_factory=dict[str, tuple[Cost, ...]])
 
     @contextlib.contextmanager
     def phase(self, phase: str) -> Generator[Tally]:
@@ -70,9 +75,18 @@ class Ledger:
             )
         )
 
-    def book(self, costs: Iterable[Cost]) -> None:
-        """Add costs that were booked elsewhere (a finished stage)."""
-        self.costs.extend(costs)
+    def book(self, costs: Iterable[Cost], stage: str | None = None) -> None:
+        """Add costs that were booked elsewhere, in a finished `stage` if it is named."""
+        found = tuple(costs)
+        self.costs.extend(found)
+        if stage is not None:
+            self.stages[stage] = found
+
+    @property
+    def own(self) -> tuple[Cost, ...]:
+        """The costs that came from no stage."""
+        theirs = {id(cost) for costs in self.stages.values() for cost in costs}
+        return tuple(cost for cost in self.costs if id(cost) not in theirs)
 
     def total(self, *phases: str) -> Cost:
         """The sum over the named phases, or over all of them."""

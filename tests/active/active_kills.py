@@ -19,8 +19,7 @@ from active_worlds import World, make_world
 from keepers import Campaign
 from keepers.campaign import journal
 from keepers.workflows import stages
-from keepers.workflows.active import campaign as campaign_module
-from keepers.workflows.active import drift
+from keepers.workflows.active import drift, work
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"}
@@ -49,8 +48,8 @@ class Steps:
         journal._connect = traced  # pyright: ignore[reportPrivateUsage]
         for owner, name in ((stages, "fit"), (stages, "extract"), (drift, "pool_event")):
             setattr(owner, name, self._edges(getattr(owner, name)))
-        workplace: Any = campaign_module.Workplace
-        campaign_module.Workplace = functools.partial(workplace, checkpoint_every=0.0)  # type: ignore[misc,assignment]
+        workplace: Any = work.Workplace
+        work.Workplace = functools.partial(workplace, checkpoint_every=0.0)  # type: ignore[misc,assignment]
 
     def _edges(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

@@ -13,8 +13,8 @@ from keepers import Campaign, Vote
 from keepers.campaign import Planned, Trained
 from keepers.errors import DataError, KeepersError, ParameterError, RunError
 from keepers.workflows import stages
-from keepers.workflows.active import campaign as campaign_module
 from keepers.workflows.active import rounds as rounds_module
+from keepers.workflows.active import work
 from keepers.workflows.active.batches import write_batch
 
 
@@ -427,7 +427,7 @@ def test_a_folder_that_cannot_be_written(world: World, monkeypatch: pytest.Monke
         for path in (folder / "campaign.db", folder):
             path.chmod(path.stat().st_mode & ~0o222)
     else:  # root writes everywhere, so the file is made a folder's place
-        monkeypatch.setattr(campaign_module, "WORK", "campaign.db")
+        monkeypatch.setattr(work, "WORK", "campaign.db")
     try:
         with pytest.raises(RunError, match=r"campaign|run: "):
             campaign.query(4)

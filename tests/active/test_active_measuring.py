@@ -7,20 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from active_worlds import CLASSES, World, events, make_world
+from active_worlds import CLASSES, World, events, make_world, spy
 
 from keepers import Vote
 from keepers.campaign import Trained, wilson
 from keepers.data import open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger
+from keepers.methods import get
 from keepers.roles import Role, prepare
 from keepers.runs import Run
 from keepers.statistics import paired_difference
+from keepers.types import EvalView, Signals
+from keepers.workflows import stages
 from keepers.workflows.active import measuring
-from keepers.workflows.active.asking import Labelled, training_of
+from keepers.workflows.active.asking import Labelled, Opinion, training_of
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.measuring import selection_against_random, warnings
+from keepers.workflows.active.rounds import Round
 from keepers.workflows.stages import Workplace
 
 
@@ -80,6 +84,44 @@ def test_an_ensemble_is_worth_its_mean_prediction(world: World) -> None:
     predictions: Any = batch.facts["predictions"]
     assert all(1 / 3 <= p <= 1 for _, _, p in predictions)
     assert campaign.state.trained[-1].facts["control"]["labels"] == 12
+
+
+def said(*probabilities: float) -> stages.Trained:
+    """A model that gave each test example this probability of class 0."""
+    first = torch.tensor(probabilities)
+    tested = torch.stack([first, 1 - first], 1).log()
+    error = float((first < 0.5).double().mean())  # both are of class 0
+    return stages.Trained(signals=Signals(), facts={"test_error": error}, costs=(), tested=tested)
+
+
+def test_the_test_accuracy_of_an_ensemble_is_that_of_its_mean_prediction() -> None:
+    view = EvalView(pool=None, labels=torch.tensor([0, 0]))  # type: ignore[arg-type]
+    test = stages.Tested(view=view, fingerprint="")
+    models = (said(0.9, 0.1), said(0.4, 0.2), said(0.45, 0.6))
+    # Means 0.583 and 0.3: one of two is right. The members are right in 1, 0 and 1 of 2 cases.
+    opinion = Opinion(method=get("margin"), trained=models, test=test)
+    assert opinion.test_accuracy == 0.5
+    assert Opinion(method=get("margin"), trained=models[1:2], test=test).test_accuracy == 0.0
+    assert Opinion(method=get("margin"), trained=models[:1], test=test).test_accuracy == 0.5
+    assert Opinion(method=get("margin"), trained=models).test_accuracy is None
+
+
+def test_an_ensemble_is_measured_by_its_mean_prediction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opinions: list[Opinion] = []
+    spy(monkeypatch, Round, "_measured", lambda args, _: opinions.append(args[1]))
+    campaign = world.start(test=with_test(world), ensemble=3, control=0.2, epochs=1)
+    world.label(campaign, campaign.query(15).ids)
+    campaign.query(5)
+    (opinion,) = (each for each in opinions if each.trained)
+    tested = [each.tested for each in opinion.trained if each.tested is not None]
+    assert [tuple(each.shape) for each in tested] == [(30, 3)] * 3
+    assert opinion.test is not None
+    assert opinion.test.view.labels is not None
+    mean = torch.stack(tested).double().exp().mean(0)
+    right = float((mean.argmax(1) == opinion.test.view.labels).double().mean())
+    assert campaign.state.trained[-1].facts["test_accuracy"] == right
 
 
 def labelled_world(folder: Path, flip: bool, *, control: int = 100) -> tuple[Any, ...]:
@@ -221,13 +263,29 @@ def test_when_the_proxy_is_said_to_mislead() -> None:
     assert said(0.3, 0.9, 0.8)
     assert not said(0.4, 0.9, 0.8)
     assert not said(0.4, 0.2, 0.8)  # the ceiling is the lower of the two
-    assert said(-0.1, -0.5, 0.8)
-    assert not said(0.0, 0.0, 0.0)
     assert warnings({"fidelity": None, "against_random": None}) == []
     text = warnings(
         {"fidelity": {"proxy_target": 0.123, "proxy_seeds": 0.9, "target_seeds": 0.876}}
     )[0]
     assert "to 0.12, and two seeds of one model agree to 0.88. Take a --proxy nearer" in text
+
+
+def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
+    def said(proxy: float, target: float) -> list[str]:
+        fidelity = {"proxy_target": 0.36, "proxy_seeds": proxy, "target_seeds": target}
+        return warnings({"fidelity": fidelity})
+
+    (proxy,) = said(-0.06, 1.0)
+    assert proxy == (
+        "two seeds of the proxy agree to -0.06 on what to select, which is chance: train it for "
+        "longer (--epochs), or take another --proxy"
+    )
+    (target,) = said(0.9, 0.05)
+    assert target == (
+        "two seeds of the target agree to 0.05 on what to select, which is chance: whether the "
+        "proxy selects for it cannot be told yet"
+    )
+    assert len(said(0.0, 0.0)) == 2
 
 
 def test_a_target_that_says_the_same_of_everything(world: World) -> None:

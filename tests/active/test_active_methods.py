@@ -10,8 +10,7 @@ from active_worlds import CLASSES, World, make_world, spy
 
 from keepers import methods
 from keepers.methods import ACTIVE
-from keepers.workflows import stages
-from keepers.workflows.active import neighbours, planning
+from keepers.workflows.active import planning
 from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
 
 OFFERED = [name for name in methods.names() if ACTIVE in methods.workflows(methods.get(name))]
@@ -209,79 +208,6 @@ def test_class_quotas(tmp_path: Path) -> None:
 def test_quotas_wait_for_a_model(world: World) -> None:
     campaign = world.start(balance="class")
     assert campaign.query(4).facts["cold"] is True
-
-
-def test_neighbours_that_are_everything_change_nothing(tmp_path: Path) -> None:
-    found: list[Any] = []
-    for name, count in (("all", None), ("many", 1000)):
-        (tmp_path / name).mkdir()
-        world = make_world(tmp_path / name)
-        campaign = world.start(neighbours=count, control=0.1)
-        world.label(campaign, campaign.query(9).ids)
-        campaign.query(10)
-        found.append([(item.item, item.score) for item in campaign.state.rounds[-1].items])
-    assert found[0] == found[1]
-
-
-def test_with_neighbours_only_what_is_near_a_label_is_scored(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    angles = 0.05 * np.arange(60) ** 1.01
-    world.more["place"] = np.stack([np.cos(angles), np.sin(angles)], 1).tolist()
-    world.write()
-    campaign = world.start(neighbours=2, features="place", method="entropy")
-    world.label(campaign, [100, 101, 102, 130])
-    scored: list[int] = []
-    spy(
-        monkeypatch,
-        stages,
-        "extract",
-        lambda _, given: scored.extend(given["positions"].tolist()),
-    )
-    batch = campaign.query(4)
-    assert sorted(scored) == [0, 1, 2, 3, 4, 29, 30, 31]
-    assert sorted(batch.ids) == [103, 104, 129, 131]
-
-
-def test_too_few_neighbours_for_the_batch(world: World) -> None:
-    campaign = world.start(neighbours=1)
-    world.label(campaign, world.ids[:4])
-    assert len(campaign.query(50)) == 50
-
-
-def _no_faiss(*_: object) -> None:
-    return None
-
-
-@pytest.mark.parametrize("block", [1 << 24, 24])
-def test_the_nearest_candidates_by_a_naive_oracle(
-    block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", block)
-    monkeypatch.setattr(neighbours, "_by_faiss", _no_faiss)
-    generator = torch.Generator().manual_seed(3)
-    features = torch.randn(80, 5, generator=generator)
-    order = torch.randperm(80, generator=generator)
-    anchors, candidates = order[:7], order[7:60].sort().values
-    expected = {
-        int(candidates[place])
-        for anchor in anchors
-        for place in (features[candidates] - features[anchor]).norm(dim=1).argsort()[:4]
-    }
-    found = neighbours.nearest(features, anchors, candidates, 4)
-    assert found.tolist() == sorted(expected)
-    assert neighbours.nearest(features, anchors, candidates, 53).tolist() == candidates.tolist()
-
-
-def test_faiss_and_products_agree() -> None:
-    pytest.importorskip("faiss")
-    generator = torch.Generator().manual_seed(3)
-    features = torch.nn.functional.normalize(torch.randn(500, 8, generator=generator), dim=1)
-    anchors, candidates = torch.arange(20), torch.arange(20, 500)
-    by_faiss = neighbours._by_faiss(features, anchors, candidates, 6)  # pyright: ignore[reportPrivateUsage]
-    by_products = neighbours._by_products(features, anchors, candidates, 6)  # pyright: ignore[reportPrivateUsage]
-    assert by_faiss is not None
-    assert torch.equal(by_faiss.sort(1).values, by_products.sort(1).values)
 
 
 def test_a_configuration_of_its_own() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from selenium.common import NoAlertPresentException
 from selenium.webdriver import Chrome, Keys
 
@@ -203,6 +206,32 @@ def test_payloads_are_shown_as_text(serve: Serve, window: Window) -> None:
     with pytest.raises(NoAlertPresentException):
         _ = window.browser.switch_to.alert.text
     assert set(serving.desk.state.labels.values()) == {attack}
+
+
+def test_file_names_are_shown_as_text(serve: Serve, window: Window, tmp_path: Path) -> None:
+    names = [
+        "<img src=x onerror=window.hacked=1>.png",
+        '"><svg onload=window.hacked=2>.png',
+        "<script>window.hacked=3<script>.png",
+    ]
+    for shade, name in enumerate(names):
+        Image.new("L", (8, 8), 80 * shade).save(tmp_path / name)
+    with (tmp_path / "pool.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("key", "image"), *zip(names, names, strict=True)])
+    source = open_source(tmp_path / "pool.csv", id="key", input="image", require_labels=False)
+    serving = serve(source=source)
+    window.enter(serving.address)
+    seen: list[str] = []
+    for _ in names:
+        wait_for(lambda: window.find("#name").text not in ("", *seen), "the next name")
+        seen.append(window.find("#name").text)
+        picture = window.find("#picture")
+        assert picture.get_attribute("alt") == f"The picture to label, {seen[-1]}"  # pyright: ignore[reportUnknownMemberType]
+        wait_for(lambda: window.script("return document.images[0].naturalWidth") == 8, "picture")
+        window.press("1")
+    assert sorted(seen) == sorted(names)
+    found = "return [window.hacked ?? null, document.scripts.length, document.images.length]"
+    assert window.script(found) == [None, 1, 1]
 
 
 def test_the_policy_stops_scripts_that_are_not_the_pages(serve: Serve, window: Window) -> None:

@@ -116,6 +116,13 @@ class RealLabelStudio:
         params = {"project": project, "fields": "all", "page_size": 1000}
         return self.ask("GET", "/api/tasks/", params=params)["tasks"]
 
+    def next_item(self, project: int | None) -> str | None:
+        """What the page shows the first user next; None where nothing is left to do."""
+        answer = self._http.get(f"/api/projects/{project}/next")
+        if answer.status_code == 404:
+            return None
+        return answer.json()["data"]["item_id"]
+
     def annotate(
         self, task: dict[str, Any], choice: str | None, *, user: int | None = None, **others: Any
     ) -> dict[str, Any]:

@@ -143,6 +143,26 @@ def test_annotators_edits_and_deletions(
     assert dict(desk.state.labels) == {10: "neg"}
 
 
+def test_a_disputed_item_is_shown_to_one_more(
+    tmp_path: Path, client: Client, server: RealLabelStudio
+) -> None:
+    desk = text_desk(tmp_path / "divided", (10, 11), votes=2)
+    project = push(desk, client).project
+    others = [server.new_user(f"{name}@example.org") for name in ("third", "fourth")]
+    first, second = server.tasks(project)
+    for task, choices in ((first, ("pos", "neg")), (second, ("pos", "pos"))):
+        for user, choice in zip(others, choices, strict=True):
+            server.annotate(task, choice, user=user)
+    assert server.next_item(project) is None
+    assert pull(desk, client).offered == 1
+    assert server.next_item(project) == "10"  # of the first user, whose token this is
+    assert pull(desk, client).offered == 0
+    server.annotate(first, "neg")
+    assert server.next_item(project) is None
+    assert pull(desk, client).offered == 0
+    assert dict(desk.state.labels) == {10: "neg", 11: "pos"}
+
+
 def test_awkward_classes_and_ids(tmp_path: Path, client: Client, server: RealLabelStudio) -> None:
     ids = (
         "a,b",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +13,15 @@ from keepers.campaign import Id, Recorded, State, class_today, read_returned, re
 from keepers.cli.outputs import console, print_json, say_written, working
 from keepers.cli.settings import echo
 from keepers.data import is_within
-from keepers.errors import ParameterError, RunError
+from keepers.errors import ParameterError, RunError, renamed
 from keepers.reports.active import active_report
-from keepers.reports.active_answers import next_step
+from keepers.reports.active_answers import next_query, next_step
 from keepers.reports.active_terminal import active_summary, batch_table
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
-from keepers.workflows.active.campaign import WORK
 from keepers.workflows.active.drift import FOLDER as POOLS
 from keepers.workflows.active.labelled import check_no_data, check_table
+from keepers.workflows.active.work import WORK
 
 
 def _opened(folder: Path, arguments: Mapping[str, Any]) -> Campaign:
@@ -45,7 +44,7 @@ def run_start(values: dict[str, Any], *, as_json: bool) -> None:
         f"Began a campaign on {facts.pool:,} examples with {len(facts.classes)} classes, "
         f"{sum(facts.parts.values()):,} labelled already"
     )
-    _say_next(f"Next: keepers active query 100 --campaign {shlex.quote(str(campaign.path))}")
+    _say_next(f"Next: {next_query(facts)}" if facts.left else next_step(facts))
 
 
 def run_query(
@@ -128,7 +127,7 @@ def run_label_studio(
     """Send the batch to a Label Studio server and bring back what is labelled there."""
     from keepers.integrations.label_studio import exchange
 
-    with working({}) as arguments:
+    with working({}) as arguments, renamed({"every": "poll"}):
         campaign = _opened(folder, arguments)
         done = exchange(
             campaign.desk,

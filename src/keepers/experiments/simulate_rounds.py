@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from keepers.ledger import Cost, Ledger
 from keepers.roles import Prepared
 from keepers.runs import StageRecord
 from keepers.signals import store
+from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Labelled
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
@@ -40,15 +41,16 @@ AGREEMENT_SEEDS = 1
 class Step:
     """A round that was simulated.
 
-    `positions` are its picks in their order, `members` all that is labelled after it. `seen`:
-    the test error and the cost of the target where the target itself was trained to select, on
-    what was labelled before.
+    `positions` are its picks in their order, `members` all that is labelled after it. `stages`:
+    what it cost, by the stage in which it was paid; rounds of several methods share trainings.
+    `seen`: the test error and the cost of the target where the target itself was trained to
+    select, on what was labelled before.
     """
 
     number: int
     positions: Tensor
     members: Tensor
-    costs: tuple[Cost, ...]
+    stages: Mapping[str, tuple[Cost, ...]]
     near_duplicates: int = 0
     seen: tuple[dict[str, float], Cost] | None = None
     agreement: dict[str, Any] | None = None
@@ -56,8 +58,10 @@ class Step:
     @property
     def selection(self) -> Cost:
         """What choosing cost: training, scoring and ranking."""
-        charged = [cost for cost in self.costs if cost.phase != AGREEMENT]
-        return sum(charged, Cost(phase="selection"))
+        costs = [cost for costs in self.stages.values() for cost in costs]
+        return sum(
+            (cost for cost in costs if cost.phase != AGREEMENT), start=Cost(phase="selection")
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,15 +87,30 @@ class Rounds:
         features = embedding(self.oracle.pool, self.config.choosing, aside, given=self.column)
         return features, aside.ledger.total("features")
 
-    def features_costs(self, method: str) -> list[Cost]:
-        """What a campaign by this method pays for them."""
-        return [self.embedded[1]] if _uses_features(self.config.of_method(method)) else []
+    @cached_property
+    def index(self) -> tuple[Path | None, Cost]:
+        """What neighbours are found by, in a large pool, and what it cost."""
+        aside = self._aside()
+        made = neighbour_index.made(self.embedded[0], aside, self.config.choosing.seed)
+        return made, aside.ledger.total(neighbour_index.NEIGHBOURS)
+
+    def features_costs(self, method: str) -> dict[str, tuple[Cost, ...]]:
+        """What a campaign by this method pays for them and their index."""
+        config = self.config.of_method(method)
+        found: dict[str, tuple[Cost, ...]] = {}
+        if _uses_features(config):
+            found["features"] = (self.embedded[1],)
+        if config.neighbours is not None:
+            found[neighbour_index.INDEX] = (self.index[1],)
+        return found
 
     def steps(self, seed: int, method: str, selector: Selector | None) -> list[Step]:
         """Every round of one campaign, from the initial labels on."""
         config = self.config.of_method(method)
         if _uses_features(config):
             _ = self.embedded  # made now, so that no round is charged for it
+        if config.neighbours is not None:
+            _ = self.index
         start = self.config.of_method(RANDOM) if config.cold == "random" else config
         members = torch.empty(0, dtype=torch.int64)
         found: list[Step] = []
@@ -135,10 +154,14 @@ class Rounds:
                 aside,
                 prepared=lambda: prepared,
                 features=lambda: self.embedded[0],
+                index=lambda: self.index[0],
                 seed=round_seed(seed, number),
                 test=test,
             )
-            costs = [_of_selector(cost, selector) for cost in aside.ledger.costs]
+            stages = {
+                name: [_of_selector(cost, selector) for cost in costs]
+                for name, costs in aside.ledger.stages.items()
+            }
             facts: dict[str, Any] = {
                 "near_duplicates": proposal.near_duplicates,
                 "seen": _seen(proposal, test),
@@ -146,11 +169,12 @@ class Rounds:
             }
             if agreement:
                 facts["agreement"], more = self._agreement(proposal, known, config, seed, number)
-                costs += more
+                stages |= more
+            facts["stages"] = {name: list(map(asdict, costs)) for name, costs in stages.items()}
             if processes.rank() == 0:
                 store.clear(folder)
                 store.write(folder, {"positions": proposal.positions})
-            return StageRecord(facts=facts, costs=tuple(costs))
+            return StageRecord(facts=facts, costs=aside.ledger.own)
 
         inputs: dict[str, Any] = {
             "pool": self.oracle.pool.fingerprint,
@@ -159,6 +183,7 @@ class Rounds:
             "seed": round_seed(seed, number),
             "choosing": self._identity(config, selector),
             "code": code_fingerprint([method.select.__module__]),
+            "facts": 2,  # the form of what is written down
             "role": prepared.role.identity() if selector else None,
             "model": prepared.fingerprint if selector else None,
             "test": test.fingerprint if test else None,
@@ -168,13 +193,17 @@ class Rounds:
         folder, record = self.place.run.stage("round", inputs, compute)
         positions = store.read(folder)["positions"]
         seen = record.facts["seen"]
+        stages = {
+            name: tuple(Cost(**cost) for cost in costs)
+            for name, costs in record.facts["stages"].items()
+        }
         return Step(
             number=number,
             positions=positions,
             members=torch.cat([members, positions]),
-            costs=record.costs,
+            stages={**stages, folder.name: record.costs},
             near_duplicates=record.facts["near_duplicates"],
-            seen=None if seen is None else (seen, record.costs[0]),
+            seen=None if seen is None else (seen, _training(stages)),
             agreement=record.facts["agreement"],
         )
 
@@ -189,6 +218,7 @@ class Rounds:
             "options": methods.settings(method, config.method_options),
             "selector": selector,
             "features": self._embedding(config),
+            "indexed": config.neighbours is not None and self.index[0] is not None,
         }
 
     def _embedding(self, config: ActiveConfig) -> str | None:
@@ -199,7 +229,7 @@ class Rounds:
 
     def _agreement(
         self, proposal: Proposal, known: Labelled, config: ActiveConfig, seed: int, number: int
-    ) -> tuple[dict[str, Any] | None, Sequence[Cost]]:
+    ) -> tuple[dict[str, Any] | None, dict[str, list[Cost]]]:
         aside = self._aside()
         found = fidelity(
             proposal.opinion,
@@ -210,7 +240,10 @@ class Rounds:
             target=lambda: self.target,
             seed=round_seed(seed, number),
         )
-        return found, [replace(cost, phase=AGREEMENT) for cost in aside.ledger.costs]
+        return found, {
+            name: [replace(cost, phase=AGREEMENT) for cost in costs]
+            for name, costs in aside.ledger.stages.items()
+        }
 
     def _aside(self) -> Workplace:
         """The same place with a ledger of its own."""
@@ -230,8 +263,14 @@ def _of_selector(cost: Cost, selector: Selector | None) -> Cost:
     return cost
 
 
+def _training(stages: Mapping[str, tuple[Cost, ...]]) -> Cost:
+    """The one training of a target that selected alone."""
+    costs = (cost for costs in stages.values() for cost in costs)
+    return next(cost for cost in costs if cost.phase == "target training")
+
+
 def _seen(proposal: Proposal, test: Tested | None) -> dict[str, float] | None:
-    """Errors of the target that selected, where it was tested; its training is booked first."""
+    """Errors of the target that selected, where it was tested."""
     if test is None or not proposal.opinion.trained:
         return None
     facts = proposal.opinion.trained[0].facts

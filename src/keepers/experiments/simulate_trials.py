@@ -27,11 +27,14 @@ from keepers.workflows.stages import Tested, Workplace, train
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
-    """Where the campaigns of a simulation run, and what they leave: picks, agreement, costs."""
+    """Where the campaigns of a simulation run, and what they leave: picks, agreement, costs.
+
+    `costs` are by the stage in which they were paid.
+    """
 
     rounds: Rounds
     encoding: Cost
-    costs: list[Cost] = field(default_factory=list[Cost])
+    costs: dict[str, tuple[Cost, ...]] = field(default_factory=dict[str, tuple[Cost, ...]])
     picks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     agreement: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
@@ -86,7 +89,7 @@ class Bench:
             test=Tested(view=view, fingerprint=test.fingerprint),
             column=feature_column(config.choosing.features, pool, (pool, data)),
         )
-        return cls(rounds=rounds, encoding=encoded.costs[0], costs=list(encoded.costs))
+        return cls(rounds=rounds, encoding=encoded.costs[0], costs={"encoding": encoded.costs})
 
     @property
     def pool(self) -> Source:
@@ -111,21 +114,20 @@ class Bench:
         steps = self.rounds.steps(seed, method, selector)
         self._keep(seed, method, selector, steps)
         before = self.rounds.features_costs(method)
-        self.costs.extend(before)
+        self.costs.update(before)
+        spent = sum((cost for costs in before.values() for cost in costs), Cost(phase="selection"))
         if selector == "proxy":
-            before.append(self.encoding)
-        spent = sum(before, Cost(phase="selection"))
+            spent = spent + self.encoding
         repeated = 0
         for number, step in enumerate(steps):
             after = steps[number + 1] if number + 1 < len(steps) else None
             spent = spent + step.selection
             repeated += step.near_duplicates
-            self.costs.extend(step.costs)
+            self.costs.update(step.stages)
             k = len(step.members)
             if k not in budgets.measured:
                 continue
             facts, cost = after.seen if after and after.seen else self._target(seed, step)
-            self.costs.append(cost)
             yield Trial(
                 method=method,
                 selector=selector,
@@ -182,8 +184,6 @@ class Bench:
         return pa.table({**columns, "selector": selectors})
 
     def by_phase(self) -> list[Cost]:
-        """What the simulation took; a training that several campaigns share counts once.
-
-        Two trainings never take the same time to the last digit, so equal costs are one training.
-        """
-        return Ledger(list(dict.fromkeys(self.costs))).by_phase()
+        """What the simulation took; a training that several campaigns share counts once."""
+        stages = self.costs | self.rounds.place.ledger.stages  # there: the targets
+        return Ledger([cost for costs in stages.values() for cost in costs]).by_phase()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keepers.reports import quantities
-from keepers.workflows.active.measuring import ENOUGH_CONTROL, MISLEADING
+from keepers.workflows.active.measuring import CHANCE, ENOUGH_CONTROL, MISLEADING
 from keepers.workflows.active.standing import Standing
 
 WAITING = ("planned", "sent")
@@ -187,18 +187,24 @@ def agreement(standing: Standing) -> Answer:
     if found is None:
         return Answer(name=name, brief="", words="")
     value = found["proxy_target"]
-    ceiling = max(0.0, min(found["proxy_seeds"], found["target_seeds"]))
-    how, mood = "Largely", "better"
-    if value < MISLEADING * ceiling:
+    ceiling = min(found["proxy_seeds"], found["target_seeds"])
+    how, mood, end = "Largely", "better", "no more can be expected"
+    if ceiling < CHANCE:
+        how, mood, end = "Cannot be told", "inconclusive", "a model that ranks by chance tells none"
+    elif value < MISLEADING * ceiling:
         how, mood = "Hardly", "worse"
     elif value < NEAR * ceiling:
         how, mood = "In part", "inconclusive"
     words = (
         f"{how}: their ranks of {quantities.counted(found['sample'], 'example')} agree at Spearman "
-        f"{value:.2f}. Two seeds agree at {found['proxy_seeds']:.2f} for the proxy and "
-        f"{found['target_seeds']:.2f} for the target: no more can be expected."
+        f"{_signed(value)}. Two seeds agree at {_signed(found['proxy_seeds'])} for the proxy and "
+        f"{_signed(found['target_seeds'])} for the target: {end}."
     )
-    return Answer(name=name, brief=f"{value:.2f}", words=words, mood=mood)
+    return Answer(name=name, brief=_signed(value), words=words, mood=mood)
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def waiting(counts: Mapping[str, int]) -> int:
@@ -217,7 +223,13 @@ def next_step(standing: Standing) -> str:
         return (
             f"Nothing is left to choose from: keepers active export {campaign} --out labels.parquet"
         )
-    return f"Nothing waits for labels: keepers active query 100 {campaign}"
+    return f"Nothing waits for labels: {next_query(standing)}"
+
+
+def next_query(standing: Standing) -> str:
+    """The command that plans a batch: of 100, or what is left."""
+    count = min(100, standing.left)
+    return f"keepers active query {count} --campaign {shlex.quote(str(standing.path))}"
 
 
 def _interval(found: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers.reports import answers, describe
-from keepers.reports.by_budget import differences_drawn, errors_drawn, styles_of
+from keepers.reports.by_budget import KEPT, differences_drawn, errors_drawn, styles_of
 from keepers.reports.expenses import expenses
 from keepers.reports.online import online_report
 from keepers.reports.page import as_yaml, write_page
@@ -64,6 +64,8 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
         answers=answers.answers(result),
         inconclusive=answers.why_inconclusive(result),
         nearest=answers.against_everything(result),
+        experiment="comparison",
+        along=KEPT,
         chart=errors_drawn(by_name, styles, whole),
         differences=differences_drawn(by_name, styles),
         styles=list(styles.values()),

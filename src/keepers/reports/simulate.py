@@ -44,6 +44,8 @@ def simulate_report(result: Mapping[str, Any], path: str | Path, *, overwrite: b
         selection=simulate_answers.about_selection(result),
         goal=result["reached"],
         savings=simulate_answers.label_savings(result),
+        experiment="simulation",
+        along=LABELLED,
         chart=errors_drawn(by_name, styles, along=LABELLED),
         differences=differences_drawn(by_name, styles, along=LABELLED),
         styles=list(styles.values()),

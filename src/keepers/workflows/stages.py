@@ -27,6 +27,8 @@ EARLY_SHARE = 0.1
 SHUFFLE = Shuffle()
 DYNAMICS = frozenset({"forgetting", "aum"})
 CHECKPOINT = "checkpoint.safetensors"
+TESTED = "tested"
+"""The array of a stage that holds what the model says of a test set."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +58,7 @@ class Workplace:
         """Book what a stage cost, once, however often it is asked for."""
         if folder not in self.booked:
             self.booked.add(folder)
-            self.ledger.book(record.costs)
+            self.ledger.book(record.costs, folder.name)
 
 
 def early_epochs(epochs: int) -> int:
@@ -105,7 +107,7 @@ class Training:
             "seed": self.seed,
             "wanted": sorted(self.wanted),
             "policy": repr(self.policy),
-            "test": self.test.fingerprint if self.test else None,
+            "test": self.test.identity if self.test else None,
             "scored": None if self.scored is None else hash_bytes(self.scored.numpy()),
             "samples": self.samples if "posterior_log_probs" in self.wanted else None,
             "hardware": hardware.identity(gains_from_bf16=self.prepared.recipe.bf16),
@@ -114,19 +116,32 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tested:
-    """A test set, encoded for the role that is measured on it."""
+    """A test set, encoded for the role that is measured on it.
+
+    `kept`: what the model says of it is kept, too, so that several can be measured together.
+    """
 
     view: EvalView
     fingerprint: str
+    kept: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What a training on it is found again by."""
+        return f"{self.fingerprint} kept" if self.kept else self.fingerprint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """What a training gives: signals of all examples, facts and costs."""
+    """What a training gives: signals of all examples, facts and costs.
+
+    `tested` (t, classes) are the log-probabilities of a test set that asks for them to be kept.
+    """
 
     signals: Signals
     facts: dict[str, Any]
     costs: tuple[Cost, ...]
+    tested: Tensor | None = None
 
 
 def is_trained(place: Workplace, training: Training) -> bool:
@@ -145,8 +160,10 @@ def train(place: Workplace, training: Training) -> Trained:
     labels = training.prepared.labels
     if training.scored is not None:
         labels = labels[training.scored]
-    signals = Signals(**store.read(folder), labels=labels)
-    return Trained(signals=signals, facts=record.facts, costs=record.costs)
+    arrays = store.read(folder)
+    tested = arrays.pop(TESTED, None)
+    signals = Signals(**arrays, labels=labels)
+    return Trained(signals=signals, facts=record.facts, costs=record.costs, tested=tested)
 
 
 def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
@@ -194,7 +211,10 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
         arrays |= {name: value for name, value in found.items() if name in wanted}
     facts: dict[str, Any] = {"losses": fitted.losses}
     if training.test is not None:
-        facts |= _measure(extract(module, training.test.view, fabric=fabric))
+        said = extract(module, training.test.view, fabric=fabric)
+        facts |= _measure(said)
+        if training.test.kept:
+            arrays[TESTED] = said.get("log_probs")
     if processes.rank() == 0:
         store.write(folder, arrays)
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -72,8 +72,19 @@ class FakeLabelStudio:
             "lead_time": 2.5,
             **others,
         }
-        self.tasks[task]["annotations"].append(made)
+        held = self.tasks[task]
+        held["annotations"].append(made)
+        held["is_labeled"] = _counted(held)["total_annotations"] >= held["overlap"]
         return made
+
+    def shown_to(self, user: int) -> list[str]:
+        """The items that are still to be done and that a user has not annotated or skipped."""
+        return [
+            task["data"]["item_id"]
+            for task in self.tasks.values()
+            if not task["is_labeled"]
+            and all(each["completed_by"] != user for each in task["annotations"])
+        ]
 
     def edit(self, annotation: dict[str, Any], choice: str) -> None:
         """What an annotation becomes when its author changes it."""
@@ -132,6 +143,9 @@ class FakeLabelStudio:
                 return self._list_tasks(request)
             case "GET", ["api", "tasks", number] if int(number) in self.tasks:
                 return httpx.Response(200, json=self.tasks[int(number)])
+            case "PATCH", ["api", "tasks", number] if int(number) in self.tasks:
+                self.tasks[int(number)].update(json.loads(request.content))
+                return httpx.Response(200, json=self.tasks[int(number)])
             case "DELETE", ["api", "tasks", number] if int(number) in self.tasks:
                 del self.tasks[int(number)]
                 return httpx.Response(204)
@@ -160,6 +174,8 @@ class FakeLabelStudio:
             "annotations": [],
             "drafts": [],
             "predictions": [],
+            "overlap": self.projects[project].get("maximum_annotations", 1),
+            "is_labeled": False,
             **task,
         }
         return number

@@ -10,7 +10,7 @@ import pytest
 
 from integrations.label_studio.fake_label_studio import LEGACY, URL, FakeLabelStudio
 from keepers.campaign import Desk
-from keepers.errors import RunError
+from keepers.errors import ParameterError, RunError
 from keepers.integrations.label_studio import Client, connect, exchange
 from label_studio_desk import label, text_desk
 
@@ -70,6 +70,24 @@ def test_polling(desk: Desk, server: FakeLabelStudio) -> None:
         "1 new labels; 1 examples wait",
         "1 new labels; 0 examples wait",
     ]
+
+
+def test_an_offer_is_said(desk: Desk, server: FakeLabelStudio) -> None:
+    exchange(desk, URL)
+    server.annotate(server.task_of(10), "pos", user=1)
+    server.annotate(server.task_of(10), "neg", user=2)
+    said: list[str] = []
+    assert exchange(desk, URL, say=said.append)["pulled"]["offered"] == 1
+    assert said[-1] == ("2 new labels, 1 disputed, offered to one more annotator; 1 examples wait")
+
+
+@pytest.mark.parametrize("every", [0, -1.0, float("nan"), float("inf")])
+def test_a_wrong_interval_is_refused_before_anything_is_sent(
+    desk: Desk, server: FakeLabelStudio, every: float
+) -> None:
+    with pytest.raises(ParameterError, match=r"every: got .*Give a positive number of seconds"):
+        exchange(desk, URL, every=every)
+    assert server.requests == []
 
 
 def test_nothing_was_ever_planned(desk: Desk) -> None:

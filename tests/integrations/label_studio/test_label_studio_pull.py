@@ -68,6 +68,61 @@ def test_two_annotators_disagree(desk: Desk, client: Client, server: FakeLabelSt
     assert desk.state.disputed == (10,)
 
 
+def test_a_disputed_item_is_offered_to_one_more_annotator(
+    tmp_path: Path, client: Client, server: FakeLabelStudio
+) -> None:
+    desk = text_desk(tmp_path / "two", (10, 11, 12), votes=2)
+    push(desk, client)
+    for item, second in ((10, "neg"), (11, "pos")):
+        server.annotate(server.task_of(item), "pos", user=1)
+        server.annotate(server.task_of(item), second, user=2)
+    server.annotate(server.task_of(12), "pos", user=1)
+    assert server.shown_to(3) == ["12"]
+    assert pull(desk, client).offered == 1
+    assert server.shown_to(3) == ["10", "12"]
+    assert server.shown_to(1) == []  # who had it does not get it again
+    sent = len(server.requests)
+    assert pull(desk, client).offered == 0
+    assert all(request.method == "GET" for request in server.requests[sent:])
+    server.annotate(server.task_of(10), None, user=4)  # a skip does not use the offer up
+    assert pull(desk, client).offered == 0
+    assert server.shown_to(3) == ["10", "12"]
+    server.annotate(server.task_of(10), "neg", user=3)
+    assert pull(desk, client).offered == 0
+    assert desk.state.labels[10] == "neg"
+    assert server.shown_to(5) == ["12"]
+
+
+def test_a_dispute_with_the_page_is_offered_and_a_tie_again(
+    desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    label(desk, 10, "neg")
+    server.annotate(server.task_of(10), "pos", user=1)
+    assert pull(desk, client).offered == 1
+    server.annotate(server.task_of(10), "pos", user=2)
+    label(desk, 10, "neg", annotator="bob")
+    assert pull(desk, client).offered == 1
+    assert server.tasks[server.task_of(10)]["overlap"] == 3
+    assert desk.state.disputed == (10,)
+
+
+def test_what_was_pulled_stays_when_an_offer_fails(
+    desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    server.annotate(server.task_of(10), "pos", user=1)
+    server.annotate(server.task_of(10), "neg", user=2)
+    server.annotate(server.task_of(11), "neg", user=2)
+    server.trouble = lambda request: (
+        httpx.Response(400, json={"detail": "no"}) if request.method == "PATCH" else None
+    )
+    with pytest.raises(LabelStudioError, match=r"refused /api/tasks/\d+/ \(400: no\)"):
+        pull(desk, client)
+    assert desk.state.labels == {11: "neg"}
+    assert desk.state.disputed == (10,)
+    server.trouble = None
+    assert pull(desk, client).offered == 1
+
+
 def test_predictions_are_no_votes(tmp_path: Path, client: Client) -> None:
     desk = text_desk(tmp_path / "d")
     push(desk, client, predictions={10: ("pos", 0.9)})

@@ -1,6 +1,7 @@
 """A campaign's batch to a Label Studio server, and its annotations back (extra `label-studio`)."""
 
-from keepers.integrations.label_studio.client import Client, LabelStudioError, connect
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import Client, connect
 from keepers.integrations.label_studio.collecting import Pulled, poll, pull
 from keepers.integrations.label_studio.round_trip import exchange
 from keepers.integrations.label_studio.secret import VARIABLE, Token

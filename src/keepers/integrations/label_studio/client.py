@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from keepers.errors import KeepersError, MissingExtraError
+from keepers.errors import MissingExtraError
 from keepers.integrations.label_studio.address import server_address
+from keepers.integrations.label_studio.answers import FailedError, LabelStudioError, Reader
 from keepers.integrations.label_studio.secret import VARIABLE, Token, token_of
 
 if TYPE_CHECKING:
@@ -20,21 +19,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 4
 """How often a request that changes nothing is made before its failure is an error."""
 
-_TRANSIENT = {429, 500, 502, 503, 504}
 _LONGEST_WAIT = 30.0
-_LONGEST_DETAIL = 300
-
-
-class LabelStudioError(KeepersError):
-    """The server could not be asked, or did not do what it was asked.
-
-    `status` is that of HTTP, None where there was no answer; `transient` says whether the same
-    request may well succeed in a while.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None, transient: bool = False) -> None:
-        super().__init__(message)
-        self.status, self.transient = status, transient
 
 
 class Client:
@@ -70,6 +55,7 @@ class Client:
             raise MissingExtraError("Label Studio", "label-studio") from None
         self.url = server_address(url)
         self._token, self._timeout, self._sleep = token, timeout, sleep
+        self._reader = Reader(url=self.url, token=token)
         self._http = httpx.Client(
             base_url=self.url,
             timeout=timeout,
@@ -117,7 +103,7 @@ class Client:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._once(method, path, **content)
-            except _FailedError as failure:
+            except FailedError as failure:
                 again = failure.unsent or (method != "POST" and failure.error.transient)
                 if not again or attempt == ATTEMPTS:
                     raise failure.error from None
@@ -134,16 +120,16 @@ class Client:
         if answer.status_code == 401 and self._token.personal and not fresh:
             self._token.grant(None)
             answer = self._answer(method, path, self._exchange(), **content)
-        return self._content(answer, path)
+        return self._reader.content(answer, path)
 
     def _exchange(self) -> str:
         answer = self._answer("POST", "/api/token/refresh", None, json=self._token.exchange)
         if answer.status_code in (400, 401, 403):
-            raise _FailedError(self._refused(answer.status_code))
-        granted = self._content(answer, "/api/token/refresh")
+            raise self._reader.refused(answer.status_code)
+        granted = self._reader.content(answer, "/api/token/refresh")
         access: object = granted.get("access") if isinstance(granted, dict) else None
         if not isinstance(access, str) or not re.fullmatch(r"[\x21-\x7e]+", access):
-            raise _FailedError(
+            raise FailedError(
                 LabelStudioError(f"{self.url}: gave no access for the personal token")
             )
         self._token.grant(access)
@@ -157,137 +143,8 @@ class Client:
         headers = {} if authorization is None else {"Authorization": authorization}
         try:
             return self._http.request(method, path, headers=headers, **content)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _FailedError(
-                LabelStudioError(
-                    f"{self.url}: cannot be reached ({self._told(error)}). Start Label Studio, or "
-                    "correct the address; the same command continues",
-                    transient=True,
-                ),
-                unsent=True,
-            ) from None
-        except httpx.TimeoutException:
-            raise _FailedError(
-                LabelStudioError(
-                    f"{self.url}: did not answer {method} {path} in time. The same command "
-                    "continues, and first looks what has arrived",
-                    transient=True,
-                )
-            ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _FailedError(
-                LabelStudioError(
-                    f"{self.url}: the connection broke at {method} {path} ({self._told(error)}). "
-                    "The same command continues, and first looks what has arrived",
-                    transient=True,
-                )
-            ) from None
-
-    def _content(self, answer: httpx.Response, path: str) -> Any:
-        status = answer.status_code
-        if answer.is_redirect:
-            target = urlsplit(str(answer.headers.get("location", "")))
-            where = f"{target.scheme}://{target.hostname}" if target.hostname else target.path
-            raise _FailedError(
-                LabelStudioError(
-                    f"{self.url}: sends us on to {self._shown(where)}, where the token is not to "
-                    "go. Give the address at which Label Studio itself answers",
-                    status=status,
-                )
-            )
-        if answer.is_success:
-            return self._parsed(answer, path)
-        if status in (401, 403):
-            raise _FailedError(self._refused(status))
-        detail = self._detail(answer)
-        if status == 404:
-            message = (
-                f"{self.url}: has no {path} (404). If a project or task was deleted there, the "
-                "same command makes it again; if not, the address is not Label Studio's"
-            )
-        elif status in _TRANSIENT:
-            message = (
-                f"{self.url}: failed at {path} ({status}{detail}). Look at the server's log; the "
-                "same command continues"
-            )
-        elif status == 413:
-            message = (
-                f"{self.url}: finds what was sent too large (413{detail}). Let fewer tasks go at "
-                "a time"
-            )
-        else:
-            message = f"{self.url}: refused {path} ({status}{detail}). Nothing of it was taken"
-        raise _FailedError(
-            LabelStudioError(message, status=status, transient=status in _TRANSIENT),
-            wait=_seconds(answer.headers.get("retry-after")),
-        )
-
-    def _parsed(self, answer: httpx.Response, path: str) -> Any:
-        if answer.status_code == 204 or not answer.content:
-            return None
-        try:
-            return json.loads(answer.content)
-        except ValueError:
-            page = answer.content.lstrip()[:1] == b"<"
-            raise _FailedError(
-                LabelStudioError(
-                    f"{self.url}: answered {path} with {'a web page' if page else 'something'} "
-                    "that is no JSON. Give the address of Label Studio itself, without the page",
-                    status=answer.status_code,
-                )
-            ) from None
-
-    def _refused(self, status: int) -> LabelStudioError:
-        kind = "personal" if self._token.personal else "legacy"
-        hint = (
-            "It may have been revoked or have expired"
-            if self._token.personal
-            else "Legacy tokens also have to be allowed by the organisation (Organization, Access "
-            "Token Settings); a personal one works as well"
-        )
-        return LabelStudioError(
-            f"{self.url}: refuses the {kind} token ({status}). Put a valid one of a user who may "
-            f"make projects into the environment variable. {hint}",
-            status=status,
-        )
-
-    def _detail(self, answer: httpx.Response) -> str:
-        """What the server says is wrong; never its trace, and never the token, if it echoes it."""
-        try:
-            body = json.loads(answer.content)
-        except ValueError:
-            return ""
-        said: list[str] = []
-        if isinstance(body, dict):
-            for name in ("detail", "validation_errors"):
-                value: Any = body.get(name)
-                if value:
-                    said.append(value if isinstance(value, str) else json.dumps(value))
-        elif isinstance(body, list):
-            said.append(json.dumps(body))
-        text = self._shown(" ".join(said))
-        return f": {text}" if text else ""
-
-    def _told(self, error: Exception) -> str:
-        return self._shown(str(error) or type(error).__name__)
-
-    def _shown(self, text: str) -> str:
-        text = " ".join(self._token.hide(text).split())
-        printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-        return printable[:_LONGEST_DETAIL] + ("..." if len(printable) > _LONGEST_DETAIL else "")
-
-
-class _FailedError(Exception):
-    """An error with what decides on another attempt."""
-
-    def __init__(
-        self, error: LabelStudioError, *, unsent: bool = False, wait: float | None = None
-    ) -> None:
-        self.error, self.unsent, self.wait = error, unsent, wait
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"\d{1,6}", text) else None
+            raise self._reader.unanswered(error, f"{method} {path}") from None
 
 
 def connect(

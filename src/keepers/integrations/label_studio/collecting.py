@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,8 @@ from keepers.campaign import (
     label_studio_votes,
 )
 from keepers.errors import ParameterError
-from keepers.integrations.label_studio.client import Client, LabelStudioError
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import Client
 from keepers.integrations.label_studio.project import find_project, number_of
 from keepers.integrations.label_studio.tasks import Task, all_tasks, item_name, name_of
 
@@ -32,8 +34,9 @@ class Pulled:
 
     `new` votes, `changed` ones, `repeated` ones that were known; `withdrawn` votes whose
     annotation was deleted; `quarantined`, among the new and changed, name no class of today.
-    `foreign` are tasks that are none of the campaign's, left alone; `unreadable` and `refused` say
-    which annotations are no votes, and why. `waiting` items have too few labels yet.
+    `offered` disputed items are shown to one more annotator from now on. `foreign` are tasks that
+    are none of the campaign's, left alone; `unreadable` and `refused` say which annotations are no
+    votes, and why. `waiting` items have too few labels yet.
     """
 
     new: int = 0
@@ -41,6 +44,7 @@ class Pulled:
     repeated: int = 0
     withdrawn: int = 0
     quarantined: int = 0
+    offered: int = 0
     foreign: tuple[int, ...] = ()
     unreadable: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -53,7 +57,8 @@ def pull(desk: Desk, client: Client) -> Pulled:
     A vote is the annotator's, at the time of the annotation's last change, so that one edited
     later is a newer vote. Predictions are no votes. Where an annotation was deleted, the vote is
     withdrawn, and an older one of the same annotator counts again; where its task or the whole
-    project was deleted, the label stays.
+    project was deleted, the label stays. Label Studio would show an item on which the annotators
+    are divided to nobody else: it is told to show it to one more.
 
     Raises:
         LabelStudioError: the server cannot be reached or refuses, or has no project of this
@@ -88,12 +93,14 @@ def pull(desk: Desk, client: Client) -> Pulled:
             withdrawn += sum(vote.kind == "undo" for vote in corrections)
             votes += corrections
     recorded = desk.record(votes, partial=True)
+    disputed = [tasks[item] for item in desk.state.disputed if item in tasks]
     return Pulled(
         new=recorded.new,
         changed=max(0, recorded.changed - withdrawn),
         repeated=recorded.repeated,
         withdrawn=withdrawn,
         quarantined=recorded.quarantined,
+        offered=sum(_offered_again(client, held) for held in disputed),
         foreign=tuple(foreign),
         unreadable=tuple(unreadable),
         refused=recorded.refused,
@@ -128,8 +135,7 @@ def poll(
         ParameterError: `every` is no positive number of seconds.
         LabelStudioError: as `pull`, or the server stayed away.
     """
-    if not every > 0:
-        raise ParameterError("every", f"got {every}", "Give a positive number of seconds")
+    check_every(every)
     failures = 0
     while True:
         try:
@@ -147,6 +153,23 @@ def poll(
             if until(pulled) if until is not None else pulled.waiting == 0:
                 return pulled
         sleep(every)
+
+
+def check_every(every: float) -> None:
+    """Refuse what is no positive number of seconds."""
+    if not 0 < every < math.inf:
+        raise ParameterError("every", f"got {every}", "Give a positive number of seconds")
+
+
+def _offered_again(client: Client, held: Sequence[Task]) -> bool:
+    """Show a disputed item to one more annotator, unless one of its tasks is still to be done."""
+    if not all(task.get("is_labeled") for task in held):
+        return False
+    task = held[-1]
+    given = sum(not each.get("was_cancelled") for each in task.get("annotations") or ())
+    # It looks at the flag alone when it chooses what to show, and at the number when it sets it.
+    client.patch(f"/api/tasks/{int(task['id'])}/", {"overlap": given + 1, "is_labeled": False})
+    return True
 
 
 def _corrections(state: State, item: Id, given: Sequence[Vote]) -> Iterator[Vote]:

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 from keepers.campaign import State
 from keepers.errors import DataError, RunError
-from keepers.integrations.label_studio.client import Client, LabelStudioError
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import Client
 from keepers.types import Kind
 
 CONTROL = "label"

@@ -8,8 +8,9 @@ from typing import Any
 
 from keepers.campaign import LABEL_STUDIO, Desk, Id
 from keepers.errors import RunError
-from keepers.integrations.label_studio.client import LabelStudioError, connect
-from keepers.integrations.label_studio.collecting import Pulled, poll, pull
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import connect
+from keepers.integrations.label_studio.collecting import Pulled, check_every, poll, pull
 from keepers.integrations.label_studio.secret import VARIABLE
 from keepers.integrations.label_studio.sending import Pushed, push
 from keepers.workflows.opening import say_or_not
@@ -46,6 +47,8 @@ def exchange(
         KeepersError: as `connect`, `push`, `pull` and `poll`.
     """
     tell = say_or_not(say)
+    if every is not None:
+        check_every(every)
     with connect(url, token, variable=variable) as client:
         pushed = push(desk, client, predictions=predictions, title=title, say=tell)
         if pushed.project is None and not any(
@@ -86,6 +89,7 @@ def _said_of_pull(pulled: Pulled) -> str:
         "changed": pulled.changed,
         "withdrawn": pulled.withdrawn,
         "of unknown classes": pulled.quarantined,
+        "disputed, offered to one more annotator": pulled.offered,
     }
     more = "".join(f", {count:,} {what}" for what, count in others.items() if count)
     return f"{pulled.new:,} new labels{more}; {pulled.waiting:,} examples wait"

@@ -10,7 +10,8 @@ from typing import Any
 
 from keepers.campaign import LABEL_STUDIO, Desk, Id, State
 from keepers.errors import ParameterError
-from keepers.integrations.label_studio.client import Client, LabelStudioError
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import Client
 from keepers.integrations.label_studio.project import ensure_project
 from keepers.integrations.label_studio.tasks import (
     Task,

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from keepers.campaign import Desk, Id, State
 from keepers.errors import ParameterError
-from keepers.integrations.label_studio.client import Client, LabelStudioError
+from keepers.integrations.label_studio.answers import LabelStudioError
+from keepers.integrations.label_studio.client import Client
 from keepers.integrations.label_studio.project import CONTROL
 
 Task = dict[str, Any]

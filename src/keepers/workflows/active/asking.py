@@ -70,12 +70,14 @@ class Labelled:
 class Opinion:
     """What the proxies said: the models in the order of the ensemble, and what they scored.
 
-    `scored` are sorted positions. Without models (a cold start) both are empty.
+    `scored` are sorted positions. Without models (a cold start) both are empty. `test` is what
+    they were measured on, if anything.
     """
 
     method: Method
     trained: tuple[Trained, ...] = ()
     scored: Tensor = NOTHING
+    test: Tested | None = None
 
     def of(self, positions: Tensor) -> Tensor:
         """Mean class probabilities (p, classes) at some of the positions that were scored."""
@@ -90,9 +92,15 @@ class Opinion:
 
     @property
     def test_accuracy(self) -> float | None:
-        """Mean accuracy on the test set, where there is one."""
-        errors = [each.facts["test_error"] for each in self.trained if "test_error" in each.facts]
-        return 1 - sum(errors) / len(errors) if errors else None
+        """Accuracy of the mean prediction on the test set, where there is one."""
+        if self.test is None or not self.trained:
+            return None
+        if len(self.trained) == 1:
+            return 1 - self.trained[0].facts["test_error"]
+        labels, tested = self.test.view.labels, [each.tested for each in self.trained]
+        assert labels is not None
+        mean = torch.stack([said.double().exp() for said in tested if said is not None]).mean(0)
+        return float((mean.argmax(1) == labels).double().mean())
 
 
 def training_of(
@@ -148,6 +156,7 @@ def ask(
     wanted = method.needs | {"log_probs"}
     if ensemble > 1:
         wanted = wanted - {"posterior_log_probs"}  # the members are its samples
+        test = None if test is None else replace(test, kept=True)
     models = [
         train(
             place,
@@ -163,7 +172,7 @@ def ask(
         )
         for member in range(ensemble)
     ]
-    return Opinion(method=method, trained=tuple(models), scored=scored)
+    return Opinion(method=method, trained=tuple(models), scored=scored, test=test)
 
 
 def preference(method: Method, members: Sequence[Signals]) -> Tensor:

@@ -1,13 +1,15 @@
-"""A batch as a file that people fill in: id, what to label, and an empty column for the label."""
+"""A batch: what to label next, and the file of it that people fill in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
-from keepers.campaign import State
+from keepers.campaign import Planned, State
 from keepers.workflows.active.labelled import (
     check_no_data,
     id_column,
@@ -17,7 +19,46 @@ from keepers.workflows.active.labelled import (
 from keepers.workflows.active.opening import Holdings
 
 
-def write_batch(state: State, holdings: Holdings, batch: Any, out: Path, overwrite: bool) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What to label next: ids in the order to label them.
+
+    `facts` say what is known of the proxy that chose; `again` that this batch was planned before.
+    """
+
+    round: int
+    ids: tuple[int | str, ...]
+    method: str
+    facts: Mapping[str, Any]
+    again: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, planned: Planned, *, again: bool = False) -> Self:
+        """The batch that a round planned."""
+        return cls(
+            round=planned.round,
+            ids=tuple(each.item for each in planned.items),
+            method=planned.method,
+            facts=planned.facts,
+            again=again,
+        )
+
+
+def untouched(state: State) -> Planned | None:
+    """The last batch, if nothing of it was answered or sent."""
+    if not state.rounds:
+        return None
+    last = state.rounds[-1]
+    before = set(last.facts.get("answered", ()))
+    items = [state.item(each.item) for each in last.items if each.item not in before]
+    fresh = all(item.status == "planned" and not item.votes for item in items)
+    return last if items and fresh else None
+
+
+def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overwrite: bool) -> Path:
     """Write `id`, `rank`, the input and an empty `label`, in the order to label them.
 
     Parquet, CSV or JSON lines by the suffix of `out`. Control items are not told apart, so that

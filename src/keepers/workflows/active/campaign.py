@@ -4,55 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from keepers.campaign import (
-    BROUGHT,
-    Delivery,
-    Desk,
-    Event,
-    Planned,
-    Recorded,
-    Schema,
-    State,
-    Vote,
-)
+from keepers.campaign import Delivery, Desk, Recorded, Schema, State
 from keepers.errors import ParameterError, RunError, unknown_name
-from keepers.ledger import Ledger
 from keepers.roles import Role
-from keepers.runs import Run
 from keepers.types import Progress
+from keepers.workflows.active.batches import Batch, untouched
 from keepers.workflows.active.beginning import Opened, begin, come_back
 from keepers.workflows.active.config import check_classes
-from keepers.workflows.active.drift import Drift, pool_event
-from keepers.workflows.active.ground import Ground, version_of_data
+from keepers.workflows.active.drift import Drift, changes
+from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.labelled import write_labelled
-from keepers.workflows.active.rounds import STAGES, Round, discard_models, paid_for
+from keepers.workflows.active.rounds import Round
 from keepers.workflows.active.standing import Standing, standing
+from keepers.workflows.active.work import at_work, discard_models
 from keepers.workflows.opening import Say, say_or_not
-from keepers.workflows.stages import Workplace
-
-WORK = "work"
-"""The folder of a campaign in which its models are trained."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What to label next: ids in the order to label them.
-
-    `facts` say what is known of the proxy that chose; `again` that this batch was planned before.
-    """
-
-    round: int
-    ids: tuple[int | str, ...]
-    method: str
-    facts: Mapping[str, Any]
-    again: bool = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class Campaign:
@@ -177,16 +145,7 @@ class Campaign:
 
     def _sync(self) -> Drift:
         """Write down how the pool changed, and labels that were added to the data."""
-        state = self.state
-        event, drift = pool_event(self.path, self.holdings, state)
-        events: list[Event] = [] if event is None else [event]
-        for item, name in self.holdings.brought.items():
-            before = [vote.label for vote in state.item(item).votes if vote.source == BROUGHT]
-            if before[-1:] != [name]:
-                schema = version_of_data(name, state.schemas)
-                events.append(
-                    Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=schema)
-                )
+        events, drift = changes(self.path, self.holdings, self.state)
         if events:
             self.journal.append(events)
         for sentence in drift.sentences():
@@ -217,15 +176,15 @@ class Campaign:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ParameterError("count", f"got {count!r}", "Give a whole number, 1 or more")
         with self.journal.lock("planning a batch"):
-            last = self._untouched()
+            last = untouched(self.state)
             if last is not None and last.asked == count and not new:
                 self._say("Nothing of the last batch is labelled or sent: here it is again")
-                return _batch(last, again=True)
+                return Batch.of(last, again=True)
             with self._round() as this:
                 planned, trained = this.plan(count)
             self.journal.append([planned] if trained is None else [planned, trained])
-            discard_models(self.path / WORK)
-        return _batch(planned)
+            discard_models(self.path)
+        return Batch.of(planned)
 
     def measure(self) -> Mapping[str, Any] | None:
         """Train the proxy on the labels there are now, and write down what it is worth.
@@ -278,53 +237,15 @@ class Campaign:
         """
         return write_labelled(self.state, self.holdings, Path(out), overwrite=overwrite)
 
-    def _untouched(self) -> Planned | None:
-        """The last batch, if nothing of it was answered or sent."""
-        state = self.state
-        if not state.rounds:
-            return None
-        last = state.rounds[-1]
-        before = set(last.facts.get("answered", ()))
-        items = [state.item(each.item) for each in last.items if each.item not in before]
-        fresh = all(item.status == "planned" and not item.votes for item in items)
-        return last if items and fresh else None
-
     @contextmanager
     def _round(self) -> Generator[Round]:
-        state, folder = self.state, self.path / WORK
+        state = self.state
         if state.pool != self._pool:
             raise RunError("campaign: the pool changed since it was opened here. Open it again")
-        with _run(folder, state.campaign) as run:
-            place = Workplace(
-                run=run,
-                hardware=self.config.hardware,
-                ledger=Ledger(),
-                progress=self._progress,
-                booked=paid_for(state, folder / STAGES),
-            )
+        with at_work(self.path, state, self.config.hardware, self._progress) as place:
             on_bad_row = self._reading.on_bad_row
             holdings = self.holdings.with_classes(state.classes)
             if on_bad_row == "skip":
                 holdings = holdings.readable()
             ground = Ground(holdings=holdings, state=state, config=self.config)
             yield Round(ground=ground, place=place, on_bad_row=on_bad_row)
-
-
-def _run(folder: Path, campaign: str) -> Run:
-    try:
-        return Run(folder, {"campaign": campaign})
-    except RunError:
-        raise RunError(
-            f"campaign: {folder} is damaged, or of another campaign. Remove the folder: all that "
-            "it holds can be made again"
-        ) from None
-
-
-def _batch(planned: Planned, *, again: bool = False) -> Batch:
-    return Batch(
-        round=planned.round,
-        ids=tuple(each.item for each in planned.items),
-        method=planned.method,
-        facts=planned.facts,
-        again=again,
-    )

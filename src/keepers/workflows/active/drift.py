@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keepers.campaign import Pool, State
+from keepers.campaign import BROUGHT, Event, Pool, State, Vote
 from keepers.data import Source
 from keepers.errors import DataError, RunError
 from keepers.files import atomic_path, fingerprint, hash_bytes
+from keepers.workflows.active.ground import version_of_data
 from keepers.workflows.active.opening import Holdings
 
 FOLDER = "pools"
@@ -38,24 +39,47 @@ class Drift:
         found: list[str] = []
         if self.added or self.gone or self.changed:
             found.append(
-                f"The pool changed: {self.added:,} rows added, {self.gone:,} gone, "
+                f"The pool changed: {_counted(self.added, 'row')} added, {self.gone:,} gone, "
                 f"{self.changed:,} with another input under the same key"
             )
         if self.removed:
             names = ", ".join(map(str, self.removed[:SHOWN]))
             more = ", …" if len(self.removed) > SHOWN else ""
             found.append(
-                f"{len(self.removed):,} examples of this campaign are no longer in the pool, or "
-                f"have another input under their key ({names}{more}): they are not waited for nor "
-                "trained on until they come back"
+                f"No longer in the pool, or with another input under their key: "
+                f"{_counted(len(self.removed), 'example')} of this campaign ({names}{more}). They "
+                "are not waited for nor trained on until they come back"
             )
         return found
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def pool_fingerprint(source: Source) -> str:
     """A hash of the ids and of the inputs."""
     ids = hash_bytes("\n".join(map(str, source.ids.tolist())).encode())
     return fingerprint(ids, hash_bytes(np.ascontiguousarray(source.digests)))
+
+
+def changes(folder: Path, holdings: Holdings, state: State) -> tuple[list[Event], Drift]:
+    """What to write down when a campaign is opened: a changed pool, and labels new in the data.
+
+    Raises:
+        DataError: not one example of the earlier pool is left.
+        RunError: the snapshot of the earlier pool is gone.
+    """
+    event, drift = pool_event(folder, holdings, state)
+    found: list[Event] = [] if event is None else [event]
+    for item, name in holdings.brought.items():
+        before = [vote.label for vote in state.item(item).votes if vote.source == BROUGHT]
+        if before[-1:] != [name]:
+            schema = version_of_data(name, state.schemas)
+            found.append(
+                Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=schema)
+            )
+    return found, drift
 
 
 def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | None, Drift]:

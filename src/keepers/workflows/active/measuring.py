@@ -35,6 +35,9 @@ SAMPLE = 2000
 MISLEADING = 0.5
 """The proxy misleads where its agreement with the target is under this share of the ceiling."""
 
+CHANCE = 0.1
+"""Two seeds of a model that agree less rank by chance: there is no ceiling to compare with."""
+
 
 def control_accuracy(opinion: Opinion, known: Labelled, control: Tensor) -> dict[str, Any] | None:
     """Accuracy of the proxy on the control labels, which it never trained on, and its interval.
@@ -168,13 +171,26 @@ def fidelity(
     }
 
 
+_REMEDIES = {
+    "proxy": "train it for longer (--epochs), or take another --proxy",
+    "target": "whether the proxy selects for it cannot be told yet",
+}
+
+
 def warnings(facts: dict[str, Any]) -> list[str]:
     """Sentences on what should make a person stop and think."""
     found: list[str] = []
     agreement = facts.get("fidelity")
     if agreement is not None:
         ceiling = min(agreement["proxy_seeds"], agreement["target_seeds"])
-        if agreement["proxy_target"] < MISLEADING * max(ceiling, 0.0):
+        if ceiling < CHANCE:
+            found += [
+                f"two seeds of the {name} agree to {agreement[f'{name}_seeds']:.2f} on what to "
+                f"select, which is chance: {remedy}"
+                for name, remedy in _REMEDIES.items()
+                if agreement[f"{name}_seeds"] < CHANCE
+            ]
+        elif agreement["proxy_target"] < MISLEADING * ceiling:
             found.append(
                 f"the proxy misleads: its ranks agree with the target's to "
                 f"{agreement['proxy_target']:.2f}, and two seeds of one model agree to "

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-BLOCK_ELEMENTS = 1 << 24
+from keepers.workflows.active import neighbour_index
+
+BLOCK_ELEMENTS = 1 << 23
+"""Distances, or features, that are held at a time."""
 
 
-def nearest(features: Tensor, anchors: Tensor, candidates: Tensor, count: int) -> Tensor:
+def nearest(
+    features: Tensor, anchors: Tensor, candidates: Tensor, count: int, index: Path | None = None
+) -> Tensor:
     """The candidates that are among the `count` nearest of any anchor, sorted.
 
-    Euclidean distance, exact: by faiss where it is installed (extra `ann`), else by blocked
-    products. Memory grows with the anchors, never with anchors × candidates.
+    Euclidean distance: exact by blocked products, or, for a large pool, by an `index` that was
+    made of the features (`neighbour_index.made`), which finds nearly all of them. Memory grows
+    with the anchors, never with anchors × candidates.
 
     Args:
         features: (n, d).
         anchors: positions (a,), the labelled examples.
         candidates: positions (c,), those that may be picked.
         count: nearest candidates of each anchor.
+        index: the file of an index.
 
     Paper:
         Coleman et al., Similarity Search for Efficient Active Learning and Search of Rare
@@ -33,35 +40,41 @@ def nearest(features: Tensor, anchors: Tensor, candidates: Tensor, count: int) -
     count = min(count, len(candidates))
     if count == len(candidates):
         return candidates.sort().values
-    found = _by_faiss(features, anchors, candidates, count)
-    if found is None:
-        found = _by_products(features, anchors, candidates, count)
+    if index is not None:
+        return neighbour_index.search(index, features, anchors, candidates, count)
+    found = _by_products(features, anchors, candidates, count)
     return candidates[found.flatten().unique()].sort().values
 
 
-def _by_faiss(features: Tensor, anchors: Tensor, candidates: Tensor, count: int) -> Tensor | None:
-    try:
-        import faiss  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    index: Any = faiss.IndexFlatL2(features.shape[1])  # pyright: ignore
-    for part in candidates.split(1 << 18):
-        index.add(features[part].float().contiguous().numpy())
-    _, found = index.search(features[anchors].float().contiguous().numpy(), count)
-    return torch.from_numpy(found)
-
-
 def _by_products(features: Tensor, anchors: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """Places (a, count) among the candidates.
+
+    Past the first block few distances are under the largest that an anchor holds: only those are
+    looked at again, so that the products are most of the work.
+    """
     queries = features[anchors].float()
-    best = torch.full((len(anchors), count), torch.inf)
-    where = torch.zeros((len(anchors), count), dtype=torch.int64)
-    step = max(1, BLOCK_ELEMENTS // len(anchors))
+    step = max(count, BLOCK_ELEMENTS // max(queries.shape))
+    best, places = torch.empty(0), torch.empty(0)
     for start in range(0, len(candidates), step):
         block = features[candidates[start : start + step]].float()
-        distances = block.square().sum(1) - 2 * queries @ block.T  # + the anchor's own norm
-        near = distances.topk(min(count, len(block)), largest=False)
-        merged = torch.cat([best, near.values], 1)
-        positions = torch.cat([where, near.indices + start], 1)
-        kept = merged.topk(count, largest=False)
-        best, where = kept.values, positions.gather(1, kept.indices)
-    return where
+        # Squared distances, without the anchor's own norm, which orders nothing.
+        distances = torch.addmm(block.square().sum(1), queries, block.T, alpha=-2)
+        if not start:
+            best, places = distances.topk(count, largest=False)
+            continue
+        nearer, columns = _gathered(distances, distances < best[:, -1:])
+        best, kept = torch.cat([best, nearer], 1).topk(count, largest=False)
+        places = torch.cat([places, columns + start], 1).gather(1, kept)
+    return places
+
+
+def _gathered(values: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """The chosen values of each row, moved to its left, and their columns; ∞ beyond them."""
+    rows, columns = chosen.nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(values))
+    slots = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+    shape = (len(values), int(counts.max()))
+    found = torch.full(shape, torch.inf), torch.zeros(shape, dtype=torch.int64)
+    found[0][rows, slots] = values[rows, columns]
+    found[1][rows, slots] = columns
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from keepers.selectors import distinct
 from keepers.types import Picks, Signals
 from keepers.workflows.active.asking import Labelled, Opinion, ask
 from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.active.neighbour_index import NEIGHBOURS
 from keepers.workflows.active.neighbours import nearest
 from keepers.workflows.stages import Tested, Workplace
 
@@ -50,6 +52,7 @@ def propose(
     *,
     prepared: Callable[[], Prepared],
     features: Callable[[], Tensor],
+    index: Callable[[], Path | None],
     seed: int,
     also_scored: Tensor | None = None,
     test: Tested | None = None,
@@ -57,8 +60,8 @@ def propose(
     """Choose `k` examples to label, with a proxy trained on what is labelled.
 
     While fewer than two classes are labelled the method is `config.cold`, on features that need
-    no labels. `prepared` and `features` are asked for only where they are needed. `also_scored`
-    are positions whose predictions the caller wants beside those of the candidates.
+    no labels. `prepared`, `features` and their `index` are asked for only where they are needed.
+    `also_scored` are positions whose predictions the caller wants beside those of the candidates.
 
     Raises:
         ParameterError: `k` is over what is left.
@@ -74,9 +77,9 @@ def propose(
     method = methods.get(config.cold if cold else config.method)
     candidates = left
     if not cold and config.neighbours is not None:
-        near = features()
-        with place.ledger.phase("neighbours") as tally:
-            candidates = nearest(near, known.members, left, config.neighbours)
+        near, where = features(), index()
+        with place.ledger.phase(NEIGHBOURS) as tally:
+            candidates = nearest(near, known.members, left, config.neighbours, where)
             tally.examples = len(left)
         if len(candidates) < k:
             candidates = left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +19,11 @@ from keepers.files import fingerprint, hash_bytes
 from keepers.models import default_target
 from keepers.random import derived_seed
 from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Opinion, ask
 from keepers.workflows.active.composing import composed, predictions
 from keepers.workflows.active.config import CampaignConfig
-from keepers.workflows.active.embedding import FEATURES, embedding
+from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.measuring import (
     control_accuracy,
@@ -31,26 +31,11 @@ from keepers.workflows.active.measuring import (
     selection_against_random,
 )
 from keepers.workflows.active.planning import propose
+from keepers.workflows.active.work import STAGES, paid_for
 from keepers.workflows.stages import Tested, Workplace
 
 AGAIN = 1.25
 """Selection is compared with random again when there are so many times the control labels."""
-
-STAGES = "stages"
-"""The folder of a run that holds what was computed."""
-
-
-def paid_for(state: State, stages: Path) -> set[Path]:
-    """The stages, in their folder, whose costs the journal holds already."""
-    facts = [each.facts for each in (*state.rounds, *state.trained)]
-    return {stages / name for each in facts for name in each.get("stages", ())}
-
-
-def discard_models(work: Path) -> None:
-    """Remove what a planned round has left: no other trains these models, and they are large."""
-    for folder in (work / STAGES).glob("*"):
-        if not folder.name.startswith(f"{FEATURES}-"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +114,11 @@ class Round:
             self.ground.source, self.config, self.place, given=given, on_bad_row=self.on_bad_row
         )
 
+    @property
+    def index(self) -> Path | None:
+        """What neighbours are found by, in a large pool."""
+        return neighbour_index.made(self.features, self.place, self.config.seed)
+
     def plan(self, count: int) -> tuple[Planned, Trained | None]:
         """The next batch, and what the proxy that chose it is worth."""
         ground = self.ground
@@ -140,6 +130,7 @@ class Round:
             self.place,
             prepared=lambda: self.proxy,
             features=lambda: self.features,
+            index=lambda: self.index,
             seed=self.seed,
             also_scored=torch.cat([ground.control, self._scored_reserve(drawn)]),
             test=None if ground.known.is_cold else self.test,
