@@ -578,10 +578,10 @@ def test_subset_is_the_same_kind_of_data_set(table: pa.Table, place: Callable[[s
 
 KILLS: dict[str, dict[str, Any]] = {
     "before any step": {"at": "keepers.workflows.stages:fit"},
-    "before the first checkpoint is whole": {"at": "keepers.training.checkpoint:save_file"},
+    "before the first checkpoint is whole": {"at": "safetensors.torch:save_file"},
     "at the fifth step": {"at": "keepers.training.checkpoint:save", "call": 5},
     "while the sixth checkpoint is written": {
-        "at": "keepers.training.checkpoint:save_file",
+        "at": "safetensors.torch:save_file",
         "call": 6,
     },
     "between training and scoring": {"at": "keepers.workflows.stages:extract"},

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from keepers import compare, coreset, score
 from keepers.cli import main
-from keepers.data import check_own, check_run, encode, export, open_source
+from keepers.data import check_own, check_run, encode, export, open_source, same_item
 from keepers.errors import DataError, KeepersError, ParameterError, RunError
 from keepers.models import create
 from keepers.types import DataInfo, EncoderSpec
@@ -226,10 +226,39 @@ class Transformed:
 
 
 def test_random_transforms_are_refused() -> None:
-    refused(Transformed(), "item 0 of Transformed is another each time", "its random transforms")
+    refused(Transformed(), "item 0 of Transformed is another when it is", "random transforms")
     gaps = [(np.array([np.nan, 1.0], dtype=np.float32), 0), (np.ones(2, dtype=np.float32), 1)]
     with pytest.raises(DataError, match=r"not finite|missing|NaN"):
         open_source(gaps)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([1, 2, 3], [1, 2], False),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ([float("nan"), 2.0], [float("nan"), 2.0], True),
+        (float("nan"), float("nan"), True),
+        (torch.ones(2).bfloat16(), torch.ones(2).bfloat16(), True),
+        (torch.ones(2), torch.ones(3), False),
+        (np.array([None, 1.5], dtype=object), np.array([None, 1.5], dtype=object), True),
+        (object(), object(), True),
+        (Image.new("L", (2, 2)), Image.new("L", (2, 2)), True),
+        (Image.new("L", (2, 2)), Image.new("L", (2, 2), 9), False),
+        ("a", "b", False),
+    ],
+)
+def test_items_that_are_read_again(one: Any, other: Any, same: bool) -> None:
+    assert same_item((one, 0), (other, 0)) is same
+
+
+def test_items_of_pandas_that_are_read_again() -> None:
+    pandas = pytest.importorskip("pandas")
+    one, other = pandas.Series([1, 2]), pandas.Series([1, 3])
+    assert same_item((one, 0), (one.copy(), 0))
+    assert not same_item((one, 0), (other, 0))
+    assert same_item((pandas.NA, 0), (pandas.NA, 0))
 
 
 def test_map_style_data_sets_that_fail() -> None:

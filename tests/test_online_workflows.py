@@ -976,9 +976,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"select": "fresh-random", "max_age": 3},
         "max_age: got 3, which fresh-random does not use",
     ),
+    "precision of random": (
+        {"select": "random", "score_precision": "bf16"},
+        "score_precision: got bf16, which random does not use. Leave it out",
+    ),
     "folds beside a holdout": (
         {"holdout": 0.5, "folds": 3},
-        "folds: got 3 beside holdout. Give one: a holdout makes no folds",
+        "folds: got 3 beside holdout, which needs none. Leave one out",
     ),
     "keep of infobatch": (
         {"select": "infobatch", "keep": 0.5},

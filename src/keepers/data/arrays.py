@@ -23,7 +23,7 @@ from keepers.errors import DataError
 from keepers.types import Kind, Progress, Silent
 
 READ_AGAIN = 8
-"""So many items of a data set are read twice: random transforms would give others."""
+"""So many items of a data set are read twice, to find random transforms."""
 
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 _SHAPES = "Give vectors (n, d), pictures (n, h, w), (n, c, h, w) or (n, h, w, c), or n texts"
@@ -165,7 +165,7 @@ def _encoded(picture: Any, row: int) -> bytes:
 
 
 def from_torch(data: Any, progress: Progress | None = None) -> Material:
-    """The items (input, label) of a map-style data set, each read once.
+    """The items (input, label) of a map-style data set; the first few are read twice.
 
     Raises:
         DataError: an item that is not there, cannot be read, or is something else, with its row;
@@ -189,19 +189,21 @@ def from_torch(data: Any, progress: Progress | None = None) -> Material:
             item = _item(data, row, count)
             inputs.append(_dense(item[0], f"input, row {row}"))
             labels.append(_dense(item[1], f"label, row {row}"))
+            if row < READ_AGAIN:
+                again = _dense(_item(data, row, count)[0], f"input, row {row}")
+                if not same_item(inputs[row], again):
+                    raise DataError(
+                        f"data: item {row} of {name} is another when it is read again. Give the "
+                        "data set without random transforms, its items to be read at any time: "
+                        "models look at the inputs as they are"
+                    )
             listener.advance(row + 1)
     finally:
         listener.finish()
     if not inputs:
         raise DataError("data: the data set is empty. Give one with rows")
-    for row in range(min(READ_AGAIN, count)):
-        if not same_item(inputs[row], _dense(_item(data, row, count)[0], f"input, row {row}")):
-            raise DataError(
-                f"data: item {row} of {name} is another each time it is read. Give the data set "
-                "without its random transforms: models look at the inputs as they are"
-            )
     material = from_arrays(_stacked(inputs, "inputs"), _stacked(labels, "labels"))
-    return replace(material, name=name, notes=("items read once, as the data set gave them",))
+    return replace(material, name=name, notes=("items read as the data set gives them",))
 
 
 def _item(data: Any, row: int, count: int) -> Any:

@@ -120,16 +120,24 @@ def check_text(table: ArrowTable, what: str) -> None:
 
 
 def same_item(one: Any, other: Any) -> bool:
-    """Whether two items of a data set are equal, part by part.
+    """Whether two items of a data set are equal, part by part; what cannot be compared is.
 
     >>> same_item((np.zeros(2), "a"), (np.zeros(2), "a")), same_item({"x": 1}, {"x": 2})
     (True, False)
     """
     if isinstance(one, Mapping):
-        return all(same_item(part, other[name]) for name, part in one.items())
+        same = isinstance(other, Mapping) and one.keys() == other.keys()
+        return same and all(same_item(part, other[name]) for name, part in one.items())
     if isinstance(one, tuple | list):
-        return all(map(same_item, one, other))
-    if isinstance(one, Tensor | np.ndarray):
-        mine, theirs = np.asarray(one), np.asarray(other)
-        return bool(np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f"))
-    return bool(one == other)
+        same = isinstance(other, tuple | list) and len(one) == len(other)
+        return same and all(map(same_item, one, other))
+    if not isinstance(one, Tensor):
+        if type(one).__eq__ is object.__eq__ and not hasattr(one, "__array__"):
+            return True
+        one, other = np.asarray(one), np.asarray(other)
+    if one.shape != other.shape:
+        return False
+    try:
+        return bool(((one == other) | (one != one)).all())  # NaN is what it was
+    except (TypeError, ValueError):
+        return True

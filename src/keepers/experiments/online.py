@@ -211,8 +211,7 @@ def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> No
                 "got some, and no method needs irreducible losses",
                 "Leave it out, or add a method such as rho-loss",
             )
-    if il is not None and holdout is not None:
-        raise ParameterError("holdout", "got beside il", "Give one of them")
+    config.irreducible(0).check_beside(il=il, holdout=holdout)
     if ORIGINAL in needed and (il is not None or holdout is None):
         raise ParameterError(
             "methods",

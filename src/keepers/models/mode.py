@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Generator
 from typing import Literal
 
@@ -51,11 +50,10 @@ def scoring_mode(
     changed: list[nn.Module] = []
     untracked: list[_BatchNorm] = []
     for part in module.modules():
-        wanted, kind = False, _kind(type(part))
-        if kind == "dropout":
+        wanted = False
+        if isinstance(part, WITH_DROPOUT):
             wanted = dropout
-        elif kind == "norm" and batch_norm != "eval" and part.training >= whole:
-            assert isinstance(part, _BatchNorm)
+        elif isinstance(part, _BatchNorm) and batch_norm != "eval" and part.training >= whole:
             wanted = True
             if batch_norm == "batch" and part.track_running_stats:
                 untracked.append(part)  # its own statistics, none of them kept
@@ -77,13 +75,6 @@ def scoring_mode(
         torch.default_generator.set_state(state)
         if device is not None and on_cuda is not None:
             torch.cuda.set_rng_state(on_cuda, device)
-
-
-@functools.cache
-def _kind(kind: type) -> Literal["dropout", "norm", "other"]:
-    if issubclass(kind, WITH_DROPOUT):
-        return "dropout"
-    return "norm" if issubclass(kind, _BatchNorm) else "other"
 
 
 def _flip(modes: list[nn.Module], tracking: list[_BatchNorm]) -> None:

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from torch import nn
 
-from keepers.online.scorer import Autocast, LossFunction, Scorer, Scoring
+from keepers.errors import ParameterError
+from keepers.online.scorer import Autocast, InProcess, LossFunction, Scorer, Scoring
 
 
 class Backend(Protocol):
@@ -33,3 +34,15 @@ class Backend(Protocol):
         training, `loss` takes the place of the cross-entropy.
         """
         ...
+
+
+def check_backend(backend: Backend, stand_in: object) -> None:
+    """Refuse another backend beside a stand-in, which is scored where it is trained.
+
+    Raises:
+        ParameterError: both are given.
+    """
+    if backend is not InProcess and stand_in is not None:
+        raise ParameterError(
+            "backend", "got beside stand_in, which is scored here", "Give one of them"
+        )

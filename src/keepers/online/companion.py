@@ -29,6 +29,13 @@ class Companion:
         optimizer: `adamw` or `sgd`, with `lr`, `momentum` and `weight_decay`.
         inputs: gives its inputs by positions, un-augmented; None takes those of the candidates.
         seed: of its dropout while it trains.
+
+    Raises:
+        ParameterError: an unknown optimiser, a learning rate that is not positive, or a module
+            without a parameter to train.
+
+    >>> Companion(nn.Linear(2, 3), lr=0.1).optimizer.defaults["lr"]
+    0.1
     """
 
     def __init__(
@@ -48,6 +55,12 @@ class Companion:
         self.optimizer = build_optimizer(
             optimizer, module, lr=lr, momentum=momentum, weight_decay=weight_decay
         )
+
+    def identity(self) -> list[Any]:
+        """What its training depends on, beside weights and data."""
+        names = ("lr", "momentum", "betas", "weight_decay")
+        settings = {name: self.optimizer.defaults.get(name) for name in names}
+        return [type(self.optimizer).__name__, settings, self.seed]
 
     def losses(self, candidates: Candidates) -> Tensor:
         """Cross-entropy (n,) of the candidates, in evaluation mode."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from keepers.errors import ParameterError
-from keepers.online.backend import Backend
+from keepers.methods import Method
+from keepers.online.backend import Backend, check_backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
@@ -63,16 +64,16 @@ class BatchSelector:
     running statistics and the random state are left as they were.
 
     Args:
-        method: a row of `keepers.methods` that online selection offers.
+        method: a row of `keepers.methods` that online selection offers, or its name.
         losses: irreducible losses, where the method needs them.
-        keep: the fraction of each batch that is kept, or a count. The last, shorter batch keeps
-            the same share.
+        keep: the fraction of each batch that is kept, or a count. A batch that is shorter than
+            one before keeps the same share, but at least two where that one kept two or more.
         scoring: how candidates are scored; its savings are switched one by one.
         stand_in: a small model that is scored in place of yours, and trained beside it.
         updated: an irreducible-loss model that goes on learning (the original function).
         read: gives the `Parts` of a batch of another form.
         loss: from your model's output and the labels to one loss for each example.
-        backend: makes what scores; it works here, with your model, unless another is given.
+        backend: makes what scores your model; it works here, unless another is given.
         options: of the method.
         seed: of methods that draw.
 
@@ -91,7 +92,7 @@ class BatchSelector:
 
     def __init__(
         self,
-        method: str = "rho-loss",
+        method: str | Method = "rho-loss",
         losses: IrreducibleLosses | None = None,
         *,
         keep: int | float | str = 0.1,
@@ -108,8 +109,9 @@ class BatchSelector:
         for name, (kind, remedy) in _KINDS.items():
             if given[name] is not None and not isinstance(given[name], kind):
                 raise ParameterError(name, f"got {type(given[name]).__name__}", remedy)
-        if method in _ELSEWHERE:
+        if isinstance(method, str) and method in _ELSEWHERE:
             raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
+        check_backend(backend, stand_in)
         self.losses, self.read, self.loss, self.backend = losses, read, loss, backend
         self.selector = Selector(
             method,
@@ -118,6 +120,7 @@ class BatchSelector:
             scoring=scoring,
             seed=seed,
             num_examples=0 if losses is None else len(losses),
+            of="" if losses is None else losses.fingerprint,
             options=options,
             stand_in=stand_in,
             updated=updated,
@@ -224,7 +227,8 @@ class BatchSelector:
         Raises:
             RunError: it is that of a selector with other data or other settings.
         """
-        self.selector.load_state_dict({k: v for k, v in state.items() if k != "steps"})
+        own = {k: v for k, v in state.items() if k != "steps"} if "steps" in state else {}
+        self.selector.load_state_dict(own)
         self.steps = int(state["steps"])
 
 

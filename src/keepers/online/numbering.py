@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,16 @@ class Numbering:
         # The first stands at the end again: there an id is looked for that is over all others.
         self._sorted = torch.cat([in_order, in_order[:1]])
         self._order = torch.cat([order, order[:1]])
-        self._table: Tensor | None = None
-        if len(order) and in_order[0] >= 0 and in_order[-1] < DENSE * len(order):
-            self._table = torch.full((int(in_order[-1]) + 1,), -1)
-            self._table[in_order] = order
+
+    @cached_property
+    def _table(self) -> Tensor | None:
+        """The position of each number from 0 on, -1 for none; None where there are too many."""
+        numbers = self.numbers.cpu()
+        if not len(numbers) or numbers.min() < 0 or numbers.max() >= DENSE * len(numbers):
+            return None
+        table = torch.full((int(numbers.max()) + 1,), -1, dtype=torch.int32)
+        table[numbers] = torch.arange(len(numbers), dtype=torch.int32)
+        return table
 
     def positions(self, ids: Any) -> tuple[Tensor, Tensor]:
         """Positions (n,) and whether each id is known (n,), on the device of `ids`.
@@ -80,7 +87,7 @@ class Numbering:
             return self._bisected(wanted)
         if self._table is not None and len(wanted):
             with contextlib.suppress(IndexError):  # a number over the largest, or below 0
-                found = self._table.index_select(0, wanted)
+                found = self._table.index_select(0, wanted).long()
                 if int(found.min()) >= 0:
                     return found, None
         found, known = self._bisected(wanted)
@@ -107,6 +114,8 @@ def as_numbers(ids: Any) -> Tensor:
     """
     if isinstance(ids, Tensor) and ids.dtype == torch.int64 and ids.ndim == 1:
         return ids
+    if isinstance(ids, Tensor) and ids.dtype == torch.uint64:
+        ids = ids.cpu().numpy()
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
         if ids.dtype == np.uint64 and ids.size and int(ids.max()) >= 2**63:
             raise ParameterError("ids", f"got {int(ids.max())} among them", REMEDY)

@@ -16,7 +16,7 @@ from keepers import processes
 from keepers.errors import ParameterError
 from keepers.models import count_flops
 from keepers.models.mode import uses_batch_statistics
-from keepers.online.backend import Backend
+from keepers.online.backend import Backend, check_backend
 from keepers.online.scorer import AcrossProcesses, Autocast, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator
@@ -76,6 +76,7 @@ class Selecting(BatchPolicy):
         self.beside = {}
         self.module, self.flops = module, torch.tensor(-1.0, dtype=torch.float64)
         self.selector = selector = self.make(module, fabric)
+        check_backend(self.backend, selector.stand_in)
         scoring, autocast = selector.scoring, cast("Autocast", fabric.autocast)
         scorer = self.backend(module=module, scoring=scoring, seed=seed, autocast=autocast)
         if processes.count() > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
@@ -148,7 +149,7 @@ class InProcess:
         try:
             return self.module(*args, **keywords)
         except TypeError as error:
-            unknown = next((name for name in keywords if f"argument '{name}'" in str(error)), None)
+            unknown = _refused(self.module, keywords, error)
             if unknown is None:
                 raise
             raise ParameterError(
@@ -296,11 +297,15 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The losses (n,) of logits (n, classes), in float32.
 
     Raises:
-        ParameterError: a label that is out of range; on an accelerator it cannot be named.
+        ParameterError: a label that is out of range; on an accelerator its loss is NaN.
     """
     logits = logits.float()
+    if logits.device.type != "cpu":
+        outside = (labels < 0) | (labels >= logits.shape[1])
+        losses = F.cross_entropy(logits, labels.masked_fill(outside, 0), reduction="none")
+        return losses.masked_fill(outside, torch.nan)
     try:
-        if logits.device.type == "cpu" and logits.shape[1] < LANES:
+        if logits.shape[1] < LANES:
             log_probs = F.log_softmax(logits.t(), 0).t()
         else:
             log_probs = F.log_softmax(logits, 1)
@@ -320,6 +325,15 @@ def _check_range(labels: Tensor, width: int) -> None:
         )
     if least < 0:
         raise ParameterError("labels", f"got {least}", "Give class numbers from 0")
+
+
+def _refused(module: nn.Module, keywords: Mapping[str, Any], error: TypeError) -> str | None:
+    """The argument that the module does not take, if that is what the error says."""
+    taken = inspect.signature(module.forward).parameters
+    for name in keywords.keys() - taken.keys():
+        if f"unexpected keyword argument '{name}'" in str(error):
+            return name
+    return None
 
 
 def _is_picture(value: Any) -> bool:

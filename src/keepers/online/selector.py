@@ -46,6 +46,7 @@ class Selector:
         scoring: how candidates are scored.
         seed: whatever is drawn is a function of it and of the candidates' version.
         num_examples: positions are under it; needed where losses are used again.
+        of: says which examples the positions stand for, in the state.
         stand_in: a model that is scored in place of the one in training, and trained beside it.
         updated: an irreducible-loss model that goes on learning from what is chosen (the
             original function of Mindermann et al. 2022).
@@ -63,6 +64,7 @@ class Selector:
         scoring: Scoring | None = None,
         seed: int = 0,
         num_examples: int = 0,
+        of: str = "",
         options: Mapping[str, Any] | None = None,
         stand_in: Companion | None = None,
         updated: Companion | None = None,
@@ -75,7 +77,7 @@ class Selector:
         self.method, self.options = row, methods.settings(row, options)
         self.budget = Budget.parse(keep)
         self.scoring = scoring or Scoring()
-        self.irreducible, self.seed = irreducible, seed
+        self.irreducible, self.seed, self.of = irreducible, seed, of
         self.stand_in, self.updated = stand_in, updated
         self.longest = 0
         self.generator, self.draws = torch.Generator(), derived_seed(seed, "choose")
@@ -122,10 +124,11 @@ class Selector:
         picks = method.select(
             signals, scores, k, selected=None, generator=self.generator, **self.options
         )
-        rows = picks.positions.to(device)
-        if part is not None:
-            rows = part[rows]
-        on_host = rows if device.type == "cpu" else _to_host(rows, wrong)
+        rows = on_host = picks.positions
+        if rows.device != device or part is not None:
+            rows = rows.to(device) if part is None else part[rows.to(device)]
+        if device.type != "cpu" and (wrong is not None or part is not None or on_host is rows):
+            on_host = _to_host(rows, wrong)
         if on_host is None:
             raise _explained(candidates, asked, method.score, signals, known)
         companions = self.companions().values()
@@ -133,6 +136,7 @@ class Selector:
             trained = candidates.take(rows)
             for companion in companions:
                 companion.update(trained)
+        self.longest = max(self.longest, len(candidates))
         return Choice(rows=rows, weights=picks.weights, on_host=on_host)
 
     def _count(self, n: int) -> int:
@@ -140,7 +144,6 @@ class Selector:
         if not n:
             raise ParameterError("batch", "got no example", "Give at least one")
         if n >= self.longest:
-            self.longest = n
             return self.budget.resolve(n)
         whole, value = self.budget.resolve(self.longest), self.budget.value
         share = self.budget.resolve(n) if isinstance(value, float) else value * n / self.longest
@@ -151,6 +154,8 @@ class Selector:
         if part >= 1:
             return None
         size = Budget(part).resolve(n)
+        if size < k and n < self.longest:
+            size = k  # a short batch, of which at least two are kept
         if size < k:
             raise ParameterError(
                 "part",
@@ -208,9 +213,13 @@ class Selector:
     @cached_property
     def _identity(self) -> int:
         """A number for all that the choices depend on, beside the model and the state."""
-        losses = None if self.irreducible is None else hash_bytes(self.irreducible.cpu().numpy())
+        losses = None
+        if self.irreducible is not None:
+            values = self.irreducible.detach().float().cpu().contiguous()
+            losses = [hash_bytes(values.numpy()), self.of]
         chosen = self.method.name, self.options, self.budget, self.scoring, self.seed, losses
-        return int(fingerprint(*chosen)[:15], 16)
+        beside = {name: each.identity() for name, each in self.companions().items()}
+        return int(fingerprint(*chosen, beside)[:15], 16)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Recent losses and companions as tensors, and whose they are."""
@@ -232,7 +241,8 @@ class Selector:
         """
         companions = self.companions()
         owners = {name.partition(".")[0] for name in state if "." in name}
-        same = "identity" in state and int(state["identity"]) == self._identity
+        whole = {"identity", "recent", "scored_at", "longest"} <= state.keys()
+        same = whole and int(state["identity"]) == self._identity
         if not same or owners != companions.keys() or len(state["recent"]) != len(self.recent):
             raise RunError(
                 "state: it is of a selector with other data or settings. Make the selector as "
@@ -282,7 +292,7 @@ def _explained(
     return KeepersError(
         f"losses: step {candidates.version + 1} scores NaN for {len(rows)} candidates, such as "
         f"{[asked.name(row) for row in rows[:SHOWN].tolist()]}. Look for a model that diverged "
-        "(lower lr), or for inputs that are not finite"
+        "(lower lr), for inputs that are not finite, or for labels out of range"
     )
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from keepers.selectors.checks import check_count, check_scores, check_selected
 
 FEW = 4096
-"""Under so many scores, such as those of a batch of candidates, the first k are taken unsorted."""
+SHARE = 8
+"""Of up to so many scores, as a batch of candidates has, a small share is taken without sorting."""
 
 
 def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
@@ -37,7 +38,8 @@ def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
 
 def highest(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:
     """`top_k` without its checks: no value is read back from the device."""
-    if selected is None and k < len(scores) <= FEW and scores.device.type == "cpu":
+    few = 0 < k * SHARE <= len(scores) <= FEW
+    if few and selected is None and scores.device.type == "cpu":
         top = scores.topk(k + 1)
         values = top.values.tolist()
         if len(set(values)) > k and values[0] == values[0]:  # no ties, no NaN: the order is the one

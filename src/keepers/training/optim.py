@@ -97,12 +97,16 @@ def optimizer(
     """SGD with momentum or AdamW, fused where the device has it.
 
     Raises:
-        ParameterError: neither of the two, or a learning rate that is not positive.
+        ParameterError: neither of the two, a learning rate that is not positive, or nothing to
+            train.
     """
     if not lr > 0:
         raise ParameterError("lr", f"got {lr}", "Give a positive learning rate")
     parameters = [p for p in module.parameters() if p.requires_grad]
-    extra: dict[str, Any] = {"fused": True} if parameters[0].device.type != "mps" else {}
+    if not parameters:
+        raise ParameterError("model", "it has no parameter to train", "Give one with requires_grad")
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+    extra: dict[str, Any] = {"fused": True} if fused else {}
     if name == "sgd":
         return torch.optim.SGD(
             parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **extra

@@ -23,7 +23,7 @@ from keepers.signals import extract
 from keepers.training import Precision
 from keepers.types import EvalView, Model, Pool, Progress
 from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
-from keepers.workflows.parts import IlModelConfig, IrreducibleConfig, apart, split
+from keepers.workflows.parts import IrreducibleConfig, apart, split
 from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import (
     Taught,
@@ -107,6 +107,7 @@ def irreducible_losses(
     given = dict(locals())
     config = picked(IrreducibleConfig, given)
     reading = picked(Reading, given)
+    config.check_beside(holdout=holdout)
     say = say_or_not(say)
     opened = workplace(
         train,
@@ -140,10 +141,6 @@ def make_losses(
                 "holdout", "got beside a model that is trained already", "Leave one of them out"
             )
         return _by_own_model(source, config.model, place, on_bad_row, say)
-    if holdout is not None and config.folds != IlModelConfig.folds:
-        raise ParameterError(
-            "folds", f"got {config.folds} beside holdout", "Give one: a holdout makes no folds"
-        )
     fraction = share(holdout, "holdout")
     if holdout is None or fraction is not None:
         source, prepared = prepare(

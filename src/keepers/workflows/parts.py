@@ -49,6 +49,20 @@ class IrreducibleConfig(HardwareConfig):
         if self.epochs is not None and self.epochs < 1:
             raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
 
+    def check_beside(self, *, il: Any = None, holdout: Any = None) -> None:
+        """Refuse losses and holdout data at once, and folds where there are none to make.
+
+        Raises:
+            ParameterError: more than one way to get the losses.
+        """
+        if il is not None and holdout is not None:
+            raise ParameterError("holdout", "got beside il", "Give one of them")
+        for name, given in (("il", il), ("holdout", holdout)):
+            if given is not None and self.folds != IrreducibleConfig.folds:
+                raise ParameterError(
+                    "folds", f"got {self.folds} beside {name}, which needs none", "Leave one out"
+                )
+
     def role(self, source: Source) -> Role:
         """The role of the irreducible-loss model."""
         default = default_irreducible(source.info(self.resolution))

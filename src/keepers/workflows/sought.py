@@ -10,7 +10,7 @@ import torch
 
 from keepers import processes
 from keepers.data import Source
-from keepers.errors import ParameterError, renamed
+from keepers.errors import renamed
 from keepers.online import IrreducibleLosses
 from keepers.roles import OnBadRow
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
@@ -44,12 +44,11 @@ class Sought:
         """What `select` asks for, a file read before anything else; None where it needs none.
 
         Raises:
-            ParameterError: losses and holdout data are given.
+            ParameterError: losses and holdout data are given, or folds beside one of them.
             DataError: the file is missing or damaged.
         """
         if needs_irreducible(select):
-            if il is not None and holdout is not None:
-                raise ParameterError("holdout", "got beside il", "Give one of them")
+            config.check_beside(il=il, holdout=holdout)
             if select == ORIGINAL and holdout is None:
                 raise not_one_model()
             il = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il

@@ -13,7 +13,7 @@ from keepers.online import BatchNorm, Scoring
 from keepers.roles import Role
 from keepers.training import Length, LengthConfig
 from keepers.types import Budget
-from keepers.workflows.online.selections import UNUSED, check_options
+from keepers.workflows.online.selections import check_options, unused
 from keepers.workflows.parts import IlModelConfig
 
 ScorePrecision = Literal["same", "fp32", "bf16", "auto"]
@@ -93,7 +93,7 @@ class TrainConfig(SelectionConfig, LengthConfig, IlModelConfig):
 
     def __post_init__(self) -> None:
         SelectionConfig.__post_init__(self)
-        for name, remedy in UNUSED.get(self.select, {}).items():
+        for name, remedy in unused(self.select).items():
             if getattr(self, name) != getattr(TrainConfig, name):
                 found = f"got {getattr(self, name)}, which {self.select} does not use"
                 raise ParameterError(name, found, remedy)

@@ -18,7 +18,7 @@ POLICIES: Mapping[str, str] = {
 }
 """What can be asked for beside the rows of the table of methods."""
 
-_OF_SCORING = dict.fromkeys(
+_OF_SCORING: dict[str, str] = dict.fromkeys(
     (
         "batch_norm",
         "score_precision",
@@ -42,7 +42,7 @@ UNUSED: Mapping[str, Mapping[str, str]] = {
     },
     FRESH: {"until": "Leave it out", **_OF_SCORING},
 }
-"""What a selection has no use for, and what to do about it."""
+"""What a policy has no use for, and what to do about it."""
 
 
 def selections() -> tuple[str, ...]:
@@ -62,6 +62,14 @@ def _row(select: str) -> methods.Method:
         raise unknown_name("select", select, selections())
     with renamed({"method": "select"}):
         return methods.get(select, SUPPLIED, replacement=True)
+
+
+def unused(select: str) -> Mapping[str, str]:
+    """The settings that a selection has no use for, and what to do about each."""
+    if select in POLICIES:
+        return UNUSED.get(select, {})
+    asks = _row(select).needs - {"irreducible_losses", "labels"}
+    return {} if asks else _OF_SCORING
 
 
 def check_options(select: str, options: Mapping[str, Any]) -> None:
