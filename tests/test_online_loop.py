@@ -505,9 +505,7 @@ def test_what_is_wrong_on_an_accelerator_is_named_all_the_same() -> None:
         with pytest.raises(ParameterError, match=r"ids: 1 of the batch .* such as \[5\]"):
             choose(model, (x.to(DEVICE), y.to(DEVICE), torch.cat([ids[:-1], torch.tensor([5])])))
         assert choose.steps == 0
-        choose(
-            model, (x.to(DEVICE), y.to(DEVICE), ids)
-        )  # the first step looks at the labels itself
+        choose(model, (x.to(DEVICE), y.to(DEVICE), ids))
         wrong = y.index_fill(0, torch.tensor([3]), -100)
         message = rf"NaN for 1 .* \[{ids[3]}\].* labels out of range"
         with pytest.raises(KeepersError, match=message):
