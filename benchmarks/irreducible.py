@@ -42,33 +42,28 @@ def adamw(batch: int, epochs: int, lr: float, schedule: Any = "one-cycle") -> Re
     )
 
 
+MLP = [
+    ("as the paper", "fp32", adamw(32, 5, 1e-3, "constant")),
+    ("batches of 256", "fp32", adamw(256, 5, 1e-3, "constant")),
+    ("256, bf16, one cycle", "bf16", adamw(256, 5, 1e-3)),
+    ("512, bf16, one cycle, 4 epochs", "bf16", adamw(512, 4, 2e-3)),
+    ("512, bf16, one cycle, 6 epochs", "bf16", adamw(512, 6, 2e-3)),
+    ("1024, bf16, one cycle, 5 epochs", "bf16", adamw(1024, 5, 4e-3)),
+]
 CASES: dict[str, tuple[str, Role, int | None, tuple[float, ...], list[tuple[str, str, Recipe]]]] = {
     "mlp": (
         "mnist/train.parquet",
         Role(model="mlp", options={"hidden": (512, 512)}),
         None,
         (0.1, 0.4),
-        [
-            ("as the paper", "fp32", adamw(32, 5, 1e-3, "constant")),
-            ("batches of 256", "fp32", adamw(256, 5, 1e-3, "constant")),
-            ("256, bf16, one cycle", "bf16", adamw(256, 5, 1e-3)),
-            ("512, bf16, one cycle, 4 epochs", "bf16", adamw(512, 4, 2e-3)),
-            ("512, bf16, one cycle, 6 epochs", "bf16", adamw(512, 6, 2e-3)),
-            ("1024, bf16, one cycle, 5 epochs", "bf16", adamw(1024, 5, 4e-3)),
-        ],
+        MLP,
     ),
     "mlp, CIFAR-10": (
         "cifar10/train.parquet",
         Role(model="mlp", resolution=16, options={"hidden": (512, 512)}),
         20_000,
         (0.1, 0.4),
-        [
-            ("as the paper", "fp32", adamw(32, 5, 1e-3, "constant")),
-            ("batches of 256", "fp32", adamw(256, 5, 1e-3, "constant")),
-            ("256, bf16, one cycle", "bf16", adamw(256, 5, 1e-3)),
-            ("512, bf16, one cycle, 4 epochs", "bf16", adamw(512, 4, 2e-3)),
-            ("512, bf16, one cycle, 6 epochs", "bf16", adamw(512, 6, 2e-3)),
-        ],
+        MLP,
     ),
     "small-cnn": (
         "cifar10/train.parquet",

@@ -18,7 +18,7 @@ from keepers.files import write_tensors
 from keepers.integrations.checks import check_selector, has_weights
 from keepers.online import BatchSelector
 from keepers.online.batch import LABEL_KEYS
-from keepers.online.scorer import check_logits
+from keepers.online.logits import check_logits
 
 WEIGHTS = "keepers_weights"
 """The key under which a batch carries its weights to `compute_loss`, where the method has any."""

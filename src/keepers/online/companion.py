@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from keepers.models import Optimizer
 from keepers.models.mode import scoring_mode
-from keepers.online.scorer import check_logits, cross_entropy
+from keepers.online.logits import check_logits, cross_entropy
 from keepers.random import isolated
 from keepers.training import Candidates, optimizer_state, restore_optimizer
 from keepers.training.optim import optimizer as build_optimizer

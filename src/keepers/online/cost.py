@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.models import Optimizer
-from keepers.online.scorer import Autocast, LossFunction, Scorer, check_logits
+from keepers.online.logits import check_logits
+from keepers.online.scorer import Autocast, LossFunction, Scorer
 from keepers.online.selector import Selector
 from keepers.training import Candidates
 from keepers.training.optim import optimizer as build_optimizer

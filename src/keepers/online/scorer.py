@@ -17,17 +17,13 @@ from keepers.errors import ParameterError
 from keepers.models import FeatureTap
 from keepers.models.mode import BatchNorm, scoring_mode, uses_batch_statistics
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
+from keepers.online.logits import check_logits, check_range, cross_entropy
 from keepers.random import derived_seed
 from keepers.training import Candidates
 from keepers.types import Signals
 
 ScoringPrecision = Literal["same", "fp32", "bf16"]
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
-LANES = 16
-"""Under so many classes a CPU takes losses faster, and to the same bit, the examples innermost."""
-
-NONE = torch.iinfo(torch.int64).min
-"""The label to ignore: none that anybody has, so that -100 is out of range like any other."""
 
 LossFunction = Callable[[Any, Tensor], Tensor]
 """From a model's output and the labels (n,) to the losses (n,)."""
@@ -132,7 +128,7 @@ class InProcess:
             if candidates.labels.device.type == "cpu":
                 for name in ("log_probs", "posterior_log_probs"):
                     if name in arrays:
-                        _check_range(candidates.labels, arrays[name].shape[-1])
+                        check_range(candidates.labels, arrays[name].shape[-1])
         return Scored(
             positions=candidates.positions, version=candidates.version, signals=Signals(**arrays)
         )
@@ -267,64 +263,6 @@ class AcrossProcesses:
         return Scored(
             positions=candidates.positions, version=scored.version, signals=Signals(**gathered)
         )
-
-
-def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
-    """The logits (n, classes) in a model's output: a tensor, or what carries one as `logits`.
-
-    Raises:
-        ParameterError: there are none, or they are not of the labels' width.
-    """
-    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    if logits is None and isinstance(output, Mapping):
-        logits = output.get("logits")
-    remedy = "Return logits (n, classes), or give a function of your own as loss="
-    if not isinstance(logits, Tensor):
-        raise ParameterError("model", f"got {type(output).__name__} from the model", remedy)
-    if logits.ndim != 2 or len(logits) != len(labels):
-        raise ParameterError(
-            "model",
-            f"got an output of shape {tuple(logits.shape)} for {len(labels)} examples",
-            remedy,
-        )
-    # Asking an accelerator for its labels waits for it, so that is done at the first step alone.
-    if version == 0 and len(labels):
-        _check_range(labels, logits.shape[1])
-    return logits
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The losses (n,) of logits (n, classes), in float32.
-
-    Raises:
-        ParameterError: a label that is out of range; on an accelerator its loss is NaN.
-    """
-    logits = logits.float()
-    if logits.device.type != "cpu":
-        outside = (labels < 0) | (labels >= logits.shape[1])
-        losses = F.cross_entropy(logits, labels.masked_fill(outside, 0), reduction="none")
-        return losses.masked_fill(outside, torch.nan)
-    try:
-        if logits.shape[1] < LANES:
-            log_probs = F.log_softmax(logits.t(), 0).t()
-        else:
-            log_probs = F.log_softmax(logits, 1)
-        return F.nll_loss(log_probs, labels, reduction="none", ignore_index=NONE)
-    except IndexError:
-        _check_range(labels, logits.shape[1])
-        raise
-
-
-def _check_range(labels: Tensor, width: int) -> None:
-    least, most = (int(value) for value in labels.aminmax())
-    if most >= width:
-        raise ParameterError(
-            "model",
-            f"got logits of {width} classes, but a label is {most}",
-            "Return logits (n, classes) for all classes",
-        )
-    if least < 0:
-        raise ParameterError("labels", f"got {least}", "Give class numbers from 0")
 
 
 def _refused(module: nn.Module, keywords: Mapping[str, Any], error: TypeError) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from keepers import methods
-from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.errors import ParameterError, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
+from keepers.online.checks import LOSSES, check_method, explained
 from keepers.online.companion import Companion
-from keepers.online.numbering import SHOWN
 from keepers.online.scorer import Scorer, Scoring
 from keepers.random import derived_seed
 from keepers.training import Candidates, Choice
@@ -32,8 +32,6 @@ SUPPLIED = frozenset(
     }
 )
 """The signals that online selection has."""
-
-LOSSES = frozenset({"losses"})
 
 
 class Selector:
@@ -81,7 +79,7 @@ class Selector:
         self.stand_in, self.updated = stand_in, updated
         self.longest = 0
         self.generator, self.draws = torch.Generator(), derived_seed(seed, "choose")
-        _check(
+        check_method(
             row,
             self.scoring,
             num_examples,
@@ -113,7 +111,7 @@ class Selector:
         wrong: Tensor | None = None
         if device.type == "cpu":
             if (known is not None and not known.all()) or (scores is not None and _any_nan(scores)):
-                raise _explained(candidates, asked, method.score, signals, known)
+                raise explained(candidates, asked, method.score, signals, known)
         else:
             wrong = None if known is None else ~known.all().to(device, non_blocking=True)
             if scores is not None:
@@ -130,7 +128,7 @@ class Selector:
         if device.type != "cpu" and (wrong is not None or part is not None or on_host is rows):
             on_host = _to_host(rows, wrong)
         if on_host is None:
-            raise _explained(candidates, asked, method.score, signals, known)
+            raise explained(candidates, asked, method.score, signals, known)
         companions = self.companions().values()
         if companions:
             trained = candidates.take(rows)
@@ -269,67 +267,3 @@ def _to_host(rows: Tensor, wrong: Tensor | None) -> Tensor | None:
         return rows.cpu()
     together = torch.cat([wrong.reshape(1).to(rows), rows]).cpu()
     return None if together[0] else together[1:]
-
-
-def _explained(
-    candidates: Candidates,
-    asked: Candidates,
-    score: Callable[[Signals], Tensor] | None,
-    signals: Signals,
-    known: Tensor | None,
-) -> KeepersError:
-    """What was wrong with the candidates, with their ids."""
-    if known is not None and not bool(known.all()):
-        rows = (~known).nonzero().squeeze(1)
-        return ParameterError(
-            "ids",
-            f"{len(rows)} of the batch have no irreducible loss, such as "
-            f"{[candidates.name(row) for row in rows[:SHOWN].tolist()]}",
-            "Compute the losses from the data that this batch is from",
-        )
-    assert score is not None
-    rows = score(signals).isnan().nonzero().squeeze(1)
-    return KeepersError(
-        f"losses: step {candidates.version + 1} scores NaN for {len(rows)} candidates, such as "
-        f"{[asked.name(row) for row in rows[:SHOWN].tolist()]}. Look for a model that diverged "
-        "(lower lr), for inputs that are not finite, or for labels out of range"
-    )
-
-
-def _check(
-    row: Method,
-    scoring: Scoring,
-    num_examples: int,
-    *,
-    irreducible: bool,
-    stand_in: bool,
-    updated: bool,
-) -> None:
-    if "irreducible_losses" in row.needs and not (irreducible or updated):
-        raise ParameterError(
-            "losses",
-            f"got none, and {row.name} needs irreducible losses",
-            "Make them with keepers.irreducible_losses or 'keepers il'",
-        )
-    if updated and "irreducible_losses" not in row.needs:
-        raise ParameterError(
-            "updated", f"{row.name} has no use for irreducible losses", "Choose rho-loss"
-        )
-    for name, given in (("stand_in", stand_in), ("max_age", scoring.max_age > 0)):
-        if given and row.needs - {"irreducible_losses"} != LOSSES:
-            needs = methods.in_words(row.needs - {"irreducible_losses"}) or "nothing"
-            raise ParameterError(
-                name,
-                f"it gives losses, and {row.name} needs {needs} of the model",
-                "Choose rho-loss or loss, or leave it out",
-            )
-    if stand_in and scoring.max_age:
-        raise ParameterError(
-            "max_age", "the losses of a stand-in are not kept", "Give one of stand_in and max_age"
-        )
-    if scoring.max_age and not num_examples:
-        raise ParameterError(
-            "max_age",
-            f"got {scoring.max_age}, but which examples there are is not known",
-            "Give losses=, whose ids number them, or leave max_age at 0",
-        )

@@ -1,0 +1,86 @@
+"""What a selector refuses: when it is made, and of the candidates of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from keepers import methods
+from keepers.errors import KeepersError, ParameterError
+from keepers.methods import Method
+from keepers.online.numbering import SHOWN
+from keepers.online.scorer import Scoring
+from keepers.training import Candidates
+from keepers.types import Signals
+
+LOSSES = frozenset({"losses"})
+
+
+def explained(
+    candidates: Candidates,
+    asked: Candidates,
+    score: Callable[[Signals], Tensor] | None,
+    signals: Signals,
+    known: Tensor | None,
+) -> KeepersError:
+    """What was wrong with the candidates, with their ids."""
+    if known is not None and not bool(known.all()):
+        rows = (~known).nonzero().squeeze(1)
+        return ParameterError(
+            "ids",
+            f"{len(rows)} of the batch have no irreducible loss, such as "
+            f"{[candidates.name(row) for row in rows[:SHOWN].tolist()]}",
+            "Compute the losses from the data that this batch is from",
+        )
+    assert score is not None
+    rows = score(signals).isnan().nonzero().squeeze(1)
+    return KeepersError(
+        f"losses: step {candidates.version + 1} scores NaN for {len(rows)} candidates, such as "
+        f"{[asked.name(row) for row in rows[:SHOWN].tolist()]}. Look for a model that diverged "
+        "(lower lr), for inputs that are not finite, or for labels out of range"
+    )
+
+
+def check_method(
+    row: Method,
+    scoring: Scoring,
+    num_examples: int,
+    *,
+    irreducible: bool,
+    stand_in: bool,
+    updated: bool,
+) -> None:
+    """Refuse a method that lacks what it needs, and savings that it cannot use.
+
+    Raises:
+        ParameterError: either of them.
+    """
+    if "irreducible_losses" in row.needs and not (irreducible or updated):
+        raise ParameterError(
+            "losses",
+            f"got none, and {row.name} needs irreducible losses",
+            "Make them with keepers.irreducible_losses or 'keepers il'",
+        )
+    if updated and "irreducible_losses" not in row.needs:
+        raise ParameterError(
+            "updated", f"{row.name} has no use for irreducible losses", "Choose rho-loss"
+        )
+    for name, given in (("stand_in", stand_in), ("max_age", scoring.max_age > 0)):
+        if given and row.needs - {"irreducible_losses"} != LOSSES:
+            needs = methods.in_words(row.needs - {"irreducible_losses"}) or "nothing"
+            raise ParameterError(
+                name,
+                f"it gives losses, and {row.name} needs {needs} of the model",
+                "Choose rho-loss or loss, or leave it out",
+            )
+    if stand_in and scoring.max_age:
+        raise ParameterError(
+            "max_age", "the losses of a stand-in are not kept", "Give one of stand_in and max_age"
+        )
+    if scoring.max_age and not num_examples:
+        raise ParameterError(
+            "max_age",
+            f"got {scoring.max_age}, but which examples there are is not known",
+            "Give losses=, whose ids number them, or leave max_age at 0",
+        )

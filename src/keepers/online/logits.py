@@ -1,0 +1,80 @@
+"""From a model's output to the loss of each example, and what is wrong with output or labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from keepers.errors import ParameterError
+
+LANES = 16
+"""Under so many classes a CPU takes losses faster, and to the same bit, the examples innermost."""
+NONE = torch.iinfo(torch.int64).min
+"""The label to ignore: none that anybody has, so that -100 is out of range like any other."""
+
+
+def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
+    """The logits (n, classes) in a model's output: a tensor, or what carries one as `logits`.
+
+    Raises:
+        ParameterError: there are none, or they are not of the labels' width.
+    """
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if logits is None and isinstance(output, Mapping):
+        logits = output.get("logits")
+    remedy = "Return logits (n, classes), or give a function of your own as loss="
+    if not isinstance(logits, Tensor):
+        raise ParameterError("model", f"got {type(output).__name__} from the model", remedy)
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ParameterError(
+            "model",
+            f"got an output of shape {tuple(logits.shape)} for {len(labels)} examples",
+            remedy,
+        )
+    # Asking an accelerator for its labels waits for it, so that is done at the first step alone.
+    if version == 0 and len(labels):
+        check_range(labels, logits.shape[1])
+    return logits
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The losses (n,) of logits (n, classes), in float32.
+
+    Raises:
+        ParameterError: a label that is out of range; on an accelerator its loss is NaN.
+    """
+    logits = logits.float()
+    if logits.device.type != "cpu":
+        outside = (labels < 0) | (labels >= logits.shape[1])
+        losses = F.cross_entropy(logits, labels.masked_fill(outside, 0), reduction="none")
+        return losses.masked_fill(outside, torch.nan)
+    try:
+        if logits.shape[1] < LANES:
+            log_probs = F.log_softmax(logits.t(), 0).t()
+        else:
+            log_probs = F.log_softmax(logits, 1)
+        return F.nll_loss(log_probs, labels, reduction="none", ignore_index=NONE)
+    except IndexError:
+        check_range(labels, logits.shape[1])
+        raise
+
+
+def check_range(labels: Tensor, width: int) -> None:
+    """Refuse labels (n,) that are no numbers of `width` classes.
+
+    Raises:
+        ParameterError: a label under 0, or at or over the width.
+    """
+    least, most = (int(value) for value in labels.aminmax())
+    if most >= width:
+        raise ParameterError(
+            "model",
+            f"got logits of {width} classes, but a label is {most}",
+            "Return logits (n, classes) for all classes",
+        )
+    if least < 0:
+        raise ParameterError("labels", f"got {least}", "Give class numbers from 0")
