@@ -121,12 +121,15 @@ def share_found(campaign: Path, count: int) -> float | None:
     import numpy as np
     import torch
 
+    from keepers.workflows.active.neighbour_index import Index
     from keepers.workflows.active.neighbours import nearest
 
     stages = campaign / "work" / "stages"
-    index = next(stages.glob("neighbour-index-*/*.faiss"), None)
-    if index is None:
+    folder = next(stages.glob("neighbour-index-*"), None)
+    if folder is None:
         return None
+    facts = json.loads((folder / "stage.json").read_text(encoding="utf-8"))["facts"]
+    index = Index(folder=folder, **facts)
     (features,) = stages.glob("features-*/features.npy")
     near = torch.from_numpy(np.load(features))
     order = torch.randperm(len(near), generator=torch.Generator().manual_seed(0))

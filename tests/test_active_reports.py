@@ -13,7 +13,14 @@ import pytest
 
 from keepers.campaign import Planned, PlannedItem, Schema, State, Trained, Vote
 from keepers.errors import KeepersError
-from keepers.reports import active_answers, active_charts, active_costs, active_items, active_shares
+from keepers.reports import (
+    active_answers,
+    active_charts,
+    active_costs,
+    active_items,
+    active_shares,
+    simulate_answers,
+)
 from keepers.reports.active import active_report
 from keepers.reports.active_terminal import active_summary, batch_table
 from keepers.reports.terminal import WIDTH, plain_lines
@@ -154,6 +161,7 @@ def test_page_shows_everything_and_runs_nothing(text_campaign: Callable[..., Cam
     assert f"{EVE}: neg {ATTACK}" in page.text
     assert "onerror=alert(1)>.csv" in page.text
     assert "the proxy misleads" in page.text
+    assert "no model can be asked to agree more with one than its own second seed does" in page.text
     assert "[bold]x[/bold] $x^2$" in page.text
 
 
@@ -427,6 +435,18 @@ def test_fidelity_without_a_ceiling_is_not_judged() -> None:
         "Cannot be told: their ranks of 674 examples agree at Spearman 0.36. Two seeds agree at "
         "−0.06 for the proxy and 1.00 for the target: a model that ranks by chance tells none."
     )
+
+
+@pytest.mark.parametrize(
+    ("proxy_seeds", "told"),
+    [
+        (0.9, "no model can be asked to agree more with one than its own second seed does"),
+        (0.04, "a model that ranks by chance tells nothing of how well another agrees with it"),
+    ],
+)
+def test_a_ceiling_is_claimed_only_where_there_is_one(proxy_seeds: float, told: str) -> None:
+    row = {"proxy_target": 0.36, "proxy_seeds": proxy_seeds, "target_seeds": 0.8, "sample": 2000}
+    assert simulate_answers.about_agreement({"agreement": [row, row]}).endswith(f"{told}.")
 
 
 def test_questions_without_an_answer_are_left_out() -> None:

@@ -27,6 +27,7 @@ from keepers.ledger import Cost
 from keepers.reports.simulate import simulate_report, simulate_table
 from keepers.reports.simulate_answers import about_selection, label_savings, paces
 from keepers.reports.terminal import plain_lines
+from keepers.workflows.active import neighbour_index
 
 N, N_TEST = 240, 100
 MLP: dict[str, Any] = {"model": "mlp", "batch_size": 32, "epochs": 2}
@@ -228,6 +229,26 @@ def test_random_is_uniform_whatever_is_asked_of_the_methods(
         key = (0, "random", None, number)
         assert mine[key] == before[key]
     assert mine[0, "margin", "proxy", 0] != mine[0, "random", None, 0]  # it begins by k-center
+
+
+def test_neighbours_of_a_large_pool_are_searched_by_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(neighbour_index, "INDEXED_FROM", N)
+    monkeypatch.setattr(neighbour_index, "ENOUGH", 0.5)
+    searched: list[Path] = []
+    search = neighbour_index.Index.search
+
+    def noted(self: neighbour_index.Index, *given: Any) -> Any:
+        searched.append(self.folder)
+        return search(self, *given)
+
+    monkeypatch.setattr(neighbour_index.Index, "search", noted)
+    found = run_simulate(tmp_path, methods=["margin"], neighbours=3, seeds=1, with_target=False)
+    assert len(searched) == len(COUNTS) - 1
+    assert len(set(searched)) == 1
+    assert {row["method"] for row in found.result["rows"]} == {"random", "margin"}
 
 
 def test_features_may_come_from_a_column(simulated: Simulation, tmp_path: Path) -> None:

@@ -257,7 +257,8 @@ def test_a_proxy_that_agrees_with_its_target(world: World) -> None:
 
 def test_when_the_proxy_is_said_to_mislead() -> None:
     def said(agreement: float, proxy: float, target: float) -> bool:
-        fidelity = {"proxy_target": agreement, "proxy_seeds": proxy, "target_seeds": target}
+        seeds = {"proxy_seeds": proxy, "target_seeds": target}
+        fidelity = {"sample": 400, "proxy_target": agreement, **seeds}
         return bool(warnings({"fidelity": fidelity}))
 
     assert said(0.3, 0.9, 0.8)
@@ -265,14 +266,22 @@ def test_when_the_proxy_is_said_to_mislead() -> None:
     assert not said(0.4, 0.2, 0.8)  # the ceiling is the lower of the two
     assert warnings({"fidelity": None, "against_random": None}) == []
     text = warnings(
-        {"fidelity": {"proxy_target": 0.123, "proxy_seeds": 0.9, "target_seeds": 0.876}}
+        {
+            "fidelity": {
+                "sample": 400,
+                "proxy_target": 0.123,
+                "proxy_seeds": 0.9,
+                "target_seeds": 0.876,
+            }
+        }
     )[0]
     assert "to 0.12, and two seeds of one model agree to 0.88. Take a --proxy nearer" in text
 
 
 def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
-    def said(proxy: float, target: float) -> list[str]:
-        fidelity = {"proxy_target": 0.36, "proxy_seeds": proxy, "target_seeds": target}
+    def said(proxy: float, target: float, sample: int = 400) -> list[str]:
+        seeds = {"proxy_seeds": proxy, "target_seeds": target}
+        fidelity = {"sample": sample, "proxy_target": 0.36, **seeds}
         return warnings({"fidelity": fidelity})
 
     (proxy,) = said(-0.06, 1.0)
@@ -286,6 +295,9 @@ def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
         "proxy selects for it cannot be told yet"
     )
     assert len(said(0.0, 0.0)) == 2
+    # What is chance depends on how many were ranked.
+    assert said(0.06, 0.06, sample=2000) == []
+    assert len(said(0.6, 0.6, sample=10)) == 2
 
 
 def test_a_target_that_says_the_same_of_everything(world: World) -> None:

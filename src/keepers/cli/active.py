@@ -162,7 +162,8 @@ def label_studio(
         str, typer.Option(help="Environment variable that holds the access token")
     ] = TOKEN,
     poll: Annotated[
-        float | None, typer.Option(help="Ask again every so many seconds until all is labelled")
+        float | None,
+        typer.Option(help="Ask again every so many seconds until all is labelled and settled"),
     ] = None,
     json_: options.Json = False,
 ) -> None:

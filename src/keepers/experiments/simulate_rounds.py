@@ -88,11 +88,18 @@ class Rounds:
         return features, aside.ledger.total("features")
 
     @cached_property
-    def index(self) -> tuple[Path | None, Cost]:
+    def index(self) -> tuple[neighbour_index.Index | None, Cost]:
         """What neighbours are found by, in a large pool, and what it cost."""
-        aside = self._aside()
-        made = neighbour_index.made(self.embedded[0], aside, self.config.choosing.seed)
+        aside, choosing = self._aside(), self.config.choosing
+        assert choosing.neighbours is not None
+        features = self.embedded[0]
+        made = neighbour_index.made(features, aside, choosing.seed, choosing.neighbours)
         return made, aside.ledger.total(neighbour_index.NEIGHBOURS)
+
+    def _lists_searched(self, config: ActiveConfig) -> int | None:
+        """How neighbours are found by the index; None where they are not."""
+        index = None if config.neighbours is None else self.index[0]
+        return index.lists if index is not None and index.serves else None
 
     def features_costs(self, method: str) -> dict[str, tuple[Cost, ...]]:
         """What a campaign by this method pays for them and their index."""
@@ -218,7 +225,7 @@ class Rounds:
             "options": methods.settings(method, config.method_options),
             "selector": selector,
             "features": self._embedding(config),
-            "indexed": config.neighbours is not None and self.index[0] is not None,
+            "indexed": self._lists_searched(config),
         }
 
     def _embedding(self, config: ActiveConfig) -> str | None:

@@ -18,6 +18,7 @@ from keepers.reports import (
 from keepers.reports.active_items import NUM_SHOWN
 from keepers.reports.page import as_yaml, write_page
 from keepers.workflows.active import Campaign
+from keepers.workflows.active.judging import about_ceiling
 from keepers.workflows.active.standing import Standing
 
 NUM_ROUNDS = 50
@@ -70,6 +71,7 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
         "comparison": comparison,
         "draws_chart": None if not comparison else active_charts.draws_chart(comparison["errors"]),
         "fidelity": active_answers.fidelity(standing),
+        "about_ceiling": about_ceiling,
         "agreement": active_answers.agreement(standing),
         "classes": active_shares.most_apart(classes),
         "num_classes": len(classes),

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keepers.reports import quantities
-from keepers.workflows.active.measuring import CHANCE, ENOUGH_CONTROL, MISLEADING
+from keepers.workflows.active.judging import Judgement, judged
+from keepers.workflows.active.measuring import ENOUGH_CONTROL
 from keepers.workflows.active.standing import Standing
 
 WAITING = ("planned", "sent")
-NEAR = 0.8
-"""From this share of the ceiling on, proxy and target agree as well as can be expected."""
-
 Mood = Literal["better", "worse", "inconclusive"]
 
 
@@ -180,6 +178,14 @@ def fidelity(standing: Standing) -> Mapping[str, Any] | None:
     return next((each for each in found if each is not None), None)
 
 
+_MOODS: Mapping[Judgement, Mood] = {
+    "largely": "better",
+    "in part": "inconclusive",
+    "hardly": "worse",
+    "cannot be told": "inconclusive",
+}
+
+
 def agreement(standing: Standing) -> Answer:
     """Whether the proxy ranks the pool as the target would; no words without a target."""
     name = "Does the proxy choose as the target would?"
@@ -187,20 +193,17 @@ def agreement(standing: Standing) -> Answer:
     if found is None:
         return Answer(name=name, brief="", words="")
     value = found["proxy_target"]
-    ceiling = min(found["proxy_seeds"], found["target_seeds"])
-    how, mood, end = "Largely", "better", "no more can be expected"
-    if ceiling < CHANCE:
-        how, mood, end = "Cannot be told", "inconclusive", "a model that ranks by chance tells none"
-    elif value < MISLEADING * ceiling:
-        how, mood = "Hardly", "worse"
-    elif value < NEAR * ceiling:
-        how, mood = "In part", "inconclusive"
+    judgement = judged(found)
+    end = "no more can be expected"
+    if judgement == "cannot be told":
+        end = "a model that ranks by chance tells none"
     words = (
-        f"{how}: their ranks of {quantities.counted(found['sample'], 'example')} agree at Spearman "
-        f"{_signed(value)}. Two seeds agree at {_signed(found['proxy_seeds'])} for the proxy and "
+        f"{judgement.capitalize()}: their ranks of "
+        f"{quantities.counted(found['sample'], 'example')} agree at Spearman {_signed(value)}. Two "
+        f"seeds agree at {_signed(found['proxy_seeds'])} for the proxy and "
         f"{_signed(found['target_seeds'])} for the target: {end}."
     )
-    return Answer(name=name, brief=_signed(value), words=words, mood=mood)
+    return Answer(name=name, brief=_signed(value), words=words, mood=_MOODS[judgement])
 
 
 def _signed(value: float) -> str:

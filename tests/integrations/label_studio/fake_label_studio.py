@@ -21,7 +21,8 @@ class FakeLabelStudio:
     """Projects, tasks and annotations; `requests` are those it was sent, in order.
 
     `trouble` is asked first, and answers or raises in the server's place; `lose_answer_to` a
-    method and path breaks the connection once, after the request was carried out.
+    method and path breaks the connection once, after the request was carried out. With
+    `flag_is_read_only` no request changes whether a task is labelled.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class FakeLabelStudio:
         self.requests: list[httpx.Request] = []
         self.trouble: Trouble | None = None
         self.lose_answer_to: str | None = None
+        self.flag_is_read_only = False
         self.access = 0
         self.page_limit = 1000
         self._numbers = iter(range(1, 10**9))
@@ -144,7 +146,10 @@ class FakeLabelStudio:
             case "GET", ["api", "tasks", number] if int(number) in self.tasks:
                 return httpx.Response(200, json=self.tasks[int(number)])
             case "PATCH", ["api", "tasks", number] if int(number) in self.tasks:
-                self.tasks[int(number)].update(json.loads(request.content))
+                changes = json.loads(request.content)
+                if self.flag_is_read_only:
+                    del changes["is_labeled"]
+                self.tasks[int(number)].update(changes)
                 return httpx.Response(200, json=self.tasks[int(number)])
             case "DELETE", ["api", "tasks", number] if int(number) in self.tasks:
                 del self.tasks[int(number)]

@@ -67,8 +67,8 @@ def test_polling(desk: Desk, server: FakeLabelStudio) -> None:
     exchange(desk, URL, every=0.01, say=work)
     assert looks[-3:] == [
         "0 new labels; 2 examples wait",
-        "1 new labels; 1 examples wait",
-        "1 new labels; 0 examples wait",
+        "1 new label; 1 example waits",
+        "1 new label; 0 examples wait",
     ]
 
 
@@ -78,7 +78,34 @@ def test_an_offer_is_said(desk: Desk, server: FakeLabelStudio) -> None:
     server.annotate(server.task_of(10), "neg", user=2)
     said: list[str] = []
     assert exchange(desk, URL, say=said.append)["pulled"]["offered"] == 1
-    assert said[-1] == ("2 new labels, 1 disputed, offered to one more annotator; 1 examples wait")
+    assert said[-1] == (
+        "2 new labels, 1 disputed, offered to one more annotator; 1 example waits, and 1 disputed"
+    )
+
+
+def test_what_is_not_offered_is_said_once(desk: Desk, server: FakeLabelStudio) -> None:
+    exchange(desk, URL)
+    server.flag_is_read_only = True
+    server.annotate(server.task_of(10), "pos", user=1)
+    server.annotate(server.task_of(10), "neg", user=2)
+    sentence = (
+        "1 disputed example is not offered to one more annotator (item 10: the server goes on "
+        "calling its task done). Settle it on the page or by a file"
+    )
+    said: list[str] = []
+    exchange(desk, URL, say=said.append)
+    assert said[-1] == sentence
+    looks = iter((None, None, 11))
+
+    def work(spoken: str) -> None:
+        said.append(spoken)
+        if "wait" in spoken and (item := next(looks, None)) is not None:
+            server.annotate(server.task_of(item), "pos")
+
+    said.clear()
+    exchange(desk, URL, every=0.01, say=work)
+    assert said.count(sentence) == 1
+    assert said[-1] == "1 new label; 0 examples wait"
 
 
 @pytest.mark.parametrize("every", [0, -1.0, float("nan"), float("inf")])

@@ -106,21 +106,67 @@ def test_a_dispute_with_the_page_is_offered_and_a_tie_again(
     assert desk.state.disputed == (10,)
 
 
-def test_what_was_pulled_stays_when_an_offer_fails(
+def divided(server: FakeLabelStudio, *items: int) -> None:
+    for item in items:
+        server.annotate(server.task_of(item), "pos", user=1)
+        server.annotate(server.task_of(item), "neg", user=2)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_what_was_pulled_stays_when_an_offer_is_refused(
+    status: int, desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    divided(server, 10, 12)
+    server.annotate(server.task_of(11), "neg", user=2)
+    refused = f"/api/tasks/{server.task_of(10)}/"
+    server.trouble = lambda request: (
+        httpx.Response(status, json={"detail": "no"}) if request.url.path == refused else None
+    )
+    pulled = pull(desk, client)
+    assert desk.state.labels == {11: "neg"}
+    assert desk.state.disputed == (10, 12)
+    assert (pulled.new, pulled.offered, pulled.open) == (5, 1, 1)
+    (sentence,) = pulled.unoffered
+    assert sentence.startswith(f"item 10: {client.url}: refuse")
+    assert f"({status}" in sentence
+    server.trouble = None
+    pulled = pull(desk, client)
+    assert (pulled.offered, pulled.open, pulled.unoffered) == (1, 2, ())
+
+
+def test_a_task_deleted_before_its_offer_is_none(
     desk: Desk, client: Client, server: FakeLabelStudio
 ) -> None:
-    server.annotate(server.task_of(10), "pos", user=1)
-    server.annotate(server.task_of(10), "neg", user=2)
-    server.annotate(server.task_of(11), "neg", user=2)
+    divided(server, 10)
     server.trouble = lambda request: (
-        httpx.Response(400, json={"detail": "no"}) if request.method == "PATCH" else None
+        httpx.Response(404, json={}) if request.method == "PATCH" else None
     )
-    with pytest.raises(LabelStudioError, match=r"refused /api/tasks/\d+/ \(400: no\)"):
+    pulled = pull(desk, client)
+    assert (pulled.new, pulled.offered, pulled.open, pulled.unoffered) == (2, 0, 0, ())
+
+
+def test_a_server_that_is_away_at_an_offer_may_be_asked_again(
+    desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    divided(server, 10)
+    server.trouble = lambda request: httpx.Response(503) if request.method == "PATCH" else None
+    with pytest.raises(LabelStudioError, match="failed at /api/tasks") as caught:
         pull(desk, client)
-    assert desk.state.labels == {11: "neg"}
+    assert caught.value.transient
     assert desk.state.disputed == (10,)
     server.trouble = None
     assert pull(desk, client).offered == 1
+
+
+def test_a_server_that_leaves_the_task_done_offers_nothing(
+    desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    server.flag_is_read_only = True
+    divided(server, 10)
+    for _ in range(2):
+        pulled = pull(desk, client)
+        assert (pulled.offered, pulled.open) == (0, 0)
+        assert pulled.unoffered == ("item 10: the server goes on calling its task done",)
 
 
 def test_predictions_are_no_votes(tmp_path: Path, client: Client) -> None:
@@ -329,6 +375,34 @@ def test_poll_ends_when_nothing_waits(desk: Desk, client: Client, server: FakeLa
     last = poll(desk, client, every=5, say=looks.append, sleep=work)
     assert (slept, last.waiting, len(looks)) == ([5, 5, 5], 0, 4)
     assert len(desk.state.labels) == 3
+
+
+def test_poll_waits_for_a_dispute_that_it_offers(
+    desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    divided(server, 10, 11, 12)
+    todo = iter((10, 12))
+
+    def work(_: float) -> None:
+        item = next(todo, None)
+        if item is None:
+            label(desk, 11, "neg", annotator="carol")  # settled here, not there
+        else:
+            server.annotate(server.task_of(item), "pos", user=3)
+
+    looks: list[object] = []
+    last = poll(desk, client, say=looks.append, sleep=work)
+    assert [getattr(look, "open", None) for look in looks] == [3, 2, 1, 0]
+    assert (last.waiting, desk.state.labels) == (0, {10: "pos", 11: "neg", 12: "pos"})
+
+
+def test_poll_ends_where_a_dispute_is_not_offered(
+    desk: Desk, client: Client, server: FakeLabelStudio
+) -> None:
+    server.flag_is_read_only = True
+    divided(server, 10, 11, 12)
+    last = poll(desk, client, sleep=lambda _: pytest.fail("it waited"))
+    assert len(last.unoffered) == 3
 
 
 def test_poll_ends_when_it_is_told(desk: Desk, client: Client) -> None:

@@ -21,6 +21,7 @@ from keepers.campaign import (
 from keepers.errors import ParameterError
 from keepers.integrations.label_studio.answers import LabelStudioError
 from keepers.integrations.label_studio.client import Client
+from keepers.integrations.label_studio.offering import offer_again
 from keepers.integrations.label_studio.project import find_project, number_of
 from keepers.integrations.label_studio.tasks import Task, all_tasks, item_name, name_of
 
@@ -34,9 +35,10 @@ class Pulled:
 
     `new` votes, `changed` ones, `repeated` ones that were known; `withdrawn` votes whose
     annotation was deleted; `quarantined`, among the new and changed, name no class of today.
-    `offered` disputed items are shown to one more annotator from now on. `foreign` are tasks that
-    are none of the campaign's, left alone; `unreadable` and `refused` say which annotations are no
-    votes, and why. `waiting` items have too few labels yet.
+    `offered` disputed items are shown to one more annotator from now on, `open` ones in all, those
+    offered before included; `unoffered` says which the server does not show again, and why.
+    `foreign` are tasks that are none of the campaign's, left alone; `unreadable` and `refused` say
+    which annotations are no votes, and why. `waiting` items have too few labels yet.
     """
 
     new: int = 0
@@ -45,6 +47,8 @@ class Pulled:
     withdrawn: int = 0
     quarantined: int = 0
     offered: int = 0
+    open: int = 0
+    unoffered: tuple[str, ...] = ()
     foreign: tuple[int, ...] = ()
     unreadable: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -58,7 +62,8 @@ def pull(desk: Desk, client: Client) -> Pulled:
     later is a newer vote. Predictions are no votes. Where an annotation was deleted, the vote is
     withdrawn, and an older one of the same annotator counts again; where its task or the whole
     project was deleted, the label stays. Label Studio would show an item on which the annotators
-    are divided to nobody else: it is told to show it to one more.
+    are divided to nobody else: it is told to show it to one more. Where it does not, `unoffered`
+    says so; the votes are taken all the same.
 
     Raises:
         LabelStudioError: the server cannot be reached or refuses, or has no project of this
@@ -93,14 +98,17 @@ def pull(desk: Desk, client: Client) -> Pulled:
             withdrawn += sum(vote.kind == "undo" for vote in corrections)
             votes += corrections
     recorded = desk.record(votes, partial=True)
-    disputed = [tasks[item] for item in desk.state.disputed if item in tasks]
+    disputed = {item: tasks[item] for item in desk.state.disputed if item in tasks}
+    offers = offer_again(client, disputed)
     return Pulled(
         new=recorded.new,
         changed=max(0, recorded.changed - withdrawn),
         repeated=recorded.repeated,
         withdrawn=withdrawn,
         quarantined=recorded.quarantined,
-        offered=sum(_offered_again(client, held) for held in disputed),
+        offered=offers.offered,
+        open=offers.open,
+        unoffered=offers.unoffered,
         foreign=tuple(foreign),
         unreadable=tuple(unreadable),
         refused=recorded.refused,
@@ -118,9 +126,11 @@ def poll(
     patience: int = PATIENCE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Pulled:
-    """Pull again and again, until nothing waits for labels or `until` says so; the last look.
+    """Pull again and again, until all is labelled or `until` says so; the last look.
 
-    A server that is away for a while, as for a restart, is waited for.
+    All is labelled when nothing waits for labels, and no disputed item is still shown on the
+    server to one more annotator. A server that is away for a while, as for a restart, is waited
+    for.
 
     Args:
         desk: the campaign.
@@ -150,7 +160,7 @@ def poll(
             failures = 0
             if say is not None:
                 say(pulled)
-            if until(pulled) if until is not None else pulled.waiting == 0:
+            if until(pulled) if until is not None else not (pulled.waiting or pulled.open):
                 return pulled
         sleep(every)
 
@@ -159,17 +169,6 @@ def check_every(every: float) -> None:
     """Refuse what is no positive number of seconds."""
     if not 0 < every < math.inf:
         raise ParameterError("every", f"got {every}", "Give a positive number of seconds")
-
-
-def _offered_again(client: Client, held: Sequence[Task]) -> bool:
-    """Show a disputed item to one more annotator, unless one of its tasks is still to be done."""
-    if not all(task.get("is_labeled") for task in held):
-        return False
-    task = held[-1]
-    given = sum(not each.get("was_cancelled") for each in task.get("annotations") or ())
-    # It looks at the flag alone when it chooses what to show, and at the number when it sets it.
-    client.patch(f"/api/tasks/{int(task['id'])}/", {"overlap": given + 1, "is_labeled": False})
-    return True
 
 
 def _corrections(state: State, item: Id, given: Sequence[Vote]) -> Iterator[Vote]:

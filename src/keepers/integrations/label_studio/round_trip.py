@@ -27,7 +27,7 @@ def exchange(
     title: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Push the batch, then pull once, or, with `every`, again and again until nothing waits.
+    """Push the batch, then pull once, or, with `every`, again and again until all is labelled.
 
     Args:
         desk: the campaign.
@@ -62,8 +62,18 @@ def exchange(
         if every is None:
             pulled = pull(desk, client)
             tell(_said_of_pull(pulled))
+            if pulled.unoffered:
+                tell(_said_of_unoffered(pulled))
         else:
-            pulled = poll(desk, client, every=every, say=lambda look: tell(_said_of_look(look)))
+            told: set[str] = set()
+
+            def look_at(look: Pulled | LabelStudioError) -> None:
+                tell(_said_of_look(look))
+                if isinstance(look, Pulled) and not told.issuperset(look.unoffered):
+                    told.update(look.unoffered)
+                    tell(_said_of_unoffered(look))
+
+            pulled = poll(desk, client, every=every, say=look_at)
     for sentence in (*pulled.unreadable, *pulled.refused):
         tell(f"Left out: {sentence}")
     if pulled.foreign:
@@ -92,4 +102,16 @@ def _said_of_pull(pulled: Pulled) -> str:
         "disputed, offered to one more annotator": pulled.offered,
     }
     more = "".join(f", {count:,} {what}" for what, count in others.items() if count)
-    return f"{pulled.new:,} new labels{more}; {pulled.waiting:,} examples wait"
+    waits = "1 example waits" if pulled.waiting == 1 else f"{pulled.waiting:,} examples wait"
+    disputed = f", and {pulled.open:,} disputed" if pulled.open else ""
+    labels = "1 new label" if pulled.new == 1 else f"{pulled.new:,} new labels"
+    return f"{labels}{more}; {waits}{disputed}"
+
+
+def _said_of_unoffered(pulled: Pulled) -> str:
+    number = len(pulled.unoffered)
+    what = "1 disputed example is" if number == 1 else f"{number:,} disputed examples are"
+    return (
+        f"{what} not offered to one more annotator ({pulled.unoffered[0]}). Settle "
+        f"{'it' if number == 1 else 'them'} on the page or by a file"
+    )

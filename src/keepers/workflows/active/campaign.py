@@ -17,6 +17,7 @@ from keepers.workflows.active.config import check_classes
 from keepers.workflows.active.drift import Drift, changes
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.labelled import write_labelled
+from keepers.workflows.active.neighbours import said_of_search
 from keepers.workflows.active.rounds import Round
 from keepers.workflows.active.standing import Standing, standing
 from keepers.workflows.active.work import at_work, discard_models
@@ -183,7 +184,10 @@ class Campaign:
             with self._round() as this:
                 planned, trained = this.plan(count)
             self.journal.append([planned] if trained is None else [planned, trained])
-            discard_models(self.path)
+            searched = planned.facts["neighbours"]
+            discard_models(self.path, index=None if searched is None else searched["index"])
+            if searched is not None:
+                self._say(said_of_search(searched))
         return Batch.of(planned)
 
     def measure(self) -> Mapping[str, Any] | None:

@@ -21,6 +21,7 @@ from keepers.workflows.active.asking import (
     training_of,
 )
 from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.active.judging import ceiling, chance, judged
 from keepers.workflows.stages import Tested, Workplace, train
 
 ENOUGH_CONTROL = 100
@@ -31,12 +32,6 @@ ENOUGH_FOR_A_POINT = 30
 
 SAMPLE = 2000
 """Examples of the pool on which the ranks of proxy and target are compared."""
-
-MISLEADING = 0.5
-"""The proxy misleads where its agreement with the target is under this share of the ceiling."""
-
-CHANCE = 0.1
-"""Two seeds of a model that agree less rank by chance: there is no ceiling to compare with."""
 
 
 def control_accuracy(opinion: Opinion, known: Labelled, control: Tensor) -> dict[str, Any] | None:
@@ -182,19 +177,19 @@ def warnings(facts: dict[str, Any]) -> list[str]:
     found: list[str] = []
     agreement = facts.get("fidelity")
     if agreement is not None:
-        ceiling = min(agreement["proxy_seeds"], agreement["target_seeds"])
-        if ceiling < CHANCE:
+        judgement = judged(agreement)
+        if judgement == "cannot be told":
             found += [
                 f"two seeds of the {name} agree to {agreement[f'{name}_seeds']:.2f} on what to "
                 f"select, which is chance: {remedy}"
                 for name, remedy in _REMEDIES.items()
-                if agreement[f"{name}_seeds"] < CHANCE
+                if agreement[f"{name}_seeds"] < chance(agreement["sample"])
             ]
-        elif agreement["proxy_target"] < MISLEADING * ceiling:
+        elif judgement == "hardly":
             found.append(
                 f"the proxy misleads: its ranks agree with the target's to "
                 f"{agreement['proxy_target']:.2f}, and two seeds of one model agree to "
-                f"{ceiling:.2f}. Take a --proxy nearer to the target"
+                f"{ceiling(agreement):.2f}. Take a --proxy nearer to the target"
             )
     against = facts.get("against_random")
     if against is not None and against["difference"]["verdict"] == "worse":

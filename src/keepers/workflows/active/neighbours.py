@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from keepers.workflows.active import neighbour_index
-
-BLOCK_ELEMENTS = 1 << 23
-"""Distances, or features, that are held at a time."""
+from keepers.workflows.active.exact_neighbours import by_products
+from keepers.workflows.active.neighbour_index import Index
 
 
 def nearest(
-    features: Tensor, anchors: Tensor, candidates: Tensor, count: int, index: Path | None = None
+    features: Tensor, anchors: Tensor, candidates: Tensor, count: int, index: Index | None = None
 ) -> Tensor:
     """The candidates that are among the `count` nearest of any anchor, sorted.
 
     Euclidean distance: exact by blocked products, or, for a large pool, by an `index` that was
-    made of the features (`neighbour_index.made`), which finds nearly all of them. Memory grows
-    with the anchors, never with anchors × candidates.
+    made of the features (`neighbour_index.made`), which finds nearly all of them. An anchor for
+    which that finds nothing is searched exactly. Memory grows with the anchors, never with
+    anchors × candidates.
 
     Args:
         features: (n, d).
         anchors: positions (a,), the labelled examples.
         candidates: positions (c,), those that may be picked.
         count: nearest candidates of each anchor.
-        index: the file of an index.
+        index: of the features.
+
+    Raises:
+        RunError: the file of the index is damaged.
 
     Paper:
         Coleman et al., Similarity Search for Efficient Active Learning and Search of Rare
@@ -40,41 +43,46 @@ def nearest(
     count = min(count, len(candidates))
     if count == len(candidates):
         return candidates.sort().values
-    if index is not None:
-        return neighbour_index.search(index, features, anchors, candidates, count)
-    found = _by_products(features, anchors, candidates, count)
-    return candidates[found.flatten().unique()].sort().values
+    if index is None or not index.serves:
+        return candidates[by_products(features, anchors, candidates, count)].unique()
+    found = index.search(features, anchors, candidates, count)
+    near = found[found >= 0]
+    missed = anchors[(found < 0).all(1)]
+    if len(missed):
+        exact = candidates[by_products(features, missed, candidates, count)]
+        near = torch.cat([near, exact.flatten()])
+    return near.unique()
 
 
-def _by_products(features: Tensor, anchors: Tensor, candidates: Tensor, count: int) -> Tensor:
-    """Places (a, count) among the candidates.
+def search_facts(count: int, index: Index | None, found: int) -> dict[str, Any]:
+    """How a round found its candidates: the `share` of the `count` nearest that a sample showed.
 
-    Past the first block few distances are under the largest that an anchor holds: only those are
-    looked at again, so that the products are most of the work.
+    `index_share` is that of the index, where one was made, be it used or not.
     """
-    queries = features[anchors].float()
-    step = max(count, BLOCK_ELEMENTS // max(queries.shape))
-    best, places = torch.empty(0), torch.empty(0)
-    for start in range(0, len(candidates), step):
-        block = features[candidates[start : start + step]].float()
-        # Squared distances, without the anchor's own norm, which orders nothing.
-        distances = torch.addmm(block.square().sum(1), queries, block.T, alpha=-2)
-        if not start:
-            best, places = distances.topk(count, largest=False)
-            continue
-        nearer, columns = _gathered(distances, distances < best[:, -1:])
-        best, kept = torch.cat([best, nearer], 1).topk(count, largest=False)
-        places = torch.cat([places, columns + start], 1).gather(1, kept)
-    return places
+    by_index = index is not None and index.serves
+    return {
+        "count": count,
+        "candidates": found,
+        "search": "index" if by_index else "exact",
+        "share": index.share if index is not None and by_index else 1.0,
+        "index_share": None if index is None else index.share,
+        "index": None if index is None else index.folder.name,
+    }
 
 
-def _gathered(values: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """The chosen values of each row, moved to its left, and their columns; ∞ beyond them."""
-    rows, columns = chosen.nonzero(as_tuple=True)
-    counts = torch.bincount(rows, minlength=len(values))
-    slots = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
-    shape = (len(values), int(counts.max()))
-    found = torch.full(shape, torch.inf), torch.zeros(shape, dtype=torch.int64)
-    found[0][rows, slots] = values[rows, columns]
-    found[1][rows, slots] = columns
-    return found
+def said_of_search(facts: Mapping[str, Any]) -> str:
+    """It in a sentence.
+
+    >>> facts = {"count": 20, "candidates": 5000, "share": 1.0, "index_share": 0.583}
+    >>> said_of_search(facts | {"search": "exact"}).partition(", ")[2]
+    'found exactly, since an index would find 58% of them'
+    """
+    count, share = facts["count"], facts["index_share"]
+    what = "the nearest neighbour" if count == 1 else f"the {count:,} nearest neighbours"
+    if facts["search"] == "index":
+        how = f"found by an index, {share:.0%} of them on a sample"
+    elif share is not None:
+        how = f"found exactly, since an index would find {share:.0%} of them"
+    else:
+        how = "found exactly"
+    return f"Scored: {what} of each labelled example, {how}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ from keepers.selectors import distinct
 from keepers.types import Picks, Signals
 from keepers.workflows.active.asking import Labelled, Opinion, ask
 from keepers.workflows.active.config import ActiveConfig
-from keepers.workflows.active.neighbour_index import NEIGHBOURS
-from keepers.workflows.active.neighbours import nearest
+from keepers.workflows.active.neighbour_index import NEIGHBOURS, Index
+from keepers.workflows.active.neighbours import nearest, search_facts
 from keepers.workflows.stages import Tested, Workplace
 
 DEEPEST = 8
@@ -35,13 +35,15 @@ class Proposal:
     """Examples to label next.
 
     `positions` (k,) in pick order, `scores` (k,) or None; `near_duplicates` counts those that
-    were let in because nothing else was left.
+    were let in because nothing else was left; `searched` says how neighbours were found, where
+    only those were scored.
     """
 
     positions: Tensor
     scores: Tensor | None
     opinion: Opinion
     near_duplicates: int = 0
+    searched: Mapping[str, Any] | None = None
 
 
 def propose(
@@ -52,7 +54,7 @@ def propose(
     *,
     prepared: Callable[[], Prepared],
     features: Callable[[], Tensor],
-    index: Callable[[], Path | None],
+    index: Callable[[], Index | None],
     seed: int,
     also_scored: Tensor | None = None,
     test: Tested | None = None,
@@ -75,12 +77,13 @@ def propose(
         )
     cold = known.is_cold
     method = methods.get(config.cold if cold else config.method)
-    candidates = left
+    candidates, searched = left, None
     if not cold and config.neighbours is not None:
         near, where = features(), index()
         with place.ledger.phase(NEIGHBOURS) as tally:
             candidates = nearest(near, known.members, left, config.neighbours, where)
             tally.examples = len(left)
+        searched = search_facts(config.neighbours, where, len(candidates))
         if len(candidates) < k:
             candidates = left
     universe = torch.cat([candidates, known.members, known.covered]).unique()
@@ -94,7 +97,7 @@ def propose(
         opinion = ask(known, config, place, prepared(), scored=scored, seed=seed, test=test)
         members = opinion.signals(universe)
     if not k:  # a batch of control items alone
-        return Proposal(positions=left[:0], scores=None, opinion=opinion)
+        return Proposal(positions=left[:0], scores=None, opinion=opinion, searched=searched)
     if _leaves_out_near_duplicates(config):
         features()  # made now, so that their making is not booked as selecting, too
     with place.ledger.phase("selecting") as tally, place.under_way("selecting"):
@@ -107,6 +110,7 @@ def propose(
         scores=None if scores is None else scores[picks.positions],
         opinion=opinion,
         near_duplicates=repeated,
+        searched=searched,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,9 +114,11 @@ class Round:
         )
 
     @property
-    def index(self) -> Path | None:
+    def index(self) -> neighbour_index.Index | None:
         """What neighbours are found by, in a large pool."""
-        return neighbour_index.made(self.features, self.place, self.config.seed)
+        count = self.config.neighbours
+        assert count is not None
+        return neighbour_index.made(self.features, self.place, self.config.seed, count)
 
     def plan(self, count: int) -> tuple[Planned, Trained | None]:
         """The next batch, and what the proxy that chose it is worth."""
@@ -148,6 +149,7 @@ class Round:
                 "near_duplicates": proposal.near_duplicates,
                 "predictions": predictions(ground, proposal, drawn),
                 "answered": [each.item for each in items if self.state.item(each.item).votes],
+                "neighbours": proposal.searched,
                 "stages": self._newly_paid(),
                 "pool": -1 if self.state.pool is None else self.state.pool.number,
             },

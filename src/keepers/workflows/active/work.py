@@ -14,7 +14,6 @@ from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Progress
 from keepers.workflows.active.embedding import FEATURES
-from keepers.workflows.active.neighbour_index import INDEX
 from keepers.workflows.stages import Workplace
 
 WORK = "work"
@@ -57,9 +56,11 @@ def paid_for(state: State, stages: Path) -> set[Path]:
     return {stages / name for each in facts for name in each.get("stages", ())}
 
 
-def discard_models(campaign: Path) -> None:
-    """Remove what a planned round has left: no other trains these models, and they are large."""
-    kept = (f"{FEATURES}-", f"{INDEX}-")
+def discard_models(campaign: Path, *, index: str | None) -> None:
+    """Remove what a planned round has left: no other trains these models, and they are large.
+
+    Features are kept, and the `index` that the round used: those of other features are of no use.
+    """
     for folder in (campaign / WORK / STAGES).glob("*"):
-        if not folder.name.startswith(kept):
+        if not folder.name.startswith(f"{FEATURES}-") and folder.name != index:
             shutil.rmtree(folder, ignore_errors=True)

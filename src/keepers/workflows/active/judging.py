@@ -1,0 +1,56 @@
+"""What the agreement of proxy and target says of the proxy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Judgement = Literal["largely", "in part", "hardly", "cannot be told"]
+
+MISLEADING = 0.5
+"""The proxy misleads where its agreement with the target is under this share of the ceiling."""
+
+NEAR = 0.8
+"""From this share of the ceiling on, proxy and target agree as well as can be expected."""
+
+
+def chance(sample: int) -> float:
+    """Two models that agree less, on a sample of so many, rank by chance.
+
+    Twice the standard error of a rank correlation of 0.
+
+    >>> round(chance(2000), 3), round(chance(10), 3)
+    (0.045, 0.667)
+    """
+    return 2 / math.sqrt(sample - 1)
+
+
+def ceiling(found: Mapping[str, Any]) -> float:
+    """How much two seeds of one model agree: of proxy and target, that which does less."""
+    return min(found["proxy_seeds"], found["target_seeds"])
+
+
+def judged(found: Mapping[str, Any]) -> Judgement:
+    """Whether the proxy ranks as the target does, as near as two seeds of one model do.
+
+    `found` has the correlations `proxy_target`, `proxy_seeds` and `target_seeds` on a `sample`.
+    Where a model agrees with its own second seed by chance only, it cannot be told.
+
+    >>> found = {"sample": 2000, "proxy_target": 0.3, "proxy_seeds": 0.9, "target_seeds": 0.8}
+    >>> judged(found), judged(found | {"proxy_seeds": 0.01})
+    ('hardly', 'cannot be told')
+    """
+    most, value = ceiling(found), found["proxy_target"]
+    if most < chance(found["sample"]):
+        return "cannot be told"
+    if value < MISLEADING * most:
+        return "hardly"
+    return "in part" if value < NEAR * most else "largely"
+
+
+def about_ceiling(found: Mapping[str, Any]) -> str:
+    """What the agreement of two seeds means for that of two models, as part of a sentence."""
+    if judged(found) == "cannot be told":
+        return "a model that ranks by chance tells nothing of how well another agrees with it"
+    return "no model can be asked to agree more with one than its own second seed does"
