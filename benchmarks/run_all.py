@@ -211,7 +211,7 @@ def online_overhead() -> str:
             row["scoring"],
             f"{row['step_ms']:.2f} ms",
             f"{row['overhead_us']:.0f} µs",
-            f"{row['least_us']:.0f} µs" if "least_us" in row else "–",
+            f"{row['least_us']:.0f} µs",
             f"{row['fraction']:.1%}",
         ]
         for row in _read("online-overhead.json").get("rows", [])
