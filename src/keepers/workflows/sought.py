@@ -53,7 +53,14 @@ class Sought:
                 raise not_one_model()
             il = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
             return cls(il=il, holdout=holdout, config=config)
-        for name, given in (("il", il), ("holdout", holdout)):
+        unused = {
+            "il": il,
+            "holdout": holdout,
+            "il_model": config.model,
+            "il_epochs": config.epochs,
+            "folds": None if config.folds == IrreducibleConfig.folds else config.folds,
+        }
+        for name, given in unused.items():
             if given is not None:
                 say(f"{select} needs no irreducible losses: {name} is not used")
         return None
