@@ -313,6 +313,16 @@ def test_a_part_of_a_short_batch_is_as_large_as_what_is_kept() -> None:
     assert kept == [4, 2]
 
 
+def test_what_is_chosen_of_a_part_is_cut_alike_from_tensors_arrays_and_lists() -> None:
+    x, y, ids, losses = data()
+    choose = RhoLoss(losses, keep=0.1, scoring=Scoring(part=0.5))
+    chosen = choose(Net(), (x, y, ids.tolist()))
+    assert chosen.ids == ids[chosen.rows].tolist()
+    assert torch.equal(chosen.batch[0], x[chosen.rows])
+    by_array = choose(Net(), x, labels=y, ids=ids.numpy())
+    assert by_array.ids.tolist() == ids[by_array.rows].tolist()
+
+
 def test_a_refused_batch_leaves_no_trace() -> None:
     x, y, ids, losses = data()
     choose = RhoLoss(losses, keep=4)

@@ -122,10 +122,13 @@ class Selector:
         picks = method.select(
             signals, scores, k, selected=None, generator=self.generator, **self.options
         )
-        rows = on_host = picks.positions
-        if rows.device != device or part is not None:
-            rows = rows.to(device) if part is None else part[rows.to(device)]
-        if device.type != "cpu" and (wrong is not None or part is not None or on_host is rows):
+        drawn = picks.positions
+        rows = drawn.to(device) if part is None else part[drawn.to(device)]
+        if device.type == "cpu":
+            on_host = rows
+        elif drawn.device.type == "cpu" and wrong is None and part is None:
+            on_host = drawn
+        else:
             on_host = _to_host(rows, wrong)
         if on_host is None:
             raise explained(candidates, asked, method.score, signals, known)
