@@ -85,7 +85,9 @@ def bin_scores(
     if whole and np.ptp(values) <= 60:
         edges = np.arange(values.min() - 0.5, values.max() + 1.0)
     else:
-        edges = np.histogram_bin_edges(values, num_bins)
+        alike = len(values) > 0 and np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max())
+        span = (values.min() - 0.5, values.max() + 0.5) if alike else None  # as where all are equal
+        edges = np.histogram_bin_edges(values, num_bins, range=span)
         if cut is not None and edges[0] < cut < edges[-1]:
             width = edges[1] - edges[0]
             below = int(np.ceil((cut - edges[0]) / width))
