@@ -11,7 +11,7 @@ from keepers.errors import ParameterError
 from keepers.methods.method import SIGNALS
 from keepers.models import default_proxy
 from keepers.roles import Role
-from keepers.training import Hardware, Precision
+from keepers.training import HardwareConfig
 from keepers.types import DataInfo
 from keepers.workflows.scoring import Balance
 
@@ -25,7 +25,7 @@ BUILT_IN = "built-in"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActiveConfig:
+class ActiveConfig(HardwareConfig):
     """How the next examples are chosen; the CLI has the same names.
 
     `cold` is the method while fewer than two classes are labelled. `features`: where the features
@@ -54,10 +54,9 @@ class ActiveConfig:
     distinct: float | None = 0.98
     neighbours: int | None = None
     seed: int = 0
-    device: str = "auto"
-    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         methods.settings(methods.get(self.method, ACTIVE_SIGNALS), self.method_options)
         if self.cold not in get_args(Cold):
             raise ParameterError(
@@ -75,12 +74,6 @@ class ActiveConfig:
             raise ParameterError(
                 "distinct", f"got {self.distinct}", "Give a cosine similarity in (0, 1]"
             )
-        Hardware(device=self.device, precision=self.precision)
-
-    @property
-    def hardware(self) -> Hardware:
-        """Where it runs."""
-        return Hardware(device=self.device, precision=self.precision)
 
     def role(self, info: DataInfo) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
