@@ -602,6 +602,18 @@ def test_an_old_loss_is_the_one_that_was_seen() -> None:
     assert torch.equal(first.rows, again.rows)
 
 
+def test_a_batch_that_is_refused_leaves_no_loss_behind() -> None:
+    x, y, ids, losses = data()
+    choose = RhoLoss(losses, keep=6, scoring=Scoring(max_age=5))
+    choose(Net(), (x, y, ids))
+    before = {name: value.clone() for name, value in choose.state_dict().items()}
+    choose.steps = 9  # all that was noted is too old by then
+    with pytest.raises(ParameterError, match="ids: 2 of the batch have no irreducible loss"):
+        choose(Net(seed=1), (x, y, torch.cat([ids[:-2], torch.tensor([-5, 2**40])])))
+    choose.steps = 1
+    assert all(torch.equal(value, before[name]) for name, value in choose.state_dict().items())
+
+
 def test_batch_statistics_of_a_few_are_refused() -> None:
     x, y, ids, losses = data()
     model = nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))

@@ -17,28 +17,28 @@ from keepers.types import Signals
 LOSSES = frozenset({"losses"})
 
 
+def unknown(candidates: Candidates, known: Tensor) -> ParameterError:
+    """Which candidates, those not `known` (n,), have no irreducible loss."""
+    rows = (~known).nonzero().squeeze(1)
+    return ParameterError(
+        "ids",
+        f"{len(rows)} of the batch have no irreducible loss, such as "
+        f"{[candidates.name(row) for row in rows[:SHOWN].tolist()]}",
+        "Compute the losses from the data that this batch is from",
+    )
+
+
 def explained(
-    candidates: Candidates,
-    asked: Candidates,
-    score: Callable[[Signals], Tensor] | None,
-    signals: Signals,
-    known: Tensor | None,
+    candidates: Candidates, score: Callable[[Signals], Tensor] | None, signals: Signals
 ) -> KeepersError:
-    """What was wrong with the candidates, with their ids."""
-    if known is not None and not bool(known.all()):
-        rows = (~known).nonzero().squeeze(1)
-        return ParameterError(
-            "ids",
-            f"{len(rows)} of the batch have no irreducible loss, such as "
-            f"{[candidates.name(row) for row in rows[:SHOWN].tolist()]}",
-            "Compute the losses from the data that this batch is from",
-        )
+    """Which of the candidates that were scored have a score that is not a number."""
     assert score is not None
     rows = score(signals).isnan().nonzero().squeeze(1)
+    named = [candidates.name(row) for row in rows[:SHOWN].tolist()]
     return KeepersError(
         f"losses: step {candidates.version + 1} scores NaN for {len(rows)} candidates, such as "
-        f"{[asked.name(row) for row in rows[:SHOWN].tolist()]}. Look for a model that diverged "
-        "(lower lr), for inputs that are not finite, or for labels out of range"
+        f"{named}. Look for a model that diverged (lower lr), for inputs that are not finite, or "
+        "for labels out of range"
     )
 
 

@@ -14,7 +14,7 @@ from keepers import methods
 from keepers.errors import ParameterError, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
-from keepers.online.checks import LOSSES, check_method, explained
+from keepers.online.checks import LOSSES, check_method, explained, unknown
 from keepers.online.companion import Companion
 from keepers.online.scorer import Scorer, Scoring
 from keepers.random import derived_seed
@@ -102,16 +102,18 @@ class Selector:
             ParameterError: no candidates, a count over them, or ids without a position.
             KeepersError: a score that is not a number, with the ids.
         """
+        method, device = self.method, candidates.positions.device
+        if known is not None and device.type == "cpu" and not known.all():
+            raise unknown(candidates, known)  # before anything is noted of what it stands for
         k = self._count(len(candidates))
         part = self._part(candidates, k)
         asked = candidates if part is None else candidates.take(part)
         signals = self._signals(asked, scorer)
-        method, device = self.method, candidates.positions.device
         scores = None if method.score is None else method.score(signals)
         wrong: Tensor | None = None
         if device.type == "cpu":
-            if (known is not None and not known.all()) or (scores is not None and _any_nan(scores)):
-                raise explained(candidates, asked, method.score, signals, known)
+            if scores is not None and _any_nan(scores):
+                raise explained(asked, method.score, signals)
         else:
             wrong = None if known is None else ~known.all().to(device, non_blocking=True)
             if scores is not None:
@@ -131,7 +133,9 @@ class Selector:
         else:
             on_host = _to_host(rows, wrong)
         if on_host is None:
-            raise explained(candidates, asked, method.score, signals, known)
+            if known is not None and not known.all():
+                raise unknown(candidates, known)
+            raise explained(asked, method.score, signals)
         companions = self.companions().values()
         if companions:
             trained = candidates.take(rows)
