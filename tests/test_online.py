@@ -33,7 +33,7 @@ from keepers.online import (
     scoring_mode,
 )
 from keepers.online.batch import cut_batch
-from keepers.online.logits import cross_entropy
+from keepers.online.logits import check_logits, cross_entropy
 from keepers.online.numbering import DENSE, as_numbers
 from keepers.training import Arguments, Candidates
 from keepers.types import Signals
@@ -549,6 +549,21 @@ class TestScoring:
         scorer = InProcess(module=Wrong(), scoring=Scoring())
         with pytest.raises(ParameterError, match=message):
             scorer.score(candidates(x, labels, version), frozenset({"losses"}))
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_probabilities_are_no_logits(self, dtype: torch.dtype) -> None:
+        labels = inputs()[1]
+        classes = int(labels.max()) + 1
+        logits = torch.randn(len(labels), classes, generator=torch.Generator().manual_seed(3))
+        for fine in (logits, logits.log_softmax(1), logits.sigmoid(), logits.abs()):
+            check_logits(fine.to(dtype), labels)
+        check_logits(logits[:1].softmax(1), labels[:1])  # one row may sum to 1 by chance
+        probabilities = logits.softmax(1).to(dtype)
+        with pytest.raises(
+            ParameterError, match=r"model: got probabilities: none .* Return logits"
+        ):
+            check_logits(probabilities, labels)
+        check_logits(probabilities, labels, version=1)  # looked at once
 
     @pytest.mark.parametrize("classes", [2, 3, 15, 16, 40])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

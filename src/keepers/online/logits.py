@@ -13,6 +13,8 @@ from keepers.errors import ParameterError
 
 LANES = 16
 """Under so many classes a CPU takes losses faster, and to the same bit, the examples innermost."""
+PROBABILITY = 0.01
+"""How far from 1 probabilities may sum: those of bfloat16 are that far."""
 NONE = torch.iinfo(torch.int64).min
 """The label to ignore: none that anybody has, so that -100 is out of range like any other."""
 
@@ -21,7 +23,8 @@ def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
     """The logits (n, classes) in a model's output: a tensor, or what carries one as `logits`.
 
     Raises:
-        ParameterError: there are none, or they are not of the labels' width.
+        ParameterError: there are none, they are not of the labels' width, or they are
+            probabilities.
     """
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if logits is None and isinstance(output, Mapping):
@@ -35,10 +38,22 @@ def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
             f"got an output of shape {tuple(logits.shape)} for {len(labels)} examples",
             remedy,
         )
-    # Asking an accelerator for its labels waits for it, so that is done at the first step alone.
+    # Asking an accelerator for its values waits for it, so that is done at the first step alone.
     if version == 0 and len(labels):
         check_range(labels, logits.shape[1])
+        if _are_probabilities(logits.detach().float()):
+            raise ParameterError(
+                "model", "got probabilities: none is under 0, and each row sums to 1", remedy
+            )
     return logits
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    """Whether softmax was taken; of one row or one class that is not said."""
+    if min(output.shape) < 2:
+        return False
+    sums = output.sum(1)
+    return bool((output >= 0).all() & ((sums - 1).abs() < PROBABILITY).all())
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
