@@ -47,8 +47,13 @@ MLP = [
     ("batches of 256", "fp32", adamw(256, 5, 1e-3, "constant")),
     ("256, bf16, one cycle", "bf16", adamw(256, 5, 1e-3)),
     ("512, bf16, one cycle, 4 epochs", "bf16", adamw(512, 4, 2e-3)),
+    ("512, bf16, one cycle, 4 epochs, twice the rate", "bf16", adamw(512, 4, 4e-3)),
     ("512, bf16, one cycle, 6 epochs", "bf16", adamw(512, 6, 2e-3)),
     ("1024, bf16, one cycle, 5 epochs", "bf16", adamw(1024, 5, 4e-3)),
+]
+NARROW = [
+    ("128, bf16, one cycle, 4 epochs", "bf16", adamw(128, 4, 2e-3)),
+    ("256, bf16, one cycle, 4 epochs", "bf16", adamw(256, 4, 2e-3)),
 ]
 CASES: dict[str, tuple[str, Role, int | None, tuple[float, ...], list[tuple[str, str, Recipe]]]] = {
     "mlp": (
@@ -58,12 +63,26 @@ CASES: dict[str, tuple[str, Role, int | None, tuple[float, ...], list[tuple[str,
         (0.1, 0.4),
         MLP,
     ),
+    "mlp, 256 wide": (
+        "mnist/train.parquet",
+        Role(model="mlp", options={"hidden": (256, 256)}),
+        None,
+        (0.1, 0.4),
+        NARROW,
+    ),
     "mlp, CIFAR-10": (
         "cifar10/train.parquet",
         Role(model="mlp", resolution=16, options={"hidden": (512, 512)}),
         20_000,
         (0.1, 0.4),
         MLP,
+    ),
+    "mlp, 256 wide, CIFAR-10": (
+        "cifar10/train.parquet",
+        Role(model="mlp", resolution=16, options={"hidden": (256, 256)}),
+        20_000,
+        (0.1, 0.4),
+        NARROW,
     ),
     "small-cnn": (
         "cifar10/train.parquet",

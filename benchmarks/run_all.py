@@ -188,6 +188,26 @@ def online_seconds() -> str:
     return _mnist("online-seconds.json", "seconds")
 
 
+def online_choice() -> str:
+    rows: list[list[str]] = []
+    for row in _read("online-choice.json").get("rows", []):
+        target = next(key for key in row if key.startswith("to "))
+        mean, low, high = (f"{value * 100:+.2f}" for value in row["final_difference"])
+        if row["name"] != "uniform":
+            ratios = [row[f"ratio{charged} {target}"] for charged in ("", ", charged")]
+            rows.append(
+                [
+                    f"{row['noise']:.0%}",
+                    row["name"],
+                    f"{float(target[3:]):.0%}",
+                    *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+                    f"{mean} ({low} to {high})",
+                ]
+            )
+    header = ["wrong labels", "", "accuracy", "over uniform", "IL charged", "final, less uniform's"]
+    return table(header, rows, left=2) if rows else ""
+
+
 def online_scoring() -> str:
     rows = [
         [
@@ -303,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "selectors": selectors,
     "online steps": online_steps,
     "online seconds": online_seconds,
+    "online choice": online_choice,
     "online scoring": online_scoring,
     "online overhead": online_overhead,
     "irreducible": irreducible,
@@ -363,6 +384,7 @@ def main() -> None:
         for part in ("steps", "seconds"):
             given = (*data, "--part", part)
             benchmark("online_mnist.py", *given, out=f"online-{part}.json", threads=1)
+        benchmark("online_choice.py", *data, out="online-choice.json", threads=1)
         benchmark("online_scoring.py", *data, out="online-scoring.json", threads=1)
         benchmark("online_overhead.py", out="online-overhead.json", threads=1)
         benchmark("irreducible.py", *data, out="irreducible.json", threads=1)
