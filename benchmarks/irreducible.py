@@ -6,8 +6,8 @@ Half of the training data, with some labels wrong, trains the model; the other h
 in for what a target would train on, gets its losses. Shown are CPU seconds of training, the mean
 held-out loss (lower is better: the losses are what selection subtracts), and the area under the
 ROC curve of telling wrong labels by their loss. No test set is touched. `mlp` on MNIST chose the
-recipe of `keepers il`, on CIFAR-10 it is confirmed; `small-cnn` there says that it does not carry
-over to that model.
+recipes of `keepers il`, for a given width and for none (256), on CIFAR-10 they are confirmed;
+`small-cnn` there says that they do not carry over to that model.
 """
 
 from __future__ import annotations

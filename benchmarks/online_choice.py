@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from online_mnist import NARROW, STRONG, TARGETS, Job, losses, noisy, run_job, summarise
+from online_mnist import DEFAULT, TARGETS, WIDE, Job, losses, noisy, run_job, summarise
 
 from keepers.data import open_source
 from keepers.random import generator
@@ -34,20 +34,20 @@ RECIPE: dict[str, Any] = {
     "bf16": True,
 }
 MODELS = {
-    "default": STRONG,
+    "512 wide, 6 epochs": WIDE,
     "512 wide": Role(
         model="mlp", options={"hidden": (512, 512)}, batch_size=512, lr=4e-3, **RECIPE
     ),
     "384 wide": Role(
         model="mlp", options={"hidden": (384, 384)}, batch_size=256, lr=2e-3, **RECIPE
     ),
-    "256 wide": NARROW,
+    "default": DEFAULT,
 }
 TRIED = (
-    ("default", 0.2, 0.8),
+    ("512 wide, 6 epochs", 0.2, 0.8),
     ("512 wide", 0.2, 0.8),
     ("384 wide", 0.2, 0.8),
-    ("256 wide", 0.2, 0.8),
+    ("default", 0.2, 0.8),
     ("384 wide", 0.1, 0.8),
     ("384 wide", 0.2, 0.9),
 )

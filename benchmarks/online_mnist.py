@@ -39,18 +39,9 @@ from keepers.workflows.online import OnlineTraining, SelectionConfig, train_onli
 from keepers.workflows.stages import Workplace
 
 HIDDEN = {"hidden": (512, 512)}
-STRONG = Role(model="mlp", options=HIDDEN)
+DEFAULT = Role(model="mlp")
+WIDE = Role(model="mlp", options=HIDDEN)
 PAPER = Role(model="mlp", options=HIDDEN, epochs=5, batch_size=256, lr=1e-3, schedule="constant")
-NARROW = Role(
-    model="mlp",
-    options={"hidden": (256, 256)},
-    epochs=4,
-    batch_size=128,
-    lr=2e-3,
-    optimizer="adamw",
-    schedule="one-cycle",
-    bf16=True,
-)
 WEAK = Role(
     model="mlp",
     options={"hidden": (128,)},
@@ -60,7 +51,7 @@ WEAK = Role(
     optimizer="adamw",
     schedule="constant",
 )
-KINDS = {"strong": STRONG, "narrow": NARROW, "paper": PAPER, "folds": PAPER, "weak": WEAK}
+KINDS = {"default": DEFAULT, "wide": WIDE, "paper": PAPER, "folds": PAPER, "weak": WEAK}
 SECONDS = 12.0
 EVERY = 50
 
@@ -71,7 +62,7 @@ class Job:
 
     name: str
     select: str = "rho-loss"
-    il: str | None = "strong"
+    il: str | None = "default"
     keep: float = 0.1
     until: float = 1.0
     precision: Any = "same"
@@ -88,8 +79,8 @@ STEPS = (
 TIMED = (
     Job(name="uniform", select="uniform", il=None),
     Job(name="rho-loss", precision="bf16", keep=0.2, until=0.8),
-    Job(name="rho-loss, narrow IL", il="narrow", precision="bf16", keep=0.2, until=0.8),
-    Job(name="rho-loss, 10% kept throughout", precision="bf16"),
+    Job(name="rho-loss, wide IL", il="wide", precision="bf16", keep=0.2, until=0.8),
+    Job(name="rho-loss, wide IL, 10% kept throughout", il="wide", precision="bf16"),
     Job(name="rho-loss, weak IL", il="weak", precision="bf16"),
     Job(name="rho-loss, weak IL, until 0.7", il="weak", precision="bf16", until=0.7),
 )
@@ -118,7 +109,7 @@ def noisy(source: Source, test: Source, noise: float, seed: int, schedule: Any) 
     )
     source = replace(source, labels=labels.numpy())
     role = replace(
-        STRONG, batch_size=32, lr=1e-3, weight_decay=0.01, optimizer="adamw", schedule=schedule
+        WIDE, batch_size=32, lr=1e-3, weight_decay=0.01, optimizer="adamw", schedule=schedule
     )
     source, prepared = prepare(role, source)
     return Data(
@@ -279,14 +270,14 @@ def main() -> None:
     for seed in range(given.seeds):
         for noise in given.noise or TARGETS[given.part]:
             data = noisy(source, test, noise, seed, schedule)
-            kinds = {job.il for job in jobs if job.il} | {"strong"}
+            kinds = {job.il for job in jobs if job.il} | {"default"}
             if noise != 0.1:
                 kinds -= {"weak"}
             made = {kind: losses(data, kind, hardware) for kind in sorted(kinds)}
             for job in jobs:
                 if job.il == "weak" and noise != 0.1:
                     continue
-                il, spent = made[job.il or "strong"]
+                il, spent = made[job.il or "default"]
                 result = run_job(job, data, il, hardware)
                 result["il_seconds"] = spent if job.il else 0.0
                 runs.append(result)

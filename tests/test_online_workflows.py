@@ -29,6 +29,7 @@ from keepers.types import DataInfo, EncoderSpec, Model
 from keepers.workflows import opening
 from keepers.workflows.online import SelectionConfig, selections, stage, training
 from keepers.workflows.online.training import is_dense
+from keepers.workflows.parts import quick
 from keepers.workflows.teaching import (
     Taught,
     agreement,
@@ -170,6 +171,34 @@ def witnesses() -> list[Witness]:
 
 
 # Irreducible losses: who scores whom --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "n", "expected"),
+    [
+        ({}, 30_000, ((256, 256), 4, 128, 2e-3)),
+        ({}, 1_000, ((256, 256), 6, 32, 1e-3)),
+        ({}, 3, ((256, 256), 6, 32, 1e-3)),
+        ({"options": {"dropout": 0.1}}, 10**7, ((256, 256), 4, 128, 2e-3)),
+        ({"options": {"hidden": (512, 512)}}, 30_000, ((512, 512), 6, 512, 2e-3)),
+        ({"options": {"hidden": (8,)}}, 1_000, ((8,), 6, 32, 5e-4)),
+        ({"epochs": 2}, 30_000, ((256, 256), 2, 128, 2e-3)),
+    ],
+)
+def test_a_perceptron_that_makes_losses_is_cheap(
+    given: dict[str, Any], n: int, expected: tuple[Any, ...]
+) -> None:
+    role = quick(Role(model="mlp", **given), n)
+    assert role.options == {**given.get("options", {}), "hidden": expected[0]}
+    assert (role.epochs, role.batch_size) == expected[1:3]
+    assert role.lr == pytest.approx(expected[3])
+    assert (role.optimizer, role.schedule, role.bf16) == ("adamw", "one-cycle", True)
+
+
+@pytest.mark.parametrize("own", [{"lr": 0.1}, {"batch_size": 8}, {"schedule": "constant"}])
+def test_a_recipe_of_ones_own_is_kept(own: dict[str, Any]) -> None:
+    role = Role(model="mlp", **own)
+    assert quick(role, 30_000) is role
 
 
 @pytest.mark.parametrize("folds", [2, 3])
