@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import keepers
+from emulated import DEVICE, Accelerator
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.integrations.huggingface import SelectingTrainerMixin
 from keepers.integrations.lightning import SelectingCallback
@@ -323,6 +324,22 @@ def test_weights_meet_label_smoothing_and_a_loss_of_the_selector(tmp_path: Path)
         each = 2 * right if loss else 0.7 * right - 0.3 * log_probs.mean(dim=1)
         expected = float((chosen.weights * each).sum().detach() / 2)
         assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, abs=1e-3)
+
+
+@needs_transformers
+def test_the_weighted_loss_does_not_wait_for_an_accelerator(tmp_path: Path) -> None:
+    selector = recording("gradient-norm-is")
+    trainer = trainer_of(tmp_path, selector)
+    batch = trainer.data_collator(examples(8))
+    selector(trainer.model, {**batch, "id": IDS[:8]})
+    logits, labels = torch.randn(8, 3), batch["labels"]
+    expected = F.cross_entropy(logits, labels, reduction="none")
+    with Accelerator() as accelerator:
+        outputs, there = {"logits": logits.to(DEVICE)}, labels.to(DEVICE)
+        accelerator.waits.clear()
+        losses = trainer._losses(outputs, there)
+        assert accelerator.waits == []
+        assert torch.equal(losses.cpu(), expected)
 
 
 @needs_transformers

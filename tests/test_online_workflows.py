@@ -29,7 +29,7 @@ from keepers.types import DataInfo, EncoderSpec, Model
 from keepers.workflows import opening
 from keepers.workflows.online import SelectionConfig, selections, stage, training
 from keepers.workflows.online.training import is_dense
-from keepers.workflows.parts import quick
+from keepers.workflows.parts import IrreducibleConfig, quick
 from keepers.workflows.teaching import (
     Taught,
     agreement,
@@ -197,8 +197,16 @@ def test_a_perceptron_that_makes_losses_is_cheap(
 
 @pytest.mark.parametrize("own", [{"lr": 0.1}, {"batch_size": 8}, {"schedule": "constant"}])
 def test_a_recipe_of_ones_own_is_kept(own: dict[str, Any]) -> None:
-    role = Role(model="mlp", **own)
-    assert quick(role, 30_000) is role
+    role = Role(model="mlp", **own, options={"hidden": (64,)})
+    assert quick(role, 30_000) == role
+    narrow = quick(Role(model="mlp", **own), 30_000)
+    assert narrow == Role(model="mlp", **own, options={"hidden": (256, 256)})
+
+
+def test_the_losses_of_vectors_are_made_by_a_narrow_perceptron() -> None:
+    source = open_source("digits")
+    assert IrreducibleConfig(model="mlp").role(source).options == {"hidden": (256, 256)}
+    assert "hidden" not in IrreducibleConfig(model="small-cnn").role(source).options
 
 
 @pytest.mark.parametrize("folds", [2, 3])

@@ -103,7 +103,7 @@ class Selector:
             KeepersError: a score that is not a number, with the ids.
         """
         method, device = self.method, candidates.positions.device
-        if known is not None and device.type == "cpu" and not known.all():
+        if known is not None and known.device.type == "cpu" and not known.all():
             raise unknown(candidates, known)  # before anything is noted of what it stands for
         k = self._count(len(candidates))
         part = self._part(candidates, k)
