@@ -229,8 +229,8 @@ class Signals:
     aum: Tensor | None = None
 
     def __post_init__(self) -> None:
-        lengths = {name: len(value) for name, value in self.items()}
-        if len(set(lengths.values())) > 1:
+        if len({value.shape[0] for value in vars(self).values() if value is not None}) > 1:
+            lengths = {name: len(value) for name, value in self.items()}
             raise KeepersError(f"signals: lengths differ: {lengths}. Give one value per example")
 
     def items(self) -> Iterator[tuple[str, Tensor]]:

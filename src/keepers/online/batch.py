@@ -54,13 +54,14 @@ def read_batch(batch: Any, *, labels: Any = None, ids: Any = None) -> Parts:
     >>> read_batch(torch.zeros(2, 3), labels=[0, 1], ids=[7, 8]).labels
     tensor([0, 1])
     """
-    if isinstance(batch, Mapping):
+    several = isinstance(batch, tuple | list)
+    if not several and isinstance(batch, Mapping):
         found: Mapping[Any, Any] = batch
         return _read_mapping(found, labels, ids)
-    rest: list[Any] = list(batch) if isinstance(batch, tuple | list) else [batch]
+    rest: list[Any] = list(batch) if several else [batch]
     missing = (labels is None) + (ids is None)
     if len(rest) <= missing:
-        what = f"{len(rest)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
+        what = f"{len(rest)} parts" if several else type(batch).__name__
         raise ParameterError("batch", f"got {what}, so there is no place for the ids", REMEDY)
     if ids is None:
         ids = rest.pop()
@@ -132,7 +133,7 @@ def cut(value: Any, rows: Tensor, n: int, on_host: Tensor | None = None) -> Any:
     ['c', 'a']
     """
     if isinstance(value, Tensor):
-        if not _has_rows(value, n):
+        if not value.ndim or value.shape[0] != n:
             return value
         there = rows if value.device == rows.device else _host(rows, on_host, value)
         return value.index_select(0, there)

@@ -32,7 +32,7 @@ def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
     remedy = "Return logits (n, classes), or give a function of your own as loss="
     if not isinstance(logits, Tensor):
         raise ParameterError("model", f"got {type(output).__name__} from the model", remedy)
-    if logits.ndim != 2 or len(logits) != len(labels):
+    if logits.ndim != 2 or logits.shape[0] != labels.shape[0]:
         raise ParameterError(
             "model",
             f"got an output of shape {tuple(logits.shape)} for {len(labels)} examples",
@@ -63,7 +63,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         ParameterError: a label that is out of range; on an accelerator its loss is NaN.
     """
     logits = logits.float()
-    if logits.device.type != "cpu":
+    if not logits.is_cpu:
         outside = (labels < 0) | (labels >= logits.shape[1])
         losses = F.cross_entropy(logits, labels.masked_fill(outside, 0), reduction="none")
         return losses.masked_fill(outside, torch.nan)

@@ -171,7 +171,7 @@ class BatchSelector:
             positions, known = as_numbers(parts.ids), None
         else:
             positions, known = self.losses.numbering.lookup(parts.ids)
-        if len(positions) != len(labels):
+        if positions.shape[0] != labels.shape[0]:
             raise ParameterError(
                 "ids",
                 f"got {len(positions)} for {len(labels)} labels",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -68,8 +67,8 @@ class Numbering:
         numbers = self.numbers.cpu()
         if not len(numbers) or numbers.min() < 0 or numbers.max() >= DENSE * len(numbers):
             return None
-        table = torch.full((int(numbers.max()) + 1,), -1, dtype=torch.int32)
-        table[numbers] = torch.arange(len(numbers), dtype=torch.int32)
+        table = torch.full((int(numbers.max()) + 1,), -1)
+        table[numbers] = torch.arange(len(numbers))
         return table
 
     def positions(self, ids: Any) -> tuple[Tensor, Tensor]:
@@ -83,13 +82,15 @@ class Numbering:
     def lookup(self, ids: Any) -> tuple[Tensor, Tensor | None]:
         """The same, and None where every id is known; an accelerator is not asked for that."""
         wanted = as_numbers(ids)
-        if wanted.device.type != "cpu":
+        if not wanted.is_cpu:
             return self._bisected(wanted)
-        if self._table is not None and len(wanted):
-            with contextlib.suppress(IndexError):  # a number over the largest, or below 0
-                found = self._table.index_select(0, wanted).long()
-                if int(found.min()) >= 0:
-                    return found, None
+        if self._table is not None and wanted.numel():
+            try:
+                found = self._table.index_select(0, wanted)
+            except IndexError:  # a number over the largest, or below 0
+                found = None
+            if found is not None and int(found.min()) >= 0:
+                return found, None
         found, known = self._bisected(wanted)
         return found, None if known.all() else known
 

@@ -14,6 +14,7 @@ from keepers import methods
 from keepers.errors import ParameterError, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
+from keepers.methods.ranked import top
 from keepers.online.checks import LOSSES, check_method, explained, unknown
 from keepers.online.companion import Companion
 from keepers.online.scorer import Scorer, Scoring
@@ -105,14 +106,16 @@ class Selector:
         method, device = self.method, candidates.positions.device
         if known is not None and known.device.type == "cpu" and not known.all():
             raise unknown(candidates, known)  # before anything is noted of what it stands for
-        k = self._count(len(candidates))
-        part = self._part(candidates, k)
+        n = len(candidates)
+        k = self._count(n)
+        part = None if self.scoring.part >= 1 else self._part(candidates, k)
         asked = candidates if part is None else candidates.take(part)
         signals = self._signals(asked, scorer)
         scores = None if method.score is None else method.score(signals)
         wrong: Tensor | None = None
         if device.type == "cpu":
-            if scores is not None and _any_nan(scores):
+            # The highest of them refuse NaN themselves, which is one look less.
+            if scores is not None and method.select is not top and _any_nan(scores):
                 raise explained(asked, method.score, signals)
         else:
             wrong = None if known is None else ~known.all().to(device, non_blocking=True)
@@ -121,9 +124,14 @@ class Selector:
                 wrong = nan.any() if wrong is None else wrong | nan.any()
                 scores = scores.masked_fill(nan, 0.0)  # a draw by NaN would be out of range
         self.generator.manual_seed((self.draws + candidates.version) % 2**63)
-        picks = method.select(
-            signals, scores, k, selected=None, generator=self.generator, **self.options
-        )
+        try:
+            picks = method.select(
+                signals, scores, k, selected=None, generator=self.generator, **self.options
+            )
+        except ParameterError:
+            if scores is None or not _any_nan(scores):
+                raise
+            raise explained(asked, method.score, signals) from None
         drawn = picks.positions
         rows = drawn.to(device) if part is None else part[drawn.to(device)]
         if device.type == "cpu":
@@ -136,12 +144,11 @@ class Selector:
             if known is not None and not known.all():
                 raise unknown(candidates, known)
             raise explained(asked, method.score, signals)
-        companions = self.companions().values()
-        if companions:
+        if self.stand_in is not None or self.updated is not None:
             trained = candidates.take(rows)
-            for companion in companions:
+            for companion in self.companions().values():
                 companion.update(trained)
-        self.longest = max(self.longest, len(candidates))
+        self.longest = max(self.longest, n)
         return Choice(rows=rows, weights=picks.weights, on_host=on_host)
 
     def _count(self, n: int) -> int:
@@ -154,10 +161,8 @@ class Selector:
         share = self.budget.resolve(n) if isinstance(value, float) else value * n / self.longest
         return max(min(whole, n, 2), int(share + 0.5))
 
-    def _part(self, candidates: Candidates, k: int) -> Tensor | None:
+    def _part(self, candidates: Candidates, k: int) -> Tensor:
         part, n = self.scoring.part, len(candidates)
-        if part >= 1:
-            return None
         size = Budget(part).resolve(n)
         if size < k and n < self.longest:
             size = k  # a short batch, of which at least two are kept
