@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from online_mnist import DEFAULT, TARGETS, WIDE, Job, losses, noisy, run_job, summarise
+from online_mnist import DEFAULT, TARGETS, WIDE, Job, losses, noisy, run_job, summarise, write
 
 from keepers.data import open_source
 from keepers.random import generator
@@ -79,11 +79,8 @@ def main() -> None:
                 result = run_job(job, validated, il, hardware, members)
                 runs.append(result | {"il_seconds": spent if model else 0.0})
                 print(json.dumps({k: v for k, v in runs[-1].items() if k != "curve"}), flush=True)
-    rows = summarise("seconds", runs)
-    if given.out is not None:
-        result = {"threads": torch.get_num_threads(), "rows": rows, "runs": runs}
-        given.out.write_text(json.dumps(result) + "\n")
-    for row in rows:
+                write("seconds", runs, given.out)
+    for row in summarise("seconds", runs):
         print(json.dumps(row))
 
 

@@ -157,24 +157,33 @@ def _middle(values: list[float | None]) -> str:
     return shown if len(reached) == len(values) else f"{shown} ({len(reached)} of {len(values)})"
 
 
+def _ratios(row: dict[str, Any], target: str) -> list[str]:
+    """Over uniform training, with the irreducible losses reused and charged."""
+    ratios = [row.get(f"ratio{charged} {target}") for charged in ("", ", charged")]
+    return ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+
+
+def _interval(row: dict[str, Any]) -> str:
+    mean, low, high = (f"{value * 100:+.2f}" for value in row["final_difference"])
+    return f"{mean} ({low} to {high})"
+
+
 def _mnist(name: str, unit: str) -> str:
-    rows: list[list[str]] = []
-    for row in _read(name).get("rows", []):
-        mean, low, high = (f"{value * 100:+.2f}" for value in row["final_difference"])
-        for target in [key for key in row if key.startswith("to ")]:
-            ratios = [row.get(f"ratio{charged} {target}") for charged in ("", ", charged")]
-            rows.append(
-                [
-                    f"{row['noise']:.0%}",
-                    row["name"],
-                    f"{float(target[3:]):.1%}",
-                    _middle(row[target]),
-                    *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-                    f"{row['final'] * 100:.2f}",
-                    "–" if row["name"] == "uniform" else f"{mean} ({low} to {high})",
-                    f"{row['corrupted']:.0%}",
-                ]
-            )
+    rows = [
+        [
+            f"{row['noise']:.0%}",
+            row["name"],
+            f"{float(target[3:]):.1%}",
+            _middle(row[target]),
+            *_ratios(row, target),
+            f"{row['final'] * 100:.2f}",
+            "–" if row["name"] == "uniform" else _interval(row),
+            f"{row['corrupted']:.0%}",
+        ]
+        for row in _read(name).get("rows", [])
+        for target in row
+        if target.startswith("to ")
+    ]
     header = ["wrong labels", "", "accuracy", unit, "over uniform", "IL charged"]
     header += ["final accuracy %", "less uniform's", "wrong among trained on"]
     return table(header, rows, left=2) if rows else ""
@@ -191,19 +200,11 @@ def online_seconds() -> str:
 def online_choice() -> str:
     rows: list[list[str]] = []
     for row in _read("online-choice.json").get("rows", []):
+        if row["name"] == "uniform":
+            continue
         target = next(key for key in row if key.startswith("to "))
-        mean, low, high = (f"{value * 100:+.2f}" for value in row["final_difference"])
-        if row["name"] != "uniform":
-            ratios = [row[f"ratio{charged} {target}"] for charged in ("", ", charged")]
-            rows.append(
-                [
-                    f"{row['noise']:.0%}",
-                    row["name"],
-                    f"{float(target[3:]):.0%}",
-                    *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-                    f"{mean} ({low} to {high})",
-                ]
-            )
+        begins = [f"{row['noise']:.0%}", row["name"], f"{float(target[3:]):.0%}"]
+        rows.append([*begins, *_ratios(row, target), _interval(row)])
     header = ["wrong labels", "", "accuracy", "over uniform", "IL charged", "final, less uniform's"]
     return table(header, rows, left=2) if rows else ""
 

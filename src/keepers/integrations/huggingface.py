@@ -171,7 +171,8 @@ class SelectingTrainerMixin(_Base):
     def _losses(self, outputs: Any, labels: Tensor) -> Tensor:
         if self.selector.loss is not None:
             return self.selector.loss(outputs, labels)
-        logits = check_logits(outputs, labels, self.selector.steps).float()  # waits for nothing
+        # Labels were looked at when the batch was chosen: at every step that would be a wait.
+        logits = check_logits(outputs, labels, self.selector.steps).float()
         smoothing = self.args.label_smoothing_factor
         return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 

@@ -133,7 +133,7 @@ def cut(value: Any, rows: Tensor, n: int, on_host: Tensor | None = None) -> Any:
     ['c', 'a']
     """
     if isinstance(value, Tensor):
-        if not value.ndim or value.shape[0] != n:
+        if not _has_rows(value, n):
             return value
         there = rows if value.device == rows.device else _host(rows, on_host, value)
         return value.index_select(0, there)

@@ -17,7 +17,7 @@ from keepers.types import Signals
 LOSSES = frozenset({"losses"})
 
 
-def unknown(candidates: Candidates, known: Tensor) -> ParameterError:
+def unknown_ids(candidates: Candidates, known: Tensor) -> ParameterError:
     """Which candidates, those not `known` (n,), have no irreducible loss."""
     rows = (~known).nonzero().squeeze(1)
     return ParameterError(
@@ -28,7 +28,7 @@ def unknown(candidates: Candidates, known: Tensor) -> ParameterError:
     )
 
 
-def explained(
+def not_numbers(
     candidates: Candidates, score: Callable[[Signals], Tensor] | None, signals: Signals
 ) -> KeepersError:
     """Which of the candidates that were scored have a score that is not a number."""

@@ -14,8 +14,7 @@ from keepers import methods
 from keepers.errors import ParameterError, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
-from keepers.methods.ranked import top
-from keepers.online.checks import LOSSES, check_method, explained, unknown
+from keepers.online.checks import LOSSES, check_method, not_numbers, unknown_ids
 from keepers.online.companion import Companion
 from keepers.online.scorer import Scorer, Scoring
 from keepers.random import derived_seed
@@ -105,7 +104,7 @@ class Selector:
         """
         method, device = self.method, candidates.positions.device
         if known is not None and known.device.type == "cpu" and not known.all():
-            raise unknown(candidates, known)  # before anything is noted of what it stands for
+            raise unknown_ids(candidates, known)  # before anything is noted of what it stands for
         n = len(candidates)
         k = self._count(n)
         part = None if self.scoring.part >= 1 else self._part(candidates, k)
@@ -114,9 +113,8 @@ class Selector:
         scores = None if method.score is None else method.score(signals)
         wrong: Tensor | None = None
         if device.type == "cpu":
-            # The highest of them refuse NaN themselves, which is one look less.
-            if scores is not None and method.select is not top and _any_nan(scores):
-                raise explained(asked, method.score, signals)
+            if scores is not None and _any_nan(scores):
+                raise not_numbers(asked, method.score, signals)
         else:
             wrong = None if known is None else ~known.all().to(device, non_blocking=True)
             if scores is not None:
@@ -124,14 +122,9 @@ class Selector:
                 wrong = nan.any() if wrong is None else wrong | nan.any()
                 scores = scores.masked_fill(nan, 0.0)  # a draw by NaN would be out of range
         self.generator.manual_seed((self.draws + candidates.version) % 2**63)
-        try:
-            picks = method.select(
-                signals, scores, k, selected=None, generator=self.generator, **self.options
-            )
-        except ParameterError:
-            if scores is None or not _any_nan(scores):
-                raise
-            raise explained(asked, method.score, signals) from None
+        picks = method.select(
+            signals, scores, k, selected=None, generator=self.generator, **self.options
+        )
         drawn = picks.positions
         rows = drawn.to(device) if part is None else part[drawn.to(device)]
         if device.type == "cpu":
@@ -142,8 +135,8 @@ class Selector:
             on_host = _to_host(rows, wrong)
         if on_host is None:
             if known is not None and not known.all():
-                raise unknown(candidates, known)
-            raise explained(asked, method.score, signals)
+                raise unknown_ids(candidates, known)
+            raise not_numbers(asked, method.score, signals)
         if self.stand_in is not None or self.updated is not None:
             trained = candidates.take(rows)
             for companion in self.companions().values():
