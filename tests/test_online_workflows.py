@@ -274,13 +274,13 @@ def test_folds_are_balanced_disjoint_and_drawn_by_seed() -> None:
 def test_copies_of_an_input_share_a_fold() -> None:
     copies = torch.arange(40).repeat_interleave(3)
     labels = copies % 2
-    parts, checked = folds_of(labels, 2, seed=0, copies=copies)
+    parts, checked = folds_of(labels, 2, seed=0, units=copies)
     assert sorted(torch.cat([*parts, checked]).tolist()) == list(range(120))
     groups = [set(copies[part].tolist()) for part in (*parts, checked)]
     assert sum(map(len, groups)) == 40
     assert [len(part) for part in (*parts, checked)] == [57, 57, 6]
     plain = folds_of(labels, 2, seed=1)
-    numbered = folds_of(labels, 2, seed=1, copies=torch.arange(120))
+    numbered = folds_of(labels, 2, seed=1, units=torch.arange(120))
     assert all(torch.equal(a, b) for a, b in zip(plain[0], numbered[0], strict=True))
 
 
@@ -1061,7 +1061,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"select": "rho-loss-original"},
         "select: got 'rho-loss-original', which updates one irreducible-loss model",
     ),
-    "too few for the folds": ({"folds": 40}, "folds: got 40 for 120 examples"),
+    "too few for the folds": ({"folds": 40}, "folds: got 40 for 120 different inputs"),
     "device": ({"device": "tpu"}, "device: got 'tpu'"),
 }
 
@@ -1082,7 +1082,9 @@ def test_bad_input_is_one_sentence_and_nothing_is_trained(
 
 @pytest.mark.parametrize("n", [3, 7])
 def test_too_little_data_for_folds(tmp_path: Path, n: int) -> None:
-    with pytest.raises(ParameterError, match=f"folds: got 2 for {n} examples. Give fewer, or"):
+    with pytest.raises(
+        ParameterError, match=f"folds: got 2 for {n} different inputs. Give fewer, or"
+    ):
         made(tmp_path, blobs(n))
 
 

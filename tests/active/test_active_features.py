@@ -264,7 +264,7 @@ def test_the_smallest_pools(tmp_path: Path, rows: int, kind: str) -> None:
     if kind == "text":
         columns["input"] = ["a film to see", "", "a film"][:rows]
     elif kind == "vector":
-        columns["input"] = [[1.0, 2.0], [1.0, 2.0], [3.0, 4.0]][:rows]
+        columns["input"] = [[1.0, 2.0], [1.0, 2.0 + 1e-6], [3.0, 4.0]][:rows]
     else:
         from keepers.data.pictures import png
 
@@ -284,7 +284,11 @@ def test_the_smallest_pools(tmp_path: Path, rows: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "texts", [["!" * n for n in range(1, 14)], ["good film"] * 6 + ["bad film"] * 6]
+    "texts",
+    [
+        ["!" * n for n in range(1, 14)],
+        [f"{word} film{'.' * n}" for word in ("a", "b") for n in range(6)],
+    ],
 )
 def test_texts_of_hardly_a_word(tmp_path: Path, texts: list[str]) -> None:
     pool = tmp_path / "pool.parquet"

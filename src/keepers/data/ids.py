@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,8 @@ from keepers.errors import DataError, first_few
 
 def content_ids(
     digests: npt.NDArray[np.bytes_], table: ArrowTable, label: str | None
-) -> tuple[npt.NDArray[np.object_], int]:
-    """Ids from hashes of the raw inputs (n,), and how many examples repeat an earlier input.
+) -> npt.NDArray[np.object_]:
+    """Ids from hashes of the raw inputs (n,).
 
     `table` holds the columns beside the input. The first of several equal inputs has the plain
     hash, the others `-1`, `-2`, ... in the order of their other columns, then of their labels,
@@ -26,7 +27,7 @@ def content_ids(
     _, inverse, counts = np.unique(digests, return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts[inverse] > 1)
     if not len(repeated):
-        return ids, 0
+        return ids
     ranks = dict(zip(repeated.tolist(), _row_keys(table, repeated, label), strict=True))
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for row in repeated.tolist():
@@ -35,12 +36,14 @@ def content_ids(
         for number, row in enumerate(sorted(rows, key=lambda row: (ranks[row], row))):
             if number:
                 ids[row] = f"{ids[row]}-{number}"
-    return ids, len(repeated) - len(groups)
+    return ids
 
 
 def _row_keys(
     table: ArrowTable, rows: npt.NDArray[np.int64], label: str | None
 ) -> list[tuple[str, str]]:
+    if not table.num_columns:  # nothing tells copies apart, and such a table has no rows to take
+        return [("", "")] * len(rows)
     records = table.take(pa.array(rows)).to_pylist()
     return [
         (repr(sorted((k, v) for k, v in record.items() if k != label)), repr(record.get(label)))
@@ -71,6 +74,41 @@ def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArr
         ids = np.array(column.cast(pa.large_string()).to_pylist(), dtype=object)
     _check_unique(ids, name)
     return ids
+
+
+def units(
+    digests: npt.NDArray[np.bytes_], groups: npt.NDArray[Any] | None
+) -> npt.NDArray[np.int64]:
+    """The first position (n,) of the unit that each example belongs to.
+
+    A unit is what a split must not part: examples of one input, and of one group where `groups`
+    (n,) are given (an empty name is none), together with all that these bring.
+
+    >>> units(np.array([b"a", b"b", b"a", b"c"]), None).tolist()
+    [0, 1, 0, 3]
+    >>> groups = np.array(["", "x", "x", ""], dtype=object)
+    >>> units(np.array([b"a", b"b", b"a", b"c"]), groups).tolist()
+    [0, 0, 0, 3]
+    """
+    found = _first(digests)
+    if groups is None or not (groups != "").any():
+        return found
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    named = np.flatnonzero(groups != "")
+    ends = np.concatenate([found, named[_first(groups[named])]])
+    starts = np.concatenate([np.arange(len(found)), named])
+    joins = coo_array((np.ones(len(ends)), (starts, ends)), shape=(len(found), len(found)))
+    return _first(connected_components(joins, directed=False)[1])
+
+
+def _first(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Where the value at each place (n,) stands for the first time."""
+    # Arrow numbers values as they come, so a number over all earlier ones is a new value's.
+    codes = pa.array(values).dictionary_encode().indices.to_numpy()
+    before = np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    return np.flatnonzero(codes > before)[codes]
 
 
 def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: str) -> None:

@@ -97,11 +97,11 @@ def open_source(
         bad |= unread
         if unread and on_bad_row == "error":
             raise _unusable(unread, material.name)
-        names, repeats = _ids(material, columns, hashes)
+        names = _ids(material, columns, hashes)
         order = ids.id_order(names)
         if bad:
             order = order[~np.isin(order, list(bad))]
-            repeats = 0 if columns.id else len(order) - len(np.unique(hashes[order]))
+        repeats = len(order) - pc.count_distinct(pa.array(hashes[order])).as_py()
         if limit is not None:
             order = _part(order, limit, seed)
         if not len(order):
@@ -212,12 +212,10 @@ def _labels(
         return None, known or ()  # nobody said that these are labels
 
 
-def _ids(
-    material: Material, columns: Columns, hashes: npt.NDArray[np.bytes_]
-) -> tuple[npt.NDArray[Any], int]:
+def _ids(material: Material, columns: Columns, hashes: npt.NDArray[np.bytes_]) -> npt.NDArray[Any]:
     table = material.table
     if columns.id is not None:
-        return ids.key_ids(table[columns.id], columns.id), 0
+        return ids.key_ids(table[columns.id], columns.id)
     beside = [name for name in table.column_names if name not in columns.input]
     if isinstance(material.inputs, PictureFiles):
         beside = [name for name in beside if name == columns.label]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored, take_inputs
 from keepers.data.pictures import png
 from keepers.types import DataInfo, Kind
@@ -89,6 +90,14 @@ class Source:
         if self.labels is not None:
             state.update(self.labels.astype("<i8").tobytes())
         return state.hexdigest()
+
+    @cached_property
+    def units(self) -> npt.NDArray[np.int64]:
+        """The first position (n,) of the copies of each input, and of its group.
+
+        Whatever holds examples out of a training, or pays for their labels, takes whole units.
+        """
+        return units(self.digests, self.groups)
 
     def take(self, positions: npt.ArrayLike) -> Source:
         """The examples at `positions`, brought into canonical order."""

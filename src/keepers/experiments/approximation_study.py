@@ -16,7 +16,7 @@ from keepers.ledger import Ledger
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, Role
 from keepers.runs import StageRecord
-from keepers.selectors import stratified
+from keepers.selectors import stratified_units
 from keepers.statistics import spearman
 from keepers.training import Hardware
 from keepers.types import Budget
@@ -166,22 +166,25 @@ class Study:
         """Positions of the holdout data, of its part that is checked, and of the batches (t, n)."""
         n, size = len(self.source), self.config.batch_size
         count = Budget.parse(self.config.holdout, "holdout").resolve(n, "holdout")
-        drawn = stratified(self.target.labels, count, generator=generator(self.seed, "holdout"))
-        num_checked = max(1, min(CHECKED, count // 10))
+        units = torch.from_numpy(self.source.units)
+        draw = generator(self.seed, "holdout")
+        drawn = stratified_units(self.target.labels, units, count, generator=draw)
+        num_checked = max(1, min(CHECKED, len(drawn) // 10))
         left = torch.ones(n, dtype=torch.bool)
         left[drawn] = False
         rest = left.nonzero().squeeze(1)
-        if len(rest) < 2 * size or count < 2:
+        shuffled = drawn[torch.randperm(len(drawn), generator=generator(self.seed, "checked"))]
+        is_checked = torch.isin(units[shuffled], units[shuffled[:num_checked]])
+        if len(rest) < 2 * size or is_checked.all():
             raise ParameterError(
                 "batch_size",
-                f"got {size}, and {len(rest):,} examples beside {count:,} of holdout, which is "
-                "fewer than two batches",
+                f"got {size}, and {len(rest):,} examples beside {len(drawn):,} of holdout, which "
+                "is fewer than two batches",
                 "Give a smaller one, or more data",
             )
         rest = rest[torch.randperm(len(rest), generator=generator(self.seed, "order"))]
         whole = len(rest) // size
-        shuffled = drawn[torch.randperm(count, generator=generator(self.seed, "checked"))]
-        held_out, checked = shuffled[num_checked:], shuffled[:num_checked]
+        held_out, checked = shuffled[~is_checked], shuffled[is_checked]
         return held_out, checked, rest[: whole * size].reshape(whole, size)
 
     def _copied(self, batches: Tensor) -> Tensor:

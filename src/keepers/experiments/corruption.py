@@ -13,7 +13,7 @@ from keepers.data import Source, corrupt_confused, corrupt_labels, duplicate, re
 from keepers.errors import ParameterError
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
-from keepers.selectors import stratified
+from keepers.selectors import stratified_units
 from keepers.workflows.opening import Say
 from keepers.workflows.stages import Training, Workplace, train
 
@@ -183,7 +183,8 @@ def confusion(prepared: Prepared, source: Source, place: Workplace) -> Tensor:
     A model is trained on a random half, balanced by class, and confuses the other half.
     """
     labels = prepared.labels
-    drawn = stratified(labels, len(labels) // 2, generator=generator(0, "confusion"))
+    units, half = torch.from_numpy(source.units), len(labels) // 2
+    drawn = stratified_units(labels, units, half, generator=generator(0, "confusion"))
     trained = train(
         place,
         Training(

@@ -122,7 +122,8 @@ def simulate(
     scratch on what is labelled and tested; its learning-rate schedule is fitted to the steps it
     has. The method `random` always runs: uniform draws of the same numbers of labels. Test data
     take no part in any choice: epochs are fixed, the error is that of the last epoch, and
-    examples of the pool that also stand in the test data are left out of it.
+    examples of the pool that also stand in the test data, or are copies of another, are left out
+    of it.
 
     A method is charged for all it needs: the proxy's encoding of the pool, its features, and every
     training, scoring pass and ranking up to the last pick. The training of the target on the
@@ -233,4 +234,10 @@ def _open(
     if left_out:
         say(f"Left out {left_out:,} examples of the pool that also stand in the test data")
         source = source.take(np.flatnonzero(~in_both))
+    firsts = np.flatnonzero(source.units == np.arange(len(source)))
+    if len(firsts) < len(source):
+        say(
+            f"Left out {len(source) - len(firsts):,} copies of other examples: one label serves all"
+        )
+        source = source.take(firsts)
     return source, tested, left_out

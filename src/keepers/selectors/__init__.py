@@ -9,7 +9,13 @@ from keepers.selectors.facility_location import facility_location
 from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
 from keepers.selectors.ranking import top_k
-from keepers.selectors.sampling import random_subset, share_budget, stratified, take_turns
+from keepers.selectors.sampling import (
+    random_subset,
+    share_budget,
+    stratified,
+    stratified_units,
+    take_turns,
+)
 from keepers.selectors.typiclust import typiclust
 from keepers.selectors.weighted import importance_sample, percentile_sample
 
@@ -28,6 +34,7 @@ __all__ = [
     "random_subset",
     "share_budget",
     "stratified",
+    "stratified_units",
     "take_turns",
     "top_k",
     "typiclust",

@@ -86,6 +86,50 @@ def stratified(
     return torch.cat(drawn)[when.argsort(stable=True).to(labels.device)]
 
 
+def stratified_units(
+    labels: Tensor, units: Tensor, k: int, *, generator: torch.Generator
+) -> Tensor:
+    """As `stratified`, but units are drawn whole, so that nothing drawn has a relative outside.
+
+    Units are drawn by the class of their first example; one that makes it more than `k` is passed
+    over. Where each is larger than `k`, it is the first of the smallest.
+
+    Args:
+        labels: (n,), integers.
+        units: (n,), integers; examples of the same number belong together.
+        k: number of examples, at most n.
+        generator: draws within the classes.
+
+    Returns:
+        Positions of about k examples, int64, ascending; where every example is a unit of its own,
+        they are what `stratified` gives.
+
+    Raises:
+        ParameterError: as `stratified`.
+
+    Example:
+        >>> labels, units = torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 7, 7])
+        >>> stratified_units(labels, units, 2, generator=torch.Generator().manual_seed(0))
+        tensor([2, 3])
+    """
+    _, numbers, counts = units.unique(return_inverse=True, return_counts=True)
+    if len(counts) == len(labels) or not k:
+        return stratified(labels, k, generator=generator)
+    check_count(k, len(labels))
+    firsts = numbers.argsort(stable=True)[counts.cumsum(0) - counts]
+    order = stratified(labels[firsts], len(firsts), generator=generator).tolist()
+    sizes, drawn, room = counts.tolist(), torch.zeros(len(counts), dtype=torch.bool), k
+    for unit in order:
+        if sizes[unit] <= room:
+            drawn[unit] = True
+            room -= sizes[unit]
+        if not room:
+            break
+    if room == k:
+        drawn[min(order, key=sizes.__getitem__)] = True
+    return drawn[numbers].nonzero()[:, 0]
+
+
 def share_budget(sizes: Sequence[int], k: int) -> list[int]:
     """Equal shares, as far as the groups reach; what a small one cannot use goes to the others.
 

@@ -20,7 +20,7 @@ from keepers.types import Budget, Picks, Progress, Signals
 from keepers.workflows.advice import accuracy, warn
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Reading, Say, say_or_not, workplace
-from keepers.workflows.scoring import Balance, CoresetConfig, Scored, num_candidates, score_source
+from keepers.workflows.scoring import Balance, CoresetConfig, Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
 
 
@@ -102,7 +102,7 @@ def coreset(
         progress=progress,
     )
     with opened as (source, place):
-        Budget.parse(config.keep).resolve(num_candidates(len(source), config))
+        Budget.parse(config.keep).resolve(len(parted(source, config)[0]))
         scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         return _select(scored, config, say)
 

@@ -16,7 +16,7 @@ from keepers.errors import ParameterError, about, renamed
 from keepers.models import default_irreducible
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
-from keepers.selectors import stratified
+from keepers.selectors import stratified_units
 from keepers.training import HardwareConfig
 from keepers.types import Budget, EvalView, Progress
 from keepers.workflows.opening import Say, say_skipped
@@ -148,26 +148,22 @@ def split(
             seed=derived_seed(config.seed, "irreducible", number),
         )
 
-    copies = torch.from_numpy(np.unique(source.digests, return_inverse=True)[1].reshape(-1))
+    units = torch.from_numpy(source.units)
     if fraction is not None:
         count = fraction.resolve(len(source), "holdout")
-        if count >= len(source):
-            raise ParameterError("holdout", f"got {fraction}, which leaves nothing to train on")
-        drawn = stratified(labels, count, generator=generator(config.seed, "holdout"))
+        draw = generator(config.seed, "holdout")
         held = torch.zeros(len(source), dtype=torch.bool)
-        held[copies[drawn]] = True
-        held = held[copies]  # copies of what the model is trained on go with it
+        held[stratified_units(labels, units, count, generator=draw)] = True
         if held.all():
             raise ParameterError("holdout", f"got {fraction}, which leaves nothing to train on")
         rest = everything[~held]
         return [teaching(everything[held], rest, _sampled(rest, config.seed), 0)]
-    if copies.max() + 1 < 4 * config.folds:
+    inputs = len(units.unique())
+    if inputs < 4 * config.folds:
         raise ParameterError(
-            "folds",
-            f"got {config.folds} for {int(copies.max()) + 1} examples",
-            "Give fewer, or holdout=",
+            "folds", f"got {config.folds} for {inputs} different inputs", "Give fewer, or holdout="
         )
-    parts, checked = folds_of(labels, config.folds, seed=config.seed, copies=copies)
+    parts, checked = folds_of(labels, config.folds, seed=config.seed, units=units)
     return [
         teaching(torch.cat([p for p in parts if p is not part]).sort().values, part, checked, k)
         for k, part in enumerate(parts)

@@ -17,7 +17,7 @@ from keepers.methods import Method
 from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
-from keepers.selectors import stratified
+from keepers.selectors import stratified_units
 from keepers.training import HardwareConfig, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.workflows.opening import Say, say_skipped
@@ -128,7 +128,7 @@ def score_source(
         )
         tally.examples = len(source)
     say_skipped(source, say)
-    candidates, validation = _split(prepared.labels, config)
+    candidates, validation = parted(source, config)
     Budget.parse(config.keep).resolve(len(candidates))
     needs = method.needs - {"labels"}
     if not needs:
@@ -165,21 +165,27 @@ def score_source(
     )
 
 
-def num_candidates(n: int, config: CoresetConfig) -> int:
-    """How many of `n` examples may be selected: those not held out for validation."""
-    if not config.val:
-        return n
-    return n - Budget.parse(config.val, "val").resolve(n, "val")
+def parted(source: Source, config: CoresetConfig) -> tuple[Tensor, Tensor]:
+    """Positions of what may be selected, and of what is held out for validation.
 
-
-def _split(labels: Tensor, config: CoresetConfig) -> tuple[Tensor, Tensor]:
-    everything = torch.arange(len(labels))
+    Copies of an input, and the members of a group, stand on one side.
+    """
+    everything = torch.arange(len(source))
     if not config.val:
         return everything, everything[:0]
-    count = len(labels) - num_candidates(len(labels), config)
-    drawn = stratified(labels, count, generator=generator(config.seed, "validation"))
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    assert source.labels is not None
+    drawn = stratified_units(
+        torch.from_numpy(source.labels),
+        torch.from_numpy(source.units),
+        Budget.parse(config.val, "val").resolve(len(source), "val"),
+        generator=generator(config.seed, "validation"),
+    )
+    held_out = torch.zeros(len(source), dtype=torch.bool)
     held_out[drawn] = True
+    if held_out.all():
+        raise ParameterError(
+            "val", f"got {config.val}, which leaves nothing to select from", "Give a smaller one"
+        )
     return everything[~held_out], everything[held_out]
 
 

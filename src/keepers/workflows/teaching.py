@@ -163,28 +163,28 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
 
 
 def folds_of(
-    labels: Tensor, folds: int, *, seed: int, copies: Tensor | None = None
+    labels: Tensor, folds: int, *, seed: int, units: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """Disjoint folds, balanced by class, and a part that no model is trained on.
 
     That part, a twentieth and at most 2,048 examples, chooses the checkpoints and says how far
-    the models agree. Examples with the same number in `copies` (n,), repeats of one input, stay
-    together: a model that was trained on one of them has seen the others.
+    the models agree. Examples with the same number in `units` (n,), such as copies of one input,
+    stay together: a model that was trained on one of them has seen the others.
 
     >>> parts, rest = folds_of(torch.tensor([0, 1] * 50), 2, seed=0)
     >>> [len(part) for part in parts], len(rest)
     ([48, 47], 5)
     """
     n = len(labels)
-    copies = torch.arange(n) if copies is None else copies
+    units = torch.arange(n) if units is None else units
     shuffled = torch.randperm(n, generator=generator(seed, "folds"))
-    _, first = np.unique(copies[shuffled].numpy(), return_index=True)
+    _, first = np.unique(units[shuffled].numpy(), return_index=True)
     inputs = shuffled[torch.from_numpy(first).sort().values]  # one of each, in random order
     rest = inputs[min(CHECKED, max(1, len(inputs) // 20)) :]
     by_class = rest[labels[rest].argsort(stable=True)]
-    part = torch.full((int(copies.max()) + 1,), folds)  # that of the checked is the last
-    part[copies[by_class]] = torch.arange(len(rest)) % folds
-    *parts, checked = [(part[copies] == each).nonzero().squeeze(1) for each in range(folds + 1)]
+    part = torch.full((int(units.max()) + 1,), folds)  # that of the checked is the last
+    part[units[by_class]] = torch.arange(len(rest)) % folds
+    *parts, checked = [(part[units] == each).nonzero().squeeze(1) for each in range(folds + 1)]
     return parts, checked
 
 

@@ -13,7 +13,7 @@ from keepers.errors import ParameterError
 from keepers.online import IrreducibleLosses
 from keepers.random import generator
 from keepers.roles import OnBadRow
-from keepers.selectors import stratified
+from keepers.selectors import stratified_units
 from keepers.types import Progress
 from keepers.workflows.opening import Say, share
 
@@ -97,10 +97,9 @@ def _parted(
             f"{classes} classes",
             f"Give a fraction such as 0.2, or a count of {classes} or more",
         )
-    labels = torch.from_numpy(source.labels)
-    drawn = stratified(labels, count, generator=generator(0, "test")).numpy()
-    # Copies of a test input leave the training data with it.
-    rest = np.flatnonzero(~np.isin(source.digests, source.digests[drawn]))
+    labels, units = torch.from_numpy(source.labels), torch.from_numpy(source.units)
+    drawn = stratified_units(labels, units, count, generator=generator(0, "test")).numpy()
+    rest = np.setdiff1d(np.arange(len(source)), drawn)
     if not len(rest):
         raise ParameterError("test", f"got {test!r}, which leaves no training data")
-    return source.take(rest), replace(source.take(drawn), name=f"{count:,} rows split off")
+    return source.take(rest), replace(source.take(drawn), name=f"{len(drawn):,} rows split off")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from keepers.campaign import Schema, State, class_today, control
+from keepers.campaign import Id, Schema, State, class_today, control
 from keepers.data import Source
 from keepers.workflows.active.asking import Labelled
 from keepers.workflows.active.config import CampaignConfig
@@ -55,48 +55,73 @@ class Ground:
                 found[place] = numbers[name]
         return found
 
+    def places(self, items: Iterable[Id]) -> npt.NDArray[np.int64]:
+        """Positions of those items that the data hold."""
+        found = map(self.holdings.position.get, items)
+        return np.array([place for place in found if place is not None], dtype=np.int64)
+
+    def _copies(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Marks (n,) what has the input of one of some positions: one label serves them all."""
+        units = self.holdings.source.units
+        marked = np.zeros(len(units), dtype=bool)
+        marked[units[places]] = True
+        return marked[units]
+
+    @cached_property
+    def _asked(self) -> npt.NDArray[np.bool_]:
+        """Marks (n,) the one of each input's copies in the pool that a batch may ask for."""
+        units = self.holdings.source.units
+        turn = np.ones(len(units), dtype=np.int8)
+        turn[self.places(self.state.items)] = 0
+        turn[self.places(self.state.removed)] = 2
+        inside = np.flatnonzero(self.holdings.in_pool)
+        inside = inside[np.argsort(turn[inside], kind="stable")]
+        marked = np.zeros(len(units), dtype=bool)
+        marked[inside[np.unique(units[inside], return_index=True)[1]]] = True
+        return marked
+
     @cached_property
     def reserve(self) -> Tensor:
-        """Positions of the control reserve, in the order in which they are drawn."""
+        """Positions of the control reserve, in the order in which they are drawn.
+
+        All copies of an input are in it, or none is: by the number of the first one's id. Those
+        of an item that was drawn as control are in it whatever came since.
+        """
         holdings, config = self.holdings, self.config
-        ids = holdings.source.ids
-        inside = control.in_reserve(ids.tolist(), config.control, config.seed)
-        inside &= holdings.in_pool & ~holdings.tested
-        places = map(holdings.position.get, holdings.brought)
-        inside[[place for place in places if place is not None]] = False
-        found = np.flatnonzero(inside)
-        return torch.from_numpy(found[control.order(ids[found].tolist(), config.seed)])
+        units, ids = holdings.source.units, holdings.source.ids
+        firsts = np.flatnonzero(units == np.arange(len(units)))
+        inside = np.zeros(len(units), dtype=bool)
+        inside[firsts] = control.in_reserve(ids[firsts].tolist(), config.control, config.seed)
+        inside = inside[units] & ~self._copies(self.places(holdings.brought))
+        drawn = [item.id for item in self.state.items.values() if item.part == "control"]
+        inside |= self._copies(self.places(drawn))
+        found = np.flatnonzero(inside & holdings.in_pool & ~holdings.tested)
+        return torch.from_numpy(found[control.order(ids[units[found]].tolist(), config.seed)])
 
     @cached_property
     def undrawn(self) -> Tensor:
         """Positions of the reserve that no batch has had yet, in the same order."""
-        ids, items = self.holdings.source.ids.tolist(), self.state.items
-        free = [
-            place
-            for place in self.reserve.tolist()
-            if (item := items.get(ids[place])) is None or item.round is None
-        ]
-        return torch.tensor(free, dtype=torch.int64)
+        planned = [item.id for item in self.state.items.values() if item.round is not None]
+        free = self._asked & ~self._copies(self.places(planned))
+        return self.reserve[torch.from_numpy(free)[self.reserve]]
 
     @cached_property
     def known(self) -> Labelled:
         """The labels as `propose` wants them."""
-        n = len(self.holdings.source)
-        members, pending = (torch.zeros(n, dtype=torch.bool) for _ in range(2))
-        closed = torch.from_numpy(self.holdings.tested | ~self.holdings.in_pool)
-        closed[self.reserve] = True
-        waiting = set(self.state.pending())
-        reserved = closed.clone().fill_(False)
+        held = self.places(self.state.items)
+        served = self.places(self.state.items.keys() - set(self.state.removed))
+        reserved = torch.zeros(len(self.source), dtype=torch.bool)
         reserved[self.reserve] = True  # also where somebody labelled it unasked
-        for item in self.state.items:
-            place = self.holdings.position.get(item)
-            if place is None:
-                continue
-            closed[place] = True
-            if reserved[place] or self.holdings.tested[place]:
-                continue
-            members[place] = bool(self.labels[place] >= 0)
-            pending[place] = item in waiting
+        closed = torch.from_numpy(self.holdings.tested | self._copies(served) | ~self._asked)
+        closed[held] = True
+        closed |= reserved
+        trained_on = torch.zeros_like(closed)
+        trained_on[held] = True
+        trained_on &= ~(reserved | torch.from_numpy(self.holdings.tested))
+        members = trained_on & torch.from_numpy(self.labels >= 0)
+        pending = torch.zeros_like(closed)
+        pending[self.places(self.state.pending())] = True
+        pending &= trained_on
         return Labelled(
             source=self.source,
             labels=self.labels,
@@ -104,6 +129,17 @@ class Ground:
             closed=closed,
             covered=pending.nonzero()[:, 0],
         )
+
+    @cached_property
+    def torn(self) -> tuple[Id, ...]:
+        """Labelled items whose copies have another label."""
+        units = self.holdings.source.units
+        labelled = np.flatnonzero(self.labels >= 0)
+        names: dict[int, set[int]] = {}
+        for place in labelled.tolist():
+            names.setdefault(int(units[place]), set()).add(int(self.labels[place]))
+        ids = self.source.ids
+        return tuple(ids[place] for place in labelled.tolist() if len(names[int(units[place])]) > 1)
 
     @cached_property
     def selected(self) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from keepers.campaign import State
+from keepers.campaign import Item, State
 from keepers.data import Source, check_apart
 from keepers.errors import RunError
 from keepers.files import atomic_path, check_output
@@ -22,24 +24,33 @@ NAMES = {"text": "text", "image": "image", "vector": "features"}
 
 
 TAKEN = (
-    *("id", "row", "label", "round", "part", "method", "score", "rank"),
+    *("id", "row", "label", "copy_of", "round", "part", "method", "score", "rank"),
     *("annotators", "votes", "seconds", "time"),
 )
 """Columns that are written beside the input."""
 
 
 def labelled_table(state: State, holdings: Holdings) -> Any:
-    """One row for each labelled example that the pool holds, in the order of `state.labels`."""
+    """One row for each labelled example that the pool holds, in the order of `state.labels`.
+
+    After it come the copies of its input that have no label of their own (`copy_of` has its id);
+    none where the labels of such copies differ.
+    """
     source = holdings.source
-    items = [state.item(name) for name in state.labels if name in holdings.position]
-    places = [holdings.position[item.id] for item in items]
+    rows = list(_rows(state, holdings))
+    items = [item for item, _ in rows]
+    places = [place for _, place in rows]
+    own = [place == holdings.position[item.id] for item, place in rows]
     methods = {each.round: each.method for each in state.rounds}
     name, values = input_column(source, places)
     columns: dict[str, Any] = {
-        "id": id_column(source, [item.id for item in items]),
+        "id": id_column(source, source.ids[places].tolist()),
         "row": pa.array([int(source.rows[p]) for p in places], pa.int64()),
         name: values,
         "label": pa.array([item.label for item in items], pa.string()),
+        "copy_of": id_column(
+            source, [None if mine else item.id for item, mine in zip(items, own, strict=True)]
+        ),
         "round": pa.array([item.round for item in items], pa.int64()),
         "part": pa.array([item.part or "brought" for item in items], pa.string()),
         "method": pa.array([methods.get(item.round or 0) for item in items], pa.string()),
@@ -49,9 +60,15 @@ def labelled_table(state: State, holdings: Holdings) -> Any:
             [", ".join(sorted(vote.annotator for vote in item.current)) for item in items],
             pa.string(),
         ),
-        "votes": pa.array([len(item.current) for item in items], pa.int64()),
+        "votes": pa.array(
+            [len(item.current) * mine for item, mine in zip(items, own, strict=True)], pa.int64()
+        ),
         "seconds": pa.array(
-            [sum(vote.seconds or 0.0 for vote in item.current) for item in items], pa.float64()
+            [
+                math.fsum(vote.seconds or 0.0 for vote in item.current if mine)
+                for item, mine in zip(items, own, strict=True)
+            ],
+            pa.float64(),
         ),
         "time": pa.array(
             [max((vote.time or "" for vote in item.current), default="") for item in items],
@@ -61,7 +78,28 @@ def labelled_table(state: State, holdings: Holdings) -> Any:
     return pa.table(columns)
 
 
-def id_column(source: Source, ids: list[int | str]) -> Any:
+def _rows(state: State, holdings: Holdings) -> Iterator[tuple[Item, int]]:
+    """Each labelled item with its position, then with those of copies that have its label."""
+    source = holdings.source
+    labelled = [name for name in state.labels if name in holdings.position]
+    own = np.array([holdings.position[name] for name in labelled], dtype=np.int64)
+    units = source.units
+    free = holdings.in_pool & ~holdings.tested
+    free[own] = False
+    copies: dict[int, list[int]] = {}
+    for place in np.flatnonzero(free & np.isin(units, units[own])).tolist():
+        copies.setdefault(int(units[place]), []).append(place)
+    said: dict[int, set[str]] = {}
+    for name, unit in zip(labelled, units[own].tolist(), strict=True):
+        said.setdefault(unit, set()).add(state.labels[name])
+    for name, place, unit in zip(labelled, own.tolist(), units[own].tolist(), strict=True):
+        yield state.item(name), place
+        if len(said[unit]) == 1:
+            for copy in copies.pop(unit, ()):
+                yield state.item(name), copy
+
+
+def id_column(source: Source, ids: Sequence[int | str | None]) -> Any:
     """Ids as an Arrow array of the type that the source has."""
     return pa.array(ids, pa.string() if source.ids.dtype == object else pa.int64())
 

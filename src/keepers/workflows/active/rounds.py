@@ -194,7 +194,8 @@ class Round:
         if k + len(drawn) < count:
             raise ParameterError(
                 "count",
-                f"got {count:,}, and {available + len(reserve):,} examples are left to choose from",
+                f"got {count:,}, and {available + len(reserve):,} examples are left to choose from"
+                " (copies of an input count once)",
                 "Ask for fewer, or add rows to the pool",
             )
         return drawn, k

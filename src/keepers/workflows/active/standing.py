@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers.campaign import BROUGHT, State, forecast, wilson
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, first_few
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import Drift
 from keepers.workflows.active.ground import Ground
@@ -66,6 +66,11 @@ def standing(
     found = _pool_since(state, drift)
     if trained:
         found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
+    if ground.torn:
+        found.append(
+            f"{len(ground.torn):,} labelled examples are copies of one input with different labels "
+            f"({first_few(list(map(str, ground.torn)))}): correct the labels that are wrong"
+        )
     if trained and (new := len(ground.known.members) - trained[-1]["labels"]) > 0:
         what = "1 label" if new == 1 else f"{new:,} labels"
         found.append(
