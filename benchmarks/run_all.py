@@ -2,9 +2,9 @@
 
     python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
 
-The parts are `training`, `selectors`, `commands`, `online`, `active` and `tables`; each writes
-files in docs/results/benchmarks/, and `tables` writes the page from the files that are there. Leave
-the machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
+The parts are `training`, `selectors`, `commands`, `online`, `active`, `verdicts` and `tables`; each
+writes files in docs/results/benchmarks/, and `tables` writes the page from the files that are there.
+Leave the machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RESULTS = HERE.parent / "docs" / "results" / "benchmarks"
 CORES = os.cpu_count() or 1
-PARTS = ("training", "selectors", "commands", "online", "active", "tables")
+PARTS = ("training", "selectors", "commands", "online", "active", "verdicts", "tables")
 
 GOALS = {
     "training": "≥ 0.95",
@@ -317,6 +317,22 @@ def _neighbours(campaign: dict[str, Any]) -> str:
     return f"{campaign['neighbours']}" + ("" if share is None else f", {share:.0%} of them found")
 
 
+def verdicts() -> str:
+    path = RESULTS / "verdicts.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    lines = [
+        [
+            f"{row['methods']} × {row['fractions']}",
+            str(row["seeds"]),
+            f"{row['alone']:.1%}",
+            f"{row['together']:.1%}",
+        ]
+        for row in rows
+    ]
+    header = ["methods × fractions", "seeds", "each interval alone", "judged together"]
+    return table(header, lines) if lines else ""
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "start": start,
@@ -330,6 +346,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "irreducible": irreducible,
     "active": active,
     "active pool": active_pool,
+    "verdicts": verdicts,
 }
 
 
@@ -393,6 +410,8 @@ def main() -> None:
         benchmark("active_selectors.py", out="active-selectors.json", threads=1)
         given = ("--rows", "1000000", "--neighbours", "20")
         benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
+    if "verdicts" in parts:
+        benchmark("verdicts.py", out="verdicts.json", threads=1)
     if "tables" in parts:
         write_tables()
 

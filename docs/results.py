@@ -10,6 +10,12 @@ from typing import Any
 import online_results
 import simulate_results
 
+from keepers.experiments import online_summary
+from keepers.experiments.simulate_summary import reached, target_of
+from keepers.experiments.summary import random_of, with_differences
+from keepers.files import plain
+from keepers.reports.online_answers import BASELINES
+
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"fresh-random": "random, fresh every epoch"}
 VERDICTS = {
@@ -30,7 +36,7 @@ def pages() -> dict[str, Callable[[], str]]:
 def page(path: Path) -> str:
     """One comparison as Markdown: what was run, the verdicts, and every figure."""
     note = json.loads(path.read_text(encoding="utf-8"))
-    result = note["result"]
+    result = note["result"] = told_anew(note["result"])
     if result["kind"] == "compare-online":
         return online_results.page(note, role, table)
     if result["kind"] == "simulate":
@@ -59,6 +65,17 @@ def page(path: Path) -> str:
     if result["agreement"]:
         blocks += ["## Do proxy and target agree?", *map(matrices, result["agreement"])]
     return "\n\n".join(block for block in blocks if block)
+
+
+def told_anew(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with the differences and verdicts that its errors on record give today."""
+    rows = result["rows"]
+    if result["kind"] == "compare-online":
+        return result | {"rows": online_summary.with_differences(rows, BASELINES)}
+    if result["kind"] == "simulate":
+        told = with_differences(rows, difference=random_of(rows), against_target=target_of(rows))
+        return plain(result | {"rows": told, "reached": reached(rows)})
+    return plain(result | {"rows": with_differences(rows, difference=random_of(rows))})
 
 
 def role(role: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_digits
 
@@ -19,7 +21,8 @@ import forked
 import keepers
 from keepers.errors import KeepersError
 from keepers.experiments import trials
-from keepers.statistics import paired_difference, pearson, spearman
+from keepers.experiments.summary import random_of, with_differences
+from keepers.statistics import holm, paired_difference, pearson, spearman
 
 N, N_TEST = 240, 100
 MLP: dict[str, Any] = {"model": "mlp", "batch_size": 32}
@@ -364,12 +367,18 @@ def test_paired_interval_by_hand() -> None:
     assert found.high == pytest.approx(2 + 4.302653 / 3**0.5)
 
 
-def test_no_verdict_under_five_seeds_or_with_zero_in_the_interval() -> None:
+def test_few_seeds_give_a_verdict_only_where_the_difference_is_very_clear() -> None:
     sure = [0.10, 0.11, 0.12, 0.10, 0.11]
     base = [0.50, 0.52, 0.51, 0.53, 0.50]
-    for pairs in range(1, 5):
+    for pairs in (1, 2):
         assert paired_difference(sure[:pairs], base[:pairs]).verdict == "inconclusive"
-        assert paired_difference(base[:pairs], sure[:pairs]).verdict == "inconclusive"
+    for pairs in (3, 4):  # p is 0.0002 and less
+        assert paired_difference(sure[:pairs], base[:pairs]).verdict == "better"
+        assert paired_difference(base[:pairs], sure[:pairs]).verdict == "worse"
+    # Differences 1, 2, 3, 4: t = 3.87, p = 0.0305: under 0.05, which is not enough with 4 seeds.
+    unsure = paired_difference([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0])
+    assert unsure.p == pytest.approx(0.0304662, abs=1e-6)
+    assert unsure.verdict == "inconclusive"
     assert paired_difference(sure, base).verdict == "better"
     assert paired_difference(base, sure).verdict == "worse"
     assert paired_difference(sure, sure).verdict == "inconclusive"
@@ -382,6 +391,40 @@ def test_no_verdict_under_five_seeds_or_with_zero_in_the_interval() -> None:
     assert (alone.low, alone.high) == (None, None)
     with pytest.raises(ValueError, match="got 1 errors and 2"):
         paired_difference([0.1], [0.1, 0.2])
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 9])
+def test_p_value_is_that_of_scipy(pairs: int) -> None:
+    draw = np.random.default_rng(pairs)
+    errors, baseline = draw.normal(0.2, 0.05, pairs), draw.normal(0.3, 0.05, pairs)
+    found = paired_difference(errors.tolist(), baseline.tolist())
+    assert found.p == pytest.approx(stats.ttest_rel(errors, baseline).pvalue)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
+def test_holm_rejects_what_the_step_down_procedure_rejects(ps: list[float], level: float) -> None:
+    """From the smallest p on, each is held to level / (how many are left); the first miss ends."""
+    rejected: set[int] = set()
+    for left, place in zip(range(len(ps), 0, -1), np.argsort(ps, kind="stable"), strict=True):
+        if left * ps[place] > level:
+            break
+        rejected.add(int(place))
+    assert {place for place, p in enumerate(holm(ps)) if p <= level} == rejected
+
+
+def test_a_table_of_noise_makes_a_claim_in_one_report_of_twenty() -> None:
+    """8 methods at 3 fractions, none of them different from random, 5 seeds, 300 reports."""
+    draw = np.random.default_rng(0)
+    claims = 0
+    for _ in range(300):
+        rows = [
+            {"method": method, "k": k, "errors": draw.normal(0.2, 0.01, 5).tolist()}
+            for method in ("random", *"abcdefgh")
+            for k in (1, 2, 3)
+        ]
+        told = with_differences(rows, difference=random_of(rows))
+        claims += any(r["difference"] and r["difference"].verdict != "inconclusive" for r in told)
+    assert claims <= 0.08 * 300  # 63% of such reports made a claim when each row spoke for itself
 
 
 def test_correlations_are_those_of_scipy() -> None:

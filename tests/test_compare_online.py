@@ -755,7 +755,7 @@ def test_the_page_answers_first_and_shows_everything(
     for words in (
         "Inconclusive: after 2 seeds, rho-loss",
         "cannot be told from decayed uniform training at equal time",
-        "run again with --seeds 5",
+        "Run again with --seeds 5",
         "60 labels changed at random",
         "Changed labels",
         "Classified correctly before the step",

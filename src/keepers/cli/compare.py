@@ -45,7 +45,7 @@ def compare(
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
     balance: options.BalanceBy = None,
-    seeds: Annotated[int, typer.Option(help="Repetitions; under 5, every verdict is open")] = 3,
+    seeds: Annotated[int, typer.Option(help="Repetitions; 5 or more for a verdict")] = 5,
     with_target: Annotated[
         bool, typer.Option("--with-target", help="Also select with the target itself")
     ] = False,

@@ -31,7 +31,7 @@ DEMO: Mapping[str, Any] = {
     "keep": (0.5,),
     "proxy": {"model": "mlp", "options": {"hidden": [32]}},
     "target": "mlp",
-    "seeds": 3,
+    "seeds": 5,
 }
 
 POLICY_OPTIONS = {

@@ -47,7 +47,7 @@ def simulate(
     features: Features = "built-in",
     distinct: Distinct = 0.98,
     neighbours: Neighbours = None,
-    seeds: Annotated[int, typer.Option(help="Repetitions; under 5, every verdict is open")] = 5,
+    seeds: Annotated[int, typer.Option(help="Repetitions; 5 or more for a verdict")] = 5,
     with_target: Annotated[
         bool, typer.Option("--with-target", help="Also select with the target itself")
     ] = False,

@@ -50,7 +50,7 @@ def compare(
     resolution: int | None = None,
     ensemble: int | None = None,
     balance: Balance | None = None,
-    seeds: int = 3,
+    seeds: int = 5,
     with_target: bool = False,
     noise: float = 0.0,
     device: str = "auto",
@@ -82,7 +82,7 @@ def compare(
         epochs, resolution, ensemble: of the proxy; `target_epochs`: of the target.
         with_target: also select with the target itself: what the proxy saves and loses.
         noise: fraction of the training labels that are changed to another class first.
-        seeds: under 5, every verdict is "inconclusive".
+        seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         balance, device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, limit, on_bad_row: likewise.
 

@@ -34,7 +34,7 @@ class CompareConfig(HardwareConfig):
     resolution: int | None = None
     ensemble: int | None = None
     balance: Balance | None = None
-    seeds: int = 3
+    seeds: int = 5
     with_target: bool = False
     noise: float = 0.0
 

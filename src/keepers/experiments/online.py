@@ -63,7 +63,7 @@ def compare_online(
     relevance: int | None = None,
     duplicate: float = 0.0,
     duplicate_times: int = 2,
-    seeds: int = 3,
+    seeds: int = 5,
     device: str = "auto",
     precision: Precision = "auto",
     input: str | None = None,
@@ -114,7 +114,7 @@ def compare_online(
         relevance: so many classes are kept whole, and 6% of the others, also for testing; holdout
             data are left as they are.
         duplicate, duplicate_times: this fraction of the examples is there so many times.
-        seeds: under 5, every verdict is "inconclusive".
+        seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, limit, on_bad_row: likewise.
 

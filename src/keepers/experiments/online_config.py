@@ -52,7 +52,7 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
     targets: Sequence[float] = ()
     uses: int = 10
     proxy: str | Role | Mapping[str, Any] | None = None
-    seeds: int = 3
+    seeds: int = 5
 
     def __post_init__(self) -> None:
         asked = [name for name in dict.fromkeys(self.methods) if name not in BASELINES]

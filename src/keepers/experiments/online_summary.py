@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from keepers.ledger import Cost
-from keepers.statistics import paired_difference, standard_deviation
+from keepers.statistics import Difference, judged, paired_difference, standard_deviation
 from keepers.training import Point
 
 Curve = Sequence[Mapping[str, float]]
@@ -130,11 +130,8 @@ def summarise(
                 for other in baselines
                 if other in times and other != name
             }
-    rows = [
-        _row(group, {other: groups[other] for other in baselines if other in groups}, charges)
-        | {"targets": times[name]}
-        for name, group in groups.items()
-    ]
+    rows = [_row(group, charges) | {"targets": times[name]} for name, group in groups.items()]
+    rows = with_differences(rows, baselines)
     return {"level": level, "targets": targets, "uses": uses, "rows": rows}
 
 
@@ -188,11 +185,7 @@ def _speedup(baseline: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def _row(
-    trials: Sequence[Trial],
-    baselines: Mapping[str, Sequence[Trial]],
-    charges: Mapping[str, float],
-) -> dict[str, Any]:
+def _row(trials: Sequence[Trial], charges: Mapping[str, float]) -> dict[str, Any]:
     accuracies = [trial.curve[-1]["accuracy"] for trial in trials]
     worst = [trial.curve[-1]["worst_class_accuracy"] for trial in trials]
     parts = [composition(trial.curve) for trial in trials]
@@ -206,11 +199,6 @@ def _row(
         "accuracy_std": standard_deviation(accuracies),
         "worst_class_accuracies": worst,
         "worst_class_accuracy_mean": _mean(worst),
-        "differences": {
-            name: _difference(trials, other)
-            for name, other in baselines.items()
-            if name != trials[0].method
-        },
         "trained_on": trials[0].trained_on,
         "steps": _mean([trial.cost.steps for trial in trials]),
         "epochs": _mean([trial.epochs for trial in trials]),
@@ -228,17 +216,35 @@ def _row(
     }
 
 
-def _difference(trials: Sequence[Trial], baseline: Sequence[Trial]) -> dict[str, Any]:
-    """Final accuracy less that of the baseline with the same seed: above 0 is better."""
-    others = {trial.seed: trial.curve[-1]["accuracy"] for trial in baseline}
-    errors = [1 - trial.curve[-1]["accuracy"] for trial in trials]
-    found = paired_difference(errors, [1 - others[trial.seed] for trial in trials])
-    return {
+def with_differences(
+    rows: Sequence[Mapping[str, Any]], baselines: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows, each with its differences from the baselines: final accuracies, above 0 is better.
+
+    Those of the methods are one family, told together; those of the baselines are another.
+    """
+    others = [row for row in rows if row["method"] in baselines]
+    differences: dict[str, dict[str, Any]] = {row["method"]: {} for row in rows}
+    for family in ([row for row in rows if row["method"] not in baselines], others):
+        pairs = [(row, other) for row in family for other in others if other is not row]
+        found = [
+            paired_difference(_errors(row["accuracies"]), _errors(other["accuracies"]))
+            for row, other in pairs
+        ]
+        for (row, other), difference in zip(pairs, judged(found), strict=True):
+            differences[row["method"]][other["method"]] = _as_accuracies(difference)
+    return [{**row, "differences": differences[row["method"]]} for row in rows]
+
+
+def _errors(accuracies: Sequence[float]) -> list[float]:
+    return [1 - accuracy for accuracy in accuracies]
+
+
+def _as_accuracies(found: Difference) -> dict[str, Any]:
+    return asdict(found) | {
         "mean": -found.mean,
         "low": None if found.high is None else -found.high,
         "high": None if found.low is None else -found.low,
-        "pairs": found.pairs,
-        "verdict": found.verdict,
     }
 
 

@@ -145,7 +145,7 @@ def simulate(
             method `random` draws its own.
         with_target: also select with the target itself: what the proxy saves and loses. The
             ranks of the two are compared on the labelled sets of the first seed.
-        seeds: under 5, every verdict is "inconclusive".
+        seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, limit, on_bad_row: likewise.
 

@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from keepers.experiments.summary import RANDOM, Selector
+from keepers.experiments.summary import (
+    RANDOM,
+    BaselineOf,
+    Row,
+    Selector,
+    random_of,
+    with_differences,
+)
 from keepers.ledger import Cost
-from keepers.statistics import Difference, paired_difference, standard_deviation
+from keepers.statistics import standard_deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +54,26 @@ def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
         group = groups.setdefault((trial.method, trial.selector, trial.k), [])
         assert all(trial.seed != other.seed for other in group), "one trial for each seed"
         group.append(trial)
-    rows: list[dict[str, Any]] = []
-    for (method, selector, k), group in groups.items():
-        random = groups[RANDOM, None, k] if method != RANDOM else None
-        target = groups.get((method, "target", k)) if selector == "proxy" else None
-        rows.append(_row(group, random, target))
-    return rows
+    rows = [_row(group) for group in groups.values()]
+    with_target = target_of(rows)
+    for row in rows:
+        target = with_target(row)
+        for unit in ("seconds", "flops"):
+            own = row[f"selection_{unit}"]
+            found = target[f"selection_{unit}"] / own if target and own else None
+            row[f"selection_speedup_{unit}"] = found
+    return with_differences(rows, difference=random_of(rows), against_target=with_target)
 
 
-def _row(
-    trials: Sequence[Trial], random: Sequence[Trial] | None, target: Sequence[Trial] | None
-) -> dict[str, Any]:
+def target_of(rows: Sequence[Row]) -> BaselineOf:
+    """What gives a proxy's row the row of the target's own choice, at the same budget."""
+    targets = {(row["method"], row["k"]): row for row in rows if row["selector"] == "target"}
+    return lambda row: (
+        targets.get((row["method"], row["k"])) if row["selector"] == "proxy" else None
+    )
+
+
+def _row(trials: Sequence[Trial]) -> dict[str, Any]:
     first = trials[0]
     errors = [trial.test_error for trial in trials]
     worst = [trial.worst_class_error for trial in trials]
@@ -71,8 +87,6 @@ def _row(
         "error_std": standard_deviation(errors),
         "worst_class_errors": worst,
         "worst_class_error_mean": float(np.mean(worst)),
-        "difference": _difference(trials, random),
-        "against_target": _difference(trials, target),
         "near_duplicates": float(np.mean([trial.near_duplicates for trial in trials])),
         "steps": first.target.steps,
     }
@@ -81,42 +95,42 @@ def _row(
         found[f"selection_{unit}"] = selection
         found[f"target_{unit}"] = training
         found[f"end_to_end_{unit}"] = selection + training
-        speedup = None
-        if target and selection:
-            speedup = _mean(target, "selection", unit) / selection
-        found[f"selection_speedup_{unit}"] = speedup
     return found
-
-
-def _difference(trials: Sequence[Trial], others: Sequence[Trial] | None) -> Difference | None:
-    if not others:
-        return None
-    paired = {trial.seed: trial.test_error for trial in others}
-    errors = [trial.test_error for trial in trials]
-    return paired_difference(errors, [paired[trial.seed] for trial in trials])
 
 
 def _mean(trials: Sequence[Trial], part: str, unit: str) -> float:
     return float(np.mean([getattr(getattr(trial, part), unit) for trial in trials]))
 
 
-def reached(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def reached(rows: Sequence[Row]) -> dict[str, Any]:
     """Labels that each way of choosing needed to reach the final error of random.
 
-    The first of the budgets measured whose mean error is no higher than that of random at the
-    last one, and the labels saved; None where no budget was enough.
+    `labels` is the first of the budgets measured whose mean error is no higher than that of random
+    at the last one, `saving` the labels saved, `difference` what lies between the two errors there;
+    None where no budget was enough. `certain` is the first budget at which the error is lower
+    beyond chance, all ways and budgets taken together.
     """
     final = max((row for row in rows if row["method"] == RANDOM), key=lambda row: row["k"])
-    ways = dict.fromkeys((row["method"], row["selector"]) for row in rows)
-    found: list[dict[str, Any]] = []
-    for method, selector in ways:
-        enough = [
-            row["k"]
-            for row in rows
-            if (row["method"], row["selector"]) == (method, selector)
-            and row["error_mean"] <= final["error_mean"]
-        ]
-        labels = min(enough, default=None)
-        saving = None if labels is None else 1 - labels / final["k"]
-        found.append({"method": method, "selector": selector, "labels": labels, "saving": saving})
-    return {"error": final["error_mean"], "labels": final["k"], "rows": found}
+    ways: dict[tuple[str, Selector | None], list[Row]] = {}
+    for row in with_differences(rows, difference=lambda row: None if row is final else final):
+        ways.setdefault((row["method"], row["selector"]), []).append(row)
+    return {
+        "error": final["error_mean"],
+        "labels": final["k"],
+        "rows": [
+            {"method": method, "selector": selector, **_labels(way, final)}
+            for (method, selector), way in ways.items()
+        ],
+    }
+
+
+def _labels(way: Sequence[Row], final: Row) -> dict[str, Any]:
+    way = sorted(way, key=lambda row: row["k"])
+    enough = [row for row in way if row["error_mean"] <= final["error_mean"]]
+    sure = [row for row in way if row["difference"] and row["difference"].verdict == "better"]
+    return {
+        "labels": enough[0]["k"] if enough else None,
+        "saving": 1 - enough[0]["k"] / final["k"] if enough else None,
+        "difference": enough[0]["difference"] if enough else None,
+        "certain": sure[0]["k"] if sure else None,
+    }

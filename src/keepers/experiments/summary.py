@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from keepers.ledger import Cost
 from keepers.statistics import (
     Floats,
+    judged,
     paired_difference,
     pearson,
     spearman,
@@ -44,24 +45,48 @@ def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
         group = groups.setdefault((trial.method, trial.selector, trial.k), [])
         assert all(trial.seed != other.seed for other in group), "one trial for each seed"
         group.append(trial)
-    random = {k: group for (method, _, k), group in groups.items() if method == RANDOM}
     everything = next(group for (method, _, _), group in groups.items() if method == EVERYTHING)
+    rows = [_row(group, everything) for group in groups.values()]
+    return with_differences(rows, difference=random_of(rows))
+
+
+Row = Mapping[str, Any]
+BaselineOf = Callable[[Row], Row | None]
+
+
+def random_of(rows: Sequence[Row]) -> BaselineOf:
+    """What gives a row's baseline: random at the same budget; None where the row is random."""
+    random = {row["k"]: row for row in rows if row["method"] == RANDOM}
+    return lambda row: None if row["method"] == RANDOM else random.get(row["k"])
+
+
+def with_differences(rows: Sequence[Row], **baselines: BaselineOf) -> list[dict[str, Any]]:
+    """The rows, each with its difference from each baseline: one family, told together.
+
+    Rows hold `errors`, one for each seed and in the same order of seeds. None where a row has no
+    such baseline.
+    """
+    others = {
+        (place, name): other
+        for place, row in enumerate(rows)
+        for name, baseline_of in baselines.items()
+        if (other := baseline_of(row)) is not None
+    }
+    found = [
+        paired_difference(rows[place]["errors"], other["errors"])
+        for (place, _), other in others.items()
+    ]
+    told = dict(zip(others, judged(found), strict=True))
     return [
-        _row(group, random.get(group[0].k) if method != RANDOM else None, everything)
-        for (method, _, _), group in groups.items()
+        {**row, **{name: told.get((place, name)) for name in baselines}}
+        for place, row in enumerate(rows)
     ]
 
 
-def _row(
-    trials: Sequence[Trial], baseline: Sequence[Trial] | None, everything: Sequence[Trial]
-) -> dict[str, Any]:
+def _row(trials: Sequence[Trial], everything: Sequence[Trial]) -> dict[str, Any]:
     first = trials[0]
     errors = [trial.test_error for trial in trials]
     worst = [trial.worst_class_error for trial in trials]
-    difference = None
-    if baseline:
-        paired = {trial.seed: trial.test_error for trial in baseline}
-        difference = paired_difference(errors, [paired[trial.seed] for trial in trials])
     seconds = {name: _mean(trials, name, "seconds") for name in ("selection", "target")}
     flops = {name: _mean(trials, name, "flops") for name in ("selection", "target")}
     changed = [trial.changed_labels for trial in trials if trial.changed_labels is not None]
@@ -75,7 +100,6 @@ def _row(
         "error_std": standard_deviation(errors),
         "worst_class_errors": worst,
         "worst_class_error_mean": float(np.mean(worst)),
-        "difference": difference,
         "changed_labels": float(np.mean(changed)) if changed else None,
         "steps": first.target.steps,
         "selection_seconds": seconds["selection"],

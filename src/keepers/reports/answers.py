@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keepers.reports import quantities
-from keepers.statistics import ENOUGH_SEEDS, Verdict
+from keepers.statistics import ENOUGH_SEEDS, LEVEL, Difference, Verdict, paired_difference
 
 Row = Mapping[str, Any]
 EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
@@ -68,23 +68,23 @@ def headline(result: Mapping[str, Any]) -> str:
     if not compared:
         return "Nothing was compared with random"
     better, worse = _with(compared, "better"), _with(compared, "worse")
-    wins = Counter(name_of(row) for row in better)
-    names = [name for name, _ in wins.most_common()]
-    if len(names) == 1:
-        return f"Random loses to {names[0]} at {_fractions(better)}{_but(worse)}"
-    if names:
-        shown = names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]
-        everywhere = all(row in better for row in compared if name_of(row) in wins)
-        where = "" if everywhere else " at some fractions"
-        return f"Random loses to {quantities.listed(shown)}{where}{_but(worse)}"
+    if better:
+        words = f"Random loses to {_where(better, compared)}"
+        return f"{words}; it beats {_where(worse, compared)}" if worse else words
     if worse:
-        return "No method beats random here; some are worse"
+        return f"No method beats random here; random beats {_where(worse, compared)}"
     pairs = quantities.counted(len(result["seeds"]), "seed")
     return f"Inconclusive: after {pairs}, no selection can be told from random"
 
 
-def _but(worse: Sequence[Row]) -> str:
-    return ", and wins elsewhere" if worse else ""
+def _where(rows: Sequence[Row], compared: Sequence[Row]) -> str:
+    """The ways of selecting in `rows`, and at which of the fractions compared they stand there."""
+    names = [name for name, _ in Counter(name_of(row) for row in rows).most_common()]
+    if len(names) == 1:
+        return f"{names[0]} at {_fractions(rows)}"
+    shown = names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]
+    everywhere = all(row in rows for row in compared if name_of(row) in names)
+    return f"{quantities.listed(shown)}{'' if everywhere else ' at some fractions'}"
 
 
 def answers(result: Mapping[str, Any]) -> list[Answer]:
@@ -112,44 +112,73 @@ def _answer(name: str, rows: Sequence[Row]) -> Answer:
     return Answer(name=name, verdict=verdict, words="; ".join(parts) + ".", lowest=lowest)
 
 
-def why_inconclusive(result: Mapping[str, Any]) -> str:
-    """What `inconclusive` means here, or nothing where every verdict is clear."""
-    rows = _with([row for row in result["rows"] if row.get("difference")], "inconclusive")
-    if not rows:
-        return ""
-    pairs = min(row["difference"]["pairs"] for row in rows)
-    if pairs < ENOUGH_SEEDS:
-        return (
-            f"“Inconclusive” stands where there are fewer than {ENOUGH_SEEDS} seeds, or where the "
-            f"interval of the difference from random holds zero. So far it is "
-            f"{quantities.counted(pairs, 'seed')}: run again with --seeds {ENOUGH_SEEDS} or more; "
-            "what is finished is not repeated."
+def about_verdicts(differences: Sequence[Row]) -> str:
+    """What the verdicts of a report mean: why some are open, and that they hold together."""
+    words: list[str] = []
+    if any(found["verdict"] == "inconclusive" for found in differences):
+        pairs = min(found["pairs"] for found in differences)
+        if pairs < ENOUGH_SEEDS:
+            words.append(
+                f"“Inconclusive”: with {quantities.counted(pairs, 'seed')} only a very clear "
+                f"difference gets a verdict. Run again with --seeds {ENOUGH_SEEDS} or more; what "
+                "is finished is not repeated."
+            )
+        else:
+            words.append(
+                "“Inconclusive”: these seeds do not tell the two apart. More seeds make the "
+                "intervals narrower."
+            )
+    if len(differences) > 1:
+        words.append(
+            f"The {len(differences)} comparisons of this report are judged together: the chance "
+            "that any of their verdicts is false is at most 5% (Holm's method). Each interval "
+            "stands for itself, so it can leave out zero where the verdict is inconclusive."
         )
-    return (
-        "“Inconclusive” stands where the interval of the difference from random holds zero: "
-        "these seeds do not tell the two apart. More seeds make the interval narrower."
-    )
+    return " ".join(words)
 
 
 def against_everything(result: Mapping[str, Any]) -> str:
-    """The selection that comes nearest to training on everything, and what it saves."""
+    """Whether a part is as good as everything, and what it saves.
+
+    The nearest of all parts is looked at, so its interval is one for all of them together.
+    """
     whole = everything(result)
     rows = [r for r in result["rows"] if r["method"] not in (EVERYTHING, RANDOM, FRESH)]
     if whole is None or not rows:
         return ""
     best = min(rows, key=lambda row: row["error_mean"])
-    gap = best["error_mean"] - whole["error_mean"]
+    gap = paired_difference(best["errors"], whole["errors"], level=LEVEL / len(rows))
     words = (
         f"Training on everything has an error of {quantities.percent(whole['error_mean'], 2)}. "
-        f"The nearest to it is {name_of(best)}, at {quantities.percent(best['keep'])} kept: "
-        f"{quantities.percent(best['error_mean'], 2)}, {quantities.points(gap, signed=True)} points"
+        f"The part nearest to it is {name_of(best)}, at {quantities.percent(best['keep'])} kept: "
+        f"{quantities.percent(best['error_mean'], 2)}, {_nearness(gap, len(rows))}"
     )
     speedup = best.get("speedup_seconds")
     if speedup:
         fast, slow = quantities.times(speedup), quantities.times(1 / speedup)
         pace = f"{fast} as fast" if speedup >= 1 else f"{slow} as long"
-        words += f", end to end {pace} as training on everything, selection included"
-    return words + "."
+        words += f" End to end it took {pace} as everything, selection included."
+    return words
+
+
+def _nearness(gap: Difference, num_parts: int) -> str:
+    words = f"{quantities.points(gap.mean, signed=True)} points"
+    if gap.low is None or gap.high is None:
+        return f"{words}. One seed cannot tell whether it is as good."
+    low, high = (quantities.points(end, signed=True) for end in (gap.low, gap.high))
+    together = f", all {num_parts} parts taken together" if num_parts > 1 else ""
+    words = f"{words} ({low} to {high}{together}): "
+    if gap.low > 0:
+        return f"{words}not as good as everything."
+    if gap.high < 0:
+        return f"{words}better than everything."
+    worst = quantities.points(max(gap.high, 0.0))
+    return f"{words}it cannot be told from everything, and is at most {worst} points worse."
+
+
+def worst_class_differs(rows: Sequence[Row], name: str = "worst_class_error_mean") -> bool:
+    """Whether a column with the worst class says anything: not where it is the same in each row."""
+    return len({row.get(name) for row in rows}) > 1
 
 
 def noise_ceiling(agreement: Mapping[str, Any]) -> str:

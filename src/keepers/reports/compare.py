@@ -58,11 +58,14 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
         facts=facts,
         target=describe.model_name(facts.get("target")),
         proxy=describe.model_name(facts.get("proxy")),
+        worst=answers.worst_class_differs(result["rows"]),
         changed=any(row.get("changed_labels") is not None for row in result["rows"]),
         seeds=result["seeds"],
         headline=answers.headline(result),
         answers=answers.answers(result),
-        inconclusive=answers.why_inconclusive(result),
+        about_verdicts=answers.about_verdicts(
+            [row["difference"] for row in result["rows"] if row.get("difference")]
+        ),
         nearest=answers.against_everything(result),
         experiment="comparison",
         along=KEPT,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers.reports import charts, describe, online_answers
+from keepers.reports.answers import worst_class_differs
 from keepers.reports.curves import Stroke, curve_chart
 from keepers.reports.expenses import expenses
 from keepers.reports.online_answers import BASELINES, EQUAL_TIME, FRESH, UNIFORM
@@ -51,7 +52,8 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         target=describe.model_name(config.get("target")),
         headline=online_answers.headline(result),
         answers=online_answers.answers(result),
-        inconclusive=online_answers.why_inconclusive(result),
+        about_verdicts=online_answers.about_verdicts(result),
+        worst=worst_class_differs(rows, "worst_class_accuracy_mean"),
         corruption=online_answers.corruption(result),
         rows=rows,
         name_of=online_answers.name_of,

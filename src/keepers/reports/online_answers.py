@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keepers.reports import answers as answers_by_budget
 from keepers.reports import quantities
 from keepers.reports.answers import Row
-from keepers.statistics import ENOUGH_SEEDS, Verdict
+from keepers.statistics import Verdict
 
 UNIFORM, EQUAL_TIME, FRESH = "uniform", "uniform-equal-time", "fresh-random"
 SVP = "svp"
@@ -147,22 +148,11 @@ def at_level(row: Row, level: float) -> Row | None:
     return next((entry for entry in row["targets"] if entry["accuracy"] == level), None)
 
 
-def why_inconclusive(result: Mapping[str, Any]) -> str:
-    """What `inconclusive` means here, or nothing where every verdict is clear."""
-    rows = [row for row in methods(result) if _verdict(row, result) == "inconclusive"]
-    if not rows:
-        return ""
-    pairs = len(result["seeds"])
-    if pairs < ENOUGH_SEEDS:
-        return (
-            f"“Inconclusive” stands where there are fewer than {ENOUGH_SEEDS} seeds, or where the "
-            f"interval of the difference holds zero. So far it is "
-            f"{quantities.counted(pairs, 'seed')}: run again with --seeds {ENOUGH_SEEDS} or more; "
-            "what is finished is not repeated."
-        )
-    return (
-        "“Inconclusive” stands where the interval of the difference holds zero: these seeds do "
-        "not tell the two apart. More seeds make the interval narrower."
+def about_verdicts(result: Mapping[str, Any]) -> str:
+    """What the verdicts mean: those of the methods against each baseline are one family."""
+    rows = methods(result)
+    return answers_by_budget.about_verdicts(
+        [found for row in rows for found in row["differences"].values()]
     )
 
 

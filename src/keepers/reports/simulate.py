@@ -40,7 +40,8 @@ def simulate_report(result: Mapping[str, Any], path: str | Path, *, overwrite: b
         proxy=describe.model_name(config["proxy"]),
         headline=answers.headline(result),
         answers=answers.answers(result),
-        inconclusive=answers.why_inconclusive(result),
+        about_verdicts=answers.about_verdicts(simulate_answers.differences(result)),
+        worst=answers.worst_class_differs(result["rows"]),
         selection=simulate_answers.about_selection(result),
         goal=result["reached"],
         savings=simulate_answers.label_savings(result),
@@ -62,6 +63,7 @@ def simulate_report(result: Mapping[str, Any], path: str | Path, *, overwrite: b
 
 def simulate_table(result: Mapping[str, Any]) -> Table:
     """Errors, verdicts, times and speed-ups of a simulation, one section for each budget."""
+    worst = answers.worst_class_differs(result["rows"])
     table = plain_table(
         ("labels", True),
         ("method", False),
@@ -69,14 +71,14 @@ def simulate_table(result: Mapping[str, Any]) -> Table:
         ("error %", True),
         ("against random", True),
         ("", False),
-        ("worst", True),
+        *[("worst", True)] * worst,
         ("select", True),
         ("train", True),
         ("faster", True),
     )
     for group in answers.by_fraction(answers.series(result)):
         for index, (_, row) in enumerate(group):
-            table.add_row(*_cells(row, first=index == 0))
+            table.add_row(*_cells(row, first=index == 0, worst=worst))
         table.add_section()
     about = [answers.headline(result), simulate_answers.about_selection(result)]
     saved = simulate_answers.label_savings(result)
@@ -90,7 +92,7 @@ def simulate_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
+def _cells(row: Mapping[str, Any], *, first: bool, worst: bool) -> Sequence[str]:
     error = quantities.points(row["error_mean"])
     if row["error_std"] is not None:
         error += f" ±{quantities.points(row['error_std'])}"
@@ -102,7 +104,7 @@ def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
         error,
         gap,
         verdict,
-        quantities.points(row["worst_class_error_mean"], 1),
+        *[quantities.points(row["worst_class_error_mean"], 1)] * worst,
         quantities.brief_duration(row["selection_seconds"]),
         quantities.brief_duration(row["target_seconds"]),
         quantities.times(row["selection_speedup_seconds"]),

@@ -82,6 +82,12 @@ def about_selection(result: Mapping[str, Any]) -> str:
     )
 
 
+def differences(result: Mapping[str, Any]) -> list[Row]:
+    """Every difference that has a verdict: from random, and from the target's own choice."""
+    found = [row[name] for row in result["rows"] for name in ("difference", "against_target")]
+    return [difference for difference in found if difference]
+
+
 def label_savings(result: Mapping[str, Any]) -> list[str]:
     """One sentence for each way of choosing: the labels it needed for the final error of random."""
     goal = result["reached"]
@@ -94,8 +100,23 @@ def label_savings(result: Mapping[str, Any]) -> list[str]:
             found.append(f"{name}: not reached")
         else:
             saved = f", {quantities.percent(row['saving'], 0)} fewer" if row["saving"] else ""
-            found.append(f"{name}: {quantities.counted(row['labels'], 'label')}{saved}")
+            words = f"{name}: {quantities.counted(row['labels'], 'label')}{saved}"
+            found.append(f"{words} ({_certainty(row)})")
     return found
+
+
+def _certainty(row: Row) -> str:
+    """The difference at the first budget that was enough, and from where it is beyond chance."""
+    gap = row["difference"]
+    words = f"{quantities.points(gap['mean'], signed=True)} points"
+    if gap["low"] is not None:
+        low, high = (quantities.points(gap[end], signed=True) for end in ("low", "high"))
+        words += f", {low} to {high}"
+    if row["certain"] is None:
+        return f"{words}; at no budget lower beyond chance"
+    if row["certain"] == row["labels"]:
+        return f"{words}; lower beyond chance"
+    return f"{words}; lower beyond chance from {quantities.counted(row['certain'], 'label')} on"
 
 
 def about_agreement(result: Mapping[str, Any]) -> str:

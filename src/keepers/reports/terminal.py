@@ -71,6 +71,7 @@ def cost_table(ledger: Ledger) -> Table:
 
 def compare_table(result: Mapping[str, Any]) -> Table:
     """Errors, verdicts, times and speed-ups of a comparison, one section for each fraction."""
+    worst = answers.worst_class_differs(result["rows"])
     table = plain_table(
         ("kept", True),
         ("method", False),
@@ -78,7 +79,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
         ("error %", True),
         ("against random", True),
         ("", False),
-        ("worst", True),
+        *[("worst", True)] * worst,
         ("select", True),
         ("train", True),
         ("faster", True),
@@ -90,7 +91,7 @@ def compare_table(result: Mapping[str, Any]) -> Table:
         groups.append([("everything", whole)])
     for group in groups:
         for index, (_, row) in enumerate(group):
-            table.add_row(*_cells(row, first=index == 0))
+            table.add_row(*_cells(row, first=index == 0, worst=worst))
         table.add_section()
     table.caption = answers.headline(result)
     return table
@@ -99,12 +100,13 @@ def compare_table(result: Mapping[str, Any]) -> Table:
 def online_table(result: Mapping[str, Any]) -> Table:
     """Final accuracies and verdicts, and what the accuracy that uniform reaches took."""
     level = result["level"]
+    worst = answers.worst_class_differs(result["rows"], "worst_class_accuracy_mean")
     table = plain_table(
         ("method", False),
         ("accuracy %", True),
         ("against equal time", True),
         ("", False),
-        ("worst", True),
+        *[("worst", True)] * worst,
         (f"to {quantities.percent(level, 2)}: steps", True),
         ("time", True),
         ("in full", True),
@@ -112,13 +114,15 @@ def online_table(result: Mapping[str, Any]) -> Table:
     )
     for row in result["rows"]:
         timed = online_answers.took_equal_time(row, result)
-        table.add_row(*_online_cells(row, level, timed=timed))
+        table.add_row(*_online_cells(row, level, timed=timed, worst=worst))
     about = online_answers.about_equal_time(result)
     table.caption = escape(f"{online_answers.headline(result)}\n{about}")
     return table
 
 
-def _online_cells(row: Mapping[str, Any], level: float, *, timed: bool) -> Sequence[str]:
+def _online_cells(
+    row: Mapping[str, Any], level: float, *, timed: bool, worst: bool
+) -> Sequence[str]:
     spread: float | None = row["accuracy_std"]
     accuracy = quantities.points(row["accuracy_mean"])
     if spread is not None:
@@ -142,7 +146,7 @@ def _online_cells(row: Mapping[str, Any], level: float, *, timed: bool) -> Seque
         accuracy,
         gap,
         verdict if timed else "",
-        quantities.points(row["worst_class_accuracy_mean"], 1),
+        *[quantities.points(row["worst_class_accuracy_mean"], 1)] * worst,
         *taken,
         quantities.percent(row["fractions"].get("corrupted"), 0),
     )
@@ -156,13 +160,13 @@ def plain_lines(renderable: RenderableType) -> list[str]:
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
+def _cells(row: Mapping[str, Any], *, first: bool, worst: bool) -> Sequence[str]:
     spread: float | None = row.get("error_std")
     error = quantities.points(row["error_mean"])
     if spread is not None:
         error += f" ±{quantities.points(spread)}"
     gap, verdict = gap_cells(row.get("difference"))
-    worst = row.get("worst_class_error_mean")
+    worst_error = row.get("worst_class_error_mean")
     return (
         quantities.percent(row["keep"]) if first else "",
         escape(str(row["method"])),
@@ -170,7 +174,7 @@ def _cells(row: Mapping[str, Any], *, first: bool) -> Sequence[str]:
         error,
         gap,
         verdict,
-        quantities.points(worst, 1) if worst is not None else "–",
+        *[quantities.points(worst_error, 1) if worst_error is not None else "–"] * worst,
         quantities.brief_duration(row.get("selection_seconds")),
         quantities.brief_duration(row.get("target_seconds")),
         quantities.times(row.get("speedup_seconds")),
