@@ -109,15 +109,15 @@ def measure(name: str, data: Path, seed: int) -> list[dict[str, Any]]:
         )
         noisy = replace(prepared, labels=labels)
         for title, precision, recipe in recipes:
-            fabric = Hardware(device="cpu", precision=precision).fabric(gains_from_bf16=True)  # pyright: ignore[reportArgumentType]
+            runtime = Hardware(device="cpu", precision=precision).runtime(gains_from_bf16=True)  # pyright: ignore[reportArgumentType]
             module = noisy.build(seed)
             start = time.process_time()
-            fit(module, noisy.train_view(holdout), recipe, fabric=fabric, seed=seed)
+            fit(module, noisy.train_view(holdout), recipe, runtime=runtime, seed=seed)
             spent = time.process_time() - start
             signals = extract(
                 module,
                 noisy.eval_view(),
-                fabric=fabric,
+                runtime=runtime,
                 wanted=("log_probs", "losses"),
                 positions=train,
             )

@@ -122,8 +122,8 @@ def measure(name: str, repeats: int) -> dict[str, float | str]:
     augment = crop_and_flip(padding=4) if recipe.augment else None
     view = TrainView(pool=pool, labels=labels, positions=torch.arange(n), augment=augment)
     evaluation = EvalView(pool=pool, labels=labels)
-    fabric = Hardware(device="cpu").fabric(gains_from_bf16=recipe.bf16)
-    autocast = "bf16" in str(fabric.strategy.precision.precision)
+    runtime = Hardware(device="cpu").runtime(gains_from_bf16=recipe.bf16)
+    autocast = runtime.bf16
 
     def module() -> nn.Module:
         return create(name, info, seed=0).module.to(memory_format=torch.channels_last)
@@ -133,12 +133,12 @@ def measure(name: str, repeats: int) -> dict[str, float | str]:
     for repeat in range(repeats + 1):
         ours, bare = module(), module()
         training = turns(
-            lambda: fit(ours, view, recipe, fabric=fabric, seed=0),  # noqa: B023
+            lambda: fit(ours, view, recipe, runtime=runtime, seed=0),  # noqa: B023
             lambda: bare_training(bare, view, recipe, autocast),  # noqa: B023
             first=repeat % 2 == 0,
         )
         scoring = turns(
-            lambda: extract(ours, evaluation, fabric=fabric),  # noqa: B023
+            lambda: extract(ours, evaluation, runtime=runtime),  # noqa: B023
             lambda: bare_scoring(bare, evaluation, autocast),  # noqa: B023
             first=repeat % 2 == 0,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 KEEPERS = Path(sysconfig.get_path("scripts")) / "keepers"
-HEAVY = ("torch", "pyarrow", "numpy", "sklearn", "matplotlib", "lightning_fabric")
+HEAVY = ("torch", "pyarrow", "numpy", "sklearn", "matplotlib")
 EXTRAS = (
     *("transformers", "datasets", "tokenizers", "huggingface_hub", "accelerate", "lightning"),
     *("fastapi", "uvicorn", "starlette", "httpx", "httpx2", "faiss", "selenium"),

@@ -134,14 +134,14 @@ def by_policy(backend: Backend, model: nn.Module, method: str) -> list[Any]:
     """The losses of a training by `fit`, and its last weights."""
     x, y = inputs()
 
-    def make(module: nn.Module, fabric: Any) -> Selector:
+    def make(module: nn.Module, runtime: Any) -> Selector:
         return Selector(method, keep=0.25, irreducible=torch.linspace(0, 1, N))
 
     fitted = fit(
         model,
         TrainView(pool=DensePool(x), labels=y, positions=torch.arange(N)),
         Recipe(epochs=1, batch_size=4, lr=0.01, optimizer="adamw"),
-        fabric=HARDWARE.fabric(gains_from_bf16=False),
+        runtime=HARDWARE.runtime(gains_from_bf16=False),
         seed=3,
         policy=Selecting(make, keep=0.25, ids=KEYS, backend=backend),
         length=Length(steps=STEPS),

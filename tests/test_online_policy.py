@@ -37,7 +37,7 @@ from keepers.training.optim import SCHEDULES
 from keepers.training.policy import next_batch
 from keepers.types import TrainView
 
-FABRIC = Hardware(device="cpu", precision="fp32").fabric(gains_from_bf16=False)
+RUNTIME = Hardware(device="cpu", precision="fp32").runtime(gains_from_bf16=False)
 N = 90
 RECIPE = Recipe(epochs=3, batch_size=8, lr=0.01, optimizer="adamw", weight_decay=1e-2)
 
@@ -111,7 +111,7 @@ def selecting(
 ) -> Selecting:
     given.setdefault("irreducible", irreducible())
 
-    def make(module: nn.Module, fabric: Any) -> Selector:
+    def make(module: nn.Module, runtime: Any) -> Selector:
         made = {name: value() if callable(value) else value for name, value in given.items()}
         return Selector(method, keep=keep, num_examples=N, **made)
 
@@ -132,7 +132,7 @@ def train(
         module,
         seen or view(),
         recipe,
-        fabric=FABRIC,
+        runtime=RUNTIME,
         seed=seed,
         policy=policy,
         observers=[record] if record else [],
@@ -369,7 +369,7 @@ def test_a_killed_training_continues_to_the_same_bits(
 
 def infobatch(**given: Any) -> InfoBatch:
     policy = InfoBatch(**{"keep": 0.5, "off": 0.2, **given})
-    policy.start(nn.Identity(), fabric=FABRIC, seed=0, num_examples=20)
+    policy.start(nn.Identity(), runtime=RUNTIME, seed=0, num_examples=20)
     return policy
 
 
@@ -526,7 +526,7 @@ def test_infobatch_prunes_until_the_last_share_of_any_length(length: Length) -> 
         network(dropout=0.0),
         view(members=80),
         replace(RECIPE, lr=0.02),
-        fabric=FABRIC,
+        runtime=RUNTIME,
         seed=1,
         policy=policy,
         observers=[record],

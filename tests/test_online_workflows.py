@@ -712,7 +712,7 @@ def test_uniform_is_a_plain_training_to_the_bit(tmp_path: Path, measured: bool) 
         module,
         prepared.train_view(torch.arange(len(source))),
         prepared.recipe,
-        fabric=Hardware(device="cpu").fabric(gains_from_bf16=False),
+        runtime=Hardware(device="cpu").runtime(gains_from_bf16=False),
         seed=derived_seed(0, "fit"),
         length=Length(epochs=2),
     )

@@ -21,7 +21,7 @@ from keepers.signals import extract, store
 from keepers.training import Hardware
 from keepers.types import EvalView, Signals
 
-FABRIC = Hardware(device="cpu", precision="fp32").fabric(gains_from_bf16=False)
+RUNTIME = Hardware(device="cpu", precision="fp32").runtime(gains_from_bf16=False)
 POSTERIOR = {"posterior_log_probs"}
 
 
@@ -50,7 +50,7 @@ def posterior(module: nn.Module, seed: int = 0, batch_size: int = 7, samples: in
     signals = extract(
         module,
         view(),
-        fabric=FABRIC,
+        runtime=RUNTIME,
         wanted=POSTERIOR,
         samples=samples,
         seed=seed,
@@ -133,11 +133,11 @@ def test_all_passes_are_booked_and_plain_signals_are_as_without() -> None:
     module = network()
     alone, both, sampled = Tally(), Tally(), Tally()
     wanted = {"log_probs", "features"}
-    plain = extract(module, view(), fabric=FABRIC, wanted=wanted, tally=alone)
+    plain = extract(module, view(), runtime=RUNTIME, wanted=wanted, tally=alone)
     signals = extract(
-        module, view(), fabric=FABRIC, wanted=wanted | POSTERIOR, samples=4, tally=both
+        module, view(), runtime=RUNTIME, wanted=wanted | POSTERIOR, samples=4, tally=both
     )
-    extract(module, view(), fabric=FABRIC, wanted=POSTERIOR, samples=4, tally=sampled)
+    extract(module, view(), runtime=RUNTIME, wanted=POSTERIOR, samples=4, tally=sampled)
     assert alone.flops > 0
     assert both.flops == 5 * alone.flops
     assert sampled.flops == 4 * alone.flops
@@ -154,7 +154,7 @@ def test_a_large_posterior_is_mapped_to_disk(
     extract(
         network(),
         view(),
-        fabric=FABRIC,
+        runtime=RUNTIME,
         wanted=POSTERIOR,
         samples=4,
         batch_size=7,

@@ -23,12 +23,13 @@ from keepers.training import (
     Step,
     estimate_seconds,
     fit,
+    optimizer_state,
 )
 from keepers.training.optim import SCHEDULES, cosine, one_cycle, optimizer
 from keepers.training.policy import next_batch, num_batches
 from keepers.types import EvalView, TrainView
 
-FABRIC = Hardware(device="cpu", precision="fp32").fabric(gains_from_bf16=False)
+RUNTIME = Hardware(device="cpu", precision="fp32").runtime(gains_from_bf16=False)
 RECIPE = Recipe(epochs=3, batch_size=16, lr=0.05, weight_decay=1e-4)
 
 
@@ -72,7 +73,7 @@ def same(left: nn.Module, right: nn.Module) -> bool:
 
 
 def train(module: nn.Module, **given: object) -> nn.Module:
-    defaults: dict[str, object] = {"fabric": FABRIC, "seed": 0}
+    defaults: dict[str, object] = {"runtime": RUNTIME, "seed": 0}
     fit(module, view(), RECIPE, **(defaults | given))  # type: ignore[arg-type]
     return module
 
@@ -81,7 +82,7 @@ def test_fit_is_a_plain_loop() -> None:
     module, plain = network(), network()
     module[3].p = plain[3].p = 0.0
     seen = view(augment=False)
-    fit(module, seen, RECIPE, fabric=FABRIC, seed=7)
+    fit(module, seen, RECIPE, runtime=RUNTIME, seed=7)
 
     plain.train().to(memory_format=torch.channels_last)
     optim = torch.optim.SGD(plain.parameters(), lr=1.0, momentum=0.9, weight_decay=1e-4)
@@ -108,7 +109,7 @@ def test_global_random_state_is_untouched() -> None:
     before = torch.get_rng_state()
     numpy_before = np.random.get_state()[1].copy()
     train(network())
-    estimate_seconds(network(), view(), RECIPE, fabric=FABRIC, budget=0.0)
+    estimate_seconds(network(), view(), RECIPE, runtime=RUNTIME, budget=0.0)
     assert torch.equal(before, torch.get_rng_state())
     assert np.array_equal(numpy_before, np.random.get_state()[1])
 
@@ -144,7 +145,7 @@ def test_a_killed_training_continues_to_the_same_bits(
     recipe = replace(RECIPE, optimizer=optimizer_name)
     keep = Checkpoint(path=tmp_path / "checkpoint.safetensors", every=0.0)
     whole, dynamics = network(), Dynamics(50)
-    done = fit(whole, view(), recipe, fabric=FABRIC, seed=3, observers=[dynamics])
+    done = fit(whole, view(), recipe, runtime=RUNTIME, seed=3, observers=[dynamics])
 
     seen = Dynamics(50)
     with pytest.raises(Killed):
@@ -152,7 +153,7 @@ def test_a_killed_training_continues_to_the_same_bits(
             network(),
             view(),
             recipe,
-            fabric=FABRIC,
+            runtime=RUNTIME,
             seed=3,
             observers=[seen, KillAfter(killed_after)],
             keep=keep,
@@ -160,7 +161,7 @@ def test_a_killed_training_continues_to_the_same_bits(
     resumed, again = network(9), Dynamics(50)  # other first weights: only the checkpoint counts
     if killed_after == 0:
         resumed = network()
-    redone = fit(resumed, view(), recipe, fabric=FABRIC, seed=3, observers=[again], keep=keep)
+    redone = fit(resumed, view(), recipe, runtime=RUNTIME, seed=3, observers=[again], keep=keep)
     assert same(whole, resumed)
     assert torch.equal(dynamics.forgetting(), again.forgetting())
     assert torch.equal(dynamics.aum(), again.aum())
@@ -177,16 +178,16 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 
 def test_stopping_early_follows_the_whole_schedule() -> None:
     early = network()
-    result = fit(early, view(), RECIPE, fabric=FABRIC, seed=0, stop_after=1)
+    result = fit(early, view(), RECIPE, runtime=RUNTIME, seed=0, stop_after=1)
     assert len(result.losses) == 1
     assert result.cost.steps == 4
     other = network()
-    fit(other, view(), replace(RECIPE, epochs=1), fabric=FABRIC, seed=0)
+    fit(other, view(), replace(RECIPE, epochs=1), runtime=RUNTIME, seed=0)
     assert not same(early, other)  # one epoch of three is not a schedule of one
 
 
 def test_costs_are_counted() -> None:
-    result = fit(network(), view(), RECIPE, fabric=FABRIC, seed=0)
+    result = fit(network(), view(), RECIPE, runtime=RUNTIME, seed=0)
     assert (result.cost.steps, result.cost.examples) == (12, 150)
     convolution, linear = 2 * 4 * 9 * 64, 2 * 256 * 3
     assert result.cost.flops == 3 * 150 * (convolution + linear)
@@ -198,11 +199,11 @@ def test_nothing_to_train_on_and_too_small_batches_are_refused() -> None:
             network(),
             view().restrict(torch.empty(0, dtype=torch.int64)),
             RECIPE,
-            fabric=FABRIC,
+            runtime=RUNTIME,
             seed=0,
         )
     with pytest.raises(ParameterError, match="batch_size"):
-        fit(network(), view(), replace(RECIPE, batch_size=1), fabric=FABRIC, seed=0)
+        fit(network(), view(), replace(RECIPE, batch_size=1), runtime=RUNTIME, seed=0)
 
 
 def test_a_diverged_training_stops_with_a_remedy() -> None:
@@ -211,7 +212,7 @@ def test_a_diverged_training_stops_with_a_remedy() -> None:
             network(),
             view(),
             replace(RECIPE, lr=1e30, schedule="constant"),
-            fabric=FABRIC,
+            runtime=RUNTIME,
             seed=0,
         )
 
@@ -264,6 +265,40 @@ def test_decaying_schedules_end_near_nothing() -> None:
     assert one_cycle(0.999) < 1e-4
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_optimisers_step_like_those_of_torch_to_the_bit(name: str) -> None:
+    ours, theirs = network(3), network(3)
+    kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[name]
+    given = {"lr": 0.1, "weight_decay": 0.01} | ({"momentum": 0.9} if name == "sgd" else {})
+    ways = (
+        (ours, optimizer(name, ours, lr=0.1, momentum=0.9, weight_decay=0.01)),
+        (theirs, kind(theirs.parameters(), fused=True, **given)),
+    )
+    inputs = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for module, stepping in ways:
+        module.eval()  # no dropout
+        for _ in range(4):
+            module(inputs).logsumexp(1).mean().backward()
+            stepping.step()
+            stepping.zero_grad()
+    assert not same(ours, network(3))
+    assert same(ours, theirs)
+    states = [optimizer_state(stepping) for _, stepping in ways]
+    expected = ways[1][1].state_dict()["state"]
+    assert states[0].keys() == states[1].keys()
+    assert len(states[0]) == sum(len(entry) for entry in expected.values())
+    assert all(torch.equal(states[0][key], value) for key, value in states[1].items())
+
+
+def test_a_process_that_torchrun_did_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    with pytest.raises(KeepersError, match="WORLD_SIZE is 4, but RANK, LOCAL_RANK, MASTER_ADDR"):
+        Hardware(device="cpu").runtime(gains_from_bf16=False)
+
+
 def test_unknown_optimizer_and_schedule_name_the_nearest() -> None:
     with pytest.raises(ParameterError, match="Did you mean 'adamw'"):
         optimizer("adam", network(), lr=0.1, momentum=0.9, weight_decay=0.0)
@@ -289,7 +324,7 @@ def test_extract_uses_the_evaluation_mode_and_leaves_the_module_alone() -> None:
     signals = extract(
         module,
         EvalView(pool=pool, labels=labels),
-        fabric=FABRIC,
+        runtime=RUNTIME,
         wanted={"log_probs", "losses", "features"},
         batch_size=7,
     )
@@ -309,9 +344,9 @@ def test_large_arrays_are_mapped_to_disk(tmp_path: Path, monkeypatch: pytest.Mon
     pool, labels = pictures()
     evaluation = EvalView(pool=pool, labels=labels)
     wanted = {"log_probs", "features"}
-    expected = extract(network(), evaluation, fabric=FABRIC, wanted=wanted)
+    expected = extract(network(), evaluation, runtime=RUNTIME, wanted=wanted)
     monkeypatch.setattr(store, "LARGE_BYTES", 1000)
-    signals = extract(network(), evaluation, fabric=FABRIC, wanted=wanted, folder=tmp_path)
+    signals = extract(network(), evaluation, runtime=RUNTIME, wanted=wanted, folder=tmp_path)
     assert (tmp_path / "features.npy").exists()
     assert not (tmp_path / "log_probs.npy").exists()  # 600 bytes
     store.write(tmp_path, {n: v for n, v in signals.items() if n != "labels"})
@@ -327,7 +362,7 @@ def test_a_model_that_gives_nan_is_named() -> None:
     with torch.no_grad():
         module[5].bias.fill_(float("nan"))
     with pytest.raises(KeepersError, match="gives NaN"):
-        extract(module, EvalView(pool=pool, labels=labels), fabric=FABRIC)
+        extract(module, EvalView(pool=pool, labels=labels), runtime=RUNTIME)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +390,7 @@ def test_a_checkpoint_of_other_data_of_the_same_size_is_refused(tmp_path: Path) 
     train(network(), keep=keep)
     other = replace(view(), labels=view().labels.flip(0))
     with pytest.raises(RunError, match="of another training"):
-        fit(network(), other, RECIPE, fabric=FABRIC, seed=0, keep=keep)
+        fit(network(), other, RECIPE, runtime=RUNTIME, seed=0, keep=keep)
 
 
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:

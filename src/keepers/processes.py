@@ -1,15 +1,80 @@
-"""Several processes as one: row i of a batch belongs to process i mod the number of processes.
+"""Where a model runs, and several processes as one.
 
-Without an initialised process group every function here is the identity.
+Row i of a batch belongs to process i mod the number of processes. Without an initialised process
+group every function here is the identity.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+from keepers.errors import KeepersError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where one model runs: on `device`, under autocast to bfloat16 with `bf16`."""
+
+    device: torch.device
+    bf16: bool = False
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context of a forward pass."""
+        if self.bf16:
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """The module itself; with several processes, one that averages their gradients."""
+        if count() == 1:
+            return module
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices)
+
+
+def started() -> int:
+    """How many processes `torchrun` started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """The number of this process among those of its machine."""
+    return int(os.environ["LOCAL_RANK"])
+
+
+def join(backend: str) -> None:
+    """Become one of the processes that were started, if there are several; once is enough.
+
+    Raises:
+        KeepersError: the environment counts several, but does not say which one this is.
+    """
+    if started() == 1 or dist.is_initialized():
+        return
+    missing = [name for name in _TORCHRUN if name not in os.environ]
+    if missing:
+        raise KeepersError(
+            f"processes: WORLD_SIZE is {started()}, but {', '.join(missing)} is not set. Start "
+            "several processes with torchrun, or unset WORLD_SIZE"
+        )
+    dist.init_process_group(backend)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+_TORCHRUN = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun sets in each process, beside WORLD_SIZE."""
 
 
 def count() -> int:

@@ -129,7 +129,7 @@ class Study:
     def run(self, place: Workplace) -> StageRecord:
         """Every function scores each batch of an epoch before any has trained on it."""
         config, ledger = self.config, Ledger()
-        device = place.hardware.fabric(gains_from_bf16=False).device
+        device = place.hardware.runtime(gains_from_bf16=False).device
         labels, wrong = corrupt_labels(
             self.target.labels,
             len(self.source.class_names),

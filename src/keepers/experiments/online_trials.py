@@ -128,13 +128,13 @@ class OnlineBench:
             cost=NOTHING,
             marks={},
         )
-        fabric = self.place.hardware.fabric(gains_from_bf16=self.target.recipe.bf16)
+        runtime = self.place.hardware.runtime(gains_from_bf16=self.target.recipe.bf16)
         for name in self.config.methods:
             if name in (SVP, ORIGINAL):
                 continue
             policy = self._training(given, self.config.selection(name), Length(steps=1)).policy()
             if isinstance(policy, Selecting):
-                policy.make(self.target.build(0, parameter="target"), fabric)
+                policy.make(self.target.build(0, parameter="target"), runtime)
 
     def trials(self) -> Iterator[Trial]:
         """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
@@ -215,7 +215,7 @@ class OnlineBench:
             prepared.build(0, parameter="target"),
             prepared.train_view(given.members),
             prepared.recipe,
-            fabric=self.place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16),
+            runtime=self.place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16),
             budget=WARM_UP,
         )
 

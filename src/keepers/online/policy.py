@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers import processes
@@ -17,10 +16,10 @@ from keepers.errors import ParameterError
 from keepers.models import count_flops
 from keepers.models.mode import uses_batch_statistics
 from keepers.online.backend import Backend, check_backend
-from keepers.online.scorer import AcrossProcesses, Autocast, InProcess, Scored, Scorer
+from keepers.online.scorer import AcrossProcesses, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator
-from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Step
+from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Runtime, Step
 from keepers.types import Budget
 
 FLOPS_SAMPLE = 32
@@ -46,7 +45,7 @@ class Selecting(BatchPolicy):
 
     def __init__(
         self,
-        selector: Callable[[nn.Module, Fabric], Selector],
+        selector: Callable[[nn.Module, Runtime], Selector],
         *,
         keep: float,
         until: float = 1.0,
@@ -71,13 +70,13 @@ class Selecting(BatchPolicy):
     def __repr__(self) -> str:
         return f"Selecting({self.name!r}, keep={self.keep!r}, until={self.until!r})"
 
-    def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
+    def start(self, module: nn.Module, *, runtime: Runtime, seed: int, num_examples: int) -> None:
         """Forget what was kept of an earlier training."""
         self.beside = {}
         self.module, self.flops = module, torch.tensor(-1.0, dtype=torch.float64)
-        self.selector = selector = self.make(module, fabric)
+        self.selector = selector = self.make(module, runtime)
         check_backend(self.backend, selector.stand_in)
-        scoring, autocast = selector.scoring, cast("Autocast", fabric.autocast)
+        scoring, autocast = selector.scoring, runtime.autocast
         scorer = self.backend(module=module, scoring=scoring, seed=seed, autocast=autocast)
         if processes.count() > 1:
             together = uses_batch_statistics(module, scoring.batch_norm)
@@ -190,10 +189,10 @@ class InfoBatch(BatchPolicy):
     def __repr__(self) -> str:
         return f"InfoBatch(keep={self.keep!r}, off={self.off!r})"
 
-    def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
+    def start(self, module: nn.Module, *, runtime: Runtime, seed: int, num_examples: int) -> None:
         """Nothing is known of any example."""
-        self.losses = torch.full((num_examples,), torch.nan, device=fabric.device)
-        self.of_epoch = torch.ones(num_examples, device=fabric.device)
+        self.losses = torch.full((num_examples,), torch.nan, device=runtime.device)
+        self.of_epoch = torch.ones(num_examples, device=runtime.device)
         self.drawn = torch.tensor(-1)
 
     def order(self, positions: Tensor, *, seed: int, epoch: int, progress: float = 0.0) -> Tensor:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers import processes
@@ -17,6 +16,7 @@ from keepers.errors import KeepersError, ParameterError
 from keepers.ledger import Tally
 from keepers.models import FeatureTap, count_flops
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
+from keepers.processes import Runtime
 from keepers.signals.store import allocate
 from keepers.types import EvalView, Progress, Signals, Silent
 
@@ -32,7 +32,7 @@ def extract(
     module: nn.Module,
     view: EvalView,
     *,
-    fabric: Fabric,
+    runtime: Runtime,
     wanted: Collection[str] = ("log_probs",),
     positions: Tensor | None = None,
     batch_size: int = 512,
@@ -57,7 +57,7 @@ def extract(
         KeepersError: losses without labels, or log-probabilities that are not finite.
         ParameterError: posterior samples of a model without dropout, or fewer than 1.
     """
-    progress, device = progress or Silent(), fabric.device
+    progress, device = progress or Silent(), runtime.device
     sampled = "posterior_log_probs" in wanted
     plain = not sampled or bool(set(wanted) - {"posterior_log_probs", "labels"})
     if sampled:
@@ -89,13 +89,13 @@ def extract(
             inputs = pool.gather(rows.to(device))
             found: dict[str, Tensor] = {}
             if plain:
-                with fabric.autocast():
+                with runtime.autocast():
                     logits = module(*inputs)
                 found["log_probs"] = F.log_softmax(logits.float(), dim=1)
             if features is not None:
                 found["features"] = features.features.float()
             if sampled:
-                with fabric.autocast():
+                with runtime.autocast():
                     found["posterior_log_probs"] = sample_posterior(
                         module, functools.partial(module, *inputs), samples=samples, seed=seed
                     )

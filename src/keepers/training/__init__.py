@@ -5,7 +5,7 @@ from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
 from keepers.training.fit import Checkpoint, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
-from keepers.training.hardware import Hardware, HardwareConfig, Precision, has_bf16
+from keepers.training.hardware import Hardware, HardwareConfig, Precision, Runtime, has_bf16
 from keepers.training.length import Length, LengthConfig
 from keepers.training.observer import Observer, Step
 from keepers.training.policy import (
@@ -36,6 +36,7 @@ __all__ = [
     "Observer",
     "Point",
     "Precision",
+    "Runtime",
     "Shuffle",
     "Step",
     "estimate_seconds",

@@ -39,10 +39,14 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of an optimiser as tensors, by `number.name`."""
     return {
         f"{index}.{key}": torch.as_tensor(value)
-        for index, entry in optimizer.state_dict()["state"].items()
-        for key, value in entry.items()
+        for index, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
         if value is not None
     }
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def readable(path: Path) -> bool:
@@ -89,7 +93,7 @@ def _by_number(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
     """Restore what `optimizer_state` gave."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = _parameters(optimizer)
     for index, entry in _by_number(flat).items():
         parameter = parameters[index]
         for key, value in entry.items():

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers import processes
@@ -18,6 +17,7 @@ from keepers.errors import ParameterError
 from keepers.files import fingerprint, hash_bytes
 from keepers.ledger import Cost
 from keepers.models import Recipe
+from keepers.processes import Runtime
 from keepers.random import isolated
 from keepers.training import checkpoint
 from keepers.training.fitted import Fitted
@@ -43,7 +43,7 @@ def fit(
     view: TrainView,
     recipe: Recipe,
     *,
-    fabric: Fabric,
+    runtime: Runtime,
     seed: int,
     phase: str = "proxy training",
     policy: BatchPolicy | None = None,
@@ -69,7 +69,7 @@ def fit(
     policy, progress = policy or Shuffle(), progress or Silent()
     length = length or Length(epochs=recipe.epochs)
     at_least = 2 * processes.count()
-    loop = Loop(module, view, recipe, fabric, seed, policy, observers)
+    loop = Loop(module, view, recipe, runtime, seed, policy, observers)
     loop.at.identity = fingerprint(
         asdict(recipe),
         asdict(length),
@@ -113,8 +113,8 @@ def fit(
                     loop.save(keep.path)
                     saved = at.seconds
             loop.end_epoch()
-        if fabric.device.type == "cuda":
-            torch.cuda.synchronize(fabric.device)  # what is under way is charged
+        if runtime.device.type == "cuda":
+            torch.cuda.synchronize(runtime.device)  # what is under way is charged
             at.seconds = time.perf_counter() - began
         progress.finish()
     processes.wait()
@@ -170,7 +170,7 @@ def estimate_seconds(
     view: TrainView,
     recipe: Recipe,
     *,
-    fabric: Fabric,
+    runtime: Runtime,
     num_scored: int = 0,
     budget: float = 1.0,
 ) -> float:
@@ -179,7 +179,7 @@ def estimate_seconds(
     A copy of the module takes a few steps, for about `budget` seconds; the module and the random
     state are left as they are.
     """
-    loop = Loop(copy.deepcopy(module), view, recipe, fabric, 0, Shuffle())
+    loop = Loop(copy.deepcopy(module), view, recipe, runtime, 0, Shuffle())
     part = view.positions[: recipe.batch_size]
     times: list[float] = []
     with isolated(0, "estimate"):

@@ -1,17 +1,16 @@
-"""Where training and inference run: device, precision and processes, through Lightning Fabric."""
+"""Where training and inference run: device, precision and processes."""
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
+from keepers import processes
 from keepers.errors import ParameterError
+from keepers.processes import Runtime
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -71,36 +70,37 @@ class Hardware:
             return self.precision
         return "bf16" if gains_from_bf16 and has_bf16(self.kind) else "fp32"
 
-    def fabric(self, *, gains_from_bf16: bool) -> Fabric:
-        """A launched Fabric for one model."""
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-        number = self.device.partition(":")[2]
-        devices: Any = local if world > 1 else ([int(number)] if number else 1)
-        precision = self.resolved_precision(gains_from_bf16=gains_from_bf16)
-        fabric = Fabric(
-            accelerator=self.kind,
-            devices=devices,
-            num_nodes=max(1, world // local),
-            strategy="ddp" if world > 1 else "auto",
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
+    def runtime(self, *, gains_from_bf16: bool) -> Runtime:
+        """Where one model runs, among the processes that `torchrun` started."""
+        self.join_processes()
+        return Runtime(
+            device=self._own_device(),
+            bf16=self.resolved_precision(gains_from_bf16=gains_from_bf16) == "bf16",
         )
-        fabric.launch()
-        return fabric
 
     def join_processes(self) -> None:
-        """Become one of the processes that `torchrun` started; nothing where there is one."""
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            self.fabric(gains_from_bf16=False)
+        """Become one of the processes that `torchrun` started; nothing where there is one.
+
+        Raises:
+            KeepersError: the environment counts several, but does not say which one this is.
+        """
+        processes.join("cpu:gloo,cuda:nccl" if self.kind == "cuda" else "gloo")
+        if self.kind == "cuda":
+            torch.cuda.set_device(self._own_device())
+
+    def _own_device(self) -> torch.device:
+        number = self.device.partition(":")[2]
+        if self.kind != "cuda":
+            return torch.device(self.kind)
+        several = processes.started() > 1
+        return torch.device("cuda", processes.local_rank() if several else int(number or 0))
 
     def identity(self, *, gains_from_bf16: bool) -> dict[str, Any]:
         """What of the hardware a result depends on, for fingerprints."""
         return {
             "device": self.kind,
             "precision": self.resolved_precision(gains_from_bf16=gains_from_bf16),
-            "processes": int(os.environ.get("WORLD_SIZE", "1")),
+            "processes": processes.started(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }

@@ -7,17 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers import processes
 from keepers.data import DensePool
 from keepers.errors import KeepersError, RunError
 from keepers.models import Recipe, count_flops
+from keepers.processes import Runtime
 from keepers.random import derived_seed, generator
 from keepers.training import checkpoint
 from keepers.training.hardware import to_channels_last
@@ -67,12 +67,12 @@ class Loop:
         module: nn.Module,
         view: TrainView,
         recipe: Recipe,
-        fabric: Fabric,
+        runtime: Runtime,
         seed: int,
         policy: BatchPolicy,
         observers: Sequence[Observer] = (),
     ) -> None:
-        device = fabric.device
+        device = runtime.device
         self.module = to_channels_last(module).to(device).train()
         self.optimizer = build_optimizer(
             recipe.optimizer,
@@ -81,25 +81,24 @@ class Loop:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
-        several = processes.count() > 1
-        self.forward = cast("nn.Module", fabric.setup_module(module)) if several else module
+        self.forward = runtime.parallel(module)
         self.pool, self.labels = view.pool.to(device), view.labels.to(device)
         self.augment, self.augmenting = view.augment, generator(seed, "augment", device=device)
-        self.recipe, self.fabric, self.seed = recipe, fabric, seed
+        self.recipe, self.runtime, self.seed = recipe, runtime, seed
         self.policy, self.stateful = policy, (*observers, policy)
         self.watchers = self.stateful if policy.watches else tuple(observers)
         self.factor = schedule(recipe.schedule)
         self.at = Position()
         self.loss_sum = torch.zeros((), device=device)
         self.excluded = 0.0
-        policy.start(module, fabric=fabric, seed=seed, num_examples=len(view.pool))
+        policy.start(module, runtime=runtime, seed=seed, num_examples=len(view.pool))
 
     def step(
         self, positions: Tensor, progress: float, began: float = 0.0, passes: float = 0.0
     ) -> None:
         """One optimiser step on the candidates at `positions`; `passes` are done after it."""
-        at, fabric, optimizer = self.at, self.fabric, self.optimizer
-        here = positions.to(fabric.device)
+        at, runtime, optimizer = self.at, self.runtime, self.optimizer
+        here = positions.to(runtime.device)
         self._count_flops(here)
         if self.policy.chooses:
             inputs, here, weights = self._chosen(here, progress)
@@ -108,7 +107,7 @@ class Loop:
             weights = self.policy.weights(here)
         labels = self.labels[processes.own_rows(here)]
         set_learning_rate(optimizer, self.recipe.lr * self.factor(min(progress, 1.0)))
-        with fabric.autocast():
+        with runtime.autocast():
             logits = self.forward(*inputs)
         if weights is None:
             loss = F.cross_entropy(logits.float(), labels)
@@ -117,7 +116,7 @@ class Loop:
             loss = (F.cross_entropy(logits.float(), labels, reduction="none") * own).mean()
         # Processes average their gradients: each counts by its share of the batch.
         share = len(labels) * processes.count() / len(here)
-        fabric.backward(loss if share == 1 else loss * share)
+        (loss if share == 1 else loss * share).backward()
         optimizer.step()
         optimizer.zero_grad()
         self.loss_sum += loss.detach()

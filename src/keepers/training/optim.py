@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -108,12 +109,24 @@ def optimizer(
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
     extra: dict[str, Any] = {"fused": True} if fused else {}
     if name == "sgd":
-        return torch.optim.SGD(
+        return _eager(torch.optim.SGD)(
             parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **extra
         )
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, **extra)
+        return _eager(torch.optim.AdamW)(parameters, lr=lr, weight_decay=weight_decay, **extra)
     raise unknown_name("optimizer", name, ("sgd", "adamw"))
+
+
+def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """The optimiser without its wrappers for torch.compile, whose import takes as long as torch's.
+
+    They do nothing where nothing is compiled, but for the `no_grad` around a step.
+    """
+    plain: dict[str, Any] = {
+        name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")
+    }
+    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), plain)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from keepers.processes import Runtime
 from keepers.random import generator
 from keepers.training.observer import Step
 
@@ -97,7 +97,7 @@ class BatchPolicy:
     chooses: ClassVar[bool] = False
     watches: ClassVar[bool] = False
 
-    def start(self, module: nn.Module, *, fabric: Fabric, seed: int, num_examples: int) -> None:
+    def start(self, module: nn.Module, *, runtime: Runtime, seed: int, num_examples: int) -> None:
         """A training of `module` begins: forget the last one. Positions are under num_examples."""
 
     def epoch_length(self, num_members: int) -> int:

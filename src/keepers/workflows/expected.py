@@ -29,17 +29,17 @@ def expected_cost(
     if not isinstance(policy, Selecting):
         return None
     prepared = training.prepared
-    fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
-    module = prepared.build(training.seed, parameter="model").to(fabric.device)
+    runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
+    module = prepared.build(training.seed, parameter="model").to(runtime.device)
     with renamed(AS_GIVEN):
-        selector = policy.make(module, fabric)
+        selector = policy.make(module, runtime)
         size = policy.num_candidates(prepared.recipe.batch_size, 0.0)
-        positions = training.members[:size].to(fabric.device)
-        pool = prepared.pool.to(fabric.device)
-        autocast: Any = fabric.autocast
+        positions = training.members[:size].to(runtime.device)
+        pool = prepared.pool.to(runtime.device)
+        autocast: Any = runtime.autocast
         candidates = Candidates(
             positions=positions,
-            labels=prepared.labels.to(fabric.device)[positions],
+            labels=prepared.labels.to(runtime.device)[positions],
             args=pool.gather(positions),
             cut=lambda rows: (pool.gather(positions[rows]), {}),
         )

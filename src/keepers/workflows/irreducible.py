@@ -219,9 +219,9 @@ def _by_own_model(
     assert source.labels is not None
     view = EvalView(pool=pool, labels=torch.from_numpy(source.labels))
     with place.ledger.phase("irreducible-loss scoring") as tally:
-        fabric = place.hardware.fabric(gains_from_bf16=False)
+        runtime = place.hardware.runtime(gains_from_bf16=False)
         signals = extract(
-            made.module, view, fabric=fabric, wanted=("log_probs", "losses"), tally=tally
+            made.module, view, runtime=runtime, wanted=("log_probs", "losses"), tally=tally
         )
     labels, log_probs = signals.get("labels"), signals.get("log_probs")
     values = signals.get("losses").double()

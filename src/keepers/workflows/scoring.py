@@ -208,7 +208,7 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
             first.prepared.build(0),
             first.prepared.train_view(first.members),
             replace(recipe, epochs=first.epochs),
-            fabric=place.hardware.fabric(gains_from_bf16=recipe.bf16),
+            runtime=place.hardware.runtime(gains_from_bf16=recipe.bf16),
             num_scored=len(first.source),
         )
         expected = f"about {_duration(seconds)}"

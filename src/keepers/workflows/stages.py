@@ -168,15 +168,15 @@ def train(place: Workplace, training: Training) -> Trained:
 
 def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
     prepared, wanted = training.prepared, training.wanted
-    fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
     module = prepared.build(training.seed, parameter=training.role)
-    dynamics = Dynamics(len(training.source), fabric.device) if wanted & DYNAMICS else None
+    dynamics = Dynamics(len(training.source), runtime.device) if wanted & DYNAMICS else None
     early = "early_log_probs" in wanted
     fitted = fit(
         module,
         prepared.train_view(training.members),
         prepared.recipe,
-        fabric=fabric,
+        runtime=runtime,
         seed=derived_seed(training.seed, "fit"),
         phase=f"{training.role} training",
         policy=training.policy,
@@ -194,7 +194,7 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
             signals = extract(
                 module,
                 prepared.eval_view(),
-                fabric=fabric,
+                runtime=runtime,
                 wanted=in_pass,
                 positions=training.scored,
                 samples=training.samples,
@@ -211,7 +211,7 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
         arrays |= {name: value for name, value in found.items() if name in wanted}
     facts: dict[str, Any] = {"losses": fitted.losses}
     if training.test is not None:
-        said = extract(module, training.test.view, fabric=fabric)
+        said = extract(module, training.test.view, runtime=runtime)
         facts |= _measure(said)
         if training.test.kept:
             arrays[TESTED] = said.get("log_probs")

@@ -95,7 +95,7 @@ def teach(place: Workplace, teaching: Teaching) -> Taught:
 def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     prepared, view = teaching.prepared, teaching.view
     recipe = prepared.recipe
-    fabric = place.hardware.fabric(gains_from_bf16=recipe.bf16)
+    runtime = place.hardware.runtime(gains_from_bf16=recipe.bf16)
     module = prepared.build(teaching.seed, parameter="il_model")
     ledger, checks = Ledger(), Ledger()
     store.clear(folder)
@@ -105,7 +105,7 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
             return extract(
                 module,
                 view,
-                fabric=fabric,
+                runtime=runtime,
                 wanted=("log_probs", "losses"),
                 positions=teaching.checked,
                 tally=tally,
@@ -115,13 +115,13 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
         check,
         every=steps_in_epoch(len(teaching.members), recipe.batch_size, Shuffle()),
         best_of=module,
-        device=fabric.device,
+        device=runtime.device,
     )
     fitted = fit(
         module,
         prepared.train_view(teaching.members),
         recipe,
-        fabric=fabric,
+        runtime=runtime,
         seed=derived_seed(teaching.seed, "fit"),
         phase="irreducible-loss training",
         observers=[checking],
@@ -136,7 +136,7 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
         scored = extract(
             module,
             view,
-            fabric=fabric,
+            runtime=runtime,
             wanted=wanted,
             positions=teaching.scored,
             tally=tally,

@@ -89,9 +89,9 @@ def _of_model(source: Source, config: ActiveConfig, folder: Path, on_bad_row: On
     role = Role(model=config.features)
     _, prepared = prepare(role, source, parameter="features", on_bad_row=on_bad_row)
     module = prepared.build(derived_seed(config.seed, "features"), parameter="features")
-    fabric = config.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    runtime = config.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
     signals = extract(
-        module, prepared.eval_view(), fabric=fabric, wanted={"features"}, folder=folder
+        module, prepared.eval_view(), runtime=runtime, wanted={"features"}, folder=folder
     )
     return signals.get("features")
 

@@ -53,17 +53,17 @@ def _train(
     say: Callable[[Point, Mapping[str, float]], None] | None,
 ) -> StageRecord:
     prepared = training.prepared
-    fabric = place.hardware.fabric(gains_from_bf16=prepared.recipe.bf16)
+    runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
     module = prepared.build(training.seed, parameter="model")
     observers: list[Evaluation] = []
     if training.test is not None:
         view = training.test
         observers.append(
             Evaluation(
-                lambda: extract(module, view, fabric=fabric),
+                lambda: extract(module, view, runtime=runtime),
                 every=training.every,
                 marks=training.marks,
-                device=fabric.device,
+                device=runtime.device,
                 say=say,
             )
         )
@@ -71,7 +71,7 @@ def _train(
         module,
         prepared.train_view(training.members),
         prepared.recipe,
-        fabric=fabric,
+        runtime=runtime,
         seed=derived_seed(training.seed, "fit"),
         phase="target training",
         policy=training.policy(),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from keepers.data import Source
@@ -14,7 +13,7 @@ from keepers.files import hash_bytes
 from keepers.online import Backend, Companion, InfoBatch, InProcess, Scoring, Selecting, Selector
 from keepers.random import derived_seed
 from keepers.roles import Prepared, Role, prepare
-from keepers.training import BatchPolicy, FreshSubset, Length, Shuffle, has_bf16
+from keepers.training import BatchPolicy, FreshSubset, Length, Runtime, Shuffle, has_bf16
 from keepers.types import EvalView, Pool
 from keepers.workflows.irreducible import Irreducible
 from keepers.workflows.online.config import SelectionConfig
@@ -99,17 +98,17 @@ class OnlineTraining:
         if original and (self.irreducible is None or len(self.irreducible.taught) != 1):
             raise not_one_model()
 
-        def make(module: nn.Module, fabric: Fabric) -> Selector:
+        def make(module: nn.Module, runtime: Runtime) -> Selector:
             return Selector(
                 "rho-loss" if original else selection.select,
                 keep=selection.keep,
                 irreducible=None if original else self.values,
-                scoring=self.scoring(module, fabric.device.type),
+                scoring=self.scoring(module, runtime.device.type),
                 seed=derived_seed(self.seed, "select"),
                 num_examples=len(self.source),
                 options=selection.select_options,
-                stand_in=self._stand_in(fabric),
-                updated=self._updated(fabric) if original else None,
+                stand_in=self._stand_in(runtime),
+                updated=self._updated(runtime) if original else None,
             )
 
         return Selecting(
@@ -126,20 +125,20 @@ class OnlineTraining:
         gains = has_bf16(device) and (self.prepared.recipe.bf16 or is_dense(module))
         return self.selection.scoring(gains_from_bf16=gains)
 
-    def _stand_in(self, fabric: Fabric) -> Companion | None:
+    def _stand_in(self, runtime: Runtime) -> Companion | None:
         prepared = self.stand_in
         if prepared is None:
             return None
-        module = prepared.build(derived_seed(self.seed, "stand-in"), "stand_in").to(fabric.device)
-        return _companion(module, prepared, fabric, self.seed)
+        module = prepared.build(derived_seed(self.seed, "stand-in"), "stand_in").to(runtime.device)
+        return _companion(module, prepared, runtime, self.seed)
 
-    def _updated(self, fabric: Fabric) -> Companion:
+    def _updated(self, runtime: Runtime) -> Companion:
         assert self.irreducible is not None
         prepared = self.irreducible.prepared
         assert prepared is not None
         module = load_weights(prepared.build(0), self.irreducible.taught[0].weights)
         pool = self.irreducible.pool
-        return _companion(module.to(fabric.device), prepared, fabric, self.seed, IL_SHARE, pool)
+        return _companion(module.to(runtime.device), prepared, runtime, self.seed, IL_SHARE, pool)
 
 
 def _identity(prepared: Prepared | None) -> Any:
@@ -161,7 +160,7 @@ def is_dense(module: nn.Module) -> bool:
 def _companion(
     module: nn.Module,
     prepared: Prepared,
-    fabric: Fabric,
+    runtime: Runtime,
     seed: int,
     share: float = 1.0,
     pool: Pool | None = None,
@@ -170,7 +169,7 @@ def _companion(
 
     It has the optimiser of its own recipe, at a `share` of its peak learning rate.
     """
-    pool, recipe = (pool or prepared.pool).to(fabric.device), prepared.recipe
+    pool, recipe = (pool or prepared.pool).to(runtime.device), prepared.recipe
     return Companion(
         module,
         optimizer=recipe.optimizer,
