@@ -12,6 +12,7 @@ from keepers.campaign.consensus import version_of
 from keepers.campaign.events import Id, Vote, just_after, now, utc
 from keepers.campaign.journal import Journal
 from keepers.campaign.state import State
+from keepers.data.labels import readings
 from keepers.errors import DataError, first_few
 
 Delivery = Vote | tuple[str, Vote]
@@ -92,11 +93,21 @@ def _checked(
         return vote, f"the time {vote.time} lies in the future"
     if vote.label is not None:
         if vote.schema is None:
-            vote = replace(vote, schema=version_of(vote.label, state.schemas))
+            vote = _of_schema(vote, state)
         if state.resolve(vote) is None and not partial:
             classes = ", ".join(state.classes)
             return vote, f"{vote.label!r} is none of the classes ({classes})"
     return vote, None
+
+
+def _of_schema(vote: Vote, state: State) -> Vote:
+    """The vote with the version its label is of; 1.0 is the class 1 where no class is called so."""
+    assert vote.label is not None
+    for label in readings(vote.label):
+        read = replace(vote, label=label, schema=version_of(label, state.schemas))
+        if state.resolve(read) is not None:
+            return read
+    return replace(vote, schema=version_of(vote.label, state.schemas))
 
 
 def _tomorrow() -> str:

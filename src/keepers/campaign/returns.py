@@ -12,6 +12,7 @@ from keepers.campaign.events import Vote
 from keepers.campaign.label_studio import Returned, is_task, label_studio_votes
 from keepers.campaign.records import SUFFIXES, Located, MalformedError, read_records
 from keepers.data.folders import missing, suffix_of
+from keepers.data.labels import label_text
 from keepers.data.values import first_line
 from keepers.errors import DataError, KeepersError, about, first_few
 
@@ -87,7 +88,7 @@ def _returned(records: Located, path: Path, annotator: str) -> Returned:
 
 
 def _vote(record: Mapping[str, Any], path: Path, annotator: str) -> Vote | None:
-    label, skipped = _text(record, "label"), _flag(record.get("skipped"))
+    label, skipped = _label(record.get("label")), _flag(record.get("skipped"))
     if label is None and not skipped:
         return None
     if label is not None and skipped:
@@ -104,6 +105,12 @@ def _vote(record: Mapping[str, Any], path: Path, annotator: str) -> Vote | None:
         seconds=_seconds(record.get("seconds")),
         source=path.name,
     )
+
+
+def _label(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str | int | float):
+        raise MalformedError(f"the label is {value!r}, which is no text")
+    return label_text(value)
 
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:

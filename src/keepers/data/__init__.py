@@ -11,6 +11,7 @@ from keepers.data.corrupt import (
 from keepers.data.encode import encode
 from keepers.data.export import export
 from keepers.data.joined import joined
+from keepers.data.labels import doubtful_classes
 from keepers.data.opening import open_source
 from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
 from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
@@ -31,6 +32,7 @@ __all__ = [
     "corrupt_confused",
     "corrupt_labels",
     "crop_and_flip",
+    "doubtful_classes",
     "duplicate",
     "encode",
     "export",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,56 @@ from keepers.data.arrow import compute as pc
 from keepers.errors import DataError
 
 _SHOWN = 5
+_NO_LABEL = ("", "nan", "<na>", "nat")
+_MAY_BE_NONE = ("none", "null", "na", "n/a", "#n/a")
+_WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
+
+
+def label_text(value: Any) -> str | None:
+    """The class that one value names, or None where it names none: the one rule for labels.
+
+    None, NaN, a text that is blank and what pandas writes for NaN are no label.
+
+    >>> [label_text(value) for value in ("pos", 1, 1.0, True, " ", "nan", None)]
+    ['pos', '1', '1', 'True', None, None, None]
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    return None if text.strip().lower() in _NO_LABEL else text
+
+
+def readings(text: str) -> Iterator[str]:
+    """A label as it was given, then as pandas or a spreadsheet may have rewritten it.
+
+    >>> list(readings("1.0")), list(readings("TRUE"))
+    (['1.0', '1'], ['TRUE', 'True', 'true'])
+    """
+    yield text
+    whole = _WHOLE.fullmatch(text.strip())
+    if whole:
+        yield whole.group(1)
+    elif text.strip().lower() in ("true", "false"):
+        yield from (word for word in (text.strip().title(), text.strip().lower()) if word != text)
+
+
+def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
+    """A warning, in a sentence, for each thing about the names of classes that may be a mistake."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for name in class_names:
+        alike["".join(name.split()).casefold()].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            shown = " and ".join(map(repr, names))
+            yield f"Warning: the classes {shown} differ in case or white space only"
+    for name in class_names:
+        if name == "-1" or name.strip().lower() in _MAY_BE_NONE:
+            yield (
+                f"Warning: {name!r} is taken for a class. Where it stands for 'no label', empty "
+                "those labels or leave the rows out"
+            )
 
 
 def read_labels(
@@ -40,30 +92,30 @@ def read_labels(
             f"label: column '{name}' ({column.type}) cannot be read as classes "
             f"({str(error).splitlines()[0][:120]}). Give integers within 64 bits, or strings"
         ) from None
-    missing = _missing(values, class_names is not None)
+    declared = class_names if pa.types.is_integer(values.type) else None
+    distinct, codes = _encoded(values)
+    texts = [_class_of(value, declared, name) for value in distinct]
+    present = [place for place, text in enumerate(texts) if text is not None]
+    present.sort(key=lambda place: distinct[place])
+    names = [str(texts[place]) for place in present]
+    gone = np.array([*(text is None for text in texts), True])[codes]
+    missing = np.flatnonzero(gone)
     if len(missing) and require:
         raise DataError(
             f"label: {len(missing):,} of {len(values):,} rows have no label in column '{name}' "
             f"({_rows(missing)}). Label them or leave those rows out"
         )
-    distinct = _sorted_distinct(values)
-    if class_names is not None and distinct and isinstance(distinct[0], int):
-        names = [_declared(value, class_names, name) for value in distinct]
-    else:
-        names = [str(value) for value in distinct]
     if known is not None:
         classes = tuple(known)
-        numbers = _among(names, distinct, classes, name, declared=class_names is not None)
+        chosen = [_known(text, classes, name) for text in names]
     else:
-        classes = tuple(class_names) if class_names is not None else tuple(names)
-        numbers = {
-            value: classes.index(text)
-            for value, text in zip(distinct, names, strict=True)
-            if text in classes
-        }
+        classes = tuple(declared or names)
+        chosen = names
         if require:
-            _check_classes(distinct, names, len(values) - len(missing), name)
-    return _numbered(values, numbers), classes
+            _check_classes([distinct[p] for p in present], names, int((~gone).sum()), name)
+    numbers = np.full(len(texts) + 1, -1, dtype=np.int64)
+    numbers[present] = [classes.index(text) for text in chosen]
+    return numbers[codes], classes
 
 
 def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
@@ -71,6 +123,12 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
     if pa.types.is_nested(kind) and _is_single(column):
         column = pc.list_element(column, 0)
         kind = column.type
+    if pa.types.is_struct(kind) or pa.types.is_map(kind) or isinstance(kind, pa.JsonType):
+        fields = ", ".join(field.name for field in kind) if pa.types.is_struct(kind) else "any"
+        raise DataError(
+            f"label: column '{name}' holds objects (fields: {fields}), or values of several types. "
+            "Give one text or number for each row"
+        )
     if pa.types.is_nested(kind):
         raise DataError(
             f"label: column '{name}' holds several values in each row ({kind}): a multi-label "
@@ -105,79 +163,54 @@ def _first_fraction(present: ArrowColumn) -> str:
     return f"{present.filter(pc.not_equal(present, pc.round(present)))[0].as_py():g}"
 
 
-def _missing(values: ArrowColumn, declared: bool) -> npt.NDArray[np.int64]:
-    gone = pc.is_null(values)
-    if pa.types.is_large_string(values.type):
-        gone = pc.or_(gone, pc.equal(values.fill_null(""), ""))
-    elif declared and pa.types.is_integer(values.type):  # the Hub's mark for "no label"
-        gone = pc.or_(gone, pc.equal(values.fill_null(-1), -1))
-    return np.flatnonzero(gone.to_numpy())
+def _encoded(values: ArrowColumn) -> tuple[list[Any], npt.NDArray[np.int64]]:
+    """The distinct values, and the place of each row's among them; -1 where there is nothing."""
+    encoded = values.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary.to_pylist(), codes
 
 
-def _sorted_distinct(values: ArrowColumn) -> list[Any]:
-    distinct = [value for value in pc.unique(values).to_pylist() if value is not None]
-    return sorted(value for value in distinct if value != "")
-
-
-def _declared(value: int, class_names: Sequence[str], name: str) -> str:
-    if value == -1:
-        return ""
-    if not 0 <= value < len(class_names):
+def _class_of(value: Any, declared: Sequence[str] | None, name: str) -> str | None:
+    if declared is None:
+        return label_text(value)
+    if value == -1:  # the Hub's mark for "no label"
+        return None
+    if not 0 <= value < len(declared):
         raise DataError(
-            f"label: column '{name}' holds {value}, and the file declares {len(class_names)} "
+            f"label: column '{name}' holds {value}, and the file declares {len(declared)} "
             "classes. Correct the label or the declaration"
         )
-    return class_names[value]
+    return declared[int(value)]
 
 
-def _among(
-    names: Sequence[str],
-    distinct: Sequence[Any],
-    classes: tuple[str, ...],
-    column: str,
-    *,
-    declared: bool,
-) -> dict[Any, int]:
-    by_number = all(type(value) is int and 0 <= value < len(classes) for value in distinct)
-    if by_number and not declared and not set(names) & set(classes):
-        return {value: value for value in distinct}  # class numbers without their names
-    numbers: dict[Any, int] = {}
-    for value, text in zip(distinct, names, strict=True):
-        if declared and value == -1:
-            continue
-        if text not in classes:
-            raise DataError(
-                f"label: column '{column}' holds the class '{text}', which the training data does "
-                f"not have. Its classes are: {_listed(classes)}"
-            )
-        numbers[value] = classes.index(text)
-    return numbers
+def _known(text: str, classes: tuple[str, ...], column: str) -> str:
+    found = next((reading for reading in readings(text) if reading in classes), None)
+    if found is None:
+        number = _WHOLE.fullmatch(text) and not any(map(_WHOLE.fullmatch, classes))
+        raise DataError(
+            f"label: column '{column}' holds the class '{text}', which the training data does "
+            f"not have. Its classes are: {_listed(classes)}"
+            + (". Numbers do not say which of them is meant: give the names" if number else "")
+        )
+    return found
 
 
 def _check_classes(
     distinct: Sequence[Any], names: Sequence[str], labelled: int, column: str
 ) -> None:
-    present = [text for text in names if text]
-    if len(present) < 2:
+    if len(names) < 2:
         raise DataError(
-            f"label: column '{column}' holds one class only ({', '.join(present) or 'none'}). "
+            f"label: column '{column}' holds one class only ({', '.join(names) or 'none'}). "
             "Selection needs at least 2; name another column with --label (label=...)"
         )
-    if len(present) > labelled / 2 and len(present) > 20:
+    if len(names) > labelled / 2 and len(names) > 20:
         what = "a continuous target or a key" if isinstance(distinct[0], int) else "a key or a text"
         raise DataError(
-            f"label: column '{column}' holds {len(present):,} different values in {labelled:,} "
+            f"label: column '{column}' holds {len(names):,} different values in {labelled:,} "
             f"rows: {what} rather than a class. Name another column with --label (label=...)"
         )
-
-
-def _numbered(values: ArrowColumn, numbers: dict[Any, int]) -> npt.NDArray[np.int64]:
-    encoded = values.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    table = [numbers.get(value, -1) for value in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)
-    return np.array([*table, -1], dtype=np.int64)[codes]
 
 
 def _rows(rows: npt.NDArray[np.int64]) -> str:

@@ -18,7 +18,7 @@ from keepers.data.arrow import compute as pc
 from keepers.data.columns import find_columns, told
 from keepers.data.frames import check_names
 from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
-from keepers.data.labels import read_labels
+from keepers.data.labels import doubtful_classes, read_labels
 from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.values import check_text
@@ -78,7 +78,7 @@ def open_source(
             raise ParameterError("limit", f"got {limit}", "Give a number of rows, 1 or more")
         if like is not None:
             input = input or _known_inputs(like, material)  # noqa: A001
-            label = label or (like.columns.label if material.kind is None else None)
+            label = label or _known_label(like, material)
             id = id or _if_there(like.columns.id, material)  # noqa: A001
         said = told(material.table, input, label, id=id, group=group)
         columns, kind = find_columns(material, said, require_labels=require_labels)
@@ -125,7 +125,12 @@ def open_source(
             num_rows=material.table.num_rows,
             digests=hashes[order],
             columns=Columns(
-                input=columns.input, label=columns.label, id=columns.id, group=group, split=split
+                input=columns.input,
+                label=columns.label,
+                label_named=said.label is not None,
+                id=columns.id,
+                group=group,
+                split=split,
             ),
             found=_found(
                 material,
@@ -180,6 +185,14 @@ def _known_inputs(like: Source, material: Material) -> tuple[str, ...] | None:
         return None
     there = all(name in material.table.column_names for name in names)
     return names if there or len(names) > 1 else None
+
+
+def _known_label(like: Source, material: Material) -> str | None:
+    """The label of `like`, where it is there or the user named it; else it is sought anew."""
+    name = like.columns.label
+    if name in material.table.column_names or (like.columns.label_named and material.kind is None):
+        return name
+    return None
 
 
 def _if_there(name: str | None, material: Material) -> str | None:
@@ -256,6 +269,7 @@ def _found(
     if columns.label is not None:
         shown = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
         sentences.append(f"{len(class_names)} classes from '{columns.label}': {shown}")
+        sentences += doubtful_classes(class_names)
     if columns.id is not None:
         sentences.append(f"ids from '{columns.id}'")
     else:

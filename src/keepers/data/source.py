@@ -18,10 +18,14 @@ from keepers.types import DataInfo, Kind
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns that were taken; `input` holds several where a vector is made of columns."""
+    """The columns that were taken; `input` holds several where a vector is made of columns.
+
+    `label_named` says that the user named the label, rather than that it was found.
+    """
 
     input: tuple[str, ...] = ()
     label: str | None = None
+    label_named: bool = False
     id: str | None = None
     group: str | None = None
     split: str | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.data import Source, encode, joined, open_source
+from keepers.data import Source, doubtful_classes, encode, joined, open_source
 from keepers.errors import DataError, KeepersError, ParameterError, about
 from keepers.roles import OnBadRow
 from keepers.types import EncoderSpec, Progress
@@ -105,28 +105,26 @@ def open_holdings(
     if labelled is not None:
         with about("labelled"):
             other = open_source(
-                labelled, like=_known(first, classes), on_bad_row=reading.on_bad_row
+                labelled, like=_known(first, classes, reading), on_bad_row=reading.on_bad_row
             )
     class_names = _classes(classes, first if reading.label else None, other, test, first, reading)
     brought: dict[int | str, str] = {}
     if reading.label is not None:
         brought |= _labels_of(first, class_names, "pool")
-    source = replace(
-        first, labels=None, class_names=class_names, groups=None, found=_told(first, reading)
-    )
+    source = replace(_known(first, class_names, reading), groups=None, found=_told(first, reading))
     if other is not None:
         theirs = _labels_of(other, class_names, "labelled")
         _check_agree(brought, theirs)
         brought |= theirs
         with about("labelled"):
             source = joined(source, other)
+        doubtful = tuple(doubtful_classes(other.class_names))
+        source = replace(source, found=(*source.found, *doubtful))
     tested = np.zeros(len(source), dtype=bool)
     test_source = None
     if test is not None:
         with about("test"):
-            test_source = open_source(
-                test, like=replace(source, class_names=class_names), on_bad_row=reading.on_bad_row
-            )
+            test_source = open_source(test, like=source, on_bad_row=reading.on_bad_row)
         if test_source.labels is None:
             raise ParameterError("test", f"{test_source.name} has no labels", "Give labelled data")
         tested = np.isin(source.digests, test_source.digests)
@@ -145,12 +143,19 @@ def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
     name = first.columns.label
     if reading.label is not None or name is None:
         return first.found
-    kept = (sentence for sentence in first.found if f" classes from '{name}': " not in sentence)
+    of_labels = (*doubtful_classes(first.class_names),)
+    kept = (
+        sentence
+        for sentence in first.found
+        if f" classes from '{name}': " not in sentence and sentence not in of_labels
+    )
     return (*kept, f"'{name}' is not read: --label {name} brings the labels in it")
 
 
-def _known(first: Source, classes: Sequence[str] | None) -> Source:
-    return replace(first, labels=None, class_names=tuple(classes or ()))
+def _known(first: Source, classes: Sequence[str] | None, reading: PoolReading) -> Source:
+    """What other files are opened like: a label that was found in the pool is none for them."""
+    columns = replace(first.columns, label=reading.label, label_named=False)
+    return replace(first, labels=None, class_names=tuple(classes or ()), columns=columns)
 
 
 def _classes(
@@ -168,7 +173,9 @@ def _classes(
             return tuple(check_classes(source.class_names))
     if test is not None:
         with about("test"):
-            opened = open_source(test, like=_known(like, None), on_bad_row=reading.on_bad_row)
+            opened = open_source(
+                test, like=_known(like, None, reading), on_bad_row=reading.on_bad_row
+            )
         if opened.class_names:
             return tuple(check_classes(opened.class_names))
     raise ParameterError(
