@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 import keepers
 from keepers.data import open_source
 from keepers.errors import ParameterError
+from keepers.files import code_fingerprint
 from keepers.models import Recipe, default_recipe, module_fingerprint
 from keepers.roles import Role, prepare
 
@@ -47,6 +50,59 @@ def test_changed_code_of_an_own_model_is_another_model(
         own.write_text(CODE.format(factor=factor))
         keepers.coreset(data(), proxy="own_model_under_test:build", epochs=1, run=run)
         assert stages(run) == expected
+
+
+@pytest.mark.parametrize("changed", ["__init__", "net", "scale", "lazy", "part/deep"])
+def test_changed_code_that_an_own_model_imports_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    package = tmp_path / "own_package_under_test"
+    (package / "part").mkdir(parents=True)
+    sources = {
+        "__init__": "",
+        "net": "from .scale import FACTOR\n\ndef build():\n    from . import lazy\n",
+        "scale": "from own_package_under_test.part.deep import BASE as FACTOR\n",
+        "lazy": "",
+        "part/deep": "import json\nimport keepers\nBASE = 2.0\n",
+        "unused": "",
+    }
+    for name, source in sources.items():
+        (package / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    root = "own_package_under_test.net"
+    before = code_fingerprint([root])
+    (package / "unused.py").write_text("anything = 1\n")
+    assert code_fingerprint([root]) == before
+    (package / f"{changed}.py").write_text(sources[changed] + "more = 1\n")
+    assert code_fingerprint([root]) != before
+
+
+def test_the_code_of_an_own_model_is_the_same_before_and_after_a_late_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_late_helper.py").write_text("VALUE = 1\n")
+    (tmp_path / "own_late_model.py").write_text("def build():\n    import own_late_helper\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_fingerprint(["own_late_model"])
+    importlib.import_module("own_late_model").build()
+    assert "own_late_helper" in sys.modules
+    assert code_fingerprint(["own_late_model"]) == before
+
+
+def test_installed_packages_are_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    installed = site / "installed_under_test.py"
+    installed.write_text("")
+    (tmp_path / "own_of_installed.py").write_text("import installed_under_test\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(site)
+    own, theirs = (code_fingerprint([n]) for n in ("own_of_installed", "installed_under_test"))
+    installed.write_text("changed = 1\n")
+    assert code_fingerprint(["own_of_installed"]) == own
+    assert code_fingerprint(["installed_under_test"]) != theirs  # a method's own module counts
 
 
 ENCODED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import errno
@@ -20,7 +21,7 @@ from keepers.errors import RunError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VERSIONED = ("builtins", "torch", "keepers", "transformers")
+_NEVER_OWN = {"torch", "keepers", "transformers", *sys.stdlib_module_names}
 
 
 @contextlib.contextmanager
@@ -139,13 +140,89 @@ def hash_bytes(value: Any) -> str:
 
 
 def code_fingerprint(modules: Iterable[str]) -> str:
-    """A hash of the source files of loaded modules; packages that have versions are left out."""
+    """A hash of the source of `modules` and of all that they import of the user's own.
+
+    The standard library and installed packages are not followed: the version of an installed
+    package stands for what its own modules import. Torch, transformers and keepers never count.
+    An import inside a function counts like any other, whether it has run or not.
+    """
+    sources: dict[str, bytes] = {}
+    waiting = [name for name in modules if _top(name) not in _NEVER_OWN]
+    while waiting:
+        name = waiting.pop()
+        file = _source_file(name)
+        if name in sources or file is None:
+            continue
+        sources[name] = file.read_bytes()
+        if _is_installed(file):
+            sources[name] += _version(name)
+            continue
+        found = {name.rpartition(".")[0], *_imports(name, file, sources[name])} - sources.keys()
+        waiting += [other for other in found if _is_own(other)]
     state = hashlib.blake2b(digest_size=16)
-    for name in sorted(set(modules)):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is not None and name.partition(".")[0] not in _VERSIONED:
-            state.update(name.encode() + b"\x1f" + Path(file).read_bytes())
+    for name in sorted(sources):
+        state.update(f"{name}\x1f{len(sources[name])}\x1f".encode() + sources[name])
     return state.hexdigest()
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _is_own(name: str) -> bool:
+    """Whether a module is neither of the standard library nor of an installed package."""
+    file = None if _top(name) in _NEVER_OWN else _source_file(name)
+    return file is not None and not _is_installed(file)
+
+
+def _is_installed(file: Path) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+
+
+def _version(name: str) -> bytes:
+    from importlib import metadata
+
+    try:
+        return metadata.version(_top(name)).encode()
+    except metadata.PackageNotFoundError:
+        return b""
+
+
+def _source_file(name: str) -> Path | None:
+    """The file of a module, loaded or not; None where it has none. Nothing is imported."""
+    module, package = sys.modules.get(name), sys.modules.get(_top(name))
+    if module is not None:
+        places = [getattr(module, "__file__", None) or ""]
+    else:
+        inside = package and [os.path.dirname(path) for path in getattr(package, "__path__", ())]
+        stem = name.replace(".", "/")
+        places = [
+            os.path.join(home, stem + end)
+            for home in (inside or sys.path)
+            for end in ("/__init__.py", ".py")
+        ]
+    return next((Path(place) for place in places if os.path.isfile(place)), None)
+
+
+def _imports(name: str, file: Path, source: bytes) -> set[str]:
+    """Every name that the import statements of a module may mean as a module."""
+    if file.suffix != ".py":
+        return set()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # changed since it was loaded, and half done
+        return set()
+    package = name if file.stem == "__init__" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = package.split(".")
+            home = up[: len(up) - node.level + 1] if node.level else []
+            base = ".".join([*home, *filter(None, [node.module])])
+            found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+    return found
 
 
 def fingerprint(*values: Any) -> str:
