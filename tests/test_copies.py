@@ -12,9 +12,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 import torch
-from commands import Keepers
 
 import keepers
+from commands import Keepers
 from keepers import Campaign, Vote
 from keepers.data import Source, open_source
 from keepers.data.ids import units

@@ -21,7 +21,9 @@ from emulated import DEVICE, Accelerator
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.integrations.huggingface import SelectingTrainerMixin
 from keepers.integrations.lightning import SelectingCallback
+from keepers.methods import Method
 from keepers.online import BatchSelector, IrreducibleLosses, Scoring
+from keepers.types import Picks, Signals
 
 HAS_TRANSFORMERS = all(importlib.util.find_spec(name) for name in ("transformers", "accelerate"))
 HAS_LIGHTNING = importlib.util.find_spec("lightning") is not None
@@ -56,7 +58,7 @@ class Recording(BatchSelector):
         return [chosen.ids.tolist() for _, chosen in self.calls]
 
 
-def recording(method: str = "rho-loss", **others: Any) -> Recording:
+def recording(method: str | Method = "rho-loss", **others: Any) -> Recording:
     values = torch.rand(len(IDS), generator=torch.Generator().manual_seed(1))
     losses = IrreducibleLosses.given(IDS.numpy(), values)
     return Recording(method, losses, keep=0.25, **others)
@@ -324,6 +326,60 @@ def test_weights_meet_label_smoothing_and_a_loss_of_the_selector(tmp_path: Path)
         each = 2 * right if loss else 0.7 * right - 0.3 * log_probs.mean(dim=1)
         expected = float((chosen.weights * each).sum().detach() / 2)
         assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, abs=1e-3)
+
+
+def _weighing(signals: Signals, scores: Any, k: int, **_: Any) -> Picks:
+    return Picks(positions=torch.arange(k), weights=torch.arange(k) * 2.0 + 1)
+
+
+WEIGHING = Method(
+    name="weighing",
+    needs=frozenset({"losses"}),
+    select=_weighing,
+    summary="weights without repetition",
+    when="never",
+    paper="none",
+)
+
+
+@needs_transformers
+def test_weights_of_picks_that_do_not_repeat_reach_the_trainer(tmp_path: Path) -> None:
+    selector = recording(WEIGHING)
+    trainer = trainer_of(tmp_path, selector, max_steps=1)
+    model = copy.deepcopy(trainer.model)
+    trainer.train()
+    _, chosen = selector.calls[0]
+    assert chosen.weights.tolist() == [1.0, 3.0]
+    each = F.cross_entropy(
+        model(**inputs_of(chosen.batch)).logits, chosen.batch["labels"], reduction="none"
+    )
+    expected = float((chosen.weights * each).sum().detach() / 2)
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, abs=1e-3)
+
+    def own(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        return F.cross_entropy(outputs.logits, labels)
+
+    trainer = trainer_of(tmp_path, recording(WEIGHING), compute_loss_func=own)
+    with pytest.raises(ParameterError, match="compute_loss_func: weighing weights its"):
+        trainer.train()
+
+
+@needs_lightning
+def test_weights_of_picks_that_do_not_repeat_reach_lightning(tmp_path: Path) -> None:
+    seen: list[list[float]] = []
+
+    class Noting(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            seen.append(self.keepers_weights.tolist())
+            return super().training_step(batch, batch_idx)
+
+    callback = SelectingCallback(recording(WEIGHING), weighted=True)
+    lightning_trainer(tmp_path, callback, max_epochs=1).fit(Noting(), loader(8))
+    assert seen
+    assert all(weights == [1.0 + 2 * pick for pick in range(len(weights))] for weights in seen)
+    callback = SelectingCallback(recording(WEIGHING))
+    with pytest.raises(ParameterError, match="weighted: got False, and weighing weights"):
+        lightning_trainer(tmp_path, callback).fit(Classifier(), loader(8))
 
 
 @needs_transformers

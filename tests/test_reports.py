@@ -95,6 +95,7 @@ def make(
     evidence = Evidence(
         source=source,
         rank=rank,
+        weight=(rank >= 0).astype(float),
         scores=scores,
         predicted=np.where(wrong, (labels + 1) % len(source.class_names), labels)
         if trained

@@ -263,9 +263,10 @@ class Signals:
 class Picks:
     """What a selector chose: positions (k,) in pick order, and positions it set aside first.
 
-    `weights` (k,) are those of a weighted draw, to multiply the losses with. `excluded` are
-    those that could never be picked (the hardest share that CCS cuts), with `why_excluded` in
-    words.
+    `weights` (k,), where there are any, multiply the losses of the picks wherever they are
+    trained on: give them a mean of about 1, so that learning rates keep their meaning.
+    `excluded` are those that could never be picked (the hardest share that CCS cuts), with
+    `why_excluded` in words.
     """
 
     positions: Tensor

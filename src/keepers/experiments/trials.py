@@ -25,8 +25,8 @@ from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.statistics import Floats
-from keepers.training import BatchPolicy, FreshSubset, Shuffle
-from keepers.types import Budget, Signals
+from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
+from keepers.types import Budget, Picks, Signals
 from keepers.workflows.scoring import wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
 
@@ -123,10 +123,24 @@ class Bench:
                 selectors.append("target")
             for selector in selectors:
                 members, cost = self._members(seed, method, selector)
-                chosen, selecting = self._choose(seed, method, selector, members, k)
+                picks, selecting = self._choose(seed, method, selector, members, k)
                 yield self._trial(
-                    seed, name, chosen, k, selector=selector, selection=cost + selecting
+                    seed,
+                    name,
+                    picks.positions,
+                    k,
+                    selector=selector,
+                    selection=cost + selecting,
+                    policy=self._weighting(picks),
                 )
+
+    def _weighting(self, picks: Picks) -> BatchPolicy | None:
+        """How a target is trained on picks that carry weights; None where they carry none."""
+        if picks.weights is None:
+            return None
+        weights = torch.zeros(len(self.source))
+        weights[picks.positions] = picks.weights.float()
+        return Weighted(weights)
 
     def _trial(
         self,
@@ -226,8 +240,8 @@ class Bench:
         selector: Selector | None,
         members: Sequence[Signals],
         k: int,
-    ) -> tuple[Tensor, Cost]:
-        """The positions that the method picks, computed once, and what picking cost."""
+    ) -> tuple[Picks, Cost]:
+        """What the method picks, computed once, and what picking cost."""
 
         def compute(folder: Path) -> StageRecord:
             start = time.perf_counter()
@@ -243,7 +257,8 @@ class Bench:
             cost = Cost(phase="selecting", seconds=time.perf_counter() - start, examples=k)
             if processes.rank() == 0:
                 store.clear(folder)
-                store.write(folder, {"positions": picks.positions})
+                weights = {} if picks.weights is None else {"weights": picks.weights}
+                store.write(folder, {"positions": picks.positions, **weights})
             return StageRecord(costs=(cost,))
 
         role = self.target if selector == "target" else self.proxy
@@ -264,7 +279,7 @@ class Bench:
         }
         folder, record = self.place.run.stage("selection", inputs, compute)
         self.place.book(folder, record)
-        return store.read(folder)["positions"], record.costs[0]
+        return Picks(**store.read(folder)), record.costs[0]
 
     def scores_by_model(self) -> tuple[str, dict[str, Floats]]:
         """Entropy (or the first of the methods that scores predictions) by model and seed."""

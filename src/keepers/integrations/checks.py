@@ -20,12 +20,3 @@ def check_selector(selector: Any) -> None:
             f"got {type(selector).__name__}",
             "Give a keepers.RhoLoss or another BatchSelector",
         )
-
-
-def has_weights(selector: BatchSelector) -> bool:
-    """Whether the losses of what is chosen are to be multiplied by weights.
-
-    >>> has_weights(BatchSelector("loss")), has_weights(BatchSelector("gradient-norm-is"))
-    (False, True)
-    """
-    return selector.selector.method.replacement

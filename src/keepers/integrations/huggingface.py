@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.files import write_tensors
-from keepers.integrations.checks import check_selector, has_weights
+from keepers.integrations.checks import check_selector
 from keepers.online import BatchSelector
 from keepers.online.batch import LABEL_KEYS
 from keepers.online.logits import check_logits
@@ -82,7 +82,7 @@ class SelectingTrainerMixin(_Base):
             )
         self.selector, self.id_column = selector, id_column
         super().__init__(*arguments, **others)
-        if has_weights(selector):
+        if selector.selector.method.replacement:  # such picks always carry weights
             self._check_weights_reach_the_loss()
 
     def _check_weights_reach_the_loss(self) -> None:
@@ -129,7 +129,8 @@ class SelectingTrainerMixin(_Base):
         ids = candidates.pop(self.id_column)
         chosen = self.selector(self.model, {**candidates, "id": ids})
         cut = {name: value for name, value in chosen.batch.items() if name != "id"}
-        if has_weights(self.selector):
+        if chosen.weighted:
+            self._check_weights_reach_the_loss()
             cut[WEIGHTS] = chosen.weights
         return cut
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from keepers.errors import MissingExtraError, ParameterError
-from keepers.integrations.checks import check_selector, has_weights
+from keepers.integrations.checks import check_selector
 from keepers.online import BatchSelector, read_batch
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ class SelectingCallback(Callback):
                 "takes dataloader_iter, so that no batch passes through the trainer",
                 "Take batch, or call the selector in training_step yourself",
             )
-        if has_weights(self.selector) and not self.weighted:
+        if self.selector.selector.method.replacement:  # such picks always carry weights
+            self._check_weighted()
+
+    def _check_weighted(self) -> None:
+        if not self.weighted:
             raise ParameterError(
                 "weighted",
                 f"got False, and {self.selector.selector.method.name} weights its examples",
@@ -97,6 +101,8 @@ class SelectingCallback(Callback):
         pl_module = trainer.lightning_module
         with trainer.precision_plugin.train_step_context():
             chosen = self.selector(pl_module, batch)
+        if chosen.weighted:
+            self._check_weighted()
         vars(pl_module)["keepers_weights"] = chosen.weights
         read = self.selector.read or read_batch
         return _without(chosen.batch, batch, read(batch).ids)

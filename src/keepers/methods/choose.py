@@ -107,7 +107,7 @@ def choose(
             raise ParameterError(
                 "balance", f"got shape {tuple(balance.shape)}", f"Give {n} class numbers"
             )
-        picks = _balanced(run, signals, scores, k, balance.cpu(), free, generator)
+        picks = _balanced(method.name, run, signals, scores, k, balance.cpu(), free, generator)
     _check_contract(method, picks, k, free)
     return picks, scores
 
@@ -190,6 +190,7 @@ def _checked(method: Method, signals: Signals) -> Signals:
 
 
 def _balanced(
+    name: str,
     run: Callable[..., Picks],
     signals: Signals,
     scores: Tensor | None,
@@ -205,6 +206,7 @@ def _balanced(
     seeds = torch.randint(2**62, (len(classes),), generator=generator, device=generator.device)
     queues: list[Tensor] = []
     excluded: list[Tensor] = []
+    weights: Tensor | None = None
     why = ""
     for members, share, seed in zip(classes, shares, seeds.tolist(), strict=True):
         picks = run(
@@ -215,11 +217,19 @@ def _balanced(
             generator=torch.Generator(generator.device).manual_seed(seed),
         )
         queues.append(members[picks.positions.cpu()])
+        if picks.weights is not None:
+            _check_weights(name, picks.weights, share)
+            weights = (
+                torch.ones(len(balance), dtype=picks.weights.dtype) if weights is None else weights
+            )
+            weights[queues[-1]] = picks.weights.detach().cpu()
         if picks.excluded is not None:
             excluded.append(members[picks.excluded.cpu()])
             why = picks.why_excluded
+    positions = selectors.take_turns(queues, sizes)
     return Picks(
-        positions=selectors.take_turns(queues, sizes),
+        positions=positions,
+        weights=None if weights is None else weights[positions],
         excluded=torch.cat(excluded) if excluded else None,
         why_excluded=why,
     )
@@ -239,10 +249,13 @@ def _check_contract(method: Method, picks: Picks, k: int, free: Tensor) -> None:
             f"{method.name}: its select broke the contract: picks that may repeat carry weights. "
             "This is a defect of the method"
         )
-    if weights is not None and (
-        weights.shape != (k,) or not bool((weights.isfinite() & (weights > 0)).all())
-    ):
+    if weights is not None:
+        _check_weights(method.name, weights, k)
+
+
+def _check_weights(name: str, weights: Tensor, k: int) -> None:
+    if weights.shape != (k,) or not bool((weights.isfinite() & (weights > 0)).all()):
         raise KeepersError(
-            f"{method.name}: its select broke the contract: one positive and finite weight for "
+            f"{name}: its select broke the contract: one positive and finite weight for "
             f"each of the {k} picks. This is a defect of the method"
         )

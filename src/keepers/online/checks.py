@@ -12,7 +12,7 @@ from keepers.methods import Method
 from keepers.online.numbering import SHOWN
 from keepers.online.scorer import Scoring
 from keepers.training import Candidates
-from keepers.types import Signals
+from keepers.types import Picks, Signals
 
 LOSSES = frozenset({"losses"})
 
@@ -39,6 +39,18 @@ def not_numbers(
         f"losses: step {candidates.version + 1} scores NaN for {len(rows)} candidates, such as "
         f"{named}. Look for a model that diverged (lower lr), for inputs that are not finite, or "
         "for labels out of range"
+    )
+
+
+def broken_contract(method: Method, k: int, picks: Picks) -> KeepersError:
+    """A method that gave other than k picks, or other than a weight for each."""
+    weights = "no weights"
+    if picks.weights is not None:
+        weights = f"weights of shape {tuple(picks.weights.shape)}"
+    return KeepersError(
+        f"{method.name}: its select broke the contract: {k} positions were asked for, each with a "
+        f"weight or none; it gave positions of shape {tuple(picks.positions.shape)} and {weights}. "
+        "This is a defect of the method"
     )
 
 

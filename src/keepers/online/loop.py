@@ -46,7 +46,7 @@ class Chosen:
     """What to take the step on: the batch cut to its chosen rows.
 
     `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
-    to multiply the losses with: ones, unless the method draws with weights.
+    to multiply the losses with; ones unless `weighted`, where the method gives weights.
     """
 
     batch: Any
@@ -54,6 +54,7 @@ class Chosen:
     labels: Tensor
     rows: Tensor
     weights: Tensor
+    weighted: bool = False
 
 
 class BatchSelector:
@@ -151,6 +152,7 @@ class BatchSelector:
             labels=cut(parts.labels, rows, n, on_host),
             rows=rows,
             weights=weights,
+            weighted=choice.weights is not None,
         )
 
     def _parts(self, batch: Any, labels: Any, ids: Any) -> Parts:

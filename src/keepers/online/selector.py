@@ -14,7 +14,13 @@ from keepers import methods
 from keepers.errors import ParameterError, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
-from keepers.online.checks import LOSSES, check_method, not_numbers, unknown_ids
+from keepers.online.checks import (
+    LOSSES,
+    broken_contract,
+    check_method,
+    not_numbers,
+    unknown_ids,
+)
 from keepers.online.companion import Companion
 from keepers.online.scorer import Scorer, Scoring
 from keepers.random import derived_seed
@@ -126,6 +132,8 @@ class Selector:
             signals, scores, k, selected=None, generator=self.generator, **self.options
         )
         drawn = picks.positions
+        if drawn.shape != (k,) or (picks.weights is not None and picks.weights.shape != (k,)):
+            raise broken_contract(method, k, picks)
         rows = drawn.to(device) if part is None else part[drawn.to(device)]
         if device.type == "cpu":
             on_host = rows
@@ -142,7 +150,8 @@ class Selector:
             for companion in self.companions().values():
                 companion.update(trained)
         self.longest = max(self.longest, n)
-        return Choice(rows=rows, weights=picks.weights, on_host=on_host)
+        weights = None if picks.weights is None else picks.weights.to(device)
+        return Choice(rows=rows, weights=weights, on_host=on_host)
 
     def _count(self, n: int) -> int:
         """k of n; of fewer than the longest batch had, the same share, but no batch of one."""

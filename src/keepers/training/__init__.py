@@ -16,6 +16,7 @@ from keepers.training.policy import (
     Choice,
     FreshSubset,
     Shuffle,
+    Weighted,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Runtime",
     "Shuffle",
     "Step",
+    "Weighted",
     "estimate_seconds",
     "fit",
     "has_bf16",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from keepers.files import hash_bytes
 from keepers.processes import Runtime
 from keepers.random import generator
 from keepers.training.observer import Step
@@ -161,6 +162,26 @@ class FreshSubset(BatchPolicy):
         turn, part = divmod(epoch, len(positions) // size)
         shuffled = torch.randperm(len(positions), generator=generator(seed, "order", turn))
         return positions[shuffled[part * size : (part + 1) * size]]
+
+
+class Weighted(BatchPolicy):
+    """Every member once an epoch, its loss multiplied by a weight of its own.
+
+    Args:
+        weights: (n,) by position; those of members are over 0.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        self._by_position = weights.float()
+
+    def __repr__(self) -> str:
+        return f"Weighted({hash_bytes(self._by_position.cpu().numpy())})"
+
+    def weights(self, positions: Tensor) -> Tensor:
+        """Those of the members at `positions`."""
+        if self._by_position.device != positions.device:
+            self._by_position = self._by_position.to(positions.device)
+        return self._by_position[positions]
 
 
 def next_batch(order: Tensor, start: int, size: int, *, at_least: int = 2) -> Tensor:

@@ -122,11 +122,21 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
         scores_all = np.full(len(scored.source), np.nan)
         scores_all[candidates.numpy()] = scores.double().numpy()
     rank = np.full(len(scored.source), -1, dtype=np.int64)
-    rank[candidates[picks.positions].numpy()] = np.arange(k)
+    kept = candidates[picks.positions].numpy()
+    rank[kept] = np.arange(k)
+    weight = np.zeros(len(scored.source))
+    weight[kept] = 1.0 if picks.weights is None else picks.weights.detach().cpu().double().numpy()
+    if picks.weights is not None:
+        say(
+            f"{scored.method.name} weights its picks, from {weight[kept].min():.4g} to "
+            f"{weight[kept].max():.4g}: multiply the loss of each by its own, which the selection "
+            "holds as weight (exported rows do not)"
+        )
     probabilities = scored.probabilities
     evidence = Evidence(
         source=scored.source,
         rank=rank,
+        weight=weight,
         scores=scores_all,
         predicted=None if probabilities is None else probabilities.argmax(1).numpy(),
         label_probability=None

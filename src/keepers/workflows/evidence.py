@@ -19,14 +19,15 @@ Integers = npt.NDArray[np.int64]
 class Evidence:
     """Per example arrays are by position in `source`.
 
-    `rank` is -1 where not kept; `scores` is None where the method has none, NaN for validation
-    rows; `predicted` and `label_probability` are the proxy's (None where no model was trained).
+    `rank` is -1 where not kept, and `weight` 0; `scores` is None where the method has none, NaN
+    for validation rows; `predicted` and `label_probability` are the proxy's (None where no model was trained).
     `margin` is the mean margin of the label over training, None where training stopped early:
     under 0, another class was the likelier one on average.
     """
 
     source: Source
     rank: Integers
+    weight: Floats
     scores: Floats | None
     predicted: Integers | None
     label_probability: Floats | None

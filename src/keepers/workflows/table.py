@@ -47,7 +47,7 @@ def selection_table(
             "kept": pa.array(kept),
             "rank": pa.array(evidence.rank, pa.int64(), mask=~kept),
             "score": pa.array(no_scores, pa.float64(), mask=np.isnan(no_scores)),
-            "weight": pa.array(kept.astype(np.float64)),
+            "weight": pa.array(evidence.weight),
             "reason": pa.array(reasons, pa.string()),
         }
     )
