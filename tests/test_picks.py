@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -186,3 +191,143 @@ def test_a_loop_refuses_picks_that_break_the_contract() -> None:
     choose = BatchSelector(row(select=select), keep=3)
     with pytest.raises(KeepersError, match=r"3 positions were asked .* weights of shape \(4,\)"):
         choose(torch.nn.Linear(3, 2), batch)
+
+
+# Identity -----------------------------------------------------------------------------------
+
+
+def top(sign: float) -> Method:
+    """The highest losses, or the lowest."""
+    return row(
+        score=lambda signals: sign * signals.get("losses"), select=methods.get("loss").select
+    )
+
+
+class Power:
+    """A score with an option of its own."""
+
+    def __init__(self, exponent: int) -> None:
+        self.exponent = exponent
+
+    def __call__(self, signals: Signals) -> Tensor:
+        return signals.get("losses") ** self.exponent
+
+    def scaled(self, signals: Signals) -> Tensor:
+        return self.exponent * signals.get("losses")
+
+
+def power(signals: Signals, exponent: int = 1) -> Tensor:
+    return signals.get("losses") ** exponent
+
+
+def minus(members: Any) -> Signals:
+    return members[-1]
+
+
+def in_notebook(source: str) -> Callable[..., Any]:
+    """The function `score` of a module that no file holds."""
+    module = type(sys)("notebook")
+    sys.modules["notebook"] = module
+    try:
+        exec(source, vars(module))
+        return module.score
+    finally:
+        del sys.modules["notebook"]
+
+
+NOTEBOOK = """
+SCALE = {scale}
+def helper(x): return {body}
+def score(signals): return SCALE * helper(signals.get("losses"))
+"""
+VARIANTS: dict[str, Callable[[], Method]] = {
+    "as it is": row,
+    "another score": lambda: row(score=power),
+    "a closure": lambda: top(1.0),
+    "another value in the closure": lambda: top(-1.0),
+    "a partial": lambda: row(score=functools.partial(power, exponent=2)),
+    "another argument": lambda: row(score=functools.partial(power, exponent=3)),
+    "a lambda": lambda: row(score=lambda signals: signals.get("losses")),
+    "another lambda": lambda: row(score=lambda signals: -signals.get("losses")),
+    "an object": lambda: row(score=Power(2)),
+    "another attribute": lambda: row(score=Power(3)),
+    "its method": lambda: row(score=Power(2).scaled),
+    "a method of another": lambda: row(score=Power(3).scaled),
+    "a merge": lambda: row(merge=minus),
+    "another merge": lambda: row(merge=methods.get("k-center").merge),
+    "a default option": lambda: row(options={"beta": 1}),
+    "another default": lambda: row(options={"beta": 2}),
+    "a function as an option": lambda: row(options={"beta": power}),
+    "more signals": lambda: row(needs=frozenset({"losses", "labels"})),
+    "an ensemble": lambda: row(default_ensemble=3),
+    "a notebook": lambda: row(score=in_notebook(NOTEBOOK.format(scale=1, body="x"))),
+    "another value there": lambda: row(score=in_notebook(NOTEBOOK.format(scale=2, body="x"))),
+    "another helper there": lambda: row(score=in_notebook(NOTEBOOK.format(scale=1, body="-x"))),
+}
+
+
+def test_whatever_decides_the_picks_is_in_the_identity_of_a_method() -> None:
+    found = {name: json.dumps(make().identity()) for name, make in VARIANTS.items()}
+    assert found == {name: json.dumps(make().identity()) for name, make in VARIANTS.items()}
+    by_identity: dict[str, list[str]] = {}
+    for name, identity in found.items():
+        by_identity.setdefault(identity, []).append(name)
+    assert [names for names in by_identity.values() if len(names) > 1] == []
+    built_in = [json.dumps(method.identity()) for method in METHODS.values()]
+    assert len(set(built_in)) == len(METHODS)
+
+
+def test_an_identity_is_that_of_any_process() -> None:
+    code = "import json, test_picks as t; print([m().identity() for m in t.VARIANTS.values()])"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parent,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+
+
+def test_another_score_is_not_served_from_the_stages_of_the_first(
+    installed: Install, table: pa.Table, tmp_path: Path
+) -> None:
+    def errors(sign: float, folder: str) -> list[list[float]]:
+        installed(top(sign))
+        found = keepers.compare(
+            table,
+            test=0.25,
+            methods=["odd"],
+            keep=[6],
+            seeds=1,
+            run=tmp_path / folder,
+            proxy=ROLE,
+            target=ROLE,
+            epochs=3,
+            target_epochs=5,
+        )
+        stages = sorted((tmp_path / folder / "stages").glob("selection-*/positions.npy"))
+        assert [row["method"] for row in found.result["rows"]].count("odd") == 1
+        return [np.load(stage).tolist() for stage in stages]
+
+    highest, lowest = errors(1, "fresh"), errors(-1, "other")
+    assert highest != lowest
+    assert sorted(errors(-1, "fresh")) == sorted([*highest, *lowest])
+    assert sorted(errors(-1, "fresh")) == sorted([*highest, *lowest])  # found again
+
+
+def test_another_score_is_another_online_training(
+    installed: Install, table: pa.Table, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"select": "odd", "keep": 0.5, "model": ROLE, "epochs": 1}
+    weights: list[bytes] = []
+    for sign in (1, -1, 1):
+        installed(top(sign))
+        result = keepers.train(table, test=0.25, run=tmp_path, **given)
+        weights.append(Path(result.weights).read_bytes())
+    assert weights[0] == weights[2]
+    assert weights[0] != weights[1]

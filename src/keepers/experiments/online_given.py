@@ -125,7 +125,7 @@ class Supply:
                 store.write(folder, {"positions": given.members[picks.positions]})
             return StageRecord(costs=(cost,))
 
-        inputs = {**training.inputs(self.place.hardware), "method": method.name, "k": k}
+        inputs = {**training.inputs(self.place.hardware), "method": method.identity(), "k": k}
         folder, record = self.place.run.stage("selection", inputs, compute)
         self.place.book(folder, record)
         chosen = store.read(folder)["positions"].sort().values

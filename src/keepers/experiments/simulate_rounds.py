@@ -17,7 +17,7 @@ from keepers import methods, processes
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.summary import RANDOM, Selector
-from keepers.files import code_fingerprint, hash_bytes
+from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
 from keepers.roles import Prepared
 from keepers.runs import StageRecord
@@ -189,7 +189,6 @@ class Rounds:
             "k": k,
             "seed": round_seed(seed, number),
             "choosing": self._identity(config, selector),
-            "code": code_fingerprint([method.select.__module__]),
             "facts": 2,  # the form of what is written down
             "role": prepared.role.identity() if selector else None,
             "model": prepared.fingerprint if selector else None,
@@ -221,7 +220,7 @@ class Rounds:
         method = methods.get(config.method)
         found: dict[str, Any] = {name: getattr(config, name) for name in names}
         return found | {
-            "method": method.name,
+            "method": method.identity(),
             "options": methods.settings(method, config.method_options),
             "selector": selector,
             "features": self._embedding(config),

@@ -16,7 +16,6 @@ from keepers import methods, processes
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
-from keepers.files import code_fingerprint
 from keepers.ledger import Cost
 from keepers.methods import Method
 from keepers.models import default_proxy, default_target
@@ -264,9 +263,8 @@ class Bench:
         role = self.target if selector == "target" else self.proxy
         inputs: dict[str, Any] = {
             "data": self.source.fingerprint,
-            "method": method.name,
+            "method": method.identity(),
             "options": methods.settings(method, self.config.method_options.get(method.name)),
-            "code": code_fingerprint([method.select.__module__]),
             "selector": selector,
             "role": role.role.identity(),
             "model": role.fingerprint,
@@ -279,7 +277,9 @@ class Bench:
         }
         folder, record = self.place.run.stage("selection", inputs, compute)
         self.place.book(folder, record)
-        return Picks(**store.read(folder)), record.costs[0]
+        arrays = store.read(folder)
+        picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
+        return picks, record.costs[0]
 
     def scores_by_model(self) -> tuple[str, dict[str, Floats]]:
         """Entropy (or the first of the methods that scores predictions) by model and seed."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from keepers.methods.identity import code_of
 from keepers.types import Picks, Signals
 
 CORESET, ONLINE, ACTIVE = "core-set", "online", "active learning"
@@ -55,7 +56,8 @@ class Method:
     **options)` gives `Picks`; `options` are the defaults of its own options. `merge` makes the
     signals of an ensemble those of one model; without it the members' scores are combined by
     rank. `hard_first`: the examples that a model finds hardest come first. `replacement`: the
-    picks may repeat and carry weights, so they are no set.
+    picks may repeat and carry weights, so they are no set. Other picks may carry weights, too;
+    active learning, which labels what is picked, has no use for them.
 
     `score` and `select` may take what they are given as checked: `methods.choose` and
     `methods.score` check it once; a training loop that makes the signals itself calls the two
@@ -74,6 +76,19 @@ class Method:
     default_ensemble: int = 1
     hard_first: bool = False
     replacement: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides what it picks, as JSON values, for the fingerprints of stages.
+
+        Options that a run gives stand beside it.
+        """
+        return {
+            "name": self.name,
+            "needs": sorted(self.needs),
+            "default_ensemble": self.default_ensemble,
+            "replacement": self.replacement,
+            "code": code_of(self.score, self.select, self.merge, self.options),
+        }
 
 
 def in_words(needs: Collection[str]) -> str:

@@ -20,7 +20,8 @@ class Evidence:
     """Per example arrays are by position in `source`.
 
     `rank` is -1 where not kept, and `weight` 0; `scores` is None where the method has none, NaN
-    for validation rows; `predicted` and `label_probability` are the proxy's (None where no model was trained).
+    for validation rows; `predicted` and `label_probability` are the proxy's (None where no model
+    was trained).
     `margin` is the mean margin of the label over training, None where training stopped early:
     under 0, another class was the likelier one on average.
     """

@@ -64,6 +64,17 @@ def _row(select: str) -> methods.Method:
         return methods.get(select, SUPPLIED, replacement=True)
 
 
+def method_identity(select: str) -> dict[str, Any] | None:
+    """What the row that a selection goes by is; None for a policy that goes by none."""
+    if select in POLICIES and select != ORIGINAL:
+        return None
+    return _row(_name(select)).identity()
+
+
+def _name(select: str) -> str:
+    return "rho-loss" if select == ORIGINAL else select
+
+
 def unused(select: str) -> Mapping[str, str]:
     """The settings that a selection has no use for, and what to do about each."""
     if select in POLICIES:
@@ -89,7 +100,7 @@ def check_options(select: str, options: Mapping[str, Any]) -> None:
                 "select_options", f"got '{next(iter(options))}', but {select} has none"
             )
     else:
-        row = _row("rho-loss" if select == ORIGINAL else select)
+        row = _row(_name(select))
         with renamed({f"options of {row.name}": f"select_options of {row.name}"}):
             methods.settings(row, options)
 

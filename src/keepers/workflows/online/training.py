@@ -17,7 +17,14 @@ from keepers.training import BatchPolicy, FreshSubset, Length, Runtime, Shuffle,
 from keepers.types import EvalView, Pool
 from keepers.workflows.irreducible import Irreducible
 from keepers.workflows.online.config import SelectionConfig
-from keepers.workflows.online.selections import FRESH, INFOBATCH, ORIGINAL, UNIFORM, not_one_model
+from keepers.workflows.online.selections import (
+    FRESH,
+    INFOBATCH,
+    ORIGINAL,
+    UNIFORM,
+    method_identity,
+    not_one_model,
+)
 from keepers.workflows.stages import Workplace
 from keepers.workflows.weights import load_weights
 
@@ -69,6 +76,7 @@ class OnlineTraining:
             "recipe": asdict(recipe),
             "model": self.prepared.fingerprint,
             "selection": {**asdict(self.selection), "stand_in": None},
+            "method": method_identity(self.selection.select),
             "stand_in": _identity(self.stand_in),
             "length": asdict(self.length),
             "seed": self.seed,
