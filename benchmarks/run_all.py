@@ -2,8 +2,9 @@
 
     python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
 
-The parts are `training`, `selectors`, `commands`, `online`, `active`, `verdicts` and `tables`; each
-writes files in docs/results/benchmarks/, and `tables` writes the page from the files that are there.
+The parts are `training`, `selectors`, `commands`, `online`, `active`, `verdicts` and `tables`;
+each writes files in docs/results/benchmarks/, and `tables` writes the page from the files that are
+there.
 Leave the machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
 """
 

@@ -139,7 +139,7 @@ def test_a_weighted_training_minimises_the_weighted_loss() -> None:
         module,
         TrainView(pool=DensePool(x), labels=y, positions=torch.arange(8)),
         Recipe(epochs=1, batch_size=8, lr=0.5, optimizer="sgd", momentum=0, weight_decay=0),
-        fabric=Hardware(device="cpu", precision="fp32").fabric(gains_from_bf16=False),
+        runtime=Hardware(device="cpu", precision="fp32").runtime(gains_from_bf16=False),
         seed=0,
         policy=Weighted(weights),
     )
