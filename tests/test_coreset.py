@@ -549,29 +549,29 @@ def test_subset_is_the_same_kind_of_data_set(table: pa.Table, place: Callable[[s
 
     selection = select(table, place("plain"), keep=60)
     rows = selection.indices
+    x = np.array(table["pixels"].to_pylist(), dtype=np.float32)
     labels = np.array(table["label"].to_pylist())
     expected = labels[rows].tolist()
-    matrix = np.arange(2 * N).reshape(N, 2)
 
     cut = selection.subset(table)
     assert isinstance(cut, pa.Table)
     assert cut["label"].to_pylist() == expected
-    assert selection.subset(table.to_pandas())["label"].tolist() == expected
-    assert isinstance(selection.subset(pd.DataFrame({"label": labels})), pd.DataFrame)
-    hugging = selection.subset(datasets.Dataset.from_dict({"label": labels.tolist()}))
+    frame = selection.subset(table.to_pandas())
+    assert isinstance(frame, pd.DataFrame)
+    assert frame["label"].tolist() == expected
+    hugging = selection.subset(datasets.Dataset(table))
     assert isinstance(hugging, datasets.Dataset)
     assert hugging["label"][:] == expected
-    assert selection.subset(labels).tolist() == expected
-    assert selection.subset(labels.tolist()) == expected
-    left, right = selection.subset((matrix, torch.from_numpy(matrix)))
-    np.testing.assert_array_equal(left, matrix[rows])
-    assert torch.equal(right, torch.from_numpy(matrix[rows]))
-    dataset: Dataset[Any] = TensorDataset(torch.arange(N))
+    np.testing.assert_array_equal(selection.subset(x), x[rows])
+    assert torch.equal(selection.subset(torch.from_numpy(x)), torch.from_numpy(x[rows]))
+    assert [each.tolist() for each in selection.subset(list(x))] == x[rows].tolist()
+    left, right, more = selection.subset((x, labels, np.arange(N)))
+    np.testing.assert_array_equal(left, x[rows])
+    assert (right.tolist(), more.tolist()) == (expected, rows.tolist())
+    dataset: Dataset[Any] = TensorDataset(torch.from_numpy(x), torch.arange(N))
     part = selection.subset(dataset)
     assert isinstance(part, Subset)
-    assert [int(part[i][0]) for i in range(len(part))] == rows.tolist()
-    with pytest.raises(KeepersError, match="got 239 rows, but the selection was made from 240"):
-        selection.subset(table.slice(1))
+    assert [int(part[i][1]) for i in range(len(part))] == rows.tolist()
 
 
 # Kills --------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ class Selection:
     """One row for each example of the input, and the kept ones in pick order.
 
     `table` has the columns `id, row, label, kept, rank, score, weight, reason` in the order of
-    the input. `rank` counts from 0 in pick order and is null where an example is not kept;
+    the input, and behind them what leads back to files: `path` of a picture, `file` and
+    `file_row` (from 0) where the data are several files, `line` (from 1) in CSV and JSON lines.
+    `rank` counts from 0 in pick order and is null where an example is not kept;
     `score` is null where the method has none; `weight` is 0 where an example is not kept.
     `metadata` says how it came about: method, budget, seed, models, fingerprints, costs.
     `evidence` is what a report shows; it is there after a run and not after `read_parquet`.
@@ -72,21 +74,52 @@ class Selection:
     def subset(self, dataset: Any) -> Any:
         """The kept rows of `dataset` in pick order, as the same kind of data set.
 
-        `dataset` is what was selected from: an Arrow table, a pandas or polars frame, a Hugging
-        Face data set, a NumPy array, a tensor, a tuple of arrays, a list, or any map-style
-        PyTorch data set (which becomes a `torch.utils.data.Subset`).
+        `dataset` holds what was selected from, in any order, with rows more or fewer: an Arrow
+        table, a pandas or polars frame, a Hugging Face data set, a NumPy array, a tensor, a tuple
+        of arrays (of which the first holds the inputs), a list, or any map-style PyTorch data set
+        (which becomes a `torch.utils.data.Subset`). Its rows are found by their keys, or by the
+        hash of their inputs, for which it is read once. A warning says how many are not there.
+
+        For what cannot be read so (transformed inputs, weights) there is `indices`.
 
         Raises:
-            DataError: its length is not that of the selection's input.
+            KeepersError: it cannot be read, or holds no kept example.
         """
-        rows = self.metadata["data"]["rows"]
-        for part in dataset if isinstance(dataset, tuple) else (dataset,):
-            if len(part) != rows:
-                raise DataError(
-                    f"dataset: got {len(part)} rows, but the selection was made from {rows}. "
-                    "Pass the data set that was selected from"
-                )
-        return _take(dataset, self.indices)
+        import warnings
+
+        from keepers.data.matching import matching_rows  # reading takes long to import
+
+        if isinstance(dataset, tuple) and len(lengths := {len(part) for part in dataset}) > 1:
+            raise DataError(
+                f"dataset: got arrays of {', '.join(map(str, sorted(lengths)))} rows. Give arrays "
+                "of one length"
+            )
+        ranks = self.table["rank"].fill_null(self.table.num_rows).to_numpy()
+        wanted = np.argsort(ranks, kind="stable")[: len(self)]
+        about = self.metadata["data"]
+        rows = matching_rows(
+            dataset,
+            wanted.tolist(),
+            ids=self.table["id"].to_pylist(),
+            labels=self.table["label"].to_pylist(),
+            columns=about["columns"],
+        )
+        missing = int((rows < 0).sum())
+        if missing == len(self):
+            known = about["columns"]["id"]
+            by = f"the key in column '{known}'" if known else "the hash of their input"
+            raise DataError(
+                f"dataset: not one of the {len(self):,} kept examples is in it. They are known by "
+                f"{by}. Pass the data that were selected from ({about['name']}), in any order; "
+                "where its rows stand in that order but hold other inputs (transformed ones), take "
+                "them by number: selection.indices"
+            )
+        if missing:
+            warnings.warn(
+                f"dataset: {missing:,} of the {len(self):,} kept examples are not in it",
+                stacklevel=2,
+            )
+        return _take(dataset, rows[rows >= 0])
 
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write `table`, with `metadata` in the file's own metadata, atomically.
@@ -110,7 +143,7 @@ class Selection:
         except (pa.ArrowInvalid, OSError) as error:
             raise RunError(f"selection: {path} is not a readable Parquet file ({error})") from None
         note = (table.schema.metadata or {}).get(_METADATA_KEY)
-        if note is None or tuple(table.column_names) != COLUMNS:
+        if note is None or tuple(table.column_names[: len(COLUMNS)]) != COLUMNS:
             raise RunError(f"selection: {path} was not written by keepers coreset")
         return cls(table=table, metadata=json.loads(note))
 

@@ -124,6 +124,8 @@ def _find_input(
     )
     for accepts, kind in strong:
         fitting = [name for name in names if accepts(material, name)]
+        held = [name for name in fitting if not is_path(material.table[name])]
+        fitting = held or fitting  # paths beside the pictures themselves say where they are from
         if len(fitting) > 1:
             raise _ambiguous("input", fitting)
         if fitting:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowArray, ArrowTable, ArrowType
 from keepers.data.inputs import PictureFiles, RawInputs
 from keepers.data.pictures import png
+from keepers.data.where import Part
 from keepers.types import Kind
 
 
@@ -22,7 +23,8 @@ class Material:
     """Rows in the user's order.
 
     `inputs` are given directly where they are no column of `table` (files, arrays), with their
-    `kind`. `root` is the folder that picture paths in a column are relative to.
+    `kind`. `root` is the folder that picture paths in a column are relative to,
+    `parts` are the files that were read.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Material:
     input_name: str = ""
     root: Path | None = None
     notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @cached_property
     def features(self) -> dict[str, dict[str, Any]]:

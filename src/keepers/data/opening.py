@@ -22,6 +22,7 @@ from keepers.data.labels import doubtful_classes, read_labels
 from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.values import check_text
+from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
 from keepers.types import Progress
@@ -132,6 +133,7 @@ def open_source(
                 group=group,
                 split=split,
             ),
+            where=Where(paths=_paths(material, inputs, columns), parts=material.parts),
             found=_found(
                 material,
                 columns,
@@ -233,6 +235,20 @@ def _ids(material: Material, columns: Columns, hashes: npt.NDArray[np.bytes_]) -
     if isinstance(material.inputs, PictureFiles):
         beside = [name for name in beside if name == columns.label]
     return ids.content_ids(hashes, table.select(beside), columns.label)
+
+
+def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[str | None]:
+    """The paths of pictures (n,), none where they have none."""
+    if isinstance(inputs, PictureFiles):
+        part = inputs.root.relative_to(material.root or inputs.root).as_posix()
+        start = "" if part == "." else f"{part}/"
+        return [start + name if name else None for name in inputs.names.tolist()]
+    first = material.table[columns.input[0]] if material.inputs is None else None
+    if first is None or not pa.types.is_struct(first.type):
+        return ()
+    named = first.type.get_field_index("path") >= 0
+    paths = pc.struct_field(first, "path").to_pylist() if named else []
+    return paths if any(paths) else ()
 
 
 def _part(order: npt.NDArray[np.int64], limit: int, seed: int) -> npt.NDArray[np.int64]:

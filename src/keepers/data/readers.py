@@ -18,6 +18,7 @@ from keepers.data.folders import Files, find_files, suffix_of
 from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.data.values import first_line, lone_surrogate, records
+from keepers.data.where import Part
 from keepers.errors import DataError
 
 
@@ -31,7 +32,7 @@ def read_path(path: Path, split: str | None, usual: tuple[str, ...]) -> Material
     files = find_files(path, split, usual)
     name = path.name + (f" ({files.split})" if files.split else "")
     if not files.suffix:
-        return _picture_folder(files, name)
+        return _picture_folder(files, name, path)
     tables = _alike([read_table(file) for file in files.paths], files)
     try:
         table = (
@@ -42,7 +43,12 @@ def read_path(path: Path, split: str | None, usual: tuple[str, ...]) -> Material
             f"data: the files of {path} have different columns ({first_line(error)}). Give files "
             "of the same columns, or name the one that is meant"
         ) from None
-    return Material(name=name, table=table, root=files.root, notes=_notes(tables[0], files))
+    parts = tuple(
+        Part(name=file, path=files.root / file, num_rows=part.num_rows)
+        for file, part in zip(files.names, tables, strict=True)
+    )
+    notes = _notes(tables[0], files)
+    return Material(name=name, table=table, root=files.root, notes=notes, parts=parts)
 
 
 def _alike(tables: list[ArrowTable], files: Files) -> list[ArrowTable]:
@@ -74,7 +80,7 @@ def _left(files: Files) -> list[str]:
     return [f"not read, as they are not of the part '{files.split}': {shown}"]
 
 
-def _picture_folder(files: Files, name: str) -> Material:
+def _picture_folder(files: Files, name: str, path: Path) -> Material:
     classes = [file.split("/", 1)[0] if "/" in file else None for file in files.names]
     columns: dict[str, Any] = {"path": list(files.names)}
     if any(value is not None for value in classes):
@@ -85,6 +91,7 @@ def _picture_folder(files: Files, name: str) -> Material:
         kind="image",
         inputs=PictureFiles(root=files.root, names=np.array(files.names, dtype=object)),
         input_name="picture",
+        root=path,
         notes=tuple(_left(files)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored, take_inputs
 from keepers.data.pictures import png
+from keepers.data.where import Where
 from keepers.types import DataInfo, Kind
 
 
@@ -47,8 +48,8 @@ class Source:
     `ids` (n,) are integers or strings; `rows` (n,) the row numbers in the user's data; `labels`
     (n,) the class numbers, -1 where unknown, None where there are none; `groups` (n,) strings.
     `shape` is (channels, height, width), (features,) or (). `digests` (n,) are hashes of the raw
-    inputs. `num_rows` counts the rows of the user's data, also those left out; `found` says in
-    sentences what was taken.
+    inputs. `where` leads from rows back to files. `num_rows` counts the rows of the user's data,
+    also those left out; `found` says in sentences what was taken.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Source:
     num_rows: int
     digests: npt.NDArray[np.bytes_]
     columns: Columns = Columns()
+    where: Where = field(default_factory=Where)
     found: tuple[str, ...] = ()
     skipped: tuple[SkippedRow, ...] = ()
 

@@ -20,7 +20,7 @@ from keepers.training import Precision
 from keepers.types import Progress
 from keepers.workflows.opening import Reading, Say, say_or_not, workplace
 from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
-from keepers.workflows.table import provenance
+from keepers.workflows.table import provenance, with_where
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,4 +107,4 @@ def score(
                 "score": pa.array(values.double().numpy()),
             }
         ).sort_by("row")
-        return Scores(table=table, metadata=plain(provenance(scored, config)))
+        return Scores(table=with_where(table, source), metadata=plain(provenance(scored, config)))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from keepers.data import Source
 from keepers.files import plain
 from keepers.methods import Method
 from keepers.selection import ArrowTable
@@ -25,7 +26,10 @@ def selection_table(
     excluded: npt.NDArray[np.int64] | None,
     why_excluded: str,
 ) -> ArrowTable:
-    """One row for each row of the input: id, row, label, kept, rank, score, weight, reason."""
+    """One row for each row of the input: id, row, label, kept, rank, score, weight, reason.
+
+    Behind them stand the columns that lead back to the files.
+    """
     source = evidence.source
     kept = evidence.rank >= 0
     n, k = len(source), int(kept.sum())
@@ -62,7 +66,14 @@ def selection_table(
         rest = {name: [None] * len(source.skipped) for name in ("label", "rank", "score")}
         extra = pa.table(skipped | rest, schema=table.schema)
         table = pa.concat_tables([table, extra])
-    return table.sort_by("row")
+    return with_where(table.sort_by("row"), source)
+
+
+def with_where(table: ArrowTable, source: Source) -> ArrowTable:
+    """A table with a column `row`, and beside it what leads back to the files."""
+    for name, values in source.where.columns(table["row"].to_numpy()).items():
+        table = table.append_column(name, values)
+    return table
 
 
 def _dropped(evidence: Evidence, method: Method, candidates: npt.NDArray[np.bool_]) -> str:

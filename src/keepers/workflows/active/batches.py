@@ -59,7 +59,7 @@ def untouched(state: State) -> Planned | None:
 
 
 def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overwrite: bool) -> Path:
-    """Write `id`, `rank`, the input and an empty `label`, in the order to label them.
+    """Write `id`, `rank`, the input, an empty `label` and what leads back to the files.
 
     Parquet, CSV or JSON lines by the suffix of `out`. Control items are not told apart, so that
     nobody labels them otherwise.
@@ -74,6 +74,7 @@ def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overw
             "rank": pa.array(range(len(ids)), pa.int64()),
             name: values,
             "label": pa.array([state.item(item).label for item in ids], pa.string()),
+            **holdings.source.where.columns(holdings.source.rows[places]),
         }
     )
     return write_as_suffix_says(table, holdings.source.kind, out, overwrite=overwrite)

@@ -234,7 +234,9 @@ class Campaign:
         """Write the labelled examples and where each label comes from.
 
         Parquet, CSV or JSON lines by the suffix of `out`: `id`, `row`, the input, `label`,
-        `round`, `part`, `method`, `score`, `rank`, `annotators`, `votes`, `seconds`, `time`.
+        `copy_of`, `round`, `part`, `method`, `score`, `rank`, `annotators`, `votes`, `seconds`,
+        `time`, and where there are such `path`, `file`, `file_row` and `line`. Copies of a
+        labelled input have its label, and `copy_of` its id.
 
         Raises:
             RunError: `out` exists and `overwrite` is false, has another suffix, or is the data.

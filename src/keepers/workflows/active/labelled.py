@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from keepers.campaign import Item, State
-from keepers.data import Source, check_apart
+from keepers.data import Source, check_apart, where
 from keepers.errors import RunError
 from keepers.files import atomic_path, check_output
 from keepers.workflows.active.opening import Holdings
@@ -25,7 +25,7 @@ NAMES = {"text": "text", "image": "image", "vector": "features"}
 
 TAKEN = (
     *("id", "row", "label", "copy_of", "round", "part", "method", "score", "rank"),
-    *("annotators", "votes", "seconds", "time"),
+    *("annotators", "votes", "seconds", "time", *where.COLUMNS),
 )
 """Columns that are written beside the input."""
 
@@ -74,6 +74,7 @@ def labelled_table(state: State, holdings: Holdings) -> Any:
             [max((vote.time or "" for vote in item.current), default="") for item in items],
             pa.string(),
         ),
+        **source.where.columns(source.rows[places]),
     }
     return pa.table(columns)
 
