@@ -586,7 +586,7 @@ KILLS: dict[str, dict[str, Any]] = {
     },
     "between training and scoring": {"at": "keepers.workflows.stages:extract"},
     "before signals are written": {"at": "keepers.signals.store:write"},
-    "before the stage is whole": {"at": "keepers.runs:write_json", "call": 2},
+    "before the stage is whole": {"at": "keepers.runs:write_note", "call": 2},
     "in the second member": {"at": "keepers.workflows.stages:fit", "call": 2},
     "while selecting": {"at": "keepers.methods:choose"},
     "while the selection is written": {"at": "pyarrow.parquet:write_table"},

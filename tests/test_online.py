@@ -351,7 +351,7 @@ class TestIrreducibleLosses:
         other["label"] = pa.array(["b", "b"])
         index = table.column_names.index(column)
         pq.write_table(table.set_column(index, column, other[column]), tmp_path / "il.parquet")
-        with pytest.raises(DataError, match=r"il: .* was changed since it was written"):
+        with pytest.raises(DataError, match=r"il: .* is damaged, or was changed by another"):
             IrreducibleLosses.load(tmp_path / "il.parquet")
 
     def test_a_file_made_elsewhere(self, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keepers.errors import RunError
+from keepers.errors import KeepersWarning, RunError
 from keepers.ledger import Cost, Ledger
 from keepers.runs import Run, StageRecord
 
@@ -134,11 +135,66 @@ def test_a_damaged_stage_is_computed_again(tmp_path: Path, damage: str) -> None:
     assert record.costs == (COST,)
 
 
-def test_a_damaged_note_of_a_run_is_named(tmp_path: Path) -> None:
-    Run(tmp_path / "run", IDENTITY).close()
-    (tmp_path / "run" / "run.json").write_text("{")
-    with pytest.raises(RunError, match=r"run\.json is damaged"):
-        Run(tmp_path / "run", IDENTITY)
+@pytest.mark.parametrize("damage", ["gone", "torn", "flipped"])
+def test_a_run_without_its_note_goes_on(tmp_path: Path, damage: str) -> None:
+    with Run(tmp_path, IDENTITY) as run:
+        run.stage("proxy", 0, write_one)
+    note = tmp_path / "run.json"
+    whole = note.read_bytes()
+    if damage == "gone":
+        note.unlink()
+    else:
+        note.write_bytes(b"{" if damage == "torn" else whole.replace(b'"abc"', b'"abd"'))
+    with pytest.warns(KeepersWarning, match="made again"), Run(tmp_path, IDENTITY) as run:
+        run.stage("proxy", 0, refuse)
+    assert note.read_bytes() == whole
+
+
+def test_a_damaged_note_among_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"race": "10 km"}')
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match=r"run\.json is damaged. Name another directory"):
+        Run(tmp_path, IDENTITY)
+    assert (tmp_path / "run.json").read_text() == '{"race": "10 km"}'
+
+
+def test_one_changed_digit_of_a_record_is_noticed(tmp_path: Path) -> None:
+    with Run(tmp_path, IDENTITY) as run:
+        folder, record = run.stage("proxy", 0, write_one)
+    path = folder / "stage.json"
+    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.6'))
+    with (
+        pytest.warns(KeepersWarning, match=r"stage\.json is damaged.* computed again"),
+        Run(tmp_path, IDENTITY) as run,
+    ):
+        assert run.stage("proxy", 0, write_one)[1] == record
+
+
+def test_a_record_of_another_stage_is_not_taken(tmp_path: Path) -> None:
+    with Run(tmp_path, IDENTITY) as run:
+        first, _ = run.stage("proxy", 0, write_one)
+        second, _ = run.stage("proxy", 1, write_one)
+    shutil.copy(first / "stage.json", second / "stage.json")
+    with Run(tmp_path, IDENTITY) as run, pytest.warns(KeepersWarning, match="of another stage"):
+        assert not run.finished("proxy", 1)
+
+
+def test_what_a_kill_left_is_swept_and_enters_no_stage(tmp_path: Path) -> None:
+    Run(tmp_path, IDENTITY).close()
+
+    def killed(folder: Path) -> StageRecord:
+        (folder / ".checkpoint.safetensors.x1x2x3x4.partial").write_text("half")
+        (folder / "checkpoint.safetensors").write_text("whole")
+        raise KeyboardInterrupt
+
+    with Run(tmp_path, IDENTITY) as run, pytest.raises(KeyboardInterrupt):
+        run.stage("proxy", 0, killed)
+    (tmp_path / ".report.html.x1x2x3x4.partial").write_text("half")
+    with Run(tmp_path, IDENTITY) as run:
+        folder, _ = run.stage("proxy", 0, write_one)
+    assert not list(tmp_path.rglob("*.partial"))
+    note = json.loads((folder / "stage.json").read_text())
+    assert sorted(note["files"]) == ["checkpoint.safetensors", "one.txt"]
 
 
 def test_a_run_killed_while_it_wrote_whose_it_is_begins_again(tmp_path: Path) -> None:

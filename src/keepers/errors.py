@@ -27,6 +27,14 @@ class RunError(KeepersError):
     """A run directory or an output file cannot be used as it stands."""
 
 
+class DamagedError(DataError, RunError):
+    """A file is no longer what keepers wrote: its checksum does not fit, or is gone."""
+
+
+class KeepersWarning(UserWarning):
+    """Something was damaged or missing, and was made again."""
+
+
 def first_few(problems: Sequence[str], shown: int = 5) -> str:
     """The first of many problems, for a message that has to end.
 

@@ -6,46 +6,109 @@ import ast
 import contextlib
 import dataclasses
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keepers.errors import RunError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 _NEVER_OWN = {"torch", "keepers", "transformers", *sys.stdlib_module_names}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAID_OF_FULL = ("os error 28", "os error 27", "os error 122", " requested and ")
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, overwrite: bool = True) -> Generator[Path]:
+def atomic_path(path: Path, *, overwrite: bool = True, size: int | None = None) -> Generator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well.
 
-    An exception, a kill or a full disk leaves the old file as it was.
+    An exception, a kill or a full disk leaves the old file as it was; what a kill leaves beside
+    it is removed by the next call. `size` is how many bytes will be written, where that is known.
 
     Raises:
         RunError: `path` exists and `overwrite` is false.
+        OSError: there is no room (ENOSPC): the message says for what, and how much it takes.
     """
     check_output(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(handle)
-    partial = Path(name)
+    sweep(path.parent, path.name)
+    with room_for(path, size):
+        handle, partial = _locked_file(path)
+        try:
+            yield partial
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.chmod(0o666 & ~_umask())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _locked_file(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, locked so that no other process sweeps it away."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        with contextlib.suppress(OSError):  # a disk without locks: nothing is swept there either
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:  # not swept before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left of files (or of the file `name`) while writing them.
+
+    Without a name, also in the folders below. What a living process writes is locked, and stays.
+    """
+    pattern = ".*" if name is None else f".{glob.escape(name)}"
+    found = folder.rglob if name is None else folder.glob
+    for path in list(found(f"{pattern}.????????.partial")):
+        with contextlib.suppress(OSError):  # in use, gone, or not ours to remove
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def room_for(path: Path, size: int | None = None) -> Generator[None]:
+    """Let a full disk say which file had no room, how many bytes it takes, and what was kept.
+
+    Raises:
+        OSError: ENOSPC, whatever a library made of it.
+    """
     try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.chmod(0o666 & ~_umask())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        if getattr(error, "errno", None) not in _FULL and not any(
+            words in str(error) for words in _SAID_OF_FULL
+        ):
+            raise
+        raise _no_room(path, size, error) from error
+
+
+def _no_room(path: Path, size: int | None, error: BaseException | None = None) -> OSError:
+    free = f"{shutil.disk_usage(path.parent).free / 1e6:,.1f} MB are free"
+    takes = "" if size is None else f"takes up to {size / 1e6:,.1f} MB, and "
+    reason = ""
+    if isinstance(error, OSError) and error.errno in (errno.EDQUOT, errno.EFBIG):
+        reason = f" ({os.strerror(error.errno)})"
+    kept = f"{path} is as it was" if path.exists() else f"{path} was not written"
+    return OSError(
+        errno.ENOSPC,
+        f"the disk is full{reason}: {path} {takes}{free} there. {kept}; what was finished before "
+        "is kept. Make room and type the same command",
+    )
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
@@ -72,47 +135,33 @@ def _umask() -> int:
     return mask
 
 
-def check_room(folder: Path, size: int) -> None:
-    """Refuse to map a file of `size` bytes where the disk has no room for it.
+def check_room(path: Path, size: int) -> None:
+    """Refuse to map a file of `size` bytes at `path` where the disk has no room for it.
 
     Writing to such a map would end the process without a word.
 
     Raises:
         OSError: there is not so much room (ENOSPC).
     """
-    if size > shutil.disk_usage(folder).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    if size > shutil.disk_usage(path.parent).free:
+        raise _no_room(path, size)
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
     """Write UTF-8 text atomically."""
-    with atomic_path(path, overwrite=overwrite) as partial:
-        partial.write_text(text, encoding="utf-8")
+    content = text.encode()
+    with atomic_path(path, overwrite=overwrite, size=len(content)) as partial:
+        partial.write_bytes(content)
 
 
 def write_json(path: Path, value: Any, *, overwrite: bool = True) -> None:
     """Write JSON atomically, keys in the order given."""
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n", overwrite=overwrite)
+    write_text(path, json_text(value), overwrite=overwrite)
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
-) -> None:
-    """Write tensors as safetensors, and `metadata` beside them, atomically.
-
-    Raises:
-        OSError: there is no room for it.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic_path(path) as partial:
-        try:
-            save_file(copies, partial, metadata=metadata)
-        except SafetensorError as error:
-            raise OSError(f"{path}: {error}") from None
+def json_text(value: Any) -> str:
+    """JSON with an indent, keys in the order given."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:

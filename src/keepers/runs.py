@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,11 +15,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers import processes
-from keepers.errors import RunError
-from keepers.files import check_folder, fingerprint, write_json
+from keepers.errors import DamagedError, KeepersWarning, RunError
+from keepers.files import check_folder, fingerprint, sweep
 from keepers.ledger import Cost
+from keepers.sealed import read_note, write_note
 
-FORMAT = 1
+FORMAT = 2
+NOTE = "run.json"
+
+_RECORD = "stage.json"
+_STAGE = re.compile(r".+-[0-9a-f]{12}(\.partial)?")
+_AGAIN = "It is computed again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +41,8 @@ class Run:
 
     Each stage is a folder named by its inputs' fingerprint, written beside and renamed when
     whole. A rerun finds it; a kill loses at most the stage in progress, or what it did since the
-    last checkpoint it kept in its unfinished folder.
+    last checkpoint it kept in its unfinished folder. What is damaged is computed again, with a
+    warning, and what a killed process left half-written is removed.
 
     Raises:
         RunError: the directory belongs to other data, another format, or another process.
@@ -51,6 +59,7 @@ class Run:
             self._lock = _lock(path / ".lock")
             try:
                 _identify(path, {"format": FORMAT, **identity})
+                sweep(path)
             except BaseException:
                 self.close()
                 raise
@@ -73,7 +82,7 @@ class Run:
         key = _key(name, inputs)
         if key in self._finished:
             return True
-        return self._resume and _is_whole(self.path / "stages" / key)
+        return self._resume and _is_whole(self.path / "stages" / key, key)
 
     def stage(
         self, name: str, inputs: Any, compute: Callable[[Path], StageRecord]
@@ -88,7 +97,7 @@ class Run:
         if not processes.agree(self.finished(name, inputs)):
             self._compute(folder, inputs, compute)
         self._finished.add(key)
-        note = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        note = read_note(folder / _RECORD, "run", "Run the same command again")
         costs = tuple(Cost(**cost) for cost in note["costs"])
         return folder, StageRecord(facts=note["facts"], costs=costs)
 
@@ -103,9 +112,10 @@ class Run:
         processes.wait()
         record = compute(partial)
         if first:
-            write_json(
-                partial / "stage.json",
+            write_note(
+                partial / _RECORD,
                 {
+                    "stage": folder.name,
                     "inputs": inputs,
                     "facts": record.facts,
                     "costs": [asdict(cost) for cost in record.costs],
@@ -116,13 +126,27 @@ class Run:
         processes.wait()
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, key: str) -> bool:
     """Whether a stage is there and its files are those that were written."""
-    try:
-        note = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        return all(_digest(folder / name) == digest for name, digest in note["files"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    if not folder.exists():
         return False
+    try:
+        note = read_note(folder / _RECORD, "run", _AGAIN)
+        if note.get("stage") != key:
+            raise DamagedError(f"run: {folder / _RECORD} is of another stage. {_AGAIN}")
+        for name, digest in note["files"].items():
+            if _digest(folder / name) != digest:
+                raise DamagedError(
+                    f"run: {folder / name} is damaged: its checksum does not fit. {_AGAIN}"
+                )
+    except DamagedError as error:
+        warnings.warn(str(error), KeepersWarning, stacklevel=3)
+    except OSError as error:
+        said = f"run: {error.filename} cannot be read ({error.strerror}). {_AGAIN}"
+        warnings.warn(said, KeepersWarning, stacklevel=3)
+    else:
+        return True
+    return False
 
 
 def _digest(path: Path) -> str:
@@ -135,29 +159,41 @@ def _key(name: str, inputs: Any) -> str:
 
 
 def _identify(path: Path, mine: dict[str, Any]) -> None:
-    note = path / "run.json"
-    if note.exists():
-        try:
-            theirs = dict(json.loads(note.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
+    note = path / NOTE
+    try:
+        theirs = read_note(note, "run", "The stages say themselves what they are: it is made again")
+    except (FileNotFoundError, DamagedError) as error:
+        damaged = isinstance(error, DamagedError)
+        if not _holds_stages(path) and not all(
+            _is_left_over(entry, note) for entry in path.iterdir()
+        ):
+            what = f"{note} is damaged" if damaged else f"{path} is not empty and holds no run"
+            raise RunError(f"run: {what}. Name another directory, or remove this one") from None
+        if damaged or (path / "stages").exists():
+            said = str(error) if damaged else f"run: {note} is gone, and is made again"
+            warnings.warn(said, KeepersWarning, stacklevel=4)
+        write_note(note, mine)
+        return
+    for key, value in mine.items():
+        if theirs.get(key) != value:
             raise RunError(
-                f"run: {note} is damaged. Name another --run directory, or remove this one"
-            ) from None
-        for key, value in mine.items():
-            if theirs.get(key) != value:
-                raise RunError(
-                    f"run: {path} holds a run with {key} {theirs.get(key)!r}, and this one has "
-                    f"{value!r}. Name another --run directory, or remove this one"
-                )
-    elif any(not _is_left_over(entry, note) for entry in path.iterdir()):
-        raise RunError(f"run: {path} is not empty and holds no run. Name another directory")
-    else:
-        write_json(note, mine)
+                f"run: {path} holds a run with {key} {theirs.get(key)!r}, and this one has "
+                f"{value!r}. Name another --run directory, or remove this one"
+            )
 
 
 def _is_left_over(entry: Path, note: Path) -> bool:
     """Whether it is of a run that was killed before it said whose it is."""
-    return entry.name == ".lock" or entry.name.startswith(f".{note.name}.")
+    return entry.name in (".lock", note.name) or entry.name.startswith(f".{note.name}.")
+
+
+def _holds_stages(path: Path) -> bool:
+    """Whether a directory that lacks its note is a run all the same."""
+    try:
+        names = [entry.name for entry in (path / "stages").iterdir()]
+    except OSError:
+        return False
+    return bool(names) and all(map(_STAGE.fullmatch, names))
 
 
 def _lock(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from keepers.errors import DataError, RunError
-from keepers.files import atomic_path
+from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
+from keepers.sealed import ArrowTable, read_table, write_table
 
-ArrowTable = Any  # pyarrow has no type stubs
 COLUMNS = ("id", "row", "label", "kept", "rank", "score", "weight", "reason")
-_METADATA_KEY = b"keepers"
+_DAMAGED = (
+    "Make it again with the same command, or take a copy. A table that you changed yourself, in "
+    "pyarrow, is read where it is written without the old schema metadata"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,8 +87,6 @@ class Selection:
         Raises:
             KeepersError: it cannot be read, or holds no kept example.
         """
-        import warnings
-
         from keepers.data.matching import matching_rows  # reading takes long to import
 
         if isinstance(dataset, tuple) and len(lengths := {len(part) for part in dataset}) > 1:
@@ -96,7 +96,12 @@ class Selection:
             )
         ranks = self.table["rank"].fill_null(self.table.num_rows).to_numpy()
         wanted = np.argsort(ranks, kind="stable")[: len(self)]
-        about = self.metadata["data"]
+        about = self.metadata.get("data")
+        if about is None:
+            raise DataError(
+                "dataset: the selection was written by another program, so what its ids are is not "
+                "known. Take the rows yourself, by selection.indices or selection.ids"
+            )
         rows = matching_rows(
             dataset,
             wanted.tolist(),
@@ -127,38 +132,62 @@ class Selection:
         Raises:
             RunError: `path` exists and `overwrite` is false.
         """
-        return write_table(self.table, self.metadata, path, overwrite=overwrite)
+        return write_table(Path(path), self.table, self.metadata, overwrite=overwrite)
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Selection:
-        """Read what `to_parquet` wrote.
+        """Read what `to_parquet` wrote, or a selection that you changed and wrote yourself.
+
+        A table of another program (pandas, polars) has no checksum, and no `metadata` that says
+        how it came about: its columns are checked and taken as they stand, with a warning.
 
         Raises:
+            DamagedError: it is not what `to_parquet` wrote.
             RunError: missing, unreadable, or not a selection.
         """
         try:
-            table = pq.read_table(path)
+            table, note = read_table(Path(path), "selection", _DAMAGED)
         except FileNotFoundError:
             raise RunError(f"selection: {path} does not exist") from None
-        except (pa.ArrowInvalid, OSError) as error:
+        except DamagedError:
+            raise
+        except (DataError, OSError) as error:
             raise RunError(f"selection: {path} is not a readable Parquet file ({error})") from None
-        note = (table.schema.metadata or {}).get(_METADATA_KEY)
-        if note is None or tuple(table.column_names[: len(COLUMNS)]) != COLUMNS:
+        if not set(COLUMNS) <= set(table.column_names):
             raise RunError(f"selection: {path} was not written by keepers coreset")
-        return cls(table=table, metadata=json.loads(note))
+        if note is None:
+            table, note = _rewritten(table, path), {"method": None}
+        return cls(table=table, metadata=note)
 
 
-def write_table(
-    table: ArrowTable, metadata: dict[str, Any], path: str | Path, *, overwrite: bool
-) -> Path:
-    """Write a table as Parquet, with `metadata` in the file's own metadata, atomically."""
-    path = Path(path)
-    note = json.dumps(metadata, ensure_ascii=False).encode()
-    with atomic_path(path, overwrite=overwrite) as partial:
-        pq.write_table(
-            table.replace_schema_metadata({_METADATA_KEY: note}), partial, compression="zstd"
-        )
-    return path
+def _rewritten(table: ArrowTable, path: str | Path) -> ArrowTable:
+    """A selection that another program wrote, with the types of one of ours."""
+    types = {"row": pa.int64(), "kept": pa.bool_(), "rank": pa.int64(), "weight": pa.float64()}
+    for name, kind in types.items():
+        try:
+            column = table[name].cast(kind)  # pandas has floats where values are missing
+        except pa.ArrowInvalid as error:
+            raise RunError(f"selection: column '{name}' of {path}: {error}. Correct it") from None
+        table = table.set_column(table.column_names.index(name), name, column)
+    kept = table.filter(pc.fill_null(table["kept"], False))
+    for name, part in {"id": table, "row": table, "rank": kept}.items():
+        values = part[name]
+        if values.null_count or len(values.unique()) < len(values):
+            of_what = "a kept example" if name == "rank" else "a row"
+            raise RunError(
+                f"selection: in column '{name}' of {path} {of_what} has no value, or that of "
+                "another. Give each its own"
+            )
+    weights = kept["weight"].to_numpy()
+    if table["kept"].null_count or not bool((np.isfinite(weights) & (weights >= 0)).all()):
+        raise RunError(f"selection: {path} lacks a 'kept' or a 'weight' of 0 or more. Correct it")
+    warnings.warn(
+        f"selection: {path} was written by another program: its ids, rows, ranks and weights are "
+        "taken as they stand, and how it was made is not known",
+        KeepersWarning,
+        stacklevel=3,
+    )
+    return table
 
 
 def _take(dataset: Any, rows: npt.NDArray[np.int64]) -> Any:

@@ -6,11 +6,13 @@ import errno
 import io
 import os
 import sys
+import warnings
+from typing import Any
 
 import typer
 
 from keepers.cli import active, approximations, compare, coreset, il, listing, simulate, train
-from keepers.errors import KeepersError
+from keepers.errors import KeepersError, KeepersWarning
 
 INTERRUPTED = 130
 """The exit status of a command that was stopped with Ctrl-C."""
@@ -43,6 +45,7 @@ app.command("models")(listing.models)
 def main() -> None:
     """Run the application; what goes wrong is one sentence on stderr and an exit status."""
     _open_streams()
+    _say_warnings()
     try:
         _run()
     except BrokenPipeError:  # nobody reads any more
@@ -74,6 +77,20 @@ def _open_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _say_warnings() -> None:
+    """What keepers warns of is a sentence for a person; the line of code is of no use to them."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *others: Any, **more: Any) -> None:
+        if issubclass(category, KeepersWarning):
+            sys.stderr.write(f"Note: {message}\n")
+        else:
+            shown(message, category, *others, **more)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", KeepersWarning)
+
+
 def _run() -> None:
     status: int | None = None
     try:
@@ -91,7 +108,7 @@ def _run() -> None:
         what = error.strerror or str(error)
         if error.filename:
             what += f": {error.filename}"
-        _stop(f"Error: {what}. Nothing was replaced", 1)
+        _stop(f"Error: {what}", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own usage errors
             raise

@@ -7,12 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keepers.files import check_room
+from keepers.files import check_room, room_for
 
 
 def free() -> int:
@@ -29,10 +29,8 @@ def rows(shape: tuple[int, ...], dtype: np.dtype[Any], cache: Path | None) -> np
     size = int(np.prod(shape)) * dtype.itemsize
     if cache is None or size <= free() // 2:
         return np.empty(shape, dtype=dtype)
-    path = _file(cache, size)
-    mapped = np.memmap(path, dtype=dtype, mode="r+", shape=shape)
-    path.unlink()  # the file lives as long as the mapping
-    return mapped
+    with _nameless(cache, size) as file:
+        return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 
 def appended(
@@ -49,19 +47,16 @@ def appended(
             values.append(part)
             lengths.append(length)
         return np.concatenate(values), np.concatenate(lengths)
-    path = _file(cache, estimate)
-    with path.open("wb") as file:
+    with _nameless(cache, estimate) as file, room_for(cache / "pool", estimate):
         for part, length in blocks:
             part.tofile(file)
             lengths.append(length)
-    mapped = np.memmap(path, dtype=dtype, mode="r+")
-    path.unlink()  # the file lives as long as the mapping
-    return mapped, np.concatenate(lengths)
+        file.flush()
+        return np.memmap(file, dtype=dtype, mode="r+"), np.concatenate(lengths)
 
 
-def _file(cache: Path, size: int) -> Path:
+def _nameless(cache: Path, size: int) -> IO[bytes]:
+    """A file without a name, which lives as long as it is mapped: a kill leaves nothing."""
     cache.mkdir(parents=True, exist_ok=True)
-    check_room(cache, size)
-    handle, name = tempfile.mkstemp(dir=cache, prefix="pool-", suffix=".bin")
-    os.close(handle)
-    return Path(name)
+    check_room(cache / "pool", size)
+    return tempfile.TemporaryFile(dir=cache)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keepers import processes
 from keepers.configuration import picked
@@ -19,10 +18,11 @@ from keepers.errors import ParameterError
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_summary import Trial, reached, summarise
 from keepers.experiments.simulate_trials import Bench
-from keepers.files import atomic_path, plain, write_json
+from keepers.files import plain, write_json
 from keepers.ledger import Ledger
 from keepers.roles import OnBadRow, Role
 from keepers.runs import Run
+from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.training import Hardware, Precision
 from keepers.types import Progress
 from keepers.workflows.active.config import BUILT_IN, Cold
@@ -32,7 +32,6 @@ from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
 
 PICKS = "picks.parquet"
-ArrowTable = Any  # pyarrow has no type stubs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class Simulation:
     @property
     def picks(self) -> ArrowTable:
         """What each campaign labelled: seed, method, selector, round (0: initial), rank and id."""
-        return pq.read_table(self.run / PICKS)
+        return read_table(self.run / PICKS, "run", "The same command makes it again")[0]
 
     def to_json(self, path: str | Path | None = None, *, overwrite: bool = False) -> str:
         """The result as JSON text; with `path` it is also written there.
@@ -209,8 +208,7 @@ def simulate(
             }
         )
         if processes.rank() == 0:
-            with atomic_path(path / PICKS) as partial:
-                pq.write_table(bench.picks_table(), partial)
+            write_table(path / PICKS, bench.picks_table(), {})
             write_json(path / "simulate.json", result)
     return Simulation(result=result, run=path)
 

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
-from keepers.files import write_tensors
 from keepers.integrations.checks import check_selector
 from keepers.online import BatchSelector
 from keepers.online.batch import LABEL_KEYS
 from keepers.online.logits import check_logits
+from keepers.sealed import read_tensors, write_tensors
 
 WEIGHTS = "keepers_weights"
 """The key under which a batch carries its weights to `compute_loss`, where the method has any."""
@@ -199,9 +197,10 @@ class SelectingTrainerMixin(_Base):
                 f"{checkpoint} was saved without a selector: its choices start anew", stacklevel=2
             )
             return
+        state, _ = read_tensors(path, "selector", "Resume from another checkpoint")
         try:
-            self.selector.load_state_dict(load_file(path))
-        except (SafetensorError, KeepersError, KeyError, RuntimeError) as error:
+            self.selector.load_state_dict(state)
+        except (KeepersError, KeyError, RuntimeError) as error:
             raise RunError(
                 f"selector: {path} cannot be restored: {error}. Resume with the selector that the "
                 "run began with, or from another checkpoint"

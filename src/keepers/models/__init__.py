@@ -6,6 +6,8 @@ from keepers.models.factory import (
     default_proxy,
     default_recipe,
     default_target,
+    is_own_code,
+    outline,
 )
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
@@ -30,5 +32,7 @@ __all__ = [
     "default_recipe",
     "default_target",
     "dense_encoder",
+    "is_own_code",
     "module_fingerprint",
+    "outline",
 ]

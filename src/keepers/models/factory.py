@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from keepers.errors import ParameterError, unknown_name
+from keepers.models.outline import outlined
 from keepers.models.recipe import Recipe
 from keepers.models.table import MODELS, dense_encoder
 from keepers.random import isolated
@@ -57,11 +58,34 @@ def create(
     build = _builder(name, info, parameter)
     if info.num_classes < 1:
         raise ParameterError(parameter, f"got {info.num_classes} classes", "Give 1 or more")
+    if options and name in MODELS:
+        outlined(lambda: build(info, options), name, parameter)
     with isolated(seed, "initialise"):
         made = build(info, options)
     if info.kind == "image":
         made.module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return made
+
+
+def outline(
+    name: str, info: DataInfo, options: Mapping[str, Any] = _NO_OPTIONS, parameter: str = "model"
+) -> nn.Module:
+    """The layers of a row of `MODELS` with shapes and no weights: nothing is allocated.
+
+    Raises:
+        ParameterError: as `create`.
+    """
+    build = _builder(name, info, parameter)
+    return outlined(lambda: build(info, options), name, parameter)
+
+
+def is_own_code(name: str) -> bool:
+    """Whether a name of a model is a function to import and call, rather than a built-in or `hf:`.
+
+    >>> is_own_code("package.module:function"), is_own_code("hf:folder"), is_own_code("mlp")
+    (True, False, False)
+    """
+    return ":" in name and not name.startswith("hf:")
 
 
 def default_proxy(info: DataInfo) -> str:
@@ -124,7 +148,7 @@ def _builder(name: str, info: DataInfo, parameter: str) -> _Build:
             return build_transformers(name.removeprefix("hf:"), info, parameter, **options)
 
         return build_hf
-    if ":" in name:
+    if is_own_code(name):
         return lambda info, options: _call_own(name, info, options, parameter)
     if name not in MODELS:
         raise unknown_name(parameter, name, MODELS)

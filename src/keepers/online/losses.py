@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,17 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from keepers.data import Source
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.errors import DataError, ParameterError, about
-from keepers.files import atomic_path, check_output, fingerprint, hash_bytes, plain
+from keepers.files import check_output, fingerprint, hash_bytes, plain
 from keepers.online.numbering import SHOWN, Numbering
+from keepers.sealed import read_table, write_table
 
-_METADATA_KEY = b"keepers"
+_COLUMNS = ("id", "irreducible_loss", "label")
 REMEDY = "Compute the losses from these data, with keepers.irreducible_losses or 'keepers il'"
 
 
@@ -147,39 +146,33 @@ class IrreducibleLosses:
         if self.labels is not None:
             columns["label"] = pa.array(self.labels.tolist(), pa.string())
         table = pa.table(columns)
-        meta = json.dumps(plain(self.metadata | {"fingerprint": self.fingerprint}))
-        table = table.replace_schema_metadata({_METADATA_KEY: meta.encode()})
-        with atomic_path(path, overwrite=overwrite) as partial:
-            pq.write_table(table, partial)
-        return path
+        return write_table(path, table, plain(self.metadata), overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> IrreducibleLosses:
         """Read what `save` wrote, or any Parquet file with columns `id` and `irreducible_loss`.
 
         Raises:
-            DataError: no such file, not Parquet, a column is missing, or its values changed.
+            DataError: no such file, not Parquet, a column is missing, or it is damaged.
         """
         path = Path(path)
         try:
-            with pq.ParquetFile(path) as file:
-                there = file.schema_arrow.names
-                for name in ("id", "irreducible_loss"):
-                    if name not in there:
-                        raise DataError(
-                            f"il: {path} has no column '{name}', only {', '.join(there)}"
-                        )
-                wanted = [name for name in ("id", "irreducible_loss", "label") if name in there]
-                table = file.read(wanted)
+            table, metadata = read_table(path, "il", REMEDY, _COLUMNS)
         except FileNotFoundError:
             raise DataError(f"il: there is no file {path}. Make one with 'keepers il'") from None
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"il: cannot read {path} as Parquet: {error}") from None
+        except OSError as error:
+            raise DataError(f"il: cannot read {path}: {error}") from None
+        for name in _COLUMNS[:2]:
+            if name not in table.column_names:
+                there = ", ".join(table.column_names) or "others"
+                raise DataError(f"il: {path} has no column '{name}', only {there}")
         with about("il"):
-            return cls._from_table(table, path)
+            return cls._from_table(table, path, metadata or {})
 
     @classmethod
-    def _from_table(cls, table: ArrowTable, path: Path) -> IrreducibleLosses:
+    def _from_table(
+        cls, table: ArrowTable, path: Path, metadata: dict[str, Any]
+    ) -> IrreducibleLosses:
         column = table["irreducible_loss"]
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise DataError(
@@ -188,16 +181,12 @@ class IrreducibleLosses:
         labels = None
         if "label" in table.column_names:
             labels = np.array(table["label"].cast(pa.string()).to_pylist(), dtype=object)
-        metadata = _metadata(table, path)
-        losses = cls(
+        return cls(
             ids=_ids(table["id"], path),
             values=torch.from_numpy(np.array(column.to_numpy(), dtype=np.float32)),
             labels=labels,
             metadata=metadata,
         )
-        if metadata.get("fingerprint", losses.fingerprint) != losses.fingerprint:
-            raise DataError(f"il: {path} was changed since it was written. {REMEDY}")
-        return losses
 
 
 def _ids(column: ArrowColumn, path: Path) -> npt.NDArray[Any]:
@@ -209,11 +198,3 @@ def _ids(column: ArrowColumn, path: Path) -> npt.NDArray[Any]:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise DataError(f"il: column 'id' of {path} holds {kind}. Give integers or strings")
     return np.array(column.to_pylist(), dtype=object)
-
-
-def _metadata(table: ArrowTable, path: Path) -> dict[str, Any]:
-    stored = (table.schema.metadata or {}).get(_METADATA_KEY, b"{}")
-    try:
-        return dict(json.loads(stored))
-    except (ValueError, TypeError):
-        raise DataError(f"il: {path} was changed since it was written. {REMEDY}") from None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from keepers.files import check_room
+from keepers.files import atomic_path, check_room
 
 LARGE_BYTES = 256 * 1024**2
 
@@ -17,8 +17,8 @@ def allocate(shape: tuple[int, ...], *, name: str, folder: Path | None) -> Tenso
     """A float32 tensor to fill: in memory, or mapped to `folder/name.npy` when it is large."""
     if folder is None or 4 * int(np.prod(shape)) < LARGE_BYTES:
         return torch.empty(shape)
-    check_room(folder, 4 * int(np.prod(shape)))
     path = folder / f"{name}.npy"
+    check_room(path, 4 * int(np.prod(shape)))
     mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     return torch.from_numpy(mapped)
 
@@ -38,7 +38,7 @@ def write(folder: Path, arrays: dict[str, Tensor]) -> None:
         path = folder / f"{name}.npy"
         if path.exists():
             continue
-        with path.open("wb") as file:
+        with atomic_path(path, size=value.nbytes) as partial, partial.open("wb") as file:
             np.save(file, value.detach().cpu().numpy(), allow_pickle=False)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from keepers.files import write_tensors
+from keepers.errors import DamagedError, KeepersWarning
+from keepers.sealed import read_tensors, write_tensors
 from keepers.training.observer import Observer
 
 
@@ -32,7 +32,7 @@ def save(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    write_tensors(path, tensors, {"facts": json.dumps(facts)})
+    write_tensors(path, tensors, facts)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -49,30 +49,29 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def readable(path: Path) -> bool:
-    """Whether there is a checkpoint that is whole; a damaged one is as good as none."""
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The tensors and facts of a checkpoint; a damaged one is as good as none."""
     try:
-        with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            json.loads(file.metadata()["facts"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        return False
-    return True
+        return read_tensors(path, "checkpoint", "This training begins again")
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        warnings.warn(str(error), KeepersWarning, stacklevel=2)
+        return None
 
 
-def load(
-    path: Path,
+def restore(
+    tensors: dict[str, Tensor],
     *,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     observers: Sequence[Observer],
-) -> dict[str, Any]:
-    """Restore what `save` wrote, in place; returns the facts."""
+) -> None:
+    """Restore what `save` wrote and `read` gave, in place."""
     groups: dict[str, dict[str, Tensor]] = {}
-    with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-        facts = json.loads(file.metadata()["facts"])
-        for name in file.keys():  # noqa: SIM118
-            group, _, key = name.partition(".")
-            groups.setdefault(group, {})[key] = file.get_tensor(name)
+    for name, value in tensors.items():
+        group, _, key = name.partition(".")
+        groups.setdefault(group, {})[key] = value
     module.load_state_dict(groups["model"])
     restore_optimizer(optimizer, groups.get("optimizer", {}))
     for name, value in _by_number(groups.get("observer", {})).items():
@@ -80,7 +79,6 @@ def load(
     torch.set_rng_state(groups["random"]["cpu"])
     if "cuda" in groups["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(groups["random"]["cuda"])
-    return facts
 
 
 def _by_number(flat: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -19,7 +19,6 @@ from keepers.ledger import Cost
 from keepers.models import Recipe
 from keepers.processes import Runtime
 from keepers.random import isolated
-from keepers.training import checkpoint
 from keepers.training.fitted import Fitted
 from keepers.training.length import Length
 from keepers.training.loop import Loop
@@ -82,7 +81,7 @@ def fit(
         repr(module),
     )
     with isolated(seed, "training"):
-        if keep is not None and checkpoint.readable(keep.path):
+        if keep is not None:
             loop.resume(keep.path)
         at, began = loop.at, time.perf_counter() - loop.at.seconds
         saved, passes = at.seconds, float(at.epoch)

@@ -217,11 +217,15 @@ class Loop:
             )
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint of the same training."""
-        facts: dict[str, Any] = checkpoint.load(
-            path, module=self.module, optimizer=self.optimizer, observers=self.stateful
-        )
+        """Continue from a checkpoint of the same training, where there is a whole one."""
+        found = checkpoint.read(path)
+        if found is None:
+            return
+        tensors, facts = found
         if facts["identity"] != self.at.identity:
             raise RunError(f"run: the checkpoint {path} is of another training. Remove it")
+        checkpoint.restore(
+            tensors, module=self.module, optimizer=self.optimizer, observers=self.stateful
+        )
         self.at = Position(**facts)
         self.loss_sum.fill_(self.at.loss_sum)

@@ -15,7 +15,7 @@ from keepers.configuration import picked
 from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.roles import OnBadRow, Role
-from keepers.selection import ArrowTable, write_table
+from keepers.sealed import ArrowTable, write_table
 from keepers.training import Precision
 from keepers.types import Progress
 from keepers.workflows.opening import Reading, Say, say_or_not, workplace
@@ -36,7 +36,7 @@ class Scores:
         Raises:
             RunError: `path` exists and `overwrite` is false.
         """
-        return write_table(self.table, self.metadata, path, overwrite=overwrite)
+        return write_table(Path(path), self.table, self.metadata, overwrite=overwrite)
 
 
 def score(

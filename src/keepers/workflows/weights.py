@@ -2,71 +2,118 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 
 from keepers.configuration import validated
-from keepers.errors import DataError
-from keepers.files import plain, write_tensors
-from keepers.models import Normalised, create
+from keepers.errors import DataError, ParameterError
+from keepers.files import plain
+from keepers.models import MODELS, Normalised, create, is_own_code, outline
 from keepers.roles import Prepared
+from keepers.sealed import read_tensors, write_tensors
 from keepers.types import DataInfo, Model
 
 WEIGHTS = "model.safetensors"
-_KEY = "keepers"
+_REMEDY = (
+    "Take a whole copy of it, or make it again with 'keepers train'. Weights that keepers did not "
+    "write are loaded as they were saved"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """What a file of weights says of their model. It travels: nothing in it is trusted."""
+
+    model: str
+    options: dict[str, Any]
+    info: DataInfo
+    channels: int
+    class_names: list[str] = field(default_factory=list[str])
 
 
 def save_weights(
     module: nn.Module, prepared: Prepared, path: Path, class_names: Sequence[str] = ()
 ) -> None:
     """Write the state of `module`, which `prepared` built, and what it takes to build it again."""
-    about = {
-        "model": prepared.role.model,
-        "options": dict(prepared.role.options),
-        "info": asdict(prepared.info),
-        "channels": len(prepared.mean),
-        "class_names": list(class_names),
-    }
-    write_tensors(path, module.state_dict(), {_KEY: json.dumps(plain(about))})
+    note = _Note(
+        model=prepared.role.model,
+        options=dict(prepared.role.options),
+        info=prepared.info,
+        channels=len(prepared.mean),
+        class_names=list(class_names),
+    )
+    write_tensors(path, module.state_dict(), plain(asdict(note)))
 
 
 def load_weights(module: nn.Module, path: Path) -> nn.Module:
     """Give `module` the weights of such a file."""
-    module.load_state_dict(load_file(path))
+    module.load_state_dict(read_tensors(path, "weights", _REMEDY)[0])
     return module
 
 
-def load_model(path: str | Path) -> Model:
+def load_model(path: str | Path, *, model: str | None = None) -> Model:
     """The model in a file of weights that `keepers train` wrote, in evaluation mode.
 
     Its `module` takes inputs as `keepers.data.encode` with its `encoder` gives them (pictures
     (n, channels, height, width) in [0, 1]) and gives logits (n, classes). It normalises them
     by itself.
 
+    Args:
+        path: the file.
+        model: `package.module:function`, for weights of a model of your own: it is imported and
+            called. What a file names is never called because the file names it.
+
     Raises:
-        DataError: there is no such file, or it holds no such weights.
+        DataError: there is no such file, it is damaged, it holds no such weights, or they are of
+            a model of somebody's own and `model` is not given.
+        ParameterError: the model cannot be built, or is larger than this machine's memory.
     """
     path = Path(path)
     try:
-        with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            about = json.loads((file.metadata() or {})[_KEY])
+        tensors, found = read_tensors(path, "model", _REMEDY)
     except FileNotFoundError:
         raise DataError(f"model: there is no file {path}. Make one with 'keepers train'") from None
-    except (OSError, SafetensorError, ValueError, KeyError):
-        raise DataError(
-            f"model: {path} holds no weights that keepers wrote. Load them as you saved them"
-        ) from None
-    info = validated(DataInfo, about["info"])
-    made = create(about["model"], info, seed=0, options=about["options"])
-    module, channels = made.module, int(about["channels"])
-    if channels:
-        module = Normalised(module, (0.0,) * channels, (1.0,) * channels)
-    module = load_weights(module, path).eval()
+    except OSError as error:
+        raise DataError(f"model: {path} cannot be read ({error.strerror})") from None
+    try:
+        note = validated(_Note, found)
+    except ParameterError as error:
+        raise DataError(f"model: {path} does not say what it holds ({error}). {_REMEDY}") from None
+    name = _agreed(note.model, model, path)
+
+    def normalised(module: nn.Module) -> nn.Module:
+        zeros = (0.0,) * (tensors["mean"].numel() if note.channels else 0)
+        return Normalised(module, zeros, (1.0,) * len(zeros)) if zeros else module
+
+    misfit = DataError(f"model: the weights in {path} are not those of '{name}'. {_REMEDY}")
+    if note.channels and "mean" not in tensors:
+        raise misfit
+    if name in MODELS:
+        module = normalised(outline(name, note.info, note.options))
+        shapes = {key: value.shape for key, value in module.state_dict().items()}
+        if shapes != {key: value.shape for key, value in tensors.items()}:
+            raise misfit
+    made = create(name, note.info, seed=0, options=note.options)
+    module = normalised(made.module)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError:
+        raise misfit from None
     encoder = replace(made.encoder, normalise="none", mean=(), std=())
-    return Model(module=module, encoder=encoder)
+    return Model(module=module.eval(), encoder=encoder)
+
+
+def _agreed(named: str, given: str | None, path: Path) -> str:
+    """The model's name: that of the file, or code that whoever opens it names."""
+    if given is not None and not (is_own_code(named) and is_own_code(given)) and given != named:
+        raise ParameterError("model", f"got '{given}', and {path} holds '{named}'", "Leave it out")
+    if given is None and is_own_code(named):
+        raise DataError(
+            f"model: {path} is of a model that is code, '{named}', which a file may not run. If "
+            f"you trust that code: keepers.load_model({str(path)!r}, model={named!r})"
+        )
+    return given or named

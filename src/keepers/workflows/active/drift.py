@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from keepers.campaign import BROUGHT, Event, Pool, State, Vote
 from keepers.data import Source
-from keepers.errors import DataError, RunError
-from keepers.files import atomic_path, fingerprint, hash_bytes
+from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
+from keepers.files import fingerprint, hash_bytes
+from keepers.sealed import check_seal, read_table, write_table
 from keepers.workflows.active.ground import version_of_data
 from keepers.workflows.active.opening import Holdings
 
 FOLDER = "pools"
 SHOWN = 5
+RESTORE = "It lists the pool as it was: restore it from a copy of the campaign"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,7 @@ def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | N
     source = holdings.source
     now, before = pool_fingerprint(source), state.pool
     if before is not None and before.fingerprint == now:
+        _mend(folder / before.snapshot, source)
         return None, Drift(removed=before.removed)
     drift = Drift()
     if before is not None:
@@ -147,16 +150,29 @@ def _write(path: Path, source: Source) -> None:
     table = pa.table(
         {"id": pa.array(ids.tolist(), kind), "digest": pa.array(source.digests.tolist())}
     )
-    with atomic_path(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    write_table(path, table, {})
+
+
+def _mend(path: Path, source: Source) -> None:
+    """Write a snapshot again that is damaged or gone, while the pool is still what it lists."""
+    try:
+        if check_seal(path, "campaign", "The pool is still the same: it was written again"):
+            return
+        said = f"campaign: {path} was damaged, and was written again"
+    except DamagedError as error:
+        said = str(error)
+    except OSError as error:
+        said = f"campaign: {path} could not be read ({error.strerror}), and was written again"
+    warnings.warn(said, KeepersWarning, stacklevel=2)
+    path.unlink(missing_ok=True)
+    _write(path, source)
 
 
 def _read(path: Path) -> dict[int | str, bytes]:
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise RunError(
-            f"campaign: {path} cannot be read ({error}). It lists the pool of the last round; "
-            "restore it from a copy of the campaign"
-        ) from None
+        table, note = read_table(path, "campaign", RESTORE)
+    except OSError as error:
+        raise RunError(f"campaign: {path} cannot be read ({error}). {RESTORE}") from None
+    if note is None:
+        raise RunError(f"campaign: {path} is none that keepers wrote. {RESTORE}")
     return dict(zip(table["id"].to_pylist(), table["digest"].to_pylist(), strict=True))

@@ -104,7 +104,7 @@ def made(features: Tensor, place: Workplace, seed: int, count: int) -> Index | N
         with ledger.phase(NEIGHBOURS) as tally, place.under_way("Index of the neighbours"):
             tally.examples = len(features)
             if processes.rank() == 0:
-                check_room(folder, features.numel() * 4 + len(features) * 8)
+                check_room(folder / _FILE, features.numel() * 4 + len(features) * 8)
                 try:
                     facts = _make(faiss, features, folder / _FILE, seed, count)
                 except RuntimeError as error:
