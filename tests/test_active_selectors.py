@@ -450,6 +450,19 @@ def test_probcover_is_the_dense_greedy(seed: int, monkeypatch: pytest.MonkeyPatc
     assert found.tolist() == naive_probcover(features, n // 2, delta, selected)
 
 
+def test_probcover_breaks_ties_by_position() -> None:
+    for seed in range(200):
+        drawn = generator(seed)
+        n, delta = 8 + seed % 25, 1.0 + seed % 3
+        features = torch.randint(4, (n, 1 + seed % 4), generator=drawn).float()
+        if seed % 4 == 3:
+            features = torch.eye(9)[torch.randint(9, (n,), generator=drawn)]
+        found = probcover(
+            features, n - 1, delta=delta, selected=torch.tensor([seed % 5]), generator=drawn
+        )
+        assert found.tolist() == naive_probcover(features, n - 1, delta, [seed % 5]), seed
+
+
 def test_the_estimated_radius_is_the_largest_with_pure_balls() -> None:
     features = points(3, 120, 2)
     radius = probcover_module._pure_radius(features, 4, 0.9, generator())

@@ -370,6 +370,24 @@ def test_k_center_is_the_naive_one(seed: int, n: int, num_selected: int) -> None
         assert found[1:] == naive_k_center(features, k - 1, found[:1])
 
 
+def grid(seed: int) -> Tensor:
+    """Whole numbers or one-hot rows, where most distances are ties."""
+    drawn, n = generator(seed), 6 + seed % 30
+    if seed % 4 == 3:
+        rows = torch.randint(12, (n,), generator=drawn)
+        return torch.nn.functional.one_hot(rows, 12).float() + seed % 5
+    return torch.randint(4, (n, 1 + seed % 5), generator=drawn).float() * (1 + seed % 3)
+
+
+def test_k_center_breaks_ties_by_position() -> None:
+    found = k_center_greedy(torch.tensor([[0.0, 2], [2, 2], [0, 0]]), 1, selected=torch.tensor([0]))
+    assert found.tolist() == [1]
+    for seed in range(200):
+        features = grid(seed)
+        found = k_center_greedy(features, len(features) - 1, selected=torch.tensor([seed % 3]))
+        assert found.tolist() == naive_k_center(features, len(features) - 1, [seed % 3]), seed
+
+
 @pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("seed", range(12))
 def test_facility_location_is_the_naive_one(seed: int) -> None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from keepers.selectors._distances import SquaredDistances, row_blocks
+from keepers.selectors._distances import SquaredDistances, flat_positions, row_blocks
 
 UNREACHABLE = -1e30
 LIST_BLOCK = 1 << 20
@@ -150,16 +149,9 @@ def _nearer(coverage: Coverage, rows: slice, buffer: Tensor) -> tuple[Tensor, Te
     block = buffer[: len(points_R)]
     torch.addmm(distances.norms_N, centred_RD, distances.points_ND.T, alpha=-2, out=block)
     limit_R = torch.where(nearest_R == 0, UNREACHABLE, nearest_R - term_R)
-    entries = _flat_below(block, limit_R)
+    entries = flat_positions(block < limit_R[:, None])
     row_E, column_E = entries // len(coverage), entries % len(coverage)
     distance_E = block.view(-1)[entries] + term_R[row_E]
     near_E = (distance_E <= distances.tolerance(points_R)[row_E]).nonzero().squeeze(1)
     distance_E[near_E] = distances.exact(points_R[row_E[near_E]], column_E[near_E])
     return column_E.int(), distance_E, torch.bincount(row_E, minlength=len(points_R))
-
-
-def _flat_below(block: Tensor, limit_R: Tensor) -> Tensor:
-    if block.device.type == "cpu":  # NumPy is several times faster at this than torch
-        below = np.less(block.numpy(), limit_R[:, None].numpy())
-        return torch.from_numpy(np.flatnonzero(below))
-    return (block < limit_R[:, None]).view(-1).nonzero().squeeze(1)

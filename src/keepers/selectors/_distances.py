@@ -14,7 +14,9 @@ copies of a point are at distance exactly 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +24,18 @@ from keepers.selectors.checks import check_finite
 
 BLOCK_ELEMENTS = 1 << 18
 """Elements of a block of distances: 1 MiB of float32, which stays in a core's cache."""
+
+
+ROUNDING = 8
+"""Products round squared distances by less than so many ε of the largest product."""
+
+
+class Rows(NamedTuple):
+    """Some of the points, held together: positions (r,), points (r, d) and ‖x_i − m‖² (r,)."""
+
+    positions: Tensor | None
+    points_RD: Tensor
+    norms_R: Tensor
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:
@@ -52,7 +66,10 @@ class SquaredDistances:
             self.norms_N[rows] = (block - self.mean_D).square_().sum(1)
             largest = torch.maximum(largest, block.square().sum(1).amax())
         check_finite(points_ND, self.norms_N)
-        self._error = 512 * torch.finfo(points_ND.dtype).eps * float(largest) ** 0.5
+        eps, length = torch.finfo(points_ND.dtype).eps, float(largest) ** 0.5
+        self._error = 512 * eps * length
+        self._rounding = ROUNDING * eps * length * float(self.norms_N.max()) ** 0.5
+        self.everyone = Rows(None, points_ND, self.norms_N)
 
     def __len__(self) -> int:
         return len(self.points_ND)
@@ -76,26 +93,64 @@ class SquaredDistances:
             out_P[part] = difference.square_().sum(1)
         return out_P
 
-    def to_point(self, position: int, out_N: Tensor) -> Tensor:
-        """Squared distances of all points to one, into `out_N`: one matrix–vector product."""
-        column = torch.tensor([position], device=out_N.device)
-        centred_CD, term_C = self.column_terms(column)
-        torch.addmv(self.norms_N, self.points_ND, centred_CD[0], alpha=-2, out=out_N)
-        out_N.add_(term_C)
-        near_P = (out_N <= self.tolerance(column)).nonzero().squeeze(1)
-        out_N[near_P] = self.exact(near_P, column.expand(len(near_P)))
-        return out_N
+    def tie(self, squared: float) -> float:
+        """How much squared distances about as large as `squared` may differ by rounding alone.
 
-    def nearest(self, positions: Tensor) -> Tensor:
-        """Squared distance of every point to the nearest of `positions`; ∞ where there are none."""
-        out_N = torch.full_like(self.norms_N, torch.inf)
+        Small ones are computed from differences, so the least relative error counts there.
+        """
+        return min(self._rounding, squared / 64)
+
+    def farthest(self, nearest_N: Tensor) -> int:
+        """The lowest position whose squared distance is the largest but for rounding."""
+        position = int(nearest_N.argmax())
+        best = float(nearest_N[position])
+        before = nearest_N[:position] >= best - self.tie(best)
+        return int(before.byte().argmax()) if bool(before.any()) else position
+
+    def rows(self, positions: Tensor) -> Rows:
+        """Some of the points as `to_point` and `nearest` take them: a copy."""
+        return Rows(positions, self.points_ND[positions], self.norms_N[positions])
+
+    def to_point(self, position: int, out_R: Tensor, rows: Rows | None = None) -> Tensor:
+        """Squared distances of all points, or of `rows`, to one: one matrix–vector product."""
+        rows = rows or self.everyone
+        column = torch.tensor([position], device=out_R.device)
+        centred_CD, term_C = self.column_terms(column)
+        _multiply(rows.points_RD, centred_CD[0] * -2, out_R)
+        out_R += rows.norms_R
+        out_R += term_C
+        near_P = flat_positions(out_R <= self.tolerance(column))
+        own_P = near_P if rows.positions is None else rows.positions[near_P]
+        out_R[near_P] = self.exact(own_P, column.expand(len(near_P)))
+        return out_R
+
+    def nearest(self, positions: Tensor, rows: Rows | None = None) -> Tensor:
+        """Squared distance of all points, or of `rows`, to the nearest of `positions`, or ∞."""
+        rows = rows or self.everyone
+        out_R = torch.full_like(rows.norms_R, torch.inf)
         for columns in positions.split(256) if len(positions) else ():
             centred_CD, term_C = self.column_terms(columns)
             tolerance_C = self.tolerance(columns)
-            for rows in row_blocks(len(self), len(columns)):
-                block = torch.addmm(term_C, self.points_ND[rows], centred_CD.T, alpha=-2)
-                block += self.norms_N[rows, None]
+            for part in row_blocks(len(out_R), len(columns)):
+                block = torch.addmm(term_C, rows.points_RD[part], centred_CD.T, alpha=-2)
+                block += rows.norms_R[part, None]
                 row_P, column_P = (block <= tolerance_C).nonzero().unbind(1)
-                block[row_P, column_P] = self.exact(row_P + rows.start, columns[column_P])
-                out_N[rows] = torch.minimum(out_N[rows], block.amin(1))
-        return out_N
+                own_P = row_P + part.start
+                own_P = own_P if rows.positions is None else rows.positions[own_P]
+                block[row_P, column_P] = self.exact(own_P, columns[column_P])
+                out_R[part] = torch.minimum(out_R[part], block.amin(1))
+        return out_R
+
+
+def _multiply(points_RD: Tensor, vector_D: Tensor, out_R: Tensor) -> None:
+    if out_R.device.type == "cpu":  # NumPy's product is up to a third faster without AVX-512
+        np.matmul(points_RD.numpy(), vector_D.numpy(), out=out_R.numpy())
+    else:
+        torch.mv(points_RD, vector_D, out=out_R)
+
+
+def flat_positions(mask: Tensor) -> Tensor:
+    """Indices into the flattened mask of what is true."""
+    if mask.device.type == "cpu":  # NumPy is several times faster at this than torch
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.view(-1).nonzero().squeeze(1)

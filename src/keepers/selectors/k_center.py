@@ -19,10 +19,11 @@ def k_center_greedy(
 ) -> Tensor:
     """Pick the point farthest from what is already selected, k times.
 
-    uₜ = argmaxᵢ min_{j ∈ S} ‖xᵢ − xⱼ‖₂, S ← S ∪ {uₜ}; ties go to the lower position. The largest
-    distance left is at most twice the smallest that k centres can reach. One matrix–vector
-    product per pick and O(n) memory beside the features. Picks nest: the first k of a larger
-    budget are the picks of budget k. A point at distance 0 is picked only when all are.
+    uₜ = argmaxᵢ min_{j ∈ S} ‖xᵢ − xⱼ‖₂, S ← S ∪ {uₜ}; ties go to the lower position,
+    and what differs by rounding alone is a tie. The largest distance left is at most twice the
+    smallest that k centres can reach. One matrix–vector product per pick and O(n) memory beside
+    the features. Picks nest: the first k of a larger budget are the picks of budget k. A point at
+    distance 0 is picked only when all are.
 
     Args:
         features: (n, d).
@@ -59,7 +60,7 @@ def k_center_greedy(
     column_N = torch.empty_like(nearest_N)
     for pick in range(k):
         known = pick > 0 or len(start) > 0
-        position = int(nearest_N.argmax()) if known else _draw(n, generator)
+        position = distances.farthest(nearest_N) if known else _draw(n, generator)
         picks[pick] = position
         torch.minimum(nearest_N, distances.to_point(position, column_N), out=nearest_N)
         nearest_N[position] = -1

@@ -101,7 +101,7 @@ def probcover(
 
 def _cover(distances: SquaredDistances, selected: Tensor, k: int, delta: float) -> Tensor:
     # A copy of a pick, at distance 0, is covered whatever the radius.
-    limit = max(delta * delta, torch.finfo(distances.norms_N.dtype).tiny)
+    limit = max(delta**2 - distances.tie(delta**2), torch.finfo(distances.norms_N.dtype).tiny)
     nearest_N = distances.nearest(selected)
     covered_N = nearest_N < limit
     count_N = _num_within(distances, (~covered_N).nonzero().squeeze(1), limit)
@@ -111,7 +111,7 @@ def _cover(distances: SquaredDistances, selected: Tensor, k: int, delta: float) 
     picks = torch.empty(k, dtype=torch.int64, device=selected.device)
     for pick in range(k):
         best = int(count_N.max())
-        position = int(nearest_N.masked_fill(count_N < best, -1).argmax())
+        position = distances.farthest(nearest_N.masked_fill(count_N < best, -1))
         picks[pick] = position
         torch.minimum(nearest_N, distances.to_point(position, column_N), out=nearest_N)
         nearest_N[position] = -1
