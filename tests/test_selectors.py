@@ -541,6 +541,32 @@ def test_stochastic_estimates_gains_on_a_sample_of_large_data(
     assert found < lazy + 0.5 * (random - lazy)
 
 
+@pytest.mark.parametrize("optimizer", ["lazy", "stochastic"])
+def test_facility_location_says_how_far_it_is(optimizer: str) -> None:
+    heard: list[tuple[str, int, int]] = []
+    facility_location(
+        points(0, 700),
+        30,
+        optimizer=optimizer,  # pyright: ignore[reportArgumentType]
+        report=lambda *told: heard.append(told),
+    )
+    assert heard[-1] == ("picks", 30, 30)
+    looks = [(done, total) for part, done, total in heard if part == "first gains"]
+    assert looks == ([(256, 699), (512, 699), (699, 699)] if optimizer == "lazy" else [])
+
+
+def test_the_cascade_chooses_as_well_as_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.cat(
+        [points(seed, 3000, 8) * 0.3 + 2 * points(seed, 1, 8) for seed in range(8)]
+    )
+    found: list[float] = []
+    for cascade in ((), facility_module.CASCADE):
+        monkeypatch.setattr(facility_module, "CASCADE", cascade)
+        picks = facility_location(features, 40, optimizer="stochastic", generator=generator())
+        found.append(mean_nearest(features, picks))
+    assert found[1] < 1.02 * found[0]
+
+
 def test_stochastic_repeats_under_a_generator() -> None:
     features = points(0, 500)
     run = partial(facility_location, features, 50, optimizer="stochastic")

@@ -244,7 +244,7 @@ class Bench:
 
         def compute(folder: Path) -> StageRecord:
             start = time.perf_counter()
-            with self.place.under_way(f"selecting by {method.name}"):
+            with self.place.under_way(f"selecting by {method.name}") as report:
                 picks, _ = methods.choose(
                     method,
                     members,
@@ -252,6 +252,7 @@ class Bench:
                     balance=self.proxy.labels if self.config.balance == "class" else None,
                     generator=generator(seed, "select", method.name),
                     options=self.config.method_options.get(method.name),
+                    report=report,
                 )
             cost = Cost(phase="selecting", seconds=time.perf_counter() - start, examples=k)
             if processes.rank() == 0:

@@ -21,7 +21,7 @@ from keepers.scores.checks import (
     check_labels,
     check_one_each,
 )
-from keepers.selectors.checks import check_selected
+from keepers.selectors.checks import Report, check_selected
 from keepers.tensors import check_log_probs
 from keepers.types import Picks, Signals
 
@@ -46,6 +46,7 @@ def choose(
     balance: Tensor | None = None,
     selected: Tensor | None = None,
     options: Mapping[str, Any] | None = None,
+    report: Report | None = None,
 ) -> tuple[Picks, Tensor | None]:
     """Score and select.
 
@@ -65,6 +66,8 @@ def choose(
             first, so picks nest where the method's own picks do.
         selected: positions (s,) already selected; they are never picked again.
         options: options of the method, beside its defaults.
+        report: is called with the name of a part of the work, how much is done, and of how much,
+            by methods that can tell.
 
     Returns:
         The picks, and the scores (n,) or None.
@@ -94,6 +97,8 @@ def choose(
             "k", f"got {k}, but there are {num_free} to pick from", "Give a smaller count"
         )
     run = functools.partial(method.select, **given)
+    if report is not None and method.reports:
+        run = functools.partial(run, report=report)
     if balance is None:
         picks = run(signals, scores, k, selected=selected, generator=generator)
     else:
@@ -207,7 +212,7 @@ def _balanced(
     queues: list[Tensor] = []
     excluded: list[Tensor] = []
     weights: Tensor | None = None
-    why = ""
+    why, how = "", ""
     for members, share, seed in zip(classes, shares, seeds.tolist(), strict=True):
         picks = run(
             signals.at(members),
@@ -223,6 +228,7 @@ def _balanced(
                 torch.ones(len(balance), dtype=picks.weights.dtype) if weights is None else weights
             )
             weights[queues[-1]] = picks.weights.detach().cpu()
+        how = how or picks.how
         if picks.excluded is not None:
             excluded.append(members[picks.excluded.cpu()])
             why = picks.why_excluded
@@ -232,6 +238,7 @@ def _balanced(
         weights=None if weights is None else weights[positions],
         excluded=torch.cat(excluded) if excluded else None,
         why_excluded=why,
+        how=how,
     )
 
 

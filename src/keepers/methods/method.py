@@ -57,7 +57,9 @@ class Method:
     signals of an ensemble those of one model; without it the members' scores are combined by
     rank. `hard_first`: the examples that a model finds hardest come first. `replacement`: the
     picks may repeat and carry weights, so they are no set. Other picks may carry weights, too;
-    active learning, which labels what is picked, has no use for them.
+    active learning, which labels what is picked, has no use for them. `reports`:
+    `select` takes `report`, too, which it calls with the name of a part of the work, how much is
+    done, and of how much.
 
     `score` and `select` may take what they are given as checked: `methods.choose` and
     `methods.score` check it once; a training loop that makes the signals itself calls the two
@@ -76,6 +78,7 @@ class Method:
     default_ensemble: int = 1
     hard_first: bool = False
     replacement: bool = False
+    reports: bool = False
 
     def identity(self) -> dict[str, Any]:
         """All that decides what it picks, as JSON values, for the fingerprints of stages.

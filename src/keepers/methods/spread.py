@@ -12,8 +12,8 @@ from keepers.methods.method import Method
 from keepers.scores import formulas
 from keepers.types import Picks, Signals
 
-LARGE = 100_000
-"""Examples over which facility location samples its candidates, unless told otherwise."""
+LARGE, MUCH = 100_000, 4e12
+"""Examples, and examples² × features, over which facility location samples its candidates."""
 
 
 def _k_center(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
@@ -23,10 +23,18 @@ def _k_center(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
 def _facility_location(
     signals: Signals, scores: None, k: int, *, optimizer: str, **settings: Any
 ) -> Picks:
+    features, how = signals.get("features"), ""
     if optimizer == "auto":
-        optimizer = "stochastic" if len(signals) > LARGE else "lazy"
+        n, d = features.shape
+        large = n > LARGE or n * n * d > MUCH
+        optimizer = "stochastic" if large else "lazy"
+        if large:
+            how = (
+                f"facility location by its sampling variant, as {n:,} examples of {d:,} features "
+                "are many; optimizer=lazy is the exact one"
+            )
     facilities: Any = selectors.facility_location
-    return Picks(positions=facilities(signals.get("features"), k, optimizer=optimizer, **settings))
+    return Picks(positions=facilities(features, k, optimizer=optimizer, **settings), how=how)
 
 
 def _typiclust(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
@@ -57,6 +65,7 @@ SPREAD = (
     Method(
         name="k-center",
         needs=frozenset({"features"}),
+        reports=True,
         select=_k_center,
         merge=side_by_side("features"),
         summary="repeatedly the point farthest from what is selected",
@@ -66,6 +75,7 @@ SPREAD = (
     Method(
         name="facility-location",
         needs=frozenset({"features"}),
+        reports=True,
         select=_facility_location,
         merge=side_by_side("features"),
         summary="the points that bring every point near to a pick",

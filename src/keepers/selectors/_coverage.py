@@ -13,26 +13,27 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from keepers.selectors._distances import SquaredDistances, flat_positions, row_blocks
+from keepers.selectors._distances import SquaredDistances, flat_positions, multiply, row_blocks
 
 UNREACHABLE = -1e30
 LIST_BLOCK = 1 << 20
 
 
 class Coverage:
-    """Running squared distances to the nearest pick: O(n) memory beside the points."""
+    """Running squared distances to the nearest pick: O(n) memory beside the points.
+
+    With a `sample` of the points, distances are kept and gains summed over that alone.
+    """
 
     def __init__(self, points_ND: Tensor, selected: Tensor, sample: Tensor | None = None) -> None:
-        """`sample`: the points that gains are summed over; all of them where None."""
         self.distances = SquaredDistances(points_ND)
-        self.nearest_N = self.distances.nearest(selected)
-        whole = sample is None or len(sample) == len(points_ND)
-        self._sample = None if whole else sample
-        self._summed_SD = points_ND if self._sample is None else points_ND[self._sample]
+        self.is_sampled = sample is not None
+        self._rows = self.distances.everyone if sample is None else self.distances.rows(sample)
+        self.nearest_N = self.distances.nearest(selected, self._rows)
         self._column_N = torch.empty_like(self.nearest_N)
 
     def __len__(self) -> int:
-        return len(self.nearest_N)
+        return len(self.distances)
 
     def most_central(self) -> int:
         """Σᵢ ‖x_i − x_c‖² = n ‖x_c − m‖² + Σᵢ ‖x_i − m‖² is least where ‖x_c − m‖² is."""
@@ -40,13 +41,13 @@ class Coverage:
 
     def add(self, position: int) -> None:
         """Pick a point."""
-        column_N = self.distances.to_point(position, self._column_N)
+        column_N = self.distances.to_point(position, self._column_N, self._rows)
         torch.minimum(self.nearest_N, column_N, out=self.nearest_N)
 
-    def gains(self, candidates: Tensor) -> Tensor:
-        """Gains (c,) in float64, by one blocked matrix product."""
+    def gains(self, candidates: Tensor, size: int | None = None) -> Tensor:
+        """Gains (c,) in float64, by one blocked matrix product, over the first `size` points."""
         gain_C = torch.zeros(len(candidates), dtype=torch.float64, device=candidates.device)
-        for block in self._reductions(candidates):
+        for block in self._reductions(candidates, size):
             gain_C += block.clamp_(min=0).sum(1)
         return gain_C
 
@@ -57,16 +58,16 @@ class Coverage:
         found = sum(int((block > 0).sum()) for block in self._reductions(candidates))
         return found * len(self) // len(candidates)
 
-    def _reductions(self, candidates: Tensor) -> Iterator[Tensor]:
+    def _reductions(self, candidates: Tensor, size: int | None = None) -> Iterator[Tensor]:
         """Blocks (c, rows) of D_i − ‖x_i − x_c‖², or far below 0 where a pick lies on x_i."""
         centred_CD, term_C = self.distances.column_terms(candidates)
-        reach_S = self.nearest_N - self.distances.norms_N
-        reach_S.masked_fill_(self.nearest_N == 0, UNREACHABLE)
-        if self._sample is not None:
-            reach_S = reach_S[self._sample]
+        doubled_CD = 2 * centred_CD
+        nearest_S = self.nearest_N[:size]
+        reach_S = nearest_S - self._rows.norms[:size]
+        reach_S.masked_fill_(nearest_S == 0, UNREACHABLE)
         for rows in row_blocks(len(reach_S), len(candidates)):
-            block = torch.addmm(reach_S[rows], centred_CD, self._summed_SD[rows].T, alpha=2)
-            yield block.sub_(term_C[:, None])
+            block = multiply(doubled_CD, self._rows.points[rows].T)
+            yield block.add_(reach_S[rows]).sub_(term_C[:, None])
 
 
 class CoverageLists:

@@ -34,8 +34,8 @@ class Rows(NamedTuple):
     """Some of the points, held together: positions (r,), points (r, d) and ‖x_i − m‖² (r,)."""
 
     positions: Tensor | None
-    points_RD: Tensor
-    norms_R: Tensor
+    points: Tensor
+    norms: Tensor
 
 
 def row_blocks(n: int, width: int) -> Iterator[slice]:
@@ -116,8 +116,8 @@ class SquaredDistances:
         rows = rows or self.everyone
         column = torch.tensor([position], device=out_R.device)
         centred_CD, term_C = self.column_terms(column)
-        _multiply(rows.points_RD, centred_CD[0] * -2, out_R)
-        out_R += rows.norms_R
+        multiply(rows.points, centred_CD[0] * -2, out_R)
+        out_R += rows.norms
         out_R += term_C
         near_P = flat_positions(out_R <= self.tolerance(column))
         own_P = near_P if rows.positions is None else rows.positions[near_P]
@@ -127,13 +127,13 @@ class SquaredDistances:
     def nearest(self, positions: Tensor, rows: Rows | None = None) -> Tensor:
         """Squared distance of all points, or of `rows`, to the nearest of `positions`, or ∞."""
         rows = rows or self.everyone
-        out_R = torch.full_like(rows.norms_R, torch.inf)
+        out_R = torch.full_like(rows.norms, torch.inf)
         for columns in positions.split(256) if len(positions) else ():
             centred_CD, term_C = self.column_terms(columns)
             tolerance_C = self.tolerance(columns)
             for part in row_blocks(len(out_R), len(columns)):
-                block = torch.addmm(term_C, rows.points_RD[part], centred_CD.T, alpha=-2)
-                block += rows.norms_R[part, None]
+                block = torch.addmm(term_C, rows.points[part], centred_CD.T, alpha=-2)
+                block += rows.norms[part, None]
                 row_P, column_P = (block <= tolerance_C).nonzero().unbind(1)
                 own_P = row_P + part.start
                 own_P = own_P if rows.positions is None else rows.positions[own_P]
@@ -142,11 +142,12 @@ class SquaredDistances:
         return out_R
 
 
-def _multiply(points_RD: Tensor, vector_D: Tensor, out_R: Tensor) -> None:
-    if out_R.device.type == "cpu":  # NumPy's product is up to a third faster without AVX-512
-        np.matmul(points_RD.numpy(), vector_D.numpy(), out=out_R.numpy())
-    else:
-        torch.mv(points_RD, vector_D, out=out_R)
+def multiply(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """A matrix product, up to a half faster on processors without AVX-512 than torch's own."""
+    if left.device.type != "cpu":
+        return torch.matmul(left, right, out=out)
+    found = np.matmul(left.numpy(), right.numpy(), out=None if out is None else out.numpy())
+    return torch.from_numpy(found)
 
 
 def flat_positions(mask: Tensor) -> Tensor:

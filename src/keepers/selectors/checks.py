@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
+
+Report = Callable[[str, int, int], None]
+"""Called with the name of a part of the work, how much of it is done, and of how much."""
+
+
+def unheard(part: str, done: int, total: int) -> None:
+    """A `Report` that nobody hears."""
 
 
 def check_selected(

@@ -11,13 +11,15 @@ from torch import Tensor
 from keepers import random
 from keepers.errors import ParameterError, unknown_name
 from keepers.selectors._coverage import Coverage, CoverageLists
-from keepers.selectors.checks import check_count, check_features, check_selected
+from keepers.selectors.checks import Report, check_count, check_features, check_selected, unheard
 
 Optimizer = Literal["lazy", "stochastic"]
 LIST_ENTRIES = 2_000_000
 """Pairs that are listed at the most: 16 MB."""
 POINTS_PER_PICK = 100
-"""`stochastic` looks at so many points for each pick."""
+"""`stochastic` sums gains over so many points for each pick."""
+CASCADE = ((25, 4, 128), (5, 32, 16))
+"""(p, q, least): a 1/p of those points tells the best 1/q of the candidates, or `least`."""
 NARROWEST, WIDEST = 16, 256
 """Candidates that are evaluated in one matrix product."""
 TIE = 1e-6
@@ -32,6 +34,7 @@ def facility_location(
     optimizer: Optimizer = "lazy",
     epsilon: float = 0.01,
     generator: torch.Generator | None = None,
+    report: Report = unheard,
 ) -> Tensor:
     """Pick the points that bring all points nearest to a pick, greedily.
 
@@ -45,7 +48,8 @@ def facility_location(
     again whose bound reaches the best gain. Picks nest: the first k of a larger budget are the
     picks of budget k. `stochastic` takes the best of a fresh sample of ⌈n/k · ln 1/ε⌉ candidates
     at each pick; the expected f is at least 1 − 1/e − ε of the optimum. It is meant for large n:
-    over 100 k points, gains are estimated on 100 k of them, drawn once.
+    over 100 k points, gains are estimated on 100 k of them, drawn once: those of all candidates on
+    4 k, of the best sixteenth on 20 k, and of the best of these on all.
 
     Args:
         features: (n, d).
@@ -55,6 +59,7 @@ def facility_location(
         optimizer: `lazy` or `stochastic`.
         epsilon: of `stochastic`, in (0, 1).
         generator: of `stochastic`, draws the samples. None draws them with seed 0.
+        report: is called with the name of a part of the work, how much is done, and of how much.
 
     Returns:
         Positions (k,) in pick order, int64.
@@ -85,21 +90,25 @@ def facility_location(
     if not k:
         return start.new_empty(0)
     if optimizer == "lazy":
-        return _lazy(Coverage(points_ND, start), k, start)
+        return _lazy(Coverage(points_ND, start), k, start, report)
     generator = generator or random.generator(0, "facility-location")
-    sample = _draw(n, min(n, POINTS_PER_PICK * k), generator).to(points_ND.device)
-    return _stochastic(Coverage(points_ND, start, sample), k, start, epsilon, generator)
+    sample = None
+    if POINTS_PER_PICK * k < n:
+        sample = torch.randperm(n, generator=generator, device=generator.device)
+        sample = sample[: POINTS_PER_PICK * k].to(points_ND.device)
+    return _stochastic(Coverage(points_ND, start, sample), k, start, epsilon, generator, report)
 
 
-def _lazy(coverage: Coverage, k: int, selected: Tensor) -> Tensor:
+def _lazy(coverage: Coverage, k: int, selected: Tensor, report: Report) -> Tensor:
     everyone = torch.arange(len(coverage), device=selected.device)
     bound_N = _no_bounds(coverage, selected)
     picks = _first(coverage, selected, bound_N)
     next_look = len(picks)
+    _first_look(coverage, bound_N, report)
     while len(picks) < k:
         if len(picks) >= next_look:
             if coverage.num_entries() <= LIST_ENTRIES:
-                return _with_lists(CoverageLists(coverage), k, picks, bound_N)
+                return _with_lists(CoverageLists(coverage), k, picks, bound_N, report)
             next_look = max(1, 2 * next_look)
         position = _best(coverage, everyone, bound_N)
         if position is None:
@@ -107,12 +116,13 @@ def _lazy(coverage: Coverage, k: int, selected: Tensor) -> Tensor:
         bound_N[position] = -torch.inf
         picks.append(position)
         coverage.add(position)
+        report("picks", len(picks), k)
     return _rest_by_position(picks, k, bound_N)
 
 
 def _no_bounds(coverage: Coverage, selected: Tensor) -> Tensor:
     """Upper bounds of the gains before any is known; −∞ where a point is taken."""
-    bound_N = torch.full_like(coverage.nearest_N, torch.inf, dtype=torch.float64)
+    bound_N = torch.full_like(coverage.distances.norms_N, torch.inf, dtype=torch.float64)
     bound_N[selected] = -torch.inf
     return bound_N
 
@@ -127,30 +137,56 @@ def _first(coverage: Coverage, selected: Tensor, bound_N: Tensor) -> list[int]:
     return [position]
 
 
-def _best(coverage: Coverage, candidates_C: Tensor, bound_C: Tensor) -> int | None:
-    """The index of the candidate of greatest gain; None where nothing gains.
+def _first_look(coverage: Coverage, bound_N: Tensor, report: Report) -> None:
+    """All gains: most of the time where n is large."""
+    free = (bound_N == torch.inf).nonzero().squeeze(1)
+    for number, part in enumerate(free.split(WIDEST) if len(free) else ()):
+        bound_N[part] = coverage.gains(part)
+        report("first gains", min((number + 1) * WIDEST, len(free)), len(free))
 
-    Only candidates whose bound reaches the best gain are evaluated; `bound_C` gets what is found.
+
+def _best(coverage: Coverage, candidates_C: Tensor, bound_C: Tensor) -> int | None:
+    """The index of the candidate of greatest gain; None where nothing gains."""
+    seen, gains = _highest(coverage, candidates_C, bound_C)
+    if not len(seen):
+        return None
+    return int(seen[gains >= float(gains.max()) * (1 - TIE)].min())
+
+
+def _highest(
+    coverage: Coverage,
+    candidates_C: Tensor,
+    bound_C: Tensor,
+    count: int = 1,
+    size: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Indices and gains of candidates among which are the `count` of greatest gain.
+
+    Only candidates whose bound reaches that are evaluated; `bound_C` gets what is found. Those
+    that gain nothing are left out.
     """
     seen = candidates_C.new_empty(0)
     gains = bound_C.new_empty(0)
     enough = 0.0
-    width = WIDEST if bool((bound_C == torch.inf).any()) else NARROWEST
+    width = WIDEST if bool((bound_C == torch.inf).any()) else max(NARROWEST, min(count, WIDEST))
     while True:
         top, indices = bound_C.topk(min(width, len(bound_C)))
         indices = indices[(top >= enough) & (top > 0)]
         if not len(indices):
             break
-        found = coverage.gains(candidates_C[indices])
+        found = coverage.gains(candidates_C[indices], size)
         seen, gains = torch.cat([seen, indices]), torch.cat([gains, found])
         bound_C[indices] = -torch.inf
-        enough = float(gains.max()) * (1 - TIE)
+        if len(gains) >= count:
+            enough = float(gains.topk(count).values[-1]) * (1 - TIE)
         width = min(2 * width, WIDEST)
     bound_C[seen] = gains
-    return int(seen[gains >= enough].min()) if enough > 0 else None
+    return seen[gains > 0], gains[gains > 0]
 
 
-def _with_lists(lists: CoverageLists, k: int, picks: list[int], bound_N: Tensor) -> Tensor:
+def _with_lists(
+    lists: CoverageLists, k: int, picks: list[int], bound_N: Tensor, report: Report
+) -> Tensor:
     taken_N = bound_N == -torch.inf
     negligible = 1e-9 * float(lists.gain_N.max())
     while len(picks) < k:
@@ -166,29 +202,66 @@ def _with_lists(lists: CoverageLists, k: int, picks: list[int], bound_N: Tensor)
         picks.append(position)
         taken_N[position] = True
         lists.add(position)
+        report("picks", len(picks), k)
     return _rest_by_position(picks, k, bound_N.masked_fill(taken_N, -torch.inf))
 
 
 def _stochastic(
-    coverage: Coverage, k: int, selected: Tensor, epsilon: float, generator: torch.Generator
+    coverage: Coverage,
+    k: int,
+    selected: Tensor,
+    epsilon: float,
+    generator: torch.Generator,
+    report: Report,
 ) -> Tensor:
     bound_N = _no_bounds(coverage, selected)
     picks = _first(coverage, selected, bound_N)
     free_N = (bound_N != -torch.inf).nonzero().squeeze(1)
     num_free = len(free_N)
     size = math.ceil(len(coverage) / k * math.log(1 / epsilon))
+    cascade = _Cascade(coverage, bound_N, min(size, num_free))
     while len(picks) < k:
         drawn = _draw(num_free, min(size, num_free), generator).to(free_N.device)
         drawn = drawn[free_N[drawn].argsort()]
-        bound_C = bound_N[free_N[drawn]]
-        best = _best(coverage, free_N[drawn], bound_C) or 0
-        bound_N[free_N[drawn]] = bound_C
-        slot = int(drawn[best])
+        slot = int(drawn[cascade.best(free_N[drawn])])
         picks.append(int(free_N[slot]))
         coverage.add(picks[-1])
+        report("picks", len(picks), k)
         num_free -= 1
         free_N[slot] = free_N[num_free]
     return torch.tensor(picks, dtype=torch.int64, device=selected.device)
+
+
+class _Cascade:
+    """The best of some candidates: few points tell which to evaluate on more, then on all.
+
+    Bounds of each level are kept, as gains over a part of the points only fall, too.
+    """
+
+    def __init__(self, coverage: Coverage, bound_N: Tensor, num_drawn: int) -> None:
+        self._coverage, self._bound_N = coverage, bound_N
+        points = len(coverage.nearest_N)
+        self._levels = [
+            (points // part, max(least, num_drawn // share), bound_N.clone())
+            for part, share, least in CASCADE
+            if coverage.is_sampled and num_drawn > least
+        ]
+
+    def best(self, candidates: Tensor) -> int:
+        """The index of the candidate of greatest gain; the first where nothing gains."""
+        left = torch.arange(len(candidates), device=candidates.device)
+        for points, count, bound_N in self._levels:
+            bound_C = bound_N[candidates[left]]
+            seen, gains = _highest(self._coverage, candidates[left], bound_C, count, points)
+            bound_N[candidates[left]] = bound_C
+            if len(seen) > count:
+                seen = seen[gains.topk(count).indices]
+            if len(seen):
+                left = left[seen.sort().values]
+        bound_C = self._bound_N[candidates[left]]
+        best = _best(self._coverage, candidates[left], bound_C) or 0
+        self._bound_N[candidates[left]] = bound_C
+        return int(left[best])
 
 
 def _draw(n: int, size: int, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from keepers import random
 from keepers.selectors._distances import SquaredDistances
-from keepers.selectors.checks import check_count, check_features, check_selected
+from keepers.selectors.checks import Report, check_count, check_features, check_selected, unheard
 
 
 def k_center_greedy(
@@ -16,6 +16,7 @@ def k_center_greedy(
     *,
     selected: Tensor | None = None,
     generator: torch.Generator | None = None,
+    report: Report = unheard,
 ) -> Tensor:
     """Pick the point farthest from what is already selected, k times.
 
@@ -30,6 +31,7 @@ def k_center_greedy(
         k: number of new picks.
         selected: positions (s,) already selected or labelled; they are never picked again.
         generator: draws the first point where `selected` is empty. None draws it with seed 0.
+        report: is called with the name of a part of the work, how much is done, and of how much.
 
     Returns:
         Positions (k,) in pick order, int64.
@@ -64,6 +66,7 @@ def k_center_greedy(
         picks[pick] = position
         torch.minimum(nearest_N, distances.to_point(position, column_N), out=nearest_N)
         nearest_N[position] = -1
+        report("picks", pick + 1, k)
     return picks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,11 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     warnings = warn(scored, k)
     for warning in warnings:
         say(f"Warning: {warning}")
-    with ledger.phase("selecting") as tally, scored.place.under_way("selecting"):
-        picks, scores = choose(scored, config, k)
+    with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
+        picks, scores = choose(scored, config, k, report)
         tally.examples = len(candidates)
+    if picks.how:
+        say(f"Selected by {picks.how}")
     scores_all = None
     if scores is not None:
         scores_all = np.full(len(scored.source), np.nan)
@@ -152,7 +154,7 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     excluded = None if picks.excluded is None else candidates[picks.excluded].numpy()
     return Selection(
         table=selection_table(evidence, scored.method, excluded, picks.why_excluded),
-        metadata=metadata(scored, config, k, evidence, accuracy(scored, candidates)),
+        metadata=metadata(scored, config, k, evidence, accuracy(scored, candidates), picks.how),
         evidence=evidence,
     )
 
@@ -166,7 +168,9 @@ def _of_candidates(scored: Scored) -> npt.NDArray[np.float64] | None:
     return margins.numpy()
 
 
-def choose(scored: Scored, config: CoresetConfig, k: int) -> tuple[Picks, Tensor | None]:
+def choose(
+    scored: Scored, config: CoresetConfig, k: int, report: Callable[[str, int, int], None]
+) -> tuple[Picks, Tensor | None]:
     """The picks, as positions into `scored.candidates`, and the scores of the candidates."""
     members: Sequence[Signals] = scored.members
     if len(scored.validation):
@@ -179,4 +183,5 @@ def choose(scored: Scored, config: CoresetConfig, k: int) -> tuple[Picks, Tensor
         balance=labels if config.balance == "class" else None,
         generator=generator(config.seed, "select", scored.method.name),
         options=config.method_options or {},
+        report=report,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,25 @@ class Workplace:
     booked: set[Path] = field(default_factory=set[Path])
 
     @contextlib.contextmanager
-    def under_way(self, what: str) -> Generator[None]:
-        """Say that something takes a while which cannot say how far it is."""
+    def under_way(self, what: str) -> Generator[Callable[[str, int, int], None]]:
+        """Say that something takes a while; what can say how far it is calls what is given."""
         if self.progress is None:
-            yield
+            yield lambda part, done, total: None
             return
-        self.progress.start(what, 0)
+        progress, current = self.progress, ("", 0)
+        progress.start(what, 0)
+
+        def report(part: str, done: int, total: int) -> None:
+            nonlocal current
+            if current != (part, total):
+                current = (part, total)
+                progress.start(f"{what}: {part}", total)
+            progress.advance(done)
+
         try:
-            yield
+            yield report
         finally:
-            self.progress.finish()
+            progress.finish()
 
     def book(self, folder: Path, record: StageRecord) -> None:
         """Book what a stage cost, once, however often it is asked for."""

@@ -93,11 +93,13 @@ def metadata(
     k: int,
     evidence: Evidence,
     training_accuracy: float | None,
+    how: str,
 ) -> dict[str, Any]:
     """How a selection came about, as JSON values."""
     return plain(
         {
             "method_options": dict(scored.method.options) | dict(config.method_options or {}),
+            "how": how,
             "keep": str(Budget.parse(config.keep)),
             "k": k,
             "n": len(scored.candidates),

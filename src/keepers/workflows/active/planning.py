@@ -100,10 +100,19 @@ def propose(
         return Proposal(positions=left[:0], scores=None, opinion=opinion, searched=searched)
     if _leaves_out_near_duplicates(config):
         features()  # made now, so that their making is not booked as selecting, too
-    with place.ledger.phase("selecting") as tally, place.under_way("selecting"):
+    with place.ledger.phase("selecting") as tally, place.under_way("selecting") as report:
         tally.examples = len(candidates)
         picks, scores, repeated = _choose(
-            method, members, k, config, known, universe, candidates, features, seed=seed
+            method,
+            members,
+            k,
+            config,
+            known,
+            universe,
+            candidates,
+            features,
+            seed=seed,
+            report=report,
         )
     return Proposal(
         positions=universe[picks.positions],
@@ -137,6 +146,7 @@ def _choose(
     features: Callable[[], Tensor],
     *,
     seed: int,
+    report: Callable[[str, int, int], None],
 ) -> tuple[Picks, Tensor | None, int]:
     """Picks and scores, by place in the universe, and how many picks are near-duplicates."""
     taken = torch.ones(len(universe), dtype=torch.bool)
@@ -159,6 +169,7 @@ def _choose(
             selected=taken.nonzero()[:, 0],
             generator=generator(seed, "select", method.name),
             options=options,
+            report=report,
         )
         if config.distinct is None or not _leaves_out_near_duplicates(config):
             return picks, scores, 0
