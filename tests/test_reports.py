@@ -22,7 +22,14 @@ from rich.console import Console
 from keepers.data import Source, open_source
 from keepers.errors import RunError
 from keepers.ledger import Cost
-from keepers.reports import answers, charts, compare_report, compare_table, coreset_summary, report
+from keepers.reports import (
+    answers,
+    compare_report,
+    compare_table,
+    coreset_summary,
+    histogram,
+    report,
+)
 from keepers.reports.examples import SMALL_SIDE, show
 from keepers.reports.findings import doubtful, extremes, find_cut, shares
 from keepers.reports.terminal import plain_lines
@@ -356,7 +363,7 @@ def test_the_cut_of_each_class_by_hand() -> None:
 def test_infinite_scores_have_a_bar_of_their_own() -> None:
     scores = np.array([0.0, 0.0, 1.0, 4.0, np.inf, np.inf])
     kept = scores >= 1
-    chart = charts.histogram_chart(charts.bin_scores(scores, kept), cut=0.5, name="$x")
+    chart = histogram.histogram_chart(histogram.bin_scores(scores, kept), cut=0.5, name="$x")
     assert re.findall(r">([^<>\n]+)</text>", chart)[:6] == ["0", "1", "2", "3", "4", "∞"]
     assert "$x" in chart
 
@@ -420,14 +427,14 @@ def test_validation_rows_and_unknown_labels_do_not_count() -> None:
 def test_every_score_is_in_one_bin(cases: list[tuple[float, bool]], cut: float) -> None:
     scores = np.array([score for score, _ in cases])
     kept = np.array([kept for _, kept in cases])
-    found = charts.bin_scores(scores, kept, cut=cut)
+    found = histogram.bin_scores(scores, kept, cut=cut)
     assert found.kept.sum() + found.infinite_kept == kept.sum()
     assert found.dropped.sum() + found.infinite_dropped == (~kept).sum()
 
 
 def test_an_edge_of_the_bins_lies_on_the_cut() -> None:
     scores = random_scores(1000)
-    found = charts.bin_scores(scores, scores > 0.4321, cut=0.4321)
+    found = histogram.bin_scores(scores, scores > 0.4321, cut=0.4321)
     assert np.isclose(found.edges, 0.4321).any()
     assert not np.any((found.kept > 0) & (found.dropped > 0))
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "inconclusive"]
@@ -65,6 +64,8 @@ def paired_difference(
     pairs, mean = len(differences), float(differences.mean())
     if pairs < 2:
         return Difference(mean=mean, low=None, high=None, pairs=pairs)
+    from scipy import special  # half a second; scipy.stats takes two
+
     error = float(differences.std(ddof=1)) * math.sqrt(1 / pairs + overlap)
     half = float(special.stdtrit(pairs - 1, 1 - level / 2)) * error
     p = float(mean == 0)  # what remains where all differences are equal
@@ -133,7 +134,13 @@ def spearman(scores: Sequence[Floats]) -> Floats:
     >>> spearman([np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0])]).round(6).tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    return pearson([stats.rankdata(values) for values in scores])
+    return pearson([_ranks(values) for values in scores])
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[inverse]
 
 
 def pearson(scores: Sequence[Floats]) -> Floats:

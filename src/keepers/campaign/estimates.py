@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
 
 from keepers.errors import ParameterError
 
+_NORMAL_QUANTILE = 1.959963984540054  # of 0.975
 _FEWEST = 3
 _EXPONENTS = (0.02, 4.0)
 _GRID = 60
 _MOST_LABELS = 10**12
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson interval of a proportion, `correct` out of `n`; (0, 1) of nothing.
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """The 95% Wilson interval of a proportion, `correct` out of `n`; (0, 1) of nothing.
 
-    With p = correct / n and z the normal quantile of (1 + confidence) / 2:
+    With p = correct / n and z the normal quantile of 0.975:
     (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).
 
     >>> low, high = wilson(90, 100)
@@ -29,18 +29,15 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     (0.8256, 0.9448)
 
     Raises:
-        ParameterError: more correct than there are, or a confidence outside (0, 1).
+        ParameterError: more correct than there are.
 
     Paper: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
     if not 0 <= correct <= n:
         raise ParameterError("correct", f"got {correct} out of {n}", "Give one from 0 to n")
-    if not 0 < confidence < 1:
-        raise ParameterError("confidence", f"got {confidence}", "Give one between 0 and 1")
     if n == 0:
         return 0.0, 1.0
-    share = correct / n
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    share, z = correct / n, _NORMAL_QUANTILE
     scale = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / scale
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
@@ -110,6 +107,8 @@ def fit_curve(sizes: Sequence[float], accuracies: Sequence[float]) -> Curve | No
     def error(exponent: float) -> float:
         return _line(n / unit, y, exponent)[2]
 
+    from scipy import optimize
+
     found = optimize.minimize_scalar(
         error,
         bounds=around,
@@ -167,7 +166,9 @@ def _jackknife(
             return None, None
         logarithms.append(math.log(needed))
     spread = math.sqrt((count - 1) * float(np.var(logarithms)))
-    half = min(float(stats.t.ppf(0.975, count - 1)) * spread, math.log(_MOST_LABELS))
+    from scipy import special
+
+    half = min(float(special.stdtrit(count - 1, 0.975)) * spread, math.log(_MOST_LABELS))
     return max(1, math.floor(labels * math.exp(-half))), math.ceil(labels * math.exp(half))
 
 

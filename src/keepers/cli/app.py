@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,13 +22,32 @@ UNREAD = 1
 
 app = typer.Typer(
     name="keepers",
-    help="Which of my data is worth training on, worth labelling, worth a gradient step?",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"keepers {version('keepers')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def keepers(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """Which of my data is worth training on, worth labelling, worth a gradient step?"""
+
+
 app.command("coreset")(coreset.coreset)
 app.command("score")(coreset.score)
 app.command("compare")(compare.compare)

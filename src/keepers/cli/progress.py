@@ -29,6 +29,7 @@ class TerminalProgress:
         self._bar: Bar | None = None
         self._what, self._total = "", 0
         self._start = self._shown = 0.0
+        self._first: tuple[float, int] | None = None
         self._timer: threading.Timer | None = None
 
     def start(self, what: str, total: int) -> None:
@@ -36,6 +37,7 @@ class TerminalProgress:
         self.finish()
         self._what, self._total = what, total
         self._start = self._shown = time.monotonic()
+        self._first = None
         if not total:
             terminal = self._console.is_terminal
             self._timer = threading.Timer(SHOW_AFTER if terminal else LINE_EVERY, self._show_pulse)
@@ -45,12 +47,15 @@ class TerminalProgress:
     def advance(self, done: int) -> None:
         """So far."""
         now = time.monotonic()
+        if self._first is None:  # what was done before a phase was resumed tells no speed
+            self._first = now, done
         if self._console.is_terminal:
             if now - self._shown > REFRESH and now - self._start > SHOW_AFTER:
                 self._show_bar(done)
                 self._shown = now
         elif now - self._shown > LINE_EVERY:
-            left = (now - self._start) / max(done, 1) * (self._total - done)
+            since, before = self._first
+            left = (now - since) / max(done - before, 1) * (self._total - done)
             sys.stderr.write(f"{self._what}: {done:,} of {self._total:,}, {left:.0f} s left\n")
             self._shown = now
 
@@ -65,7 +70,7 @@ class TerminalProgress:
                 transient=True,
             )
             self._bar.start()
-            self._bar.add_task(self._what, total=self._total)
+            self._bar.add_task(self._what, total=self._total, completed=done)
         self._bar.update(self._bar.task_ids[0], completed=done)
 
     def _show_pulse(self) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from keepers.campaign import Curve
 from keepers.reports import charts, quantities
@@ -35,6 +34,8 @@ def accuracy_chart(
 
     `forecast` is that of a `Standing`; `on` says what was measured on.
     """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
     axes = charts.plain_axes(height=3.4)
     labels = [point.labels for point in points]
     values = [100 * point.value for point in points]
@@ -65,13 +66,13 @@ def accuracy_chart(
     else:
         axes.set_xlim(0, 1.06 * furthest)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(_whole))
+    axes.xaxis.set_major_formatter(_whole)
     room = max(1.0, 0.08 * (top - bottom))
     low, high = max(0.0, bottom - room), top + (room if forecast is None else 2 * room)
     ticks = MaxNLocator(6).tick_values(low, min(high, 100.0))
     axes.set_yticks([tick for tick in ticks if low <= tick <= 100])
     axes.set_ylim(low, high)
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.yaxis.set_major_formatter(_percent)
     axes.set_xlabel("labels trained on")
     axes.set_ylabel(f"accuracy on {on}")
     return charts.as_svg(axes, "Accuracy by the labels trained on")
@@ -122,6 +123,8 @@ def _draw_forecast(axes: Any, forecast: Mapping[str, Any], *, first: int, last: 
 def draws_chart(errors: Mapping[str, Sequence[float]]) -> Markup:
     """Errors of the proxies of selected and of random labels, a line for each draw."""
     pairs = list(zip(errors["selected"], errors["random"], strict=True))
+    from matplotlib.ticker import MaxNLocator
+
     axes = charts.plain_axes(height=0.9 + 0.3 * len(pairs))
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color=charts.RULE, linewidth=0.7)
@@ -133,14 +136,14 @@ def draws_chart(errors: Mapping[str, Sequence[float]]) -> Markup:
     axes.set_ylim(len(pairs) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.xaxis.set_major_formatter(_percent)
     axes.set_xlabel("error of the proxy")
     return charts.as_svg(axes, "Errors with selected and with random labels, draw by draw")
 
 
-def _whole(value: float, _: int | None) -> str:
+def _whole(value: float, _: float | None) -> str:
     return quantities.count(value)
 
 
-def _percent(value: float, _: int | None) -> str:
+def _percent(value: float, _: float | None) -> str:
     return f"{value:.3g}%"

@@ -11,7 +11,7 @@ import numpy as np
 
 from keepers.errors import RunError
 from keepers.ledger import Ledger
-from keepers.reports import charts, describe, findings, quantities
+from keepers.reports import describe, findings, histogram, quantities
 from keepers.reports.examples import Example, show
 from keepers.reports.findings import Cut, Integers, Mask, Share
 from keepers.reports.page import as_yaml, write_page
@@ -195,8 +195,8 @@ def _histogram(evidence: Evidence, candidates: Mask, cut: Cut | None, name: str)
     if evidence.scores is None or cut is None:
         return None
     there = candidates & ~np.isnan(evidence.scores)
-    binned = charts.bin_scores(evidence.scores[there], evidence.rank[there] >= 0, cut=cut.value)
-    return charts.histogram_chart(binned, cut=cut.value, name=f"score ({name})")
+    binned = histogram.bin_scores(evidence.scores[there], evidence.rank[there] >= 0, cut=cut.value)
+    return histogram.histogram_chart(binned, cut=cut.value, name=f"score ({name})")
 
 
 def _borders(evidence: Evidence, kept: Mask, candidates: Mask, cut: Cut | None) -> list[Gallery]:

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from keepers.reports import charts
 
@@ -59,6 +58,8 @@ def curve_chart(
     level: float,
 ) -> Markup:
     """Test accuracy in percent; `level` is drawn across, and what is far below it is cut off."""
+    from matplotlib.ticker import MaxNLocator
+
     axes = charts.plain_axes(height=3.6)
     if level > 0:
         axes.axhline(100 * level, color=charts.INK, linewidth=1, linestyle=(0, (1, 2)))
@@ -81,17 +82,17 @@ def curve_chart(
         axes.set_ylim(lowest, min(100.0, max(finals) + room))
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_major_formatter(_plain)
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.yaxis.set_major_formatter(_percent)
     axes.set_xlabel(AXES[against])
     axes.set_ylabel("test accuracy")
     return charts.as_svg(axes, f"Test accuracy by {AXES[against]}")
 
 
-def _plain(value: float, _: int | None) -> str:
+def _plain(value: float, _: float | None) -> str:
     return f"{value:,.4g}" if value < 10_000 else f"{value:,.0f}"
 
 
-def _percent(value: float, _: int | None) -> str:
+def _percent(value: float, _: float | None) -> str:
     return f"{value:.3g}%"

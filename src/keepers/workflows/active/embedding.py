@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from keepers.data import BagPool, DensePool, Source, encode
@@ -151,6 +150,7 @@ def _lifted(values: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float3
 
 
 def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
+    from scipy import sparse
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
 
@@ -160,7 +160,7 @@ def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
     ends = np.concatenate([[0], pool.lengths.cumsum(0).numpy()])
     indices = pool.indices.numpy()
 
-    def counts(positions: npt.NDArray[np.int64]) -> sparse.csr_matrix:
+    def counts(positions: npt.NDArray[np.int64]) -> Any:
         parts = [indices[ends[p] : ends[p + 1]] for p in positions.tolist()]
         starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
         flat = np.concatenate(parts)
