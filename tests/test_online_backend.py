@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.data import DensePool, open_source
+from keepers.errors import KeepersError
 from keepers.ledger import Ledger
 from keepers.models import Recipe
 from keepers.online import (
@@ -23,6 +25,7 @@ from keepers.online import (
     IrreducibleLosses,
     Scored,
     Scorer,
+    Scoring,
     Selecting,
     Selector,
 )
@@ -199,3 +202,57 @@ def test_a_training_and_its_expected_cost_go_through_the_seam(tmp_path: Path) ->
     assert recording.made == 2
     assert [scored.version for _, scored in recording.noted] == list(range(STEPS))
     assert all(set(ids) < set(KEYS) for ids, _ in recording.noted)
+
+
+class Changed:
+    """A backend whose answers are changed on their way."""
+
+    def __init__(self, change: Callable[[Scored], Scored]) -> None:
+        self.change = change
+
+    def __call__(self, **given: Any) -> Scorer:
+        self.scorer = InProcess(**given)
+        return self
+
+    def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        return self.change(self.scorer.score(candidates, needs))
+
+
+def reversed_order(scored: Scored) -> Scored:
+    rows = torch.arange(len(scored.positions)).flip(0)
+    return replace(scored, positions=scored.positions[rows], signals=scored.signals.at(rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (reversed_order, "step 1 asked for 16 candidates, and it scored 16, of other positions"),
+        (lambda scored: replace(scored, positions=scored.positions[:-1]), "of other positions"),
+        (
+            lambda scored: replace(scored, signals=scored.signals.at(torch.arange(15))),
+            "asked for 16 candidates, and it scored 15",
+        ),
+        (lambda scored: replace(scored, version=7), "weights of version 7, which are not made"),
+        (lambda scored: replace(scored, version=-3), "weights that are 3 steps old, and 0 are"),
+    ],
+)
+@pytest.mark.parametrize("front", [by_loop, by_policy])
+def test_scores_of_other_examples_or_other_weights_are_refused(
+    front: Front, change: Callable[[Scored], Scored], message: str
+) -> None:
+    with pytest.raises(KeepersError, match=f"backend: .*{message}"):
+        front(Changed(change), Watched(), "entropy")
+
+
+def test_scores_by_older_weights_are_noted_where_they_are_allowed() -> None:
+    x, y = inputs()
+    old = Changed(lambda scored: replace(scored, version=max(0, scored.version - 2)))
+    choose = BatchSelector("loss", keep=4, backend=old, scoring=Scoring(max_staleness=2))
+    batches = [choose(Watched(), (x, y, KEYS)) for _ in range(4)]
+    assert [chosen.staleness for chosen in batches] == [0, 1, 2, 2]
+    assert BatchSelector("random", keep=4)(Watched(), (x, y, KEYS)).staleness == 0
+    choose = BatchSelector("loss", keep=4, backend=old, scoring=Scoring(max_staleness=1))
+    for _ in range(2):
+        choose(Watched(), (x, y, KEYS))
+    with pytest.raises(KeepersError, match=r"2 steps old, and 1 are allowed.*max_staleness"):
+        choose(Watched(), (x, y, KEYS))

@@ -163,6 +163,63 @@ def test_a_model_called_by_keyword() -> None:
     assert torch.equal(chosen.rows, expected.rows)
 
 
+def _per_label(output: Tensor, labels: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(output, labels, reduction="none").mean(1)
+
+
+def _per_token(output: Tensor, labels: Tensor) -> Tensor:
+    logits = output.reshape(len(labels), CLASSES // 2, 2).transpose(1, 2)
+    return F.cross_entropy(logits, labels, reduction="none").mean(1)
+
+
+def _squared(output: Tensor, labels: Tensor) -> Tensor:
+    return (output[:, 0] - labels).square()
+
+
+OTHER_LABELS: dict[str, tuple[Any, Callable[[Tensor], Tensor]]] = {
+    "several labels": (_per_label, lambda y: F.one_hot(y, CLASSES).float()),
+    "tokens": (_per_token, lambda y: torch.stack([y % 2, y // 2], 1)),
+    "a number": (_squared, lambda y: y.double() / 2),
+}
+
+
+@pytest.mark.parametrize("reading", [False, True])
+@pytest.mark.parametrize("kind", OTHER_LABELS)
+def test_labels_of_other_shapes_with_a_loss_of_their_own(kind: str, reading: bool) -> None:
+    loss, make = OTHER_LABELS[kind]
+    x, y, ids, losses = data()
+    labels, model = make(y), Net()
+
+    def read(batch: Any) -> Parts:
+        return Parts(ids=batch[2], labels=batch[1], args=(batch[0],))
+
+    choose = RhoLoss(losses, keep=6, loss=loss, read=read if reading else None)
+    chosen = choose(model, (x, labels, ids))
+    with torch.no_grad(), keepers.online.scoring_mode(model, batch_norm="batch"):
+        each = loss(model(x), labels).float() - losses.values[losses.numbering.lookup(ids)[0]]
+    assert chosen.rows.tolist() == each.argsort(descending=True)[:6].tolist()
+    assert torch.equal(chosen.labels, labels[chosen.rows])
+    assert torch.equal(chosen.batch[1], chosen.labels)
+    cost = choose.step_cost(model, (x, labels, ids))
+    assert (cost.candidates, cost.kept) == (N, 6)
+    with pytest.raises(ParameterError, match=r"labels: got .*or loss= for labels of another kind"):
+        RhoLoss(losses, keep=6)(model, (x, labels, ids))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda output, labels: F.cross_entropy(output, labels), r"got \(\) for 60 examples"),
+        (lambda output, labels: output, r"got \(60, 4\) for 60 examples, not \(60,\)"),
+        (lambda output, labels: 1.0, "got float for 60 examples"),
+    ],
+)
+def test_other_than_one_loss_for_each_is_refused(loss: Any, message: str) -> None:
+    x, y, ids, losses = data()
+    with pytest.raises(ParameterError, match=f"loss: {message}.*Return one loss for each"):
+        RhoLoss(losses, keep=6, loss=loss)(Net(), (x, y, ids))
+
+
 def test_text_ids() -> None:
     x, y, _, given = data()
     names = [f"row {i}" for i in range(N)]

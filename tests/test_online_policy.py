@@ -195,6 +195,23 @@ def test_fit_selects_what_a_plain_loop_does(method: str, batch_norm: Any) -> Non
     assert [len(rows) for rows in expected] == [8, 8, 2] * 3  # the last, short one: same share
 
 
+@pytest.mark.parametrize(
+    ("keep", "batch_size"), [(0.9, 8), (0.75, 4), (0.95, 8), (0.6, 8), (0.3, 8), (0.1, 2)]
+)
+def test_a_step_trains_on_the_batch_size_whatever_the_fraction(
+    keep: float, batch_size: int
+) -> None:
+    record = Record()
+    train(
+        network(dropout=0.0),
+        selecting("loss", keep=keep),
+        record=record,
+        recipe=replace(RECIPE, epochs=1, batch_size=batch_size),
+    )
+    assert {len(step.positions) for step in record.steps[:-1]} == {batch_size}
+    assert len(record.steps[-1].positions) <= batch_size + 2
+
+
 def test_uniform_steps_end_a_training() -> None:
     record = Record()
     train(network(dropout=0.0), selecting(until=0.5), record=record)
@@ -369,7 +386,7 @@ def test_a_killed_training_continues_to_the_same_bits(
 
 def infobatch(**given: Any) -> InfoBatch:
     policy = InfoBatch(**{"keep": 0.5, "off": 0.2, **given})
-    policy.start(nn.Identity(), runtime=RUNTIME, seed=0, num_examples=20)
+    policy.start(nn.Identity(), runtime=RUNTIME, seed=0, num_examples=20, batch_size=4)
     return policy
 
 
@@ -407,6 +424,13 @@ def test_infobatch_is_unbiased(keep: float, below: int) -> None:
         assert float(weights.sum()) == pytest.approx(20, rel=1e-5)
         total[order] += weights
     assert (total / 1499 - 1).abs().max() < 0.15  # each counts as once an epoch
+
+
+def test_infobatch_leaves_nothing_out_where_all_losses_are_equal() -> None:
+    policy = infobatch()
+    policy.losses[:] = 0.25
+    assert sorted(policy.order(torch.arange(10), seed=0, epoch=1).tolist()) == list(range(10))
+    assert policy.weights(torch.arange(10)).tolist() == [1.0] * 10
 
 
 def test_infobatch_trains_on_all_at_first_and_at_the_end() -> None:

@@ -331,3 +331,81 @@ def test_another_score_is_another_online_training(
         weights.append(Path(result.weights).read_bytes())
     assert weights[0] == weights[2]
     assert weights[0] != weights[1]
+
+
+# Options that follow the data and the budget ------------------------------------------------
+
+
+def test_selective_backprop_is_as_selective_as_the_paper_at_its_budget() -> None:
+    draw = torch.Generator().manual_seed(0)
+    method = methods.get("selective-backprop")
+    for keep, expected in ((32, 10 / 11), (160, 2 / 3), (320, 0.5)):  # E[u^(1 + beta)] / E[u^beta]
+        found: list[Tensor] = []
+        for _ in range(60):
+            losses = torch.rand(320, generator=draw)
+            picks, _ = choose(method, [Signals(losses=losses)], keep, generator=draw)
+            percentile = losses.argsort().argsort() / 320
+            found.append(percentile[picks.positions].mean())
+        # Drawn without replacement, so that what is left for late picks is lower.
+        assert expected - 0.05 < float(torch.stack(found).mean()) < expected + 0.03, keep
+    selected = torch.arange(160)
+    one, two = (
+        choose(
+            method,
+            [Signals(losses=losses)],
+            40,
+            generator=torch.Generator().manual_seed(1),
+            selected=selected,
+            options=options,
+        )[0].positions
+        for options in ({}, {"beta": 160 / 40 - 1})
+    )
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("value", ["high", -1, float("nan")])
+def test_a_beta_that_is_none_is_refused(value: Any) -> None:
+    method, signals = methods.get("selective-backprop"), Signals(losses=torch.rand(9))
+    with pytest.raises(
+        KeepersError, match=r"beta: got .*Give a finite number of 0 or more, or auto"
+    ):
+        choose(method, [signals], 3, generator=torch.Generator(), options={"beta": value})
+
+
+def test_probcover_has_the_radius_of_the_classes_there_are_in_every_workflow(
+    table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("keepers.selectors.probcover")
+    seen: list[int] = []
+    whole = module._pure_radius
+
+    def noting(points: Tensor, num_classes: int, *others: Any) -> float:
+        seen.append(num_classes)
+        return whole(points, num_classes, *others)
+
+    monkeypatch.setattr(module, "_pure_radius", noting)
+    labels = np.arange(N) % 3
+    data = table.set_column(2, "label", pa.array([f"class {c}" for c in labels]))
+    one: dict[str, Any] = {"epochs": 1, "run": tmp_path / "coreset"}
+    keepers.coreset(data, keep=5, method="probcover", proxy=ROLE, **one)
+    keepers.compare(
+        data,
+        test=0.25,
+        methods=["probcover"],
+        keep=[5],
+        seeds=1,
+        proxy=ROLE,
+        target=ROLE,
+        epochs=1,
+        target_epochs=1,
+        run=tmp_path / "compare",
+    )
+    keepers.train(
+        data, test=0.25, select="probcover", keep=0.5, model=ROLE, epochs=1, run=tmp_path / "train"
+    )
+    assert len(seen) > 3
+    assert set(seen) == {3}
+    method, signals = methods.get("probcover"), Signals(features=torch.rand(9, 2))
+    options = {"num_classes": "many"}
+    with pytest.raises(KeepersError, match=r"num_classes: got 'many'\. Give 2 or more, or auto"):
+        choose(method, [signals], 3, generator=torch.Generator(), options=options)

@@ -251,6 +251,7 @@ class Bench:
                     k,
                     balance=self.proxy.labels if self.config.balance == "class" else None,
                     generator=generator(seed, "select", method.name),
+                    num_classes=len(self.source.class_names),
                     options=self.config.method_options.get(method.name),
                     report=report,
                 )

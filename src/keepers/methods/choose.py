@@ -45,6 +45,7 @@ def choose(
     generator: torch.Generator,
     balance: Tensor | None = None,
     selected: Tensor | None = None,
+    num_classes: int | None = None,
     options: Mapping[str, Any] | None = None,
     report: Report | None = None,
 ) -> tuple[Picks, Tensor | None]:
@@ -65,6 +66,7 @@ def choose(
             examples reach, by the method within the class. The classes take turns, the largest
             first, so picks nest where the method's own picks do.
         selected: positions (s,) already selected; they are never picked again.
+        num_classes: of the data, for methods whose option of that name is `auto`.
         options: options of the method, beside its defaults.
         report: is called with the name of a part of the work, how much is done, and of how much,
             by methods that can tell.
@@ -85,7 +87,7 @@ def choose(
         >>> picks.positions
         tensor([1, 2])
     """
-    given = settings(method, options)
+    given = settings(method, options, num_classes)
     signals, scores = _combine(method, members)
     n = len(signals)
     free = torch.ones(n, dtype=torch.bool)
@@ -129,8 +131,13 @@ def score(method: Method, members: Sequence[Signals]) -> Tensor:
     return scores
 
 
-def settings(method: Method, options: Mapping[str, Any] | None) -> dict[str, Any]:
+def settings(
+    method: Method, options: Mapping[str, Any] | None, num_classes: int | None = None
+) -> dict[str, Any]:
     """The options of a method: its defaults, and over them those given.
+
+    An option `num_classes` that is `auto` becomes the number of classes of the data, where it is
+    given.
 
     Raises:
         ParameterError: an option that the method does not have.
@@ -140,7 +147,10 @@ def settings(method: Method, options: Mapping[str, Any] | None) -> dict[str, Any
             if not method.options:
                 raise ParameterError(f"options of {method.name}", f"got '{name}', but it has none")
             raise unknown_name(f"options of {method.name}", name, method.options)
-    return {**method.options, **(options or {})}
+    found = {**method.options, **(options or {})}
+    if num_classes is not None and found.get("num_classes") == "auto":
+        found["num_classes"] = max(2, num_classes)
+    return found
 
 
 def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tensor | None]:

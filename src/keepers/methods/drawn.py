@@ -43,7 +43,7 @@ def _percentile(
     *,
     generator: torch.Generator,
     selected: Tensor | None = None,
-    beta: float,
+    beta: float | str,
 ) -> Picks:
     if selected is None:
         return draw_by_percentile(scores, k, generator=generator, beta=beta)
@@ -103,6 +103,6 @@ BY_SCORE = (
         summary="drawn without replacement, the likelier the higher the loss ranks",
         when="high losses should be preferred and low ones still be seen",
         paper="Jiang et al., 2019",
-        options={"beta": 1.0},
+        options={"beta": "auto"},
     ),
 )

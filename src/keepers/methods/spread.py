@@ -7,10 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from keepers import selectors
+from keepers.errors import ParameterError
 from keepers.methods.merging import as_one_model, side_by_side
 from keepers.methods.method import Method
 from keepers.scores import formulas
 from keepers.types import Picks, Signals
+
+CLASSES = 10
+"""Classes by which ProbCover estimates its radius where nobody says how many there are."""
 
 LARGE, MUCH = 100_000, 4e12
 """Examples, and examples² × features, over which facility location samples its candidates."""
@@ -42,11 +46,21 @@ def _typiclust(signals: Signals, scores: None, k: int, **settings: Any) -> Picks
 
 
 def _probcover(
-    signals: Signals, scores: None, k: int, *, delta: float | str, **settings: Any
+    signals: Signals,
+    scores: None,
+    k: int,
+    *,
+    delta: float | str,
+    num_classes: int | str,
+    **settings: Any,
 ) -> Picks:
     radius: Any = None if delta == "auto" else delta
+    classes: Any = CLASSES if num_classes == "auto" else num_classes
+    if not isinstance(classes, int):
+        raise ParameterError("num_classes", f"got {classes!r}", "Give 2 or more, or auto")
     features = signals.get("features")
-    return Picks(positions=selectors.probcover(features, k, delta=radius, **settings))
+    positions = selectors.probcover(features, k, delta=radius, num_classes=classes, **settings)
+    return Picks(positions=positions)
 
 
 def _badge(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
@@ -99,9 +113,9 @@ SPREAD = (
         select=_probcover,
         merge=side_by_side("features"),
         summary="the points with the most uncovered points around them",
-        when="there are few labels or none yet; set num_classes to the number of classes",
+        when="there are few labels or none yet",
         paper="Yehuda, Dekel, Hacohen and Weinshall, NeurIPS 2022",
-        options={"delta": "auto", "num_classes": 10, "purity": 0.95},
+        options={"delta": "auto", "num_classes": "auto", "purity": 0.95},
     ),
     Method(
         name="badge",

@@ -48,8 +48,11 @@ def read_batch(batch: Any, *, labels: Any = None, ids: Any = None) -> Parts:
     tensor. A mapping's other values are the model's arguments: by keyword, or by position where
     there is only one.
 
+    Labels may be of any shape with one entry for each example; cross-entropy, which is taken
+    where no `loss` is given, refuses what is no class number.
+
     Raises:
-        ParameterError: there are no ids, or no labels; or labels that are no class numbers.
+        ParameterError: there are no ids, or no labels; or labels that make no tensor.
 
     >>> read_batch(torch.zeros(2, 3), labels=[0, 1], ids=[7, 8]).labels
     tensor([0, 1])
@@ -94,20 +97,20 @@ def _taken(values: dict[Any, Any], keys: tuple[str, ...], what: str) -> Any:
 
 
 def _labels(labels: Any) -> Tensor:
-    if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.ndim == 1:
+    if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.ndim:
         return labels
     try:
         found = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError):
-        found = torch.empty(0, 0)
-    if found.ndim != 1 or found.is_floating_point() or found.dtype == torch.bool:
-        got = (
-            f"{found.dtype} of shape {tuple(found.shape)}"
-            if isinstance(labels, Tensor | np.ndarray)
-            else type(labels).__name__
+        found = torch.empty(())
+    if not found.ndim:
+        raise ParameterError(
+            "labels",
+            f"got {type(labels).__name__}, of which no tensor with a row for each example is made",
+            "Give one class number for each example, or a tensor of labels with loss=",
         )
-        raise ParameterError("labels", f"got {got}", "Give one class number for each example")
-    return found.long()
+    integers = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    return found.long() if integers else found
 
 
 def cut_batch(batch: Any, rows: Tensor, n: int, on_host: Tensor | None = None) -> Any:

@@ -53,6 +53,7 @@ def measure_step(
     selector: Selector,
     *,
     known: Tensor | None = None,
+    k: int | None = None,
     loss: LossFunction | None = None,
     autocast: Autocast = contextlib.nullcontext,
     optimizer_name: Optimizer = "adamw",
@@ -74,7 +75,7 @@ def measure_step(
 
     def choose() -> None:
         nonlocal rows
-        rows = selector.choose(candidates, scorer, known).rows
+        rows = selector.choose(candidates, scorer, known, k).rows
 
     try:
         choosing = _median(choose, restore, candidates.labels.device)

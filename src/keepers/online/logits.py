@@ -24,8 +24,14 @@ def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
 
     Raises:
         ParameterError: there are none, they are not of the labels' width, or they are
-            probabilities.
+            probabilities; or the labels (n,) are no class numbers.
     """
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        raise ParameterError(
+            "labels",
+            f"got {labels.dtype} of shape {tuple(labels.shape)}",
+            "Give one class number for each example, or loss= for labels of another kind",
+        )
     logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if logits is None and isinstance(output, Mapping):
         logits = output.get("logits")

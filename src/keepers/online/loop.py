@@ -47,6 +47,8 @@ class Chosen:
 
     `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
     to multiply the losses with; ones unless `weighted`, where the method gives weights.
+    `staleness` counts the steps since the weights that scored: 0, but for a backend that works
+    ahead.
     """
 
     batch: Any
@@ -55,6 +57,7 @@ class Chosen:
     rows: Tensor
     weights: Tensor
     weighted: bool = False
+    staleness: int = 0
 
 
 class BatchSelector:
@@ -153,6 +156,7 @@ class BatchSelector:
             rows=rows,
             weights=weights,
             weighted=choice.weights is not None,
+            staleness=choice.staleness,
         )
 
     def _parts(self, batch: Any, labels: Any, ids: Any) -> Parts:

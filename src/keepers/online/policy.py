@@ -66,13 +66,22 @@ class Selecting(BatchPolicy):
         self.module: nn.Module | None = None
         self.flops = torch.tensor(-1.0)
         self.beside: dict[str, float] = {}
+        self.batch_size = 0
 
     def __repr__(self) -> str:
         return f"Selecting({self.name!r}, keep={self.keep!r}, until={self.until!r})"
 
-    def start(self, module: nn.Module, *, runtime: Runtime, seed: int, num_examples: int) -> None:
+    def start(
+        self,
+        module: nn.Module,
+        *,
+        runtime: Runtime,
+        seed: int,
+        num_examples: int,
+        batch_size: int,
+    ) -> None:
         """Forget what was kept of an earlier training."""
-        self.beside = {}
+        self.beside, self.batch_size = {}, batch_size
         self.module, self.flops = module, torch.tensor(-1.0, dtype=torch.float64)
         self.selector = selector = self.make(module, runtime)
         check_backend(self.backend, selector.stand_in)
@@ -100,7 +109,10 @@ class Selecting(BatchPolicy):
         if self.ids is not None:
             candidates = replace(candidates, ids=AtRows(self.ids, candidates.positions))
         before = self.scorer.rows
-        choice = self.selector.choose(candidates, self.scorer)
+        # Rounded once: as many as were asked for, whatever keep · n_B comes to.
+        whole = len(candidates) == self.num_candidates(self.batch_size, progress)
+        k = self.batch_size if whole else None
+        choice = self.selector.choose(candidates, self.scorer, k=k)
         flops = float(self.flops) * (self.scorer.rows - before)
         return replace(choice, flops=flops + self._companion_flops(candidates, choice))
 
@@ -189,7 +201,15 @@ class InfoBatch(BatchPolicy):
     def __repr__(self) -> str:
         return f"InfoBatch(keep={self.keep!r}, off={self.off!r})"
 
-    def start(self, module: nn.Module, *, runtime: Runtime, seed: int, num_examples: int) -> None:
+    def start(
+        self,
+        module: nn.Module,
+        *,
+        runtime: Runtime,
+        seed: int,
+        num_examples: int,
+        batch_size: int,
+    ) -> None:
         """Nothing is known of any example."""
         self.losses = torch.full((num_examples,), torch.nan, device=runtime.device)
         self.of_epoch = torch.ones(num_examples, device=runtime.device)

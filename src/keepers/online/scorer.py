@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import processes
-from keepers.errors import ParameterError
+from keepers.errors import KeepersError, ParameterError
 from keepers.models import FeatureTap
 from keepers.models.mode import BatchNorm, scoring_mode, uses_batch_statistics
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
@@ -26,7 +26,7 @@ ScoringPrecision = Literal["same", "fp32", "bf16"]
 Autocast = Callable[[], contextlib.AbstractContextManager[Any]]
 
 LossFunction = Callable[[Any, Tensor], Tensor]
-"""From a model's output and the labels (n,) to the losses (n,)."""
+"""From a model's output and the labels (n, ...) to the losses (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class Scoring:
     share of the candidates that is scored at all, drawn at random. `max_age`: a loss that is at
     most so many steps old is used again; a model with batch normalisation needs `batch_norm`
     `eval` then, as the statistics would be those of the rest. `samples`: posterior samples, for
-    methods that need them.
+    methods that need them. `max_staleness`: scores of a backend that works ahead may be by
+    weights that are at most so many steps old.
 
     Raises:
         ParameterError: a value out of range.
@@ -51,6 +52,7 @@ class Scoring:
     part: float = 1.0
     max_age: int = 0
     samples: int = 10
+    max_staleness: int = 0
 
     def __post_init__(self) -> None:
         for name, known in (("batch_norm", BatchNorm), ("precision", ScoringPrecision)):
@@ -62,7 +64,7 @@ class Scoring:
                 )
         if not 0 < self.part <= 1:
             raise ParameterError("part", f"got {self.part}", "Give a fraction in (0, 1]")
-        for name, least in (("max_age", 0), ("samples", 1)):
+        for name, least in (("max_age", 0), ("samples", 1), ("max_staleness", 0)):
             if getattr(self, name) < least:
                 raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
         if self.resolution is not None and self.resolution < 1:
@@ -71,7 +73,10 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
-    """What scoring gives: signals (n,), of which examples, and by which weights."""
+    """What scoring gives: signals (n,), of which examples, and by which weights.
+
+    `version` is that of the candidates, or an earlier one where older weights scored.
+    """
 
     positions: Tensor
     version: int
@@ -84,6 +89,29 @@ class Scorer(Protocol):
     def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
         """The signals that are needed, of these candidates, in their order."""
         ...
+
+
+def scored_by(scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> Scored:
+    """What the scorer says of the candidates.
+
+    Raises:
+        KeepersError: it is of other examples, or by weights that are still to come.
+    """
+    scored, n = scorer.score(candidates, needs), len(candidates)
+    asked, found = candidates.positions, scored.positions
+    same = found is asked or (found.shape == asked.shape and torch.equal(found.to(asked), asked))
+    if not same or len(scored.signals) not in (0, n):
+        raise KeepersError(
+            f"backend: step {candidates.version + 1} asked for {n} candidates, and it scored "
+            f"{len(scored.signals)}, of other positions or in another order. Return the signals of "
+            "the candidates in their order, with their positions"
+        )
+    if scored.version > candidates.version:
+        raise KeepersError(
+            f"backend: step {candidates.version + 1} was scored by weights of version "
+            f"{scored.version}, which are not made yet. Return the version that scored"
+        )
+    return scored
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,13 +204,16 @@ class InProcess:
         found: dict[str, Tensor] = {}
         labels = candidates.labels
         if "losses" in needs and self.loss is not None:
-            found["losses"] = losses = self.loss(output, labels).detach().float()
-            if losses.shape != labels.shape:
+            losses = self.loss(output, labels)
+            if not isinstance(losses, Tensor) or losses.shape != (len(labels),):
+                shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
                 raise ParameterError(
                     "loss",
-                    f"got shape {tuple(losses.shape)} for {len(labels)} examples",
-                    "Return one loss for each example (reduction='none')",
+                    f"got {shape} for {len(labels)} examples, not ({len(labels)},)",
+                    "Return one loss for each example (reduction='none', then a mean over what "
+                    "each has of its own)",
                 )
+            found["losses"] = losses.detach().float()
         if needs & {"losses", "log_probs"} - found.keys():
             logits = check_logits(output, labels, candidates.version)
             if "log_probs" in needs:
@@ -252,10 +283,10 @@ class AcrossProcesses:
         """As `Scorer.score`, the passes shared out."""
         rows = processes.own_rows(torch.arange(len(candidates), device=candidates.positions.device))
         if self.together:
-            scored = self.scorer.score(candidates, needs)
+            scored = scored_by(self.scorer, candidates, needs)
             own = scored.signals.at(rows)  # rounding must not part the processes
         else:
-            scored = self.scorer.score(candidates.take(rows), needs)
+            scored = scored_by(self.scorer, candidates.take(rows), needs)
             own = scored.signals
         gathered = {
             name: processes.gather_rows(value, len(candidates)) for name, value in own.items()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from keepers import methods
-from keepers.errors import ParameterError, RunError
+from keepers.errors import KeepersError, ParameterError, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
 from keepers.online.checks import (
@@ -22,7 +22,7 @@ from keepers.online.checks import (
     unknown_ids,
 )
 from keepers.online.companion import Companion
-from keepers.online.scorer import Scorer, Scoring
+from keepers.online.scorer import Scored, Scorer, Scoring, scored_by
 from keepers.random import derived_seed
 from keepers.training import Candidates, Choice
 from keepers.types import Budget, Signals
@@ -50,6 +50,7 @@ class Selector:
         scoring: how candidates are scored.
         seed: whatever is drawn is a function of it and of the candidates' version.
         num_examples: positions are under it; needed where losses are used again.
+        num_classes: of the data, for methods that make use of it.
         of: says which examples the positions stand for, in the state.
         stand_in: a model that is scored in place of the one in training, and trained beside it.
         updated: an irreducible-loss model that goes on learning from what is chosen (the
@@ -68,6 +69,7 @@ class Selector:
         scoring: Scoring | None = None,
         seed: int = 0,
         num_examples: int = 0,
+        num_classes: int | None = None,
         of: str = "",
         options: Mapping[str, Any] | None = None,
         stand_in: Companion | None = None,
@@ -78,12 +80,12 @@ class Selector:
             if isinstance(method, Method)
             else methods.get(method, supplied=SUPPLIED, replacement=True)
         )
-        self.method, self.options = row, methods.settings(row, options)
+        self.method, self.options = row, methods.settings(row, options, num_classes)
         self.budget = Budget.parse(keep)
         self.scoring = scoring or Scoring()
         self.irreducible, self.seed, self.of = irreducible, seed, of
         self.stand_in, self.updated = stand_in, updated
-        self.longest = 0
+        self.longest = self.staleness = 0
         self.generator, self.draws = torch.Generator(), derived_seed(seed, "choose")
         check_method(
             row,
@@ -97,22 +99,31 @@ class Selector:
         self.recent = torch.zeros(aged)
         self.scored_at = torch.full((aged,), -1, dtype=torch.int64)
 
-    def choose(self, candidates: Candidates, scorer: Scorer, known: Tensor | None = None) -> Choice:
+    def choose(
+        self,
+        candidates: Candidates,
+        scorer: Scorer,
+        known: Tensor | None = None,
+        k: int | None = None,
+    ) -> Choice:
         """Rows of the candidates in pick order, and their weights.
 
-        `known` (n,) says which candidates have a position at all, None that all have. On an
+        `known` (n,) says which candidates have a position at all, None that all have. `k` is how
+        many are kept, None by the budget. On an
         accelerator this waits for it once, for the rows and whether every score is a number;
         where losses are used again, once more, for those that are too old.
 
         Raises:
             ParameterError: no candidates, a count over them, or ids without a position.
-            KeepersError: a score that is not a number, with the ids.
+            KeepersError: a score that is not a number, with the ids; scores of other examples than
+                the candidates, or by weights that are older than `max_staleness`.
         """
         method, device = self.method, candidates.positions.device
         if known is not None and known.device.type == "cpu" and not known.all():
             raise unknown_ids(candidates, known)  # before anything is noted of what it stands for
         n = len(candidates)
-        k = self._count(n)
+        k = self._count(n) if k is None else k
+        self.staleness = 0
         part = None if self.scoring.part >= 1 else self._part(candidates, k)
         asked = candidates if part is None else candidates.take(part)
         signals = self._signals(asked, scorer)
@@ -151,7 +162,7 @@ class Selector:
                 companion.update(trained)
         self.longest = max(self.longest, n)
         weights = None if picks.weights is None else picks.weights.to(device)
-        return Choice(rows=rows, weights=weights, on_host=on_host)
+        return Choice(rows=rows, weights=weights, on_host=on_host, staleness=self.staleness)
 
     def _count(self, n: int) -> int:
         """k of n; of fewer than the longest batch had, the same share, but no batch of one."""
@@ -187,12 +198,23 @@ class Selector:
         elif self.scoring.max_age:
             found["losses"] = self._aged_losses(candidates, scorer)
         elif of_model:
-            found = dict(scorer.score(candidates, of_model).signals.items())
+            found = dict(self._scored(scorer, candidates, of_model).signals.items())
         if "irreducible_losses" in needs:
             found["irreducible_losses"] = self._irreducible(candidates)
         if not found:  # a random choice: nothing is asked of the model
             found["labels"] = candidates.labels
         return Signals(**found)
+
+    def _scored(self, scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        scored = scored_by(scorer, candidates, needs)
+        self.staleness, most = candidates.version - scored.version, self.scoring.max_staleness
+        if self.staleness > most:
+            raise KeepersError(
+                f"backend: step {candidates.version + 1} was scored by weights that are "
+                f"{self.staleness} steps old, and {most} are allowed. Wait for newer ones, or give "
+                "Scoring(max_staleness=...)"
+            )
+        return scored
 
     def _irreducible(self, candidates: Candidates) -> Tensor:
         if self.updated is not None:
@@ -211,7 +233,7 @@ class Selector:
         at = self.scored_at[positions]
         stale = ((at < 0) | (version - at > self.scoring.max_age)).nonzero().squeeze(1)
         if len(stale):
-            scored = scorer.score(candidates.take(stale), LOSSES)
+            scored = self._scored(scorer, candidates.take(stale), LOSSES)
             fresh = positions[stale]
             self.recent[fresh] = scored.signals.get("losses").to(self.recent.dtype)
             self.scored_at[fresh] = scored.version

@@ -79,7 +79,7 @@ def percentile_sample(
     *,
     generator: torch.Generator,
     selected: Tensor | None = None,
-    beta: float = 1.0,
+    beta: float | str = "auto",
 ) -> Picks:
     """Distinct positions drawn one after the other with probability ∝ percentile(score)^β.
 
@@ -94,7 +94,8 @@ def percentile_sample(
         k: number of new picks.
         generator: draws.
         selected: positions (s,) already selected; they take no part.
-        beta: 0 is uniform; higher prefers high scores more.
+        beta: 0 is uniform; higher prefers high scores more. `auto` is n / k − 1 with n candidates,
+            at which the paper, which keeps each with probability percentile^β, keeps k of them.
 
     Returns:
         Positions (k,) in the order drawn. Picks nest for generators of the same state.
@@ -119,14 +120,19 @@ def percentile_sample(
     return Picks(positions=free[drawn.positions])
 
 
-def draw_by_percentile(scores: Tensor, k: int, *, generator: torch.Generator, beta: float) -> Picks:
+def draw_by_percentile(
+    scores: Tensor, k: int, *, generator: torch.Generator, beta: float | str
+) -> Picks:
     """`percentile_sample`, its scores unchecked: no value is read back from the device."""
-    if not 0 <= beta < float("inf"):
-        raise ParameterError("beta", f"got {beta}", "Give a finite number of 0 or more")
     n = len(scores)
+    power = n / max(1, k) - 1 if beta == "auto" else beta
+    if isinstance(power, str) or not 0 <= power < float("inf"):
+        raise ParameterError(
+            "beta", f"got {beta!r}", "Give a finite number of 0 or more, or auto for 1 / keep − 1"
+        )
     draws_N = torch.empty(n, device=generator.device).exponential_(generator=generator)
     no_higher_N = torch.searchsorted(scores.sort().values, scores, right=True)
-    log_chance_N = beta * (no_higher_N / n).log()
+    log_chance_N = power * (no_higher_N / n).log()
     # −log of an exponential draw is a Gumbel draw.
     keys_N = log_chance_N - draws_N.to(scores.device, non_blocking=True).log()
     return Picks(positions=keys_N.argsort(descending=True, stable=True)[:k])

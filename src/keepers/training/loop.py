@@ -91,7 +91,13 @@ class Loop:
         self.at = Position()
         self.loss_sum = torch.zeros((), device=device)
         self.excluded = 0.0
-        policy.start(module, runtime=runtime, seed=seed, num_examples=len(view.pool))
+        policy.start(
+            module,
+            runtime=runtime,
+            seed=seed,
+            num_examples=len(view.pool),
+            batch_size=recipe.batch_size,
+        )
 
     def step(
         self, positions: Tensor, progress: float, began: float = 0.0, passes: float = 0.0

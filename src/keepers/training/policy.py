@@ -22,10 +22,11 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 class Candidates:
     """The examples among which a step chooses.
 
-    `positions` (n,) are what the caller numbers its examples by, `labels` (n,) class numbers,
-    `args` and `keywords` what the module is called with, `cut(rows)` the same for some of the
-    rows. `version` counts the optimiser steps before, so it names the weights. `ids[row]` is what
-    errors call the example in a row, where positions say little.
+    `positions` (n,) are what the caller numbers its examples by, `labels` (n, ...) class numbers
+    or what the caller's own loss takes, `args` and `keywords` what the module is called with,
+    `cut(rows)` the same for some of the rows. `version` counts the optimiser steps before, so it
+    names the weights. `ids[row]` is what errors call the example in a row, where positions say
+    little.
     """
 
     positions: Tensor
@@ -78,13 +79,14 @@ class Choice:
     """Which candidates a step trains on: `rows` (k,), and `weights` (k,) of their losses.
 
     `on_host` are the rows in the memory of the host, where they are there already. `flops` is
-    what scoring the candidates took.
+    what scoring the candidates took. `staleness` counts the steps since the weights that scored.
     """
 
     rows: Tensor
     weights: Tensor | None = None
     on_host: Tensor | None = None
     flops: float = 0.0
+    staleness: int = 0
 
 
 class BatchPolicy:
@@ -98,8 +100,19 @@ class BatchPolicy:
     chooses: ClassVar[bool] = False
     watches: ClassVar[bool] = False
 
-    def start(self, module: nn.Module, *, runtime: Runtime, seed: int, num_examples: int) -> None:
-        """A training of `module` begins: forget the last one. Positions are under num_examples."""
+    def start(
+        self,
+        module: nn.Module,
+        *,
+        runtime: Runtime,
+        seed: int,
+        num_examples: int,
+        batch_size: int,
+    ) -> None:
+        """A training of `module` begins: forget the last one.
+
+        Positions are under `num_examples`; a whole step trains on `batch_size` of them.
+        """
 
     def epoch_length(self, num_members: int) -> int:
         """Examples in one epoch, as far as it is known beforehand."""

@@ -182,6 +182,7 @@ def choose(
         k,
         balance=labels if config.balance == "class" else None,
         generator=generator(config.seed, "select", scored.method.name),
+        num_classes=len(scored.source.class_names),
         options=config.method_options or {},
         report=report,
     )

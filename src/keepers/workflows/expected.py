@@ -51,6 +51,7 @@ def expected_cost(
             candidates,
             scorer,
             selector,
+            k=prepared.recipe.batch_size,
             autocast=autocast,
             optimizer_name=prepared.recipe.optimizer,
         )

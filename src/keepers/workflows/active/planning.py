@@ -155,8 +155,6 @@ def _choose(
     if config.balance == "class" and not known.is_cold and members[0].log_probs is not None:
         balance = torch.stack([each.get("log_probs").exp() for each in members]).mean(0).argmax(1)
     options = {} if known.is_cold else dict(config.method_options or {})
-    if "num_classes" in method.options:
-        options.setdefault("num_classes", len(known.source.class_names))
     ranks_all = method.select is top
     most = len(candidates) if ranks_all else min(DEEPEST * k, len(candidates))
     ranked = k
@@ -168,6 +166,7 @@ def _choose(
             balance=balance,
             selected=taken.nonzero()[:, 0],
             generator=generator(seed, "select", method.name),
+            num_classes=len(known.source.class_names),
             options=options,
             report=report,
         )

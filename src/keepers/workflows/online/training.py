@@ -38,7 +38,8 @@ class OnlineTraining:
     `members` are positions in the data of `prepared`; `values` irreducible losses by position,
     where the selection needs them. The target is measured on `test` every `every` steps. `marks`
     are masks over positions, of what is corrupted or of low relevance. `backend` makes what scores
-    the candidates: where that happens does not change what comes of it.
+    the candidates: where that happens does not change what comes of it, as scores are by the
+    weights of the step.
     """
 
     prepared: Prepared
@@ -114,6 +115,7 @@ class OnlineTraining:
                 scoring=self.scoring(module, runtime.device.type),
                 seed=derived_seed(self.seed, "select"),
                 num_examples=len(self.source),
+                num_classes=len(self.source.class_names),
                 options=selection.select_options,
                 stand_in=self._stand_in(runtime),
                 updated=self._updated(runtime) if original else None,
