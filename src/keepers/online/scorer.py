@@ -204,7 +204,7 @@ class InProcess:
         found: dict[str, Tensor] = {}
         labels = candidates.labels
         if "losses" in needs and self.loss is not None:
-            losses = self.loss(output, labels)
+            losses: Any = self.loss(output, labels)
             if not isinstance(losses, Tensor) or losses.shape != (len(labels),):
                 shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
                 raise ParameterError(
