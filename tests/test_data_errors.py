@@ -186,7 +186,11 @@ def test_labels_that_no_class_number_holds() -> None:
 def test_files_of_different_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": TEXTS, "label": [0, 1, 0, 1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": TEXTS, "label": list("xyxy")}), tmp_path / "b.parquet")
-    refused(tmp_path, f"the files of {tmp_path} have different columns", "int64 vs string")
+    refused(
+        tmp_path,
+        "the files have different columns: 'label' holds int64 in a.parquet",
+        "and string in b.parquet",
+    )
 
 
 def test_declared_classes_and_the_mark_for_unlabelled() -> None:

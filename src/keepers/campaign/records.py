@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from keepers.campaign.label_studio import is_task
-from keepers.data.csv_files import delimiter, records_in
+from keepers.data.csv_files import Layout, cells_in, layout_of, plain_cell, records_in
 from keepers.data.folders import suffix_of
 from keepers.data.readers import read_table
 from keepers.data.values import first_line
@@ -19,7 +18,6 @@ from keepers.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _WANTED = ("id", "label", "annotator", "time", "seconds", "skipped")
-_QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
 _MINIMAL = "annotation_id"  # a column of Label Studio's CSV and JSON-MIN, which leave skips out
 
 Record = dict[str, Any]
@@ -71,65 +69,51 @@ def _bytes(path: Path) -> bytes:
 
 def _csv(path: Path) -> Located:
     """The records of a CSV file, with the lines on which they begin."""
-    mark = delimiter(path)
+    layout = layout_of(path, "yes")
     text = _bytes(path)
-    records = records_in(text, mark)
+    records = records_in(text[layout.start :], layout.delimiter, layout.quotes)
     header = next(records, b"")
     try:
-        names = [name.strip().lower() for name in _cells(header, mark)]
-    except (UnicodeDecodeError, MalformedError) as error:
+        names = [name.strip().lower() for name in _cells(header, layout)]
+    except MalformedError as error:
         raise DataError(
             f"data: {path}, line 1: {first_line(error)}. Give a CSV file in UTF-8"
         ) from None
     _check_columns(names, path)
 
     def located() -> Located:
-        end = text.index(header) + len(header)
+        end = text.index(header, layout.start) + len(header)
         line = 1 + text.count(b"\n", 0, end)
         for record in records:
             start = text.index(record, end)  # blank lines may stand between
             line += text.count(b"\n", end, start)
-            yield f"{path.name}, line {line}", _row(record, mark, names)
+            yield f"{path.name}, line {line}", _row(record, layout, names)
             end = start + len(record)
             line += record.count(b"\n")
 
     return located()
 
 
-def _row(record: bytes, mark: str, names: list[str]) -> Record | MalformedError:
+def _row(record: bytes, layout: Layout, names: list[str]) -> Record | MalformedError:
     try:
-        cells = _cells(record, mark)
-    except UnicodeDecodeError as error:
-        return MalformedError(f"byte 0x{error.object[error.start]:02x} is not UTF-8")
+        cells = _cells(record, layout)
     except MalformedError as error:
         return error
     if len(cells) != len(names):
         return MalformedError(
-            f"{len(cells)} values where {len(names)} were expected; one with a {mark!r} in it "
-            "needs quotes"
+            f"{len(cells)} values where {len(names)} were expected; one with a "
+            f"{layout.delimiter!r} in it needs quotes"
         )
-    return dict(zip(names, cells, strict=True))
+    return dict(zip(names, map(plain_cell, cells), strict=True))
 
 
-def _cells(record: bytes, mark: str) -> list[str]:
-    text = record.decode().rstrip("\r\n")
-    if '"' not in text:
-        return text.split(mark)
-    cells: list[str] = []
-    start = 0
-    while start <= len(text):
-        if text.startswith('"', start):
-            found = _QUOTED.match(text, start)
-            if found is None or text[found.end() : found.end() + 1] not in ("", mark):
-                raise MalformedError("a quote opens that is not closed")
-            cells.append(found.group(1).replace('""', '"'))
-            start = found.end() + 1
-        else:
-            end = text.find(mark, start)
-            end = len(text) if end < 0 else end
-            cells.append(text[start:end])
-            start = end + 1
-    return cells
+def _cells(record: bytes, layout: Layout) -> list[str]:
+    try:
+        return cells_in(record, layout.delimiter, layout.quotes)
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"byte 0x{error.object[error.start]:02x} is not UTF-8") from None
+    except ValueError as error:
+        raise MalformedError(f"{error}") from None
 
 
 def _parquet(path: Path) -> Located:

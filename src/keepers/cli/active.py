@@ -86,6 +86,7 @@ def start(
     ] = None,
     id: options.Id = None,
     split: options.Split = None,
+    header: options.HeaderOf = options.Header.AUTO,
     on_bad_row: options.BadRow = options.OnBadRow.ERROR,
     config: options.Config = None,
     set_: options.Assignments = None,

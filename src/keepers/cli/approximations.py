@@ -38,6 +38,7 @@ def approximations(
     label: options.Label = None,
     id: options.Id = None,
     split: options.Split = None,
+    header: options.HeaderOf = options.Header.AUTO,
     limit: options.Limit = None,
     on_bad_row: options.BadRow = options.OnBadRow.ERROR,
     out: Annotated[Path | None, typer.Option(help="JSON file for the result")] = None,

@@ -32,6 +32,7 @@ def coreset(
     id: options.Id = None,
     group: options.Group = None,
     split: options.Split = None,
+    header: options.HeaderOf = options.Header.AUTO,
     limit: options.Limit = None,
     on_bad_row: options.BadRow = options.OnBadRow.ERROR,
     out: Annotated[
@@ -73,6 +74,7 @@ def score(
     label: options.Label = None,
     id: options.Id = None,
     split: options.Split = None,
+    header: options.HeaderOf = options.Header.AUTO,
     limit: options.Limit = None,
     on_bad_row: options.BadRow = options.OnBadRow.ERROR,
     out: Annotated[Path, typer.Option(help="Parquet file for id, row, label, score")] = Path(

@@ -30,6 +30,7 @@ def il(
     label: options.Label = None,
     id: options.Id = None,
     split: options.Split = None,
+    header: options.HeaderOf = options.Header.AUTO,
     limit: options.Limit = None,
     on_bad_row: options.BadRow = options.OnBadRow.ERROR,
     out: Annotated[Path, typer.Option(help="Parquet file for id, irreducible_loss, label")] = Path(

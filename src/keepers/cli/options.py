@@ -40,6 +40,14 @@ class BatchNorm(StrEnum):
     EVAL = "eval"
 
 
+class Header(StrEnum):
+    """Whether CSV and TSV files have a header."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
 class OnBadRow(StrEnum):
     """What to do with a row that cannot be read."""
 
@@ -57,7 +65,10 @@ Input = Annotated[str | None, typer.Option(help="Column with the picture, text o
 Label = Annotated[str | None, typer.Option(help="Column with the label")]
 Id = Annotated[str | None, typer.Option(help="Column with a unique key (default: input hash)")]
 Group = Annotated[str | None, typer.Option(help="Column to report the kept share by")]
-Split = Annotated[str | None, typer.Option(help="Part of a folder or hub data set to read")]
+Split = Annotated[str | None, typer.Option(help="Part of a folder, file or hub data set to read")]
+HeaderOf = Annotated[
+    Header, typer.Option(help="Whether the first line of CSV and TSV files names the columns")
+]
 Limit = Annotated[int | None, typer.Option(help="Try it on a random part of so many rows")]
 BadRow = Annotated[OnBadRow, typer.Option(help="Stop at rows that cannot be read, or skip them")]
 Method = Annotated[str, typer.Option(help="How to select; see 'keepers methods'")]

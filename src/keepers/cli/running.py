@@ -55,7 +55,8 @@ def run_coreset(
         written["out"] = selection.to_parquet(out, overwrite=overwrite)
     if export is not None:
         rows = sorted(selection.indices.tolist())
-        export_rows(data, rows, export, split=values["split"], overwrite=overwrite)
+        reading = {name: values[name] for name in ("split", "header")}
+        export_rows(data, rows, export, **reading, overwrite=overwrite)
         written["export"] = Path(export)
     written["report"] = report(selection)
     if as_json:

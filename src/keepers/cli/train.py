@@ -76,6 +76,7 @@ def train(
     label: options.Label = None,
     id: options.Id = None,
     split: options.Split = None,
+    header: options.HeaderOf = options.Header.AUTO,
     limit: options.Limit = None,
     on_bad_row: options.BadRow = options.OnBadRow.ERROR,
     out: Annotated[Path | None, typer.Option(help="File for the weights (safetensors)")] = None,

@@ -8,6 +8,7 @@ from keepers.data.corrupt import (
     most_confused,
     relevance_subset,
 )
+from keepers.data.csv_files import Header, inert_cells
 from keepers.data.encode import encode
 from keepers.data.export import export
 from keepers.data.joined import joined
@@ -22,6 +23,7 @@ __all__ = [
     "BagPool",
     "Columns",
     "DensePool",
+    "Header",
     "SkippedRow",
     "Source",
     "TokenPool",
@@ -36,6 +38,7 @@ __all__ = [
     "duplicate",
     "encode",
     "export",
+    "inert_cells",
     "is_within",
     "joined",
     "most_confused",

@@ -3,52 +3,157 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.data.arrow import ArrowColumn, ArrowTable, in_blocks
 from keepers.data.arrow import compute as pc
 from keepers.data.folders import suffix_of
+from keepers.data.frames import check_names
+from keepers.data.headers import is_header
 from keepers.errors import DataError
+
+Header = Literal["auto", "yes", "no"]
+HEADERS = get_args(Header)
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 16 << 20
 _HEAD = 1 << 16
+_LINES = 1000
 _LONGEST = 64
 _BYTE_ORDER = (b"\xff\xfe", b"\xfe\xff")
-_DELIMITERS = (b";", b"\t")
+_DELIMITERS = (b";", b"\t", b"|")
+_EXCEL = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 _QUOTED = re.compile(rb'"[^"]*"')
+_WHOLE_QUOTED = re.compile(rb'"(?:[^"]++|"")*+"')
+_QUOTED_TEXT = re.compile(r'"((?:[^"]++|"")*+)"')
+_INNER_QUOTE = re.compile(rb'(?<=[^",;|\t\r\n])"(?=[^",;|\t\r\n])')
 _DECIMAL_COMMA = re.compile(rb"[;\r\n] *[-+]?\d+,\d+ *[;\r\n]")
 _DECIMAL_POINT = re.compile(rb"[;\r\n] *[-+]?\d+\.\d+ *[;\r\n]")
 _CONVERT = "Convert it to UTF-8, for example with iconv -f LATIN1 -t UTF-8"
-_CODE = re.compile(rb'[,;\t\r\n"] *[-+]?(?:0\d|\d{19})')
+_INERT = re.compile(r"'+[=+\-@\t\r]")
+_CODE = re.compile(rb'[,;|\t\r\n"] *[-+]?(?:0\d|\d{19})')
 
 
-def read_csv(path: Path, as_text: Collection[str] = ()) -> ArrowTable:
-    """One file as a table; the columns `as_text`, and codes such as 00123, are read as text.
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the records of a file are written.
+
+    `quotes` says whether a value that begins with a quote is a quoted one; the records begin at
+    byte `start`, behind a byte-order mark and Excel's line `sep=;`; `names` are those of the
+    columns, of the first record or, without a `header`, 1, 2, ...
+    """
+
+    delimiter: str
+    quotes: bool
+    start: int
+    names: tuple[str, ...]
+    header: bool
+
+
+def layout_of(path: Path, header: Header = "auto") -> Layout:
+    """Find out how a file is written, from its first lines; all of them decide on quotes in TSV."""
+    size = _HEAD
+    head = _head(path, size)
+    start = len(_BOM) if head.startswith(_BOM) else 0
+    excel = _EXCEL.match(head, start)
+    start = excel.end() if excel else start
+    mark = excel.group(1).decode(errors="replace") if excel else _delimiter(path, head[start:])
+    quotes = mark != "\t" or _tabs_are_quoted(path)
+    while True:
+        found = list(islice(records_in(head[start:], mark, quotes), _LINES + 1))
+        if len(head) < size or len(found) > 2:
+            break
+        size *= 16  # a record that is longer than what was read
+        head = _head(path, size)
+    if len(head) == size and len(found) <= _LINES:
+        found = found[:-1]  # it may be cut
+    first, *rows = [_shown(record, mark, quotes) for record in found] or [[]]
+    below = [row for row in rows if len(row) == len(first)]
+    headed = is_header(first, below) if header == "auto" else header == "yes"
+    names = first if headed else [str(number + 1) for number in range(len(first))]
+    return Layout(delimiter=mark, quotes=quotes, start=start, names=tuple(names), header=headed)
+
+
+def _shown(record: bytes, mark: str, quotes: bool) -> list[str]:
+    try:
+        return cells_in(record, mark, quotes)
+    except ValueError:  # what is wrong with it is said when the file is read
+        return record.decode(errors="replace").rstrip("\r\n").split(mark)
+
+
+def _head(path: Path, size: int) -> bytes:
+    with pa.input_stream(str(path)) as file:
+        return file.read(size)
+
+
+def _delimiter(path: Path, head: bytes) -> str:
+    """What stands between the values: in CSV a comma, unless only another is in the first line."""
+    if suffix_of(path) == ".tsv":
+        return "\t"
+    first = next(filter(None, map(bytes.strip, _QUOTED.sub(b"", head).split(b"\n"))), b"")
+    if b"," in first:
+        return ","
+    return next((mark.decode() for mark in _DELIMITERS if mark in first), ",")
+
+
+def _tabs_are_quoted(path: Path) -> bool:
+    """Whether quotes enclose values between tabs: not where one opens and is not closed in its own.
+
+    Most writers of tab-separated text know no quotes, so that a text may begin with one.
+    """
+    opened = closed = 0
+    tabs: set[int] = set()
+    with pa.input_stream(str(path)) as file:
+        for line in io.BufferedReader(file):
+            values = line.removeprefix(_BOM).rstrip(b"\r\n")
+            if not values:
+                continue
+            tabs.add(values.count(b"\t"))
+            if values.startswith(b'"') or b'\t"' in values:
+                quoted = [value for value in values.split(b"\t") if value.startswith(b'"')]
+                opened += len(quoted)
+                closed += sum(_WHOLE_QUOTED.fullmatch(value) is not None for value in quoted)
+    return opened > 0 and (opened == closed or len(tabs) > 1)
+
+
+def read_csv(path: Path, as_text: Collection[str] = (), header: Header = "auto") -> ArrowTable:
+    """One file as a table; the columns `as_text`, codes such as 00123, and dates are texts.
 
     Raises:
-        DataError: bytes that are not UTF-8, or a record with too few or too many values.
+        DataError: bytes that are not UTF-8, quotes that are not closed, columns of one name, or a
+            record with too few or too many values.
     """
     _check_utf8(path)
-    table = _parsed(path, {name: pa.string() for name in as_text})
-    digits = [
-        field.name
-        for field in table.schema
-        if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-    ]
-    if not digits or len(set(table.column_names)) < table.num_columns or not _has_codes(path):
+    layout = layout_of(path, header)
+    check_names(layout.names, str(path))
+    if layout.quotes:
+        _check_quotes(path, layout)
+    table = _parsed(path, layout, {name: pa.string() for name in as_text})
+    digits = [f.name for f in table.schema if is_numeric(f.type)]
+    again = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
+    if digits and _has_codes(path):
+        again += digits
+    if not again:
         return table
-    written = _parsed(path, dict.fromkeys(digits, pa.string()), digits)
-    for name in digits:
-        if _is_code(written[name], table[name]):
+    written = _parsed(path, layout, dict.fromkeys(again, pa.string()), again)
+    for name in again:
+        if name not in digits or _is_code(written[name], table[name]):
             table = table.set_column(table.column_names.index(name), name, written[name])
     return table
+
+
+def is_numeric(kind: Any) -> bool:
+    """Whether values of an Arrow type are integers or floating-point numbers."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _check_utf8(path: Path) -> None:
@@ -80,6 +185,36 @@ def _check_utf8(path: Path) -> None:
             block = file.read(_BLOCK)
 
 
+def _check_quotes(path: Path, layout: Layout) -> None:
+    """Refuse a quote in the middle of a quoted value: the parser would take lines after it for one.
+
+    Files in which no quote stands between two other characters are not looked at again.
+    """
+    before = b"\n"
+    with pa.input_stream(str(path)) as file:
+        while block := file.read(_BLOCK):
+            if b'"' in block and _INNER_QUOTE.search(before[-2:] + block):
+                break
+            before = block
+        else:
+            return
+    with pa.input_stream(str(path)) as file:
+        text: bytes = file.read()
+    bare = rf"[^{re.escape(layout.delimiter)}\r\n]*+"
+    values = re.compile(
+        rf'(?:"[^"]*+(?:""[^"]*+)*+"({bare})|"({bare})|{bare})'.encode()
+        + rf"(?:{re.escape(layout.delimiter)}|\r\n|\r|\n|\Z)".encode()
+    )
+    for value in values.finditer(text, layout.start):
+        if (value.group(1) or b"").strip() or value.group(2) is not None:
+            line = 1 + text.count(b"\n", 0, value.start())
+            shown = value.group()[:40].decode(errors="replace")
+            raise DataError(
+                f"data: {path}, line {line}: a quote in the middle of the value {shown!r}, so that "
+                'lines after it may be taken for its text. Double the quotes within a value ("")'
+            )
+
+
 def _has_codes(path: Path) -> bool:
     """Whether any value begins like a code; most files have none, and are not parsed again."""
     last = b"\n"
@@ -101,26 +236,43 @@ def _is_code(written: ArrowColumn, read: ArrowColumn) -> bool:
     return bool(pc.any(pc.match_substring_regex(written, r"^(0\d|\d{19})")).as_py())
 
 
-def _parsed(path: Path, types: dict[str, Any], only: list[str] | None = None) -> ArrowTable:
+def _parsed(
+    path: Path, layout: Layout, types: dict[str, Any], only: list[str] | None = None
+) -> ArrowTable:
     broken: list[Any] = []
 
     def note(row: Any) -> str:
         broken.append(row)
         return "error"
 
-    mark = delimiter(path)
-    parse = pacsv.ParseOptions(delimiter=mark, newlines_in_values=True, invalid_row_handler=note)
-    read = pacsv.ReadOptions(use_threads=False, autogenerate_column_names=False)
+    parse = pacsv.ParseOptions(
+        delimiter=layout.delimiter,
+        quote_char='"' if layout.quotes else False,
+        newlines_in_values=layout.quotes,
+        invalid_row_handler=note,
+    )
     convert = pacsv.ConvertOptions(
         column_types=types,
         include_columns=only,
-        decimal_point="," if mark == ";" and _has_decimal_commas(path) else ".",
+        decimal_point="," if layout.delimiter == ";" and _has_decimal_commas(path) else ".",
     )
+
+    def parsed(block: int) -> ArrowTable:
+        with pa.input_stream(str(path)) as file:
+            file.read(layout.start)
+            return pacsv.read_csv(
+                file,
+                read_options=pacsv.ReadOptions(
+                    use_threads=False,
+                    block_size=block,
+                    column_names=None if layout.header else layout.names,
+                ),
+                parse_options=parse,
+                convert_options=convert,
+            )
+
     try:
-        header = _first_record(path, parse)
-        if not _is_header(header):
-            read.column_names = [str(number + 1) for number in range(len(header))]
-        return pacsv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+        return in_blocks(parsed)
     except pa.ArrowInvalid as error:
         if not broken:
             raise
@@ -133,64 +285,27 @@ def _parsed(path: Path, types: dict[str, Any], only: list[str] | None = None) ->
         ) from None
 
 
-def delimiter(path: Path) -> str:
-    """What stands between the values: in CSV a comma, unless only another is in the first line."""
-    if suffix_of(path) == ".tsv":
-        return "\t"
-    first = next(filter(None, map(bytes.strip, _QUOTED.sub(b"", _head(path)).split(b"\n"))), b"")
-    if b"," in first:
-        return ","
-    return next((mark.decode() for mark in _DELIMITERS if mark in first), ",")
-
-
-def _head(path: Path) -> bytes:
-    with pa.input_stream(str(path)) as file:
-        return file.read(_HEAD)
-
-
 def _has_decimal_commas(path: Path) -> bool:
-    head = _head(path)
+    head = _head(path, _HEAD)
     return bool(_DECIMAL_COMMA.search(head)) and not _DECIMAL_POINT.search(head)
 
 
-def _first_record(path: Path, parse: Any) -> list[str]:
-    with pacsv.open_csv(path, parse_options=parse) as reader:
-        return reader.schema.names
-
-
-def _is_header(cells: list[str]) -> bool:
-    return not any(_is_value(cell) for cell in cells) or _counts_up(cells)
-
-
-def _is_value(cell: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?(\d+[.,]?\d*|\.\d+)([eE][-+]?\d+)?", cell.strip()))
-
-
-def _counts_up(header: list[str]) -> bool:
-    """Whether the numbers in a header are columns numbered 0, 1, 2, ... or 1, 2, 3, ..."""
-    numbers = [cell.strip() for cell in header if _is_value(cell)]
-    return any(
-        numbers == [str(start + place) for place in range(len(numbers))] and len(numbers) > 2
-        for start in (0, 1)
-    )
-
-
-def split_records(path: Path) -> tuple[bytes, Iterator[bytes]]:
-    """The header, empty where there is none, and the records, byte for byte as they stand."""
-    mark = delimiter(path)
-    parse = pacsv.ParseOptions(delimiter=mark, newlines_in_values=True)
-    headed = _is_header(_first_record(path, parse))
+def split_records(path: Path, header: Header = "auto") -> tuple[bytes, Iterator[bytes]]:
+    """What stands before the records, and the records, byte for byte as they stand."""
+    layout = layout_of(path, header)
     with pa.input_stream(str(path)) as file:
+        before: bytes = file.read(layout.start)
         text: bytes = file.read()
-    records = records_in(text, mark)
-    return (next(records), records) if headed else (b"", records)
+    records = records_in(text, layout.delimiter, layout.quotes)
+    return before.removeprefix(_BOM) + (next(records) if layout.header else b""), records
 
 
-def records_in(text: bytes, delimiter: str) -> Iterator[bytes]:
+def records_in(text: bytes, delimiter: str, quotes: bool = True) -> Iterator[bytes]:
     """The records of a CSV file, byte for byte as they stand; blank lines are left out."""
-    bare = rf"[^{delimiter}\r\n]*+"
-    field = rf'(?:"[^"]*+(?:""[^"]*+)*+"{bare}|{bare})'
-    record = re.compile(rf"{field}(?:{delimiter}{field})*+(?:\r\n|\r|\n|\Z)".encode())
+    mark = re.escape(delimiter)
+    bare = rf"[^{mark}\r\n]*+"
+    field = rf'(?:"[^"]*+(?:""[^"]*+)*+"{bare}|{bare})' if quotes else bare
+    record = re.compile(rf"{field}(?:{mark}{field})*+(?:\r\n|\r|\n|\Z)".encode())
     start = len(_BOM) if text.startswith(_BOM) else 0
     while start < len(text):
         match = record.match(text, start)
@@ -198,3 +313,50 @@ def records_in(text: bytes, delimiter: str) -> Iterator[bytes]:
         start = match.end()
         if match.group().strip(b"\r\n"):
             yield match.group()
+
+
+def cells_in(record: bytes, delimiter: str, quotes: bool = True) -> list[str]:
+    """The values of one record.
+
+    Raises:
+        ValueError: bytes that are not UTF-8, or a quote that is not closed.
+    """
+    text = record.decode().rstrip("\r\n")
+    if not quotes or '"' not in text:
+        return text.split(delimiter)
+    cells: list[str] = []
+    start = 0
+    while start <= len(text):
+        if text.startswith('"', start):
+            found = _QUOTED_TEXT.match(text, start)
+            if found is None or text[found.end() : found.end() + 1] not in ("", delimiter):
+                raise ValueError("a quote opens that is not closed")
+            cells.append(found.group(1).replace('""', '"'))
+            start = found.end() + 1
+        else:
+            end = text.find(delimiter, start)
+            end = len(text) if end < 0 else end
+            cells.append(text[start:end])
+            start = end + 1
+    return cells
+
+
+def inert_cells(table: ArrowTable) -> ArrowTable:
+    """The table with a ' before texts that a spreadsheet would run as formulas.
+
+    They begin with =, +, -, @, a tab or a carriage return; `plain_cell` takes the ' away again.
+    """
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            safe = pc.replace_substring_regex(table[field.name], r"^('*[=+\-@\t\r])", r"'\1")
+            table = table.set_column(place, field, safe)
+    return table
+
+
+def plain_cell(cell: str) -> str:
+    """What a cell holds, without the ' that `inert_cells` put before it.
+
+    >>> plain_cell("'=1+1"), plain_cell("'tis"), plain_cell("-1")
+    ('=1+1', "'tis", '-1')
+    """
+    return cell[1:] if _INERT.match(cell) else cell

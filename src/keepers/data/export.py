@@ -16,21 +16,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keepers.data import objects
 from keepers.data.arrow import ArrowTable
 from keepers.data.columns import is_path
-from keepers.data.csv_files import split_records
+from keepers.data.csv_files import Header, split_records
 from keepers.data.extract import paths_beside
 from keepers.data.folders import Files, find_files, suffix_of
 from keepers.data.inputs import inside
+from keepers.data.json_files import json_rows
 from keepers.data.material import Material
+from keepers.data.objects import is_saved
 from keepers.data.opening import read_material
 from keepers.data.outputs import check_destination, mark
 from keepers.data.readers import read_table
 from keepers.errors import DataError
 
 _BATCH = 8192
-_BOM_AND_SPACE = b"\xef\xbb\xbf \t\r\n"
 
 
 def export(
@@ -39,6 +39,7 @@ def export(
     destination: str | Path,
     *,
     split: str | None = None,
+    header: Header = "auto",
     overwrite: bool = False,
 ) -> Path:
     """Write some rows of `data` into the folder `destination`, in the format of `data`.
@@ -62,7 +63,7 @@ def export(
     partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
     try:
         partial.chmod(0o755)
-        _write(data, kept, partial, split)
+        _write(data, kept, partial, split, header)
         mark(partial)
         if destination.exists():
             # The old folder is moved aside, not removed, until the new one is in its place.
@@ -77,9 +78,11 @@ def export(
     return named
 
 
-def _write(data: Any, kept: npt.NDArray[np.int64], folder: Path, split: str | None) -> None:
+def _write(
+    data: Any, kept: npt.NDArray[np.int64], folder: Path, split: str | None, header: Header
+) -> None:
     path = Path(data).expanduser() if isinstance(data, str | Path) else None
-    if path is None or not path.exists() or objects.is_saved(path):
+    if path is None or not path.exists() or is_saved(path):
         material = read_material(data, split)
         _check(kept, material.table.num_rows)
         pq.write_table(material.whole().take(pa.array(kept)), folder / "kept.parquet")
@@ -93,8 +96,9 @@ def _write(data: Any, kept: npt.NDArray[np.int64], folder: Path, split: str | No
     for name, source in zip(files.names, files.paths, strict=True):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        count = _write_file(source, target, kept, start)
-        named |= _named_pictures(source, target, _within(kept, start, count))
+        count = _write_file(source, target, kept, start, header, files.split)
+        rows = _within(kept, start, count)
+        named |= _named_pictures(source, target, rows, header, files.split)
         start += count
     _check(kept, start)
     _copy_named(files.root, named, folder)
@@ -129,13 +133,16 @@ def _copy_named(root: Path, names: Iterable[str], folder: Path) -> None:
             shutil.copy2(found, target)
 
 
-def _named_pictures(source: Path, target: Path, rows: npt.NDArray[np.int64]) -> set[str]:
+def _named_pictures(
+    source: Path, target: Path, rows: npt.NDArray[np.int64], header: Header, part: str | None
+) -> set[str]:
     """The paths of pictures in the chosen `rows` of a file, which `target` holds."""
     if not len(rows):
         return set()
     named: set[str] = set()
     parquet = suffix_of(source) == ".parquet"
-    for table in _batches(target) if parquet else [read_table(source).take(pa.array(rows))]:
+    whole = None if parquet else read_table(source, header=header, part=part)
+    for table in _batches(target) if whole is None else [whole.take(pa.array(rows))]:
         for column in Material(name="", table=table).plain().table.columns:
             if is_path(column):
                 named.update(filter(None, column.to_pylist()))
@@ -150,18 +157,26 @@ def _batches(path: Path) -> Iterator[ArrowTable]:
             yield pa.Table.from_batches([batch])
 
 
-def _write_file(source: Path, target: Path, kept: npt.NDArray[np.int64], start: int) -> int:
+def _write_file(
+    source: Path,
+    target: Path,
+    kept: npt.NDArray[np.int64],
+    start: int,
+    header: Header,
+    part: str | None,
+) -> int:
     """Write the kept rows of one file, whose first row is number `start`; how many it has."""
     suffix = suffix_of(source)
     if suffix == ".parquet":
         return _write_parquet(source, target, kept, start)
     if suffix in (".csv", ".tsv"):
-        header, records = split_records(source)
-        return _write_records(header, records, target, kept, start)
+        before, records = split_records(source, header)
+        return _write_records(before, records, target, kept, start)
+    objects = json_rows(source, part)
+    if objects is not None:
+        return _write_array(objects, target, kept, start)
     with pa.input_stream(str(source)) as file:
         text: bytes = file.read()
-    if suffix == ".json" and text.lstrip(_BOM_AND_SPACE).startswith(b"["):
-        return _write_array(text, target, kept, start)
     lines = (line for line in io.BytesIO(text) if line.strip())
     return _write_records(b"", lines, target, kept, start)
 
@@ -202,8 +217,10 @@ def _write_records(
     return row - start
 
 
-def _write_array(text: bytes, target: Path, kept: npt.NDArray[np.int64], start: int) -> int:
-    records: list[Any] = json.loads(text.decode("utf-8-sig"))
-    chosen = [records[row] for row in _within(kept, start, len(records)).tolist()]
-    target.write_text(json.dumps(chosen, ensure_ascii=False), encoding="utf-8")
-    return len(records)
+def _write_array(
+    objects: list[dict[str, Any]], target: Path, kept: npt.NDArray[np.int64], start: int
+) -> int:
+    chosen = [objects[row] for row in _within(kept, start, len(objects)).tolist()]
+    with pa.output_stream(str(target)) as out:
+        out.write(json.dumps(chosen, ensure_ascii=False).encode())
+    return len(objects)

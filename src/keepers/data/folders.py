@@ -9,10 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from keepers.data.json_files import json_parts
 from keepers.data.pictures import SUFFIXES
 from keepers.errors import DataError, ParameterError
 
 DATA_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+PACKED = (".gz", ".bz2", ".zst", ".lz4")
 RUNS = "keepers-runs"
 TRAINING = ("train", "training")
 TESTING = ("test", "validation", "valid", "val", "dev", "eval", "holdout")
@@ -46,7 +48,8 @@ def suffix_of(path: Path) -> str:
     '.csv'
     """
     name = path.name.lower()
-    return Path(name[:-3] if name.endswith((".gz", ".bz", ".xz")) else name).suffix
+    packed = next((end for end in PACKED if name.endswith(end)), "")
+    return Path(name.removesuffix(packed)).suffix
 
 
 def find_files(path: Path, split: str | None, usual: tuple[str, ...] = TRAINING) -> Files:
@@ -63,16 +66,22 @@ def find_files(path: Path, split: str | None, usual: tuple[str, ...] = TRAINING)
     if not path.exists():
         raise missing(path)
     if path.is_file():
-        if split is not None:
-            raise ParameterError(
-                "split", f"got '{split}', but {path} is one file", "Leave --split out"
-            )
         if suffix_of(path) not in DATA_SUFFIXES:
             raise DataError(
                 f"data: {path} has a format that is not known. Give a Parquet, CSV, TSV, JSONL "
                 "or JSON file, or a folder of such files or of pictures"
             )
-        return Files(root=path.parent, names=(path.name,), suffix=suffix_of(path))
+        parts = json_parts(path) if suffix_of(path) == ".json" else ()
+        if not parts and split is not None:
+            raise ParameterError(
+                "split", f"got '{split}', but {path} is one file", "Leave --split out"
+            )
+        return Files(
+            root=path.parent,
+            names=(path.name,),
+            suffix=suffix_of(path),
+            split=choose_part(parts, split, usual, str(path)),
+        )
     return _in_folder(path, split, usual)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def frame_table(frame: Any) -> ArrowTable:
     return table.rename_columns(names)
 
 
-def check_names(names: list[str], where: str) -> None:
+def check_names(names: Sequence[str], where: str) -> None:
     """Refuse columns of one name.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowArray, ArrowTable, ArrowType
+from keepers.data.arrow import ArrowArray, ArrowColumn, ArrowTable, ArrowType
 from keepers.data.inputs import PictureFiles, RawInputs
 from keepers.data.pictures import png
 from keepers.data.where import Part
@@ -39,23 +39,11 @@ class Material:
     @cached_property
     def features(self) -> dict[str, dict[str, Any]]:
         """The features that the Hugging Face library wrote into the schema, by column."""
-        note = (self.table.schema.metadata or {}).get(b"huggingface")
-        try:
-            features = json.loads(note)["info"]["features"] if note else {}
-        except (ValueError, KeyError, TypeError):
-            return {}
-        return {k: v for k, v in features.items() if isinstance(v, dict)}
+        return features_of(self.table)
 
     def plain(self) -> Material:
-        """The same with dictionary-encoded and view columns as ordinary ones."""
-        table = self.table
-        for index, field in enumerate(table.schema):
-            target = _plain_type(field.type)
-            if target != field.type:
-                table = table.set_column(
-                    index, field.with_type(target), table.column(index).cast(target)
-                )
-        return replace(self, table=table)
+        """The same with a `plain_table`."""
+        return replace(self, table=plain_table(self.table))
 
     def whole(self) -> ArrowTable:
         """The table, with the inputs that lie beside it as a column."""
@@ -64,6 +52,43 @@ class Material:
         if isinstance(self.inputs, pa.ChunkedArray):
             return self.table.add_column(0, self.input_name, self.inputs)
         return self.table.add_column(0, self.input_name, _column(self.inputs))
+
+
+def features_of(table: ArrowTable) -> dict[str, dict[str, Any]]:
+    """The features that the Hugging Face library wrote into the schema of a table, by column."""
+    note = (table.schema.metadata or {}).get(b"huggingface")
+    try:
+        features = json.loads(note)["info"]["features"] if note else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {k: v for k, v in features.items() if isinstance(v, dict)}
+
+
+def plain_table(table: ArrowTable) -> ArrowTable:
+    """The same with dictionary-encoded and view columns, and JSON of one type, as ordinary ones."""
+    features = features_of(table)
+    for index, field in enumerate(table.schema):
+        column: ArrowColumn = table.column(index)
+        if (
+            isinstance(field.type, pa.JsonType)
+            or features.get(field.name, {}).get("_type") == "Json"
+        ):
+            column = _from_json(column)
+        target = _plain_type(column.type)
+        if column.type != target:
+            column = column.cast(target)
+        if target != field.type:
+            table = table.set_column(index, field.with_type(target), column)
+    return table
+
+
+def _from_json(column: ArrowColumn) -> ArrowColumn:
+    """The values of a column of JSON; the column itself, where they are of several types."""
+    try:
+        values = [None if text is None else json.loads(text) for text in column.to_pylist()]
+        return pa.chunked_array([pa.array(values)])
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError):
+        return column.cast(pa.json_(pa.string()))
 
 
 def _plain_type(kind: ArrowType) -> ArrowType:

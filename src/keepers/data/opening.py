@@ -16,6 +16,7 @@ from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import find_columns, told
+from keepers.data.csv_files import HEADERS, Header
 from keepers.data.frames import check_names
 from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
 from keepers.data.labels import doubtful_classes, read_labels
@@ -36,6 +37,7 @@ def open_source(
     id: str | None = None,
     group: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     like: Source | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -49,9 +51,11 @@ def open_source(
     pictures with one sub-folder for each class, `digits`, an Arrow table, a pandas or polars
     frame, a Hugging Face data set or the hub name of one, (X, y) arrays, or a map-style PyTorch
     data set of (x, y). `input`, `label`, `id` and `group` name columns; `input` may name several,
-    separated by commas. `split` names a part of a folder or of a hub data set, by default
-    `train`. A test set is opened `like` the training source: the same columns and classes.
-    `limit` takes a random part, drawn over the ids with `seed`.
+    separated by commas. `split` names a part of a folder, of a hub data set or of a JSON file, by
+    default `train`. `header` (`yes`, `no` or `auto`) says whether the first line of CSV and TSV
+    files names the columns; `auto` judges it by the lines below. A test set
+    is opened `like` the training source: the same columns and classes. `limit` takes a random part,
+    drawn over the ids with `seed`.
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
     text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
@@ -70,7 +74,11 @@ def open_source(
     """
     with nullcontext() if like is None else about("test"):
         usual = folders.TRAINING if like is None else folders.TESTING
-        material = read_material(data, split, usual, progress).plain()
+        if header not in HEADERS:
+            raise ParameterError("header", f"got {header!r}", f"Give {', '.join(HEADERS)}")
+        if like is not None and header == "auto":
+            header = like.columns.header
+        material = read_material(data, split, usual, progress, header).plain()
         if not material.table.num_rows:
             raise DataError(f"data: {material.name} holds no row. Give data with rows")
         check_names(material.table.column_names, material.name)
@@ -132,6 +140,7 @@ def open_source(
                 id=columns.id,
                 group=group,
                 split=split,
+                header=header,
             ),
             where=Where(paths=_paths(material, inputs, columns), parts=material.parts),
             found=_found(
@@ -154,6 +163,7 @@ def read_material(
     split: str | None,
     usual: tuple[str, ...] = folders.TRAINING,
     progress: Progress | None = None,
+    header: Header = "auto",
 ) -> Material:
     """Read `data`, whatever it is, in the user's order."""
     if not isinstance(data, str | Path):
@@ -167,7 +177,7 @@ def read_material(
         return objects.read_saved(path, split, usual)
     if not path.exists() and _is_hub_name(data):
         return objects.read_hub(str(data), split, usual)
-    return readers.read_path(path, split, usual)
+    return readers.read_path(path, split, usual, header)
 
 
 def _is_hub_name(data: str | Path) -> bool:
@@ -177,7 +187,7 @@ def _is_hub_name(data: str | Path) -> bool:
         return True
     owner, slash, name = data.partition("/")
     usual = bool(slash and owner and name) and "/" not in name and owner not in (".", "..", "~")
-    known = Path(name).suffix.lower() in (*folders.DATA_SUFFIXES, ".gz", ".txt")
+    known = Path(name).suffix.lower() in (*folders.DATA_SUFFIXES, *folders.PACKED, ".txt")
     return usual and not known and not Path(owner).exists()
 
 

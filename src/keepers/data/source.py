@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.data.ids import units
+from keepers.data.csv_files import Header
 from keepers.data.inputs import RawInputs, stored, take_inputs
 from keepers.data.pictures import png
 from keepers.data.where import Where
@@ -21,7 +22,8 @@ from keepers.types import DataInfo, Kind
 class Columns:
     """The columns that were taken; `input` holds several where a vector is made of columns.
 
-    `label_named` says that the user named the label, rather than that it was found.
+    `label_named` says that the user named the label, rather than that it was found; `header`
+    whether CSV files were said to have one.
     """
 
     input: tuple[str, ...] = ()
@@ -30,6 +32,7 @@ class Columns:
     id: str | None = None
     group: str | None = None
     split: str | None = None
+    header: Header = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.csv_files import split_records
+from keepers.data.csv_files import Header, split_records
 from keepers.data.folders import suffix_of
 
 COLUMNS = ("path", "file", "file_row", "line")
@@ -19,11 +19,15 @@ COLUMNS = ("path", "file", "file_row", "line")
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A file whose rows are a part of the data: its name as a person is told, and where it is."""
+    """A file whose rows are a part of the data: its name as a person is told, and where it is.
+
+    `header` is what was said of CSV files.
+    """
 
     name: str
     path: Path
     num_rows: int
+    header: Header = "auto"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +72,7 @@ def _lines(part: Part) -> npt.NDArray[np.int64]:
     suffix = suffix_of(part.path)
     try:
         if suffix in (".csv", ".tsv"):
-            found = list(_of_records(part.path))
+            found = list(_of_records(part))
         elif suffix in (".jsonl", ".ndjson", ".json"):
             with pa.input_stream(str(part.path)) as file:
                 text: bytes = file.read()
@@ -81,9 +85,9 @@ def _lines(part: Part) -> npt.NDArray[np.int64]:
     return np.array(found, dtype=np.int64)
 
 
-def _of_records(path: Path) -> Iterator[int]:
-    header, records = split_records(path)
-    with pa.input_stream(str(path)) as file:
+def _of_records(part: Part) -> Iterator[int]:
+    header, records = split_records(part.path, part.header)
+    with pa.input_stream(str(part.path)) as file:
         text: bytes = file.read()
     end = text.index(header) + len(header)
     line = 1 + text.count(b"\n", 0, end)

@@ -12,6 +12,7 @@ import numpy as np
 
 from keepers import processes
 from keepers.configuration import picked
+from keepers.data import Header
 from keepers.experiments.approximation_study import (
     EXACT,
     PUBLISHED,
@@ -46,6 +47,7 @@ def approximations(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -83,7 +85,7 @@ def approximations(
         copies: how often the data are there where single steps are taken.
         seeds: repetitions; each draws noise, holdout data, order and weights.
         device, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, limit, on_bad_row: likewise.
+        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

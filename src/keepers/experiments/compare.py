@@ -11,7 +11,7 @@ import torch
 
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Source, check_run, corrupt_labels
+from keepers.data import Header, Source, check_run, corrupt_labels
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
@@ -59,6 +59,7 @@ def compare(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -84,7 +85,7 @@ def compare(
         noise: fraction of the training labels that are changed to another class first.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         balance, device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, limit, on_bad_row: likewise.
+        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

@@ -9,7 +9,7 @@ from typing import Any
 
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Source, check_run, most_confused
+from keepers.data import Header, Source, check_run, most_confused
 from keepers.errors import ParameterError, renamed
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
@@ -70,6 +70,7 @@ def compare_online(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -116,7 +117,7 @@ def compare_online(
         duplicate, duplicate_times: this fraction of the examples is there so many times.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, limit, on_bad_row: likewise.
+        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Source, check_run, open_source
+from keepers.data import Header, Source, check_run, open_source
 from keepers.errors import ParameterError
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_summary import Trial, reached, summarise
@@ -106,6 +106,7 @@ def simulate(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -146,7 +147,7 @@ def simulate(
             ranks of the two are compared on the labelled sets of the first seed.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, limit, on_bad_row: likewise.
+        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

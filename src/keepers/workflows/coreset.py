@@ -12,6 +12,7 @@ from torch import Tensor
 
 from keepers import methods
 from keepers.configuration import picked
+from keepers.data import Header
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
@@ -44,6 +45,7 @@ def coreset(
     id: str | None = None,
     group: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -71,7 +73,8 @@ def coreset(
         seed: the same data and seed give the same selection, in whatever order the rows come.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: `auto`, `fp32`, `bf16`.
-        input, label, id, group, split: columns, where they are not to be found by themselves.
+        input, label, id, group, split, header: columns, where they are not to be found by
+            themselves; whether CSV files have a header.
         limit: try it on a random part of so many examples.
         on_bad_row: `error`, or `skip` to leave out and list pictures that cannot be read.
         run: the run directory; finished stages in it are found again.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from keepers.configuration import picked
-from keepers.data import Source, encode
+from keepers.data import Header, Source, encode
 from keepers.errors import ParameterError, renamed
 from keepers.files import fingerprint, plain
 from keepers.ledger import Cost, Ledger
@@ -71,6 +71,7 @@ def irreducible_losses(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -93,7 +94,7 @@ def irreducible_losses(
             `train`, which is only evaluated.
         folds, epochs, resolution, seed: of the models.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, limit, on_bad_row: likewise.
+        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.data import Source, check_run, open_source
+from keepers.data import Header, Source, check_run, open_source
 from keepers.ledger import Ledger
 from keepers.roles import OnBadRow
 from keepers.runs import Run
@@ -32,6 +32,7 @@ class Reading:
     id: str | None = None
     group: str | None = None
     split: str | None = None
+    header: Header = "auto"
     limit: int | None = None
     on_bad_row: OnBadRow = "error"
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from keepers import methods
 from keepers.configuration import picked
+from keepers.data import Header
 from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.roles import OnBadRow, Role
@@ -54,6 +55,7 @@ def score(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,

@@ -11,7 +11,7 @@ import torch
 
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Source
+from keepers.data import Header, Source
 from keepers.files import plain, write_json
 from keepers.models import default_target
 from keepers.online import BatchNorm, IrreducibleLosses
@@ -87,6 +87,7 @@ def train(
     label: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
     run: str | Path | None = None,
@@ -119,7 +120,7 @@ def train(
             examples with low loss that stays, and `off` (0.125), the last share of the training,
             which is on everything.
         seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, limit, on_bad_row: likewise.
+        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.

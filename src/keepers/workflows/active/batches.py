@@ -10,6 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from keepers.campaign import Planned, State
+from keepers.data import inert_cells
 from keepers.workflows.active.labelled import (
     check_no_data,
     id_column,
@@ -61,8 +62,8 @@ def untouched(state: State) -> Planned | None:
 def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overwrite: bool) -> Path:
     """Write `id`, `rank`, the input, an empty `label` and what leads back to the files.
 
-    Parquet, CSV or JSON lines by the suffix of `out`. Control items are not told apart, so that
-    nobody labels them otherwise.
+    Parquet, CSV or JSON lines by the suffix of `out`; no cell of CSV is a formula. Control items
+    are not told apart, so that nobody labels them otherwise.
     """
     check_no_data(state, out)
     places = [holdings.position[item] for item in batch.ids if item in holdings.position]
@@ -77,4 +78,6 @@ def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overw
             **holdings.source.where.columns(holdings.source.rows[places]),
         }
     )
+    if out.suffix.lower() == ".csv":
+        table = inert_cells(table)  # people open it in a spreadsheet
     return write_as_suffix_says(table, holdings.source.kind, out, overwrite=overwrite)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
+from keepers.data import Header
 from keepers.errors import ParameterError, RunError, unknown_name
 from keepers.roles import Role
 from keepers.types import Progress
@@ -82,6 +83,7 @@ class Campaign:
         label: str | None = None,
         id: str | None = None,
         split: str | None = None,
+        header: Header = "auto",
         on_bad_row: str = "error",
         progress: Progress | None = None,
         say: Say | None = None,
@@ -104,7 +106,8 @@ class Campaign:
             votes: how many annotators have to label an example.
             seed: the same pool, labels and seed give the same batches.
             device, precision: `auto`, `cpu`, `cuda`, `mps`; `auto`, `fp32`, `bf16`.
-            input, label, id, split: columns, where they are not to be found by themselves.
+            input, label, id, split, header: columns, where they are not to be found by
+                themselves; whether CSV files have a header.
             on_bad_row: `error`, or `skip` to leave out what cannot be read.
             progress: where long phases report. say: gets sentences for a person.
 

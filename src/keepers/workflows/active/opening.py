@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.data import Source, doubtful_classes, encode, joined, open_source
+from keepers.data import Header, Source, doubtful_classes, encode, joined, open_source
 from keepers.errors import DataError, KeepersError, ParameterError, about
 from keepers.roles import OnBadRow
 from keepers.types import EncoderSpec, Progress
@@ -29,6 +29,7 @@ class PoolReading:
     label: str | None = None
     id: str | None = None
     split: str | None = None
+    header: Header = "auto"
     on_bad_row: OnBadRow = "error"
 
 
@@ -232,6 +233,7 @@ def feature_column(
                 input=features,
                 id=opened.columns.id,
                 split=opened.columns.split,
+                header=opened.columns.header,
                 require_labels=False,
             )
         except ParameterError as error:
