@@ -19,6 +19,17 @@ from keepers.types import Kind
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
 _ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
 _SAMPLE = 1000
+_NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
+_NO_PROSE = (
+    _NUMBERS,
+    r"^(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}$",  # base64
+    r"^([A-Za-z]\w*://)?[^\s,;!?]+\.[A-Za-z]\w{1,4}$",  # the name of a file
+    r"^[A-Za-z]\w*://\S+$",
+    r"^[0-9A-Fa-f-]{16,}$",  # a hash
+    r"^\d{4}-\d\d-\d\d([T ]\S+)?$",  # a date
+    r"(?s)^\s*(\{.*\}|\[\s*[\[{\"].*\])\s*$",  # JSON
+)
+_ANSWERS = ("accept", "reject", "ignore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +99,8 @@ def _label_by_name(material: Material, names: Sequence[str], strict: bool) -> st
         raise _ambiguous("label", by_name)
     if by_name:
         return by_name[0]
+    if "accept" in names and _is_prodigy(material.table, "answer"):
+        return "accept"
     classes = [n for n in names if material.features.get(n, {}).get("_type") == "ClassLabel"]
     if len(classes) > 1:
         raise _ambiguous("label", classes)
@@ -95,7 +108,11 @@ def _label_by_name(material: Material, names: Sequence[str], strict: bool) -> st
 
 
 def _label_by_values(material: Material, names: Sequence[str], required: bool) -> str | None:
-    few = [name for name in names if _is_category(material.table[name])]
+    few = [
+        name
+        for name in names
+        if _is_category(material.table[name]) and not _is_prodigy(material.table, name)
+    ]
     if len(few) == 1:
         return few[0]
     if not required:
@@ -132,7 +149,8 @@ def _find_input(
             return (fitting[0],), kind, label
     texts = _texts(material, names)
     if texts:
-        return (texts[0],), "text", label
+        kind = "vector" if is_numbers(material.table[texts[0]]) else "text"
+        return (texts[0],), kind, label
     if label is None:
         # The numbers beside the label are the features, so the label has to be known first.
         label = _label_by_values(material, names, required=require_labels)
@@ -149,6 +167,7 @@ def _find_input(
 
 
 def _texts(material: Material, names: Sequence[str]) -> list[str]:
+    """The columns that may be the text, the longest first; others only where none is prose."""
     lengths: dict[str, float] = {}
     numbers = any(
         _is_number(material.table[name].type) and not _is_key(material.table[name], name)
@@ -162,7 +181,8 @@ def _texts(material: Material, names: Sequence[str]) -> list[str]:
             spaced = pc.mean(pc.match_substring(part, " ").cast(pa.float64())).as_py() or 0
             if spaced > 0.5 or not numbers:
                 lengths[name] = pc.mean(pc.utf8_length(part)).as_py() or 0.0
-    order = sorted(lengths, key=lambda name: -lengths[name])
+    prose = [name for name in lengths if not _is_like(material.table[name], *_NO_PROSE)]
+    order = sorted(prose or lengths, key=lambda name: -lengths[name])
     if len(order) > 1 and lengths[order[1]] > lengths[order[0]] / 2:
         raise _ambiguous("input", order)
     return order
@@ -179,7 +199,7 @@ def kind_of(material: Material, names: Sequence[str]) -> Kind:
     if len(names) == 1:
         if _is_picture(material, names[0]):
             return "image"
-        if _is_vector(material, names[0]):
+        if _is_vector(material, names[0]) or is_numbers(material.table[names[0]]):
             return "vector"
     if all(pa.types.is_large_string(material.table[name].type) for name in names):
         return "text"
@@ -209,6 +229,48 @@ def is_path(column: ArrowColumn) -> bool:
         return False
     part = [value for value in column.slice(0, _SAMPLE).to_pylist() if value]
     return bool(part) and all(value.lower().endswith(SUFFIXES) for value in part)
+
+
+def _is_like(column: ArrowColumn, *patterns: str) -> bool:
+    """Whether nearly all texts of a column are of one of the patterns."""
+    if not pa.types.is_large_string(column.type):
+        return False
+    part = column.slice(0, _SAMPLE)
+    part = part.filter(pc.greater(pc.utf8_length(part).fill_null(0), 0))
+    return len(part) > 0 and any(
+        pc.mean(pc.match_substring_regex(part, pattern).cast(pa.float64())).as_py() > 0.9
+        for pattern in patterns
+    )
+
+
+def is_numbers(column: ArrowColumn) -> bool:
+    """Whether texts are lists of equally many numbers, as embeddings and pixels are written."""
+    if not _is_like(column, _NUMBERS):
+        return False
+    return len(pc.unique(pc.list_value_length(split_numbers(column.slice(0, _SAMPLE))))) == 1
+
+
+def split_numbers(column: ArrowColumn) -> ArrowColumn:
+    """The numbers in texts such as `0 34 255` or `[0.1, 0.2]`, as texts."""
+    return pc.split_pattern_regex(pc.utf8_trim(column, " \t\n[]()"), r"[\s,;]+")
+
+
+def _is_prodigy(table: ArrowTable, name: str) -> bool:
+    """Whether a column says what a person thought of the label, as Prodigy exports it."""
+    if name != "answer" or name not in table.column_names:
+        return False
+    values = table[name]
+    return pa.types.is_large_string(values.type) and {
+        value for value in pc.unique(values).to_pylist() if value
+    }.issubset(_ANSWERS)
+
+
+def turned_down(table: ArrowTable, label: str | None) -> dict[int, str]:
+    """Rows of a Prodigy export whose label nobody accepted, and why."""
+    if label is None or label == "answer" or not _is_prodigy(table, "answer"):
+        return {}
+    answers = enumerate(table["answer"].to_pylist())
+    return {row: f"its answer is {given!r}" for row, given in answers if given != "accept"}
 
 
 def _is_vector(material: Material, name: str) -> bool:

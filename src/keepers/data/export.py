@@ -20,14 +20,14 @@ from keepers.data.arrow import ArrowTable
 from keepers.data.columns import is_path
 from keepers.data.csv_files import Header, split_records
 from keepers.data.extract import paths_beside
-from keepers.data.folders import Files, find_files, suffix_of
+from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.inputs import inside
 from keepers.data.json_files import json_rows
 from keepers.data.material import Material
 from keepers.data.objects import is_saved
 from keepers.data.opening import read_material
 from keepers.data.outputs import check_destination, mark
-from keepers.data.readers import read_table
+from keepers.data.readers import described_pictures, read_table
 from keepers.errors import DataError
 
 _BATCH = 8192
@@ -89,7 +89,7 @@ def _write(
         return
     files = find_files(path, split)
     if not files.suffix:
-        _copy_pictures(files, kept, folder)
+        _copy_pictures(files, kept, folder, header)
         return
     start = 0
     named: set[str] = set()
@@ -112,12 +112,16 @@ def _check(kept: npt.NDArray[np.int64], num_rows: int) -> None:
         )
 
 
-def _copy_pictures(files: Files, kept: npt.NDArray[np.int64], folder: Path) -> None:
+def _copy_pictures(files: Files, kept: npt.NDArray[np.int64], folder: Path, header: Header) -> None:
     _check(kept, len(files.names))
     for row in kept.tolist():
         target = folder / files.names[row]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(files.root / files.names[row], target)
+    for name in metadata_files(files):
+        rows = np.flatnonzero(np.isin(described_pictures(files, name, header), kept))
+        if len(rows):
+            _write_file(files.root / name, folder / name, rows, 0, header, None)
 
 
 def _copy_named(root: Path, names: Iterable[str], folder: Path) -> None:

@@ -12,14 +12,16 @@ import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
-from keepers.data.columns import is_path
+from keepers.data.columns import is_path, split_numbers
 from keepers.data.inputs import PictureFiles, RawInputs, inside, stored
 from keepers.data.material import Material
 from keepers.data.pictures import BadPictureError, header
+from keepers.data.values import first_line
 from keepers.errors import DataError, ParameterError
 from keepers.types import Kind
 
 _HEADERS = 256
+_FAR = 64  # the area of the largest picture over that of the smallest
 SEVERAL_SIZES = 64
 LARGE_SIDE = 128  # pictures over this are looked at reduced unless a resolution is given
 
@@ -44,6 +46,8 @@ def raw_inputs(material: Material, columns: tuple[str, ...], kind: Kind) -> RawI
             null_handling="skip",
         )
         return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
+    if len(parts) == 1 and pa.types.is_large_string(parts[0].type):
+        return _lists(_numbers_in(parts[0], columns[0]), columns[0])
     if len(parts) == 1 and pa.types.is_nested(parts[0].type):
         return _lists(parts[0], columns[0])
     return np.stack([_numbers(part) for part in parts], axis=1)
@@ -98,6 +102,16 @@ def _from_path(data: bytes | None, path: str | None, root: Path | None) -> bytes
 
 def _numbers(column: ArrowColumn) -> npt.NDArray[np.float32]:
     return column.cast(pa.float64()).to_numpy().astype(np.float32)
+
+
+def _numbers_in(column: ArrowColumn, name: str) -> ArrowColumn:
+    try:
+        return split_numbers(column).cast(pa.list_(pa.float64()))
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"input: column '{name}' holds lists of numbers as text, and one cannot be read "
+            f"({first_line(error)}). Correct it, or name another column with --input"
+        ) from None
 
 
 def _lists(column: ArrowColumn, name: str) -> npt.NDArray[np.float32]:
@@ -173,10 +187,12 @@ def input_shape(inputs: RawInputs, kind: Kind) -> tuple[tuple[int, ...], str]:
     if len(sizes) == 1:
         height, width = sizes.pop()
         return (channels, height, width), f"{height}×{width} pixels"
-    low, high = min(sizes), max(sizes)
+    low, *_, high = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    far = high[0] * high[1] > _FAR * low[0] * low[1]
     return (channels, SEVERAL_SIZES, SEVERAL_SIZES), (
-        f"of several sizes, from {low[0]}×{low[1]} to {high[0]}×{high[1]} pixels; "
-        f"brought to {SEVERAL_SIZES}×{SEVERAL_SIZES} unless --resolution says otherwise"
+        f"of several sizes, from {low[0]}×{low[1]} to {high[0]}×{high[1]} pixels"
+        + (" (they differ greatly: look whether they belong together)" if far else "")
+        + f"; brought to {SEVERAL_SIZES}×{SEVERAL_SIZES} unless --resolution says otherwise"
     )
 
 

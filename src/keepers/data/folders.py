@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from keepers.data.json_files import json_parts
 from keepers.data.pictures import SUFFIXES
@@ -170,6 +170,20 @@ def _pictures(path: Path, names: list[str], split: str | None, usual: tuple[str,
     inside = tuple(name.split("/", 1)[1] for name in chosen) if part else tuple(chosen)
     left = tuple(sorted(set(names) - set(chosen)))
     return Files(root=root, names=inside, suffix="", split=part, left=left)
+
+
+def metadata_files(files: Files) -> tuple[str, ...]:
+    """The tables beside pictures that describe them, in the folders of the pictures or above.
+
+    They are called metadata.csv, .jsonl or .parquet, as the Hugging Face library has it.
+    """
+    folders = {"", *(str(part) for name in files.names for part in PurePosixPath(name).parents)}
+    named = {
+        (PurePosixPath(folder) / f"metadata{suffix}").as_posix()
+        for folder in folders
+        for suffix in (".csv", ".jsonl", ".parquet")
+    }
+    return tuple(sorted(name for name in named if (files.root / name).is_file()))
 
 
 def _walk(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
-from keepers.data.columns import find_columns, told
+from keepers.data.columns import find_columns, told, turned_down
 from keepers.data.csv_files import HEADERS, Header
 from keepers.data.frames import check_names
 from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
@@ -100,6 +100,7 @@ def open_source(
         inputs = extract.raw_inputs(material, columns.input, kind)
         labels, class_names = _labels(material, columns, like, require_labels, said.label)
         bad = extract.bad_rows(inputs, columns.input, material.table)
+        bad |= turned_down(material.table, columns.label)
         if bad and on_bad_row == "error":
             raise _unusable(bad, material.name)
         hashes, unread = digests(inputs, progress)

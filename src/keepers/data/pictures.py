@@ -87,9 +87,16 @@ def decode(data: bytes | None, size: tuple[int, int], channels: int) -> npt.NDAr
 
 
 def pixels(picture: Image.Image, size: tuple[int, int], channels: int) -> npt.NDArray[np.uint8]:
-    """Pixels (height, width, channels) of an open picture, resized where its size differs."""
-    if picture.mode.startswith("I"):  # 16 bits for each pixel
-        picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8))
+    """Pixels (height, width, channels) of an open picture, resized where its size differs.
+
+    Numbers of 16 bits are divided by 256; floats are taken as in [0, 1] where none is over 1, else
+    as in [0, 255].
+
+    Raises:
+        BadPictureError: numbers that are beyond these ranges, or would all be black.
+    """
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = Image.fromarray(_in_bytes(np.asarray(picture)))
     mode = "L" if channels == 1 else "RGB"
     if picture.mode != mode:
         picture = picture.convert(mode)
@@ -99,6 +106,23 @@ def pixels(picture: Image.Image, size: tuple[int, int], channels: int) -> npt.ND
         method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
         picture = picture.resize((width, height), method)
     return np.asarray(picture).reshape(height, width, channels)
+
+
+def _in_bytes(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    floats = values.dtype.kind == "f"
+    if not (low >= 0 and high <= (255 if floats else 65535)):  # nor is NaN
+        raise BadPictureError(
+            f"it holds {values.dtype} numbers from {low:g} to {high:g}; save it with 8 bits, or "
+            "floats in [0, 1]"
+        )
+    if floats:
+        return (values * (255 if high <= 1 else 1)).round().astype(np.uint8)
+    if 0 < high < 256:
+        raise BadPictureError(
+            f"it holds 16-bit numbers, none over {high:g}: it would be black. Save it with 8 bits"
+        )
+    return (values.astype(np.int64) >> 8).astype(np.uint8)
 
 
 def png(value: bytes | npt.NDArray[Any] | None) -> bytes:

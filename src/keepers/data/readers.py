@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from keepers.data.arrow import ArrowTable
 from keepers.data.csv_files import Header, layout_of, read_csv
-from keepers.data.folders import Files, find_files, suffix_of
+from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.frames import check_names
 from keepers.data.headers import is_number
 from keepers.data.inputs import PictureFiles
@@ -36,7 +36,7 @@ def read_path(
     files = find_files(path, split, usual)
     name = path.name + (f" ({files.split})" if files.split else "")
     if not files.suffix:
-        return _picture_folder(files, name, path)
+        return _picture_folder(files, name, path, header)
     tables = [read_table(file, header=header, part=files.split) for file in files.paths]
     parts = tuple(
         Part(name=file, path=files.root / file, num_rows=part.num_rows, header=header)
@@ -83,20 +83,71 @@ def _left(files: Files) -> list[str]:
     return [f"not read, as they are not of the part '{files.split}': {shown}"]
 
 
-def _picture_folder(files: Files, name: str, path: Path) -> Material:
+def _picture_folder(files: Files, name: str, path: Path, header: Header) -> Material:
     classes = [file.split("/", 1)[0] if "/" in file else None for file in files.names]
-    columns: dict[str, Any] = {"path": list(files.names)}
+    table = pa.table({"path": list(files.names)})
+    described, notes = _described(files, header)
     if any(value is not None for value in classes):
-        columns["label"] = pa.array(classes, pa.string())
+        column = "label" if described is None else "folder"
+        table = table.append_column(column, pa.array(classes, pa.string()))
+    for column in () if described is None else described.column_names:
+        if column not in ("path", "folder"):
+            table = table.append_column(column, described[column])
     return Material(
         name=name,
-        table=pa.table(columns),
+        table=table,
         kind="image",
         inputs=PictureFiles(root=files.root, names=np.array(files.names, dtype=object)),
         input_name="picture",
         root=path,
-        notes=tuple(_left(files)),
+        notes=(*_left(files), *notes),
     )
+
+
+def _described(files: Files, header: Header) -> tuple[ArrowTable | None, tuple[str, ...]]:
+    """What tables beside the pictures say of each, if there are any, and a sentence on them."""
+    names = metadata_files(files)
+    if not names:
+        return None, ()
+    table = joined_tables([read_table(files.root / name, header=header) for name in names], names)
+    places = [place for name in names for place in described_pictures(files, name, header)]
+    rows = {place: row for row, place in enumerate(places)}
+    if len(rows) < len(places):
+        twice = next(place for row, place in enumerate(places) if rows[place] != row)
+        raise DataError(
+            f"data: {' and '.join(names)} describe the picture {files.names[twice]} twice. Keep one"
+        )
+    found = [rows.get(place) for place in range(len(files.names))]
+    without = found.count(None)
+    notes = (f"described in {', '.join(names[:3])}",)
+    if without:
+        notes += (f"{without:,} of {len(found):,} pictures are not described there",)
+    return table.drop_columns(["file_name"]).take(pa.array(found, pa.int64())), notes
+
+
+def described_pictures(files: Files, name: str, header: Header) -> list[int]:
+    """Which picture each row of a table beside them describes, by its `file_name`.
+
+    Raises:
+        DataError: there is no such column, or no such picture.
+    """
+    table = read_table(files.root / name, header=header)
+    if "file_name" not in table.column_names:
+        raise DataError(
+            f"data: {files.root / name} has no column 'file_name' that says which picture a row "
+            f"describes; it has {', '.join(table.column_names[:8])}. Name it so, or move the file"
+        )
+    place = {file: number for number, file in enumerate(files.names)}
+    found: list[int] = []
+    for row, file in enumerate(table["file_name"].to_pylist()):
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), str(file)))
+        if path not in place:
+            raise DataError(
+                f"data: row {row} of {files.root / name} describes the picture {file!r}, which is "
+                "not there. Correct its file_name, or leave the row out"
+            )
+        found.append(place[path])
+    return found
 
 
 def read_table(
