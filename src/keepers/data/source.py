@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.data.ids import units
 from keepers.data.csv_files import Header
+from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored, take_inputs
 from keepers.data.pictures import png
 from keepers.data.where import Where
