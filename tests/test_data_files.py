@@ -187,16 +187,22 @@ def test_columns_and_keys_of_one_name(tmp_path: Path) -> None:
         open_source(written(tmp_path / "k.jsonl", twice))
 
 
-@pytest.mark.parametrize("form", ["jsonl", "json"])
-def test_values_deep_within_each_other_are_refused(form: str, tmp_path: Path) -> None:
+def test_values_deep_within_each_other_are_refused(tmp_path: Path) -> None:
     deep: Any = 1
-    for _ in range(120):
+    for _ in range(60):
         deep = {"a": [deep]}
-    rows = [{"text": "a b", "label": 0}, {"text": "c d", "label": 1, "meta": deep}]
-    lines = [json.dumps(row) for row in rows]
-    text = "\n".join(lines) if form == "jsonl" else json.dumps(rows)
-    with pytest.raises(DataError, match="values lie within each other over 100 deep"):
-        open_source(written(tmp_path / f"deep.{form}", text))
+    lines = [json.dumps({"text": "a b", "label": 0}), json.dumps({"text": "c d", "meta": deep})]
+    with pytest.raises(DataError, match="line 2: values lie within each other over 100 deep"):
+        open_source(written(tmp_path / "deep.jsonl", "\n".join(lines)))
+
+
+def test_a_header_with_columns_that_have_no_name(tmp_path: Path) -> None:
+    lines = ["v1,v2,,,", *(f'{"ab"[row % 2]},"{word}, {row}",,,' for row, word in enumerate(WORDS))]
+    source = open_source(written(tmp_path / "spam.csv", "\n".join(lines)), label="v1")
+    assert texts(source) == [f"{word}, {row}" for row, word in enumerate(WORDS)]
+    frame = pd.DataFrame({"text": WORDS, "label": list("abab")}, index=[7, 8, 9, 4])
+    frame.to_csv(tmp_path / "indexed.csv")
+    assert open_source(tmp_path / "indexed.csv", id="unnamed 1").ids.tolist() == [4, 7, 8, 9]
 
 
 # --- JSON documents ----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -160,10 +161,15 @@ def _find_input(
         raise ParameterError(
             "input",
             f"no column of {material.name} looks like a picture, a text or numbers; the columns "
-            "are: " + ", ".join(material.table.column_names),
-            "Name it with --input (input=...)",
+            "are: " + ", ".join(map(_with_fields, material.table.schema)),
+            "Name it with --input (input=...); values within objects need columns of their own",
         )
     return features, "vector", label
+
+
+def _with_fields(field: Any) -> str:
+    inside = [each.name for each in field.type] if pa.types.is_struct(field.type) else []
+    return f"{field.name} (objects of {', '.join(inside)})" if inside else field.name
 
 
 def _texts(material: Material, names: Sequence[str]) -> list[str]:

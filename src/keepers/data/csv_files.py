@@ -79,7 +79,10 @@ def layout_of(path: Path, header: Header = "auto") -> Layout:
     first, *rows = [_shown(record, mark, quotes) for record in found] or [[]]
     below = [row for row in rows if len(row) == len(first)]
     headed = is_header(first, below) if header == "auto" else header == "yes"
-    names = first if headed else [str(number + 1) for number in range(len(first))]
+    names = [
+        (first[place] or f"unnamed {place + 1}") if headed else str(place + 1)
+        for place in range(len(first))
+    ]
     return Layout(delimiter=mark, quotes=quotes, start=start, names=tuple(names), header=headed)
 
 
@@ -138,6 +141,9 @@ def read_csv(path: Path, as_text: Collection[str] = (), header: Header = "auto")
     if layout.quotes:
         _check_quotes(path, layout)
     table = _parsed(path, layout, {name: pa.string() for name in as_text})
+    table = table.drop_columns(
+        [f.name for f in table.schema if f.name.startswith("unnamed ") and pa.types.is_null(f.type)]
+    )
     digits = [f.name for f in table.schema if is_numeric(f.type)]
     again = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
     if digits and _has_codes(path):
@@ -265,7 +271,8 @@ def _parsed(
                 read_options=pacsv.ReadOptions(
                     use_threads=False,
                     block_size=block,
-                    column_names=None if layout.header else layout.names,
+                    column_names=layout.names,
+                    skip_rows_after_names=int(layout.header),
                 ),
                 parse_options=parse,
                 convert_options=convert,

@@ -16,6 +16,7 @@ from keepers.data.arrow import ArrowTable, in_blocks
 from keepers.data.values import first_line, lone_surrogate, records
 from keepers.errors import DataError
 
+_BOM = b"\xef\xbb\xbf"
 _DEEPEST = 100
 _OPENING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
@@ -26,10 +27,10 @@ def read_json(path: Path, part: str | None = None) -> ArrowTable:
     Raises:
         DataError: damaged, nested too deeply, values of several types, or no list of objects.
     """
-    _check_depth(path)
     rows = json_rows(path, part)
     if rows is not None:
         return records(rows, f"data: {path}")
+    _check_lines(path)
     try:
         table = _parsed_lines(path)
         dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
@@ -63,7 +64,7 @@ def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | Non
             ]
         else:
             raise DataError(
-                f"data: {path} holds one object with the keys {', '.join(list(found)[:8])}. Give a "
+                f"data: {path} holds one object with the keys {', '.join(list(found)[:8]) or 'none'}. Give a "
                 "list of objects, one object in each line, or an object of parts such as "
                 '{"train": [...], "test": [...]}, and name one with --split'
             )
@@ -108,7 +109,7 @@ def _document(path: Path) -> Any:
         return None
     with pa.input_stream(str(path)) as file:
         text: bytes = file.read()
-    text = text.removeprefix(b"\xef\xbb\xbf").strip()
+    text = text.removeprefix(_BOM).strip()
     if not text.startswith(b"["):
         first, _, more = text.partition(b"\n")
         try:
@@ -119,7 +120,7 @@ def _document(path: Path) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise _too_deep(path, 1) from None
+        raise _too_deep(path, "values lie within each other too deep") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"data: {path}, line {error.lineno}: {error.msg}. Correct the line"
@@ -136,23 +137,27 @@ def _parsed_lines(path: Path, schema: Any = None) -> ArrowTable:
     return in_blocks(parsed)
 
 
-def _check_depth(path: Path) -> None:
-    """Refuse values within values within values, which readers recurse into."""
+def _check_lines(path: Path) -> None:
+    """Refuse lines that are no objects, and values deep within each other: parsers recurse."""
     for number, line in _lines(path):
+        start = line.removeprefix(_BOM).lstrip()
+        if start and not start.startswith(b"{"):
+            raise DataError(
+                f"data: {path}, line {number}: not an object. Give one JSON object in each line"
+            )
         if line.count(b"{") + line.count(b"[") <= _DEEPEST:
             continue
         depth = 0
         for found in _OPENING.finditer(line):
             depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(found.group(), 0)
             if depth > _DEEPEST:
-                raise _too_deep(path, number)
+                raise _too_deep(
+                    path, f"line {number}: values lie within each other over {_DEEPEST} deep"
+                )
 
 
-def _too_deep(path: Path, number: int) -> DataError:
-    return DataError(
-        f"data: {path}, line {number}: values lie within each other over {_DEEPEST} deep. Leave "
-        "them out, or write them as text"
-    )
+def _too_deep(path: Path, what: str) -> DataError:
+    return DataError(f"data: {path}, {what}. Leave such values out, or write them as text")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -90,9 +90,10 @@ def _picture_folder(files: Files, name: str, path: Path, header: Header) -> Mate
     if any(value is not None for value in classes):
         column = "label" if described is None else "folder"
         table = table.append_column(column, pa.array(classes, pa.string()))
-    for column in () if described is None else described.column_names:
-        if column not in ("path", "folder"):
-            table = table.append_column(column, described[column])
+    if described is not None:
+        for column in described.column_names:
+            if column not in ("path", "folder"):
+                table = table.append_column(column, described[column])
     return Material(
         name=name,
         table=table,
