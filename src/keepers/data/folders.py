@@ -69,8 +69,8 @@ def find_files(path: Path, split: str | None, usual: tuple[str, ...] = TRAINING)
         if suffix_of(path) not in DATA_SUFFIXES:
             raise DataError(
                 f"data: {path} has a format that is not known. Give a Parquet, CSV, TSV, JSONL "
-                "or JSON file (text with tabs between values is .tsv), or a folder of such files or "
-                "of pictures"
+                "or JSON file (text with tabs between values is .tsv), or a folder of such files "
+                "or of pictures"
             )
         parts = json_parts(path) if suffix_of(path) == ".json" else ()
         if not parts and split is not None:

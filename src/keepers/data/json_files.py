@@ -63,10 +63,11 @@ def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | Non
                 dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
             ]
         else:
+            keys = ", ".join(list(found)[:8]) or "none"
             raise DataError(
-                f"data: {path} holds one object with the keys {', '.join(list(found)[:8]) or 'none'}. Give a "
-                "list of objects, one object in each line, or an object of parts such as "
-                '{"train": [...], "test": [...]}, and name one with --split'
+                f"data: {path} holds one object with the keys {keys}. Give a list of objects, one "
+                'object in each line, or an object of parts such as {"train": [...], "test": '
+                "[...]}, and name one with --split"
             )
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise DataError(f"data: {path} holds a list of something else than objects. Give objects")
@@ -75,10 +76,13 @@ def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | Non
 
 def json_parts(path: Path) -> tuple[str, ...]:
     """The names of the lists of objects in a document that is one object."""
-    with pa.input_stream(str(path)) as file:
-        if not file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            return ()
-    found = _document(path)
+    try:
+        with pa.input_stream(str(path)) as file:
+            if not file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+                return ()
+        found = _document(path)
+    except OSError:
+        return ()  # said when it is read
     return _parts(found) if isinstance(found, dict) else ()
 
 
@@ -119,6 +123,10 @@ def _document(path: Path) -> Any:
             pass  # an object over several lines
     try:
         return json.loads(text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"data: {path} is not UTF-8 (byte 0x{text[error.start]:02x}). Convert it to UTF-8"
+        ) from None
     except RecursionError:
         raise _too_deep(path, "values lie within each other too deep") from None
     except json.JSONDecodeError as error:
