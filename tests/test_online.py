@@ -565,14 +565,19 @@ class TestScoring:
             check_logits(probabilities, labels)
         check_logits(probabilities, labels, version=1)  # looked at once
 
-    @pytest.mark.parametrize("classes", [2, 3, 15, 16, 40])
+    @pytest.mark.parametrize("classes", [2, 3, 8, 10, 15, 16, 40])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-    def test_losses_are_those_of_torch_to_the_bit(self, classes: int, dtype: torch.dtype) -> None:
+    def test_losses_are_exact_up_to_rounding_and_repeat_to_the_bit(
+        self, classes: int, dtype: torch.dtype
+    ) -> None:
         logits = torch.randn(33, classes, generator=torch.Generator().manual_seed(2)).to(dtype)
         labels = torch.arange(33).flip(0) % classes
         labels[0] = classes - 1
-        expected = F.cross_entropy(logits.float(), labels, reduction="none")
-        assert torch.equal(cross_entropy(logits, labels), expected)
+        expected = F.cross_entropy(logits.double(), labels, reduction="none")
+        losses = cross_entropy(logits, labels)
+        assert losses.dtype == torch.float32
+        torch.testing.assert_close(losses.double(), expected, rtol=1e-6, atol=1e-6)
+        assert torch.equal(cross_entropy(logits.clone(), labels.clone()), losses)
         with pytest.raises(ParameterError, match=f"logits of {classes} classes, but a label is"):
             cross_entropy(logits, labels + 1)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from keepers.models import MODELS, count_flops, create
+from keepers.models import MODELS, count_flops, create, to_channels_last
 from keepers.models.densenet import DenseLayer
 from keepers.models.inception import Branches
 from keepers.models.layers import convolution
@@ -190,6 +193,56 @@ def test_any_size_and_any_channels_in_the_layout_they_came_in(name: str) -> None
         assert logits.shape == (2, 10)
         assert logits.isfinite().all()
         assert not moved
+
+
+NARROWEST = """
+import torch
+from keepers.models import MODELS, create
+from keepers.types import DataInfo
+
+for name, row in MODELS.items():
+    options = {"width": 1e-9}
+    if row.kinds == ("image",):
+        info = DataInfo(kind="image", shape=(3, 8, 8), num_classes=3)
+        inputs = torch.rand(5, 3, 8, 8).to(memory_format=torch.channels_last)
+    elif name.startswith("vdcnn"):
+        info = DataInfo(kind="text", shape=(), num_classes=3)
+        inputs = torch.randint(256, (5, 64))
+        options |= {"hidden": 1, "length": 64}
+    else:
+        continue
+    module = create(name, info, seed=0, options=options).module.train()
+    for count in (5, 3, 2):
+        module(inputs[:count]).square().sum().backward()
+    module.eval()(inputs[:1]).square().sum().backward()
+    print(name)
+"""
+
+
+def test_no_model_ends_the_process_however_narrow() -> None:
+    command = [sys.executable, "-c", NARROWEST]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    convolutional = sum("width" in inspect.signature(r.build).parameters for r in MODELS.values())
+    assert done.returncode == 0, (done.returncode, done.stdout.splitlines()[-1:], done.stderr)
+    assert len(done.stdout.splitlines()) == convolutional
+
+
+@pytest.mark.parametrize("stride", [2, (1, 3)])
+@pytest.mark.parametrize("channels", [3, 16])
+def test_channels_last_changes_neither_outputs_nor_gradients(
+    channels: int, stride: int | tuple[int, int]
+) -> None:
+    layer = nn.Conv2d(channels, 4, 1, stride).double()
+    pictures = torch.rand(3, channels, 7, 8, dtype=torch.float64, requires_grad=True)
+    expected = layer(pictures)
+    wanted = torch.autograd.grad(expected.square().sum(), [pictures, *layer.parameters()])
+    for _ in range(2):  # it may be asked for twice
+        to_channels_last(layer)
+        found = layer(pictures)
+        grads = torch.autograd.grad(found.square().sum(), [pictures, *layer.parameters()])
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        for got, want in zip(grads, wanted, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

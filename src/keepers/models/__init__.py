@@ -12,6 +12,7 @@ from keepers.models.factory import (
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
 from keepers.models.identity import module_fingerprint
+from keepers.models.layers import to_channels_last
 from keepers.models.normalise import Normalised
 from keepers.models.recipe import Optimizer, Recipe, Schedule
 from keepers.models.row import ModelRow, dense_encoder
@@ -35,4 +36,5 @@ __all__ = [
     "is_own_code",
     "module_fingerprint",
     "outline",
+    "to_channels_last",
 ]

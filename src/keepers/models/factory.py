@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from keepers.errors import ParameterError, unknown_name
+from keepers.models.layers import to_channels_last
 from keepers.models.outline import outlined
 from keepers.models.recipe import Recipe
 from keepers.models.table import MODELS, dense_encoder
@@ -63,7 +63,7 @@ def create(
     with isolated(seed, "initialise"):
         made = build(info, options)
     if info.kind == "image":
-        made.module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        to_channels_last(made.module)
     return made
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from keepers.errors import ParameterError
 
 LANES = 16
-"""Under so many classes a CPU takes losses faster, and to the same bit, the examples innermost."""
+"""Under 16 classes a CPU takes losses faster with the examples innermost; rounding may differ."""
 PROBABILITY = 0.01
 """How far from 1 probabilities may sum: those of bfloat16 are that far."""
 NONE = torch.iinfo(torch.int64).min
@@ -64,6 +64,9 @@ def _are_probabilities(output: Tensor) -> bool:
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The losses (n,) of logits (n, classes), in float32.
+
+    They are `torch.nn.functional.cross_entropy` up to float32 rounding: the order of its sums
+    depends on the processor. The same logits give the same bits again on one processor.
 
     Raises:
         ParameterError: a label that is out of range; on an accelerator its loss is NaN.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
 
 from keepers import processes
 from keepers.errors import ParameterError
@@ -134,10 +133,3 @@ def has_bf16(kind: str) -> bool:
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
-
-
-def to_channels_last(module: nn.Module) -> nn.Module:
-    """Convolution weights in the memory format that CPUs and tensor cores prefer."""
-    if any(isinstance(part, nn.Conv2d) for part in module.modules()):
-        return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return module

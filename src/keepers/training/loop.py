@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from keepers import processes
 from keepers.data import DensePool
 from keepers.errors import KeepersError, RunError
-from keepers.models import Recipe, count_flops
+from keepers.models import Recipe, count_flops, to_channels_last
 from keepers.processes import Runtime
 from keepers.random import derived_seed, generator
 from keepers.training import checkpoint
-from keepers.training.hardware import to_channels_last
 from keepers.training.observer import Observer, Step
 from keepers.training.optim import optimizer as build_optimizer
 from keepers.training.optim import schedule, set_learning_rate
