@@ -155,7 +155,8 @@ POOL = ("pool.csv", "--campaign", "c")
 
 
 BAD_STARTS = [
-    (POOL, "classes: got none, and no labelled or test data tell them. Give --classes"),
+    (POOL, "classes: got none, and no labelled or test data that tell them. Give --classes"),
+    (("nowhere.csv", "--campaign", "c"), "classes: got none"),  # asked for before it is read
     (("nowhere.csv", "--campaign", "c", "--classes", "a,b"), "nowhere.csv does not exist"),
     ((*POOL, "--classes", "neg"), "Give at least two names"),
     ((*POOL, "--classes", "neg,neg"), "'neg' stands twice"),
@@ -336,7 +337,7 @@ def test_export(run: Keepers, begun: Mapping[str, str], suffix: str) -> None:
     Campaign.open("c").record([vote])
     out = f"labels.{suffix}"
     said = run("active", "export", "--campaign", "c", "--out", out)
-    assert said.out == f"Wrote 1 labelled examples\nout: {out}\n"
+    assert said.out == f"Wrote 1 labelled example\nout: {out}\n"
     refused(run("active", "export", "--campaign", "c", "--out", out), f"{out} exists. Pass --over")
     argv = ("--campaign", "c", "--out", out, "--overwrite", "--json")
     assert run("active", "export", *argv).json() == {"labels": 1, "files": {"out": out}}

@@ -446,7 +446,7 @@ def test_losses_of_a_file_serve_every_seed_at_their_price(tmp_path: Path) -> Non
     free = by_name(run_online(tmp_path / "a", il=own, **options))["rho-loss"]
     assert free["accuracies"] == row["accuracies"]
     assert free["preparation"] is None
-    with pytest.raises(KeepersError, match=r"il: 60 of the 300 examples have another label"):
+    with pytest.raises(KeepersError, match=r"il: 60 of 300 examples have another label"):
         run_online(tmp_path / "a", il=file, methods=["rho-loss"])
 
 
@@ -477,7 +477,7 @@ def test_losses_of_a_holdout_fraction_leave_that_fraction_out(tmp_path: Path) ->
     )
     assert {row["trained_on"] for row in result["rows"]} == {180}
     assert [s for s in said if "Left out" in s] == [
-        "Left out are the 120 examples that the losses are from"
+        "Left out: 120 examples that the irreducible-loss model was trained on"
     ]
     assert any(s.startswith("Warning: the irreducible-loss model is right on") for s in said)
 

@@ -433,7 +433,7 @@ def test_losses_of_a_holdout_fraction_leave_that_fraction_out(tmp_path: Path) ->
     later = trained(tmp_path / "b", il=path, say=said.append)
     assert at_once.metadata["trained_on"] == later.metadata["trained_on"] == 90
     assert later.weights.read_bytes() == at_once.weights.read_bytes()
-    assert any("Left out are the 30 examples" in sentence for sentence in said)
+    assert any("Left out: 30 examples" in sentence for sentence in said)
 
 
 def test_values_made_elsewhere_decide_what_is_trained_on(tmp_path: Path) -> None:
@@ -464,11 +464,11 @@ def _relabelled() -> Any:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "other data": (
         _without_key,
-        r"il: 120 of the 120 examples have no irreducible loss, such as \[1, 8, 15.*keepers il",
+        r"il: 120 of 120 examples have no irreducible loss, such as \[1, 8, 15.*keepers il",
     ),
     "another label": (
         _relabelled,
-        r"il: 1 of the 120 examples have another label than the losses were made for, such as "
+        r"il: 1 of 120 examples has another label than the losses were made for, such as "
         r"\[14\]",
     ),
     "more data": (lambda: blobs(121), r"il: 1 of the 121 examples have no .* such as \[840\]"),
@@ -919,7 +919,7 @@ def test_test_inputs_in_the_holdout_data_are_warned_of(tmp_path: Path) -> None:
     both = both.set_column(both.column_names.index("key"), "key", pa.array(np.arange(70)))
     trained(tmp_path, holdout=both, test=test, say=said.append)
     (warning,) = [sentence for sentence in said if "also stand in the holdout" in sentence]
-    assert warning.startswith("Warning: 10 of the 30 test inputs also stand in the holdout data")
+    assert warning.startswith("Warning: 10 of 30 test inputs also stand in the holdout data")
 
 
 def test_losses_that_are_not_needed_are_said_to_be_unused(tmp_path: Path) -> None:
@@ -936,7 +936,7 @@ def test_holdout_data_that_overlap_are_warned_of(tmp_path: Path) -> None:
     keys = pa.array(np.arange(70))
     both = both.set_column(both.column_names.index("key"), "key", keys)
     made(tmp_path, holdout=both, say=said.append)
-    assert "Warning: 10 of the training inputs also stand in the holdout data" in said
+    assert "Warning: 10 training inputs also stand in the holdout data" in said
 
 
 # Bad input ----------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+
+from keepers.words import remedy
 
 
 class KeepersError(ValueError):
@@ -101,9 +102,4 @@ def unknown_name(parameter: str, name: str, known: Iterable[str]) -> ParameterEr
     >>> print(unknown_name("method", "entropi", ["entropy", "margin"]))
     method: got 'entropi', which is not known. Did you mean 'entropy'? Known: entropy, margin
     """
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"Did you mean '{near[0]}'? " if near else ""
-    return ParameterError(
-        parameter, f"got '{name}', which is not known", f"{hint}Known: {', '.join(names)}"
-    )
+    return ParameterError(parameter, f"got '{name}', which is not known", remedy(name, known))

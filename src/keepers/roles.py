@@ -19,10 +19,12 @@ from keepers.data import DensePool, Source, crop_and_flip, encode, statistics
 from keepers.errors import ParameterError, about, unknown_name
 from keepers.files import fingerprint, hash_bytes
 from keepers.models import (
+    MODELS,
     Normalised,
     Optimizer,
     Recipe,
     Schedule,
+    check_name,
     create,
     default_recipe,
     module_fingerprint,
@@ -88,6 +90,17 @@ class Role:
             if name not in known:
                 raise unknown_name(f"{parameter}.{name}", name, known)
         return validated(cls, {"model": default, **given}, f"{parameter}.")
+
+    @classmethod
+    def check(cls, parameter: str, given: Any) -> None:
+        """Refuse, before data are read, a model or a field of a role that there is not.
+
+        Raises:
+            ParameterError: as `parse`, or the name of no model.
+        """
+        if isinstance(given, str | Mapping | Role):
+            role = cls.parse(given, default=next(iter(MODELS)), parameter=parameter)  # pyright: ignore[reportUnknownArgumentType]
+            check_name(role.model, parameter)
 
     def having(self, **given: Any) -> Role:
         """This role with what is given and not None."""

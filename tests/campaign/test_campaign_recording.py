@@ -121,7 +121,7 @@ def test_unknown_ids_and_classes_are_named_and_nothing_is_taken(journal: Journal
         take(journal, *votes)
     text = str(caught.value)
     assert text.startswith("labels: 17 of 18 cannot be taken, so none was: f.csv, line 3: the pool")
-    assert "f.csv, line 4: 'Pos' is none of the classes (neg, pos)" in text
+    assert "f.csv, line 4: 'Pos' is none of the classes (did you mean 'pos'?)" in text
     assert "line 7" in text
     assert "line 8" not in text
     assert text.endswith("; …. Correct them, or pass --partial (partial=True) to take the others")

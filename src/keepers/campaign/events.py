@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from keepers.errors import ParameterError
 from keepers.files import fingerprint, hash_bytes, plain
+from keepers.words import remedy
 
 Id = int | str
 """An example's stable id, of the type that the pool's key column has."""
@@ -108,7 +109,7 @@ class Schema:
                 raise ParameterError(
                     "renamed",
                     f"'{old}' becomes '{new}', which is no class",
-                    f"The classes are: {', '.join(self.classes)}",
+                    remedy(new, self.classes, "The classes are"),
                 )
 
     @property

@@ -14,6 +14,7 @@ from keepers.campaign.journal import Journal
 from keepers.campaign.state import State
 from keepers.data.labels import readings
 from keepers.errors import DataError, first_few
+from keepers.words import listed, nearest
 
 Delivery = Vote | tuple[str, Vote]
 """A vote, or where it stood (a file and its line) and the vote."""
@@ -95,8 +96,9 @@ def _checked(
         if vote.schema is None:
             vote = _of_schema(vote, state)
         if state.resolve(vote) is None and not partial:
-            classes = ", ".join(state.classes)
-            return vote, f"{vote.label!r} is none of the classes ({classes})"
+            near = nearest(vote.label, state.classes)
+            hint = f"did you mean '{near}'?" if near else listed(state.classes, 10)
+            return vote, f"{vote.label!r} is none of the classes ({hint})"
     return vote, None
 
 

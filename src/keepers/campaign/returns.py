@@ -15,6 +15,7 @@ from keepers.data.folders import missing, suffix_of
 from keepers.data.labels import label_text
 from keepers.data.values import first_line
 from keepers.errors import DataError, KeepersError, about, first_few
+from keepers.words import counted
 
 _TRUE = ("1", "true", "yes", "y")
 _FALSE = ("", "0", "false", "no", "n")
@@ -29,9 +30,9 @@ def read_votes(path: str | Path, *, annotator: str) -> list[tuple[str, Vote]]:
     returned = read_returned(path, annotator=annotator)
     problems = returned.malformed
     if problems:
-        count = "1 line" if len(problems) == 1 else f"{len(problems):,} lines"
         raise DataError(
-            f"labels: {count} cannot be read, so nothing was taken: {first_few(problems)}. "
+            f"labels: {counted(len(problems), 'line')} cannot be read, so nothing was taken: "
+            f"{first_few(problems)}. "
             "Correct the file, or pass --partial (partial=True) to take the others"
         )
     return list(returned.votes)

@@ -17,6 +17,7 @@ from keepers.errors import ParameterError, RunError, renamed
 from keepers.reports.active import active_report
 from keepers.reports.active_answers import next_query, next_step
 from keepers.reports.active_terminal import active_summary, batch_table
+from keepers.words import counted
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
 from keepers.workflows.active.drift import FOLDER as POOLS
@@ -41,7 +42,7 @@ def run_start(values: dict[str, Any], *, as_json: bool) -> None:
     for sentence in campaign.holdings.source.found:
         echo(sentence)
     console().print(
-        f"Began a campaign on {facts.pool:,} examples with {len(facts.classes)} classes, "
+        f"Began a campaign on {counted(facts.pool, 'example')} with {len(facts.classes)} classes, "
         f"{sum(facts.parts.values()):,} labelled already"
     )
     _say_next(f"Next: {next_query(facts)}" if facts.left else next_step(facts))
@@ -103,10 +104,9 @@ def say_recorded(recorded: Recorded, malformed: Sequence[str], *, as_json: bool)
         f"{recorded.new:,} new, {recorded.changed:,} changed, {recorded.repeated:,} known already"
     )
     if recorded.quarantined:
-        one = recorded.quarantined == 1
         console().print(
-            f"{recorded.quarantined:,} {'names' if one else 'name'} a class that the campaign does "
-            f"not have: kept, and counted once it does (keepers active classes)"
+            f"{counted(recorded.quarantined, 'label names', 'labels name')} a class that the "
+            "campaign does not have: kept, and counted once it does (keepers active classes)"
         )
     for sentence in (*malformed, *recorded.refused):
         console().print(f"Left out: {sentence}")
@@ -181,7 +181,7 @@ def run_export(folder: Path, out: Path, *, overwrite: bool, as_json: bool) -> No
     if as_json:
         print_json({"labels": len(campaign.state.labels), "files": {"out": written}})
         return
-    console().print(f"Wrote {len(campaign.state.labels):,} labelled examples")
+    console().print(f"Wrote {counted(len(campaign.state.labels), 'labelled example')}")
     say_written({"out": written})
 
 

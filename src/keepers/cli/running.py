@@ -21,6 +21,7 @@ from keepers.online import InfoBatch
 from keepers.reports import compare_report, report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
 from keepers.selection import Selection
+from keepers.words import counted
 from keepers.workflows.coreset import coreset
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
 from keepers.workflows.score import score
@@ -96,7 +97,9 @@ def run_score(
     if as_json:
         print_json({**scores.metadata, "files": {"scores": str(out)}})
         return
-    console().print(f"Scored {scores.table.num_rows:,} examples by {scores.metadata['method']}")
+    console().print(
+        f"Scored {counted(scores.table.num_rows, 'example')} by {scores.metadata['method']}"
+    )
     say_written({"scores": out})
 
 

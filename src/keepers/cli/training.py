@@ -15,6 +15,7 @@ from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
+from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
 from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
@@ -62,8 +63,8 @@ def _told(result: TrainResult) -> list[str]:
     trained = _cost(facts["costs"], "target training")
     lines = [
         f"Trained {facts['model']['model']} by {facts['select']} on "
-        f"{quantities.counted(facts['trained_on'], 'example')}: "
-        f"{quantities.counted(trained.steps, 'step')}, {facts['epochs']:.3g} "
+        f"{counted(facts['trained_on'], 'example')}: "
+        f"{counted(trained.steps, 'step')}, {facts['epochs']:.3g} "
         f"{'epoch' if facts['epochs'] == 1 else 'epochs'}, {quantities.duration(trained.seconds)}"
     ]
     if facts["accuracy"] is not None:
@@ -116,7 +117,7 @@ def _quality(losses: IrreducibleLosses) -> list[str]:
     folds = facts["folds"]
     how = f"{folds} models, each on the other folds" if folds else "a model on held-out data"
     lines = [
-        f"Irreducible losses of {quantities.counted(len(losses), 'example')} from {how} "
+        f"Irreducible losses of {counted(len(losses), 'example')} from {how} "
         f"({facts['model']['model']}): mean {float(losses.values.mean()):.3f}",
         f"On what it has not seen the model is right on {quantities.percent(found['accuracy'])} "
         f"(the largest class: {quantities.percent(found['majority'])}), its probabilities are off "

@@ -21,6 +21,7 @@ from keepers.data.material import Material
 from keepers.data.values import column, first_line, same_item
 from keepers.errors import DataError
 from keepers.types import Kind, Progress, Silent
+from keepers.words import counted
 
 READ_AGAIN = 8
 """So many items of a data set are read twice, to find random transforms."""
@@ -48,8 +49,8 @@ def from_arrays(inputs: Any, labels: Any) -> Material:
 def _labels(labels: Any, count: int) -> ArrowArray:
     array = _array(labels, "label")
     if array.ndim == 0 or len(array) != count:
-        found = f"{len(array):,} labels" if array.ndim else "a single label"
-        raise DataError(f"data: {count:,} inputs and {found}. Give one label for each")
+        found = counted(len(array), "label") if array.ndim else "a single label"
+        raise DataError(f"data: {counted(count, 'input')} and {found}. Give one label for each")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim > 1 or array.dtype.kind not in "fiub" or np.ma.isMaskedArray(array):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
+from keepers.words import counted
 
 
 def corrupt_labels(
@@ -69,7 +70,9 @@ def most_confused(confusion: Tensor, count: int = 4) -> dict[int, int]:
         )
     num_classes = len(confusion)
     if num_classes < 2:
-        raise ParameterError("confusion", f"got {num_classes} classes", "Give at least 2")
+        raise ParameterError(
+            "confusion", f"got {counted(num_classes, 'class', 'classes')}", "Give at least 2"
+        )
     sums = confusion.double() + confusion.double().T
     if not bool((sums.isfinite() & (confusion >= 0)).all()):
         raise ParameterError("confusion", "got a negative count or NaN", "Give counts, 0 or more")

@@ -19,6 +19,7 @@ from keepers.data.pictures import BadPictureError, header
 from keepers.data.values import first_line
 from keepers.errors import DataError, ParameterError
 from keepers.types import Kind
+from keepers.words import counted
 
 _HEADERS = 256
 _FAR = 64  # the area of the largest picture over that of the smallest
@@ -207,11 +208,11 @@ def describe(kind: Kind, count: int, columns: tuple[str, ...], sizes: str) -> st
     """The sentence on what was taken as input."""
     if kind == "vector" and len(columns) > 1:
         shown = ", ".join(itertools.islice(columns, 6)) + (", …" if len(columns) > 6 else "")
-        return f"{count:,} vectors of {len(columns)} numbers, from the columns {shown}"
-    what = {"image": "pictures", "text": "texts", "vector": "vectors"}[kind]
+        return f"{counted(count, 'vector')} of {len(columns)} numbers, from the columns {shown}"
+    what = {"image": "picture", "text": "text", "vector": "vector"}[kind]
     names = " and ".join(f"'{name}'" for name in columns)
     return (
-        f"{count:,} {what}" + (f" from {names}" if names else "") + (f", {sizes}" if sizes else "")
+        counted(count, what) + (f" from {names}" if names else "") + (f", {sizes}" if sizes else "")
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from keepers.data.json_files import json_parts
 from keepers.data.pictures import SUFFIXES
 from keepers.errors import DataError, ParameterError
+from keepers.words import remedy
 
 DATA_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 PACKED = (".gz", ".bz2", ".zst", ".lz4")
@@ -125,7 +126,9 @@ def choose_part(
     if split is not None:
         if split not in parts:
             raise ParameterError(
-                "split", f"got '{split}', which {where} does not have", f"Its parts are: {there}"
+                "split",
+                f"got '{split}', which {where} does not have",
+                remedy(split, parts, "Its parts are"),
             )
         return split
     if not parts:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError, first_few
+from keepers.words import counted
 
 
 def content_ids(
@@ -62,7 +63,8 @@ def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArr
     gone = np.flatnonzero(column.is_null().to_numpy())
     if len(gone):
         raise DataError(
-            f"id: {len(gone):,} rows have no key in column '{name}' (first: row {gone[0]}). "
+            f"id: {counted(len(gone), 'row has', 'rows have')} no key in column '{name}' (first: "
+            f"row {gone[0]}). "
             "Give every row a key, or leave --id out to have ids made from the inputs"
         )
     if pa.types.is_nested(column.type):
@@ -121,7 +123,7 @@ def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: st
             rows[key] = row
     if twice:
         raise DataError(
-            f"id: {len(twice):,} keys of column '{name}' occur again: {first_few(twice)}. "
+            f"id: {counted(len(twice), 'key')} of column '{name}' used again: {first_few(twice)}. "
             "Make the keys unique, or leave --id out to have ids made from the inputs"
         )
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError
+from keepers.words import remedy
 
 _SHOWN = 5
 _NO_LABEL = ("", "nan", "<na>", "nat")
@@ -191,7 +192,7 @@ def _known(text: str, classes: tuple[str, ...], column: str) -> str:
         number = _WHOLE.fullmatch(text) and not any(map(_WHOLE.fullmatch, classes))
         raise DataError(
             f"label: column '{column}' holds the class '{text}', which the training data does "
-            f"not have. Its classes are: {_listed(classes)}"
+            f"not have. {remedy(text, classes, 'Its classes are')}"
             + (". Numbers do not say which of them is meant: give the names" if number else "")
         )
     return found
@@ -218,7 +219,3 @@ def _rows(rows: npt.NDArray[np.int64]) -> str:
     return (
         f"row {shown}" if len(rows) == 1 else f"rows {shown}{', …' if len(rows) > _SHOWN else ''}"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

@@ -27,6 +27,7 @@ from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
 from keepers.types import Progress
+from keepers.words import counted
 
 
 def open_source(
@@ -282,9 +283,9 @@ def _first(bad: dict[int, str]) -> str:
 
 
 def _unusable(bad: dict[int, str], name: str) -> DataError:
-    count = "1 row" if len(bad) == 1 else f"{len(bad):,} rows"
     return DataError(
-        f"data: {count} of {name} cannot be used ({_first(bad)}). Correct them, or pass "
+        f"data: {counted(len(bad), 'row')} of {name} cannot be used ({_first(bad)}). Correct "
+        "them, or pass "
         "--on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
     )
 
@@ -295,14 +296,16 @@ def _found(
     sentences = [taken, *material.notes]
     if columns.label is not None:
         shown = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
-        sentences.append(f"{len(class_names)} classes from '{columns.label}': {shown}")
+        sentences.append(
+            f"{counted(len(class_names), 'class', 'classes')} from '{columns.label}': {shown}"
+        )
         sentences += doubtful_classes(class_names)
     if columns.id is not None:
         sentences.append(f"ids from '{columns.id}'")
     else:
         sentences.append("ids are hashes of the inputs")
     if repeats:
-        sentences.append(f"{repeats:,} rows repeat the input of another")
+        sentences.append(f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another")
     used = {*columns.input, columns.label, columns.id, columns.group}
     unused = [name for name in material.table.column_names if name not in used]
     if unused and material.kind is None:

@@ -57,5 +57,11 @@ class CompareConfig(HardwareConfig):
             Budget.parse(keep)
         if self.seeds < 1:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
+        for name in ("epochs", "target_epochs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ParameterError(name, f"got {value}", "Give 1 or more")
         if not 0 <= self.noise < 1:
             raise ParameterError("noise", f"got {self.noise}", "Give a fraction in [0, 1)")
+        Role.check("proxy", self.proxy)
+        Role.check("target", self.target)

@@ -14,6 +14,7 @@ from keepers.errors import ParameterError
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.selectors import stratified_units
+from keepers.words import counted
 from keepers.workflows.opening import Say
 from keepers.workflows.stages import Training, Workplace, train
 
@@ -99,7 +100,10 @@ def corrupt(
         source, test, marks["low_relevance"], named = _rare(source, test, corruption.relevance)
         rare = int(marks["low_relevance"].sum())
         facts |= {"relevant_classes": named, "low_relevance": rare}
-        say(f"Kept {len(named)} classes whole and {RARE:.0%} of the others: {rare:,} examples")
+        say(
+            f"Kept {counted(len(named), 'class', 'classes')} whole and {RARE:.0%} of the others: "
+            f"{counted(rare, 'example')}"
+        )
         if isinstance(holdout, Source):
             facts["holdout_relevance"] = "as it was"
             say("The holdout data keep all of every class")
@@ -111,12 +115,12 @@ def corrupt(
         draw = generator(0, "noise")
         source, marks["corrupted"] = _noisy(source, corruption, pairs, draw)
         facts["corrupted"] = int(marks["corrupted"].sum())
-        say(f"Changed {facts['corrupted']:,} training labels to another class")
+        say(f"Changed {counted(facts['corrupted'], 'training label')} to another class")
         if isinstance(holdout, Source):
             draw = generator(0, "noise", "holdout")
             holdout, changed = _noisy(holdout, corruption, pairs, draw)
             facts["holdout_corrupted"] = int(changed.sum())
-            say(f"Changed {facts['holdout_corrupted']:,} labels of the holdout data too")
+            say(f"Changed {counted(facts['holdout_corrupted'], 'label')} of the holdout data too")
     return Corrupted(source=source, test=test, holdout=holdout, marks=marks, facts=facts)
 
 

@@ -24,6 +24,7 @@ from keepers.roles import OnBadRow, Role, prepare
 from keepers.runs import Run
 from keepers.training import Precision
 from keepers.types import Progress
+from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL, fraction
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped, share
 from keepers.workflows.parts import OF_IRREDUCIBLE, open_holdout
@@ -165,7 +166,7 @@ def compare_online(
         for trial in bench.trials():
             trials.append(trial)
             say(
-                f"seed {trial.seed}: {trial.method}, {trial.cost.steps:,} steps in "
+                f"seed {trial.seed}: {trial.method}, {counted(trial.cost.steps, 'step')} in "
                 f"{trial.cost.seconds:.1f} s: test accuracy {trial.curve[-1]['accuracy']:.2%}"
             )
         found = summarise(

@@ -81,6 +81,8 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
                 raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
         Corruption.__post_init__(self)
         IlModelConfig.__post_init__(self)
+        Role.check("proxy", self.proxy)
+        Role.check("target", self.target)
 
     def _check_method(self, name: str) -> None:
         if name == SVP:

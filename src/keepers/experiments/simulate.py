@@ -25,6 +25,7 @@ from keepers.runs import Run
 from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.training import Hardware, Precision
 from keepers.types import Progress
+from keepers.words import counted
 from keepers.workflows.active.config import BUILT_IN, Cold
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
 from keepers.workflows.scoring import Balance
@@ -231,7 +232,7 @@ def _open(
     in_both = np.isin(source.digests, tested.digests)
     left_out = int(in_both.sum())
     if left_out:
-        say(f"Left out {left_out:,} examples of the pool that also stand in the test data")
+        say(f"Left {counted(left_out, 'example')} of the pool out, also found in the test data")
         source = source.take(np.flatnonzero(~in_both))
     firsts = np.flatnonzero(source.units == np.arange(len(source)))
     if len(firsts) < len(source):

@@ -74,6 +74,7 @@ class SimulateConfig:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
         if self.target_epochs is not None and self.target_epochs < 1:
             raise ParameterError("target_epochs", f"got {self.target_epochs}", "Give 1 or more")
+        Role.check("target", self.target)
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:

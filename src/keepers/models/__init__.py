@@ -1,6 +1,7 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
 from keepers.models.factory import (
+    check_name,
     create,
     default_irreducible,
     default_proxy,
@@ -26,6 +27,7 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Schedule",
+    "check_name",
     "count_flops",
     "create",
     "default_irreducible",

@@ -136,6 +136,18 @@ def default_recipe(name: str) -> Recipe:
     return Recipe(epochs=10, batch_size=128, optimizer="adamw", lr=1e-3, weight_decay=0.01)
 
 
+def check_name(name: str, parameter: str = "model") -> None:
+    """Refuse a name that no model of the table has; data are not needed for that.
+
+    Raises:
+        ParameterError: it is none, and names neither `hf:PATH` nor a function.
+
+    >>> check_name("preact20")
+    """
+    if ":" not in name and name not in MODELS:
+        raise unknown_name(parameter, name, MODELS)
+
+
 _Build = Callable[[DataInfo, Mapping[str, Any]], Model]
 
 
@@ -150,8 +162,7 @@ def _builder(name: str, info: DataInfo, parameter: str) -> _Build:
         return build_hf
     if is_own_code(name):
         return lambda info, options: _call_own(name, info, options, parameter)
-    if name not in MODELS:
-        raise unknown_name(parameter, name, MODELS)
+    check_name(name, parameter)
     row = MODELS[name]
     if info.kind not in row.kinds:
         suitable = ", ".join(row.name for row in MODELS.values() if info.kind in row.kinds)

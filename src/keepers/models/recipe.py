@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, unknown_name
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "linear", "piecewise", "constant"]
@@ -48,8 +48,4 @@ class Recipe:
             raise ParameterError("weight_decay", f"got {self.weight_decay}", "Give 0 or more")
         for name, known in (("optimizer", Optimizer), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(known):
-                raise ParameterError(
-                    name,
-                    f"got {getattr(self, name)!r}, which is not known",
-                    f"Known: {', '.join(get_args(known))}",
-                )
+                raise unknown_name(name, str(getattr(self, name)), get_args(known))

@@ -20,6 +20,7 @@ from keepers.errors import DataError, ParameterError, about
 from keepers.files import check_output, fingerprint, hash_bytes, plain
 from keepers.online.numbering import SHOWN, Numbering
 from keepers.sealed import read_table, write_table
+from keepers.words import counted
 
 _COLUMNS = ("id", "irreducible_loss", "label")
 REMEDY = "Compute the losses from these data, with keepers.irreducible_losses or 'keepers il'"
@@ -117,8 +118,9 @@ class IrreducibleLosses:
         if len(missing):
             raise ParameterError(
                 parameter,
-                f"{len(missing):,} of the {len(source):,} examples have no irreducible loss, such "
-                f"as {source.ids[missing[:SHOWN]].tolist()}",
+                f"{len(missing):,} of {counted(len(source), 'example')} "
+                f"{'has' if len(missing) == 1 else 'have'} no irreducible loss, such as "
+                f"{source.ids[missing[:SHOWN]].tolist()}",
                 REMEDY,
             )
         if self.labels is not None and source.labels is not None:
@@ -127,8 +129,9 @@ class IrreducibleLosses:
             if len(other):
                 raise ParameterError(
                     parameter,
-                    f"{len(other):,} of the {len(source):,} examples have another label than the "
-                    f"losses were made for, such as {source.ids[other[:SHOWN]].tolist()}",
+                    f"{len(other):,} of {counted(len(source), 'example')} "
+                    f"{'has' if len(other) == 1 else 'have'} another label than the losses were "
+                    f"made for, such as {source.ids[other[:SHOWN]].tolist()}",
                     REMEDY,
                 )
         return self.values[positions]
@@ -191,7 +194,9 @@ class IrreducibleLosses:
 
 def _ids(column: ArrowColumn, path: Path) -> npt.NDArray[Any]:
     if column.null_count:
-        raise DataError(f"il: {column.null_count:,} rows of {path} have no id. Give every row one")
+        raise DataError(
+            f"il: {counted(column.null_count, 'row')} of {path} without an id. Give every row one"
+        )
     if pa.types.is_integer(column.type):
         return column.to_numpy()
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import processes
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.models import FeatureTap
 from keepers.models.mode import BatchNorm, scoring_mode, uses_batch_statistics
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
@@ -57,11 +57,7 @@ class Scoring:
     def __post_init__(self) -> None:
         for name, known in (("batch_norm", BatchNorm), ("precision", ScoringPrecision)):
             if getattr(self, name) not in get_args(known):
-                raise ParameterError(
-                    name,
-                    f"got {getattr(self, name)!r}, which is not known",
-                    f"Known: {', '.join(get_args(known))}",
-                )
+                raise unknown_name(name, str(getattr(self, name)), get_args(known))
         if not 0 < self.part <= 1:
             raise ParameterError("part", f"got {self.part}", "Give a fraction in (0, 1]")
         for name, least in (("max_age", 0), ("samples", 1), ("max_staleness", 0)):

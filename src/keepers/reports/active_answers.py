@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keepers.reports import quantities
+from keepers.words import counted
 from keepers.workflows.active.judging import Judgement, judged
 from keepers.workflows.active.measuring import ENOUGH_CONTROL
 from keepers.workflows.active.standing import Standing
@@ -33,8 +34,8 @@ def headline(standing: Standing) -> str:
         labelled = standing.counts["labelled"]
         if not labelled:
             return "Nothing is labelled yet"
-        return f"{quantities.counted(labelled, 'example')} labelled, accuracy not known yet"
-    trained_on = quantities.counted(standing.trained[-1]["labels"], "label")
+        return f"{counted(labelled, 'example')} labelled, accuracy not known yet"
+    trained_on = counted(standing.trained[-1]["labels"], "label")
     words = f"{quantities.percent(found['value'])} accurate, trained on {trained_on}"
     verdict = selection(standing).mood
     if verdict == "better":
@@ -53,7 +54,7 @@ def accuracy(standing: Standing) -> Answer:
     found = standing.accuracy
     if found is None:
         return Answer(name="How accurate?", brief="not known", words=_no_accuracy(standing))
-    trained_on = quantities.counted(standing.trained[-1]["labels"], "label")
+    trained_on = counted(standing.trained[-1]["labels"], "label")
     words = (
         f"{quantities.percent(found['value'])} (95% interval {_interval(found)}) on "
         f"{measured_on(found)}; the proxy was trained on {trained_on}."
@@ -64,8 +65,8 @@ def accuracy(standing: Standing) -> Answer:
 def measured_on(found: Mapping[str, Any]) -> str:
     """On what an accuracy was measured."""
     if found["on"] == "test":
-        return f"{quantities.counted(found['examples'], 'example')} of the test set"
-    labels = quantities.counted(found["examples"], "control label")
+        return f"{counted(found['examples'], 'example')} of the test set"
+    labels = counted(found["examples"], "control label")
     return f"{labels}, a random sample of the pool"
 
 
@@ -148,7 +149,7 @@ def price(standing: Standing) -> Answer:
     if (reached := standing.accuracy) is not None and reached["value"] >= found["goal"]:
         sure = reached["low"] >= found["goal"]
         doubt = "" if sure else f", though its interval goes down to {_share(reached['low'])}"
-        words = f"It is there with {quantities.counted(now, 'label')}{doubt}."
+        words = f"It is there with {counted(now, 'label')}{doubt}."
         return Answer(name=name, brief="reached", words=words, mood="better")
     if "labels" not in found:
         if found["points"] < 3:
@@ -199,7 +200,7 @@ def agreement(standing: Standing) -> Answer:
         end = "a model that ranks by chance tells none"
     words = (
         f"{judgement.capitalize()}: their ranks of "
-        f"{quantities.counted(found['sample'], 'example')} agree at Spearman {_signed(value)}. Two "
+        f"{counted(found['sample'], 'example')} agree at Spearman {_signed(value)}. Two "
         f"seeds agree at {_signed(found['proxy_seeds'])} for the proxy and "
         f"{_signed(found['target_seeds'])} for the target: {end}."
     )
@@ -220,7 +221,7 @@ def next_step(standing: Standing) -> str:
     campaign = f"--campaign {shlex.quote(str(standing.path))}"
     if left := waiting(standing.counts):
         wait = "waits" if left == 1 else "wait"
-        words = f"{quantities.counted(left, 'example')} {wait} for labels"
+        words = f"{counted(left, 'example')} {wait} for labels"
         return f"{words}: keepers active label {campaign}"
     if not standing.left:
         return (

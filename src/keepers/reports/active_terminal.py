@@ -13,6 +13,7 @@ from keepers.campaign import Id
 from keepers.errors import KeepersError
 from keepers.reports import active_answers, quantities
 from keepers.reports.terminal import plain_table
+from keepers.words import counted
 from keepers.workflows.active import Batch, Campaign
 from keepers.workflows.active.standing import Standing
 
@@ -30,8 +31,8 @@ def active_summary(standing: Standing) -> RenderableType:
     """Where a campaign stands, for a `rich` console; warnings are for stderr."""
     head = Text.assemble(
         (f"{quantities.count(standing.counts['labelled'])} labelled", "bold"),
-        f" of {quantities.counted(standing.pool, 'example')} in "
-        f"{quantities.counted(len(standing.rounds), 'round')} by {standing.method}",
+        f" of {counted(standing.pool, 'example')} in "
+        f"{counted(len(standing.rounds), 'round')} by {standing.method}",
     )
     parts: list[RenderableType] = [head]
     for answer in active_answers.answers(standing):
@@ -54,7 +55,7 @@ def batch_table(campaign: Campaign, batch: Batch) -> RenderableType:
     again = ", planned before" if batch.again else ""
     cold = ", without labels yet (cold start)" if batch.facts.get("cold") else ""
     head = Text.assemble(
-        (f"Round {batch.round}: {quantities.counted(len(batch), 'example')}", "bold"),
+        (f"Round {batch.round}: {counted(len(batch), 'example')}", "bold"),
         f" to label, by {batch.method}{cold}{again}",
     )
     parts: list[RenderableType] = [head]
@@ -62,7 +63,7 @@ def batch_table(campaign: Campaign, batch: Batch) -> RenderableType:
         words = f"{quantities.percent(found['value'])} right on {active_answers.measured_on(found)}"
         parts.append(Text(f"The proxy is {words}"))
     if repeated := batch.facts.get("near_duplicates"):
-        number = quantities.counted(repeated, "near-duplicate")
+        number = counted(repeated, "near-duplicate")
         parts.append(Text(f"{number} let in: nothing else was left"))
     table = plain_table(("", True), ("id", False), ("example", False))
     for number, item in enumerate(batch.ids[:NUM_ITEMS], 1):

@@ -13,6 +13,7 @@ from typing import Any
 
 from keepers.reports import quantities
 from keepers.statistics import ENOUGH_SEEDS, LEVEL, Difference, Verdict, paired_difference
+from keepers.words import counted
 
 Row = Mapping[str, Any]
 EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
@@ -73,7 +74,7 @@ def headline(result: Mapping[str, Any]) -> str:
         return f"{words}; it beats {_where(worse, compared)}" if worse else words
     if worse:
         return f"No method beats random here; random beats {_where(worse, compared)}"
-    pairs = quantities.counted(len(result["seeds"]), "seed")
+    pairs = counted(len(result["seeds"]), "seed")
     return f"Inconclusive: after {pairs}, no selection can be told from random"
 
 
@@ -119,7 +120,7 @@ def about_verdicts(differences: Sequence[Row]) -> str:
         pairs = min(found["pairs"] for found in differences)
         if pairs < ENOUGH_SEEDS:
             words.append(
-                f"“Inconclusive”: with {quantities.counted(pairs, 'seed')} only a very clear "
+                f"“Inconclusive”: with {counted(pairs, 'seed')} only a very clear "
                 f"difference gets a verdict. Run again with --seeds {ENOUGH_SEEDS} or more; what "
                 "is finished is not repeated."
             )

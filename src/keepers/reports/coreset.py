@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from keepers.errors import RunError
+from keepers.errors import RunError, first_few
 from keepers.ledger import Ledger
 from keepers.reports import describe, findings, histogram, quantities
 from keepers.reports.examples import Example, show
 from keepers.reports.findings import Cut, Integers, Mask, Share
 from keepers.reports.page import as_yaml, write_page
 from keepers.selection import Selection
+from keepers.words import counted
 from keepers.workflows.evidence import Evidence
 
 NUM_SHOWN = 12
@@ -158,9 +159,8 @@ def _balance_words(nouns: str, by_share: list[Share]) -> str:
     )
     if most.share - least.share < 0.02:
         words = f"All {nouns} are kept in nearly the same share, {quantities.percent(overall)}."
-    empty = sum(row.kept == 0 for row in by_share)
-    if empty:
-        words += f" Of {empty} {nouns}, nothing is kept."
+    if empty := [f"“{row.name}”" for row in by_share if row.kept == 0]:
+        words += f" Nothing is kept of {first_few(empty)}."
     if len(by_share) > NUM_BARS:
         words += (
             f" The {NUM_BARS // 2} with the highest and the {NUM_BARS // 2} with the lowest "
@@ -254,7 +254,7 @@ def _doubts(evidence: Evidence) -> Gallery | None:
         return Gallery(heading="Likely mislabelled", words=words, examples=[])
     kept = int(np.sum(evidence.rank[positions] >= 0))
     words = (
-        f"For {quantities.counted(len(positions), 'example')} of "
+        f"For {counted(len(positions), 'example')} of "
         f"{quantities.count(len(labels))} {what}; "
         f"{quantities.count(kept)} of them "
         f"{'is' if kept == 1 else 'are'} kept. Shown are {shown}. Such an example can also be "

@@ -11,6 +11,7 @@ from markupsafe import escape
 from PIL import Image
 
 from keepers.reports import quantities
+from keepers.words import counted
 from keepers.workflows.evidence import Evidence
 
 SMALL_SIDE = 64  # pictures up to this many pixels are shown as they are, enlarged without blurring
@@ -109,4 +110,4 @@ def _shorten(text: str, limit: int) -> str:
     while len(escape(short)) > limit:
         short = short[: len(short) * 3 // 4]
     left = len(text) - len(short)
-    return short if not left else f"{short} … ({quantities.count(left)} more characters)"
+    return short if not left else f"{short} … ({counted(left, 'more character')})"

@@ -14,6 +14,7 @@ from keepers.reports import answers as answers_by_budget
 from keepers.reports import quantities
 from keepers.reports.answers import Row
 from keepers.statistics import Verdict
+from keepers.words import counted
 
 UNIFORM, EQUAL_TIME, FRESH = "uniform", "uniform-equal-time", "fresh-random"
 SVP = "svp"
@@ -77,7 +78,7 @@ def headline(result: Mapping[str, Any]) -> str:
     if worse:
         words = f"Decayed uniform training beats {quantities.listed(worse)} at equal time"
         return f"{words}; {untold} it" if unclear else words
-    pairs = quantities.counted(len(result["seeds"]), "seed")
+    pairs = counted(len(result["seeds"]), "seed")
     return f"Inconclusive: after {pairs}, {untold} decayed uniform training at equal time"
 
 
@@ -183,12 +184,12 @@ def corruption(result: Mapping[str, Any]) -> str:
     parts: list[str] = []
     if facts.get("corrupted") is not None:
         where = "at random" if config.get("noise") else "among the most confused classes"
-        labels = quantities.counted(facts["corrupted"], "label")
+        labels = counted(facts["corrupted"], "label")
         if facts.get("holdout_corrupted") is not None:
             labels += f" and {quantities.count(facts['holdout_corrupted'])} of the holdout data"
         parts.append(f"{labels} changed {where}")
     if facts.get("low_relevance") is not None:
-        rare = quantities.counted(facts["low_relevance"], "example")
+        rare = counted(facts["low_relevance"], "example")
         kept = " (all of them in the holdout data)" if "holdout_relevance" in facts else ""
         parts.append(f"{rare} left of the classes of low relevance{kept}")
     if config.get("duplicate"):

@@ -13,6 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from keepers.files import plain, write_text
 from keepers.reports import quantities
+from keepers.words import counted
 
 
 def write_page(path: Path, template: str, *, overwrite: bool, **context: Any) -> Path:
@@ -46,8 +47,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("count", "counted", "percent", "points", "duration", "flops", "score", "times"):
+    for name in ("count", "percent", "points", "duration", "flops", "score", "times"):
         environment.filters[name] = getattr(quantities, name)
+    filters: dict[str, Any] = environment.filters
+    filters["counted"] = counted
     return environment
 
 

@@ -17,15 +17,6 @@ def count(number: float) -> str:
     return f"{int(number):,}"
 
 
-def counted(number: int, noun: str, nouns: str = "") -> str:
-    """A count with its noun.
-
-    >>> counted(1, "example"), counted(2000, "example"), counted(2, "class", "classes")
-    ('1 example', '2,000 examples', '2 classes')
-    """
-    return f"{count(number)} {noun if number == 1 else nouns or noun + 's'}"
-
-
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as a percentage, without needless zeros; a dash where there is none.
 

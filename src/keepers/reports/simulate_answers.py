@@ -11,6 +11,7 @@ from typing import Any
 
 from keepers.reports import answers, quantities
 from keepers.reports.answers import Row
+from keepers.words import counted
 from keepers.workflows.active.judging import about_ceiling
 
 
@@ -100,7 +101,7 @@ def label_savings(result: Mapping[str, Any]) -> list[str]:
             found.append(f"{name}: not reached")
         else:
             saved = f", {quantities.percent(row['saving'], 0)} fewer" if row["saving"] else ""
-            words = f"{name}: {quantities.counted(row['labels'], 'label')}{saved}"
+            words = f"{name}: {counted(row['labels'], 'label')}{saved}"
             found.append(f"{words} ({_certainty(row)})")
     return found
 
@@ -116,7 +117,7 @@ def _certainty(row: Row) -> str:
         return f"{words}; at no budget lower beyond chance"
     if row["certain"] == row["labels"]:
         return f"{words}; lower beyond chance"
-    return f"{words}; lower beyond chance from {quantities.counted(row['certain'], 'label')} on"
+    return f"{words}; lower beyond chance from {counted(row['certain'], 'label')} on"
 
 
 def about_agreement(result: Mapping[str, Any]) -> str:

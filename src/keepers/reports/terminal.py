@@ -13,6 +13,7 @@ from rich.text import Text
 from keepers.ledger import Ledger
 from keepers.reports import answers, describe, online_answers, quantities
 from keepers.selection import Selection
+from keepers.words import counted
 from keepers.workflows.evidence import Evidence
 
 WIDTH = 100
@@ -30,7 +31,7 @@ def coreset_summary(selection: Selection) -> RenderableType:
     share = quantities.percent(num_kept / candidates if candidates else None)
     head = Text.assemble(
         "Kept ",
-        (f"{quantities.count(num_kept)} of {quantities.counted(candidates, 'example')}", "bold"),
+        (f"{quantities.count(num_kept)} of {counted(candidates, 'example')}", "bold"),
         f" ({share}) by {metadata.get('method', '?')}",
     )
     proxy = describe.model_name(metadata.get("proxy"))

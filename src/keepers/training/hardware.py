@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from keepers import processes
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, unknown_name
 from keepers.processes import Runtime
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -30,11 +30,7 @@ class Hardware:
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
-            raise ParameterError(
-                "precision",
-                f"got {self.precision!r}",
-                f"Give one of {', '.join(get_args(Precision))}",
-            )
+            raise unknown_name("precision", str(self.precision), get_args(Precision))
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
             raise ParameterError("device", f"got {self.device!r}", "Give auto, cpu, cuda or mps")

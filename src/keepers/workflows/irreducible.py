@@ -22,6 +22,7 @@ from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.signals import extract
 from keepers.training import Precision
 from keepers.types import EvalView, Model, Pool, Progress
+from keepers.words import counted
 from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
 from keepers.workflows.parts import IrreducibleConfig, apart, split
 from keepers.workflows.stages import Workplace
@@ -161,7 +162,7 @@ def make_losses(
     for number, part in enumerate(parts):
         say(
             f"Irreducible losses: {prepared.role.model} {number + 1} of {len(parts)}, "
-            f"{prepared.recipe.epochs} epochs on {len(part.members):,} examples"
+            f"{counted(prepared.recipe.epochs, 'epoch')} on {counted(len(part.members), 'example')}"
         )
         taught.append(teach(place, part))
         values[part.scored] = taught[-1].losses.double()

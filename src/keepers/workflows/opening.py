@@ -16,6 +16,7 @@ from keepers.roles import OnBadRow
 from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Budget, Progress
+from keepers.words import counted
 from keepers.workflows.stages import Workplace
 
 RUNS = Path("keepers-runs")
@@ -109,4 +110,7 @@ def say_skipped(source: Source, say: Say, *, shown: int = 5) -> None:
         return
     rows = [f"row {row.row} (id {row.id}): {row.problem}" for row in source.skipped[:shown]]
     more = [f"and {len(source.skipped) - shown:,} more"] if len(source.skipped) > shown else []
-    say(f"Skipped {len(source.skipped):,} rows that cannot be used: {'; '.join(rows + more)}")
+    say(
+        f"Skipped {counted(len(source.skipped), 'row')} that cannot be used: "
+        f"{'; '.join(rows + more)}"
+    )

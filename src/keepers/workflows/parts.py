@@ -19,6 +19,7 @@ from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified_units
 from keepers.training import HardwareConfig
 from keepers.types import Budget, EvalView, Progress
+from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
@@ -50,6 +51,7 @@ class IrreducibleConfig(HardwareConfig):
             raise ParameterError("folds", f"got {self.folds}", "Give 2 or more")
         if self.epochs is not None and self.epochs < 1:
             raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
+        Role.check("model", self.model)
 
     def check_beside(self, *, il: Any = None, holdout: Any = None) -> None:
         """Refuse losses and holdout data at once, and folds where there are none to make.
@@ -207,7 +209,10 @@ def apart(
             "Give other data, or leave it out to use folds",
         )
     if both:
-        say(f"Warning: {both:,} of the training inputs also stand in the holdout data")
+        say(
+            f"Warning: {counted(both, 'training input')} also "
+            f"{'stands' if both == 1 else 'stand'} in the holdout data"
+        )
     other, prepared = prepare(
         config.role(other),
         other,

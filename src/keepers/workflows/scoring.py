@@ -20,6 +20,7 @@ from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified_units
 from keepers.training import HardwareConfig, estimate_seconds
 from keepers.types import Budget, Signals
+from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import Training, Workplace, is_trained, predictions, train
 
@@ -61,8 +62,11 @@ class CoresetConfig(HardwareConfig):
             )
         if self.ensemble is not None and self.ensemble < 1:
             raise ParameterError("ensemble", f"got {self.ensemble}", "Give 1 or more models")
+        if self.epochs is not None and self.epochs < 1:
+            raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
         if not 0 <= self.val < 1:
             raise ParameterError("val", f"got {self.val}", "Give a fraction in [0, 1)")
+        Role.check("proxy", self.proxy)
 
     def role(self, source: Source) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
@@ -213,13 +217,13 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
         )
         expected = f"about {_duration(seconds)}"
     models = f"{len(trainings)} × " if len(trainings) > 1 else ""
-    epochs = f"{first.epochs} epoch{'s' if first.epochs > 1 else ''}"
+    epochs = counted(first.epochs, "epoch")
     if first.epochs < recipe.epochs:
         epochs = f"the first {epochs} of {recipe.epochs},"
     precision = place.hardware.resolved_precision(gains_from_bf16=recipe.bf16)
     say(
         f"Proxy: {models}{first.prepared.role.model}, {epochs} on "
-        f"{len(first.members):,} examples, {place.hardware.kind} {precision}: {expected}"
+        f"{counted(len(first.members), 'example')}, {place.hardware.kind} {precision}: {expected}"
     )
 
 

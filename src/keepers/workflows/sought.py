@@ -13,6 +13,7 @@ from keepers.data import Source
 from keepers.errors import renamed
 from keepers.online import IrreducibleLosses
 from keepers.roles import OnBadRow
+from keepers.words import counted
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
 from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model
 from keepers.workflows.opening import Say
@@ -97,7 +98,10 @@ def given_losses(il: IrreducibleLosses, source: Source, say: Say) -> Irreducible
     members = torch.arange(len(source))
     if il.metadata.get("holdout") == source.fingerprint:  # they are from a part of these data
         known = il.numbering.positions(source.ids)[1]
-        say(f"Left out are the {int((~known).sum()):,} examples that the losses are from")
+        say(
+            f"Left out: {counted(int((~known).sum()), 'example')} that the irreducible-loss "
+            "model was trained on"
+        )
         members = members[known]
     il.of(source.take(members.numpy()))
     for sentence in weaknesses(il.quality) if "majority" in il.quality else ():

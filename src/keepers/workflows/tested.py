@@ -15,6 +15,7 @@ from keepers.random import generator
 from keepers.roles import OnBadRow
 from keepers.selectors import stratified_units
 from keepers.types import Progress
+from keepers.words import counted
 from keepers.workflows.opening import Say, share
 
 
@@ -39,8 +40,10 @@ def with_test(
         )
     if in_both:
         say(
-            f"Warning: {in_both:,} of the {len(tested):,} test inputs also stand in the "
-            "training data, so test errors look better than they are"
+            f"Warning: {in_both:,} of {counted(len(tested), 'test input')} also "
+            f"{'stands' if in_both == 1 else 'stand'} in the training data, so test errors look "
+            "better "
+            "than they are"
         )
     return source, tested, in_both
 
@@ -60,8 +63,10 @@ def check_holdout(holdout: Source, test: Source, say: Say) -> None:
         )
     if in_both:
         say(
-            f"Warning: {in_both:,} of the {len(test):,} test inputs also stand in the holdout "
-            "data, so methods with irreducible losses look better than they are"
+            f"Warning: {in_both:,} of {counted(len(test), 'test input')} also "
+            f"{'stands' if in_both == 1 else 'stand'} in the holdout data, so methods with "
+            "irreducible "
+            "losses look better than they are"
         )
 
 
@@ -93,8 +98,8 @@ def _parted(
     if count < (classes if isinstance(fraction.value, int) else 2):
         raise ParameterError(
             "test",
-            f"got {test!r}, which splits off {count:,} of {len(source):,} rows, and there are "
-            f"{classes} classes",
+            f"got {test!r}, which splits off {count:,} of {counted(len(source), 'row')}, and there "
+            f"are {classes} classes",
             f"Give a fraction such as 0.2, or a count of {classes} or more",
         )
     labels, units = torch.from_numpy(source.labels), torch.from_numpy(source.units)
@@ -102,4 +107,6 @@ def _parted(
     rest = np.setdiff1d(np.arange(len(source)), drawn)
     if not len(rest):
         raise ParameterError("test", f"got {test!r}, which leaves no training data")
-    return source.take(rest), replace(source.take(drawn), name=f"{len(drawn):,} rows split off")
+    return source.take(rest), replace(
+        source.take(drawn), name=f"{counted(len(drawn), 'row')} split off"
+    )

@@ -18,6 +18,7 @@ from keepers.online import BatchNorm, IrreducibleLosses
 from keepers.roles import OnBadRow, Role, encode_like, prepare
 from keepers.training import Point, Precision, steps_in_epoch
 from keepers.types import Progress
+from keepers.words import counted
 from keepers.workflows.expected import expected_cost, step_facts
 from keepers.workflows.online import (
     ORIGINAL,
@@ -177,8 +178,9 @@ def _train(
     epoch = steps_in_epoch(len(members), recipe.batch_size, training.policy())
     training = replace(training, every=config.every(training.length, epoch))
     say(
-        f"Target: {training.prepared.role.model}, {config.select}, {len(members):,} examples, "
-        f"steps an epoch: {epoch:,}"
+        f"Target: {training.prepared.role.model}, {config.select}, "
+        f"{counted(len(members), 'example')}, "
+        f"{counted(epoch, 'step')} per epoch"
     )
     trained = train_online(place, training, say=lambda point, _: say(_words(point)))
     metadata = plain(

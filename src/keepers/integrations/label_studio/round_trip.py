@@ -13,6 +13,7 @@ from keepers.integrations.label_studio.client import connect
 from keepers.integrations.label_studio.collecting import Pulled, check_every, poll, pull
 from keepers.integrations.label_studio.secret import VARIABLE
 from keepers.integrations.label_studio.sending import Pushed, push
+from keepers.words import counted
 from keepers.workflows.opening import say_or_not
 
 
@@ -84,8 +85,10 @@ def exchange(
 def _said_of_push(pushed: Pushed) -> str:
     if pushed.project is None:
         return "Nothing waits for labels"
-    doubles = f", {pushed.doubles:,} doubles removed" if pushed.doubles else ""
-    return f"{pushed.sent:,} tasks sent, {pushed.there:,} there before{doubles}: {pushed.url}"
+    doubles = f", {counted(pushed.doubles, 'double')} removed" if pushed.doubles else ""
+    return (
+        f"{counted(pushed.sent, 'task')} sent, {pushed.there:,} there before{doubles}: {pushed.url}"
+    )
 
 
 def _said_of_look(look: Pulled | LabelStudioError) -> str:
@@ -102,15 +105,15 @@ def _said_of_pull(pulled: Pulled) -> str:
         "disputed, offered to one more annotator": pulled.offered,
     }
     more = "".join(f", {count:,} {what}" for what, count in others.items() if count)
-    waits = "1 example waits" if pulled.waiting == 1 else f"{pulled.waiting:,} examples wait"
+    waits = counted(pulled.waiting, "example waits", "examples wait")
     disputed = f", and {pulled.open:,} disputed" if pulled.open else ""
-    labels = "1 new label" if pulled.new == 1 else f"{pulled.new:,} new labels"
+    labels = counted(pulled.new, "new label")
     return f"{labels}{more}; {waits}{disputed}"
 
 
 def _said_of_unoffered(pulled: Pulled) -> str:
     number = len(pulled.unoffered)
-    what = "1 disputed example is" if number == 1 else f"{number:,} disputed examples are"
+    what = counted(number, "disputed example is", "disputed examples are")
     return (
         f"{what} not offered to one more annotator ({pulled.unoffered[0]}). Settle "
         f"{'it' if number == 1 else 'them'} on the page or by a file"

@@ -21,9 +21,16 @@ from keepers.types import Progress
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import pool_event
 from keepers.workflows.active.ground import names_ever
-from keepers.workflows.active.opening import Holdings, PoolReading, location, open_holdings
+from keepers.workflows.active.opening import (
+    Holdings,
+    PoolReading,
+    location,
+    no_classes,
+    open_holdings,
+)
 
 DATA = ("pool", "labelled", "test")
+TELL_CLASSES = ("classes", "labelled", "test")
 DROPOUT = "Give a --proxy with dropout, such as mlp with the option dropout=0.1, or an --ensemble"
 
 
@@ -48,6 +55,8 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
     check_folder(path, "campaign")
     if (path / NAME).is_file():
         Journal.create(path).close()  # refuses what was begun; a start that was killed was not
+    if reading.label is None and all(given[name] is None for name in TELL_CLASSES):
+        raise no_classes()
     where = {name: location(given[name], name) for name in DATA}
     for data in where.values():
         check_apart(data, path, "campaign")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from keepers import methods
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, unknown_name
 from keepers.methods.method import SIGNALS
 from keepers.models import default_proxy
 from keepers.roles import Role
@@ -59,9 +59,7 @@ class ActiveConfig(HardwareConfig):
         super().__post_init__()
         methods.settings(methods.get(self.method, ACTIVE_SIGNALS), self.method_options)
         if self.cold not in get_args(Cold):
-            raise ParameterError(
-                "cold", f"got {self.cold!r}", f"Give one of {', '.join(get_args(Cold))}"
-            )
+            raise unknown_name("cold", str(self.cold), get_args(Cold))
         if self.balance is not None and self.balance not in get_args(Balance):
             raise ParameterError(
                 "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
@@ -74,6 +72,7 @@ class ActiveConfig(HardwareConfig):
             raise ParameterError(
                 "distinct", f"got {self.distinct}", "Give a cosine similarity in (0, 1]"
             )
+        Role.check("proxy", self.proxy)
 
     def role(self, info: DataInfo) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
@@ -111,6 +110,7 @@ class CampaignConfig(ActiveConfig):
                 f"got '{self.balance}', and '{self.method}' asks no proxy for classes",
                 "Leave it out, or take another --method",
             )
+        Role.check("target", self.target)
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(check_classes(self.classes)))
 

@@ -15,6 +15,7 @@ from keepers.data import Source
 from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
 from keepers.files import fingerprint, hash_bytes
 from keepers.sealed import check_seal, read_table, write_table
+from keepers.words import counted
 from keepers.workflows.active.ground import version_of_data
 from keepers.workflows.active.opening import Holdings
 
@@ -41,7 +42,7 @@ class Drift:
         found: list[str] = []
         if self.added or self.gone or self.changed:
             found.append(
-                f"The pool changed: {_counted(self.added, 'row')} added, {self.gone:,} gone, "
+                f"The pool changed: {counted(self.added, 'row')} added, {self.gone:,} gone, "
                 f"{self.changed:,} with another input under the same key"
             )
         if self.removed:
@@ -49,14 +50,10 @@ class Drift:
             more = ", …" if len(self.removed) > SHOWN else ""
             found.append(
                 f"No longer in the pool, or with another input under their key: "
-                f"{_counted(len(self.removed), 'example')} of this campaign ({names}{more}). They "
+                f"{counted(len(self.removed), 'example')} of this campaign ({names}{more}). They "
                 "are not waited for nor trained on until they come back"
             )
         return found
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def pool_fingerprint(source: Source) -> str:

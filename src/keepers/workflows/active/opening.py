@@ -15,6 +15,7 @@ from keepers.data import Header, Source, doubtful_classes, encode, joined, open_
 from keepers.errors import DataError, KeepersError, ParameterError, about
 from keepers.roles import OnBadRow
 from keepers.types import EncoderSpec, Progress
+from keepers.words import remedy
 from keepers.workflows.active.config import BUILT_IN, check_classes
 
 
@@ -179,8 +180,15 @@ def _classes(
             )
         if opened.class_names:
             return tuple(check_classes(opened.class_names))
-    raise ParameterError(
-        "classes", "got none, and no labelled or test data tell them", "Give --classes neg,pos"
+    raise no_classes()
+
+
+def no_classes() -> ParameterError:
+    """The error where nothing says which classes there are."""
+    return ParameterError(
+        "classes",
+        "got none, and no labelled or test data that tell them",
+        "Give --classes neg,pos (classes=['neg', 'pos'])",
     )
 
 
@@ -192,8 +200,9 @@ def _labels_of(source: Source, classes: Sequence[str], what: str) -> dict[int | 
     )
     if unknown:
         raise DataError(
-            f"{what}: {source.name} holds the class '{unknown[0]}', which is not one of "
-            f"{', '.join(classes)}. Add it to --classes, or correct the label"
+            f"{what}: {source.name} holds the class '{unknown[0]}', which is none of "
+            f"--classes. {remedy(unknown[0], classes, 'They are')}. Correct the label, or add it "
+            "to them"
         )
     return {
         name: source.class_names[number]

@@ -17,6 +17,7 @@ from keepers.random import generator
 from keepers.roles import Prepared
 from keepers.selectors import distinct
 from keepers.types import Picks, Signals
+from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, Opinion, ask
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.neighbour_index import NEIGHBOURS, Index
@@ -72,7 +73,8 @@ def propose(
     if k > len(left):
         raise ParameterError(
             "count",
-            f"got {k:,}, and {len(left):,} examples are left to choose from",
+            f"got {k:,}, and {counted(len(left), 'example is', 'examples are')} left to choose "
+            "from",
             "Ask for fewer",
         )
     cold = known.is_cold

@@ -18,6 +18,7 @@ from keepers.files import fingerprint, hash_bytes
 from keepers.models import default_target
 from keepers.random import derived_seed
 from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.words import counted
 from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Opinion, ask
 from keepers.workflows.active.composing import composed, predictions
@@ -192,10 +193,11 @@ class Round:
         if k > available:
             drawn, k = reserve[: count - available], available
         if k + len(drawn) < count:
+            left = available + len(reserve)
             raise ParameterError(
                 "count",
-                f"got {count:,}, and {available + len(reserve):,} examples are left to choose from"
-                " (copies of an input count once)",
+                f"got {count:,}, and {counted(left, 'example is', 'examples are')} left to "
+                "choose from (copies of an input count once)",
                 "Ask for fewer, or add rows to the pool",
             )
         return drawn, k

@@ -11,6 +11,7 @@ from typing import Any
 
 from keepers.campaign import BROUGHT, State, forecast, wilson
 from keepers.errors import ParameterError, first_few
+from keepers.words import counted
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import Drift
 from keepers.workflows.active.ground import Ground
@@ -68,13 +69,14 @@ def standing(
         found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
     if ground.torn:
         found.append(
-            f"{len(ground.torn):,} labelled examples are copies of one input with different labels "
+            f"{counted(len(ground.torn), 'labelled example')}: copies of one input with "
+            "different labels "
             f"({first_few(list(map(str, ground.torn)))}): correct the labels that are wrong"
         )
     if trained and (new := len(ground.known.members) - trained[-1]["labels"]) > 0:
-        what = "1 label" if new == 1 else f"{new:,} labels"
         found.append(
-            f"{what} to train on came since the proxy was measured: keepers active status --train"
+            f"{counted(new, 'label')} to train on came since the proxy was measured: keepers "
+            "active status --train"
         )
     return Standing(
         path=path,
@@ -114,8 +116,8 @@ def _unanswered(facts: Mapping[str, Any]) -> list[str]:
     if not missing or control is None or missing < 0.05 * control["labels"]:
         return []
     return [
-        f"{missing:,} control items were skipped or are disputed, beside {control['labels']:,} "
-        "that are labelled: the accuracy is that of the labelled ones"
+        f"{counted(missing, 'control item was', 'control items were')} skipped or disputed, and "
+        f"{control['labels']:,} labelled: the accuracy is measured on the labelled ones"
     ]
 
 

@@ -47,6 +47,7 @@ class CandidatesConfig:
         if not 0 < self.until <= 1:
             raise ParameterError("until", f"got {self.until}", "Give a share in (0, 1]")
         self.scoring()
+        Role.check("stand_in", self.stand_in)
 
     def scoring(self, *, gains_from_bf16: bool = False) -> Scoring:
         """How candidates are scored, by a model that does or does not gain from bf16 there."""
@@ -99,6 +100,7 @@ class TrainConfig(SelectionConfig, LengthConfig, IlModelConfig):
                 raise ParameterError(name, found, remedy)
         LengthConfig.__post_init__(self)
         IlModelConfig.__post_init__(self)
+        Role.check("model", self.model)
 
     def selection(self) -> SelectionConfig:
         """The part that is about selection."""

@@ -1,0 +1,54 @@
+"""Words that messages share: a count with its noun, and the name that was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+SHOWN = 30
+"""A message lists this many names at most."""
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """A count with its noun.
+
+    >>> counted(1, "example"), counted(2000, "example"), counted(2, "class", "classes")
+    ('1 example', '2,000 examples', '2 classes')
+    """
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like `name`, whatever the case of its letters.
+
+    >>> nearest("Entropi", ["entropy", "margin"]), nearest("x", ["entropy", "margin"])
+    ('entropy', None)
+    """
+    written = {each.casefold(): each for each in known}
+    found = difflib.get_close_matches(name.casefold(), written, n=1, cutoff=0.5)
+    return written[found[0]] if found else None
+
+
+def listed(names: Sequence[str], shown: int = SHOWN) -> str:
+    """Names between commas; the first of them where they are many.
+
+    >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], shown=2), listed([])
+    ('a, b, c', 'a, b, …', 'none')
+    """
+    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "") or "none"
+
+
+def remedy(name: str, known: Iterable[str], what: str = "Known") -> str:
+    """What to give in place of an unknown name: the nearest one, and all where they are few.
+
+    >>> remedy("entropi", ["entropy", "margin"])
+    "Did you mean 'entropy'? Known: entropy, margin"
+    >>> remedy("c15", [f"class-{number}" for number in range(77)], "The classes")
+    "Did you mean 'class-15'?"
+    """
+    names = sorted(known)
+    near = nearest(name, names)
+    hint = "" if near is None else f"Did you mean '{near}'?"
+    if near is not None and len(names) > SHOWN:
+        return hint
+    return f"{hint} {what}: {listed(names)}".lstrip()

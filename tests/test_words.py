@@ -1,0 +1,60 @@
+"""What a message says of a name that is not known, and when: before anything is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import keepers
+from keepers.errors import KeepersError
+from keepers.words import SHOWN, nearest, remedy
+
+INTENTS = [f"card_payment_{what}" for what in ("declined", "fee_charged", "not_recognised")]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("card_payment_fee_charge", "card_payment_fee_charged"),
+        ("Card_Payment_Declined", "card_payment_declined"),
+        ("refund", None),
+    ],
+)
+def test_the_nearest_name_is_offered(name: str, near: str | None) -> None:
+    assert nearest(name, INTENTS) == near
+
+
+def test_many_names_are_listed_only_where_none_is_near() -> None:
+    many = [f"intent {number:02d}" for number in range(SHOWN + 47)]
+    assert remedy("intnt 40", many) == "Did you mean 'intent 40'?"
+    assert remedy("xyz", many) == f"Known: {', '.join(many[:SHOWN])}, …"
+    assert remedy("margn", ["margin", "entropy"]) == "Did you mean 'margin'? Known: entropy, margin"
+    assert remedy("x", []) == "Known: none"
+
+
+OPTIONS: list[tuple[Any, dict[str, Any], str]] = [
+    (keepers.coreset, {"proxy": "fastext"}, "proxy: .*Did you mean 'fasttext'"),
+    (keepers.coreset, {"proxy": {"model": "mpl"}}, "proxy: .*Did you mean 'mlp'"),
+    (keepers.coreset, {"epochs": 0}, "epochs: got 0"),
+    (keepers.coreset, {"method": "margn"}, "method: .*Did you mean 'margin'"),
+    (keepers.score, {"proxy": "mpl"}, "proxy: .*Did you mean 'mlp'"),
+    (keepers.train, {"model": "mpl"}, "model: .*Did you mean 'mlp'"),
+    (keepers.train, {"stand_in": "mpl"}, "stand_in: .*Did you mean 'mlp'"),
+    (keepers.train, {"il_model": "mpl"}, "il_model: .*Did you mean 'mlp'"),
+    (keepers.irreducible_losses, {"model": "mpl"}, "model: .*Did you mean 'mlp'"),
+    (keepers.compare, {"test": 0.2, "target": "mpl"}, "target: .*Did you mean 'mlp'"),
+    (keepers.compare, {"test": 0.2, "proxy": "mpl"}, "proxy: .*Did you mean 'mlp'"),
+    (keepers.compare, {"test": 0.2, "target_epochs": 0}, "target_epochs: got 0"),
+    (keepers.compare_online, {"test": 0.2, "target": "mpl"}, "target: .*Did you mean 'mlp'"),
+    (keepers.simulate, {"test": 0.2, "target": "mpl"}, "target: .*Did you mean 'mlp'"),
+    (keepers.Campaign.start, {"campaign": "c", "proxy": "mpl"}, "proxy: .*Did you mean 'mlp'"),
+]
+
+
+@pytest.mark.parametrize(("work", "given", "said"), OPTIONS)
+def test_options_are_checked_before_data_are_read(
+    work: Any, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(KeepersError, match=said):
+        work("nowhere.csv", **given)  # reading it would say that it does not exist
