@@ -21,6 +21,36 @@ CLASSES = ("negative", "neutral", "positive")
 DONE = "Nothing to label: this batch is done"
 
 
+INTENTS = tuple(
+    f"{what}_{how}"
+    for what in ("balance_not_updated_after_bank_transfer", "card_payment", "cash_withdrawal")
+    for how in ("fee_charged", "not_recognised", "pending", "wrong_exchange_rate")
+)
+LINES = """
+return [...document.querySelectorAll('.class bdi')].map((name) => {
+  const lines = new Map();
+  for (const node of name.childNodes) {
+    if (node.nodeType !== Node.TEXT_NODE || !node.length) continue;
+    for (let at = 0; at < node.length; at += 1) {
+      const range = document.createRange();
+      range.setStart(node, at);
+      range.setEnd(node, at + 1);
+      const top = Math.round(range.getBoundingClientRect().top);
+      lines.set(top, (lines.get(top) ?? '') + node.data[at]);
+    }
+  }
+  return [...lines.values()];
+})
+"""
+"""What stands in each line of each name."""
+
+
+def parts_of(name: str) -> list[str]:
+    """What a line of this name may hold: whole words, one after another."""
+    words = [f"{word}_" for word in name.split("_")[:-1]] + [name.split("_")[-1]]
+    return ["".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)]
+
+
 def numbered(count: int) -> list[str]:
     return [f"Text {number}" for number in range(count)]
 
@@ -331,10 +361,79 @@ def test_more_than_ten_classes_are_found_by_typing(serve: Serve, window: Window)
     window.text()
     window.press("/", *"elan 1", Keys.ARROW_DOWN, Keys.ENTER)
     assert window.shown() == "Text 1"
-    window.press(*"otter 15", Keys.ENTER, *"nothing", Keys.ENTER, Keys.ESCAPE, "2")
+    window.press("/", *"otter 15", Keys.ENTER)
+    assert window.shown() == "Text 2"
+    window.press("/", *"nothing", Keys.ENTER)
+    assert window.shown() == "Text 2"
+    assert window.find("#none").text == "No class matches “nothing”. Esc clears the search."
+    window.press(Keys.ESCAPE)
+    assert not window.find("#none").is_displayed()
+    window.press("2")
     window.wait_until_sent()
     wait_for(lambda: DONE in window.message(), "the end of the batch")
     assert list(serving.desk.state.labels.values()) == ["Élan 10", "Otter 15", "Élan 2"]
+
+
+def test_the_search_key_begins_the_search_again_and_enter_gives_the_keys_back(
+    serve: Serve, window: Window
+) -> None:
+    serving = serve(numbered(4), [*INTENTS, "pending"])
+    window.enter(serving.address)
+    window.text()
+    window.press("/", "/", Keys.ENTER)  # nothing is sought, so nothing is marked
+    assert window.shown() == "Text 0"
+    window.press(*"fee", "/", *"not card", Keys.ENTER)  # parts of the name, in any order
+    assert window.shown() == "Text 1"
+    window.press("s", "u")  # shortcuts again, not letters in the box
+    assert window.find("#filter").get_attribute("value") == ""  # pyright: ignore[reportUnknownMemberType]
+    window.press("/", *"pending", Keys.ENTER)  # the class of just that name, though it is the last
+    window.press("/", Keys.ARROW_UP, Keys.ENTER, Keys.ENTER)
+    window.wait_until_sent()
+    assert list(serving.desk.state.labels.values()) == [INTENTS[5], "pending", "pending"]
+
+
+def test_a_slash_goes_on_in_names_that_have_one(serve: Serve, window: Window) -> None:
+    names = [f"{topic}/{number}" for topic in ("books", "films") for number in range(10)]
+    serving = serve(numbered(1), names)
+    window.enter(serving.address)
+    window.text()
+    window.press("/", "/", *"films/3", Keys.ENTER)
+    window.wait_until_sent()
+    assert list(serving.desk.state.labels.values()) == ["films/3"]
+
+
+@pytest.mark.parametrize("width", [1100, 360])
+def test_long_names_are_whole_and_break_between_words(
+    serve: Serve, window: Window, width: int
+) -> None:
+    emulated = {"width": width, "height": 640, "deviceScaleFactor": 1, "mobile": width < 500}
+    window.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", emulated)
+    try:
+        window.enter(serve(numbered(1), INTENTS).address)
+        window.text()
+        clipped = (
+            "return [...document.querySelectorAll('.class bdi')].filter("
+            "(name) => name.scrollHeight > name.clientHeight + 1 && name.clientHeight > 0).length"
+        )
+        assert window.script(clipped) == 0
+        lines = window.script(LINES)
+        assert {part for name in lines for part in name} <= {
+            part for name in INTENTS for part in parts_of(name)
+        }
+        assert any(len(name) > 1 for name in lines)  # some did not fit into one line
+        assert not window.script("return document.documentElement.scrollWidth > innerWidth")
+    finally:
+        window.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_arrows_walk_over_the_classes(serve: Serve, window: Window) -> None:
+    serving = serve(numbered(1), INTENTS)
+    window.enter(serving.address)
+    window.text()
+    window.script("document.querySelector('.class').focus()")
+    window.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.ENTER)
+    window.wait_until_sent()
+    assert list(serving.desk.state.labels.values()) == [INTENTS[1]]
 
 
 def test_a_batch_that_is_planned_while_the_page_is_open_appears(
