@@ -69,8 +69,7 @@ def standing(
         found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
     if ground.torn:
         found.append(
-            f"{counted(len(ground.torn), 'labelled example')}: copies of one input with "
-            "different labels "
+            f"{len(ground.torn):,} labelled examples are copies of one input with different labels "
             f"({first_few(list(map(str, ground.torn)))}): correct the labels that are wrong"
         )
     if trained and (new := len(ground.known.members) - trained[-1]["labels"]) > 0:
