@@ -170,7 +170,7 @@ def test_a_pool_of_one_column_with_equal_rows(tmp_path: Path, run: Keepers) -> N
     (tmp_path / "pool.csv").write_text("text\na film\na film\na plot\nthe cast\n")
     begun = run("active", "start", "pool.csv", "--campaign", "c", "--classes", "neg,pos")
     assert begun.status == 0
-    assert "1 rows repeat the input of another" in begun.err
+    assert "1 row repeats the input of another" in begun.err
     asked = run("active", "query", "3", "--campaign", "c", "--out", "batch.csv")
     assert asked.status == 0
     rows = pacsv.read_csv(tmp_path / "batch.csv")
