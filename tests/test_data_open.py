@@ -356,7 +356,7 @@ def test_duplicates_are_numbered() -> None:
     assert [text for text in source.ids.tolist() if "-" in text] == [
         next(p for p in plain if source.preview(source.ids.tolist().index(p)) == "b b") + "-1"
     ]
-    assert any("1 rows repeat" in sentence for sentence in source.found)
+    assert any("1 row repeats" in sentence for sentence in source.found)
 
 
 def test_relabelling_keeps_ids() -> None:
