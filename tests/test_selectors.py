@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -499,6 +500,24 @@ def test_greedy_refuses_bad_input(select: Greedy) -> None:
         select(features, 2, selected=torch.tensor([2, 6]))
     with pytest.raises(ParameterError, match=r"selected: got shape \(6,\) of torch.bool"):
         select(features, 2, selected=torch.zeros(6, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("select", GREEDY)
+def test_features_may_be_arrays(select: Greedy) -> None:
+    features = points(3, 60, 5)
+    expected = select(features, 12)
+    array = features.numpy()
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    for given_as in (array, array.astype(">f4"), np.asfortranarray(array), read_only):
+        assert torch.equal(select(given_as, 12), expected)
+    for narrow in (np.float16, np.int16):
+        as_read = torch.from_numpy((array * 50).astype(narrow)).float()
+        assert torch.equal(select((array * 50).astype(narrow), 12), select(as_read, 12))
+    with pytest.raises(ParameterError, match=r"features: got an array of <U1\. Give rows of num"):
+        select(np.array([["a", "b"], ["c", "d"]]), 1)
+    with pytest.raises(ParameterError, match=r"features: got shape \(60,\)"):
+        select(array[:, 0], 1)
 
 
 def test_facility_location_refuses_unknown_optimizers() -> None:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from keepers.selectors._distances import BLOCK_ELEMENTS, squared_norms
-from keepers.selectors.checks import check_count, check_rows, check_selected
+from keepers.selectors.checks import Features, check_count, check_rows, check_selected
 from keepers.tensors import check_log_probs
 
 
 def badge(
     log_probs: Tensor,
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     generator: torch.Generator,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
 
+Features = Tensor | npt.NDArray[Any]
+"""Features (n, d) as a tensor or a NumPy array."""
 Report = Callable[[str, int, int], None]
 """Called with the name of a part of the work, how much of it is done, and of how much."""
 
@@ -72,8 +78,16 @@ def check_scores(scores: Tensor, parameter: str = "scores", *, finite: bool = Fa
     return scores
 
 
-def check_features(features: Tensor) -> Tensor:
+def check_features(features: Features) -> Tensor:
     """Features as (n, d) of float32 or float64; whether they are finite is seen in their norms."""
+    if isinstance(features, np.ndarray):
+        if features.dtype.kind not in "fiu":
+            raise ParameterError(
+                "features", f"got an array of {features.dtype}", "Give rows of numbers"
+            )
+        # A view that only reads: torch warns of arrays that cannot be written to.
+        with warnings.catch_warnings(action="ignore"):
+            features = torch.from_numpy(np.ascontiguousarray(features, _native(features.dtype)))
     if features.ndim != 2 or not features.shape[0] or not features.shape[1]:
         raise ParameterError(
             "features", f"got shape {tuple(features.shape)}", "Give (n, d), one row per example"
@@ -82,6 +96,12 @@ def check_features(features: Tensor) -> Tensor:
         raise ParameterError("features", f"got {features.dtype}", "Give floating-point numbers")
     features = features.detach()
     return features if features.dtype in (torch.float32, torch.float64) else features.float()
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A number format of this machine that torch has: float64 stays, the rest is float32."""
+    wide = dtype.kind == "f" and dtype.itemsize >= 8
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def unselected(n: int, selected: Tensor) -> Tensor:
@@ -105,7 +125,7 @@ def check_finite(points_ND: Tensor, norms_N: Tensor) -> None:
     )
 
 
-def check_rows(features: Tensor, n: int, of: str) -> Tensor:
+def check_rows(features: Features, n: int, of: str) -> Tensor:
     """Features as `check_features` gives them, of as many examples as something else."""
     points_ND = check_features(features)
     if len(points_ND) != n:

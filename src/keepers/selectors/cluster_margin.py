@@ -7,7 +7,7 @@ from torch import Tensor
 
 from keepers.errors import ParameterError
 from keepers.selectors._distances import squared_norms
-from keepers.selectors.checks import check_count, check_rows, check_scores, check_selected
+from keepers.selectors.checks import Features, check_count, check_rows, check_scores, check_selected
 from keepers.selectors.ranking import highest
 from keepers.selectors.sampling import split_by
 
@@ -17,7 +17,7 @@ MOST = 4_000
 
 def cluster_margin(
     scores: Tensor,
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     selected: Tensor | None = None,
@@ -38,7 +38,7 @@ def cluster_margin(
 
     Args:
         scores: (n,), the margin score 1 − (p₁ − p₂): higher = smaller margin. Any score will do.
-        features: (n, d).
+        features: (n, d), a tensor or a NumPy array.
         k: number of new picks.
         selected: positions (s,) already selected or labelled; they take no part.
         oversampling: candidates for each pick, 1 or more.

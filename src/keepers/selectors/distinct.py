@@ -12,7 +12,7 @@ from torch import Tensor
 
 from keepers.errors import ParameterError, unknown_name
 from keepers.selectors._distances import BLOCK_ELEMENTS, squared_norms
-from keepers.selectors.checks import check_count, check_features, check_selected
+from keepers.selectors.checks import Features, check_count, check_features, check_selected
 
 Metric = Literal["euclidean", "cosine"]
 BLOCK = 256
@@ -28,7 +28,7 @@ class Distinct(NamedTuple):
 
 def distinct(
     order: Tensor,
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     threshold: float,
@@ -44,7 +44,7 @@ def distinct(
 
     Args:
         order: positions (m,), the best first, such as all picks of a method.
-        features: (n, d).
+        features: (n, d), a tensor or a NumPy array.
         k: number of picks.
         threshold: 0 or more.
         metric: `euclidean`, or `cosine` (a row of zeros is at distance ½ from the rest).

@@ -11,7 +11,14 @@ from torch import Tensor
 from keepers import random
 from keepers.errors import ParameterError, unknown_name
 from keepers.selectors._coverage import Coverage, CoverageLists
-from keepers.selectors.checks import Report, check_count, check_features, check_selected, unheard
+from keepers.selectors.checks import (
+    Features,
+    Report,
+    check_count,
+    check_features,
+    check_selected,
+    unheard,
+)
 
 Optimizer = Literal["lazy", "stochastic"]
 LIST_ENTRIES = 2_000_000
@@ -27,7 +34,7 @@ TIE = 1e-6
 
 
 def facility_location(
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     selected: Tensor | None = None,
@@ -52,7 +59,7 @@ def facility_location(
     4 k, of the best sixteenth on 20 k, and of the best of these on all.
 
     Args:
-        features: (n, d).
+        features: (n, d), a tensor or a NumPy array.
         k: number of new picks.
         selected: positions (s,) already selected or labelled; they count as facilities and are
             never picked again.

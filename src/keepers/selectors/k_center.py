@@ -7,11 +7,18 @@ from torch import Tensor
 
 from keepers import random
 from keepers.selectors._distances import SquaredDistances
-from keepers.selectors.checks import Report, check_count, check_features, check_selected, unheard
+from keepers.selectors.checks import (
+    Features,
+    Report,
+    check_count,
+    check_features,
+    check_selected,
+    unheard,
+)
 
 
 def k_center_greedy(
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     selected: Tensor | None = None,
@@ -27,7 +34,7 @@ def k_center_greedy(
     distance 0 is picked only when all are.
 
     Args:
-        features: (n, d).
+        features: (n, d), a tensor or a NumPy array.
         k: number of new picks.
         selected: positions (s,) already selected or labelled; they are never picked again.
         generator: draws the first point where `selected` is empty. None draws it with seed 0.

@@ -11,7 +11,13 @@ from torch import Tensor
 from keepers.errors import ParameterError
 from keepers.selectors._clusters import k_means
 from keepers.selectors._distances import SquaredDistances, row_blocks, squared_norms
-from keepers.selectors.checks import check_count, check_features, check_selected, unselected
+from keepers.selectors.checks import (
+    Features,
+    check_count,
+    check_features,
+    check_selected,
+    unselected,
+)
 
 MOST = 30_000
 """Points of the graph at the most; of more, so many are drawn."""
@@ -22,7 +28,7 @@ TAKEN = -(1 << 40)
 
 
 def probcover(
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     generator: torch.Generator,
@@ -49,7 +55,7 @@ def probcover(
     nest for generators of the same state, as long as k is at most 30,000.
 
     Args:
-        features: (n, d).
+        features: (n, d), a tensor or a NumPy array.
         k: number of new picks.
         generator: draws where k-means starts, and the samples.
         selected: positions (s,) already selected or labelled; what they cover needs no pick, and

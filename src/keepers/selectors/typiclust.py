@@ -15,7 +15,7 @@ from torch import Tensor
 from keepers.errors import ParameterError
 from keepers.selectors._clusters import k_means
 from keepers.selectors._distances import SquaredDistances, squared_norms
-from keepers.selectors.checks import check_count, check_features, check_selected
+from keepers.selectors.checks import Features, check_count, check_features, check_selected
 
 SMALL = 5
 """A cluster of fewer points is used only when the others have no more to give."""
@@ -24,7 +24,7 @@ REFERENCES = 5_000
 
 
 def typiclust(
-    features: Tensor,
+    features: Features,
     k: int,
     *,
     generator: torch.Generator,
@@ -49,7 +49,7 @@ def typiclust(
     that memory beside the features stays at O(n) and some tens of megabytes.
 
     Args:
-        features: (n, d).
+        features: (n, d), a tensor or a NumPy array.
         k: number of new picks.
         generator: draws where k-means starts, and the samples.
         selected: positions (s,) already selected or labelled; they are never picked again.
