@@ -151,6 +151,22 @@ def test_batches_of_another_form() -> None:
         choose(Net(), batch, ids=ids)
 
 
+def test_only_what_read_names_is_cut() -> None:
+    x, y, ids, losses = data()
+    n = len(y)
+    batch = {"x": x, "y": y, "key": ids, "class_weights": torch.ones(n), "other": (x + 1, [0] * n)}
+
+    def read(batch: Any) -> Parts:
+        also = (batch["other"][1],)
+        return Parts(ids=batch["key"], labels=batch["y"], args=(batch["x"],), also=also)
+
+    chosen = RhoLoss(losses, keep=6, read=read)(Net(), batch)
+    assert chosen.batch["class_weights"] is batch["class_weights"]
+    assert chosen.batch["other"][0] is batch["other"][0]
+    assert [len(chosen.batch[name]) for name in ("x", "y", "key")] == [6, 6, 6]
+    assert chosen.batch["other"][1] == [0] * 6
+
+
 def test_a_model_called_by_keyword() -> None:
     class Two(Net):
         def forward(self, left: Tensor, right: Tensor) -> Any:  # type: ignore[override]

@@ -216,3 +216,99 @@ def test_a_campaign_s_files_have_paths_and_open_by_themselves(tmp_path: Path) ->
         assert Image.open(tmp_path / "pics" / row["path"]).getpixel((0, 0)) == 20 * row["row"]
     opened = keepers.data.open_source(tmp_path / "out.parquet")
     assert (opened.columns.input, opened.columns.label) == (("picture",), "label")
+
+
+# A frame, a notebook, and files from Python -------------------------------------------------
+
+
+def test_a_frame_and_a_notebook(tmp_path: Path) -> None:
+    table = reviews().set_column(
+        1, "label", pa.array(["<b>" if i % 4 else "pos" for i in range(N)])
+    )
+    selection = chosen(table, tmp_path)
+    assert selection.to_pandas()["id"].tolist() == selection.table["id"].to_pylist()
+    shown = selection._repr_html_()
+    assert "10 of 40 examples kept" in shown
+    assert "<td>&lt;b&gt;</td>" in shown
+    assert "<svg" not in shown  # random has no scores
+    scored = keepers.coreset(
+        table, keep=10, proxy="fasttext", epochs=1, label="label", run=tmp_path / "s"
+    )
+    assert scored._repr_html_().count('fill="#2563a8"') == 40
+
+
+def test_python_writes_what_the_command_writes(tmp_path: Path) -> None:
+    pq.write_table(reviews(), tmp_path / "reviews.parquet")
+    given: dict[str, Any] = {"out": tmp_path / "k.parquet", "export": tmp_path / "kept"}
+    selection = chosen(tmp_path / "reviews.parquet", tmp_path, **given)
+    assert (
+        Selection.read_parquet(tmp_path / "k.parquet").indices.tolist()
+        == selection.indices.tolist()
+    )
+    exported = pq.read_table(tmp_path / "kept" / "reviews.parquet")
+    assert exported["stars"].to_pylist() == sorted(selection.indices.tolist())
+    for name, message in (("out", "out: .* exists"), ("export", "export: .* exists")):
+        with pytest.raises(KeepersError, match=message):
+            chosen(tmp_path / "reviews.parquet", tmp_path, **{name: given[name]})
+    with pytest.raises(KeepersError, match=r"out: .* is the data file"):
+        chosen(tmp_path / "reviews.parquet", tmp_path, out=tmp_path / "reviews.parquet")
+    chosen(tmp_path / "reviews.parquet", tmp_path, **given, overwrite=True)
+
+
+# Data sets of dictionaries and streams ------------------------------------------------------
+
+
+def test_items_that_are_dictionaries(tmp_path: Path) -> None:
+    rows = [{"review": row["text"], "sentiment": row["label"]} for row in reviews().to_pylist()]
+    source = keepers.data.open_source(Pairs(rows), input="review", label="sentiment")
+    assert (source.kind, len(source), source.class_names) == ("text", N, ("neg", "pos"))
+    selection = chosen(Pairs(rows), tmp_path)
+    part = selection.subset(Pairs(rows[::-1]))
+    assert [part[i]["review"] for i in range(3)] == [
+        rows[i]["review"] for i in selection.indices[:3]
+    ]
+
+
+@pytest.mark.parametrize("form", ["tensor", "pil", "vector"])
+def test_dictionaries_of_pictures_and_vectors(form: str) -> None:
+    arrays = np.random.default_rng(0).integers(0, 255, (12, 6, 6, 3), dtype=np.uint8)
+    inputs: list[Any] = {
+        "tensor": [torch.from_numpy(a).permute(2, 0, 1) for a in arrays],
+        "pil": [Image.fromarray(a) for a in arrays],
+        "vector": [torch.from_numpy(a).flatten().float() for a in arrays],
+    }[form]
+    items = [{"image": x, "label": torch.tensor(i % 2)} for i, x in enumerate(inputs)]
+    source = keepers.data.open_source(Pairs(items))
+    assert source.kind == ("vector" if form == "vector" else "image")
+    assert source.shape == ((108,) if form == "vector" else (3, 6, 6))
+    assert source.class_names == ("0", "1")
+
+
+def test_items_that_cannot_be_used(tmp_path: Path) -> None:
+    tokens = [{"input_ids": torch.arange(5), "labels": i % 2} for i in range(6)]
+    uneven = [{"text": "a", "label": 0}, {"text": "b"}]
+    for items, message in (
+        (tokens, "data: items hold 'input_ids', numbers of tokens, and no text"),
+        (uneven, "data: item 1 of Pairs has the parts 'text', and item 0 'text', 'label'"),
+        ([{}], "data: item 0 of the data set is dict. Give"),
+    ):
+        with pytest.raises(KeepersError, match=message):
+            keepers.coreset(Pairs(items), run=tmp_path)
+
+
+class Stream(torch.utils.data.IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter([("a film", 0), ("a plot", 1)])
+
+
+def test_streams_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    import datasets
+
+    hugging: Any = datasets.Dataset.from_list([{"text": "a"}]).to_iterable_dataset()
+    for data in (Stream(), iter([("a", 0)]), hugging):
+        with pytest.raises(KeepersError, match=r"data: got .* front to back. Read it whole first"):
+            keepers.coreset(data, run=tmp_path)
+        with pytest.raises(KeepersError, match=r"dataset: got .* no length and no items by number"):
+            keepers.with_ids(data)
+    losses = list(Stream())
+    assert len(keepers.with_ids(losses)) == 2

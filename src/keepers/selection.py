@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
 from keepers.sealed import ArrowTable, read_table, write_table
 
 COLUMNS = ("id", "row", "label", "kept", "rank", "score", "weight", "reason")
+_SHOWN, _BINS = 12, 40  # classes and bars in a notebook
 _DAMAGED = (
     "Make it again with the same command, or take a copy. A table that you changed yourself, in "
     "pyarrow, is read where it is written without the old schema metadata"
@@ -125,6 +127,59 @@ class Selection:
                 stacklevel=2,
             )
         return _take(dataset, rows[rows >= 0])
+
+    def to_pandas(self) -> Any:
+        """The table as a pandas frame, in the order of the input.
+
+        Raises:
+            RunError: pandas is not installed.
+        """
+        try:
+            return self.table.to_pandas()
+        except ModuleNotFoundError:
+            raise RunError("to_pandas: pandas is not installed. pip install pandas") from None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts, the classes, and how scores are spread."""
+        about = self.metadata
+        said = about["method"], about["seed"], about["data"]["name"]
+        by, seed, name = (escape(str(each)) for each in said)
+        lines = [
+            f"<b>{len(self):,} of {self.table.num_rows:,} examples kept</b> by {by}, seed {seed}, "
+            f"of {name}"
+        ]
+        names = self.table["label"].value_counts().to_pylist()
+        of_kept = self.kept["label"].value_counts().to_pylist()
+        chosen = {each["values"]: each["counts"] for each in of_kept}
+        rows = [
+            f"<tr><td>{escape(str(each['values']))}</td>"
+            f"<td>{chosen.get(each['values'], 0):,}</td><td>{each['counts']:,}</td></tr>"
+            for each in sorted(names, key=lambda each: -each["counts"])
+            if each["values"] is not None
+        ]
+        more = f"<tr><td>and {len(rows) - _SHOWN} more</td></tr>" if len(rows) > _SHOWN else ""
+        head = "<tr><th>class</th><th>kept</th><th>of</th></tr>"
+        lines.append(f"<table>{head}{''.join(rows[:_SHOWN])}{more}</table>")
+        return f"<div>{''.join(lines)}{self._spread()}</div>"
+
+    def _spread(self) -> str:
+        """A histogram of the scores as SVG, the kept ones dark; nothing where there are none."""
+        scores = self.table["score"].to_numpy().astype(np.float64)
+        known = np.isfinite(scores)
+        if not known.any():
+            return ""
+        is_kept = self.table["kept"].to_numpy()
+        edges = np.histogram_bin_edges(scores[known], _BINS)
+        every, _ = np.histogram(scores[known], edges)
+        dark, _ = np.histogram(scores[known & is_kept], edges)
+        bars = "".join(
+            f'<rect x="{8 * place}" y="{80 - height:.1f}" width="7" height="{height:.1f}" '
+            f'fill="{colour}"/>'
+            for counts, colour in ((every, "#bbb"), (dark, "#2563a8"))
+            for place, height in enumerate(80 * counts / every.max())
+        )
+        words = f"scores from {edges[0]:.3g} to {edges[-1]:.3g}; kept ones dark"
+        return f'<svg width="{8 * _BINS}" height="80" role="img">{bars}</svg><div>{words}</div>'
 
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write `table`, with `metadata` in the file's own metadata, atomically.

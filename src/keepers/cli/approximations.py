@@ -61,9 +61,10 @@ def approximations(
 
 def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:
     from keepers import processes
-    from keepers.cli.outputs import check_outputs, console, print_json, say_written, working
+    from keepers.cli.outputs import console, print_json, say_written, working
     from keepers.experiments.approximations import approximations as study
     from keepers.files import write_json
+    from keepers.workflows.opening import check_outputs
 
     check_outputs(data, {**outputs, "run": values["run"]})
     with working(values) as arguments:

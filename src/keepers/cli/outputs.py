@@ -14,9 +14,7 @@ from rich.console import Console
 from keepers import processes
 from keepers.cli.progress import TerminalProgress
 from keepers.cli.settings import echo
-from keepers.data import check_apart, check_destination, check_own, check_run, is_within
-from keepers.errors import RunError
-from keepers.files import check_output, plain
+from keepers.files import plain
 from keepers.reports.terminal import WIDTH
 
 
@@ -35,27 +33,6 @@ def working(values: dict[str, Any]) -> Generator[dict[str, Any]]:
     finally:
         if progress is not None:
             progress.finish()
-
-
-def check_outputs(data: Any, outputs: Mapping[str, Any]) -> None:
-    """Refuse, before anything is trained, outputs that cannot be written or would harm the data."""
-    overwrite, export = outputs["overwrite"], outputs.get("export")
-    check_run(data, outputs["run"])
-    own = {"run": outputs["run"], "config": outputs.get("config")}
-    if outputs["out"] is not None:
-        check_own(outputs["out"], "out", **own)
-        check_apart(data, outputs["out"], "out")
-        check_output(Path(outputs["out"]), overwrite=overwrite)
-    if export is None:
-        return
-    check_destination(data, export, overwrite)
-    for name in ("out", "run"):
-        if outputs[name] is not None and is_within(Path(outputs[name]), Path(export)):
-            raise RunError(
-                f"{name}: {outputs[name]} lies in {export}, which --export writes as a whole. "
-                f"Name another with --{name}"
-            )
-    check_own(export, "export", **own)
 
 
 def console() -> Console:

@@ -10,8 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from keepers import processes
-from keepers.cli.outputs import check_outputs, console, print_json, say_written, working
-from keepers.data import export as export_rows
+from keepers.cli.outputs import console, print_json, say_written, working
 from keepers.files import plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import in_words, workflows
@@ -22,8 +21,9 @@ from keepers.reports import compare_report, report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
 from keepers.selection import Selection
 from keepers.words import counted
-from keepers.workflows.coreset import coreset
+from keepers.workflows.coreset import coreset, write_selection
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
+from keepers.workflows.opening import check_outputs
 from keepers.workflows.score import score
 
 DEMO: Mapping[str, Any] = {
@@ -52,13 +52,10 @@ def run_coreset(
         return
     run: Path = selection.evidence.run
     written = {"selection": selection.to_parquet(run / "selection.parquet", overwrite=True)}
-    if out is not None:
-        written["out"] = selection.to_parquet(out, overwrite=overwrite)
-    if export is not None:
-        rows = sorted(selection.indices.tolist())
-        reading = {name: values[name] for name in ("split", "header")}
-        export_rows(data, rows, export, **reading, overwrite=overwrite)
-        written["export"] = Path(export)
+    reading = {name: values[name] for name in ("split", "header")}
+    written |= write_selection(
+        selection, data, out=out, export=export, overwrite=overwrite, **reading
+    )
     written["report"] = report(selection)
     if as_json:
         print_json(_facts(selection, written))

@@ -84,10 +84,11 @@ def simulate(
 
 def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:
     from keepers import processes
-    from keepers.cli.outputs import check_outputs, console, print_json, say_written, working
+    from keepers.cli.outputs import console, print_json, say_written, working
     from keepers.experiments.simulate import simulate as run_simulation
     from keepers.ledger import peak_memory_mib
     from keepers.reports.simulate import simulate_report, simulate_table
+    from keepers.workflows.opening import check_outputs
 
     for read in (data, values["test"]):
         check_outputs(read, {**outputs, "run": values["run"]})

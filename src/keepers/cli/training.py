@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.cli.outputs import check_outputs, console, print_json, say_written, working
+from keepers.cli.outputs import console, print_json, say_written, working
 from keepers.files import atomic_path
 from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
@@ -17,6 +17,7 @@ from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
+from keepers.workflows.opening import check_outputs
 from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
 

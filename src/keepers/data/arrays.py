@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,13 +19,15 @@ from keepers.data.frames import frame_numbers, is_frame
 from keepers.data.inputs import RawInputs
 from keepers.data.material import Material
 from keepers.data.values import column, first_line, same_item
-from keepers.errors import DataError
+from keepers.errors import DataError, ParameterError
 from keepers.types import Kind, Progress, Silent
 from keepers.words import counted
 
 READ_AGAIN = 8
 """So many items of a data set are read twice, to find random transforms."""
 
+PAIR = ("input", "label")
+TOKENS = "input_ids"
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 _SHAPES = "Give vectors (n, d), pictures (n, h, w), (n, c, h, w) or (n, h, w, c), or n texts"
 
@@ -166,7 +168,7 @@ def _encoded(picture: Any, row: int) -> bytes:
 
 
 def from_torch(data: Any, progress: Progress | None = None) -> Material:
-    """The items (input, label) of a map-style data set; the first few are read twice.
+    """The items of a map-style data set, (input, label) or dictionaries; a few are read twice.
 
     Raises:
         DataError: an item that is not there, cannot be read, or is something else, with its row;
@@ -181,30 +183,75 @@ def from_torch(data: Any, progress: Progress | None = None) -> Material:
             f"data: the length of {name} cannot be had ({_told(error)}). Give a map-style data "
             "set, with __len__ and __getitem__, or (X, y) arrays"
         ) from error
-    inputs: list[Any] = []
-    labels: list[Any] = []
+    items: list[dict[Any, Any]] = []
     listener = progress or Silent()
     listener.start("Reading items", count)
     try:
         for row in range(count):
-            item = _item(data, row, count)
-            inputs.append(_dense(item[0], f"input, row {row}"))
-            labels.append(_dense(item[1], f"label, row {row}"))
-            if row < READ_AGAIN:
-                again = _dense(_item(data, row, count)[0], f"input, row {row}")
-                if not same_item(inputs[row], again):
-                    raise DataError(
-                        f"data: item {row} of {name} is another when it is read again. Give the "
-                        "data set without random transforms, its items to be read at any time: "
-                        "models look at the inputs as they are"
-                    )
+            items.append(_parts(_item(data, row, count), row))
+            if row < READ_AGAIN and not same_item(items[row], _parts(_item(data, row, count), row)):
+                raise DataError(
+                    f"data: item {row} of {name} is another when it is read again. Give the "
+                    "data set without random transforms, its items to be read at any time: "
+                    "models look at the inputs as they are"
+                )
+            if items[row].keys() != items[0].keys():
+                found, first = (", ".join(map(repr, each)) for each in (items[row], items[0]))
+                raise DataError(
+                    f"data: item {row} of {name} has the parts {found}, and item 0 {first}. Give "
+                    "items of one kind"
+                )
             listener.advance(row + 1)
     finally:
         listener.finish()
-    if not inputs:
+    if not items:
         raise DataError("data: the data set is empty. Give one with rows")
-    material = from_arrays(_stacked(inputs, "inputs"), _stacked(labels, "labels"))
+    columns = {part: [item[part] for item in items] for part in items[0]}
+    if tuple(columns) == PAIR:
+        inputs, labels = (_stacked(columns[part], f"{part}s") for part in PAIR)
+        material = from_arrays(inputs, labels)
+    else:
+        material = _from_columns(columns)
     return replace(material, name=name, notes=("items read as the data set gives them",))
+
+
+def _parts(item: Any, row: int) -> dict[Any, Any]:
+    """The parts of an item by name, tensors as arrays; those of (input, label) are `PAIR`."""
+    named = item if isinstance(item, Mapping) else dict(zip(PAIR, item, strict=False))
+    return {part: _dense(value, f"{part}, row {row}") for part, value in named.items()}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _from_columns(columns: dict[Any, list[Any]]) -> Material:
+    """Items that are dictionaries: a table, and beside it the pictures, if they are arrays."""
+    if TOKENS in columns and not any(isinstance(v[0], str) for v in columns.values()):
+        raise DataError(
+            f"data: items hold '{TOKENS}', numbers of tokens, and no text. Models here tokenise "
+            "by themselves: give the data set as it was before, with its texts"
+        )
+    pictures: dict[str, Any] = {}
+    table: dict[str, Any] = {}
+    for part, values in columns.items():
+        dimensions = getattr(values[0], "ndim", 0)
+        if isinstance(values[0], Image.Image):
+            table[str(part)] = pa.array(
+                [_encoded(value, row) for row, value in enumerate(values)], pa.large_binary()
+            )
+        elif dimensions > 1:
+            pictures[str(part)] = _stacked(values, f"'{part}'")
+        else:
+            plain = [v.tolist() if isinstance(v, np.ndarray | np.generic) else v for v in values]
+            table[str(part)] = column(plain, f"data: '{part}' of the items")
+    if not pictures:
+        return Material(name="", table=pa.table(table))
+    if len(pictures) > 1:
+        raise ParameterError(
+            "data",
+            f"items hold several arrays that could be the input: {', '.join(map(repr, pictures))}",
+            "Give items with one",
+        )
+    ((part, array),) = pictures.items()
+    raw, kind = _raw(array)
+    return Material(name="", table=pa.table(table), kind=kind, inputs=raw, input_name=part)
 
 
 def _item(data: Any, row: int, count: int) -> Any:
@@ -220,10 +267,11 @@ def _item(data: Any, row: int, count: int) -> Any:
         raise DataError(
             f"data: item {row} of {name} cannot be read ({_told(error)}). {remedy}"
         ) from error
-    if not (isinstance(item, tuple | list) and len(item) >= 2):  # pyright: ignore[reportUnknownArgumentType]
+    pair = isinstance(item, tuple | list) and len(item) >= 2  # pyright: ignore[reportUnknownArgumentType]
+    if not (pair or (isinstance(item, Mapping) and item)):
         raise DataError(
             f"data: item {row} of the data set is {type(item).__name__}. Give a data set "
-            "whose items are (input, label)"
+            "whose items are (input, label) or dictionaries"
         )
     return item  # pyright: ignore[reportUnknownVariableType]
 

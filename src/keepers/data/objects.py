@@ -58,7 +58,7 @@ def read_object(
         "data",
         f"got {type(data).__name__}",
         "Give a path, an Arrow table, a pandas frame, a Hugging Face data set, (X, y) arrays, or "
-        "a map-style PyTorch data set of (x, y)",
+        "a map-style PyTorch data set of (x, y) or of dictionaries",
     )
 
 

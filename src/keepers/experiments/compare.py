@@ -11,7 +11,7 @@ import torch
 
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Header, Source, check_run, corrupt_labels
+from keepers.data import Header, Source, corrupt_labels
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
@@ -23,7 +23,14 @@ from keepers.roles import OnBadRow, Role
 from keepers.runs import Run
 from keepers.training import Precision
 from keepers.types import Budget, Progress
-from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
+from keepers.workflows.opening import (
+    Reading,
+    Say,
+    check_outputs,
+    default_run,
+    say_or_not,
+    say_skipped,
+)
 from keepers.workflows.scoring import Balance
 from keepers.workflows.stages import Workplace
 
@@ -62,6 +69,8 @@ def compare(
     header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     run: str | Path | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -84,6 +93,7 @@ def compare(
         with_target: also select with the target itself: what the proxy saves and loses.
         noise: fraction of the training labels that are changed to another class first.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
+        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
         balance, device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, header, limit, on_bad_row: likewise.
 
@@ -96,8 +106,8 @@ def compare(
     hardware = config.hardware
     hardware.join_processes()
     say = say_or_not(say)
-    check_run(data, run)
-    check_run(test, run)
+    for read in (data, test):
+        check_outputs(read, given)
     source, test_source, in_both = open_both(data, test, reading, progress, say)
     for budget in config.keep:
         Budget.parse(budget).resolve(len(source))
@@ -146,6 +156,8 @@ def compare(
         )
         if processes.rank() == 0:
             write_json(path / "compare.json", result)
+            if out is not None:
+                write_json(Path(out), result, overwrite=overwrite)
     return Comparison(result=result, run=path)
 
 

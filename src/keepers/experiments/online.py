@@ -9,7 +9,7 @@ from typing import Any
 
 from keepers import processes
 from keepers.configuration import picked
-from keepers.data import Header, Source, check_run, most_confused
+from keepers.data import Header, Source, most_confused
 from keepers.errors import ParameterError, renamed
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
@@ -26,7 +26,15 @@ from keepers.training import Precision
 from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL, fraction
-from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped, share
+from keepers.workflows.opening import (
+    Reading,
+    Say,
+    check_outputs,
+    default_run,
+    say_or_not,
+    say_skipped,
+    share,
+)
 from keepers.workflows.parts import OF_IRREDUCIBLE, open_holdout
 from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import check_losses
@@ -74,6 +82,8 @@ def compare_online(
     header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     run: str | Path | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -117,6 +127,7 @@ def compare_online(
             data are left as they are.
         duplicate, duplicate_times: this fraction of the examples is there so many times.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
+        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, header, limit, on_bad_row: likewise.
 
@@ -130,7 +141,7 @@ def compare_online(
     hardware.join_processes()
     say = say_or_not(say)
     for each in (data, test, holdout):
-        check_run(each, run)
+        check_outputs(each, given)
     _check_irreducible(config, il, holdout)
     losses = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
     source, test_source, in_both = open_both(data, test, reading, progress, say)
@@ -201,6 +212,8 @@ def compare_online(
         )
         if processes.rank() == 0:
             write_json(path / "compare.json", result)
+            if out is not None:
+                write_json(Path(out), result, overwrite=overwrite)
     return Comparison(result=result, run=path)
 
 

@@ -24,12 +24,35 @@ REMEDY = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
-    """What a batch holds: `args` and `keywords` are what the model is called with."""
+    """What a batch holds: `args` and `keywords` are what the model is called with.
+
+    `also` are other parts of the batch with one entry for each example. Of a batch that `read=`
+    reads, only what stands here is cut.
+    """
 
     ids: Any
     labels: Tensor
     args: tuple[Any, ...] = ()
     keywords: dict[str, Any] | None = None
+    also: tuple[Any, ...] = ()
+
+    def within(self, batch: Any, rows: Tensor, on_host: Tensor) -> Any:
+        """The same container, in which the parts that are named here are cut."""
+        n = len(self.labels)
+        named = (self.ids, self.labels, *self.args, *(self.keywords or {}).values(), *self.also)
+        places = {id(part) for part in named}
+
+        def walked(value: Any) -> Any:
+            if id(value) in places:
+                return cut(value, rows, n, on_host)
+            if isinstance(value, Mapping):
+                items: Mapping[Any, Any] = value
+                return _copied(items, {key: walked(part) for key, part in items.items()})
+            if isinstance(value, tuple | list):
+                return _rebuilt(value, [walked(part) for part in value])
+            return value
+
+        return walked(batch)
 
     def cut(self, rows: Tensor) -> Arguments:
         """The model's arguments for some of the rows."""

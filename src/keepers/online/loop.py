@@ -150,7 +150,9 @@ class BatchSelector:
         if weights is None:
             weights = torch.ones(len(rows), device=rows.device)
         return Chosen(
-            batch=cut_batch(batch, rows, n, on_host),
+            batch=cut_batch(batch, rows, n, on_host)
+            if self.read is None
+            else parts.within(batch, rows, on_host),
             ids=cut(parts.ids, rows, n, on_host),
             labels=cut(parts.labels, rows, n, on_host),
             rows=rows,

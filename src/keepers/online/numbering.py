@@ -156,6 +156,13 @@ class WithIds:
     """
 
     def __init__(self, dataset: Any, **reading: Any) -> None:
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise ParameterError(
+                "dataset",
+                f"got {type(dataset).__name__}, which has no length and no items by number",
+                "Read it whole first, list(dataset), or let a field of its items be the id and "
+                "pass ids= to the selector",
+            )
         if reading.get("id") is None and len(dataset) and not same_item(dataset[0], dataset[0]):
             raise ParameterError(
                 "dataset",

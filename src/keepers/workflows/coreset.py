@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from keepers import methods
+from keepers import methods, processes
 from keepers.configuration import picked
 from keepers.data import Header
+from keepers.data import export as export_rows
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
@@ -20,7 +21,7 @@ from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
 from keepers.workflows.advice import accuracy, warn
 from keepers.workflows.evidence import Evidence
-from keepers.workflows.opening import Reading, Say, say_or_not, workplace
+from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.scoring import Balance, CoresetConfig, Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
 
@@ -48,6 +49,9 @@ def coreset(
     header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    export: str | Path | None = None,
+    overwrite: bool = False,
     run: str | Path | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -77,6 +81,8 @@ def coreset(
             themselves; whether CSV files have a header.
         limit: try it on a random part of so many examples.
         on_bad_row: `error`, or `skip` to leave out and list pictures that cannot be read.
+        out: Parquet file for one row per example. export: folder for the kept rows, in the
+            format of `data`. overwrite: whether they may replace earlier ones.
         run: the run directory; finished stages in it are found again.
         resume: continue what the run directory holds; False computes again.
         progress: where long phases report.
@@ -95,6 +101,7 @@ def coreset(
     config = picked(CoresetConfig, given)
     reading = picked(Reading, given)
     say = say_or_not(say)
+    check_outputs(data, given)
     opened = workplace(
         data,
         reading=reading,
@@ -107,7 +114,31 @@ def coreset(
     with opened as (source, place):
         Budget.parse(config.keep).resolve(len(parted(source, config)[0]))
         scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
-        return _select(scored, config, say)
+        selection = _select(scored, config, say)
+    if processes.rank() == 0:
+        write_selection(selection, data, out=out, export=export, overwrite=overwrite, split=split)
+    return selection
+
+
+def write_selection(
+    selection: Selection,
+    data: Any,
+    *,
+    out: str | Path | None,
+    export: str | Path | None,
+    overwrite: bool,
+    split: str | None,
+    header: Header,
+) -> dict[str, Path]:
+    """Write a selection, and its kept rows, where they are asked for; what was written, by name."""
+    written: dict[str, Path] = {}
+    if out is not None:
+        written["out"] = selection.to_parquet(out, overwrite=overwrite)
+    if export is not None:
+        rows = sorted(selection.indices.tolist())
+        export_rows(data, rows, export, split=split, header=header, overwrite=overwrite)
+        written["export"] = Path(export)
+    return written
 
 
 def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Header, Source, encode
 from keepers.errors import ParameterError, renamed
@@ -23,7 +24,15 @@ from keepers.signals import extract
 from keepers.training import Precision
 from keepers.types import EvalView, Model, Pool, Progress
 from keepers.words import counted
-from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
+from keepers.workflows.opening import (
+    Reading,
+    Say,
+    check_outputs,
+    say_or_not,
+    say_skipped,
+    share,
+    workplace,
+)
 from keepers.workflows.parts import IrreducibleConfig, apart, split
 from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import (
@@ -75,6 +84,8 @@ def irreducible_losses(
     header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     run: str | Path | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -94,6 +105,7 @@ def irreducible_losses(
         model: as `proxy` in `keepers.coreset`; or a trained module of your own that has not seen
             `train`, which is only evaluated.
         folds, epochs, resolution, seed: of the models.
+        out, overwrite: Parquet file for the losses, and whether it may replace an earlier one.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, header, limit, on_bad_row: likewise.
 
@@ -111,6 +123,8 @@ def irreducible_losses(
     reading = picked(Reading, given)
     config.check_beside(holdout=holdout)
     say = say_or_not(say)
+    for read in (train, holdout):
+        check_outputs(read, given)
     opened = workplace(
         train,
         reading=reading,
@@ -124,7 +138,10 @@ def irreducible_losses(
     with opened as (source, place):
         for sentence in source.found:
             say(sentence)
-        return make_losses(source, holdout, config, place, reading.on_bad_row, say).losses
+        losses = make_losses(source, holdout, config, place, reading.on_bad_row, say).losses
+    if out is not None and processes.rank() == 0:
+        losses.save(out, overwrite=overwrite)
+    return losses
 
 
 def make_losses(

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.data import Header, Source, check_run, open_source
+from keepers.data import (
+    Header,
+    Source,
+    check_apart,
+    check_destination,
+    check_own,
+    check_run,
+    is_within,
+    open_source,
+)
+from keepers.errors import RunError
+from keepers.files import check_output
 from keepers.ledger import Ledger
 from keepers.roles import OnBadRow
 from keepers.runs import Run
@@ -75,6 +86,27 @@ def workplace(
                 progress=progress,
             ),
         )
+
+
+def check_outputs(data: Any, outputs: Mapping[str, Any]) -> None:
+    """Refuse, before anything is trained, outputs that cannot be written or would harm the data."""
+    overwrite, export = outputs["overwrite"], outputs.get("export")
+    check_run(data, outputs["run"])
+    own = {"run": outputs["run"], "config": outputs.get("config")}
+    if outputs["out"] is not None:
+        check_own(outputs["out"], "out", **own)
+        check_apart(data, outputs["out"], "out")
+        check_output(Path(outputs["out"]), overwrite=overwrite)
+    if export is None:
+        return
+    check_destination(data, export, overwrite)
+    for name in ("out", "run"):
+        if outputs[name] is not None and is_within(Path(outputs[name]), Path(export)):
+            raise RunError(
+                f"{name}: {outputs[name]} lies in {export}, which --export writes as a whole. "
+                f"Name another with --{name}"
+            )
+    check_own(export, "export", **own)
 
 
 def share(given: Any, parameter: str) -> Budget | None:

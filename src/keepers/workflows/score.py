@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from keepers import methods
+from keepers import methods, processes
 from keepers.configuration import picked
 from keepers.data import Header
 from keepers.errors import ParameterError
@@ -19,7 +19,7 @@ from keepers.roles import OnBadRow, Role
 from keepers.sealed import ArrowTable, write_table
 from keepers.training import Precision
 from keepers.types import Progress
-from keepers.workflows.opening import Reading, Say, say_or_not, workplace
+from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
 from keepers.workflows.table import provenance, with_where
 
@@ -58,6 +58,8 @@ def score(
     header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     run: str | Path | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -66,7 +68,7 @@ def score(
     """Score every example without selecting; higher would be selected first.
 
     The arguments are those of `keepers.coreset`. The proxy is trained as there, so a later
-    `coreset` in the same run directory finds it.
+    `coreset` in the same run directory finds it. `out` is a Parquet file for the table.
 
     Raises:
         ParameterError: the method has no scores (`k-center` picks from features, for instance).
@@ -86,6 +88,7 @@ def score(
         scoring = ", ".join(name for name, row in rows.items() if row.score is not None)
         raise ParameterError("method", f"got '{method}', which gives no scores", f"Use {scoring}")
     say = say_or_not(say)
+    check_outputs(data, given)
     opened = workplace(
         data,
         reading=reading,
@@ -109,4 +112,7 @@ def score(
                 "score": pa.array(values.double().numpy()),
             }
         ).sort_by("row")
-        return Scores(table=with_where(table, source), metadata=plain(provenance(scored, config)))
+        scores = Scores(table=with_where(table, source), metadata=plain(provenance(scored, config)))
+    if out is not None and processes.rank() == 0:
+        scores.to_parquet(out, overwrite=overwrite)
+    return scores

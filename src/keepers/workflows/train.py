@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Header, Source
-from keepers.files import plain, write_json
+from keepers.files import atomic_path, plain, write_json
 from keepers.models import default_target
 from keepers.online import BatchNorm, IrreducibleLosses
 from keepers.roles import OnBadRow, Role, encode_like, prepare
@@ -30,7 +31,15 @@ from keepers.workflows.online import (
     prepare_stand_in,
     train_online,
 )
-from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, share, workplace
+from keepers.workflows.opening import (
+    Reading,
+    Say,
+    check_outputs,
+    say_or_not,
+    say_skipped,
+    share,
+    workplace,
+)
 from keepers.workflows.sought import Sought
 from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
@@ -91,6 +100,8 @@ def train(
     header: Header = "auto",
     limit: int | None = None,
     on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
     run: str | Path | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -120,6 +131,7 @@ def train(
         select_options: options of the selection; of `infobatch` `keep` (0.5), the fraction of the
             examples with low loss that stays, and `off` (0.125), the last share of the training,
             which is on everything.
+        out, overwrite: file for the weights, and whether it may replace an earlier one.
         seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
         input, label, id, split, header, limit, on_bad_row: likewise.
 
@@ -136,6 +148,8 @@ def train(
     config = picked(TrainConfig, given)
     reading = picked(Reading, given)
     say = say_or_not(say)
+    for read in (data, test, holdout, il):
+        check_outputs(read, given)
     sought = Sought.read(config.select, il, holdout, config.irreducible(config.seed), say)
     opened = workplace(
         data,
@@ -150,7 +164,11 @@ def train(
     with opened as (source, place):
         for sentence in source.found:
             say(sentence)
-        return _train(source, test, sought, config, place, reading.on_bad_row, say)
+        result = _train(source, test, sought, config, place, reading.on_bad_row, say)
+    if out is not None and processes.rank() == 0:
+        with atomic_path(Path(out), overwrite=overwrite) as partial:
+            shutil.copyfile(result.weights, partial)
+    return result
 
 
 def _train(
