@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from keepers.models import (
     default_proxy,
     default_recipe,
 )
+from keepers.models.huggingface import TextClassifier
 from keepers.models.text import VDCNN, k_max
 from keepers.random import isolated
 from keepers.types import DataInfo, EncoderSpec, Model
@@ -485,16 +486,109 @@ def test_features_follow_the_order_of_running_not_of_definition() -> None:
         assert not tap.features.requires_grad
 
 
-def test_features_of_a_convolutional_head_are_flattened_and_of_a_sequence_averaged() -> None:
+def test_features_of_a_convolutional_head_are_flattened() -> None:
     head = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 5, 1), nn.Flatten())
     with FeatureTap(head) as tap:
         head(torch.rand(2, 1, 4, 4))
         assert tap.features.shape == (2, 2 * 2 * 2)
-    sequence = nn.Linear(3, 2)
+
+
+class Everywhere(nn.Module):
+    """A linear layer at each position, of whose outputs a function makes one."""
+
+    def __init__(self, pool: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.layer, self.pool = nn.Linear(3, 2), pool
+
+    def forward(self, x: Tensor) -> Any:
+        return self.pool(self.layer(x))
+
+
+def test_features_of_a_layer_at_each_position_are_what_the_output_came_from() -> None:
     x = torch.rand(2, 6, 3)
-    with FeatureTap(sequence) as tap:
-        sequence(x)
-        assert torch.equal(tap.features, x.mean(dim=1))
+    rows, places = torch.arange(2), torch.tensor([4, 1])
+    cases: list[tuple[Callable[[Tensor], Any], Tensor]] = [
+        (lambda z: z[rows, places], x[rows, places]),
+        (lambda z: {"logits": z[rows, places]}, x[rows, places]),
+        (lambda z: z.mean(1), x.mean(1)),
+    ]
+    for pool, expected in cases:
+        module = Everywhere(pool)
+        with FeatureTap(module) as tap:
+            module(x)
+            assert torch.equal(tap.features, expected)
+    for refused in (lambda z: z, lambda z: z.amax(1), lambda z: z.mean(1).softmax(1)):
+        module = Everywhere(refused)
+        with FeatureTap(module) as tap:
+            module(x)
+            with pytest.raises(KeepersError, match=r"at 6 positions .* Pool the positions"):
+                _ = tap.features
+
+
+DECODER = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "num_labels": 3,
+    "pad_token_id": 0,
+}
+GPT2 = {"vocab_size": 50, "n_embd": 16, "n_layer": 1, "n_head": 2}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("GPT2", {**GPT2, "num_labels": 3, "pad_token_id": 0}),
+        ("Llama", DECODER),
+        ("Qwen2", DECODER),
+        ("Bert", {**DECODER, "hidden_dropout_prob": 0.0}),
+        (
+            "DistilBert",
+            {"vocab_size": 50, "dim": 16, "hidden_dim": 32, "n_layers": 1, "n_heads": 2},
+        ),
+    ],
+)
+def test_features_of_text_classifiers_are_what_the_head_saw_whatever_the_batch(
+    family: str, settings: dict[str, Any], side: str
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    with isolated(0, "weights"):
+        config = getattr(transformers, f"{family}Config")(**settings)
+        config.num_labels = 3
+        whole = getattr(transformers, f"{family}ForSequenceClassification")(config).eval()
+    head = layers(whole, nn.Linear)[-1]
+    draw = torch.Generator().manual_seed(0)
+    texts = [torch.randint(1, 50, (2 + number % 9,), generator=draw) for number in range(64)]
+
+    def seen(batch_size: int, more: int) -> Tensor:
+        found: list[Tensor] = []
+        module = TextClassifier(whole)
+        with torch.no_grad(), FeatureTap(module) as tap:
+            for start in range(0, len(texts), batch_size):
+                batch = texts[start : start + batch_size]
+                width = more + max(map(len, batch))
+                tokens = torch.zeros(len(batch), width, dtype=torch.int64)
+                mask = torch.zeros_like(tokens)
+                for row, text in enumerate(batch):
+                    place = slice(width - len(text), None) if side == "left" else slice(len(text))
+                    tokens[row, place], mask[row, place] = text, 1
+                logits = module(tokens, mask)
+                assert tap.features.shape == (len(batch), 16)
+                torch.testing.assert_close(head(tap.features), logits)
+                found.append(tap.features)
+        return torch.cat(found)
+
+    # Left padding moves the positions of a network that numbers them from the left.
+    alone = seen(1, 0)
+    if side == "right" or family in ("Llama", "Qwen2"):
+        for batch_size, more in ((4, 0), (64, 0), (64, 5)):
+            torch.testing.assert_close(seen(batch_size, more), alone, rtol=1e-4, atol=1e-5)
+    else:
+        seen(64, 5)
 
 
 class Sometimes(nn.Module):

@@ -730,6 +730,27 @@ def test_the_original_function_goes_on_learning() -> None:
     assert same(held_out, twin)
 
 
+@pytest.mark.parametrize("part", ["stand_in", "updated"])
+def test_a_companion_scores_each_candidate_by_running_statistics(part: str) -> None:
+    x, y, ids, losses = data()
+    small = nn.Sequential(nn.BatchNorm1d(FEATURES), Net(seed=1))
+    companion = Companion(small, lr=0.1)
+    held_out = losses if part == "stand_in" else None
+    choose = BatchSelector("rho-loss", held_out, keep=6, **{part: companion})  # type: ignore[arg-type]
+    model = Net(seed=0)
+    for _ in range(3):
+        known = naive("loss", small, x, y, torch.zeros(N))
+        if part == "stand_in":
+            scores = known - losses.values
+        else:
+            scores = naive("loss", model, x, y, torch.zeros(N)) - known
+        before = small[0].num_batches_tracked.item()  # type: ignore[operator,union-attr]
+        chosen = choose(model, (x, y, ids))
+        assert chosen.rows.tolist() == scores.argsort(descending=True)[:6].tolist()
+        # Statistics move with the step on what was chosen, never with the scoring.
+        assert small[0].num_batches_tracked.item() == before + 1  # type: ignore[operator,union-attr]
+
+
 def test_a_companion_inside_autocast_never_sees_old_weights() -> None:
     x, y, ids, losses = data()
 

@@ -106,6 +106,16 @@ def test_the_test_accuracy_of_an_ensemble_is_that_of_its_mean_prediction() -> No
     assert Opinion(method=get("margin"), trained=models).test_accuracy is None
 
 
+def test_the_mean_prediction_is_that_of_probabilities_not_of_their_logarithms() -> None:
+    test = stages.Tested(
+        view=EvalView(pool=None, labels=torch.tensor([0, 0])),  # type: ignore[arg-type]
+        fingerprint="",
+    )
+    # The arithmetic mean of 0.9, 0.9 and 0.01 is 0.60; by the geometric mean class 1 would win.
+    models = (said(0.9, 0.1), said(0.9, 0.1), said(0.01, 0.1))
+    assert Opinion(method=get("margin"), trained=models, test=test).test_accuracy == 0.5
+
+
 def test_an_ensemble_is_measured_by_its_mean_prediction(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
