@@ -116,7 +116,15 @@ def coreset(
         scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         selection = _select(scored, config, say)
     if processes.rank() == 0:
-        write_selection(selection, data, out=out, export=export, overwrite=overwrite, split=split)
+        write_selection(
+            selection,
+            data,
+            out=out,
+            export=export,
+            overwrite=overwrite,
+            split=split,
+            header=header,
+        )
     return selection
 
 
