@@ -121,6 +121,34 @@ def start() -> str:
     return table(["", "wall", "CPU", "goal"], rows) if rows else ""
 
 
+def starting() -> str:
+    """CPU seconds of small commands, and their ratio to another checkout's where it was beside."""
+    rows = [
+        [
+            f"`{name}`",
+            *(seconds(row[side]["cpu_s"]) if side in row else "" for side in ("ours", "beside")),
+            f"{row['ratio']:.2f}" if "ratio" in row else "",
+            f"{row['ours']['peak_mib']:,.0f} MiB",
+        ]
+        for name, row in _read("starting.json").get("rows", {}).items()
+    ]
+    return table(["", "CPU", "CPU before", "ratio", "peak memory"], rows) if rows else ""
+
+
+def scale() -> str:
+    """CPU seconds and memory of a whole command by its rows."""
+    rows = [
+        [
+            f"{line['rows']:,}",
+            seconds(line["cpu_s"]),
+            f"{1000 * line['cpu_s'] / line['rows']:.2f} s",
+            f"{line['peak_mib']:,.0f} MiB",
+        ]
+        for line in _read("scale.json").get("lines", ())
+    ]
+    return table(["texts", "CPU", "CPU for 1,000", "peak memory"], rows, left=0) if rows else ""
+
+
 def selectors() -> str:
     path = RESULTS / "selectors.json"
     if not path.exists():
@@ -335,6 +363,8 @@ def verdicts() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "starting": starting,
+    "scale": scale,
     "commands": commands,
     "start": start,
     "training": training,
@@ -398,6 +428,8 @@ def main() -> None:
         data = ("--data", args.data) if args.data else ()
         given = ("--threads", str(CORES), *data)
         benchmark("commands.py", *given, out="commands.json", threads=CORES)
+        benchmark("scale.py", out="scale.json", threads=1)
+        benchmark("starting.py", out="starting.json", threads=1)
     if "online" in parts:
         data = ("--data", args.data or "data")
         for part in ("steps", "seconds"):

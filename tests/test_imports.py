@@ -92,14 +92,13 @@ with open("labels.csv", "w", newline="") as file:
     writer.writeheader()
     writer.writerows({**row, "label": row["text"].split()[0]} for row in rows)
 """
-    assert not modules_after(run_by(*start), tmp_path, *NEVER, "sklearn", "scipy", "matplotlib")
+    taken = ("active", "import", "labels.csv", "--campaign", "c")
+    status = ("active", "status", "--campaign", "c")
+    asked = run_by(*start) + run_by(*query) + label
     brought = {"scipy.stats"}  # by scikit-learn
-    assert modules_after(run_by(*query), tmp_path, *NEVER, "matplotlib") <= brought
-    assert not modules_after(label, tmp_path, *NEVER)
-    taken = run_by("active", "import", "labels.csv", "--campaign", "c")
-    assert not modules_after(taken, tmp_path, *NEVER, "sklearn", "scipy", "matplotlib")
-    status = run_by("active", "status", "--campaign", "c")
-    assert not modules_after(status, tmp_path, *NEVER, "sklearn", "scipy", "matplotlib")
+    assert modules_after(asked, tmp_path, *NEVER, "matplotlib") <= brought
+    answered = run_by(*taken) + run_by(*status)
+    assert not modules_after(answered, tmp_path, *NEVER, "sklearn", "scipy", "matplotlib")
 
 
 def test_public_names_are_listed_and_there() -> None:
