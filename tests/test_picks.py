@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,7 @@ import keepers
 from keepers import methods
 from keepers.data import DensePool
 from keepers.errors import KeepersError
+from keepers.ledger import Cost
 from keepers.methods import METHODS, Method, choose
 from keepers.models import Recipe
 from keepers.online import BatchSelector
@@ -409,3 +412,58 @@ def test_probcover_has_the_radius_of_the_classes_there_are_in_every_workflow(
     options = {"num_classes": "many"}
     with pytest.raises(KeepersError, match=r"num_classes: got 'many'\. Give 2 or more, or auto"):
         choose(method, [signals], 3, generator=torch.Generator(), options=options)
+
+
+# Pairing and cost ---------------------------------------------------------------------------
+
+
+def test_targets_of_one_seed_begin_with_the_same_weights_and_encoding_is_charged(
+    table: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = importlib.import_module("keepers.workflows.stages")
+    trials = importlib.import_module("keepers.experiments.trials")
+    first: dict[str, set[bytes]] = {}
+    whole, prepare = stages.fit, trials.Bench.prepare.__func__
+
+    def noting(module: Any, *arguments: Any, **others: Any) -> Any:
+        weights = [value.numpy().tobytes() for value in module.state_dict().values()]
+        first.setdefault(others["phase"], set()).add(b"".join(weights))
+        return whole(module, *arguments, **others)
+
+    def dear(cls: Any, *arguments: Any) -> Any:
+        bench = prepare(cls, *arguments)
+        return dataclasses.replace(bench, encoding=Cost(phase="encoding", seconds=1000.0))
+
+    monkeypatch.setattr(stages, "fit", noting)
+    monkeypatch.setattr(trials.Bench, "prepare", classmethod(dear))
+    found = keepers.compare(
+        table,
+        test=0.25,
+        methods=["entropy", "stratified"],
+        keep=[6, 12],
+        seeds=2,
+        proxy=ROLE,
+        target=ROLE,
+        epochs=1,
+        target_epochs=1,
+        run=tmp_path,
+    ).result
+    assert len(first["target training"]) == 2  # one for each seed, whatever is trained on
+    for one in found["rows"]:
+        charged = one["selection_seconds"] > 999
+        assert charged == (one["selector"] == "proxy"), one["method"]
+
+
+def test_validation_rows_come_from_each_class_in_its_share(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    label = ["common"] * 90 + ["rare"] * 10
+    data = pa.table({"x": draw.normal(size=100), "y": draw.normal(size=100), "label": label})
+    for seed in range(3):
+        selection = keepers.coreset(
+            data, keep=0.5, method="random", val=0.2, seed=seed, run=tmp_path / str(seed)
+        )
+        held = selection.table.filter(
+            pc.equal(selection.table["reason"], "held out for validation")
+        )
+        assert held["label"].to_pylist().count("rare") == 2
+        assert held.num_rows == 20

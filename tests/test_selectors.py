@@ -599,3 +599,14 @@ def test_bounds_and_lists_agree_across_the_change(monkeypatch: pytest.MonkeyPatc
     for entries in (-1, 3_000, 30_000):
         monkeypatch.setattr(facility_module, "LIST_ENTRIES", entries)
         assert torch.equal(facility_location(features, 150), expected)
+
+
+def test_ccs_sets_a_part_of_the_free_ones_aside() -> None:
+    difficulty = torch.arange(20.0)
+    selected = torch.arange(10)  # the easiest half is taken: a fifth of the other ten is two
+    picks = coverage_centric(
+        difficulty, 4, beta=0.2, generator=torch.Generator().manual_seed(0), selected=selected
+    )
+    assert picks.excluded is not None
+    assert picks.excluded.tolist() == [19, 18]
+    assert set(picks.positions.tolist()) <= set(range(10, 18))

@@ -397,3 +397,11 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
     keep = Checkpoint(path=tmp_path / "c", every=1e9)
     keep.path.write_bytes(b"rubbish")
     assert same(train(network(), keep=keep), train(network()))
+
+
+def test_repeated_random_subsets_come_from_a_fresh_permutation_each_turn() -> None:
+    policy, everything = FreshSubset(5), torch.arange(20)
+    epochs = [set(policy.order(everything, seed=0, epoch=epoch).tolist()) for epoch in range(8)]
+    for turn in (epochs[:4], epochs[4:]):  # each turn is a partition
+        assert sorted(one for subset in turn for one in subset) == list(range(20))
+    assert not any(subset in epochs[:4] for subset in epochs[4:])
