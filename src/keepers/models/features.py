@@ -110,9 +110,11 @@ def _pooled(inputs: Tensor, outputs: Tensor, returned: Any) -> Tensor:
     outputs = outputs.flatten(1, -2)
     if isinstance(logits, Tensor) and logits.shape == (len(outputs), outputs.shape[-1]):
         logits = logits.detach().to(outputs.dtype)
-        same = (outputs == logits.unsqueeze(1)).all(-1)
+        alone = logits.unsqueeze(1)
+        same = ((outputs == alone) | (outputs.isnan() & alone.isnan())).all(-1)
         if bool(same.any(1).all()):
-            return inputs[torch.arange(len(inputs)), same.int().argmax(1)]
+            rows = torch.arange(len(inputs), device=inputs.device)
+            return inputs[rows, same.int().argmax(1)]
         if torch.allclose(outputs.mean(1), logits, rtol=1e-4, atol=1e-5):
             return inputs.mean(1)
     raise KeepersError(
