@@ -501,3 +501,12 @@ def test_options_of_a_method_reach_it_and_others_are_refused(tmp_path: Path) -> 
         keepers.compare("digits", **common, method_options={"css": {}})
     with pytest.raises(KeepersError, match="options of ccs: got 'alpha'"):
         keepers.compare("digits", **common, method_options={"ccs": {"alpha": 1}})
+
+
+def test_proxy_and_target_look_at_pictures_of_their_own_sizes(tmp_path: Path) -> None:
+    result = keepers.compare(
+        "digits", test=0.2, keep=(0.5,), limit=150, epochs=1, target_epochs=1, seeds=1,
+        proxy="logistic", target="logistic", resolution=4, target_resolution=6, run=tmp_path,
+    ).result  # fmt: skip
+    sides = {name: result["config"][name]["resolution"] for name in ("proxy", "target")}
+    assert sides == {"proxy": 4, "target": 6}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import keepers
-from keepers.errors import KeepersError
+from keepers.cli.outputs import working
+from keepers.cli.training import uniform_words
+from keepers.errors import ExistsError, KeepersError
+from keepers.ledger import Cost
 from keepers.words import SHOWN, nearest, remedy
 
 INTENTS = [f"card_payment_{what}" for what in ("declined", "fee_charged", "not_recognised")]
@@ -46,6 +52,8 @@ OPTIONS: list[tuple[Any, dict[str, Any], str]] = [
     (keepers.compare, {"test": 0.2, "target": "mpl"}, "target: .*Did you mean 'mlp'"),
     (keepers.compare, {"test": 0.2, "proxy": "mpl"}, "proxy: .*Did you mean 'mlp'"),
     (keepers.compare, {"test": 0.2, "target_epochs": 0}, "target_epochs: got 0"),
+    (keepers.compare, {"test": 0.2, "target_resolution": 0}, "target_resolution: got 0"),
+    (keepers.simulate, {"test": 0.2, "target_resolution": 0}, "target_resolution: got 0"),
     (keepers.compare_online, {"test": 0.2, "target": "mpl"}, "target: .*Did you mean 'mlp'"),
     (keepers.simulate, {"test": 0.2, "target": "mpl"}, "target: .*Did you mean 'mlp'"),
     (keepers.Campaign.start, {"campaign": "c", "proxy": "mpl"}, "proxy: .*Did you mean 'mlp'"),
@@ -58,3 +66,27 @@ def test_options_are_checked_before_data_are_read(
 ) -> None:
     with pytest.raises(KeepersError, match=said):
         work("nowhere.csv", **given)  # reading it would say that it does not exist
+
+
+def test_a_command_that_finds_its_own_output_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept 1.parquet").write_bytes(b"of an hour ago")
+    typed = ["coreset", "digits", "--keep", "0.5", "--out", "kept 1.parquet"]
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/keepers", *typed])
+    with pytest.raises(ExistsError) as caught, working({"keep": "0.5"}) as arguments:
+        keepers.coreset("digits", **arguments, out="kept 1.parquet")
+    assert str(caught.value) == (
+        "out: kept 1.parquet exists. Pass --overwrite (overwrite=True) to replace it: "
+        "keepers coreset digits --keep 0.5 --out 'kept 1.parquet' --overwrite"
+    )
+
+
+def test_a_training_says_what_uniform_steps_its_time_would_have_paid_for() -> None:
+    facts = {"choosing_seconds": 6.0}
+    result: Any = SimpleNamespace(metadata=facts, made_losses=False)
+    trained = Cost(phase="target training", seconds=9.0, examples=60, steps=10)
+    said = uniform_words(result, trained)  # a plain step takes 0.3 s
+    assert said.startswith("In the time of this training, uniform training could take about 30 s")
+    assert "keepers compare --online" in said

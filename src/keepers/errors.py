@@ -36,6 +36,10 @@ class KeepersWarning(UserWarning):
     """Something was damaged or missing, and was made again."""
 
 
+class ExistsError(RunError):
+    """What a command would write is there already."""
+
+
 def first_few(problems: Sequence[str], shown: int = 5) -> str:
     """The first of many problems, for a message that has to end.
 

@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
-from keepers.errors import RunError
+from keepers.errors import ExistsError, RunError
 
 _NEVER_OWN = {"torch", "keepers", "transformers", *sys.stdlib_module_names}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -119,7 +119,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     if path.exists() and not path.is_file():
         raise RunError(f"out: {path} is no ordinary file. Name another")
     if path.exists() and not overwrite:
-        raise RunError(f"out: {path} exists. Pass --overwrite (overwrite=True) to replace it")
+        raise ExistsError(f"out: {path} exists. Pass --overwrite (overwrite=True) to replace it")
 
 
 def check_folder(path: Path, parameter: str) -> None:

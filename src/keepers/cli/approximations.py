@@ -66,8 +66,8 @@ def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_js
     from keepers.files import write_json
     from keepers.workflows.opening import check_outputs
 
-    check_outputs(data, {**outputs, "run": values["run"]})
     with working(values) as arguments:
+        check_outputs(data, {**outputs, "run": values["run"]})
         comparison = study(data, **arguments)
     if processes.rank() != 0:
         return

@@ -20,7 +20,12 @@ ONLY_ONLINE = frozenset(
         *("duplicate", "duplicate_times"),
     }
 )
-ONLY_CORESET = frozenset({"target_epochs", "resolution", "ensemble", "balance", "with_target"})
+ONLY_CORESET = frozenset(
+    {
+        *("target_epochs", "target_resolution", "resolution", "ensemble", "balance"),
+        "with_target",
+    }
+)
 
 
 def compare(
@@ -42,6 +47,9 @@ def compare(
         int | None, typer.Option(help="Epochs of the proxy; online: of uniform training")
     ] = None,
     target_epochs: Annotated[int | None, typer.Option(help="Epochs of the target")] = None,
+    target_resolution: Annotated[
+        int | None, typer.Option(help="Side in pixels at which the target looks")
+    ] = None,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
     balance: options.BalanceBy = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 from keepers import processes
 from keepers.cli.progress import TerminalProgress
 from keepers.cli.settings import echo
+from keepers.errors import ExistsError
 from keepers.files import plain
 from keepers.reports.terminal import WIDTH
 
@@ -22,7 +24,9 @@ from keepers.reports.terminal import WIDTH
 def working(values: dict[str, Any]) -> Generator[dict[str, Any]]:
     """The arguments of a workflow: plain strings for enumerations, and where to report.
 
-    However the work ends, its progress bar is taken off the terminal.
+    However the work ends, its progress bar is taken off the terminal. Where an output of the work
+    exists already, the error has the command that replaces it; the batch of a campaign is not such
+    an output, since people write labels into it.
     """
     plain_values = {
         name: str(value) if hasattr(value, "value") else value for name, value in values.items()
@@ -30,6 +34,11 @@ def working(values: dict[str, Any]) -> Generator[dict[str, Any]]:
     progress = TerminalProgress() if processes.rank() == 0 else None
     try:
         yield {**plain_values, "progress": progress, "say": echo}
+    except ExistsError as error:
+        if not values:
+            raise
+        again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
+        raise ExistsError(f"{error}: {again}") from None
     finally:
         if progress is not None:
             progress.finish()

@@ -45,8 +45,8 @@ def run_coreset(
 ) -> None:
     """Select, then write the selection, the kept rows and the report, and say so."""
     out, export, overwrite = (outputs[name] for name in ("out", "export", "overwrite"))
-    check_outputs(data, {**outputs, "run": values["run"]})
     with working(values) as arguments:
+        check_outputs(data, {**outputs, "run": values["run"]})
         selection = coreset(data, **arguments)
     if processes.rank() != 0:
         return
@@ -85,8 +85,8 @@ def run_score(
 ) -> None:
     """Score, and write the scores."""
     out: Path = outputs["out"]
-    check_outputs(data, {**outputs, "run": values["run"]})
     with working(values) as arguments:
+        check_outputs(data, {**outputs, "run": values["run"]})
         scores = score(data, **arguments)
     if processes.rank() != 0:
         return
@@ -112,13 +112,13 @@ def run_compare(
     from keepers.experiments import compare, compare_online  # statistics take long to import
 
     out: Path | None = outputs["out"]
-    for read in (data, values["test"], values.get("holdout"), values.get("il")):
-        check_outputs(read, {**outputs, "run": values["run"]})
     values = {**values}
     for name in ("methods", "targets") if online else ("methods", "keep"):
         if isinstance(values.get(name), str):
             values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
     with working(values) as arguments:
+        for read in (data, values["test"], values.get("holdout"), values.get("il")):
+            check_outputs(read, {**outputs, "run": values["run"]})
         comparison = (compare_online if online else compare)(data, **arguments)
     if processes.rank() != 0:
         return

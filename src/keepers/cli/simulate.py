@@ -39,6 +39,9 @@ def simulate(
     ] = None,
     epochs: options.Epochs = None,
     target_epochs: Annotated[int | None, typer.Option(help="Epochs of the target")] = None,
+    target_resolution: Annotated[
+        int | None, typer.Option(help="Side in pixels at which the target looks")
+    ] = None,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
     samples: Samples = 10,
@@ -90,9 +93,9 @@ def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_js
     from keepers.reports.simulate import simulate_report, simulate_table
     from keepers.workflows.opening import check_outputs
 
-    for read in (data, values["test"]):
-        check_outputs(read, {**outputs, "run": values["run"]})
     with working(values) as arguments:
+        for read in (data, values["test"]):
+            check_outputs(read, {**outputs, "run": values["run"]})
         simulation = run_simulation(data, **arguments)
     if processes.rank() != 0:
         return

@@ -27,9 +27,9 @@ def run_train(
 ) -> None:
     """Train, and write a copy of the weights where one is asked for."""
     out: Path | None = outputs["out"]
-    for read in (data, values["test"], values["holdout"], values["il"]):
-        check_outputs(read, {**outputs, "run": values["run"]})
     with working(values) as arguments:
+        for read in (data, values["test"], values["holdout"], values["il"]):
+            check_outputs(read, {**outputs, "run": values["run"]})
         result = train(data, **arguments)
     if processes.rank() != 0:
         return
@@ -79,9 +79,24 @@ def _told(result: TrainResult) -> list[str]:
             f"Choosing took {quantities.duration(facts['choosing_seconds'])} of it: a selecting "
             f"step cost {step['measured']:.1f} plain ones"
         )
+        lines.append(uniform_words(result, trained))
     if facts["irreducible"] is not None:
         lines.append(_il_cost(result))
     return lines
+
+
+def uniform_words(result: TrainResult, trained: Cost) -> str:
+    """What plain training could do at the same cost."""
+    spent = trained.seconds
+    with_losses = ""
+    if result.made_losses and (made := cost_of(result.metadata["irreducible"])) is not None:
+        spent += made.seconds
+        with_losses = " and the irreducible losses"
+    plain = (trained.seconds - result.metadata["choosing_seconds"]) / trained.steps
+    return (
+        f"In the time of this training{with_losses}, uniform training could take about "
+        f"{counted(round(spent / plain), 'step')}: keepers compare --online shows which is better"
+    )
 
 
 def _il_cost(result: TrainResult) -> str:
@@ -95,9 +110,9 @@ def _il_cost(result: TrainResult) -> str:
 def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:
     """Make irreducible losses, and write them."""
     out: Path = outputs["out"]
-    for read in (data, values["holdout"]):
-        check_outputs(read, {**outputs, "run": values["run"]})
     with working(values) as arguments:
+        for read in (data, values["holdout"]):
+            check_outputs(read, {**outputs, "run": values["run"]})
         losses = irreducible_losses(data, **arguments)
     if processes.rank() != 0:
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers.data.folders import RUNS
-from keepers.errors import RunError
+from keepers.errors import ExistsError, RunError
 from keepers.files import check_folder
 
 MARKER = ".keepers-export"
@@ -92,7 +92,7 @@ def check_destination(data: Any, destination: str | Path, overwrite: bool = Fals
             "--overwrite does not replace it. Name another folder"
         )
     if not overwrite:
-        raise RunError(
+        raise ExistsError(
             f"export: {destination} exists. Name another folder, or pass --overwrite "
             "(overwrite=True) to replace it"
         )

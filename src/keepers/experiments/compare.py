@@ -54,6 +54,7 @@ def compare(
     target: str | Role | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     target_epochs: int | None = None,
+    target_resolution: int | None = None,
     resolution: int | None = None,
     ensemble: int | None = None,
     balance: Balance | None = None,
@@ -89,7 +90,8 @@ def compare(
         methods, keep: every method at every budget; `method_options` has the options of each, by
             its name.
         proxy, target: models or roles; None takes one for the kind of data.
-        epochs, resolution, ensemble: of the proxy; `target_epochs`: of the target.
+        epochs, resolution, ensemble: of the proxy; `target_epochs`, `target_resolution`: of the
+            target.
         with_target: also select with the target itself: what the proxy saves and loses.
         noise: fraction of the training labels that are changed to another class first.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.

@@ -31,6 +31,7 @@ class CompareConfig(HardwareConfig):
     target: str | Role | Mapping[str, Any] | None = None
     epochs: int | None = None
     target_epochs: int | None = None
+    target_resolution: int | None = None
     resolution: int | None = None
     ensemble: int | None = None
     balance: Balance | None = None
@@ -57,7 +58,7 @@ class CompareConfig(HardwareConfig):
             Budget.parse(keep)
         if self.seeds < 1:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
-        for name in ("epochs", "target_epochs"):
+        for name in ("epochs", "target_epochs", "target_resolution"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ParameterError(name, f"got {value}", "Give 1 or more")

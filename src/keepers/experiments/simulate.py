@@ -91,6 +91,7 @@ def simulate(
     target: str | Role | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     target_epochs: int | None = None,
+    target_resolution: int | None = None,
     resolution: int | None = None,
     ensemble: int | None = None,
     samples: int = 10,
@@ -141,7 +142,7 @@ def simulate(
         epochs, resolution, ensemble, samples, balance: of the proxy and the batch; see
             `ActiveConfig`, and there `features`, `distinct` and `neighbours`. None of them is
             applied to `random`.
-        target_epochs: epochs of the target.
+        target_epochs, target_resolution: of the target.
         cold: how the initial labels are chosen; all but `random` choose without a model, and the
             method `random` draws its own.
         with_target: also select with the target itself: what the proxy saves and loses. The

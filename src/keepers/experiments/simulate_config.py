@@ -47,6 +47,7 @@ class SimulateConfig:
     measure: Sequence[int | float | str] | None = None
     target: str | Role | Mapping[str, Any] | None = None
     target_epochs: int | None = None
+    target_resolution: int | None = None
     seeds: int = 5
     with_target: bool = False
     choosing: ActiveConfig = field(default_factory=_at_random)
@@ -72,8 +73,10 @@ class SimulateConfig:
             raise ParameterError("measure", "got none", "Leave it out to measure at every round")
         if self.seeds < 1:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
-        if self.target_epochs is not None and self.target_epochs < 1:
-            raise ParameterError("target_epochs", f"got {self.target_epochs}", "Give 1 or more")
+        for name in ("target_epochs", "target_resolution"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ParameterError(name, f"got {value}", "Give 1 or more")
         Role.check("target", self.target)
 
     @classmethod
@@ -105,9 +108,9 @@ class SimulateConfig:
         return replace(self.choosing, method=name, method_options=self.method_options.get(name))
 
     def target_role(self, info: DataInfo) -> Role:
-        """The target's role, with `target_epochs` over what it says itself."""
+        """The target's role, with its epochs and resolution from here over what it says itself."""
         role = Role.parse(self.target, default_target(info), "target")
-        return role.having(epochs=self.target_epochs)
+        return role.having(epochs=self.target_epochs, resolution=self.target_resolution)
 
 
 @dataclass(frozen=True, kw_only=True)

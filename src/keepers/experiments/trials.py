@@ -62,7 +62,7 @@ class Bench:
             epochs=config.epochs, resolution=config.resolution
         )
         target_role = Role.parse(config.target, default_target(info), "target").having(
-            epochs=config.target_epochs
+            epochs=config.target_epochs, resolution=config.target_resolution
         )
         cache = place.run.path / "encoded"
         before = source.ids
