@@ -1,7 +1,6 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/bench_selectors.py [--large | --large-alone | --ways] [--peer-python PATH]
-        [--out FILE]
+    python benchmarks/bench_selectors.py [--large | --large-alone] [--peer-python PATH] [--out FILE]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
 is the largest resident size while selecting, over the size before it, with the data in memory and
@@ -56,17 +55,6 @@ LARGE = (
     Case("k-center, large", 1_000_000, 64, 1_000, ("matrix-vector loop", "k_center_greedy")),
     Case("facility location, large", 1_000_000, 64, 1_000, ("random", "stochastic")),
 )
-CASCADES: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "no cascade": (),
-    "1/5, keep 1/16": ((5, 16, 32),),
-    "1/10, keep 1/4": ((10, 4, 64),),
-    "1/10, keep 1/16": ((10, 16, 32),),
-    "1/10, keep 1/32": ((10, 32, 32),),
-    "1/5, keep 1/64": ((5, 64, 8),),
-    "1/25, 1/5": ((25, 4, 128), (5, 32, 16)),
-}
-"""What few points tell of candidates: their share, and the share of candidates that is left."""
-WAYS = Case("facility location, ways", 100_000, 64, 200, (*CASCADES, "exact on 20,000"))
 MEASURES = ("cpu_s", "extra_mb", "objective")
 
 
@@ -102,24 +90,6 @@ def keepers_selector(name: str, **settings: Any) -> Run:
     return run
 
 
-def cascade(levels: tuple[tuple[int, int, int], ...]) -> Run:
-    import importlib
-
-    module: Any = importlib.import_module("keepers.selectors.facility_location")
-    module.CASCADE = levels
-    return keepers_selector("facility_location", optimizer="stochastic")
-
-
-def exact_on(size: int) -> Run:
-    run = keepers_selector("facility_location")
-
-    def on_sample(features: Floats, k: int) -> npt.NDArray[np.int64]:
-        drawn = np.random.default_rng(1).permutation(len(features))[:size]
-        return drawn[run(features[drawn], k)]
-
-    return on_sample
-
-
 def apricot(optimizer: str) -> Run:
     from apricot import FacilityLocationSelection  # pyright: ignore[reportMissingImports]
 
@@ -136,8 +106,6 @@ FACTORIES: dict[str, Callable[[], Run]] = {
     "k_center_greedy": lambda: keepers_selector("k_center_greedy"),
     "facility_location": lambda: keepers_selector("facility_location"),
     "stochastic": lambda: keepers_selector("facility_location", optimizer="stochastic"),
-    "exact on 20,000": lambda: exact_on(20_000),
-    **{name: lambda levels=levels: cascade(levels) for name, levels in CASCADES.items()},
     "apricot lazy": lambda: apricot("lazy"),
     "apricot stochastic": lambda: apricot("stochastic"),
 }
@@ -240,14 +208,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 1,000,000 × 64, once")
     parser.add_argument("--large-alone", action="store_true", help="1,000,000 × 64 alone, once")
-    parser.add_argument("--ways", action="store_true", help="the ways of sampling alone")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument("--work", nargs=4, metavar=("NAME", "N", "D", "K"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
         print(json.dumps(work(given.work[0], *map(int, given.work[1:]))))
         return
-    small = () if given.large_alone else (WAYS,) if given.ways else (K_CENTER, FACILITY)
+    small = () if given.large_alone else (K_CENTER, FACILITY)
     tables = [compare(case, given.peer_python, given.repeats) for case in small]
     if given.large or given.large_alone:
         tables += [compare(case, None, 1) for case in LARGE]

@@ -574,18 +574,6 @@ def test_facility_location_says_how_far_it_is(optimizer: str) -> None:
     assert looks == ([(256, 699), (512, 699), (699, 699)] if optimizer == "lazy" else [])
 
 
-def test_the_cascade_chooses_as_well_as_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    features = torch.cat(
-        [points(seed, 3000, 8) * 0.3 + 2 * points(seed, 1, 8) for seed in range(8)]
-    )
-    found: list[float] = []
-    for cascade in ((), facility_module.CASCADE):
-        monkeypatch.setattr(facility_module, "CASCADE", cascade)
-        picks = facility_location(features, 40, optimizer="stochastic", generator=generator())
-        found.append(mean_nearest(features, picks))
-    assert found[1] < 1.02 * found[0]
-
-
 def test_stochastic_repeats_under_a_generator() -> None:
     features = points(0, 500)
     run = partial(facility_location, features, 50, optimizer="stochastic")

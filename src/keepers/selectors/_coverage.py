@@ -27,7 +27,6 @@ class Coverage:
 
     def __init__(self, points_ND: Tensor, selected: Tensor, sample: Tensor | None = None) -> None:
         self.distances = SquaredDistances(points_ND)
-        self.is_sampled = sample is not None
         self._rows = self.distances.everyone if sample is None else self.distances.rows(sample)
         self.nearest_N = self.distances.nearest(selected, self._rows)
         self._column_N = torch.empty_like(self.nearest_N)
@@ -44,10 +43,10 @@ class Coverage:
         column_N = self.distances.to_point(position, self._column_N, self._rows)
         torch.minimum(self.nearest_N, column_N, out=self.nearest_N)
 
-    def gains(self, candidates: Tensor, size: int | None = None) -> Tensor:
-        """Gains (c,) in float64, by one blocked matrix product, over the first `size` points."""
+    def gains(self, candidates: Tensor) -> Tensor:
+        """Gains (c,) in float64, by one blocked matrix product."""
         gain_C = torch.zeros(len(candidates), dtype=torch.float64, device=candidates.device)
-        for block in self._reductions(candidates, size):
+        for block in self._reductions(candidates):
             gain_C += block.clamp_(min=0).sum(1)
         return gain_C
 
@@ -58,13 +57,12 @@ class Coverage:
         found = sum(int((block > 0).sum()) for block in self._reductions(candidates))
         return found * len(self) // len(candidates)
 
-    def _reductions(self, candidates: Tensor, size: int | None = None) -> Iterator[Tensor]:
+    def _reductions(self, candidates: Tensor) -> Iterator[Tensor]:
         """Blocks (c, rows) of D_i − ‖x_i − x_c‖², or far below 0 where a pick lies on x_i."""
         centred_CD, term_C = self.distances.column_terms(candidates)
         doubled_CD = 2 * centred_CD
-        nearest_S = self.nearest_N[:size]
-        reach_S = nearest_S - self._rows.norms[:size]
-        reach_S.masked_fill_(nearest_S == 0, UNREACHABLE)
+        reach_S = self.nearest_N - self._rows.norms
+        reach_S.masked_fill_(self.nearest_N == 0, UNREACHABLE)
         for rows in row_blocks(len(reach_S), len(candidates)):
             block = multiply(doubled_CD, self._rows.points[rows].T)
             yield block.add_(reach_S[rows]).sub_(term_C[:, None])

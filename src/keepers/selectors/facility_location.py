@@ -25,8 +25,6 @@ LIST_ENTRIES = 2_000_000
 """Pairs that are listed at the most: 16 MB."""
 POINTS_PER_PICK = 100
 """`stochastic` sums gains over so many points for each pick."""
-CASCADE = ((25, 4, 128), (5, 32, 16))
-"""(p, q, least): a 1/p of those points tells the best 1/q of the candidates, or `least`."""
 NARROWEST, WIDEST = 16, 256
 """Candidates that are evaluated in one matrix product."""
 TIE = 1e-6
@@ -55,8 +53,7 @@ def facility_location(
     again whose bound reaches the best gain. Picks nest: the first k of a larger budget are the
     picks of budget k. `stochastic` takes the best of a fresh sample of ⌈n/k · ln 1/ε⌉ candidates
     at each pick; the expected f is at least 1 − 1/e − ε of the optimum. It is meant for large n:
-    over 100 k points, gains are estimated on 100 k of them, drawn once: those of all candidates on
-    4 k, of the best sixteenth on 20 k, and of the best of these on all.
+    over 100 k points, gains are estimated on 100 k of them, drawn once.
 
     Args:
         features: (n, d), a tensor or a NumPy array.
@@ -101,8 +98,7 @@ def facility_location(
     generator = generator or random.generator(0, "facility-location")
     sample = None
     if POINTS_PER_PICK * k < n:
-        sample = torch.randperm(n, generator=generator, device=generator.device)
-        sample = sample[: POINTS_PER_PICK * k].to(points_ND.device)
+        sample = _draw(n, POINTS_PER_PICK * k, generator).to(points_ND.device)
     return _stochastic(Coverage(points_ND, start, sample), k, start, epsilon, generator, report)
 
 
@@ -153,42 +149,26 @@ def _first_look(coverage: Coverage, bound_N: Tensor, report: Report) -> None:
 
 
 def _best(coverage: Coverage, candidates_C: Tensor, bound_C: Tensor) -> int | None:
-    """The index of the candidate of greatest gain; None where nothing gains."""
-    seen, gains = _highest(coverage, candidates_C, bound_C)
-    if not len(seen):
-        return None
-    return int(seen[gains >= float(gains.max()) * (1 - TIE)].min())
+    """The index of the candidate of greatest gain; None where nothing gains.
 
-
-def _highest(
-    coverage: Coverage,
-    candidates_C: Tensor,
-    bound_C: Tensor,
-    count: int = 1,
-    size: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Indices and gains of candidates among which are the `count` of greatest gain.
-
-    Only candidates whose bound reaches that are evaluated; `bound_C` gets what is found. Those
-    that gain nothing are left out.
+    Only candidates whose bound reaches the best gain are evaluated; `bound_C` gets what is found.
     """
     seen = candidates_C.new_empty(0)
     gains = bound_C.new_empty(0)
     enough = 0.0
-    width = WIDEST if bool((bound_C == torch.inf).any()) else max(NARROWEST, min(count, WIDEST))
+    width = WIDEST if bool((bound_C == torch.inf).any()) else NARROWEST
     while True:
         top, indices = bound_C.topk(min(width, len(bound_C)))
         indices = indices[(top >= enough) & (top > 0)]
         if not len(indices):
             break
-        found = coverage.gains(candidates_C[indices], size)
+        found = coverage.gains(candidates_C[indices])
         seen, gains = torch.cat([seen, indices]), torch.cat([gains, found])
         bound_C[indices] = -torch.inf
-        if len(gains) >= count:
-            enough = float(gains.topk(count).values[-1]) * (1 - TIE)
+        enough = float(gains.max()) * (1 - TIE)
         width = min(2 * width, WIDEST)
     bound_C[seen] = gains
-    return seen[gains > 0], gains[gains > 0]
+    return int(seen[gains >= enough].min()) if enough > 0 else None
 
 
 def _with_lists(
@@ -226,49 +206,18 @@ def _stochastic(
     free_N = (bound_N != -torch.inf).nonzero().squeeze(1)
     num_free = len(free_N)
     size = math.ceil(len(coverage) / k * math.log(1 / epsilon))
-    cascade = _Cascade(coverage, bound_N, min(size, num_free))
     while len(picks) < k:
         drawn = _draw(num_free, min(size, num_free), generator).to(free_N.device)
         drawn = drawn[free_N[drawn].argsort()]
-        slot = int(drawn[cascade.best(free_N[drawn])])
+        bound_C = bound_N[free_N[drawn]]
+        slot = int(drawn[_best(coverage, free_N[drawn], bound_C) or 0])
+        bound_N[free_N[drawn]] = bound_C
         picks.append(int(free_N[slot]))
         coverage.add(picks[-1])
         report("picks", len(picks), k)
         num_free -= 1
         free_N[slot] = free_N[num_free]
     return torch.tensor(picks, dtype=torch.int64, device=selected.device)
-
-
-class _Cascade:
-    """The best of some candidates: few points tell which to evaluate on more, then on all.
-
-    Bounds of each level are kept, as gains over a part of the points only fall, too.
-    """
-
-    def __init__(self, coverage: Coverage, bound_N: Tensor, num_drawn: int) -> None:
-        self._coverage, self._bound_N = coverage, bound_N
-        points = len(coverage.nearest_N)
-        self._levels = [
-            (points // part, max(least, num_drawn // share), bound_N.clone())
-            for part, share, least in CASCADE
-            if coverage.is_sampled and num_drawn > least
-        ]
-
-    def best(self, candidates: Tensor) -> int:
-        """The index of the candidate of greatest gain; the first where nothing gains."""
-        left = torch.arange(len(candidates), device=candidates.device)
-        for points, count, bound_N in self._levels:
-            bound_C = bound_N[candidates[left]]
-            seen, gains = _highest(self._coverage, candidates[left], bound_C, count, points)
-            bound_N[candidates[left]] = bound_C
-            if len(seen) > count:
-                seen = seen[gains.topk(count).indices]
-            if len(seen):
-                left = left[seen.sort().values]
-        bound_C = self._bound_N[candidates[left]]
-        best = _best(self._coverage, candidates[left], bound_C) or 0
-        self._bound_N[candidates[left]] = bound_C
-        return int(left[best])
 
 
 def _draw(n: int, size: int, generator: torch.Generator) -> Tensor:
