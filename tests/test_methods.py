@@ -31,7 +31,7 @@ BY_CLUSTERS = {"ccs", "cluster-margin"}  # their scores are not what they select
 ESTIMATES = {"probcover": {"delta": 1.5}}  # options without which k-means is drawn
 SETS = {name: row for name, row in METHODS.items() if not row.replacement}
 REPEATING = {name: row for name, row in METHODS.items() if row.replacement}
-NEST = sorted(set(SETS) - {"stratified", "typiclust", "cluster-margin"})
+NEST = sorted(set(SETS) - {"stratified", "typiclust", "cluster-margin", "selective-backprop"})
 SCORED = {name for name, row in METHODS.items() if row.score is not None}
 ON_DEVICE = sorted(SCORED - BY_CLUSTERS)
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))

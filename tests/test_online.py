@@ -140,9 +140,10 @@ class TestBatches:
             ((X, Y), r"batch: got 2 parts.*Give \(inputs, labels, ids\).*keepers.with_ids"),
             ({"x": X, "labels": Y}, r"got keys 'x', 'labels', none of which is for ids \(id, ids"),
             ({"x": X, 7: Y, "id": IDS}, r"got keys 'x', 7, none of which is for labels \(labels"),
-            ((X, Y.float(), IDS), r"labels: got torch.float32 of shape \(4,\)"),
-            ((X, Y[:, None], IDS), r"labels: got torch.int64 of shape \(4, 1\)"),
-            ((X, ["cat", "dog"], IDS), "labels: got list. Give one class number for each"),
+            (
+                (X, ["cat", "dog"], IDS),
+                "labels: got list, of which no tensor .* is made. Give one class",
+            ),
         ],
     )
     def test_what_is_missing_is_said(self, batch: Any, message: str) -> None:
@@ -303,7 +304,7 @@ class TestIrreducibleLosses:
 
         changed = open_source((x, np.array(["a", "a", "a", "b"])))
         which = source.ids[source.rows == 1][0]
-        with pytest.raises(ParameterError, match=f"il: 1 of the 4.*another label.*{which}"):
+        with pytest.raises(ParameterError, match=f"il: 1 of 4.*another label.*{which}"):
             losses.of(changed)
         other = open_source((x + 1, np.array(["a", "b", "a", "b"])))
         with pytest.raises(ParameterError, match=r"il: 4 of the 4 .* no irreducible loss.*Compute"):
@@ -318,7 +319,7 @@ class TestIrreducibleLosses:
         [
             ({"id": [1]}, "il: .* has no column 'irreducible_loss', only id"),
             ({"key": [1], "irreducible_loss": [0.5]}, "has no column 'id'"),
-            ({"id": [1, None], "irreducible_loss": [0.5, 0.5]}, "il: 1 rows of .* have no id"),
+            ({"id": [1, None], "irreducible_loss": [0.5, 0.5]}, "il: 1 row of .* without an id"),
             ({"id": [1, 2], "irreducible_loss": [0.5, None]}, r"1 values are missing.*\[2\]"),
             ({"id": [1.5], "irreducible_loss": [0.5]}, "column 'id' of .* holds double"),
             ({"id": [1], "irreducible_loss": ["0.5"]}, "'irreducible_loss' of .* holds string"),
@@ -615,7 +616,7 @@ class TestScoring:
         found = scorer.score(candidates(x, labels), frozenset({"losses"})).signals.get("losses")
         assert torch.equal(found, squared(module(x), labels).detach())
         mean = InProcess(module=module, scoring=Scoring(), loss=lambda o, y: squared(o, y).mean())
-        with pytest.raises(ParameterError, match=r"loss: got shape \(\) for 20 examples"):
+        with pytest.raises(ParameterError, match=r"loss: got \(\) for 20 examples, not \(20,\)"):
             mean.score(candidates(x, labels), frozenset({"losses"}))
 
     def test_the_posterior_needs_dropout(self) -> None:
@@ -659,14 +660,16 @@ class TestSeam:
         x, labels = inputs(6)
         stored = Stored(torch.tensor([3.0, 1.0, 5.0, 0.0, 4.0, 2.0]), version=2)
         irreducible = torch.tensor([0.0, 0.0, 5.0, 0.0, 1.0, 0.0])
-        selector = Selector("rho-loss", keep=2, irreducible=irreducible)
+        scoring = Scoring(max_staleness=5)
+        selector = Selector("rho-loss", keep=2, irreducible=irreducible, scoring=scoring)
         choice = selector.choose(candidates(x, labels, version=7), stored)
         assert choice.rows.tolist() == [0, 4]
 
     def test_the_age_of_a_loss_is_that_of_the_weights_that_scored(self) -> None:
         x, labels = inputs(6)
         stored = Stored(torch.arange(6.0), version=4)
-        selector = Selector("loss", keep=2, num_examples=6, scoring=Scoring(max_age=3))
+        scoring = Scoring(max_age=3, max_staleness=4)
+        selector = Selector("loss", keep=2, num_examples=6, scoring=scoring)
         for version in (5, 6, 7, 8):
             selector.choose(candidates(x, labels, version), stored)
         # Scored by the weights of step 4: at 7 they are three steps old, at 8 too old.
@@ -675,8 +678,9 @@ class TestSeam:
     def test_nan_is_named_by_position(self) -> None:
         x, labels = inputs(6)
         stored = Stored(torch.tensor([0.0, torch.nan, 1.0, 2.0, torch.nan, 0.0]), version=0)
+        selector = Selector("loss", keep=2, scoring=Scoring(max_staleness=3))
         with pytest.raises(KeepersError, match=r"step 4 scores NaN for 2 .* such as \[1, 4\]"):
-            Selector("loss", keep=2).choose(candidates(x, labels, 3), stored)
+            selector.choose(candidates(x, labels, 3), stored)
 
     @pytest.mark.parametrize(
         ("method", "given", "message"),
