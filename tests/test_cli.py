@@ -30,7 +30,7 @@ from keepers.selection import Selection
 from keepers.workflows.online import POLICIES
 
 QUICK = ("--limit", "150", "--epochs", "1", "--proxy", "logistic", "--device", "cpu")
-DIGITS = ("coreset", "digits", *QUICK)
+DIGITS = ("coreset", "digits", "--method", "entropy", *QUICK)
 
 
 # JSON ---------------------------------------------------------------------------------------
@@ -171,6 +171,7 @@ def test_options_are_spelt_as_in_python() -> None:
 def test_the_command_line_goes_over_set_over_the_file_over_the_default(run: Keepers) -> None:
     settings = {
         "keep": 0.2,
+        "method": "entropy",
         "seed": 5,
         "val": 0.1,
         "proxy": {"model": "mlp", "epochs": 1, "options": {"hidden": [8]}, "lr": 0.02},

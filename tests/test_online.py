@@ -307,7 +307,7 @@ class TestIrreducibleLosses:
         with pytest.raises(ParameterError, match=f"il: 1 of 4.*another label.*{which}"):
             losses.of(changed)
         other = open_source((x + 1, np.array(["a", "b", "a", "b"])))
-        with pytest.raises(ParameterError, match=r"il: 4 of the 4 .* no irreducible loss.*Compute"):
+        with pytest.raises(ParameterError, match=r"il: 4 of 4 .* no irreducible loss.*Compute"):
             losses.of(other)
 
     def write(self, path: Path, **columns: Any) -> Path:

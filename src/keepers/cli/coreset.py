@@ -17,7 +17,7 @@ def coreset(
     context: typer.Context,
     data: options.Data,
     keep: Annotated[str, typer.Option(help="Fraction kept (0.5 or 50%) or a count (5000)")] = "0.5",
-    method: options.Method = "entropy",
+    method: options.Method = "stratified",
     proxy: options.Proxy = None,
     epochs: options.Epochs = None,
     resolution: options.Resolution = None,

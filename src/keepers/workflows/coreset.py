@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from keepers import methods, processes
@@ -19,7 +20,7 @@ from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
 from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
-from keepers.workflows.advice import accuracy, warn
+from keepers.workflows.advice import accuracy, warn, warn_of_classes
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.scoring import Balance, CoresetConfig, Scored, parted, score_source
@@ -30,7 +31,7 @@ def coreset(
     data: Any,
     *,
     keep: int | float | str = 0.5,
-    method: str = "entropy",
+    method: str = "stratified",
     method_options: Mapping[str, Any] | None = None,
     proxy: str | Role | Mapping[str, Any] | None = None,
     epochs: int | None = None,
@@ -168,6 +169,12 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     rank = np.full(len(scored.source), -1, dtype=np.int64)
     kept = candidates[picks.positions].numpy()
     rank[kept] = np.arange(k)
+    if config.balance is None:
+        told = torch.from_numpy(rank >= 0)[candidates]
+        by_class = warn_of_classes(scored.labels[candidates], told, scored.source.class_names)
+        warnings += by_class
+        for warning in by_class:
+            say(f"Warning: {warning}")
     weight = np.zeros(len(scored.source))
     weight[kept] = 1.0 if picks.weights is None else picks.weights.detach().cpu().double().numpy()
     if picks.weights is not None:

@@ -42,7 +42,7 @@ class CoresetConfig(HardwareConfig):
     """
 
     keep: int | float | str = 0.5
-    method: str = "entropy"
+    method: str = "stratified"
     method_options: Mapping[str, Any] | None = None
     proxy: str | Role | Mapping[str, Any] | None = None
     epochs: int | None = None
@@ -136,6 +136,12 @@ def score_source(
     Budget.parse(config.keep).resolve(len(candidates))
     needs = method.needs - {"labels"}
     if not needs:
+        unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
+        if unused:
+            say(
+                f"Warning: '{method.name}' trains no proxy: no use for {', '.join(unused)}. Name a "
+                "--method that asks one, such as margin"
+            )
         labels_only = (Signals(labels=prepared.labels),)
         return Scored(
             source=source,
