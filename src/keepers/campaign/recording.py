@@ -96,9 +96,10 @@ def _checked(
         if vote.schema is None:
             vote = _of_schema(vote, state)
         if state.resolve(vote) is None and not partial:
-            near = nearest(vote.label, state.classes)
+            label = str(vote.label)
+            near = nearest(label, state.classes)
             hint = f"did you mean '{near}'?" if near else listed(state.classes, 10)
-            return vote, f"{vote.label!r} is none of the classes ({hint})"
+            return vote, f"{label!r} is none of the classes ({hint})"
     return vote, None
 
 

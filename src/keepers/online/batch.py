@@ -36,7 +36,7 @@ class Parts:
     keywords: dict[str, Any] | None = None
     also: tuple[Any, ...] = ()
 
-    def within(self, batch: Any, rows: Tensor, on_host: Tensor) -> Any:
+    def within(self, batch: Any, rows: Tensor, on_host: Tensor | None) -> Any:
         """The same container, in which the parts that are named here are cut."""
         n = len(self.labels)
         named = (self.ids, self.labels, *self.args, *(self.keywords or {}).values(), *self.also)
