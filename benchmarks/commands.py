@@ -93,7 +93,15 @@ def run(case: Case, name: str, data: Path, threads: int) -> dict[str, Any]:
         source = str((data / case.data).resolve())
         if name == "keepers":
             outputs = ("--run", "run", "--out", "kept.parquet", "--json")
-            command = (KEEPERS, "coreset", source, "--keep", "0.5", *case.options.split(), *outputs)
+            command = (
+                KEEPERS,
+                "coreset",
+                source,
+                "--method",
+                "entropy",
+                *case.options.split(),
+                *outputs,
+            )
         else:
             script, *options = case.bare[name]
             command = (sys.executable, str(HERE / script), source, "kept.parquet", *options)

@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--rows 100000,300000,1000000] [--out FILE.json]
 
 N texts of about 150 characters in two classes, drawn from 20,000 words with a fixed seed, written
-as Parquet; then `keepers coreset` with its defaults, in a process of its own on one thread, from
+as Parquet; then `keepers coreset --method entropy`, in a process of its own on one thread, from
 start to exit. CPU seconds and the largest resident size are those that the operating system counts.
 1,000,000 rows take ten minutes and 2 GB.
 """
@@ -46,7 +46,7 @@ def measure(rows: int) -> dict[str, Any]:
         folder = Path(temporary)
         write_texts(folder / "texts.parquet", rows)
         options = ("--keep", "0.5", "--run", "run", "--json")
-        command = (KEEPERS, "coreset", "texts.parquet", *options)
+        command = (KEEPERS, "coreset", "texts.parquet", "--method", "entropy", *options)
         measured, stdout = timed(command, threads=1, folder=folder)
     found = json.loads(stdout)
     phases = {cost["phase"]: round(cost["seconds"], 2) for cost in found["costs"]}

@@ -2,7 +2,7 @@
 
     python benchmarks/starting.py [--beside SRC] [--repeats 3] [--out FILE.json]
 
-`keepers coreset digits --keep 0.5`, and a labelling campaign on 1,000 short texts: its first batch
+`keepers coreset digits --method entropy`, and a labelling campaign on 1,000 short texts: its first batch
 of 50, those labels taken in, and its status. Each is a process of its own on one thread, in a fresh
 copy of the same folder. `--beside` is the folder `src` of the other checkout: in every repeat both
 run one after the other, in an order that turns, and the median of the ratios is shown. Seconds are
@@ -33,7 +33,13 @@ KEEPERS = (sys.executable, "-c", "from keepers.cli import main; main()")
 ITEMS, BATCH = 1000, 50
 COMMANDS = {
     "import torch": (sys.executable, "-c", "import torch"),
-    "keepers coreset digits --keep 0.5": (*KEEPERS, "coreset", "digits", "--keep", "0.5"),
+    "keepers coreset digits --method entropy": (
+        *KEEPERS,
+        "coreset",
+        "digits",
+        "--method",
+        "entropy",
+    ),
     "keepers active query 50": (*KEEPERS, "active", "query", str(BATCH), "--campaign", "began"),
     "keepers active import": (*KEEPERS, "active", "import", "labels.csv", "--campaign", "asked"),
     "keepers active status": (*KEEPERS, "active", "status", "--campaign", "labelled"),

@@ -72,7 +72,9 @@ def modules_after(code: str, folder: Path, *names: str) -> set[str]:
 
 
 def test_a_core_set_loads_no_more_than_it_uses(tmp_path: Path) -> None:
-    code = run_by("coreset", "digits", "--keep", "0.5", "--epochs", "1", "--limit", "300", "--json")
+    code = run_by(
+        "coreset", "digits", "--method", "entropy", "--epochs", "1", "--limit", "300", "--json"
+    )
     heavy = (*NEVER, "sklearn", "scipy", "matplotlib")
     assert modules_after(code, tmp_path, *heavy, "torch") == {"torch"}
 
