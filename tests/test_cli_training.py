@@ -80,7 +80,8 @@ def test_without_json_a_person_reads_how_it_went(run: Keepers) -> None:
     assert lines[0].startswith("Trained mlp by rho-loss on 120 examples: 4 steps, ")
     assert lines[1].startswith("Test accuracy ")
     assert "a selecting step cost " in lines[2]
-    assert lines[3].startswith("The irreducible losses cost ")
+    assert lines[3].startswith("In the time of this training and the irreducible losses, uniform ")
+    assert lines[4].startswith("The irreducible losses cost ")
     for word in ("target training", "weights: keepers-runs/train-digits-", "import keepers"):
         assert word in said.out
     for sentence in ("A selecting step costs ", "it saves time where", "step 4, epoch"):

@@ -471,7 +471,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         r"il: 1 of 120 examples has another label than the losses were made for, such as "
         r"\[14\]",
     ),
-    "more data": (lambda: blobs(121), r"il: 1 of the 121 examples have no .* such as \[840\]"),
+    "more data": (lambda: blobs(121), r"il: 1 of 121 examples has no .* such as \[840\]"),
 }
 
 
