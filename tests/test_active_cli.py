@@ -103,7 +103,7 @@ def test_a_person_goes_all_the_way(
     assert "right on 40 examples of the test set" in said.out
     assert "20 examples wait for labels: keepers active label --campaign c" in said.out
     rows = list(csv.DictReader(Path("batch.csv").read_text().splitlines()))
-    assert [len(rows), list(rows[0])] == [20, ["id", "rank", "text", "label"]]
+    assert [len(rows), list(rows[0])] == [20, ["id", "rank", "text", "label", "line"]]
     assert not {row["id"] for row in rows} & {f"r{i:03}" for i in range(10)}
 
     write("back.csv", ["id", "label"], [(row["id"], truth[row["id"]]) for row in rows])

@@ -221,7 +221,7 @@ def test_what_cannot_be_corrupted_is_named(
     ("confusion", "count", "message"),
     [
         (torch.ones(2, 3), 2, r"confusion: got the shape \(2, 3\)"),
-        (torch.ones(1, 1), 2, "confusion: got 1 classes. Give at least 2"),
+        (torch.ones(1, 1), 2, "confusion: got 1 class. Give at least 2"),
         (-torch.ones(3, 3), 2, "confusion: got a negative count"),
         (torch.full((3, 3), float("nan")), 2, "confusion: got a negative count or NaN"),
         (CONFUSION, 3, "count: got 3 of 5 classes. Give an even number"),

@@ -252,7 +252,7 @@ def test_only_one_plans_at_a_time(world: World) -> None:
 
 
 def test_starting_twice(world: World) -> None:
-    world.start()
+    world.start().close()  # an open journal has files beside it
     before = sorted(path.name for path in (world.folder / "campaign").iterdir())
     with pytest.raises(RunError, match=r"holds a campaign already. Go on with it, or name another"):
         world.start()
@@ -266,7 +266,7 @@ def test_starting_twice(world: World) -> None:
         ({"classes": ["a", "a"]}, "classes: 'a' stands twice"),
         ({"classes": ["a", " b"]}, "classes: got the name ' b'"),
         ({"classes": ["a", ""]}, "classes: got the name ''"),
-        ({"classes": None}, "classes: got none, and no labelled or test data tell them"),
+        ({"classes": None}, "classes: got none, and no labelled or test data that tell them"),
         ({"method": "entropi"}, "method: got 'entropi'.*Did you mean 'entropy'"),
         ({"method": "el2n"}, "method: 'el2n'|method: .*el2n"),
         ({"method_options": {"delta": 1}}, "options of margin: got 'delta', but it has none"),
@@ -308,7 +308,9 @@ def test_pools_that_a_later_command_would_not_find(world: World) -> None:
     with pytest.raises(ParameterError, match=r"pool: got tuple. A campaign outlives the process"):
         Campaign.start(([[1.0]], [0]), campaign=world.folder / "c", classes=CLASSES)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"pool: .*nowhere.parquet"):
-        Campaign.start(world.folder / "nowhere.parquet", campaign=world.folder / "c")
+        Campaign.start(
+            world.folder / "nowhere.parquet", campaign=world.folder / "c", classes=CLASSES
+        )
     with pytest.raises(RunError, match=r"campaign: .* lies inside the data"):
         Campaign.start(world.folder, campaign=world.folder / "c", classes=CLASSES)
     with pytest.raises(RunError, match=r"campaign: .*pool.parquet is a file"):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from keepers import Campaign, Vote
 from keepers.campaign import Pool
-from keepers.errors import DataError, KeepersError, ParameterError, RunError
+from keepers.errors import DataError, KeepersError, KeepersWarning, ParameterError, RunError
 
 
 @pytest.fixture
@@ -165,8 +165,14 @@ def test_other_files_that_are_gone(world: World, name: str) -> None:
 
 def test_a_snapshot_that_is_gone(world: World) -> None:
     campaign = world.start()
-    shutil.rmtree(world.folder / "campaign" / "pools")
-    assert len(world.open().query(3)) == 3  # an unchanged pool does not need it
+    snapshots = world.folder / "campaign" / "pools"
+    shutil.rmtree(snapshots)
+    with pytest.warns(
+        KeepersWarning, match=r"campaign: .*pools.* could not be read .*written again"
+    ):
+        assert len(world.open().query(3)) == 3  # an unchanged pool holds what the snapshot held
+    assert [path.suffix for path in snapshots.iterdir()] == [".parquet"]
+    shutil.rmtree(snapshots)
     world.write(rows=range(50))
     with pytest.raises(RunError, match=r"campaign: .*pools.* cannot be read .*restore it"):
         world.open()

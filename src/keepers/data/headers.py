@@ -30,7 +30,7 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
 
     >>> is_header(["review", "2023"], [["so so", "good"], ["well", "bad"]] * 4)
     True
-    >>> is_header(["so it goes on", "good"], [["it was not well", "bad"], ["a fine one", "good"]])
+    >>> is_header(["so it goes on", "good"], [["not well", "bad"], ["fine", "good"]] * 4)
     False
     """
     if _counts_up(first):

@@ -51,6 +51,7 @@ def create(
             take; an unknown option or one out of range; or the function returned something else.
         MissingExtraError: `hf:` without the extra that it needs.
 
+    >>> import torch
     >>> info = DataInfo(kind="vector", shape=(4,), num_classes=3)
     >>> create("mlp", info, seed=0, options={"hidden": (8,)}).module(torch.ones(2, 4)).shape
     torch.Size([2, 3])

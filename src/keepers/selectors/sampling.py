@@ -110,7 +110,7 @@ def stratified_units(
     Example:
         >>> labels, units = torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 7, 7])
         >>> stratified_units(labels, units, 2, generator=torch.Generator().manual_seed(0))
-        tensor([2, 3])
+        tensor([0, 1])
     """
     _, numbers, counts = units.unique(return_inverse=True, return_counts=True)
     if len(counts) == len(labels) or not k:

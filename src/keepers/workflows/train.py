@@ -263,6 +263,7 @@ def _ready(
 def _facts(config: TrainConfig, training: OnlineTraining, trained: OnlineTrained) -> dict[str, Any]:
     source, irreducible = training.source, training.irreducible
     last = trained.curve[-1] if trained.curve else {}
+    losses = None if irreducible is None else irreducible.losses
     return {
         "kind": "train",
         "select": config.select,
@@ -272,7 +273,9 @@ def _facts(config: TrainConfig, training: OnlineTraining, trained: OnlineTrained
         "data": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint},
         "trained_on": len(training.members),
         "model": training.prepared.role.identity(),
-        "irreducible": None if irreducible is None else irreducible.losses.metadata,
+        "irreducible": None
+        if losses is None
+        else {**losses.metadata, "fingerprint": losses.fingerprint},
         "accuracy": last.get("accuracy"),
         "worst_class_accuracy": last.get("worst_class_accuracy"),
         "epochs": trained.facts["epochs"],
