@@ -35,6 +35,22 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
         raise ParameterError(name, f"got {first['input']!r}", first["msg"]) from None
 
 
+def is_own_code(name: str) -> bool:
+    """Whether a name of a model is a function to import and call, rather than a built-in or `hf:`.
+
+    >>> is_own_code("package.module:function"), is_own_code("hf:folder"), is_own_code("mlp")
+    (True, False, False)
+    """
+    return ":" in name and not name.startswith("hf:")
+
+
+def model_named(given: Any) -> str:
+    """The model that a role names, given as itself, as a mapping or as the name; "" for none."""
+    if isinstance(given, Mapping):
+        given = cast("Mapping[str, Any]", given).get("model")
+    return str(getattr(given, "model", given) or "")
+
+
 def picked(kind: type[T], arguments: Mapping[str, Any]) -> T:
     """An instance of the dataclass `kind` from a function's own arguments, checked as above.
 

@@ -104,8 +104,8 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
         before = journal.read()
         with sqlite3.connect(tmp_path / NAME) as other:
             for seq, key in ((1, "other"), (99, "started")):
-                values = (seq, key, "started", "", "{}")
-                other.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?)", values)
+                values = (seq, key, "started", "", "{}", "")
+                other.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)", values)
         other.close()
         assert journal.read() == before
 
@@ -231,9 +231,9 @@ def test_a_foreign_or_newer_file_is_told(tmp_path: Path) -> None:
             open_it(tmp_path)
     Journal.create(tmp_path / "new").close()
     with sqlite3.connect(tmp_path / "new" / NAME) as other:
-        other.execute("PRAGMA user_version = 2")
+        other.execute("PRAGMA user_version = 3")
     other.close()
-    with pytest.raises(RunError, match=r"has format 2, and this keepers reads 1. Install a newer"):
+    with pytest.raises(RunError, match=r"has format 3, and this keepers reads 2. Install a newer"):
         Journal.open(tmp_path / "new")
 
 
@@ -254,13 +254,13 @@ def test_damage_further_in_is_told(tmp_path: Path) -> None:
         journal.read()
 
 
-def test_an_event_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_event_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Journal.create(tmp_path) as journal:
         journal.append(START)
-        values = "('x', 'trained', '', '{\"round\": 1}')"
-        with sqlite3.connect(tmp_path / NAME) as other:
-            other.execute(f"INSERT INTO events (key, kind, time, body) VALUES {values}")
-        other.close()
+        monkeypatch.setattr("keepers.campaign.journal.encode", lambda _: '{"round": 1}')
+        journal.append([Trained(round=0, labels=2, facts={})])
         with pytest.raises(RunError, match=r"is damaged: event 3 \(trained\) cannot be read"):
             journal.read()
 
@@ -283,3 +283,31 @@ def test_a_lock_that_is_held_is_told_with_its_purpose(tmp_path: Path) -> None:
         os.close(pipe)
         with journal.lock("sending"):
             pass
+
+
+CHANGES = {
+    "a vote": "UPDATE events SET body = replace(body, '\"a\"', '\"b\"') WHERE seq = 3",
+    "a time": "UPDATE events SET time = '2026' WHERE seq = 3",
+    "the order": "UPDATE events SET seq = 100 WHERE seq = 3",
+    "an event in the middle": "DELETE FROM events WHERE seq = 3",
+    "the last event": "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)",
+    "all events": "DELETE FROM events",
+    "the end": "UPDATE head SET chain = 'x'",
+    "the end's row": "DELETE FROM head",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_journal_that_was_changed_is_refused(tmp_path: Path, change: str) -> None:
+    with Journal.create(tmp_path) as journal:
+        journal.append(START)
+        journal.append([Vote(item=n, annotator="ann", label="a") for n in range(3)])
+    with sqlite3.connect(tmp_path / NAME) as other:
+        for trigger in ("never_changed", "never_removed"):
+            other.execute(f"DROP TRIGGER {trigger}")
+        other.execute(CHANGES[change])
+    with (
+        Journal.open(tmp_path) as journal,
+        pytest.raises(RunError, match=r"campaign\.db is damaged.*Put a copy"),
+    ):
+        journal.read()

@@ -249,3 +249,22 @@ def test_threads_at_one_desk(journal: Journal) -> None:
     assert all(len(desk.state.item(item).current) == 3 for item in ids)
     assert all(vote.schema == 1 for item in ids for vote in desk.state.item(item).votes)
     assert desk.state == fold(journal)
+
+
+def test_a_name_that_was_guessed_changes_no_word(tmp_path: Path) -> None:
+    with Journal.create(tmp_path) as journal:
+        journal.append([Started(settings={}, campaign="c"), Schema(version=1, classes=("a", "b"))])
+
+        def take(label: str, annotator: str, unsure: str | None) -> Recorded:
+            state = State.empty().after(event for _, event in journal.read())
+            vote = Vote(item=1, annotator=annotator, label=label)
+            return record(journal, state, [vote], known=[1], unsure=unsure)
+
+        assert take("a", "batch", "batch").new == 1
+        assert take("a", "batch", "batch").repeated == 1
+        with pytest.raises(DataError, match=r"'b', and 'a' in an earlier.* --annotator batch"):
+            take("b", "batch", "batch")
+        assert take("b", "batch", None).changed == 1
+        assert take("a", "bob", "bob").new == 1
+        state = State.empty().after(event for _, event in journal.read())
+        assert state.item(1).status == "disputed"

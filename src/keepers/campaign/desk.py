@@ -81,10 +81,14 @@ class Desk:
             raise DataError(f"item: the pool holds no example of the id {item!r}")
         return self.source.preview(position)
 
-    def record(self, votes: Iterable[Delivery], partial: bool = False) -> Recorded:
+    def record(
+        self, votes: Iterable[Delivery], partial: bool = False, unsure: str | None = None
+    ) -> Recorded:
         """Take votes on examples of the pool; see `keepers.campaign.record`."""
         with self._mutex:
-            return record(self.journal, self.state, votes, known=self._ids, partial=partial)
+            return record(
+                self.journal, self.state, votes, known=self._ids, partial=partial, unsure=unsure
+            )
 
     def send(self, round: int, channel: str, tasks: Mapping[Id, External]) -> bool:
         """Note that items went to a channel; False where the same ones had gone there before."""

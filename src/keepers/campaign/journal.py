@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from keepers.errors import RunError
 from keepers.files import check_folder
 
 NAME = "campaign.db"
-FORMAT = 1
+FORMAT = 2
 
 _APPLICATION = 0x6B656570  # "keep", in the header of the file
 _PATIENCE = 30.0  # seconds that a writer waits for another
@@ -28,8 +29,11 @@ _TABLE = (
         key TEXT NOT NULL UNIQUE,
         kind TEXT NOT NULL,
         time TEXT NOT NULL,
-        body TEXT NOT NULL
+        body TEXT NOT NULL,
+        chain TEXT NOT NULL
     )""",
+    "CREATE TABLE IF NOT EXISTS head (only INTEGER PRIMARY KEY CHECK (only = 0), chain TEXT)",
+    "INSERT OR IGNORE INTO head VALUES (0, '')",
     """CREATE TRIGGER IF NOT EXISTS never_changed BEFORE UPDATE ON events
         BEGIN SELECT RAISE(ABORT, 'the journal is only ever added to'); END""",
     """CREATE TRIGGER IF NOT EXISTS never_removed BEFORE DELETE ON events
@@ -41,20 +45,25 @@ _TABLE = (
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {FORMAT}",
 )
-_INSERT = "INSERT OR IGNORE INTO events (key, kind, time, body) VALUES (?, ?, ?, ?)"
+_INSERT = "INSERT OR IGNORE INTO events (key, kind, time, body, chain) VALUES (?, ?, ?, ?, ?)"
+_HEAD = "SELECT chain FROM head"
+_RESTORE = "Put a copy of the campaign from before back"
 
 
 class Journal:
     """The events of the campaign in `folder`, open for reading and adding.
 
     Threads and processes may add at the same time. What `append` returned from is on the disk;
-    a kill during it leaves all of it or nothing.
+    a kill during it leaves all of it or nothing. Each event carries a hash of itself and of the
+    event before, and the last of these stands in a table of its own: a changed, missing or
+    swapped event is noticed when it is read. `read_only` where the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
         self.path = folder / NAME
         self._connection = connection
+        self.read_only = not os.access(self.path, os.W_OK) or not os.access(folder, os.W_OK)
         self._mutex = threading.RLock()
 
     @classmethod
@@ -74,7 +83,6 @@ class Journal:
             connection = _connect(path, "rwc")
             try:
                 _check_format(connection, path, new=True)
-                connection.execute("PRAGMA journal_mode = WAL")
                 with _transaction(connection):
                     for statement in _TABLE:
                         connection.execute(statement)
@@ -104,7 +112,8 @@ class Journal:
                 "name its folder with --campaign (campaign=...)"
             )
         with _explained(path):
-            connection = _connect(path, "rw")
+            writable = os.access(path, os.W_OK) and os.access(folder, os.W_OK)
+            connection = _connect(path, "rw" if writable else "ro")
             try:
                 _check_format(connection, path, new=False)
             except BaseException:
@@ -141,7 +150,22 @@ class Journal:
         if not rows:
             return []
         with self._mutex, _explained(self.path), _transaction(self._connection):
-            return [self._connection.execute(_INSERT, row).rowcount == 1 for row in rows]
+            return self._added(rows)
+
+    def _added(self, rows: list[tuple[str, str, str, str]]) -> list[bool]:
+        chain, taken = self._head(), list[bool]()
+        for row in rows:
+            link = _link(chain, row)
+            taken.append(self._connection.execute(_INSERT, (*row, link)).rowcount == 1)
+            chain = link if taken[-1] else chain
+        self._connection.execute("UPDATE head SET chain = ?", (chain,))
+        return taken
+
+    def _head(self) -> str:
+        found = self._connection.execute(_HEAD).fetchone()
+        if found is None:
+            raise RunError(f"campaign: {self.path} is damaged: its end is not known. {_RESTORE}")
+        return str(found[0])
 
     def read(self, after: int = 0) -> list[tuple[int, Event]]:
         """The events whose numbers are over `after`, with their numbers, in order.
@@ -149,18 +173,33 @@ class Journal:
         Raises:
             RunError: the file, or an event in it, is damaged.
         """
-        query = "SELECT seq, kind, body FROM events WHERE seq > ? ORDER BY seq"
-        with self._mutex, _explained(self.path):
+        query = "SELECT seq, chain, key, kind, time, body FROM events WHERE seq >= ? ORDER BY seq"
+        with self._mutex, _explained(self.path), _transaction(self._connection, "DEFERRED"):
             rows = self._connection.execute(query, (after,)).fetchall()
+            head = self._head()
+        chain = ""
         events: list[tuple[int, Event]] = []
-        for seq, kind, body in rows:
+        for seq, link, *row in rows:
+            if seq == after:
+                chain = link
+                continue
+            if link != _link(chain, row):
+                raise RunError(
+                    f"campaign: {self.path} is damaged: event {seq}, or the one before it, is not "
+                    f"what was written. {_RESTORE}"
+                )
+            chain = link
             try:
-                events.append((seq, decode(kind, body)))
+                events.append((seq, decode(row[1], row[3])))
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise RunError(
-                    f"campaign: {self.path} is damaged: event {seq} ({kind}) cannot be read. "
-                    "Put a copy from before back"
+                    f"campaign: {self.path} is damaged: event {seq} ({row[1]}) cannot be read. "
+                    f"{_RESTORE}"
                 ) from None
+        if (rows and chain != head) or (not rows and not after and head):
+            raise RunError(
+                f"campaign: {self.path} is damaged: its last events are missing. {_RESTORE}"
+            )
         return events
 
     @contextlib.contextmanager
@@ -192,6 +231,12 @@ class Journal:
             os.close(handle)
 
 
+def _link(chain: object, row: Sequence[object]) -> str:
+    """The hash of an event (key, kind, time, body) and of the chain before it."""
+    text = "\x1f".join(map(str, (chain, *row)))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode={mode}",
@@ -216,6 +261,11 @@ def _check_format(connection: sqlite3.Connection, path: Path, *, new: bool) -> N
         )
     if owner != _APPLICATION:
         raise RunError(f"campaign: {path} is no journal of keepers. Name another folder")
+    if version < FORMAT:
+        raise RunError(
+            f"campaign: {path} has format {version}, without checksums, which only a keepers "
+            "before 0.1 wrote. Export its labels with that one, and start again with --labelled"
+        )
     if version > FORMAT:
         raise RunError(
             f"campaign: {path} has format {version}, and this keepers reads {FORMAT}. Install a "
@@ -224,8 +274,8 @@ def _check_format(connection: sqlite3.Connection, path: Path, *, new: bool) -> N
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Generator[None]:
+    connection.execute(f"BEGIN {kind}")
     try:
         yield
         connection.execute("COMMIT")

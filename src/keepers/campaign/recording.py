@@ -45,6 +45,7 @@ def record(
     *,
     known: Container[Id],
     partial: bool = False,
+    unsure: str | None = None,
 ) -> Recorded:
     """Write votes to the journal, all of them or, `partial`, those that are good.
 
@@ -52,7 +53,9 @@ def record(
     the campaign count as known, too. Ids that came as text are matched with integers, and the
     other way round. A vote without a time gets this moment, later than the annotator's last word
     on the item; where it says the same, it is a repeat. `partial` leaves unknown ids and
-    contradictions out, listed in `refused`, and takes unknown classes into quarantine.
+    contradictions out, listed in `refused`, and takes unknown classes into quarantine. `unsure`
+    is an annotator whose name was guessed from that of a file: a vote of theirs that says another
+    thing than their last one may be somebody else's, and is not taken.
 
     Raises:
         DataError: an unknown id, a class outside the schema, or two different words of one
@@ -63,6 +66,8 @@ def record(
     good: list[tuple[str, Vote]] = []
     for where, vote in delivered:
         vote, problem = _checked(vote, state, known, partial)
+        if problem is None and vote.annotator == unsure:
+            problem = _changes(vote, state)
         if problem:
             problems.append(f"{where}: {problem}")
         else:
@@ -111,6 +116,18 @@ def _of_schema(vote: Vote, state: State) -> Vote:
         if state.resolve(read) is not None:
             return read
     return replace(vote, schema=version_of(vote.label, state.schemas))
+
+
+def _changes(vote: Vote, state: State) -> str | None:
+    """What is to be said where a vote changes the last word of its annotator."""
+    last = next((v for v in state.item(vote.item).current if v.annotator == vote.annotator), None)
+    if last is None or state.word(last) == state.word(vote):
+        return None
+    return (
+        f"{vote.item!r} is {_said(vote)}, and {_said(last)} in an earlier file '{vote.annotator}'. "
+        f"A correction by the same person: --annotator {vote.annotator}. Another person's word: "
+        "--annotator and their name"
+    )
 
 
 def _tomorrow() -> str:

@@ -51,6 +51,12 @@ Neighbours = Annotated[
 ]
 
 
+Trusted = typer.Option(help="Name again a model of the campaign that is package.module:function")
+TrustedProxy = Annotated[str | None, Trusted]
+TrustedTarget = Annotated[str | None, Trusted]
+TrustedFeatures = Annotated[str | None, Trusted]
+
+
 @app.command("start")
 def start(
     context: typer.Context,
@@ -110,12 +116,16 @@ def query(
         Path | None, typer.Option(help="CSV, JSON lines or Parquet file for the batch")
     ] = None,
     overwrite: options.Overwrite = False,
+    proxy: TrustedProxy = None,
+    target: TrustedTarget = None,
+    features: TrustedFeatures = None,
     json_: options.Json = False,
 ) -> None:
     """Train the proxy on what is labelled and plan the next batch."""
     from keepers.cli.campaigns import run_query
 
-    run_query(campaign, count, new=new, out=out, overwrite=overwrite, as_json=json_)
+    named = {"proxy": proxy, "target": target, "features": features}
+    run_query(campaign, count, named, new=new, out=out, overwrite=overwrite, as_json=json_)
 
 
 @app.command("import")
@@ -125,8 +135,9 @@ def import_(
     ],
     campaign: Directory = Path(),
     annotator: Annotated[
-        str, typer.Option(help="Who labelled, where the file does not say")
-    ] = "file",
+        str | None,
+        typer.Option(help="Who labelled, where the file does not say; the file's name by default"),
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Take what can be taken of a file with errors")
     ] = False,
@@ -183,12 +194,16 @@ def status(
     goal: Annotated[
         float | None, typer.Option(help="Accuracy whose price in labels is forecast")
     ] = None,
+    proxy: TrustedProxy = None,
+    target: TrustedTarget = None,
+    features: TrustedFeatures = None,
     json_: options.Json = False,
 ) -> None:
     """Where the campaign stands; also written as report.html."""
     from keepers.cli.campaigns import run_status
 
-    run_status(campaign, train=train, goal=goal, as_json=json_)
+    named = {"proxy": proxy, "target": target, "features": features}
+    run_status(campaign, named, train=train, goal=goal, as_json=json_)
 
 
 @app.command("export")

@@ -25,8 +25,18 @@ from keepers.workflows.active.labelled import check_no_data, check_table
 from keepers.workflows.active.work import WORK
 
 
-def _opened(folder: Path, arguments: Mapping[str, Any]) -> Campaign:
-    return Campaign.open(folder, progress=arguments["progress"], say=arguments["say"])
+def _opened(
+    folder: Path, arguments: Mapping[str, Any], named: Mapping[str, str | None] | None = None
+) -> Campaign:
+    models = named or {}
+    return Campaign.open(
+        folder,
+        proxy=models.get("proxy"),
+        target=models.get("target"),
+        features=models.get("features"),
+        progress=arguments["progress"],
+        say=arguments["say"],
+    )
 
 
 def run_start(values: dict[str, Any], *, as_json: bool) -> None:
@@ -49,12 +59,19 @@ def run_start(values: dict[str, Any], *, as_json: bool) -> None:
 
 
 def run_query(
-    folder: Path, count: int, *, new: bool, out: Path | None, overwrite: bool, as_json: bool
+    folder: Path,
+    count: int,
+    named: Mapping[str, str | None],
+    *,
+    new: bool,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Plan a batch and show it."""
     written: dict[str, Path] = {}
     with working({}) as arguments:
-        campaign = _opened(folder, arguments)
+        campaign = _opened(folder, arguments, named)
         if out is not None:
             _check_out(campaign, out, overwrite)
         batch = campaign.query(count, new=new)
@@ -82,8 +99,12 @@ def _say_next(words: str) -> None:
     console().print(Text(words), soft_wrap=True)
 
 
-def run_import(folder: Path, file: Path, *, annotator: str, partial: bool, as_json: bool) -> None:
-    """Take a file of labels in."""
+def run_import(
+    folder: Path, file: Path, *, annotator: str | None, partial: bool, as_json: bool
+) -> None:
+    """Take a file of labels in: those of `annotator`, or of whoever the file is named after."""
+    unsure = None if annotator is not None else file.stem.strip() or "file"
+    annotator = annotator or unsure or "file"
     malformed: Sequence[str] = ()
     if partial:
         returned = read_returned(file, annotator=annotator)
@@ -91,7 +112,7 @@ def run_import(folder: Path, file: Path, *, annotator: str, partial: bool, as_js
     else:
         votes = read_votes(file, annotator=annotator)
     with working({}) as arguments:
-        recorded = _opened(folder, arguments).record(votes, partial=partial)
+        recorded = _opened(folder, arguments).record(votes, partial=partial, unsure=unsure)
     say_recorded(recorded, malformed, as_json=as_json)
 
 
@@ -153,14 +174,21 @@ def _predictions(state: State) -> dict[Id, tuple[str, float]]:
     return found
 
 
-def run_status(folder: Path, *, train: bool, goal: float | None, as_json: bool) -> None:
+def run_status(
+    folder: Path,
+    named: Mapping[str, str | None],
+    *,
+    train: bool,
+    goal: float | None,
+    as_json: bool,
+) -> None:
     """Show where the campaign stands, and write it as a report."""
     with working({}) as arguments:
-        campaign = _opened(folder, arguments)
+        campaign = _opened(folder, arguments, named)
         if train and campaign.measure() is None:
             echo("Fewer than two classes are labelled: there is no proxy to measure yet")
         facts = campaign.status(goal=goal)
-    written = {"report": active_report(campaign, facts)}
+    written = {} if campaign.journal.read_only else {"report": active_report(campaign, facts)}
     if as_json:
         print_json({**vars(facts), "files": written})
         return

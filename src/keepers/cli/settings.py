@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from typer import Context
 
+from keepers.configuration import is_own_code, model_named
 from keepers.errors import ParameterError, unknown_name
 
 NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
@@ -23,6 +24,9 @@ STRUCTURED = frozenset(
 )
 """What a file or `--set` may give as a list or a mapping; the workflow checks it."""
 
+MODELS = ("proxy", "target", "targets", "model", "il_model", "stand_in", "features")
+"""Options that name models."""
+
 OPTIONS = {
     "method": "method_options",
     "methods": "method_options",
@@ -31,7 +35,7 @@ OPTIONS = {
 """Mappings that only a file or `--set` can give, by the option that they belong to."""
 
 
-def settings(context: Context, config: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
+def settings(context: Context, config: Path | None, assignments: Sequence[str]) -> dict[str, Any]:
     """The value of each parameter of the command, by its Python name.
 
     Raises:
@@ -43,6 +47,8 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
     given: dict[str, Any] = {}
     if config is not None:
         given = _read(config)
+        typed = {assignment.partition("=")[0].partition(".")[0] for assignment in assignments}
+        _refuse_code(context, config, {k: v for k, v in given.items() if k not in typed})
     for assignment in assignments:
         _assign(given, assignment)
     allowed = [*known, *(OPTIONS[name] for name in OPTIONS if name in known)]
@@ -56,6 +62,22 @@ def settings(context: Context, config: Path | None, assignments: Iterable[str]) 
         elif isinstance(value, dict):  # --proxy names the model, the file or --set its settings
             values[name] = {**value, "model": values[name]}
     return values
+
+
+def _refuse_code(context: Context, config: Path, given: Mapping[str, Any]) -> None:
+    """A file may come from anywhere: models in it that are code have to be typed."""
+    for option in MODELS:
+        source = context.get_parameter_source(option)
+        if option not in given or (source is not None and source.name == "COMMANDLINE"):
+            continue
+        values: Any = given[option]
+        for name in map(model_named, values if isinstance(values, list) else [values]):
+            if is_own_code(name):
+                raise ParameterError(
+                    option,
+                    f"{config} names '{name}', code that a file may not run by itself",
+                    f"If you trust it, type it as well: --{option.replace('_', '-')} {name}",
+                )
 
 
 def given_names(context: Context, config: Path | None, assignments: Iterable[str]) -> set[str]:

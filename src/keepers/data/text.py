@@ -146,7 +146,7 @@ def _load_tokenizer(name: str) -> Any:
     except ImportError:
         raise MissingExtraError(f"proxy: the tokeniser of '{name}'", "hf") from None
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise DataError(
             f"proxy: the tokeniser of '{name}' cannot be loaded ({str(error).splitlines()[0]}). "

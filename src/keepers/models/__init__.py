@@ -7,7 +7,6 @@ from keepers.models.factory import (
     default_proxy,
     default_recipe,
     default_target,
-    is_own_code,
     outline,
 )
 from keepers.models.features import FeatureTap
@@ -35,7 +34,6 @@ __all__ = [
     "default_recipe",
     "default_target",
     "dense_encoder",
-    "is_own_code",
     "module_fingerprint",
     "outline",
     "to_channels_last",

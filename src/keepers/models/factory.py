@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from keepers.configuration import is_own_code
 from keepers.errors import ParameterError, unknown_name
 from keepers.models.layers import to_channels_last
 from keepers.models.outline import outlined
@@ -78,15 +79,6 @@ def outline(
     """
     build = _builder(name, info, parameter)
     return outlined(lambda: build(info, options), name, parameter)
-
-
-def is_own_code(name: str) -> bool:
-    """Whether a name of a model is a function to import and call, rather than a built-in or `hf:`.
-
-    >>> is_own_code("package.module:function"), is_own_code("hf:folder"), is_own_code("mlp")
-    (True, False, False)
-    """
-    return ":" in name and not name.startswith("hf:")
 
 
 def default_proxy(info: DataInfo) -> str:

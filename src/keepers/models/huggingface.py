@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from keepers.errors import MissingExtraError, ParameterError
 from keepers.types import DataInfo, EncoderSpec, Model
 
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLE = "pytorch_model.bin"
 
 
 class TextClassifier(nn.Module):
@@ -45,7 +46,7 @@ def build_transformers(
     """A classifier from a local folder (offline) or a hub name; the head is made for the classes.
 
     A folder without weights gives a new model of that configuration. Weights are held in float32,
-    whatever they were saved in.
+    whatever they were saved in. Only safetensors are read, and code in a folder is never run.
 
     Args:
         path: a folder with `config.json`, or a name on the hub.
@@ -76,19 +77,34 @@ def build_transformers(
     )
     folder = Path(path).expanduser()
     local = folder.is_dir()
+    held = [name for name in _WEIGHTS if (folder / name).exists()]
+    if local and not held and (folder / _PICKLE).exists():
+        raise ParameterError(
+            parameter,
+            f"'hf:{path}' holds its weights as a pickle, {_PICKLE}, which can run code",
+            "Save it with save_pretrained(..., safe_serialization=True)",
+        )
     source = str(folder) if local else path
     try:
         config: Any = transformers.AutoConfig.from_pretrained(
-            source, num_labels=info.num_classes, local_files_only=local
+            source,
+            num_labels=info.num_classes,
+            local_files_only=local,
+            trust_remote_code=False,
         )
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = getattr(config, "eos_token_id", None)
         with _quiet():
-            if local and not any((folder / name).exists() for name in _WEIGHTS):
+            if local and not held:
                 module = kind.from_config(config)
             else:
                 module = kind.from_pretrained(
-                    source, config=config, ignore_mismatched_sizes=True, local_files_only=local
+                    source,
+                    config=config,
+                    ignore_mismatched_sizes=True,
+                    local_files_only=local,
+                    trust_remote_code=False,
+                    use_safetensors=True,
                 )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from keepers.configuration import validated
+from keepers.configuration import is_own_code, validated
 from keepers.errors import DataError, ParameterError
 from keepers.files import plain
-from keepers.models import MODELS, Normalised, create, is_own_code, outline
+from keepers.models import MODELS, Normalised, create, outline
 from keepers.roles import Prepared
 from keepers.sealed import read_tensors, write_tensors
 from keepers.types import DataInfo, Model

@@ -47,6 +47,7 @@ def create_app(desk: Desk, token: str, *, loopback: bool = True) -> Gate:
         from fastapi import FastAPI, Request, Response
         from fastapi.concurrency import run_in_threadpool
         from fastapi.responses import HTMLResponse, JSONResponse
+        from starlette.requests import ClientDisconnect
     except ImportError as error:
         raise MissingExtraError("The labelling page", "ui") from error
 
@@ -68,7 +69,10 @@ def create_app(desk: Desk, token: str, *, loopback: bool = True) -> Gate:
         return Response(content, media_type=media_type)
 
     async def votes(request: Request) -> Response:
-        body = await _read_json(request)
+        try:
+            body = await _read_json(request)
+        except ClientDisconnect:  # nobody is there to be answered
+            return Response(status_code=400)
         return JSONResponse(await run_in_threadpool(clerk.take, body))
 
     def refused(_: Request, error: Exception) -> Response:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from keepers import methods
 from keepers.campaign import BROUGHT, NAME, Event, Journal, Schema, Started, State, Vote
-from keepers.configuration import picked
+from keepers.configuration import is_own_code, model_named, picked
 from keepers.data import check_apart
 from keepers.errors import ParameterError, RunError, renamed
 from keepers.files import check_folder, plain
@@ -43,6 +43,7 @@ class Opened:
     holdings: Holdings
     config: CampaignConfig
     reading: PoolReading
+    untrusted: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
@@ -118,8 +119,10 @@ def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
                 check_dropout(made.module, DROPOUT)
 
 
-def come_back(path: Path, progress: Progress | None) -> Opened:
+def come_back(path: Path, progress: Progress | None, named: Mapping[str, str | None]) -> Opened:
     """Open a campaign's folder, with the data that it was begun on.
+
+    `named` are the models that whoever opens it names, by parameter: only these may be code.
 
     Raises:
         RunError: the folder holds none, or its journal cannot be read.
@@ -144,8 +147,37 @@ def come_back(path: Path, progress: Progress | None) -> Opened:
             features=config.features,
             progress=progress,
         )
+        untrusted = _untrusted(config, holdings, named)
     except BaseException:
         journal.close()
         raise
     holdings = holdings.with_classes(state.classes)
-    return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)
+    return Opened(
+        path=path,
+        journal=journal,
+        holdings=holdings,
+        config=config,
+        reading=reading,
+        untrusted=untrusted,
+    )
+
+
+def _untrusted(
+    config: CampaignConfig, holdings: Holdings, named: Mapping[str, str | None]
+) -> dict[str, str]:
+    """The models that are code, by parameter, and that nobody named who is here."""
+    found = {name: model_named(getattr(config, name)) for name in ("proxy", "target")}
+    found["features"] = config.features if holdings.features is None else ""
+    for parameter, given in named.items():
+        if given is not None and given != found[parameter]:
+            raise ParameterError(
+                parameter,
+                f"got '{given}', and this campaign was begun with "
+                f"'{found[parameter] or 'the default'}'",
+                "Leave it out, or start another campaign",
+            )
+    return {
+        parameter: name
+        for parameter, name in found.items()
+        if is_own_code(name) and named.get(parameter) is None
+    }

@@ -10,6 +10,7 @@ from typing import Any, Self
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
 from keepers.data import Header
 from keepers.errors import ParameterError, RunError, unknown_name
+from keepers.files import sweep
 from keepers.roles import Role
 from keepers.types import Progress
 from keepers.workflows.active.batches import Batch, untouched
@@ -48,6 +49,7 @@ class Campaign:
         self.holdings = opened.holdings
         self.desk = Desk(opened.journal, opened.holdings.source)
         self._reading = opened.reading
+        self._untrusted = opened.untrusted
         self._progress, self._say = progress, say_or_not(say)
         self.drift = self._sync()
         self._pool = self.state.pool
@@ -121,16 +123,24 @@ class Campaign:
         cls,
         campaign: str | Path = ".",
         *,
+        proxy: str | None = None,
+        target: str | None = None,
+        features: str | None = None,
         progress: Progress | None = None,
         say: Say | None = None,
     ) -> Self:
         """Come back to a campaign.
 
+        A folder may come from anywhere, so a model of its own that is code
+        (`package.module:function`) is called only if `proxy`, `target` or `features` names it
+        here again. All that needs no model works without.
+
         Raises:
             RunError: the folder holds none, or its journal cannot be read.
             DataError: the pool is gone, or is another one.
         """
-        return cls(come_back(Path(campaign), progress), progress=progress, say=say)
+        named = {"proxy": proxy, "target": target, "features": features}
+        return cls(come_back(Path(campaign), progress, named), progress=progress, say=say)
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +159,11 @@ class Campaign:
 
     def _sync(self) -> Drift:
         """Write down how the pool changed, and labels that were added to the data."""
+        if self.journal.read_only:
+            self._say(f"{self.path} cannot be written to: the campaign is shown as it was left")
+            pool = self.state.pool
+            return Drift(removed=() if pool is None else pool.removed)
+        sweep(self.path)
         events, drift = changes(self.path, self.holdings, self.state)
         if events:
             self.journal.append(events)
@@ -156,15 +171,18 @@ class Campaign:
             self._say(sentence)
         return drift
 
-    def record(self, votes: Iterable[Delivery], *, partial: bool = False) -> Recorded:
+    def record(
+        self, votes: Iterable[Delivery], *, partial: bool = False, unsure: str | None = None
+    ) -> Recorded:
         """Write labels, skips and withdrawals down: all, or none of them.
 
         Any subset, in any order, twice, from several people. `partial` takes what can be taken.
+        `unsure` is an annotator's name that was only guessed: a word of theirs is not changed.
 
         Raises:
             DataError: unknown ids, unknown classes, or one annotator with two labels for one item.
         """
-        return self.desk.record(votes, partial=partial)
+        return self.desk.record(votes, partial=partial, unsure=unsure)
 
     def query(self, count: int, *, new: bool = False) -> Batch:
         """Plan the next `count` examples to label.
@@ -246,8 +264,19 @@ class Campaign:
         """
         return write_labelled(self.state, self.holdings, Path(out), overwrite=overwrite)
 
+    def _check_trusted(self) -> None:
+        if self._untrusted:
+            what = " and ".join(f"its {each} is '{n}'" for each, n in self._untrusted.items())
+            line = " ".join(f"--{each} {n}" for each, n in self._untrusted.items())
+            named = ", ".join(f"{each}={n!r}" for each, n in self._untrusted.items())
+            raise RunError(
+                f"campaign: {what}, code that a folder may not run by itself. If you trust it, "
+                f"add {line} to the command (Campaign.open(..., {named}))"
+            )
+
     @contextmanager
     def _round(self) -> Generator[Round]:
+        self._check_trusted()
         state = self.state
         if state.pool != self._pool:
             raise RunError("campaign: the pool changed since it was opened here. Open it again")

@@ -1,0 +1,139 @@
+"""Files that travel never run code: who opens them names it, or nothing of it is called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import keepers
+from keepers import sealed
+from keepers.cli import main
+from keepers.errors import DataError, KeepersError, ParameterError, RunError
+from keepers.models import create
+from keepers.types import DataInfo
+
+OWN = """
+    from pathlib import Path
+    Path(__file__).with_name("it-ran").touch()
+    from torch import nn
+
+    def small(info):
+        return nn.Linear(info.shape[0], info.num_classes)
+"""
+NAME = "marker_module_for_tests:small"
+DATA = (np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2)
+
+
+@pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that is there once the module was imported from the working folder."""
+    monkeypatch.chdir(tmp_path)
+    lines = [line.removeprefix("    ") for line in OWN.splitlines()]
+    Path("marker_module_for_tests.py").write_text("\n".join(lines))
+    monkeypatch.delitem(sys.modules, "marker_module_for_tests", raising=False)
+    return tmp_path / "it-ran"
+
+
+def _forget(marker: Path) -> None:
+    marker.unlink()
+    del sys.modules["marker_module_for_tests"]
+
+
+def test_weights_call_what_is_named_by_who_opens_them(marker: Path) -> None:
+    result = keepers.train(DATA, select="uniform", model=NAME, steps=2, run="run")
+    _forget(marker)
+    with pytest.raises(DataError, match=rf"'{NAME}'.* model='{NAME}'\)"):
+        keepers.load_model(result.weights)
+    with pytest.raises(ParameterError, match="got 'mlp', and"):
+        keepers.load_model(result.weights, model="mlp")
+    assert not marker.exists()
+    keepers.load_model(result.weights, model=NAME)
+    assert marker.exists()
+
+
+def test_a_campaign_calls_what_is_named_by_who_opens_it(marker: Path) -> None:
+    rows = "\n".join(f"[{x[0]:.3f},{x[1]:.3f},{x[2]:.3f}]" for x in DATA[0].tolist())
+    Path("pool.jsonl").write_text("".join(f'{{"x": {row}}}\n' for row in rows.splitlines()))
+    campaign = keepers.Campaign.start(
+        "pool.jsonl", campaign="c", classes=["a", "b"], proxy=NAME, cold="random", input="x"
+    )
+    batch = campaign.query(10)
+    campaign.record(
+        keepers.Vote(item=item, annotator="ann", label="ab"[n % 2])
+        for n, item in enumerate(batch.ids)
+    )
+    campaign.close()
+    _forget(marker)
+    with keepers.Campaign.open("c") as again:
+        assert again.status().left == 30
+        for ask in (lambda: again.query(5), again.measure):
+            with pytest.raises(RunError, match=rf"add --proxy {NAME} to the command"):
+                ask()
+    with pytest.raises(ParameterError, match="proxy: got 'mlp', and this campaign was begun with"):
+        keepers.Campaign.open("c", proxy="mlp")
+    assert not marker.exists()
+    with keepers.Campaign.open("c", proxy=NAME) as again:
+        assert len(again.query(5).ids) == 5
+    assert marker.exists()
+
+
+def test_a_configuration_calls_what_is_typed(
+    marker: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("c.yaml").write_text(f"proxy: {{model: '{NAME}', epochs: 1}}\n")
+    monkeypatch.setattr(sys, "argv", ["keepers", "coreset", "digits", "--config", "c.yaml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"type it as well: --proxy {NAME}" in capsys.readouterr().err
+    assert not marker.exists()
+
+
+def _weights(path: Path, **odd: Any) -> Path:
+    import torch
+
+    note = {
+        "model": "mlp",
+        "options": {"hidden": [4]},
+        "info": {"kind": "vector", "shape": [3], "num_classes": 2},
+        "channels": 0,
+        "class_names": ["a", "b"],
+    }
+    sealed.write_tensors(path, {"x": torch.zeros(1)}, note | odd)
+    return path
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"options": {"hidden": [10**12]}},
+        {"options": {"hidden": [10**12, 10**12]}},
+        {"options": {"hidden": [2**70]}},
+        {"options": {"nonsense": 1}},
+        {"options": []},
+        {"info": {"kind": "vector", "shape": [10**13], "num_classes": 2}},
+        {"info": {"kind": "vector", "shape": [-3], "num_classes": 2}},
+        {"info": {"kind": "vector", "shape": [3], "num_classes": 10**13}},
+        {"info": {"kind": "smell", "shape": [3], "num_classes": 2}},
+        {"info": None},
+        {"model": "perceptron"},
+        {"model": None},
+        {"channels": 10**12},
+        {"channels": "three"},
+        {},
+    ],
+    ids=lambda odd: json.dumps(odd)[:50],
+)
+def test_odd_metadata_is_one_error(tmp_path: Path, odd: dict[str, Any]) -> None:
+    with pytest.raises(KeepersError, match=r"\w+: "):
+        keepers.load_model(_weights(tmp_path / "w", **odd))
+
+
+def test_an_absurd_layer_is_refused_before_anything_is_allocated() -> None:
+    info = DataInfo(kind="vector", shape=(3,), num_classes=2)
+    with pytest.raises(ParameterError, match=r"take 24,000 GB, and this machine has [\d,]+ GB"):
+        create("mlp", info, seed=0, options={"hidden": [10**12 - 1]})
