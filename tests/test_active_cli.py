@@ -263,7 +263,7 @@ BAD_FILES = [
     ("class.csv", "id,label\nr001,neg\nr002,meh\n", "line 3: 'meh' is none of the classes", 2),
     ("json.jsonl", '{"id": "r001", "label": "neg"}\n{"id": oops}\n', "json.jsonl, line 2", 1),
     ("wide.csv", "id,label\nr001,neg\nr002,pos,x,y\n", "wide.csv, line 3: 4 values where 2", 1),
-    ("two.csv", "id,label\nr001,neg\nr002,neg\nr002,pos\n", "line 4: file says 'pos' of", 1),
+    ("two.csv", "id,label\nr001,neg\nr002,neg\nr002,pos\n", "line 4: two says 'pos' of", 1),
 ]
 
 
