@@ -105,8 +105,8 @@ def test_validation_has_no_copy_of_what_is_trained_on(group: str | None) -> None
 
 def test_a_proxy_is_not_right_about_random_labels_it_has_not_seen(tmp_path: Path) -> None:
     selection = keepers.coreset(
-        four_times(200), keep=0.5, val=0.25, proxy={"model": "mlp", "epochs": 30}, id="key",
-        label="label", input="x", run=tmp_path,
+        four_times(200), keep=0.5, method="entropy", val=0.25, id="key", label="label", input="x",
+        proxy={"model": "mlp", "epochs": 30}, run=tmp_path,
     )  # fmt: skip
     assert selection.metadata["validation"] == 200
     assert selection.metadata["proxy_validation_accuracy"] < 0.7  # a coin: 0.5

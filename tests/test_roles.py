@@ -48,7 +48,9 @@ def test_changed_code_of_an_own_model_is_another_model(
     run = tmp_path / "run"
     for factor, expected in ((1.0, 1), (1.0, 1), (2.0, 2)):
         own.write_text(CODE.format(factor=factor))
-        keepers.coreset(data(), proxy="own_model_under_test:build", epochs=1, run=run)
+        keepers.coreset(
+            data(), method="entropy", proxy="own_model_under_test:build", epochs=1, run=run
+        )
         assert stages(run) == expected
 
 

@@ -232,7 +232,13 @@ def test_a_frame_and_a_notebook(tmp_path: Path) -> None:
     assert "<td>&lt;b&gt;</td>" in shown
     assert "<svg" not in shown  # random has no scores
     scored = keepers.coreset(
-        table, keep=10, proxy="fasttext", epochs=1, label="label", run=tmp_path / "s"
+        table,
+        method="entropy",
+        keep=10,
+        proxy="fasttext",
+        epochs=1,
+        label="label",
+        run=tmp_path / "s",
     )
     assert scored._repr_html_().count('fill="#2563a8"') == 40
 
