@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from keepers.words import counted, listed
 from keepers.workflows.scoring import Scored
 
 SAFE = "stratified"
@@ -79,11 +80,9 @@ def warn_of_classes(labels: torch.Tensor, kept: torch.Tensor, names: Sequence[st
         name for name, n, k in zip(names, sizes.tolist(), keeps.tolist(), strict=True) if n > k == 0
     ]
     if lost:
-        shown = ", ".join(f"'{name}'" for name in lost[:3]) + (", ..." if len(lost) > 3 else "")
-        counted = "class loses all its" if len(lost) == 1 else "classes lose all their"
-        warnings.append(
-            f"{len(lost)} {counted} examples: {shown}. --balance class keeps as many of each"
-        )
+        shown = listed([f"'{name}'" for name in lost], 3)
+        told = counted(len(lost), "class loses all its", "classes lose all their")
+        warnings.append(f"{told} examples: {shown}. --balance class keeps as many of each")
     there = sizes > 0
     share, overall = keeps[there] / sizes[there], float(kept.double().mean())
     chance = (overall * (1 - overall) / sizes[there]).sqrt()
