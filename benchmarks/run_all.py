@@ -135,6 +135,20 @@ def starting() -> str:
     return table(["", "CPU", "CPU before", "ratio", "peak memory"], rows) if rows else ""
 
 
+def memory() -> str:
+    """Anonymous memory beside n × classes on disk, and CPU, beside another checkout."""
+    rows = [
+        [
+            f"`{case['name']}`",
+            *(f"{case[side]['extra']:.2f}" if side in case else "" for side in ("ours", "beside")),
+            seconds(case["ours"]["cpu_s"]),
+            f"{case['cpu_ratio']:.2f}" if "cpu_ratio" in case else "",
+        ]
+        for case in _read("signals-memory.json").get("cases", ())
+    ]
+    return table(["", "memory", "memory before", "CPU", "over before"], rows) if rows else ""
+
+
 def scale() -> str:
     """CPU seconds and memory of a whole command by its rows."""
     rows = [
@@ -364,6 +378,7 @@ def verdicts() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "starting": starting,
+    "signals memory": memory,
     "scale": scale,
     "commands": commands,
     "start": start,
@@ -424,6 +439,7 @@ def main() -> None:
     if "selectors" in parts:
         peer = ("--peer-python", args.peer_python) if args.peer_python else ()
         benchmark("bench_selectors.py", "--large", *peer, out="selectors.json", threads=1)
+        benchmark("signals_memory.py", out="signals-memory.json", threads=1)
     if "commands" in parts:
         data = ("--data", args.data) if args.data else ()
         given = ("--threads", str(CORES), *data)

@@ -7,6 +7,7 @@ import itertools
 import math
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from keepers.selectors import (
     typiclust,
 )
 
+badge_module = importlib.import_module("keepers.selectors.badge")
 batch_module = importlib.import_module("keepers.selectors.batch_bald")
 cluster_module = importlib.import_module("keepers.selectors.cluster_margin")
 clusters_module = importlib.import_module("keepers.selectors._clusters")
@@ -191,7 +193,7 @@ def test_badge_is_the_seeding_of_k_means_over_the_explicit_embeddings(seed: int)
 
 
 def test_distances_of_embeddings_are_those_of_the_explicit_ones_near_and_far() -> None:
-    embeddings = importlib.import_module("keepers.selectors.badge")._GradientEmbeddings
+    embeddings = badge_module._GradientEmbeddings
     log_probs, features = predictions(0, 40, 4), points(0, 40, 6) + 100
     # Rows that differ by little, in one factor or both, and one that is a copy.
     features[1:4] = features[0] + 1e-3 * points(1, 3, 6)
@@ -202,6 +204,39 @@ def test_distances_of_embeddings_are_those_of_the_explicit_ones_near_and_far() -
     found = embeddings(log_probs, features).to_point(0)
     torch.testing.assert_close(found.double(), expected, rtol=0.02, atol=1e-12)
     assert found[0] == found[5] == 0
+
+
+def test_many_predictions_are_drawn_by_the_same_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(badge_module, "HELD", 0)
+    monkeypatch.setattr(badge_module, "PATIENCE", 2)
+    n, draws = 5, 400
+    log_probs, features = predictions(3, n), points(3, n, 2)
+    features[2:4], log_probs[2:4] = features[1] + 0.1 * points(0, 2, 2), log_probs[1]
+    embeddings = explicit_embeddings(log_probs, features)
+    squared = torch.cdist(embeddings, embeddings).square()
+    first = int(embeddings.norm(dim=1).argmax())
+    draw, counts = generator(), Counter[tuple[int, ...]]()
+    for _ in range(draws):
+        counts[tuple(badge(log_probs, features, 3, generator=draw).tolist())] += 1
+    for second, third in itertools.permutations(set(range(n)) - {first}, 2):
+        nearest = torch.minimum(squared[first], squared[second])
+        chance = squared[first, second] / squared[first].sum() * nearest[third] / nearest.sum()
+        expected, found = float(chance) * draws, counts[first, second, third]
+        assert abs(found - expected) < 4 * max(1.0, expected**0.5), (second, third)
+
+
+def test_many_predictions_have_picks_that_nest_and_copies_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(badge_module, "HELD", 0)
+    log_probs, features = predictions(4, 40).repeat(3, 1), points(4, 40).repeat(3, 1)
+    picks = badge(log_probs, features, 110, generator=generator(), selected=torch.arange(10))
+    assert len((picks[:40] % 40).unique()) == 40
+    assert picks[40:].tolist() == sorted(picks[40:].tolist())
+    few = badge(log_probs, features, 17, generator=generator(), selected=torch.arange(10))
+    assert few.tolist() == picks[:17].tolist()
+    certain = torch.tensor([[0.0, -torch.inf]]).expand(6, 2)
+    assert badge(certain, points(0, 6), 3, generator=generator()).tolist() == [0, 1, 2]
 
 
 def test_badge_prefers_uncertain_examples_of_large_features() -> None:

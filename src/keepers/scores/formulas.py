@@ -9,23 +9,42 @@ Shape suffixes: N examples, K runs or posterior samples, C classes, D features.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from keepers.tensors import by_rows
 
+Formula = Callable[..., Tensor]
+
+
+def _by_rows(formula: Formula) -> Formula:
+    """The formula, block by block where an array is large."""
+
+    @functools.wraps(formula)
+    def blocked(*arrays: Tensor) -> Tensor:
+        return by_rows(formula, *arrays)
+
+    return blocked
+
+
+@_by_rows
 def least_confidence(log_probs_NC: Tensor) -> Tensor:
     """1 − p₁."""
     return -log_probs_NC.amax(-1).expm1()
 
 
+@_by_rows
 def margin(log_probs_NC: Tensor) -> Tensor:
     """1 − (p₁ − p₂)."""
     top_N2 = log_probs_NC.topk(2, dim=-1).values
     return top_N2[:, 1].exp() - top_N2[:, 0].expm1()
 
 
+@_by_rows
 def entropy(log_probs: Tensor) -> Tensor:
     """−Σ p log p over the last dimension, with 0 log 0 = 0."""
     terms = log_probs.exp().mul_(log_probs)
@@ -43,11 +62,13 @@ def reducible_loss(losses_N: Tensor, irreducible_losses_N: Tensor) -> Tensor:
     return losses_N - irreducible_losses_N
 
 
+@_by_rows
 def error_norm(log_probs_NC: Tensor, labels_N: Tensor) -> Tensor:
     """‖p − onehot(y)‖₂."""
     return _error_norms(log_probs_NC.unsqueeze(1), labels_N).squeeze(1)
 
 
+@_by_rows
 def el2n(early_log_probs_NKC: Tensor, labels_N: Tensor) -> Tensor:
     """‖p − onehot(y)‖₂, averaged over runs."""
     return _error_norms(early_log_probs_NKC, labels_N).mean(1)
@@ -58,16 +79,19 @@ def last_layer_gradient_norm(log_probs_NC: Tensor, labels_N: Tensor, features_ND
     return error_norm(log_probs_NC, labels_N) * features_ND.norm(dim=1)
 
 
+@_by_rows
 def predictive_entropy(log_probs_NKC: Tensor) -> Tensor:
     """H[mean_k p_k]."""
     return entropy(_log_mean(log_probs_NKC))
 
 
+@_by_rows
 def conditional_entropy(log_probs_NKC: Tensor) -> Tensor:
     """mean_k H[p_k]."""
     return entropy(log_probs_NKC).mean(1)
 
 
+@_by_rows
 def bald(log_probs_NKC: Tensor) -> Tensor:
     """H[mean_k p_k] − mean_k H[p_k], as mean_k KL(p_k ‖ mean p)."""
     # The difference of two entropies would lose what the samples agree on to rounding.
@@ -76,6 +100,7 @@ def bald(log_probs_NKC: Tensor) -> Tensor:
     return terms_NKC.masked_fill_(log_probs_NKC.isneginf(), 0).sum(-1).mean(1).clamp_(min=0)
 
 
+@_by_rows
 def loss_minus_conditional_entropy(log_probs_NKC: Tensor, labels_N: Tensor) -> Tensor:
     """−log mean_k p_k(y) − mean_k H[p_k]."""
     return cross_entropy(_log_mean(log_probs_NKC), labels_N) - conditional_entropy(log_probs_NKC)

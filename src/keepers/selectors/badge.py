@@ -8,9 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from keepers.selectors._distances import BLOCK_ELEMENTS, squared_norms
+from keepers.selectors._distances import BLOCK_ELEMENTS, flat_positions, row_blocks, squared_norms
 from keepers.selectors.checks import Features, check_count, check_rows, check_selected
 from keepers.tensors import check_log_probs
+
+HELD = 1 << 24
+"""Elements of n × classes up to which p − onehot is held, and each pick compared with all."""
+PATIENCE = 64
+"""Draws that are turned down before all distances are brought up to date."""
 
 
 def badge(
@@ -29,9 +34,12 @@ def badge(
     lie far from the others, so that picks are uncertain and diverse.
 
     The embeddings, n × (classes · d) numbers, are never made: gᵢ·gⱼ is the product of the inner
-    products of the two factors. One matrix–vector product of the features per pick, and O(n)
-    memory beside them. Picks nest for generators of the same state. Copies of a pick are picked
-    only when nothing else is left, and then by position.
+    products of the two factors. Up to 16 million predictions (n × classes), that is one
+    matrix–vector product of each factor per pick. With more, an example is drawn by its distance to
+    the picks that all were compared with so far, which can only be too long, and taken with the
+    chance (distance to all picks)² / (that distance)²: the same law, in O(n) memory and with few
+    passes over the predictions, which may be mapped from disk. Picks nest for generators of the
+    same state. Copies of a pick are picked only when nothing else is left, and then by position.
 
     Args:
         log_probs: (n, classes); −∞ is a probability of 0.
@@ -62,19 +70,34 @@ def badge(
     n = len(points_ND)
     taken = check_selected(selected, n, points_ND.device)
     check_count(k, n - len(taken))
-    embeddings = _GradientEmbeddings(log_probs_NC.to(points_ND), points_ND)
+    embeddings = _GradientEmbeddings(log_probs_NC, points_ND)
     free_N = torch.ones(n, dtype=torch.bool, device=points_ND.device)
     free_N[taken] = False
     nearest_N = torch.full_like(embeddings.norms_N, torch.inf).masked_fill_(~free_N, 0)
     picks = torch.empty(k, dtype=torch.int64, device=points_ND.device)
+    known = refused = 0  # picks that `nearest_N` counts, and draws turned down since
     for pick in range(k):
         if pick == 0:
             position = int(embeddings.norms_N.masked_fill(~free_N, -1).argmax())
         else:
             position = _draw(nearest_N, free_N, generator)
+        while known < pick:
+            bound = nearest_N[position].clone()
+            least = embeddings.nearest(picks[known:pick], slice(position, position + 1))
+            nearest_N[position] = torch.minimum(bound, least[0])
+            if float(nearest_N[position]) >= _uniform(generator) * float(bound):
+                break
+            refused += 1
+            if refused == PATIENCE:
+                embeddings.update(nearest_N, picks[known:pick])
+                known, refused = pick, 0
+            position = _draw(nearest_N, free_N, generator)
         picks[pick] = position
         free_N[position] = False
-        torch.minimum(nearest_N, embeddings.to_point(position), out=nearest_N)
+        nearest_N[position] = 0
+        if embeddings.held or pick == 0 or pick - known >= max(1, n // 16):
+            embeddings.update(nearest_N, picks[known : pick + 1])
+            known, refused = pick + 1, 0
     return picks
 
 
@@ -86,45 +109,88 @@ class _GradientEmbeddings:
     """
 
     def __init__(self, log_probs_NC: Tensor, points_ND: Tensor) -> None:
-        self.points_ND = points_ND
-        self.errors_NC = log_probs_NC.exp()
-        top_N1 = log_probs_NC.argmax(1, keepdim=True)
-        # p − 1 from log p: nothing is lost where p is nearly 1.
-        self.errors_NC.scatter_(1, top_N1, log_probs_NC.gather(1, top_N1).expm1())
-        self.norms_N = squared_norms(points_ND) * self.errors_NC.square().sum(1)
+        self.points_ND, self.log_probs_NC = points_ND, log_probs_NC
+        n, num_classes = log_probs_NC.shape
+        self.held = log_probs_NC.numel() <= HELD
+        self._errors_NC = points_ND.new_empty((n if self.held else 0, num_classes))
+        self._blocks = list(row_blocks(n, num_classes))
+        self.norms_N = squared_norms(points_ND)
+        for rows in self._blocks:
+            errors_RC = self._made(rows)
+            self.norms_N[rows] *= errors_RC.square().sum(1)
+            if self.held:
+                self._errors_NC[rows] = errors_RC
         self._rounding = 512 * torch.finfo(points_ND.dtype).eps
+
+    def _made(self, rows: Tensor | slice) -> Tensor:
+        log_probs_RC = self.log_probs_NC[rows].to(self.points_ND)
+        errors_RC = log_probs_RC.exp()
+        top_R1 = log_probs_RC.argmax(1, keepdim=True)
+        # p − 1 from log p: nothing is lost where p is nearly 1.
+        return errors_RC.scatter_(1, top_R1, log_probs_RC.gather(1, top_R1).expm1())
+
+    def _errors(self, rows: Tensor | slice) -> Tensor:
+        """aᵢ of some rows, (r, classes)."""
+        return self._errors_NC[rows] if self.held else self._made(rows)
+
+    def update(self, nearest_N: Tensor, picks_P: Tensor) -> None:
+        """Bring squared distances (n,) to the nearest pick up to date with some picks."""
+        if self.held:
+            for position in picks_P.tolist():
+                torch.minimum(nearest_N, self.to_point(position), out=nearest_N)
+            return
+        for rows in self._blocks:
+            nearest_N[rows] = torch.minimum(nearest_N[rows], self.nearest(picks_P, rows))
+
+    def nearest(self, picks_P: Tensor, rows: slice) -> Tensor:
+        """Squared distance (r,) of some rows to the nearest of some picks."""
+        points_RD, errors_RC = self.points_ND[rows], self._errors(rows)
+        out_R = torch.full_like(self.norms_N[rows], torch.inf)
+        for some_P in picks_P.split(256):
+            inner_RP = points_RD @ self.points_ND[some_P].T
+            inner_RP *= errors_RC @ self._errors(some_P).T
+            sums_RP = self.norms_N[rows, None] + self.norms_N[some_P]
+            out_R = torch.minimum(out_R, self._squared(inner_RP, sums_RP, rows, some_P).amin(1))
+        return out_R
 
     def to_point(self, position: int) -> Tensor:
         """Squared distances (n,) of all embeddings to one."""
         inner_N = self.points_ND @ self.points_ND[position]
-        inner_N *= self.errors_NC @ self.errors_NC[position]
+        inner_N *= self._errors_NC @ self._errors_NC[position]
         sums_N = self.norms_N + self.norms_N[position]
-        out_N = inner_N.mul_(-2).add_(sums_N)
-        near_P = (out_N <= sums_N.mul_(self._rounding)).nonzero().squeeze(1)
-        out_N[near_P] = self._exact(near_P, position)
-        return out_N
+        column = torch.tensor([position], device=inner_N.device)
+        return self._squared(inner_N[:, None], sums_N[:, None], slice(0, None), column)[:, 0]
 
-    def _exact(self, rows_P: Tensor, position: int) -> Tensor:
+    def _squared(self, inner_RP: Tensor, sums_RP: Tensor, rows: slice, columns_P: Tensor) -> Tensor:
+        out_RP = inner_RP.mul_(-2).add_(sums_RP)
+        near = flat_positions(out_RP <= sums_RP.mul_(self._rounding))
+        near_R, near_P = near // len(columns_P), near % len(columns_P)
+        out_RP[near_R, near_P] = self._exact(near_R + rows.start, columns_P[near_P])
+        return out_RP
+
+    def _exact(self, rows_P: Tensor, columns_P: Tensor) -> Tensor:
         out_P = self.norms_N.new_empty(len(rows_P))
-        point_D, error_C = self.points_ND[position], self.errors_NC[position]
-        step = max(1, BLOCK_ELEMENTS // len(point_D))
+        step = max(1, BLOCK_ELEMENTS // max(self.points_ND.shape[1], self.log_probs_NC.shape[1]))
         for start in range(0, len(rows_P), step):
-            rows = rows_P[start : start + step]
-            apart_PD = self.points_ND[rows] - point_D
-            errors_PC = self.errors_NC[rows]
-            error_apart_PC = errors_PC - error_C
+            part = slice(start, start + step)
+            points_PD, errors_PC = self.points_ND[columns_P[part]], self._errors(rows_P[part])
+            apart_PD = self.points_ND[rows_P[part]] - points_PD
+            error_apart_PC = errors_PC - self._errors(columns_P[part])
             own = errors_PC.square().sum(1) * apart_PD.square().sum(1)
-            other = error_apart_PC.square().sum(1) * point_D.square().sum()
-            both = (errors_PC * error_apart_PC).sum(1) * (apart_PD @ point_D)
-            out_P[start : start + step] = own + other + 2 * both
+            other = error_apart_PC.square().sum(1) * points_PD.square().sum(1)
+            both = (errors_PC * error_apart_PC).sum(1) * (apart_PD * points_PD).sum(1)
+            out_P[part] = own + other + 2 * both
         return out_P.clamp_(min=0)
 
 
 def _draw(weights_N: Tensor, free_N: Tensor, generator: torch.Generator) -> int:
     """A position with probability ∝ its weight; the lowest free one where all weights are 0."""
     ends_N = weights_N.cpu().double().cumsum(0)
-    drawn = torch.rand((), dtype=torch.float64, generator=generator, device=generator.device)
-    total = float(ends_N[-1])
+    drawn, total = _uniform(generator), float(ends_N[-1])
     if not total:
         return int(free_N.byte().argmax())
-    return int(torch.searchsorted(ends_N, drawn.cpu() * total, right=True))
+    return int(torch.searchsorted(ends_N, drawn * total, right=True))
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), dtype=torch.float64, generator=generator, device=generator.device))

@@ -39,6 +39,7 @@ def extract(
     samples: int = SAMPLES,
     seed: int = 0,
     folder: Path | None = None,
+    keep: bool = True,
     tally: Tally | None = None,
     progress: Progress | None = None,
 ) -> Signals:
@@ -50,8 +51,9 @@ def extract(
     `losses` (n,) is the cross-entropy of the labels; `features` (n, d) is the input of the last
     layer. `posterior_log_probs` (n, samples, classes) is log-softmax of `samples` passes with
     dropout on: sample k has one mask for all examples, drawn by `seed`, and batch normalisation
-    takes its running statistics. Arrays over 256 MiB are memory-mapped under `folder`. Labels are
-    passed on. All passes are booked on `tally`. The module is left in the mode it was in.
+    takes its running statistics. Arrays over 256 MiB are memory-mapped under `folder`; without
+    `keep`, as in all but one of several processes, no array is made. Labels are passed on. All
+    passes are booked on `tally`. The module is left in the mode it was in.
 
     Raises:
         KeepersError: losses without labels, or log-probabilities that are not finite.
@@ -99,22 +101,18 @@ def extract(
                     found["posterior_log_probs"] = sample_posterior(
                         module, functools.partial(module, *inputs), samples=samples, seed=seed
                     )
+            if not start and "losses" in wanted and labels is not None:
+                _check_width(found["log_probs"], labels)
             for name, value in found.items():
-                if name not in arrays:
-                    shape = (n, *value.shape[1:])
-                    arrays[name] = allocate(shape, name=name, folder=folder)
-                arrays[name][start:stop] = processes.gather_rows(value, stop - start).cpu()
-            _check_passes(arrays, start, stop)
+                whole = processes.gather_rows(value, stop - start).cpu()
+                _check_pass(name, whole, first=start == 0)
+                if keep and name not in arrays:
+                    arrays[name] = allocate((n, *whole.shape[1:]), name=name, folder=folder)
+                if keep:
+                    arrays[name][start:stop] = whole
             progress.advance(stop)
     progress.finish()
-    if "losses" in wanted and labels is not None:
-        width = arrays["log_probs"].shape[1]
-        if n and int(labels.max()) >= width:
-            raise ParameterError(
-                "model",
-                f"gives {width} classes, but a label is number {int(labels.max())}",
-                "Give a model with an output for each class",
-            )
+    if "losses" in wanted and labels is not None and keep:
         arrays["losses"] = -arrays["log_probs"].gather(1, labels[:, None])[:, 0]
     return Signals(
         **{name: value for name, value in arrays.items() if name in wanted}, labels=labels
@@ -131,12 +129,21 @@ def _evaluating(module: nn.Module) -> Generator[None]:
         module.train(was_training)
 
 
-def _check_passes(arrays: dict[str, Tensor], start: int, stop: int) -> None:
+def _check_width(log_probs: Tensor, labels: Tensor) -> None:
+    width, most = log_probs.shape[1], int(labels.max())
+    if most >= width:
+        raise ParameterError(
+            "model",
+            f"gives {width} classes, but a label is number {most}",
+            "Give a model with an output for each class",
+        )
+
+
+def _check_pass(name: str, value: Tensor, *, first: bool) -> None:
     """Refuse NaN in a batch, and a posterior that shows no dropout in the first one."""
-    for name, value in arrays.items():
-        if name.endswith("log_probs") and bool(value[start:stop].isnan().any()):
-            raise KeepersError(
-                "signals: the model gives NaN. Train it with a lower lr, or with precision fp32"
-            )
-    if start == 0 and "posterior_log_probs" in arrays:
-        check_samples_differ(arrays["posterior_log_probs"][:stop])
+    if name.endswith("log_probs") and bool(value.isnan().any()):
+        raise KeepersError(
+            "signals: the model gives NaN. Train it with a lower lr, or with precision fp32"
+        )
+    if first and name == "posterior_log_probs":
+        check_samples_differ(value)

@@ -19,9 +19,9 @@ EXTREME = 4.0
 
 def accuracy(scored: Scored, at: torch.Tensor) -> float | None:
     """Share of the examples at these positions whose label the proxies predict."""
-    if scored.probabilities is None or not len(at):
+    if scored.predictions is None or not len(at):
         return None
-    right = scored.probabilities[at].argmax(1) == scored.labels[at]
+    right = scored.predictions.predicted[at] == scored.labels[at]
     return float(right.double().mean())
 
 
@@ -37,7 +37,7 @@ def warn(scored: Scored, k: int) -> list[str]:
             f"a random choice, badly: on IMDB by 3 points at 0.3 and by 45 at 0.1. '{SAFE}' is the "
             "safe one. keepers compare tells on your data"
         )
-    if scored.probabilities is None:
+    if scored.predictions is None:
         return warnings
     right = accuracy(scored, at) or 0.0
     largest = float(torch.bincount(labels).max()) / len(labels)

@@ -183,16 +183,14 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
             f"{weight[kept].max():.4g}: multiply the loss of each by its own, which the selection "
             "holds as weight (exported rows do not)"
         )
-    probabilities = scored.probabilities
+    said = scored.predictions
     evidence = Evidence(
         source=scored.source,
         rank=rank,
         weight=weight,
         scores=scores_all,
-        predicted=None if probabilities is None else probabilities.argmax(1).numpy(),
-        label_probability=None
-        if probabilities is None
-        else probabilities.gather(1, scored.labels[:, None])[:, 0].numpy(),
+        predicted=None if said is None else said.predicted.numpy(),
+        label_probability=None if said is None else said.label_probability.numpy(),
         margin=_of_candidates(scored),
         validation=scored.validation.numpy(),
         costs=tuple(ledger.by_phase()),

@@ -35,13 +35,7 @@ from keepers.workflows.opening import (
 )
 from keepers.workflows.parts import IrreducibleConfig, apart, split
 from keepers.workflows.stages import Workplace
-from keepers.workflows.teaching import (
-    Taught,
-    calibration_error,
-    quality,
-    teach,
-    weaknesses,
-)
+from keepers.workflows.teaching import Taught, measured, quality, teach, weaknesses
 
 PHASES = ("irreducible-loss training", "irreducible-loss scoring")
 
@@ -242,14 +236,8 @@ def _by_own_model(
         signals = extract(
             made.module, view, runtime=runtime, wanted=("log_probs", "losses"), tally=tally
         )
-    labels, log_probs = signals.get("labels"), signals.get("log_probs")
-    values = signals.get("losses").double()
     found: dict[str, Any] = {
-        "loss": float(values.mean()),
-        "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
-        "majority": float(labels.bincount().max() / len(labels)),
-        "calibration_error": calibration_error(log_probs, labels),
-        "confidence": float(log_probs.double().exp().amax(1).mean()),
+        **measured(signals),
         "agreement": None,
         "checked": 0,
         "checked_losses": [],
@@ -259,7 +247,10 @@ def _by_own_model(
     members = torch.arange(len(source))
     how = {"model": "given", "quality": found, "costs": place.ledger.by_phase()}
     return Irreducible(
-        losses=_losses(source, values, members, how), members=members, prepared=None, taught=()
+        losses=_losses(source, signals.get("losses").double(), members, how),
+        members=members,
+        prepared=None,
+        taught=(),
     )
 
 

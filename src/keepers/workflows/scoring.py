@@ -22,7 +22,14 @@ from keepers.training import HardwareConfig, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
-from keepers.workflows.stages import Training, Workplace, is_trained, predictions, train
+from keepers.workflows.stages import (
+    Predictions,
+    Training,
+    Workplace,
+    is_trained,
+    predictions,
+    train,
+)
 
 Balance = Literal["class"]
 
@@ -104,8 +111,8 @@ class Scored:
         return torch.stack([margin for margin in found if margin is not None]).mean(0)
 
     @cached_property
-    def probabilities(self) -> Tensor | None:
-        """Mean class probabilities of the proxies (n, classes), if there are any."""
+    def predictions(self) -> Predictions | None:
+        """What the proxies predict together, if there are any."""
         return predictions(self.members) if self.prepared else None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from keepers import processes
@@ -18,6 +19,7 @@ from keepers.random import derived_seed
 from keepers.roles import Prepared
 from keepers.runs import Run, StageRecord
 from keepers.signals import PASS_SIGNALS, extract, store
+from keepers.tensors import row_blocks
 from keepers.training import BatchPolicy, Checkpoint, Dynamics, Hardware, Shuffle, fit
 from keepers.types import EvalView, Progress, Signals
 
@@ -208,22 +210,23 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
                 positions=training.scored,
                 samples=training.samples,
                 seed=training.seed,
-                folder=folder if processes.rank() == 0 else None,
+                folder=folder,
+                keep=processes.rank() == 0,
                 tally=tally,
                 progress=place.progress,
             )
         arrays |= {name: value for name, value in signals.items() if name != "labels"}
-    if early:
+    if early and "log_probs" in arrays:
         arrays["early_log_probs"] = arrays.pop("log_probs")[:, None]
     if dynamics is not None:
         found = {"forgetting": dynamics.forgetting(), "aum": dynamics.aum()}
         arrays |= {name: value for name, value in found.items() if name in wanted}
     facts: dict[str, Any] = {"losses": fitted.losses}
     if training.test is not None:
-        said = extract(module, training.test.view, runtime=runtime)
-        facts |= _measure(said)
-        if training.test.kept:
-            arrays[TESTED] = said.get("log_probs")
+        said = extract(module, training.test.view, runtime=runtime, keep=processes.rank() == 0)
+        if processes.rank() == 0:  # the others read the facts that it writes
+            facts |= _measure(said)
+            arrays |= {TESTED: said.get("log_probs")} if training.test.kept else {}
     if processes.rank() == 0:
         store.write(folder, arrays)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -237,14 +240,34 @@ def _measure(signals: Signals) -> dict[str, Any]:
     return {"test_error": float(wrong.mean()), "worst_class_error": max(by_class)}
 
 
-def predictions(members: Collection[Signals]) -> Tensor:
-    """Mean class probabilities (n, classes) of the members."""
-    total = None
-    for signals in members:
-        if signals.log_probs is not None:
-            probs = signals.log_probs.double().exp()
-        else:
-            probs = signals.get("early_log_probs").double().exp().mean(1)
-        total = probs if total is None else total + probs
-    assert total is not None
-    return total / len(members)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What models predict together, by their mean class probabilities.
+
+    `predicted` (n,) is the likeliest class, `label_probability` (n,) that of the label.
+    """
+
+    predicted: Tensor
+    label_probability: Tensor
+
+
+def predictions(members: Sequence[Signals]) -> Predictions:
+    """What the members predict together; n × classes is never held beside what they map."""
+    labels = members[0].get("labels")
+    said = [
+        each.get("early_log_probs") if each.log_probs is None else each.log_probs
+        for each in members
+    ]
+    predicted, probability = torch.empty_like(labels), torch.empty(len(labels)).double()
+    for rows in row_blocks(said[0]):
+        total = sum(_probabilities(each[rows]) for each in said)
+        assert isinstance(total, Tensor)
+        mean = total / len(members)
+        predicted[rows] = mean.argmax(1)
+        probability[rows] = mean.gather(1, labels[rows, None])[:, 0]
+    return Predictions(predicted=predicted, label_probability=probability)
+
+
+def _probabilities(log_probs: Tensor) -> Tensor:
+    probabilities = log_probs.double().exp()
+    return probabilities if probabilities.ndim == 2 else probabilities.mean(1)

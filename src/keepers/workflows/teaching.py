@@ -131,35 +131,40 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     ledger.costs.append(fitted.cost)
     checking.at_end(fitted)
     best = checking.restore_best()
-    wanted = ("log_probs", "losses")
     with ledger.phase("irreducible-loss scoring") as tally:
         scored = extract(
             module,
             view,
             runtime=runtime,
-            wanted=wanted,
+            wanted=("log_probs", "losses"),
             positions=teaching.scored,
+            keep=processes.rank() == 0,
             tally=tally,
             progress=place.progress,
         )
     checked = check()
     ledger.book(checks.costs)
-    labels, log_probs = scored.get("labels"), scored.get("log_probs")
-    facts = {
-        "loss": float(scored.get("losses").double().mean()),
-        "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
-        "calibration_error": calibration_error(log_probs, labels),
-        "confidence": float(log_probs.double().exp().amax(1).mean()),
-        "majority": float(labels.bincount().max() / len(labels)),
-        "best_epoch": best.epoch,
-        "checked_losses": [point.loss for point in checking.points],
-    }
-    if processes.rank() == 0:
+    facts: dict[str, Any] = {}
+    if processes.rank() == 0:  # the others read what it writes
+        points = [point.loss for point in checking.points]
+        facts = {**measured(scored), "best_epoch": best.epoch, "checked_losses": points}
         found = {"losses": scored.get("losses"), "checked_losses": checked.get("losses")}
         store.write(folder, found)
         save_weights(module, prepared, folder / WEIGHTS)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return StageRecord(facts=facts, costs=tuple(ledger.costs))
+
+
+def measured(signals: Signals) -> dict[str, float]:
+    """Loss, accuracy and calibration of a model, from its predictions and losses with labels."""
+    labels, log_probs = signals.get("labels"), signals.get("log_probs")
+    return {
+        "loss": float(signals.get("losses").double().mean()),
+        "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
+        "calibration_error": calibration_error(log_probs, labels),
+        "confidence": float(log_probs.amax(1).double().exp().mean()),
+        "majority": float(labels.bincount().max() / len(labels)),
+    }
 
 
 def folds_of(
@@ -195,8 +200,8 @@ def calibration_error(log_probs: Tensor, labels: Tensor) -> float:
     >>> calibration_error(always, torch.tensor([0, 0, 0, 0, 1]))
     0.0
     """
-    confidence, predicted = log_probs.double().exp().max(1)
-    correct = (predicted == labels).double()
+    largest, predicted = log_probs.max(1)
+    confidence, correct = largest.double().exp(), (predicted == labels).double()
     bins = (confidence * BINS).long().clamp(max=BINS - 1)
     gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, correct - confidence)
     return round(float(gaps.abs().sum() / len(labels)), 6)
