@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import html
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from sklearn.datasets import load_digits
 
 import keepers
 from keepers.reports.findings import negative
-from keepers.workflows.advice import warn_of_classes
+from keepers.workflows.advice import warn_of_lost, warn_of_shares
 
 
 def blobs(n: int = 400, *, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -58,10 +61,66 @@ def test_what_a_choice_does_to_classes_is_said() -> None:
     labels = torch.tensor([0] * 100 + [1] * 100 + [2] * 20)
     kept = torch.zeros(220, dtype=torch.bool)
     kept[:90] = kept[100:110] = True  # 90 of a, 10 of b, none of c: 45.5% of all
-    lost, extreme = warn_of_classes(labels, kept, ["a", "b", "c", "no example"])
-    assert lost.startswith("1 class loses all its examples: 'c'.")
+    names = ["a", "b", "c", "no example"]
+    (lost,) = warn_of_lost(labels, kept, names, 0)
+    assert lost == "1 class loses all its examples: 'c'. --min-per-class 1 keeps one of each"
+    (extreme,) = warn_of_shares(labels, kept, names)
     assert extreme.startswith("of 'c' 0.0% are kept and of 'a' 90.0%, where 45.5% of all are")
-    assert warn_of_classes(labels, torch.ones(220, dtype=torch.bool), ["a", "b", "c", "d"]) == []
+    everything = torch.ones(220, dtype=torch.bool)
+    assert warn_of_lost(labels, everything, names, 1000) == []
+    assert warn_of_shares(labels, everything, names) == []
+
+
+def test_a_budget_that_does_not_reach_the_floor_is_said() -> None:
+    labels, kept = torch.tensor([0] * 100 + [1] * 100 + [2] * 20), torch.zeros(220).bool()
+    kept[0] = kept[100] = True
+    lost, few = warn_of_lost(labels, kept, ["a", "b", "c"], 30)
+    assert lost == "1 class loses all its examples: 'c'. Keep 3 or more"
+    assert few.startswith("2 examples are too few for 30 of each class")
+    assert few.endswith("It takes 80")
+
+
+def rare() -> tuple[np.ndarray, np.ndarray]:
+    """Four blobs, and 5 examples of a class that is too rare for a part in proportion."""
+    features, labels = blobs(300)
+    labels[:5] = 4
+    return features, labels
+
+
+def test_no_class_loses_all_of_its_examples_and_the_floor_says_what_it_did(tmp_path: Path) -> None:
+    said: list[str] = []
+    given: dict[str, Any] = {"keep": 20, "run": tmp_path}
+    free = keepers.coreset(rare(), min_per_class=0, **given)
+    (lost,) = free.metadata["warnings"]
+    assert lost == "1 class loses all its examples: '4'. --min-per-class 1 keeps one of each"
+    one = keepers.coreset(rare(), say=said.append, **given)
+    assert one.kept["label"].to_pylist().count("4") == 1
+    assert one.ids[:19] == free.ids[:19]
+    assert one.ids[19] not in free.ids
+    told = one.metadata["floor"]
+    assert told in said
+    assert told == (
+        "--min-per-class 1 put in 1 example of 1 class of which stratified keeps fewer ('4'), "
+        "in place of its last picks of others"
+    )
+    reasons = dict(zip(one.table["id"].to_pylist(), one.table["reason"].to_pylist(), strict=True))
+    assert reasons[one.ids[19]].endswith("20 of 20 by stratified, for the least of its class")
+    assert told in html.unescape(keepers.report(one).read_text())
+    assert (free.metadata["floor"], free.metadata["min_per_class"]) == ("", 0)
+    three = keepers.coreset(rare(), min_per_class=3, **given)
+    assert three.kept["label"].to_pylist().count("4") == 3
+    even = keepers.coreset(rare(), min_per_class=1000, **given)
+    assert set(Counter(even.kept["label"].to_pylist()).values()) == {4}
+    assert "too few for 1,000 of each class" in even.metadata["warnings"][0]
+
+
+def test_compare_trains_its_targets_on_floored_choices(tmp_path: Path) -> None:
+    role = {"model": "logistic", "epochs": 1}
+    given: dict[str, Any] = {"test": 0.2, "methods": ["stratified"], "keep": [20], "seeds": 1}
+    for _ in range(2):  # the second time from what the first wrote
+        found = keepers.compare(rare(), proxy=role, target=role, run=tmp_path, **given)
+        rows = {row["method"]: row["floored"] for row in found.result["rows"]}
+        assert rows == {"everything": 0, "random": 0, "fresh-random": 0, "stratified": 1}
 
 
 def test_balanced_classes_bring_no_warning_of_their_shares(tmp_path: Path) -> None:
@@ -75,7 +134,7 @@ def test_the_shares_of_a_random_choice_are_not_extreme(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 77, (10_000,), generator=draw)
     kept = torch.rand(10_000, generator=draw) < 0.33
-    assert warn_of_classes(labels, kept, [str(number) for number in range(77)]) == []
+    assert warn_of_shares(labels, kept, [str(number) for number in range(77)]) == []
 
 
 def test_many_wrong_labels_are_noticed(tmp_path: Path) -> None:

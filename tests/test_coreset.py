@@ -110,7 +110,7 @@ def members_of(data: Any, run: Path, **options: Any) -> list[Signals]:
 def test_one_row_per_row_of_the_input_with_rank_score_weight_and_reason(
     table: pa.Table, place: Callable[[str], Path]
 ) -> None:
-    selection = select(table, place("plain"), keep=0.25)
+    selection = select(table, place("plain"), keep=0.25, min_per_class=0)
     found = selection.table
     assert tuple(found.column_names) == COLUMNS
     assert found["row"].to_pylist() == list(range(N))
@@ -437,8 +437,8 @@ def test_original_k_centers_returned_a_thousand_too_many(
     table: pa.Table, place: Callable[[str], Path], method: str
 ) -> None:
     """Also DeepCore and small-text: picks in their order, in the index space of the data."""
-    large = select(table, place("plain"), method=method, keep=60)
-    small = select(table, place("plain"), method=method, keep=10)
+    large = select(table, place("plain"), method=method, keep=60, min_per_class=0)
+    small = select(table, place("plain"), method=method, keep=10, min_per_class=0)
     assert (len(large), len(small)) == (60, 10)
     assert small.ids == large.ids[:10]
     (signals,) = members_of(table, place("plain"), method=method)
@@ -495,7 +495,7 @@ def test_original_had_no_resume_and_a_rerun_trains_nothing(
         for each in (first, again)
     ]
     assert seconds[0] == seconds[1]  # what it cost when it was computed
-    smaller = select(table, tmp_path / "run", keep=0.1)
+    smaller = select(table, tmp_path / "run", keep=0.1, min_per_class=0)
     assert smaller.ids == first.ids[:24]
     with pytest.raises(AssertionError, match="trained again"):
         select(table, tmp_path / "run", seed=1)

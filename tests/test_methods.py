@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from keepers import methods
 from keepers.errors import KeepersError, ParameterError
-from keepers.methods import METHODS, Method, choose
+from keepers.methods import METHODS, Floor, Method, choose
 from keepers.types import Picks, Signals
 from keepers.workflows.scoring import CORESET_SIGNALS
 
@@ -182,6 +184,114 @@ def test_balance_gives_each_class_the_same_as_far_as_it_reaches(method: Method) 
     if method.name in NEST:
         for k in (1, 2, 31):
             assert torch.equal(pick(method, k, balance=labels), positions[:k])
+
+
+# Classes that are rare, hard, easy, and one that the method never comes to.
+UNEVEN = torch.tensor([0] * 30 + [1] * 15 + [2] * 8 + [3] * 4 + [4] * 2 + [5])
+SIZES = UNEVEN.bincount()
+
+
+@every_set
+@given(k=st.integers(0, 60), least=st.integers(0, 40), seed=st.integers(0, 5))
+@settings(max_examples=8, deadline=None)
+def test_a_floor_holds_for_every_class_and_changes_nothing_else(
+    method: Method, k: int, least: int, seed: int
+) -> None:
+    signals = make_signals(seed, n=len(UNEVEN))
+    free, scores = choose(method, [signals], k, generator=generator(seed))
+    floor = Floor(UNEVEN, least)
+    picks, again = (
+        choose(method, [signals], k, generator=generator(seed), floor=floor)[0] for _ in range(2)
+    )
+    assert torch.equal(picks.positions, again.positions)
+    assert len(picks.positions) == len(picks.positions.unique()) == k
+    counts = UNEVEN[picks.positions].bincount(minlength=len(SIZES))
+    reached = max(level for level in range(least + 1) if int(SIZES.clamp(max=level).sum()) <= k)
+    assert bool((counts >= SIZES.clamp(max=reached)).all())
+    if reached < least:  # as even as it goes
+        assert bool((counts <= SIZES.clamp(max=reached + 1)).all())
+    own = UNEVEN[free.positions].bincount(minlength=len(SIZES))
+    if bool((own >= SIZES.clamp(max=least)).all()):
+        assert torch.equal(picks.positions, free.positions)
+        assert picks.floored is None
+        return
+    if picks.floored is None:
+        assert torch.equal(picks.positions, free.positions)
+        return
+    # What stays is the method's own, in its order; what came in stands behind.
+    stayed = picks.positions[: k - len(picks.floored)].tolist()
+    order = free.positions.tolist()
+    assert stayed == [one for one in order if one in set(stayed)]
+    assert not set(picks.floored.tolist()) & set(stayed)
+    if method.select is METHODS["entropy"].select:  # the best of its class that are left
+        assert scores is not None
+        for number in UNEVEN[picks.floored].unique():
+            left = [one for one in range(60) if UNEVEN[one] == number and one not in set(stayed)]
+            best = sorted(left, key=lambda one: (-float(scores[one]), one))
+            added = [one for one in picks.floored.tolist() if UNEVEN[one] == number]
+            assert added == best[: len(added)]
+
+
+def test_a_floor_counts_what_is_selected_already_and_leaves_its_input_alone() -> None:
+    signals = Signals(losses=torch.arange(8).float())  # the class of the first four comes last
+    classes, selected = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), torch.tensor([0])
+    given: Any = {"generator": generator(), "selected": selected}
+    for least, expected in ((0, [7, 6, 5]), (1, [7, 6, 5]), (2, [7, 6, 3]), (3, [7, 6, 3])):
+        picks, _ = choose(METHODS["loss"], [signals], 3, floor=Floor(classes, least), **given)
+        assert picks.positions.tolist() == expected, least
+    assert (classes.tolist(), selected.tolist()) == ([0] * 4 + [1] * 4, [0])
+
+
+def test_a_budget_under_the_floors_is_shared_evenly_by_whom_the_method_comes_to() -> None:
+    signals = Signals(losses=torch.tensor([9.0, 8, 7, 6, 5, 4, 3, 2]))
+    classes = torch.tensor([3, 3, 1, 1, 1, 0, 2, 2])
+    expected = {1: [0], 2: [0, 2], 3: [0, 2, 6], 4: [0, 2, 6, 5], 5: [0, 1, 2, 6, 5]}
+    for k, positions in expected.items():
+        floor = Floor(classes, 2)
+        picks, _ = choose(METHODS["loss"], [signals], k, generator=generator(), floor=floor)
+        assert sorted(picks.positions.tolist()) == sorted(positions), k
+    every = torch.arange(8)  # a class for each example: the method decides
+    picks, _ = choose(METHODS["loss"], [signals], 3, generator=generator(), floor=Floor(every, 1))
+    assert picks.positions.tolist() == [0, 1, 2]
+
+
+def test_what_ccs_sets_aside_comes_in_only_where_a_class_has_nothing_else() -> None:
+    margins = torch.cat([torch.linspace(0, 1, 80), torch.full((10,), -5.0), torch.full((10,), 2.0)])
+    classes = torch.tensor([0] * 80 + [1] * 10 + [2] * 10)
+    signals = Signals(aum=margins)
+    picks, _ = choose(METHODS["ccs"], [signals], 20, generator=generator(), floor=Floor(classes, 3))
+    counts = classes[picks.positions].bincount()
+    assert int(counts[1]) == 3  # all ten were among the hardest tenth
+    assert picks.excluded is not None
+    assert not set(picks.excluded.tolist()) & set(picks.positions.tolist())
+    assert len(picks.excluded) == 7
+    classes[80] = 0
+    classes[0] = 1  # one of class 1 is easy
+    one, _ = choose(METHODS["ccs"], [signals], 20, generator=generator(), floor=Floor(classes, 1))
+    assert [position for position in one.positions.tolist() if classes[position] == 1] == [0]
+
+
+def test_floored_picks_nest_where_the_method_ranks() -> None:
+    signals, floor = make_signals(n=60), Floor(UNEVEN, 3)
+    before: set[int] = set()
+    for k in range(13, 61):  # from where the floors are reached
+        given: Any = {"generator": generator(), "floor": floor}
+        picks = set(choose(METHODS["entropy"], [signals], k, **given)[0].positions.tolist())
+        assert before < picks
+        before = picks
+
+
+@every_repeating
+def test_picks_with_replacement_have_no_floor(method: Method) -> None:
+    with pytest.raises(ParameterError, match=r"floor: got classes, but .* with replacement"):
+        pick(method, 5, floor=Floor(UNEVEN, 1))
+
+
+def test_a_floor_that_is_none_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"floor: got -1\. Give a count of 0 or more"):
+        pick(METHODS["entropy"], 5, floor=Floor(torch.zeros(N).long(), -1))
+    with pytest.raises(ParameterError, match=r"floor: got shape \(3,\)"):
+        pick(METHODS["entropy"], 5, floor=Floor(UNEVEN[:3], 1))
 
 
 @pytest.mark.parametrize("name", NEST)

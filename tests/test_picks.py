@@ -119,6 +119,16 @@ def test_balanced_picks_keep_their_weights() -> None:
     assert picks.weights.tolist() == [1, 1, 3, 3]
 
 
+def test_picks_of_a_floor_keep_their_weights() -> None:
+    signals = Signals(losses=torch.zeros(6))
+    floor = methods.Floor(torch.tensor([0, 0, 0, 0, 1, 1]), 2)
+    draw = torch.Generator().manual_seed(0)
+    picks, _ = choose(row(), [signals], 4, generator=draw, floor=floor)
+    assert picks.positions.tolist() == [0, 1, 4, 5]
+    assert picks.weights is not None
+    assert picks.weights.tolist() == [1, 3, 1, 3]  # those of the class as it weighs them
+
+
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("wrong", [torch.ones(1), torch.tensor([1.0, -1.0])])
 def test_weights_that_break_the_contract_are_refused(wrong: Tensor, balanced: bool) -> None:

@@ -266,12 +266,14 @@ class Picks:
     `weights` (k,), where there are any, multiply the losses of the picks wherever they are
     trained on: give them a mean of about 1, so that learning rates keep their meaning.
     `excluded` are those that could never be picked (the hardest share that CCS cuts), with
-    `why_excluded` in words. `how` says what the method settled by itself, in words.
+    `why_excluded` in words. `floored` are those of the positions that are there for the least of
+    their class. `how` says what the method settled by itself, in words.
     """
 
     positions: Tensor
     weights: Tensor | None = None
     excluded: Tensor | None = None
+    floored: Tensor | None = None
     why_excluded: str = ""
     how: str = ""
 

@@ -23,7 +23,7 @@ ONLY_ONLINE = frozenset(
 ONLY_CORESET = frozenset(
     {
         *("target_epochs", "target_resolution", "resolution", "ensemble", "balance"),
-        "with_target",
+        *("min_per_class", "with_target"),
     }
 )
 
@@ -53,6 +53,7 @@ def compare(
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
     balance: options.BalanceBy = None,
+    min_per_class: options.MinPerClass = 1,
     seeds: Annotated[int, typer.Option(help="Repetitions; 5 or more for a verdict")] = 5,
     with_target: Annotated[
         bool, typer.Option("--with-target", help="Also select with the target itself")

@@ -23,6 +23,7 @@ def coreset(
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
     balance: options.BalanceBy = None,
+    min_per_class: options.MinPerClass = 1,
     val: options.Val = 0.0,
     seed: options.Seed = 0,
     device: options.Device = "auto",

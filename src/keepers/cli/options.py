@@ -91,6 +91,9 @@ Ensemble = Annotated[
     int | None, typer.Option(help="Proxies combined by rank (default: the method's own)")
 ]
 BalanceBy = Annotated[Balance | None, typer.Option(help="Share the budget evenly over classes")]
+MinPerClass = Annotated[
+    int, typer.Option(help="Examples that each class keeps at least, if it has them; 0: no floor")
+]
 Val = Annotated[float, typer.Option(help="Fraction held out to measure the proxy, never selected")]
 Seed = Annotated[int, typer.Option(help="Same data, same seed, same selection")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]

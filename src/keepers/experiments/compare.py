@@ -58,6 +58,7 @@ def compare(
     resolution: int | None = None,
     ensemble: int | None = None,
     balance: Balance | None = None,
+    min_per_class: int = 1,
     seeds: int = 5,
     with_target: bool = False,
     noise: float = 0.0,
@@ -96,7 +97,8 @@ def compare(
         noise: fraction of the training labels that are changed to another class first.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         out, overwrite: JSON file for the result, and whether it may replace an earlier one.
-        balance, device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        balance, min_per_class, device, precision: as in `keepers.coreset`; so are run, resume,
+            progress and say.
         input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
@@ -129,8 +131,9 @@ def compare(
         for trial in bench.trials():
             trials.append(trial)
             chosen = f"{trial.method}{' by the target' if trial.selector == 'target' else ''}"
+            floor = f" ({trial.floored:,} for --min-per-class)" if trial.floored else ""
             say(
-                f"seed {trial.seed}: {chosen}, {trial.k:,} of {len(bench.source):,} kept: "
+                f"seed {trial.seed}: {chosen}, {trial.k:,} of {len(bench.source):,} kept{floor}: "
                 f"test error {trial.test_error:.2%}"
             )
         score, scores = bench.scores_by_model()

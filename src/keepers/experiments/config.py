@@ -11,7 +11,7 @@ from keepers.errors import ParameterError, unknown_name
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import Budget
-from keepers.workflows.scoring import CORESET_SIGNALS, Balance
+from keepers.workflows.scoring import CORESET_SIGNALS, Balance, check_floor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class CompareConfig(HardwareConfig):
     resolution: int | None = None
     ensemble: int | None = None
     balance: Balance | None = None
+    min_per_class: int = 1
     seeds: int = 5
     with_target: bool = False
     noise: float = 0.0
@@ -58,6 +59,7 @@ class CompareConfig(HardwareConfig):
             Budget.parse(keep)
         if self.seeds < 1:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
+        check_floor(self.min_per_class)
         for name in ("epochs", "target_epochs", "target_resolution"):
             value = getattr(self, name)
             if value is not None and value < 1:

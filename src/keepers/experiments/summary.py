@@ -36,6 +36,7 @@ class Trial:
     selection: Cost
     target: Cost
     changed_labels: float | None = None
+    floored: int = 0
 
 
 def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -101,6 +102,7 @@ def _row(trials: Sequence[Trial], everything: Sequence[Trial]) -> dict[str, Any]
         "worst_class_errors": worst,
         "worst_class_error_mean": float(np.mean(worst)),
         "changed_labels": float(np.mean(changed)) if changed else None,
+        "floored": float(np.mean([trial.floored for trial in trials])),
         "steps": first.target.steps,
         "selection_seconds": seconds["selection"],
         "target_seconds": seconds["target"],

@@ -122,14 +122,15 @@ class Bench:
                 selectors.append("target")
             for selector in selectors:
                 members, cost = self._members(seed, method, selector)
-                picks, selecting = self._choose(seed, method, selector, members, k)
+                picks, record = self._choose(seed, method, selector, members, k)
                 yield self._trial(
                     seed,
                     name,
                     picks.positions,
                     k,
                     selector=selector,
-                    selection=cost + selecting,
+                    selection=cost + record.costs[0],
+                    floored=record.facts["floored"],
                     policy=self._weighting(picks),
                 )
 
@@ -150,6 +151,7 @@ class Bench:
         *,
         selector: Selector | None = None,
         selection: Cost = NO_COST,
+        floored: int = 0,
         policy: BatchPolicy | None = None,
     ) -> Trial:
         n = len(self.source)
@@ -169,6 +171,7 @@ class Bench:
             selection=selection,
             target=trained.costs[0],
             changed_labels=changed,
+            floored=floored,
         )
 
     def _train_target(self, seed: int, members: Tensor, policy: BatchPolicy) -> Trained:
@@ -239,7 +242,7 @@ class Bench:
         selector: Selector | None,
         members: Sequence[Signals],
         k: int,
-    ) -> tuple[Picks, Cost]:
+    ) -> tuple[Picks, StageRecord]:
         """What the method picks, computed once, and what picking cost."""
 
         def compute(folder: Path) -> StageRecord:
@@ -250,6 +253,7 @@ class Bench:
                     members,
                     k,
                     balance=self.proxy.labels if self.config.balance == "class" else None,
+                    floor=methods.Floor(self.proxy.labels, self.config.min_per_class),
                     generator=generator(seed, "select", method.name),
                     num_classes=len(self.source.class_names),
                     options=self.config.method_options.get(method.name),
@@ -260,7 +264,8 @@ class Bench:
                 store.clear(folder)
                 weights = {} if picks.weights is None else {"weights": picks.weights}
                 store.write(folder, {"positions": picks.positions, **weights})
-            return StageRecord(costs=(cost,))
+            floored = 0 if picks.floored is None else len(picks.floored)
+            return StageRecord(costs=(cost,), facts={"floored": floored})
 
         role = self.target if selector == "target" else self.proxy
         inputs: dict[str, Any] = {
@@ -272,6 +277,7 @@ class Bench:
             "model": role.fingerprint,
             "ensemble": self.config.ensemble,
             "balance": self.config.balance,
+            "min_per_class": self.config.min_per_class,
             "wanted": sorted(self._wanted_in_full),
             "seed": seed,
             "k": k,
@@ -281,7 +287,7 @@ class Bench:
         self.place.book(folder, record)
         arrays = store.read(folder)
         picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
-        return picks, record.costs[0]
+        return picks, record
 
     def scores_by_model(self) -> tuple[str, dict[str, Floats]]:
         """Entropy (or the first of the methods that scores predictions) by model and seed."""

@@ -1,5 +1,6 @@
 """The table of methods: what each needs, how it scores, how it selects, and its paper."""
 
+from keepers.methods.by_class import Floor
 from keepers.methods.choose import choose, score, settings
 from keepers.methods.merging import as_posterior
 from keepers.methods.method import ACTIVE, CORESET, ONLINE, Method, in_words, workflows
@@ -12,6 +13,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "METHODS",
     "ONLINE",
+    "Floor",
     "Method",
     "as_posterior",
     "choose",

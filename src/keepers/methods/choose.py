@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from keepers import scores as scoring
-from keepers import selectors
 from keepers.errors import KeepersError, ParameterError, unknown_name
+from keepers.methods.by_class import Floor, balanced, check_weights, floored, pick_within
 from keepers.methods.merging import as_posterior
 from keepers.methods.method import Method
 from keepers.scores.checks import (
@@ -44,6 +44,7 @@ def choose(
     *,
     generator: torch.Generator,
     balance: Tensor | None = None,
+    floor: Floor | None = None,
     selected: Tensor | None = None,
     num_classes: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -65,6 +66,11 @@ def choose(
         balance: (n,) class numbers; each class gets the same number of picks, as far as its
             examples reach, by the method within the class. The classes take turns, the largest
             first, so picks nest where the method's own picks do.
+        floor: class numbers (n,), and how many picks each class gets at least, if it has them:
+            what the method gives a class too little is picked by the method within the class, in
+            place of its last picks of classes that have more. Where no class has too little, the
+            picks are those without a floor, to the bit. A budget that does not reach every floor
+            is shared evenly. `balance` shares evenly in any case, and needs no floor.
         selected: positions (s,) already selected; they are never picked again.
         num_classes: of the data, for methods whose option of that name is `auto`.
         options: options of the method, beside its defaults.
@@ -77,7 +83,7 @@ def choose(
     Raises:
         ParameterError: an unknown option, k over what is left, a signal that cannot be used (NaN,
             no log-probabilities, labels out of range, another shape), lengths that differ, or
-            `balance` for a method that draws with replacement.
+            `balance` or `floor` for a method that draws with replacement.
         KeepersError: a signal that the method needs is missing, or the method breaks its contract.
 
     Example:
@@ -87,6 +93,8 @@ def choose(
         >>> picks.positions
         tensor([1, 2])
     """
+    if floor is not None and floor.least < 0:
+        raise ParameterError("floor", f"got {floor.least}", "Give a count of 0 or more")
     given = settings(method, options, num_classes)
     signals, scores = _combine(method, members)
     n = len(signals)
@@ -101,20 +109,25 @@ def choose(
     run = functools.partial(method.select, **given)
     if report is not None and method.reports:
         run = functools.partial(run, report=report)
-    if balance is None:
-        picks = run(signals, scores, k, selected=selected, generator=generator)
-    else:
-        if method.replacement:
+    for name, classes in (("balance", balance), ("floor", floor and floor.classes)):
+        if classes is not None and method.replacement:
             raise ParameterError(
-                "balance",
+                name,
                 f"got classes, but '{method.name}' draws with replacement and weights",
                 "Leave it out, or take another method",
             )
-        if balance.shape != (n,):
+        if classes is not None and classes.shape != (n,):
             raise ParameterError(
-                "balance", f"got shape {tuple(balance.shape)}", f"Give {n} class numbers"
+                name, f"got shape {tuple(classes.shape)}", f"Give {n} class numbers"
             )
-        picks = _balanced(method.name, run, signals, scores, k, balance.cpu(), free, generator)
+    within = functools.partial(pick_within, run, signals, scores)
+    if balance is not None:
+        picks = balanced(method.name, within, k, balance.cpu(), free, generator)
+    else:
+        picks = run(signals, scores, k, selected=selected, generator=generator)
+        if floor is not None and k:
+            _check_contract(method, picks, k, free)
+            picks = floored(method.name, within, picks, floor, free, generator)
     _check_contract(method, picks, k, free)
     return picks, scores
 
@@ -204,54 +217,6 @@ def _checked(method: Method, signals: Signals) -> Signals:
     return replace(signals, **found)
 
 
-def _balanced(
-    name: str,
-    run: Callable[..., Picks],
-    signals: Signals,
-    scores: Tensor | None,
-    k: int,
-    balance: Tensor,
-    free: Tensor,
-    generator: torch.Generator,
-) -> Picks:
-    classes = [(balance == number).nonzero().squeeze(1) for number in balance.unique()]
-    sizes = [int(free[members].sum()) for members in classes]
-    shares = selectors.share_budget(sizes, k)
-    # A generator for each class: what one class draws must not depend on another's share.
-    seeds = torch.randint(2**62, (len(classes),), generator=generator, device=generator.device)
-    queues: list[Tensor] = []
-    excluded: list[Tensor] = []
-    weights: Tensor | None = None
-    why, how = "", ""
-    for members, share, seed in zip(classes, shares, seeds.tolist(), strict=True):
-        picks = run(
-            signals.at(members),
-            None if scores is None else scores[members],
-            share,
-            selected=(~free[members]).nonzero().squeeze(1),
-            generator=torch.Generator(generator.device).manual_seed(seed),
-        )
-        queues.append(members[picks.positions.cpu()])
-        if picks.weights is not None:
-            _check_weights(name, picks.weights, share)
-            weights = (
-                torch.ones(len(balance), dtype=picks.weights.dtype) if weights is None else weights
-            )
-            weights[queues[-1]] = picks.weights.detach().cpu()
-        how = how or picks.how
-        if picks.excluded is not None:
-            excluded.append(members[picks.excluded.cpu()])
-            why = picks.why_excluded
-    positions = selectors.take_turns(queues, sizes)
-    return Picks(
-        positions=positions,
-        weights=None if weights is None else weights[positions],
-        excluded=torch.cat(excluded) if excluded else None,
-        why_excluded=why,
-        how=how,
-    )
-
-
 def _check_contract(method: Method, picks: Picks, k: int, free: Tensor) -> None:
     positions, weights = picks.positions.cpu(), picks.weights
     distinct = k if method.replacement else len(positions.unique())
@@ -267,12 +232,4 @@ def _check_contract(method: Method, picks: Picks, k: int, free: Tensor) -> None:
             "This is a defect of the method"
         )
     if weights is not None:
-        _check_weights(method.name, weights, k)
-
-
-def _check_weights(name: str, weights: Tensor, k: int) -> None:
-    if weights.shape != (k,) or not bool((weights.isfinite() & (weights > 0)).all()):
-        raise KeepersError(
-            f"{name}: its select broke the contract: one positive and finite weight for "
-            f"each of the {k} picks. This is a defect of the method"
-        )
+        check_weights(method.name, weights, k)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from keepers.words import counted, listed
-from keepers.workflows.scoring import Scored
+from keepers.workflows.scoring import CoresetConfig, Scored
 
 SAFE = "stratified"
 LOW_FRACTION = 0.5
@@ -67,11 +67,22 @@ def warn(scored: Scored, k: int) -> list[str]:
     return warnings
 
 
-def warn_of_classes(labels: torch.Tensor, kept: torch.Tensor, names: Sequence[str]) -> list[str]:
-    """Warnings about what is kept of each class: labels (n,), kept (n,) of bool, class names.
+def tell_floor(labels: torch.Tensor, names: Sequence[str], config: CoresetConfig) -> str:
+    """What the floor did, in a sentence: labels (f,) of the examples that it put in."""
+    found = [f"'{names[label]}'" for label in labels.unique().tolist()]
+    return (
+        f"--min-per-class {config.min_per_class} put in {counted(len(labels), 'example')} of "
+        f"{counted(len(found), 'class', 'classes')} of which {config.method} keeps fewer "
+        f"({listed(found, 3)}), in place of its last picks of others"
+    )
 
-    A share is extreme where it is under half of that of all examples, or what is dropped is under
-    half, and more than `EXTREME` standard deviations of a random draw of that size away.
+
+def warn_of_lost(
+    labels: torch.Tensor, kept: torch.Tensor, names: Sequence[str], least: int
+) -> list[str]:
+    """Warnings of classes that keep nothing, or fewer than `least`.
+
+    labels (n,), kept (n,) of bool, names of the classes.
     """
     sizes = torch.bincount(labels, minlength=len(names))
     keeps = torch.bincount(labels[kept], minlength=len(names))
@@ -82,18 +93,36 @@ def warn_of_classes(labels: torch.Tensor, kept: torch.Tensor, names: Sequence[st
     if lost:
         shown = listed([f"'{name}'" for name in lost], 3)
         told = counted(len(lost), "class loses all its", "classes lose all their")
-        warnings.append(f"{told} examples: {shown}. --balance class keeps as many of each")
+        there, k = int((sizes > 0).sum()), int(kept.sum())
+        remedy = f"Keep {there:,} or more" if k < there else "--min-per-class 1 keeps one of each"
+        warnings.append(f"{told} examples: {shown}. {remedy}")
+    if least > 1 and bool((keeps < sizes.clamp(max=least)).any()):
+        warnings.append(
+            f"{int(kept.sum()):,} examples are too few for {least:,} of each class, or all that "
+            f"it has: the budget is shared evenly. It takes {int(sizes.clamp(max=least).sum()):,}"
+        )
+    return warnings
+
+
+def warn_of_shares(labels: torch.Tensor, kept: torch.Tensor, names: Sequence[str]) -> list[str]:
+    """Warnings of classes whose kept share is extreme: labels (n,), kept (n,) of bool, names.
+
+    A share is extreme where it is under half of that of all examples, or what is dropped is under
+    half, and more than `EXTREME` standard deviations of a random draw of that size away.
+    """
+    sizes = torch.bincount(labels, minlength=len(names))
+    keeps = torch.bincount(labels[kept], minlength=len(names))
     there = sizes > 0
     share, overall = keeps[there] / sizes[there], float(kept.double().mean())
     chance = (overall * (1 - overall) / sizes[there]).sqrt()
     far = (share - overall).abs() > EXTREME * chance
     extreme = far & ((share < overall / 2) | (1 - share < (1 - overall) / 2))
-    if bool(extreme.any()):
-        low, high = int(share.argmin()), int(share.argmax())
-        known = [name for name, here in zip(names, there.tolist(), strict=True) if here]
-        warnings.append(
-            f"of '{known[low]}' {float(share[low]):.1%} are kept and of '{known[high]}' "
-            f"{float(share[high]):.1%}, where {overall:.1%} of all are: the choice changes how "
-            "often each class occurs. --balance class evens it out"
-        )
-    return warnings
+    if not bool(extreme.any()):
+        return []
+    low, high = int(share.argmin()), int(share.argmax())
+    known = [name for name, here in zip(names, there.tolist(), strict=True) if here]
+    return [
+        f"of '{known[low]}' {float(share[low]):.1%} are kept and of '{known[high]}' "
+        f"{float(share[high]):.1%}, where {overall:.1%} of all are: the choice changes how often "
+        "each class occurs. --balance class evens it out"
+    ]

@@ -20,7 +20,7 @@ from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
 from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
-from keepers.workflows.advice import accuracy, warn, warn_of_classes
+from keepers.workflows.advice import accuracy, tell_floor, warn, warn_of_lost, warn_of_shares
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.scoring import Balance, CoresetConfig, Scored, parted, score_source
@@ -38,6 +38,7 @@ def coreset(
     resolution: int | None = None,
     ensemble: int | None = None,
     balance: Balance | None = None,
+    min_per_class: int = 1,
     val: float = 0.0,
     seed: int = 0,
     device: str = "auto",
@@ -74,6 +75,8 @@ def coreset(
         resolution: side in pixels at which a picture proxy looks.
         ensemble: how many proxies, combined by rank; None is the method's own default.
         balance: `"class"` shares the budget evenly between the classes.
+        min_per_class: how many examples each class keeps at least, as far as it has them and the
+            budget reaches; 0 lets a class lose all.
         val: fraction split off to measure the proxy on; such rows are never selected.
         seed: the same data and seed give the same selection, in whatever order the rows come.
         device: `auto`, `cpu`, `cuda`, `mps`.
@@ -169,12 +172,17 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     rank = np.full(len(scored.source), -1, dtype=np.int64)
     kept = candidates[picks.positions].numpy()
     rank[kept] = np.arange(k)
+    labels, names = scored.labels[candidates], scored.source.class_names
+    is_kept = torch.from_numpy(rank >= 0)[candidates]
+    floor = "" if picks.floored is None else tell_floor(labels[picks.floored], names, config)
+    if floor:
+        say(floor)
+    by_class = warn_of_lost(labels, is_kept, names, config.min_per_class)
     if config.balance is None:
-        told = torch.from_numpy(rank >= 0)[candidates]
-        by_class = warn_of_classes(scored.labels[candidates], told, scored.source.class_names)
-        warnings += by_class
-        for warning in by_class:
-            say(f"Warning: {warning}")
+        by_class += warn_of_shares(labels, is_kept, names)
+    warnings += by_class
+    for warning in by_class:
+        say(f"Warning: {warning}")
     weight = np.zeros(len(scored.source))
     weight[kept] = 1.0 if picks.weights is None else picks.weights.detach().cpu().double().numpy()
     if picks.weights is not None:
@@ -198,12 +206,23 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
         warnings=tuple(warnings),
         run=scored.place.run.path,
     )
-    excluded = None if picks.excluded is None else candidates[picks.excluded].numpy()
+    table = selection_table(
+        evidence,
+        scored.method,
+        excluded=_rows(candidates, picks.excluded),
+        why_excluded=picks.why_excluded,
+        floored=_rows(candidates, picks.floored),
+    )
+    about = metadata(scored, config, k, evidence, accuracy(scored, candidates), picks.how)
     return Selection(
-        table=selection_table(evidence, scored.method, excluded, picks.why_excluded),
-        metadata=metadata(scored, config, k, evidence, accuracy(scored, candidates), picks.how),
+        table=table,
+        metadata=about | {"floor": floor},
         evidence=evidence,
     )
+
+
+def _rows(candidates: Tensor, at: Tensor | None) -> npt.NDArray[np.int64] | None:
+    return None if at is None else candidates[at].numpy()
 
 
 def _of_candidates(scored: Scored) -> npt.NDArray[np.float64] | None:
@@ -228,6 +247,7 @@ def choose(
         members,
         k,
         balance=labels if config.balance == "class" else None,
+        floor=methods.Floor(labels, config.min_per_class),
         generator=generator(config.seed, "select", scored.method.name),
         num_classes=len(scored.source.class_names),
         options=config.method_options or {},

@@ -40,6 +40,14 @@ CORESET_SIGNALS = frozenset(field.name for field in fields(Signals)) - {
 """What core-set selection can supply; its picks are a set, so methods with replacement are out."""
 
 
+def check_floor(least: Any) -> None:
+    """`min_per_class` is a count of 0 or more."""
+    if isinstance(least, bool) or not isinstance(least, int) or least < 0:
+        raise ParameterError(
+            "min_per_class", f"got {least!r}", "Give a count: 1 or more, or 0 for no floor"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CoresetConfig(HardwareConfig):
     """Everything a core-set run depends on, beside the data; the CLI has the same names.
@@ -56,6 +64,7 @@ class CoresetConfig(HardwareConfig):
     resolution: int | None = None
     ensemble: int | None = None
     balance: Balance | None = None
+    min_per_class: int = 1
     val: float = 0.0
     seed: int = 0
 
@@ -67,6 +76,7 @@ class CoresetConfig(HardwareConfig):
             raise ParameterError(
                 "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
             )
+        check_floor(self.min_per_class)
         if self.ensemble is not None and self.ensemble < 1:
             raise ParameterError("ensemble", f"got {self.ensemble}", "Give 1 or more models")
         if self.epochs is not None and self.epochs < 1:

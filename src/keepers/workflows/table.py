@@ -23,8 +23,10 @@ from keepers.workflows.scoring import CoresetConfig, Scored
 def selection_table(
     evidence: Evidence,
     method: Method,
+    *,
     excluded: npt.NDArray[np.int64] | None,
     why_excluded: str,
+    floored: npt.NDArray[np.int64] | None,
 ) -> ArrowTable:
     """One row for each row of the input: id, row, label, kept, rank, score, weight, reason.
 
@@ -38,6 +40,8 @@ def selection_table(
     reasons = np.full(n, _dropped(evidence, method, candidates), dtype=object)
     by = f"by {method.name}"
     reasons[kept] = [f"kept: pick {rank + 1:,} of {k:,} {by}" for rank in evidence.rank[kept]]
+    if floored is not None:
+        reasons[floored] += ", for the least of its class"
     if excluded is not None:
         reasons[excluded] = f"dropped: {why_excluded}"
     reasons[evidence.validation] = "held out for validation"
@@ -105,6 +109,7 @@ def metadata(
             "n": len(scored.candidates),
             "validation": len(scored.validation),
             "balance": config.balance,
+            "min_per_class": config.min_per_class,
             "proxy_validation_accuracy": evidence.validation_accuracy,
             "proxy_training_accuracy": training_accuracy,
             "warnings": evidence.warnings,
