@@ -45,6 +45,7 @@ def test_coreset_prints_one_json_object(run: Keepers, tmp_path: Path) -> None:
         "kept": 60,
         "validation": 30,
         "skipped": 0,
+        "near_duplicates": 0,
     }
     phases = {cost["phase"]: cost for cost in found["costs"]}
     assert list(phases) == ["reading", "encoding", "proxy training", "scoring", "selecting"]

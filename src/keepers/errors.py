@@ -24,6 +24,10 @@ class DataError(KeepersError):
     """The data cannot be used as it is: the file, column, row or picture is named."""
 
 
+class UnlabelledError(ParameterError, DataError):
+    """Labels are needed, and the data have none."""
+
+
 class RunError(KeepersError):
     """A run directory or an output file cannot be used as it stands."""
 

@@ -158,6 +158,8 @@ class Selection:
             if each["values"] is not None
         ]
         more = f"<tr><td>and {len(rows) - _SHOWN} more</td></tr>" if len(rows) > _SHOWN else ""
+        if not rows:
+            return f"<div>{''.join(lines)}{self._spread()}</div>"
         head = "<tr><th>class</th><th>kept</th><th>of</th></tr>"
         lines.append(f"<table>{head}{''.join(rows[:_SHOWN])}{more}</table>")
         return f"<div>{''.join(lines)}{self._spread()}</div>"

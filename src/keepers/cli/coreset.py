@@ -17,7 +17,7 @@ def coreset(
     context: typer.Context,
     data: options.Data,
     keep: Annotated[str, typer.Option(help="Fraction kept (0.5 or 50%) or a count (5000)")] = "0.5",
-    method: options.Method = "stratified",
+    method: options.CoresetMethod = None,
     proxy: options.Proxy = None,
     epochs: options.Epochs = None,
     resolution: options.Resolution = None,
@@ -25,6 +25,8 @@ def coreset(
     balance: options.BalanceBy = None,
     min_per_class: options.MinPerClass = 1,
     val: options.Val = 0.0,
+    features: options.Features = None,
+    near_duplicates: options.NearDuplicates = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     precision: options.PrecisionOf = options.Precision.AUTO,
@@ -49,7 +51,7 @@ def coreset(
     set_: options.Assignments = None,
     json_: options.Json = False,
 ) -> None:
-    """Choose the part of labelled data worth training on, with a small proxy model.
+    """Choose the part of the data worth training on, with a small proxy model or your embeddings.
 
     Writes a selection (--out), a run directory and in it report.html.
     """

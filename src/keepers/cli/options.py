@@ -58,7 +58,7 @@ class OnBadRow(StrEnum):
 Data = Annotated[
     str,
     typer.Argument(
-        help="Parquet, CSV, JSONL, a folder of pictures, 'digits', or a Hugging Face hub id"
+        help="Parquet, CSV, JSONL, a folder of pictures, .npy, 'digits', or a Hugging Face hub id"
     ),
 ]
 Input = Annotated[str | None, typer.Option(help="Column with the picture, text or vector")]
@@ -72,6 +72,28 @@ HeaderOf = Annotated[
 Limit = Annotated[int | None, typer.Option(help="Try it on a random part of so many rows")]
 BadRow = Annotated[OnBadRow, typer.Option(help="Stop at rows that cannot be read, or skip them")]
 Method = Annotated[str, typer.Option(help="How to select; see 'keepers methods'")]
+CoresetMethod = Annotated[
+    str | None,
+    typer.Option(
+        help="How to select; see 'keepers methods' (default: stratified, with --features "
+        "facility-location)"
+    ),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of embeddings, or a .npy file of one for each row, to cover: no labels are "
+        "needed and no proxy is trained"
+    ),
+]
+NearDuplicates = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SIMILARITY",
+        help="Set aside all but the first of rows whose features are alike by this cosine "
+        "similarity or more",
+    ),
+]
 Proxy = Annotated[
     str | None, typer.Option(help="Model that selects; see 'keepers models' (default: by data)")
 ]

@@ -72,6 +72,7 @@ def _facts(selection: Selection, written: Mapping[str, Path]) -> dict[str, Any]:
             "candidates": selection.metadata["n"],
             "kept": len(selection),
             "validation": selection.metadata["validation"],
+            "near_duplicates": selection.metadata["num_near_duplicates"],
             "skipped": selection.metadata["skipped"],
         },
         **selection.metadata,

@@ -9,8 +9,9 @@ from keepers.data.corrupt import (
     relevance_subset,
 )
 from keepers.data.csv_files import Header, inert_cells
-from keepers.data.encode import encode
+from keepers.data.encode import encode, readable
 from keepers.data.export import export
+from keepers.data.features import is_vectors
 from keepers.data.joined import joined
 from keepers.data.labels import doubtful_classes
 from keepers.data.opening import open_source
@@ -39,10 +40,12 @@ __all__ = [
     "encode",
     "export",
     "inert_cells",
+    "is_vectors",
     "is_within",
     "joined",
     "most_confused",
     "open_source",
+    "readable",
     "relevance_subset",
     "same_item",
     "statistics",

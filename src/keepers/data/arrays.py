@@ -49,7 +49,7 @@ def from_arrays(inputs: Any, labels: Any) -> Material:
 
 
 def _labels(labels: Any, count: int) -> ArrowArray:
-    array = _array(labels, "label")
+    array = as_array(labels, "label")
     if array.ndim == 0 or len(array) != count:
         found = counted(len(array), "label") if array.ndim else "a single label"
         raise DataError(f"data: {counted(count, 'input')} and {found}. Give one label for each")
@@ -64,7 +64,7 @@ def _raw(inputs: Any) -> tuple[RawInputs, Kind]:
     if isinstance(inputs, Sequence) and len(inputs) and isinstance(inputs[0], Image.Image):  # pyright: ignore[reportUnknownArgumentType]
         pictures = [_encoded(picture, row) for row, picture in enumerate(inputs)]
         return pa.chunked_array([pictures], pa.large_binary()), "image"
-    array = _array(inputs, "input")
+    array = as_array(inputs, "input")
     if array.dtype.kind in "OUST" and array.ndim == 1:
         return pa.chunked_array([column(array.tolist(), "input", pa.large_string())]), "text"
     if array.ndim and not len(array):
@@ -74,7 +74,7 @@ def _raw(inputs: Any) -> tuple[RawInputs, Kind]:
             f"data: inputs are an array of shape {array.shape} and type {array.dtype}. {_SHAPES}"
         )
     if array.ndim == 2:
-        vectors = array.astype(np.float32)
+        vectors = array.astype(np.float32, copy=False)
         return (vectors.filled(np.nan) if isinstance(vectors, np.ma.MaskedArray) else vectors), (
             "vector"
         )
@@ -87,7 +87,7 @@ def _raw(inputs: Any) -> tuple[RawInputs, Kind]:
     return _picture_array(array), "image"
 
 
-def _array(values: Any, parameter: str) -> npt.NDArray[Any]:
+def as_array(values: Any, parameter: str) -> npt.NDArray[Any]:
     """An array, masked only where a value of it is."""
     values = _dense(values, parameter)
     if isinstance(values, list | tuple) and any(isinstance(v, torch.Tensor) for v in values):  # pyright: ignore[reportUnknownVariableType]

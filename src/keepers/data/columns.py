@@ -14,7 +14,7 @@ from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.data.pictures import SUFFIXES
 from keepers.data.source import Columns
-from keepers.errors import DataError, ParameterError, unknown_name
+from keepers.errors import ParameterError, UnlabelledError, unknown_name
 from keepers.types import Kind
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
@@ -35,16 +35,18 @@ _ANSWERS = ("accept", "reject", "ignore")
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What the user said about the columns."""
+    """What the user said about the columns; `brought`: features, in a column or beside them."""
 
     input: tuple[str, ...] = ()
     label: str | None = None
     id: str | None = None
     group: str | None = None
+    features: str | None = None
+    brought: bool = False
 
 
 def told(
-    table: ArrowTable, inputs: str | Sequence[str] | None, label: str | None, **other: str | None
+    table: ArrowTable, inputs: str | Sequence[str] | None, label: str | None, **other: Any
 ) -> Told:
     """Read the columns the user named; a comma separates several inputs.
 
@@ -74,7 +76,8 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
     Raises:
         ParameterError: no column, or several, could be meant; they are listed.
     """
-    free = [n for n in material.table.column_names if n not in (said.id, said.group, said.label)]
+    set_apart = (said.id, said.group, said.label, said.features)
+    free = [n for n in material.table.column_names if n not in set_apart]
     strict = require_labels or not said.input
     label = said.label or _label_by_name(material, [n for n in free if n not in said.input], strict)
     rest = [name for name in free if name != label]
@@ -83,10 +86,11 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
     elif said.input:
         inputs, kind = said.input, kind_of(material, said.input)
     else:
-        inputs, kind, label = _find_input(material, rest, label, require_labels)
+        inputs, kind, label = _find_input(material, rest, label, said, require_labels)
     if label is None:
         label = _label_by_values(material, [n for n in rest if n not in inputs], require_labels)
-    return Columns(input=inputs, label=label, id=said.id, group=said.group), kind
+    found = Columns(input=inputs, label=label, id=said.id, group=said.group, features=said.features)
+    return found, kind
 
 
 def _label_by_name(material: Material, names: Sequence[str], strict: bool) -> str | None:
@@ -121,11 +125,12 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
     if few:
         raise _ambiguous("label", few)
     if isinstance(material.inputs, PictureFiles):
-        raise DataError(
-            f"data: the pictures of {material.name} lie in no sub-folder, so they have no class. "
-            "Put those of each class into a sub-folder of its name"
+        raise UnlabelledError(
+            "data",
+            f"the pictures of {material.name} lie in no sub-folder, so they have no class",
+            "Put those of each class into a sub-folder of its name",
         )
-    raise ParameterError(
+    raise UnlabelledError(
         "label",
         f"no column of {material.name} looks like a class label; the columns are: "
         + (", ".join(material.table.column_names) or "none"),
@@ -134,12 +139,16 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
 
 
 def _find_input(
-    material: Material, names: Sequence[str], label: str | None, require_labels: bool
+    material: Material,
+    names: Sequence[str],
+    label: str | None,
+    said: Told,
+    require_labels: bool,
 ) -> tuple[tuple[str, ...], Kind, str | None]:
-    strong: tuple[tuple[Callable[[Material, str], bool], Kind], ...] = (
-        (_is_picture, "image"),
-        (_is_vector, "vector"),
-    )
+    """The input; where features are brought, vectors are it only if nothing else is."""
+    strong: list[tuple[Callable[[Material, str], bool], Kind]] = [(_is_picture, "image")]
+    if not said.brought:
+        strong.append((_is_vector, "vector"))
     for accepts, kind in strong:
         fitting = [name for name in names if accepts(material, name)]
         held = [name for name in fitting if not is_path(material.table[name])]
@@ -152,19 +161,25 @@ def _find_input(
     if texts:
         kind = "vector" if is_numbers(material.table[texts[0]]) else "text"
         return (texts[0],), kind, label
+    if said.features is not None:
+        return (said.features,), "vector", label
+    if said.brought:
+        fitting = [name for name in names if _is_vector(material, name)]
+        if fitting:
+            return (fitting[0],), "vector", label
     if label is None:
         # The numbers beside the label are the features, so the label has to be known first.
         label = _label_by_values(material, names, required=require_labels)
     numbers = [n for n in names if n != label and _is_number(material.table[n].type)]
-    features = tuple(n for n in numbers if not _is_key(material.table[n], n))
-    if not features:
+    chosen = tuple(n for n in numbers if not _is_key(material.table[n], n))
+    if not chosen:
         raise ParameterError(
             "input",
             f"no column of {material.name} looks like a picture, a text or numbers; the columns "
             "are: " + ", ".join(map(_with_fields, material.table.schema)),
             "Name it with --input (input=...); values within objects need columns of their own",
         )
-    return features, "vector", label
+    return chosen, "vector", label
 
 
 def _with_fields(field: Any) -> str:
@@ -280,7 +295,11 @@ def turned_down(table: ArrowTable, label: str | None) -> dict[int, str]:
 
 
 def _is_vector(material: Material, name: str) -> bool:
-    kind = material.table[name].type
+    return is_vector(material.table[name].type)
+
+
+def is_vector(kind: ArrowType) -> bool:
+    """Whether values of a type are lists of numbers."""
     nested = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return (nested or pa.types.is_fixed_size_list(kind)) and _is_number(kind.value_type)
 

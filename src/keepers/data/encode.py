@@ -68,6 +68,20 @@ def encode(
         listener.finish()
 
 
+def readable(
+    source: Source, *, on_bad_row: OnBadRow = "error", progress: Progress | None = None
+) -> Source:
+    """The source without the pictures that cannot be decoded, or an error where there are such.
+
+    Raises:
+        DataError: as `encode`.
+    """
+    if source.kind != "image" or isinstance(source.inputs, np.ndarray):
+        return source
+    small = EncoderSpec(kind="image", size=(8, 8), channels=1)
+    return encode(source, small, on_bad_row=on_bad_row, progress=progress)[0]
+
+
 def _counter(listener: Progress) -> Callable[[int], None]:
     done = 0
 

@@ -20,6 +20,7 @@ from keepers.data.arrow import ArrowTable
 from keepers.data.columns import is_path
 from keepers.data.csv_files import Header, split_records
 from keepers.data.extract import paths_beside
+from keepers.data.features import is_npy, read_npy
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.inputs import inside
 from keepers.data.json_files import json_rows
@@ -86,6 +87,11 @@ def _write(
         material = read_material(data, split)
         _check(kept, material.table.num_rows)
         pq.write_table(material.whole().take(pa.array(kept)), folder / "kept.parquet")
+        return
+    if is_npy(path) and path.is_file():
+        array = read_npy(path)
+        _check(kept, len(array))
+        np.save(folder / path.name, array[kept])
         return
     files = find_files(path, split)
     if not files.suffix:

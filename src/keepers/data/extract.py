@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from keepers.types import Kind
 from keepers.words import counted
 
 _HEADERS = 256
+_ROWS = 8192
 _FAR = 64  # the area of the largest picture over that of the smallest
 SEVERAL_SIZES = 64
 LARGE_SIDE = 128  # pictures over this are looked at reduced unless a resolution is given
@@ -47,10 +49,10 @@ def raw_inputs(material: Material, columns: tuple[str, ...], kind: Kind) -> RawI
             null_handling="skip",
         )
         return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
-    if len(parts) == 1 and pa.types.is_large_string(parts[0].type):
-        return _lists(_numbers_in(parts[0], columns[0]), columns[0])
-    if len(parts) == 1 and pa.types.is_nested(parts[0].type):
-        return _lists(parts[0], columns[0])
+    if len(parts) == 1 and (
+        pa.types.is_large_string(parts[0].type) or pa.types.is_nested(parts[0].type)
+    ):
+        return vectors(parts[0], columns[0])
     return np.stack([_numbers(part) for part in parts], axis=1)
 
 
@@ -105,32 +107,45 @@ def _numbers(column: ArrowColumn) -> npt.NDArray[np.float32]:
     return column.cast(pa.float64()).to_numpy().astype(np.float32)
 
 
-def _numbers_in(column: ArrowColumn, name: str) -> ArrowColumn:
+def _numbers_in(column: ArrowColumn, name: str, parameter: str) -> ArrowColumn:
     try:
         return split_numbers(column).cast(pa.list_(pa.float64()))
     except pa.ArrowInvalid as error:
         raise DataError(
-            f"input: column '{name}' holds lists of numbers as text, and one cannot be read "
-            f"({first_line(error)}). Correct it, or name another column with --input"
+            f"{parameter}: column '{name}' holds lists of numbers as text, and one cannot be read "
+            f"({first_line(error)}). Correct it, or name another column with --{parameter}"
         ) from None
 
 
-def _lists(column: ArrowColumn, name: str) -> npt.NDArray[np.float32]:
+def vectors(column: ArrowColumn, name: str, parameter: str = "input") -> npt.NDArray[np.float32]:
+    """The vectors (n, d) of a column of lists, or of texts that are lists; NaN where none stands.
+
+    Raises:
+        DataError: vectors of several lengths, or texts that are none; the error names `parameter`.
+    """
+    if pa.types.is_large_string(column.type):
+        column = _numbers_in(column, name, parameter)
     lengths = pc.list_value_length(column)
     common = pc.mode(lengths.drop_null())
-    if not len(common):
-        raise DataError(f"input: column '{name}' holds no vector. Name another with --input")
-    width = common[0]["mode"].as_py()
+    width = common[0]["mode"].as_py() if len(common) else 0
+    if not width:
+        raise DataError(
+            f"{parameter}: column '{name}' holds no vector. Name another with --{parameter}"
+        )
     other = np.flatnonzero(pc.not_equal(lengths, width).fill_null(False).to_numpy())
     if len(other):
         raise DataError(
-            f"input: column '{name}' holds vectors of several lengths: mostly {width}, but "
+            f"{parameter}: column '{name}' holds vectors of several lengths: mostly {width}, but "
             f"{lengths[int(other[0])].as_py()} in row {other[0]}. Give vectors of one length"
         )
+    flat = pc.list_flatten(column)
+    if not pa.types.is_floating(flat.type):
+        flat = flat.cast(pa.float64())
+    found = flat.cast(pa.float32()).to_numpy().reshape(-1, width)
+    if not column.null_count:
+        return found
     values = np.full((len(column), width), np.nan, dtype=np.float32)
-    present = column.is_valid().to_numpy()
-    flat = pc.list_flatten(column).cast(pa.float64()).to_numpy()
-    values[present] = flat.reshape(-1, width)
+    values[column.is_valid().to_numpy()] = found
     return values
 
 
@@ -149,14 +164,25 @@ def bad_rows(inputs: RawInputs, columns: tuple[str, ...], table: ArrowTable) -> 
         return dict.fromkeys(missing, f"no text in column '{columns[0]}'")
     if inputs.dtype.kind in "ub":
         return {}
-    wrong = ~np.isfinite(inputs.reshape(len(inputs), -1))
+    several = columns if len(columns) == inputs[:1].size else ()
+
+    def where(place: int) -> str:
+        return f"column '{several[place] if several else f'{columns[0]}[{place}]'}'"
+
+    return unusable_numbers(inputs, where)
+
+
+def unusable_numbers(values: npt.NDArray[Any], where: Callable[[int], str]) -> dict[int, str]:
+    """Rows of an array (n, ...) with NaN or infinite numbers, and what stands where."""
     problems: dict[int, str] = {}
-    for row in np.flatnonzero(wrong.any(axis=1)).tolist():
-        place = int(np.argmax(wrong[row]))
-        value = inputs.reshape(len(inputs), -1)[row, place]
-        what = "nothing or NaN" if np.isnan(value) else "an infinite number"
-        named = columns[place] if len(columns) == wrong.shape[1] else f"{columns[0]}[{place}]"
-        problems[row] = f"{what} in column '{named}'"
+    for start in range(0, len(values), _ROWS):
+        block = values[start : start + _ROWS]
+        block = block.reshape(len(block), -1)
+        wrong = ~np.isfinite(block)
+        for row in np.flatnonzero(wrong.any(axis=1)).tolist():
+            place = int(np.argmax(wrong[row]))
+            what = "nothing or NaN" if np.isnan(block[row, place]) else "an infinite number"
+            problems[start + row] = f"{what} in {where(place)}"
     return problems
 
 

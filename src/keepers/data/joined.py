@@ -44,6 +44,9 @@ def joined(source: Source, other: Source) -> Source:
     new = np.setdiff1d(np.arange(len(other)), there)
     if not len(new):
         return replace(source, labels=None, groups=None)
+    features = None
+    if source.features is not None and other.features is not None:
+        features = np.concatenate([source.features, other.features[new]])
     ids = np.concatenate([source.ids, other.ids[new]])
     order = id_order(ids)
     return replace(
@@ -54,6 +57,7 @@ def joined(source: Source, other: Source) -> Source:
         labels=None,
         groups=None,
         digests=np.concatenate([source.digests, other.digests[new]])[order],
+        features=None if features is None else features[order],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +14,12 @@ import pyarrow as pa
 import torch
 
 from keepers.data import builtin, extract, folders, ids, objects, readers
+from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import find_columns, told, turned_down
 from keepers.data.csv_files import HEADERS, Header
+from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
 from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
 from keepers.data.labels import doubtful_classes, read_labels
@@ -37,6 +40,7 @@ def open_source(
     label: str | None = None,
     id: str | None = None,
     group: str | None = None,
+    features: Any = None,
     split: str | None = None,
     header: Header = "auto",
     like: Source | None = None,
@@ -48,15 +52,16 @@ def open_source(
 ) -> Source:
     """Open labelled examples and bring them into canonical order, that of their sorted ids.
 
-    `data` is a Parquet, CSV, TSV, JSONL or JSON file, a folder of such files, a folder of
+    `data` is a Parquet, CSV, TSV, JSONL, JSON or `.npy` file, a folder of such files, a folder of
     pictures with one sub-folder for each class, `digits`, an Arrow table, a pandas or polars
     frame, a Hugging Face data set or the hub name of one, (X, y) arrays, or a map-style PyTorch
     data set of (x, y). `input`, `label`, `id` and `group` name columns; `input` may name several,
     separated by commas. `split` names a part of a folder, of a hub data set or of a JSON file, by
     default `train`. `header` (`yes`, `no` or `auto`) says whether the first line of CSV and TSV
     files names the columns; `auto` judges it by the lines below. A test set
-    is opened `like` the training source: the same columns and classes. `limit` takes a random part,
-    drawn over the ids with `seed`.
+    is opened `like` the training source: the same columns and classes. `features` are vectors that
+    somebody brings: a column, a `.npy` file or an array with one row for each of the data. `limit`
+    takes a random part, drawn over the ids with `seed`.
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
     text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
@@ -90,7 +95,17 @@ def open_source(
             input = input or _known_inputs(like, material)  # noqa: A001
             label = label or _known_label(like, material)
             id = id or _if_there(like.columns.id, material)  # noqa: A001
-        said = told(material.table, input, label, id=id, group=group)
+        brought = None if features is None else read_features(features, material)
+        column = features if isinstance(features, str) and not is_npy(features) else None
+        said = told(
+            material.table,
+            input,
+            label,
+            id=id,
+            group=group,
+            features=column,
+            brought=brought is not None,
+        )
         columns, kind = find_columns(material, said, require_labels=require_labels)
         if like is not None and kind != like.kind:
             raise ParameterError(
@@ -102,6 +117,8 @@ def open_source(
         labels, class_names = _labels(material, columns, like, require_labels, said.label)
         bad = extract.bad_rows(inputs, columns.input, material.table)
         bad |= turned_down(material.table, columns.label)
+        if brought is not None:
+            bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
         if bad and on_bad_row == "error":
             raise _unusable(bad, material.name)
         hashes, unread = digests(inputs, progress)
@@ -119,6 +136,13 @@ def open_source(
             raise DataError(f"data: not one row of {material.name} can be used. {_first(bad)}")
         groups = None if group is None else _strings(material.table[group])[order]
         taken: RawInputs = take_inputs(inputs, order)
+        if brought is not None:
+            own = features is data or columns.input == (column,)
+            brought = (
+                taken
+                if own and isinstance(taken, np.ndarray)
+                else brought[order].astype(np.float32, copy=False)
+            )
         shape, sizes = extract.input_shape(taken, kind)
         if like is not None:
             extract.check_same_shape(shape, like.shape, material.name)
@@ -135,14 +159,9 @@ def open_source(
             shape=shape,
             num_rows=material.table.num_rows,
             digests=hashes[order],
-            columns=Columns(
-                input=columns.input,
-                label=columns.label,
-                label_named=said.label is not None,
-                id=columns.id,
-                group=group,
-                split=split,
-                header=header,
+            features=brought,
+            columns=replace(
+                columns, label_named=said.label is not None, split=split, header=header
             ),
             where=Where(paths=_paths(material, inputs, columns), parts=material.parts),
             found=_found(
@@ -153,6 +172,7 @@ def open_source(
                 ),
                 class_names,
                 repeats,
+                brought,
             ),
             skipped=tuple(
                 SkippedRow(row=row, id=_plain(names[row]), problem=why) for row, why in bad.items()
@@ -175,6 +195,10 @@ def read_material(
         if split is not None:
             raise ParameterError("split", f"got '{split}', and {data} has no parts", "Leave it out")
         return builtin.digits()
+    if is_npy(path) and path.exists():
+        if split is not None:
+            raise ParameterError("split", f"got '{split}', and {path} is one file", "Leave it out")
+        return replace(from_arrays(read_npy(path), None), name=path.name)
     if objects.is_saved(path):
         return objects.read_saved(path, split, usual)
     if not path.exists() and _is_hub_name(data):
@@ -189,7 +213,7 @@ def _is_hub_name(data: str | Path) -> bool:
         return True
     owner, slash, name = data.partition("/")
     usual = bool(slash and owner and name) and "/" not in name and owner not in (".", "..", "~")
-    known = Path(name).suffix.lower() in (*folders.DATA_SUFFIXES, *folders.PACKED, ".txt")
+    known = Path(name).suffix.lower() in (*folders.DATA_SUFFIXES, *folders.PACKED, ".npy", ".txt")
     return usual and not known and not Path(owner).exists()
 
 
@@ -291,9 +315,17 @@ def _unusable(bad: dict[int, str], name: str) -> DataError:
 
 
 def _found(
-    material: Material, columns: Columns, taken: str, class_names: tuple[str, ...], repeats: int
+    material: Material,
+    columns: Columns,
+    taken: str,
+    class_names: tuple[str, ...],
+    repeats: int,
+    features: npt.NDArray[Any] | None,
 ) -> tuple[str, ...]:
     sentences = [taken, *material.notes]
+    if features is not None:
+        source = f" from '{columns.features}'" if columns.features else ""
+        sentences.append(f"features of {features.shape[1]} numbers{source}")
     if columns.label is not None:
         shown = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
         sentences.append(
@@ -306,7 +338,7 @@ def _found(
         sentences.append("ids are hashes of the inputs")
     if repeats:
         sentences.append(f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another")
-    used = {*columns.input, columns.label, columns.id, columns.group}
+    used = {*columns.input, columns.label, columns.id, columns.group, columns.features}
     unused = [name for name in material.table.column_names if name not in used]
     if unused and material.kind is None:
         sentences.append("not used: " + ", ".join(f"'{name}'" for name in unused[:10]))

@@ -31,6 +31,7 @@ class Columns:
     label_named: bool = False
     id: str | None = None
     group: str | None = None
+    features: str | None = None
     split: str | None = None
     header: Header = "auto"
 
@@ -51,8 +52,9 @@ class Source:
     `ids` (n,) are integers or strings; `rows` (n,) the row numbers in the user's data; `labels`
     (n,) the class numbers, -1 where unknown, None where there are none; `groups` (n,) strings.
     `shape` is (channels, height, width), (features,) or (). `digests` (n,) are hashes of the raw
-    inputs. `where` leads from rows back to files. `num_rows` counts the rows of the user's data,
-    also those left out; `found` says in sentences what was taken.
+    inputs. `features` (n, d) are those that somebody brought. `where` leads from rows back to
+    files. `num_rows` counts the rows of the user's data, also those left out; `found` says in
+    sentences what was taken.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Source:
     shape: tuple[int, ...]
     num_rows: int
     digests: npt.NDArray[np.bytes_]
+    features: npt.NDArray[np.float32] | None = None
     columns: Columns = Columns()
     where: Where = field(default_factory=Where)
     found: tuple[str, ...] = ()
@@ -119,6 +122,7 @@ class Source:
             labels=None if self.labels is None else self.labels[chosen],
             groups=None if self.groups is None else self.groups[chosen],
             digests=self.digests[chosen],
+            features=None if self.features is None else self.features[chosen],
         )
 
     def info(self, resolution: int | None = None) -> DataInfo:

@@ -16,7 +16,7 @@ from keepers.types import Picks, Signals
 
 
 class Floor(NamedTuple):
-    """Class numbers (n,), and how many picks each class gets at least."""
+    """Class numbers (n,), -1 where unknown, and how many picks each class gets at least."""
 
     classes: Tensor
     least: int
@@ -87,12 +87,12 @@ def floored(
 ) -> Picks:
     """The picks, the last of classes over their floor replaced by picks of those under it."""
     own = picks.positions.cpu()
-    classes = floor.classes.cpu().unique(return_inverse=True)[1]
+    numbers, classes = floor.classes.cpu().unique(return_inverse=True)
     counts = classes[own].bincount(minlength=int(classes.max()) + 1)
     by_class = classes[own].argsort(stable=True)
     turns = torch.empty_like(own)  # how many picks of its class came before each
     turns[by_class] = torch.arange(len(own)) - (counts.cumsum(0) - counts)[classes[own][by_class]]
-    floors = _floors(classes, free, floor.least, own, turns)
+    floors = _floors(classes, numbers < 0, free, floor.least, own, turns)
     missing = (floors - counts).clamp(min=0)
     if not missing.any():
         return picks
@@ -134,13 +134,15 @@ def floored(
     )
 
 
-def _floors(classes: Tensor, free: Tensor, least: int, own: Tensor, turns: Tensor) -> Tensor:
+def _floors(
+    classes: Tensor, unknown: Tensor, free: Tensor, least: int, own: Tensor, turns: Tensor
+) -> Tensor:
     """How many picks each class gets at least: `least`, or as evenly as the budget goes.
 
     What is left where it does not reach every floor goes to one more pick of the classes that the
     method comes to first, then of the largest.
     """
-    sizes = classes.bincount()
+    sizes = classes.bincount().masked_fill(unknown, 0)
     already = classes[~free].bincount(minlength=len(sizes))
 
     def at(level: int) -> Tensor:

@@ -15,9 +15,10 @@ from keepers.reports import describe, findings, histogram, quantities
 from keepers.reports.examples import Example, show
 from keepers.reports.findings import Cut, Integers, Mask, Share
 from keepers.reports.page import as_yaml, write_page
+from keepers.reports.plane import plane_chart
 from keepers.selection import Selection
 from keepers.words import counted
-from keepers.workflows.evidence import Evidence
+from keepers.workflows.evidence import Evidence, spread
 
 NUM_SHOWN = 12
 NUM_BARS = 24
@@ -77,8 +78,7 @@ are found there, so it is instant; then report what it returns
 
 def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
     source = evidence.source
-    candidates = np.ones(len(source), bool)
-    candidates[evidence.validation] = False
+    candidates = evidence.candidates
     kept = candidates & (evidence.rank >= 0)
     cut = None
     if evidence.scores is not None:
@@ -93,6 +93,8 @@ def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
         "num_kept": int(kept.sum()),
         "num_candidates": int(candidates.sum()),
         "num_validation": len(evidence.validation),
+        "num_copies": metadata.get("num_near_duplicates", 0),
+        "plane": _plane(evidence),
         "proxy": describe.model_name(metadata.get("proxy")),
         "measured": measured,
         "accuracy": accuracy,
@@ -199,12 +201,32 @@ def _histogram(evidence: Evidence, candidates: Mask, cut: Cut | None, name: str)
     return histogram.histogram_chart(binned, cut=cut.value, name=f"score ({name})")
 
 
+def _plane(evidence: Evidence) -> Any:
+    """The map and the words above it, where there are features."""
+    if evidence.plane is None:
+        return None
+    chart, drawn = plane_chart(evidence.plane, evidence.rank >= 0), len(evidence.plane.positions)
+    first, second = (quantities.percent(share, 0) for share in evidence.plane.shares)
+    both = quantities.percent(sum(evidence.plane.shares), 0)
+    words = (
+        f"The two principal components of the features hold {both} of their variance ({first} and "
+        f"{second}): what lies together here may lie apart in the rest."
+    )
+    total = int(evidence.candidates.sum())
+    if drawn < total:
+        words += (
+            f" {quantities.count(drawn)} of {counted(total, 'example')} are drawn, evenly spread "
+            "over the ids."
+        )
+    return {"chart": chart, "words": words}
+
+
 def _borders(evidence: Evidence, kept: Mask, candidates: Mask, cut: Cut | None) -> list[Gallery]:
     if cut is None or cut.kind == "none":
         about = "rank" if cut is None else "score"
         order = np.flatnonzero(kept)
         order = order[np.argsort(evidence.rank[order], kind="stable")]
-        dropped = findings.spread(np.flatnonzero(candidates & ~kept), count=NUM_SHOWN)
+        dropped = spread(np.flatnonzero(candidates & ~kept), count=NUM_SHOWN)
         galleries = [
             _gallery(evidence, "Picked first", "", order[:NUM_SHOWN], about),
             _gallery(evidence, "Picked last", "Latest first.", order[::-1][:NUM_SHOWN], about),

@@ -140,17 +140,6 @@ def negative(margin: Floats) -> Integers:
     return there[np.argsort(margin[there], kind="stable")]
 
 
-def spread(positions: Integers, *, count: int) -> Integers:
-    """`count` of the positions, evenly spread.
-
-    >>> spread(np.arange(10), count=3)
-    array([0, 4, 9])
-    """
-    if len(positions) <= count:
-        return positions
-    return positions[np.linspace(0, len(positions) - 1, count).astype(np.int64)]
-
-
 def _finite(scores: Floats) -> Floats:
     known = scores[np.isfinite(scores)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)

@@ -40,6 +40,10 @@ def coreset_summary(selection: Selection) -> RenderableType:
     if metadata.get("balance"):
         head.append(f", balanced by {metadata['balance']}")
     parts: list[RenderableType] = [head]
+    copies = metadata.get("num_near_duplicates")
+    if copies:
+        verb = "was" if copies == 1 else "were"
+        parts.append(Text(f"{counted(copies, 'near-duplicate')} of others {verb} set aside first"))
     validated = metadata.get("proxy_validation_accuracy")
     if isinstance(evidence, Evidence):
         validated = evidence.validation_accuracy

@@ -4,7 +4,7 @@ from keepers.selectors.badge import badge
 from keepers.selectors.batch_bald import batch_bald
 from keepers.selectors.cluster_margin import cluster_margin
 from keepers.selectors.coverage_centric import coverage_centric
-from keepers.selectors.distinct import Distinct, distinct
+from keepers.selectors.distinct import Distinct, distinct, near_duplicates
 from keepers.selectors.facility_location import facility_location
 from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
@@ -29,6 +29,7 @@ __all__ = [
     "facility_location",
     "importance_sample",
     "k_center_greedy",
+    "near_duplicates",
     "percentile_sample",
     "probcover",
     "random_subset",

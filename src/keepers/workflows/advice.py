@@ -29,7 +29,7 @@ def warn(scored: Scored, k: int) -> list[str]:
     """Warnings about keeping `k` of the candidates, in sentences."""
     warnings: list[str] = []
     name, hard_first = scored.method.name, scored.method.hard_first
-    at, labels = scored.candidates, scored.labels[scored.candidates]
+    at = scored.candidates
     fraction = k / len(at)
     if hard_first and fraction < LOW_FRACTION:
         warnings.append(
@@ -40,6 +40,7 @@ def warn(scored: Scored, k: int) -> list[str]:
     if scored.predictions is None:
         return warnings
     right = accuracy(scored, at) or 0.0
+    labels = scored.labels[at]
     largest = float(torch.bincount(labels).max()) / len(labels)
     if right < min(HARDLY_BETTER * largest, (1 + largest) / 2):
         warnings.append(

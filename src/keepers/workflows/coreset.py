@@ -13,7 +13,7 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.configuration import picked
-from keepers.data import Header
+from keepers.data import Header, is_vectors
 from keepers.data import export as export_rows
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
@@ -21,6 +21,14 @@ from keepers.selection import Selection
 from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
 from keepers.workflows.advice import accuracy, tell_floor, warn, warn_of_lost, warn_of_shares
+from keepers.workflows.covering import (
+    COVERING,
+    STRATIFIED,
+    needs_labels,
+    or_unlabelled,
+    plane,
+    without_copies,
+)
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.scoring import Balance, CoresetConfig, Scored, parted, score_source
@@ -31,7 +39,7 @@ def coreset(
     data: Any,
     *,
     keep: int | float | str = 0.5,
-    method: str = "stratified",
+    method: str | None = None,
     method_options: Mapping[str, Any] | None = None,
     proxy: str | Role | Mapping[str, Any] | None = None,
     epochs: int | None = None,
@@ -40,6 +48,8 @@ def coreset(
     balance: Balance | None = None,
     min_per_class: int = 1,
     val: float = 0.0,
+    features: Any = None,
+    near_duplicates: float | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "auto",
@@ -59,17 +69,19 @@ def coreset(
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Selection:
-    """Choose the part of labelled data worth training on, with a small proxy model.
+    """Choose the part of the data worth training on, with a small proxy model or your embeddings.
 
     The proxy is trained on all the data, its evaluation pass gives signals, the method turns them
-    into a choice (Coleman et al., "Selection via Proxy", ICLR 2020).
+    into a choice (Coleman et al., "Selection via Proxy", ICLR 2020). With `features` no proxy is
+    trained and no labels are needed: the method covers the vectors that you bring.
 
     Args:
         data: a path (Parquet, CSV, JSONL, a folder of pictures), `"digits"`, a hub id, an Arrow
             table, a pandas frame, a Hugging Face data set, a tuple of arrays, or a map-style
-            PyTorch data set.
+            PyTorch data set; a `.npy` file or an array of vectors alone is its own features.
         keep: the fraction kept (`0.5`, `"50%"`) or a count (`5000`).
-        method: a row of `keepers.methods`; `method_options` are its options.
+        method: a row of `keepers.methods`; `method_options` are its options. None is `stratified`,
+            with features `facility-location`.
         proxy: the name of a model, or a `Role`; None takes one for the kind of data.
         epochs: of the proxy; None is the model's own default.
         resolution: side in pixels at which a picture proxy looks.
@@ -78,6 +90,10 @@ def coreset(
         min_per_class: how many examples each class keeps at least, as far as it has them and the
             budget reaches; 0 lets a class lose all.
         val: fraction split off to measure the proxy on; such rows are never selected.
+        features: embeddings, one vector for each row: a column of the data, a `.npy` file, an
+            array or a tensor in the order of the rows.
+        near_duplicates: cosine similarity of the features from which on two rows are copies. All
+            but the first by id are set aside before anything is selected.
         seed: the same data and seed give the same selection, in whatever order the rows come.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: `auto`, `fp32`, `bf16`.
@@ -102,7 +118,11 @@ def coreset(
     (899, 1797)
     """
     given = dict(locals())
+    if features is None and is_vectors(data):
+        given["features"] = features = data
+    given["method"] = method or (STRATIFIED if features is None else COVERING)
     config = picked(CoresetConfig, given)
+    given["require_labels"] = needs_labels(config, brought=features is not None)
     reading = picked(Reading, given)
     say = say_or_not(say)
     check_outputs(data, given)
@@ -115,9 +135,11 @@ def coreset(
         resume=resume,
         progress=progress,
     )
-    with opened as (source, place):
+    with or_unlabelled(), opened as (source, place):
         Budget.parse(config.keep).resolve(len(parted(source, config)[0]))
         scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
+        if config.near_duplicates is not None:
+            scored = without_copies(scored, config.near_duplicates, say)
         selection = _select(scored, config, say)
     if processes.rank() == 0:
         write_selection(
@@ -177,9 +199,10 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     floor = "" if picks.floored is None else tell_floor(labels[picks.floored], names, config)
     if floor:
         say(floor)
-    by_class = warn_of_lost(labels, is_kept, names, config.min_per_class)
+    known = labels >= 0
+    by_class = warn_of_lost(labels[known], is_kept[known], names, config.min_per_class)
     if config.balance is None:
-        by_class += warn_of_shares(labels, is_kept, names)
+        by_class += warn_of_shares(labels[known], is_kept[known], names)
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")
@@ -201,6 +224,8 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
         label_probability=None if said is None else said.label_probability.numpy(),
         margin=_of_candidates(scored),
         validation=scored.validation.numpy(),
+        copies=None if scored.copies is None else scored.copies.numpy(),
+        plane=plane(scored, rank >= 0),
         costs=tuple(ledger.by_phase()),
         validation_accuracy=accuracy(scored, scored.validation),
         warnings=tuple(warnings),
@@ -239,7 +264,7 @@ def choose(
 ) -> tuple[Picks, Tensor | None]:
     """The picks, as positions into `scored.candidates`, and the scores of the candidates."""
     members: Sequence[Signals] = scored.members
-    if len(scored.validation):
+    if len(scored.candidates) < len(scored.source):
         members = [signals.at(scored.candidates) for signals in members]
     labels = members[0].get("labels")
     return methods.choose(
@@ -249,7 +274,7 @@ def choose(
         balance=labels if config.balance == "class" else None,
         floor=methods.Floor(labels, config.min_per_class),
         generator=generator(config.seed, "select", scored.method.name),
-        num_classes=len(scored.source.class_names),
+        num_classes=len(scored.source.class_names) or None,
         options=config.method_options or {},
         report=report,
     )

@@ -37,16 +37,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How the data are read; the CLI has the same names."""
+    """How the data are read; the CLI has the same names.
+
+    `features` (a column, a `.npy` file, an array) are vectors that somebody brings.
+    """
 
     input: str | Sequence[str] | None = None
     label: str | None = None
     id: str | None = None
     group: str | None = None
+    features: Any = None
     split: str | None = None
     header: Header = "auto"
     limit: int | None = None
     on_bad_row: OnBadRow = "error"
+    require_labels: bool = True
 
 
 def default_run(source: Source, purpose: str = "coreset") -> Path:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from keepers import methods, processes
@@ -21,7 +20,7 @@ from keepers.training import Precision
 from keepers.types import Progress
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
-from keepers.workflows.table import provenance, with_where
+from keepers.workflows.table import label_names, provenance, with_where
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,9 +105,7 @@ def score(
             {
                 "id": pa.array(source.ids.tolist()),
                 "row": pa.array(source.rows, pa.int64()),
-                "label": pa.array(
-                    np.asarray(source.class_names, dtype=object)[source.labels], pa.string()
-                ),
+                "label": label_names(source),
                 "score": pa.array(values.double().numpy()),
             }
         ).sort_by("row")

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from keepers import methods
-from keepers.data import Source
+from keepers.data import Source, readable
 from keepers.errors import ParameterError
 from keepers.methods import Method
-from keepers.models import default_proxy
+from keepers.models import create, default_proxy
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified_units
@@ -66,6 +66,7 @@ class CoresetConfig(HardwareConfig):
     balance: Balance | None = None
     min_per_class: int = 1
     val: float = 0.0
+    near_duplicates: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -83,6 +84,7 @@ class CoresetConfig(HardwareConfig):
             raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
         if not 0 <= self.val < 1:
             raise ParameterError("val", f"got {self.val}", "Give a fraction in [0, 1)")
+        _check_near_duplicates(self.near_duplicates)
         Role.check("proxy", self.proxy)
 
     def role(self, source: Source) -> Role:
@@ -91,12 +93,22 @@ class CoresetConfig(HardwareConfig):
         return role.having(epochs=self.epochs, resolution=self.resolution)
 
 
+def _check_near_duplicates(threshold: float | None) -> None:
+    if threshold is not None and not 0 < threshold <= 1:
+        raise ParameterError(
+            "near_duplicates",
+            f"got {threshold}",
+            "Give a cosine similarity in (0, 1], such as 0.95, at which two rows are copies",
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
     """What scoring gives: signals of each member of the ensemble, and what was not scored.
 
     `candidates` and `validation` are positions; `prepared` is None where the method needs no
-    model.
+    model: the only member is then what the data say by themselves. `copies` (n,) are the positions
+    of what each is a near-duplicate of, -1 where of nothing; they are no candidates.
     """
 
     source: Source
@@ -106,11 +118,23 @@ class Scored:
     members: tuple[Signals, ...]
     prepared: Prepared | None
     place: Workplace
+    copies: Tensor | None = None
+
+    @property
+    def num_copies(self) -> int:
+        """How many examples are near-duplicates of others."""
+        return 0 if self.copies is None else int((self.copies >= 0).sum())
 
     @property
     def labels(self) -> Tensor:
-        """Class numbers (n,)."""
+        """Class numbers (n,), -1 where unknown."""
         return self.members[0].get("labels")
+
+    @cached_property
+    def features(self) -> Tensor | None:
+        """Features (n, d), those of the members side by side, if there are any."""
+        found = [signals.features for signals in self.members if signals.features is not None]
+        return (found[0] if len(found) == 1 else torch.cat(found, 1)) if found else None
 
     @cached_property
     def margins(self) -> Tensor | None:
@@ -134,10 +158,12 @@ def score_source(
     on_bad_row: OnBadRow = "error",
     say: Say,
 ) -> Scored:
-    """Train the proxies that `config.method` needs and collect their signals."""
+    """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
     for sentence in source.found:
         say(sentence)
+    if method.needs <= set(dict(data_signals(source).items())):
+        return _by_data_alone(source, method, config, place, on_bad_row, say)
     role = config.role(source)
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
@@ -151,31 +177,13 @@ def score_source(
     say_skipped(source, say)
     candidates, validation = parted(source, config)
     Budget.parse(config.keep).resolve(len(candidates))
-    needs = method.needs - {"labels"}
-    if not needs:
-        unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
-        if unused:
-            say(
-                f"Warning: '{method.name}' trains no proxy: no use for {', '.join(unused)}. Name a "
-                "--method that asks one, such as margin"
-            )
-        labels_only = (Signals(labels=prepared.labels),)
-        return Scored(
-            source=source,
-            method=method,
-            candidates=candidates,
-            validation=validation,
-            members=labels_only,
-            prepared=None,
-            place=place,
-        )
     trainings = [
         Training(
             prepared=prepared,
             source=source,
             members=candidates,
             seed=derived_seed(config.seed, "proxy", member),
-            wanted=wanted_signals(needs),
+            wanted=wanted_signals(method.needs),
         )
         for member in range(config.ensemble or method.default_ensemble)
     ]
@@ -192,6 +200,49 @@ def score_source(
     )
 
 
+def data_signals(source: Source) -> Signals:
+    """What the data say by themselves: labels, -1 where unknown, and features that were brought."""
+    labels, features = source.labels, source.features
+    return Signals(
+        labels=torch.full((len(source),), -1) if labels is None else torch.from_numpy(labels),
+        features=None if features is None else torch.from_numpy(features),
+    )
+
+
+def _by_data_alone(
+    source: Source,
+    method: Method,
+    config: CoresetConfig,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+    say: Say,
+) -> Scored:
+    unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
+    if source.features is None and (config.proxy or config.resolution is not None):
+        role = config.role(source)  # what is wrong with it is said all the same
+        create(role.model, source.info(), seed=0, options=role.options, parameter="proxy")
+    if unused:
+        why, remedy = f"'{method.name}' trains no proxy", "Name a --method that asks one"
+        if source.features is not None:
+            why, remedy = "with --features no proxy is trained", "Leave one of them out"
+        say(f"Warning: {why}: no use for {', '.join(unused)}. {remedy}")
+    if source.kind == "image":
+        with place.ledger.phase("checking") as tally:
+            source = readable(source, on_bad_row=on_bad_row, progress=place.progress)
+            tally.examples = len(source)
+    say_skipped(source, say)
+    candidates, validation = parted(source, config)
+    return Scored(
+        source=source,
+        method=method,
+        candidates=candidates,
+        validation=validation,
+        members=(data_signals(source),),
+        prepared=None,
+        place=place,
+    )
+
+
 def parted(source: Source, config: CoresetConfig) -> tuple[Tensor, Tensor]:
     """Positions of what may be selected, and of what is held out for validation.
 
@@ -200,9 +251,8 @@ def parted(source: Source, config: CoresetConfig) -> tuple[Tensor, Tensor]:
     everything = torch.arange(len(source))
     if not config.val:
         return everything, everything[:0]
-    assert source.labels is not None
     drawn = stratified_units(
-        torch.from_numpy(source.labels),
+        data_signals(source).get("labels"),
         torch.from_numpy(source.units),
         Budget.parse(config.val, "val").resolve(len(source), "val"),
         generator=generator(config.seed, "validation"),

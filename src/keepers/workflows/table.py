@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from keepers.data import Source
-from keepers.files import plain
+from keepers.files import hash_bytes, plain
 from keepers.methods import Method
 from keepers.selection import ArrowTable
 from keepers.types import Budget
@@ -35,9 +35,7 @@ def selection_table(
     source = evidence.source
     kept = evidence.rank >= 0
     n, k = len(source), int(kept.sum())
-    candidates = np.ones(n, dtype=bool)
-    candidates[evidence.validation] = False
-    reasons = np.full(n, _dropped(evidence, method, candidates), dtype=object)
+    reasons = np.full(n, _dropped(evidence, method, evidence.candidates), dtype=object)
     by = f"by {method.name}"
     reasons[kept] = [f"kept: pick {rank + 1:,} of {k:,} {by}" for rank in evidence.rank[kept]]
     if floored is not None:
@@ -45,13 +43,16 @@ def selection_table(
     if excluded is not None:
         reasons[excluded] = f"dropped: {why_excluded}"
     reasons[evidence.validation] = "held out for validation"
-    names = np.asarray(source.class_names, dtype=object)
+    if evidence.copies is not None:
+        copies = np.flatnonzero(evidence.copies >= 0)
+        of = source.ids[evidence.copies[copies]].tolist()
+        reasons[copies] = [f"dropped: near-duplicate of {each}" for each in of]
     no_scores = np.full(n, np.nan) if evidence.scores is None else evidence.scores
     table = pa.table(
         {
             "id": pa.array(source.ids.tolist()),
             "row": pa.array(source.rows, pa.int64()),
-            "label": pa.array(names[source.labels], pa.string()),
+            "label": label_names(source),
             "kept": pa.array(kept),
             "rank": pa.array(evidence.rank, pa.int64(), mask=~kept),
             "score": pa.array(no_scores, pa.float64(), mask=np.isnan(no_scores)),
@@ -71,6 +72,13 @@ def selection_table(
         extra = pa.table(skipped | rest, schema=table.schema)
         table = pa.concat_tables([table, extra])
     return with_where(table.sort_by("row"), source)
+
+
+def label_names(source: Source) -> Any:
+    """A column (n,) of the names of the classes, null where there is no label."""
+    numbers = np.full(len(source), -1) if source.labels is None else source.labels
+    names = np.array([*source.class_names, None], dtype=object)
+    return pa.array(names[numbers], pa.string())
 
 
 def with_where(table: ArrowTable, source: Source) -> ArrowTable:
@@ -108,6 +116,8 @@ def metadata(
             "k": k,
             "n": len(scored.candidates),
             "validation": len(scored.validation),
+            "near_duplicates": config.near_duplicates,
+            "num_near_duplicates": scored.num_copies,
             "balance": config.balance,
             "min_per_class": config.min_per_class,
             "proxy_validation_accuracy": evidence.validation_accuracy,
@@ -138,6 +148,7 @@ def provenance(scored: Scored, config: CoresetConfig) -> dict[str, Any]:
             "num_classes": len(source.class_names),
             "class_names": source.class_names,
             "columns": source.columns,
+            "features": None if source.features is None else hash_bytes(source.features),
         },
         "found": source.found,
         "hardware": scored.place.hardware.identity(gains_from_bf16=gains),

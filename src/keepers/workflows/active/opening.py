@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.data import Header, Source, doubtful_classes, encode, joined, open_source
+from keepers.data import Header, Source, doubtful_classes, joined, open_source, readable
 from keepers.errors import DataError, KeepersError, ParameterError, about
 from keepers.roles import OnBadRow
-from keepers.types import EncoderSpec, Progress
+from keepers.types import Progress
 from keepers.words import remedy
 from keepers.workflows.active.config import BUILT_IN, check_classes
 
@@ -57,10 +57,7 @@ class Holdings:
 
     def readable(self) -> Holdings:
         """The same without the pictures that cannot be decoded."""
-        if self.source.kind != "image" or isinstance(self.source.inputs, np.ndarray):
-            return self
-        small = EncoderSpec(kind="image", size=(8, 8), channels=1)
-        source, _ = encode(self.source, small, on_bad_row="skip")
+        source = readable(self.source, on_bad_row="skip")
         if len(source) == len(self.source):
             return self
         stay = np.isin(self.source.ids, source.ids)
