@@ -37,7 +37,7 @@ class DamagedError(DataError, RunError):
 
 
 class KeepersWarning(UserWarning):
-    """Something was damaged or missing, and was made again."""
+    """Something that a person should know of work that goes on: damage made good, weak evidence."""
 
 
 class ExistsError(RunError):

@@ -125,6 +125,15 @@ def mean(value: float) -> float:
     return float(total) / count()
 
 
+def sum_of(values: Tensor) -> Tensor:
+    """The sum of every process's values, on all of them; the device need not be waited for."""
+    if count() == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total
+
+
 def wait() -> None:
     """Wait until every process is here."""
     if count() > 1:

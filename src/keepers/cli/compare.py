@@ -14,7 +14,8 @@ from keepers.errors import ParameterError
 
 ONLY_ONLINE = frozenset(
     {
-        *("until", "steps", "seconds", "evaluate_every", "targets", "il", "il_model", "il_epochs"),
+        *("until", "hand_over", "steps", "seconds", "evaluate_every", "targets"),
+        *("il", "il_model", "il_epochs"),
         *("holdout", "folds", "uses", "batch_norm", "score_precision", "score_resolution"),
         *("score_part", "max_age", "stand_in", "structured_noise", "relevance"),
         *("duplicate", "duplicate_times"),
@@ -60,6 +61,7 @@ def compare(
     ] = False,
     noise: Annotated[float, typer.Option(help="Fraction of training labels to corrupt")] = 0.0,
     until: online_.Until = 1.0,
+    hand_over: online_.HandOver = True,
     steps: online_.Steps = None,
     seconds: online_.Seconds = None,
     evaluate_every: online_.EvaluateEvery = None,

@@ -15,6 +15,9 @@ Online = Annotated[
 Until = Annotated[
     float, typer.Option(help="Online: share of the training after which steps are uniform")
 ]
+HandOver = Annotated[
+    bool, typer.Option(help="Online: rho-loss ends by itself where nothing reducible is left")
+]
 Steps = Annotated[int | None, typer.Option(help="Online: gradient steps, in place of epochs")]
 Seconds = Annotated[
     float | None, typer.Option(help="Online: seconds of each training, in place of epochs")

@@ -30,6 +30,9 @@ def train(
     until: Annotated[
         float, typer.Option(help="Share of the training after which steps are uniform")
     ] = 1.0,
+    hand_over: Annotated[
+        bool, typer.Option(help="rho-loss ends by itself where nothing reducible is left")
+    ] = True,
     model: Annotated[str | None, typer.Option(help="Model to train (default: by data)")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the candidates (default: the model's own)")

@@ -73,6 +73,8 @@ def _told(result: TrainResult) -> list[str]:
             f"Test accuracy {quantities.percent(facts['accuracy'], 2)}, worst class "
             f"{quantities.percent(facts['worst_class_accuracy'], 2)}"
         )
+    if facts["hand_over"] is not None:
+        lines.append(facts["hand_over"]["why"])
     step = facts["step_cost"]
     if step is not None and step["measured"] is not None:
         lines.append(

@@ -48,6 +48,7 @@ def compare_online(
     method_options: Mapping[str, Mapping[str, Any]] | None = None,
     keep: int | float | str = 0.1,
     until: float = 1.0,
+    hand_over: bool = True,
     target: str | Role | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -106,6 +107,7 @@ def compare_online(
         keep, until: the fraction of the candidates that is trained on, and after which share of
             the training steps are uniform; `infobatch` has a `keep` of its own in
             `method_options`.
+        hand_over: `rho-loss` goes on with uniform steps by itself, as in `keepers.train`.
         target: the model that is trained; its schedule is used by all but `uniform-equal-time`.
         epochs, steps, seconds: of every training. Epochs are those of uniform training, whose
             number of steps each method gets.
@@ -204,6 +206,7 @@ def compare_online(
                 "corruption": made.facts,
                 "seeds": list(range(config.seeds)),
                 **found,
+                "hand_overs": _hand_overs(trials),
                 "curves": _curves(trials),
                 "irreducible": bench.quality,
                 "costs": place.ledger.by_phase(),
@@ -241,3 +244,11 @@ def _curves(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     for trial in sorted(trials, key=lambda trial: trial.seed):
         curves.setdefault(trial.method, []).append(list(trial.curve))
     return curves
+
+
+def _hand_overs(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """For each method that ended by itself in some seed, when and why, or None, for every seed."""
+    found: dict[str, list[Any]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        found.setdefault(trial.method, []).append(trial.hand_over)
+    return {method: each for method, each in found.items() if any(each)}

@@ -38,6 +38,7 @@ class Trial:
     choosing_seconds: float
     preparation: Cost | None
     trained_on: int
+    hand_over: Mapping[str, Any] | None = None
 
 
 def reached(curve: Curve, target: float) -> Mapping[str, float] | None:

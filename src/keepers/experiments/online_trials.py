@@ -235,6 +235,7 @@ def _trial(given: Given, method: str, trained: OnlineTrained, preparation: Cost 
         choosing_seconds=trained.facts["choosing_seconds"],
         preparation=preparation,
         trained_on=len(given.members),
+        hand_over=trained.facts["hand_over"],
     )
 
 

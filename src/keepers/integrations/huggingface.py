@@ -122,6 +122,7 @@ class SelectingTrainerMixin(_Base):
                 "Give the data set an integer column of that name (see keepers.with_ids), which "
                 "the collator passes on",
             )
+        self.selector.in_step = self.args.world_size > 1
         self.model.train()  # an evaluation may have left it otherwise, and the step will do it
         candidates: dict[str, Any] = dict(self._prepare_inputs(batch))
         ids = candidates.pop(self.id_column)

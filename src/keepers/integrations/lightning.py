@@ -63,6 +63,7 @@ class SelectingCallback(Callback):
         """Select from here on."""
         self._check(pl_module)
         strategy: Any = trainer.strategy
+        self.selector.in_step = trainer.world_size > 1
         to_device, own = strategy.batch_to_device, vars(strategy).get("batch_to_device")
 
         def to_device_and_cut(batch: Any, *others: Any, **more: Any) -> Any:

@@ -5,6 +5,7 @@ from keepers.online.backend import Backend
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
+from keepers.online.handover import WATCHED, HandOver
 from keepers.online.loop import BatchSelector, Chosen, RhoLoss
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
@@ -21,12 +22,14 @@ from keepers.online.selector import SUPPLIED, Selector
 
 __all__ = [
     "SUPPLIED",
+    "WATCHED",
     "AcrossProcesses",
     "Backend",
     "BatchNorm",
     "BatchSelector",
     "Chosen",
     "Companion",
+    "HandOver",
     "InProcess",
     "InfoBatch",
     "IrreducibleLosses",

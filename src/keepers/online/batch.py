@@ -36,6 +36,12 @@ class Parts:
     keywords: dict[str, Any] | None = None
     also: tuple[Any, ...] = ()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs are."""
+        given = (*self.args, *(self.keywords or {}).values(), self.labels)
+        return next(part.device for part in given if isinstance(part, Tensor))
+
     def within(self, batch: Any, rows: Tensor, on_host: Tensor | None) -> Any:
         """The same container, in which the parts that are named here are cut."""
         n = len(self.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from keepers.errors import ParameterError
+from keepers import processes
+from keepers.errors import KeepersWarning, ParameterError
 from keepers.methods import Method
 from keepers.online.backend import Backend, check_backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
+from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
 from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
@@ -80,6 +83,9 @@ class BatchSelector:
         backend: makes what scores your model; it works here, unless another is given.
         options: of the method.
         seed: of methods that draw.
+        hand_over: `rho-loss` goes on with uniform steps, a random part of each batch for which
+            nothing is scored, once nothing reducible is left: a warning says why, and `ended` holds
+            the numbers. False selects to the end.
 
     Raises:
         ParameterError: a method that needs what is not there; see also each call.
@@ -108,6 +114,7 @@ class BatchSelector:
         backend: Backend = InProcess,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
+        hand_over: bool = True,
     ) -> None:
         given: Mapping[str, Any] = locals()
         for name, (kind, remedy) in _KINDS.items():
@@ -128,8 +135,10 @@ class BatchSelector:
             options=options,
             stand_in=stand_in,
             updated=updated,
+            hand_over=hand_over,
         )
         self.steps = 0
+        self.in_step = False  # with the other processes, each with a selector like this one
 
     def __call__(
         self, model: nn.Module, batch: Any, *, labels: Any = None, ids: Any = None
@@ -141,11 +150,18 @@ class BatchSelector:
                 kept than there is, or an output that is no logits of the labels' width.
             KeepersError: losses that are not numbers, with the ids.
         """
-        parts = self._parts(batch, labels, ids)
-        candidates, known = self._candidates(parts)
-        choice = self.selector.choose(candidates, self._scorer(model), known)
+        parts, selector = self._parts(batch, labels, ids), self.selector
+        if selector.ended is not None:
+            choice = selector.draw(self._positions(parts)[0], self.steps)
+        else:
+            candidates, known = self._candidates(parts)
+            alike = self.in_step or isinstance(model, DistributedDataParallel)
+            choice = selector.choose(candidates, self._scorer(model), known, alike=alike)
+            if selector.ended is not None and processes.rank() == 0:
+                warnings.warn(str(selector.ended), KeepersWarning, stacklevel=2)
         self.steps += 1
-        n, rows, on_host = len(candidates), choice.rows, choice.on_host
+        n, on_host = parts.labels.shape[0], choice.on_host
+        rows = choice.rows.to(parts.device, non_blocking=True)
         weights = choice.weights
         if weights is None:
             weights = torch.ones(len(rows), device=rows.device)
@@ -161,6 +177,11 @@ class BatchSelector:
             staleness=choice.staleness,
         )
 
+    @property
+    def ended(self) -> HandOver | None:
+        """Why steps are uniform now; None while the method chooses."""
+        return self.selector.ended
+
     def _parts(self, batch: Any, labels: Any, ids: Any) -> Parts:
         if self.read is None:
             return read_batch(batch, labels=labels, ids=ids)
@@ -171,30 +192,32 @@ class BatchSelector:
         return self.read(batch)
 
     def _candidates(self, parts: Parts) -> tuple[Candidates, Tensor | None]:
-        labels = parts.labels
-        keywords = parts.keywords or {}
-        tensors = [x for x in (*parts.args, *keywords.values()) if isinstance(x, Tensor)]
-        device = tensors[0].device if tensors else labels.device
-        if self.losses is None:
-            positions, known = as_numbers(parts.ids), None
-        else:
-            positions, known = self.losses.numbering.lookup(parts.ids)
-        if positions.shape[0] != labels.shape[0]:
-            raise ParameterError(
-                "ids",
-                f"got {len(positions)} for {len(labels)} labels",
-                "Give one for each example",
-            )
+        labels, device = parts.labels, parts.device
+        positions, known = self._positions(parts)
         candidates = Candidates(
             positions=positions.to(device, non_blocking=True),
             labels=labels.to(device, non_blocking=True),
             args=parts.args,
-            keywords=keywords,
+            keywords=parts.keywords or {},
             cut=parts.cut,
             version=self.steps,
             ids=parts.ids,
         )
         return candidates, known
+
+    def _positions(self, parts: Parts) -> tuple[Tensor, Tensor | None]:
+        """What the examples are numbered by, and which of them have an irreducible loss."""
+        if self.losses is None:
+            positions, known = as_numbers(parts.ids), None
+        else:
+            positions, known = self.losses.numbering.lookup(parts.ids)
+        if positions.shape[0] != parts.labels.shape[0]:
+            raise ParameterError(
+                "ids",
+                f"got {len(positions)} for {len(parts.labels)} labels",
+                "Give one for each example",
+            )
+        return positions, known
 
     def _scorer(self, model: nn.Module) -> Scorer:
         selector = self.selector

@@ -16,6 +16,7 @@ from keepers.errors import ParameterError
 from keepers.models import count_flops
 from keepers.models.mode import uses_batch_statistics
 from keepers.online.backend import Backend, check_backend
+from keepers.online.handover import HandOver
 from keepers.online.scorer import AcrossProcesses, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator
@@ -40,8 +41,6 @@ class Selecting(BatchPolicy):
     Raises:
         ParameterError: a count in place of the fraction, or a share outside (0, 1].
     """
-
-    chooses: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -98,10 +97,32 @@ class Selecting(BatchPolicy):
             return batch_size
         return math.ceil(batch_size / self.keep - 1e-9)
 
-    def choose(self, candidates: Candidates, progress: float) -> Choice | None:
-        """The best of the candidates; None once selection is over."""
+    @property
+    def ended(self) -> HandOver | None:
+        """Why the selector handed over to uniform steps; None where it did not."""
+        return None if self.selector is None else self.selector.ended
+
+    def plain(self, positions: Tensor, progress: float, version: int) -> Tensor | None:
+        """All of the batch after `until`; after a hand-over as many as are kept of the candidates.
+
+        So the training has as many steps, and the learning rate falls with them, as if selection
+        went on.
+        """
         if progress >= self.until:
+            return positions
+        if self.ended is None:
             return None
+        assert self.selector is not None
+        k = self._kept(len(positions), progress)
+        return positions[self.selector.draw(positions, version, k).rows]
+
+    def _kept(self, n: int, progress: float) -> int | None:
+        """How many of n candidates: of a whole group as many as were asked for, not rounded."""
+        whole = n == self.num_candidates(self.batch_size, progress)
+        return self.batch_size if whole else None
+
+    def choose(self, candidates: Candidates, progress: float) -> Choice | None:
+        """The best of the candidates."""
         assert self.selector is not None
         assert self.scorer is not None
         if self.flops < 0:
@@ -109,10 +130,9 @@ class Selecting(BatchPolicy):
         if self.ids is not None:
             candidates = replace(candidates, ids=AtRows(self.ids, candidates.positions))
         before = self.scorer.rows
-        # Rounded once: as many as were asked for, whatever keep · n_B comes to.
-        whole = len(candidates) == self.num_candidates(self.batch_size, progress)
-        k = self.batch_size if whole else None
-        choice = self.selector.choose(candidates, self.scorer, k=k)
+        k = self._kept(len(candidates), progress)
+        alike = processes.count() > 1
+        choice = self.selector.choose(candidates, self.scorer, k=k, alike=alike)
         flops = float(self.flops) * (self.scorer.rows - before)
         return replace(choice, flops=flops + self._companion_flops(candidates, choice))
 

@@ -22,6 +22,7 @@ from keepers.online.checks import (
     unknown_ids,
 )
 from keepers.online.companion import Companion
+from keepers.online.handover import WATCHED, HandOver, Watch
 from keepers.online.scorer import Scored, Scorer, Scoring, scored_by
 from keepers.random import derived_seed
 from keepers.training import Candidates, Choice
@@ -55,6 +56,7 @@ class Selector:
         stand_in: a model that is scored in place of the one in training, and trained beside it.
         updated: an irreducible-loss model that goes on learning from what is chosen (the
             original function of Mindermann et al. 2022).
+        hand_over: end by itself where nothing reducible is left (`rho-loss` alone knows).
 
     Raises:
         ParameterError: a method that needs what is not there, or a saving that it cannot use.
@@ -74,6 +76,7 @@ class Selector:
         options: Mapping[str, Any] | None = None,
         stand_in: Companion | None = None,
         updated: Companion | None = None,
+        hand_over: bool = True,
     ) -> None:
         row = (
             method
@@ -95,6 +98,8 @@ class Selector:
             stand_in=stand_in is not None,
             updated=updated is not None,
         )
+        self.watch = Watch(active=hand_over and row.needs >= WATCHED)
+        self.drawn = torch.zeros(num_examples if self.watch.active else 0, dtype=torch.int16)
         aged = num_examples if self.scoring.max_age else 0
         self.recent = torch.zeros(aged)
         self.scored_at = torch.full((aged,), -1, dtype=torch.int64)
@@ -105,13 +110,16 @@ class Selector:
         scorer: Scorer,
         known: Tensor | None = None,
         k: int | None = None,
+        *,
+        alike: bool = False,
     ) -> Choice:
-        """Rows of the candidates in pick order, and their weights.
+        """Rows of the candidates in pick order, and their weights; at random once it is over.
 
         `known` (n,) says which candidates have a position at all, None that all have. `k` is how
-        many are kept, None by the budget. On an
-        accelerator this waits for it once, for the rows and whether every score is a number;
-        where losses are used again, once more, for those that are too old.
+        many are kept, None by the budget. `alike`: every process chooses at this step, among
+        candidates of its own, and all hand over together. On an accelerator this waits for it
+        once, for the rows and whether every score is a number; where losses are used again, once
+        more, for those that are too old.
 
         Raises:
             ParameterError: no candidates, a count over them, or ids without a position.
@@ -119,10 +127,12 @@ class Selector:
                 the candidates, or by weights that are older than `max_staleness`.
         """
         method, device = self.method, candidates.positions.device
+        if self.ended is not None:
+            return self.draw(candidates.positions, candidates.version, k)
         if known is not None and known.device.type == "cpu" and not known.all():
             raise unknown_ids(candidates, known)  # before anything is noted of what it stands for
         n = len(candidates)
-        k = self._count(n) if k is None else k
+        k = self.count(n) if k is None else k
         self.staleness = 0
         part = None if self.scoring.part >= 1 else self._part(candidates, k)
         asked = candidates if part is None else candidates.take(part)
@@ -145,29 +155,60 @@ class Selector:
         drawn = picks.positions
         if drawn.shape != (k,) or (picks.weights is not None and picks.weights.shape != (k,)):
             raise broken_contract(method, k, picks)
-        rows = drawn.to(device) if part is None else part[drawn.to(device)]
+        there = drawn.to(device)
+        rows = there if part is None else part[there]
+        over = None
+        if self.watch.running:
+            losses = signals.get("losses"), signals.get("irreducible_losses")
+            over = self.watch.note(*losses, there, alike)
+        ends = False
         if device.type == "cpu":
-            on_host = rows
+            on_host, ends = rows, over is not None and bool(over)
         elif drawn.device.type == "cpu" and wrong is None and part is None:
             on_host = drawn
         else:
-            on_host = _to_host(rows, wrong)
-        if on_host is None:
-            if known is not None and not known.all():
-                raise unknown_ids(candidates, known)
-            raise not_numbers(asked, method.score, signals)
+            bad, ends, on_host = _to_host(rows, wrong, over)
+            if bad:
+                if known is not None and not known.all():
+                    raise unknown_ids(candidates, known)
+                raise not_numbers(asked, method.score, signals)
+        if ends:
+            self.watch.end(candidates.version + 1, k / len(asked))
         if self.stand_in is not None or self.updated is not None:
             trained = candidates.take(rows)
             for companion in self.companions().values():
                 companion.update(trained)
-        self.longest = max(self.longest, n)
         weights = None if picks.weights is None else picks.weights.to(device)
         return Choice(rows=rows, weights=weights, on_host=on_host, staleness=self.staleness)
 
-    def _count(self, n: int) -> int:
+    @property
+    def ended(self) -> HandOver | None:
+        """Why selection is over; None while it goes on."""
+        return self.watch.ended
+
+    def draw(self, positions: Tensor, version: int, k: int | None = None) -> Choice:
+        """k of these (n,) positions for a uniform step: those that came least often since the end.
+
+        So examples come about equally often, as in plain training; nothing is scored. Ties are
+        random. Rows are where the positions are, and on the host.
+        """
+        n = len(positions)
+        k = self.count(n) if k is None else k
+        self.generator.manual_seed((self.draws + version) % 2**63)
+        order = torch.rand(n, generator=self.generator).to(positions.device, non_blocking=True)
+        if len(self.drawn):
+            self.drawn = self.drawn.to(positions.device)
+            order = order + self.drawn.index_select(0, positions)
+        rows = order.topk(k, largest=False, sorted=False).indices
+        if len(self.drawn):
+            self.drawn[positions.index_select(0, rows)] += 1
+        return Choice(rows=rows, on_host=rows.cpu())
+
+    def count(self, n: int) -> int:
         """k of n; of fewer than the longest batch had, the same share, but no batch of one."""
         if not n:
             raise ParameterError("batch", "got no example", "Give at least one")
+        self.longest = max(self.longest, n)
         if n >= self.longest:
             return self.budget.resolve(n)
         whole, value = self.budget.resolve(self.longest), self.budget.value
@@ -252,20 +293,26 @@ class Selector:
             values = self.irreducible.detach().float().cpu().contiguous()
             losses = [hash_bytes(values.numpy()), self.of]
         chosen = self.method.name, self.options, self.budget, self.scoring, self.seed, losses
+        chosen = (*chosen, self.watch.active)
         beside = {name: each.identity() for name, each in self.companions().items()}
         return int(fingerprint(*chosen, beside)[:15], 16)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Recent losses and companions as tensors, and whose they are."""
-        state = {
+        state = self._own_state()
+        for name, companion in self.companions().items():
+            state |= {f"{name}.{key}": value for key, value in companion.state_dict().items()}
+        return state
+
+    def _own_state(self) -> dict[str, Tensor]:
+        return {
             "identity": torch.tensor(self._identity),
             "recent": self.recent,
             "scored_at": self.scored_at,
             "longest": torch.tensor(self.longest),
+            "drawn": self.drawn,
+            **{f"watch.{name}": value for name, value in self.watch.state_dict().items()},
         }
-        for name, companion in self.companions().items():
-            state |= {f"{name}.{key}": value for key, value in companion.state_dict().items()}
-        return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave.
@@ -273,21 +320,21 @@ class Selector:
         Raises:
             RunError: it is that of a selector with other data or other settings.
         """
-        companions = self.companions()
+        companions, own = self.companions(), self._own_state()
         owners = {name.partition(".")[0] for name in state if "." in name}
-        whole = {"identity", "recent", "scored_at", "longest"} <= state.keys()
-        same = whole and int(state["identity"]) == self._identity
-        if not same or owners != companions.keys() or len(state["recent"]) != len(self.recent):
+        same = own.keys() <= state.keys() and int(state["identity"]) == self._identity
+        if not same or owners != {*companions, "watch"} or len(state["recent"]) != len(self.recent):
             raise RunError(
                 "state: it is of a selector with other data or settings. Make the selector as "
-                "that one was made: method, keep, losses, scoring, seed"
+                "that one was made: method, keep, losses, scoring, seed, hand_over"
             )
         self.recent.copy_(state["recent"])
         self.scored_at.copy_(state["scored_at"])
-        self.longest = int(state["longest"])
-        for name, companion in companions.items():
+        self.longest, self.drawn = int(state["longest"]), state["drawn"].clone()
+        parts = {**companions, "watch": self.watch}
+        for name, part in parts.items():
             prefix = f"{name}."
-            companion.load_state_dict(
+            part.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
 
@@ -297,9 +344,12 @@ def _any_nan(scores: Tensor) -> bool:
     return math.isnan(float(scores.sum())) and bool(scores.isnan().any())
 
 
-def _to_host(rows: Tensor, wrong: Tensor | None) -> Tensor | None:
-    """The rows in the host's memory, by one transfer; None where something is wrong."""
-    if wrong is None:
-        return rows.cpu()
-    together = torch.cat([wrong.reshape(1).to(rows), rows]).cpu()
-    return None if together[0] else together[1:]
+def _to_host(rows: Tensor, wrong: Tensor | None, over: Tensor | None) -> tuple[bool, bool, Tensor]:
+    """Whether something is wrong, or selection over, and the rows on the host: one transfer."""
+    if wrong is None and over is None:
+        return False, False, rows.cpu()
+    flags = [
+        rows.new_zeros(1) if flag is None else flag.reshape(1).to(rows) for flag in (wrong, over)
+    ]
+    together = torch.cat([*flags, rows]).cpu()
+    return bool(together[0]), bool(together[1]), together[2:]

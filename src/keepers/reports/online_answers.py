@@ -117,7 +117,20 @@ def _words(row: Row, result: Mapping[str, Any]) -> str:
     there = [each for each in row["targets"] if each["speedup"].get(UNIFORM)]
     if there:
         parts.append(_cost(max(there, key=lambda each: each["accuracy"]), row))
+    parts += _hand_overs(result.get("hand_overs", {}).get(row["method"], []))
     return "; ".join(parts) + "."
+
+
+def _hand_overs(found: Sequence[Row | None]) -> list[str]:
+    """After which steps a method went on with uniform ones, by seed."""
+    steps = sorted(each["step"] for each in found if each is not None)
+    if not steps:
+        return []
+    at = f"{steps[0]:,}" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,}"
+    return [
+        f"in {len(steps)} of {counted(len(found), 'seed')} it handed over to uniform steps by "
+        f"itself, after step {at}"
+    ]
 
 
 def _cost(entry: Row, row: Row) -> str:

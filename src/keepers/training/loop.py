@@ -103,9 +103,11 @@ class Loop:
     ) -> None:
         """One optimiser step on the candidates at `positions`; `passes` are done after it."""
         at, runtime, optimizer = self.at, self.runtime, self.optimizer
-        here = positions.to(runtime.device)
+        plain = self.policy.plain(positions, progress, at.step)
+        seen = positions if plain is None else plain
+        here, candidates = seen.to(runtime.device), len(seen)
         self._count_flops(here)
-        if self.policy.chooses:
+        if plain is None:
             inputs, here, weights = self._chosen(here, progress)
         else:
             inputs = self._load(processes.own_rows(here), processes.rank())
@@ -129,7 +131,7 @@ class Loop:
         at.batches += 1
         at.offset += len(positions)
         at.examples += len(here)
-        at.candidates += len(positions)
+        at.candidates += candidates
         if self.watchers:
             self._observe(here, logits.detach(), progress, began, passes)
 

@@ -93,11 +93,10 @@ class BatchPolicy:
     """The order of an epoch, a function of (seed, epoch, state), and what each step makes of it.
 
     The order is cut into groups of candidates. Without more ado a step trains on its candidates;
-    a policy that `chooses` trains on some of them. A policy with a state keeps it in tensors,
-    which are part of every checkpoint; one that `watches` is told of each step.
+    one that is not `plain` trains on those that are chosen. A policy with a state keeps it in
+    tensors, which are part of every checkpoint; one that `watches` is told of each step.
     """
 
-    chooses: ClassVar[bool] = False
     watches: ClassVar[bool] = False
 
     def start(
@@ -129,12 +128,19 @@ class BatchPolicy:
         """Of how many candidates a batch of `batch_size` is chosen, so far into training."""
         return batch_size
 
+    def plain(self, positions: Tensor, progress: float, version: int) -> Tensor | None:
+        """What a step trains on that looks at no candidate; None where it is to `choose`.
+
+        `positions` are those of the candidates, on the host; `version` counts the steps before.
+        """
+        return positions
+
     def choose(self, candidates: Candidates, progress: float) -> Choice | None:
         """What to train on; None for all candidates."""
         return None
 
     def weights(self, positions: Tensor) -> Tensor | None:
-        """Weights of the losses where nothing is chosen; None for 1."""
+        """Weights of the losses of a plain step; None for 1."""
         return None
 
     def after_step(self, step: Step) -> float:

@@ -73,6 +73,7 @@ def train(
     select: str = "rho-loss",
     keep: float | str = 0.1,
     until: float = 1.0,
+    hand_over: bool = True,
     model: str | Role | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -119,6 +120,8 @@ def train(
         keep: the fraction of the candidates that is trained on; of `infobatch`, see
             `select_options`; `uniform` has none.
         until: after this share of the training, steps are uniform; only where they were not.
+        hand_over: `rho-loss` goes on with uniform steps by itself once nothing reducible is left;
+            False selects to the end.
         model: the target: a name or a `Role`.
         epochs, steps, seconds: how long; the learning-rate schedule is fitted to it.
         evaluate_every: steps between measurements on `test`; None is once an epoch, but at most
@@ -201,6 +204,8 @@ def _train(
         f"{counted(epoch, 'step')} per epoch"
     )
     trained = train_online(place, training, say=lambda point, _: say(_words(point)))
+    if trained.facts["hand_over"] is not None:
+        say(trained.facts["hand_over"]["why"])
     metadata = plain(
         {
             **_facts(config, training, trained),
@@ -269,6 +274,7 @@ def _facts(config: TrainConfig, training: OnlineTraining, trained: OnlineTrained
         "select": config.select,
         "keep": config.keep,
         "until": config.until,
+        "hand_over": trained.facts["hand_over"],
         "seed": config.seed,
         "data": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint},
         "trained_on": len(training.members),

@@ -34,6 +34,7 @@ class CandidatesConfig:
 
     keep: float = 0.1
     until: float = 1.0
+    hand_over: bool = True
     batch_norm: BatchNorm = "batch"
     score_precision: ScorePrecision = "same"
     score_resolution: int | None = None

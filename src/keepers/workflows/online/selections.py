@@ -7,7 +7,7 @@ from typing import Any
 
 from keepers import methods
 from keepers.errors import ParameterError, renamed, unknown_name
-from keepers.online import SUPPLIED, InfoBatch
+from keepers.online import SUPPLIED, WATCHED, InfoBatch
 
 UNIFORM, FRESH, INFOBATCH, ORIGINAL = "uniform", "fresh-random", "infobatch", "rho-loss-original"
 POLICIES: Mapping[str, str] = {
@@ -18,6 +18,7 @@ POLICIES: Mapping[str, str] = {
 }
 """What can be asked for beside the rows of the table of methods."""
 
+_NO_HAND_OVER = "Leave it out: only rho-loss ends by itself"
 _OF_SCORING: dict[str, str] = dict.fromkeys(
     (
         "batch_norm",
@@ -33,14 +34,16 @@ UNUSED: Mapping[str, Mapping[str, str]] = {
     UNIFORM: {
         "keep": "Leave it out; select fresh-random trains on a part of the examples",
         "until": "Leave it out",
+        "hand_over": _NO_HAND_OVER,
         **_OF_SCORING,
     },
     INFOBATCH: {
         "keep": "Give select_options.keep, the fraction of the examples with low loss that stays",
         "until": "Give select_options.off, the share of the training that ends on everything",
+        "hand_over": _NO_HAND_OVER,
         **_OF_SCORING,
     },
-    FRESH: {"until": "Leave it out", **_OF_SCORING},
+    FRESH: {"until": "Leave it out", "hand_over": _NO_HAND_OVER, **_OF_SCORING},
 }
 """What a policy has no use for, and what to do about it."""
 
@@ -79,8 +82,10 @@ def unused(select: str) -> Mapping[str, str]:
     """The settings that a selection has no use for, and what to do about each."""
     if select in POLICIES:
         return UNUSED.get(select, {})
-    asks = _row(select).needs - {"irreducible_losses", "labels"}
-    return {} if asks else _OF_SCORING
+    needs = _row(select).needs
+    asks = needs - {"irreducible_losses", "labels"}
+    watched = {} if needs >= WATCHED else {"hand_over": _NO_HAND_OVER}
+    return watched if asks else {**watched, **_OF_SCORING}
 
 
 def check_options(select: str, options: Mapping[str, Any]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from keepers import processes
 from keepers.ledger import Cost
+from keepers.online import Selecting
 from keepers.random import derived_seed
 from keepers.runs import StageRecord
 from keepers.signals import extract, store
-from keepers.training import Checkpoint, Evaluation, Point, fit
+from keepers.training import BatchPolicy, Checkpoint, Evaluation, Point, fit
 from keepers.workflows.online.training import OnlineTraining
 from keepers.workflows.stages import CHECKPOINT, Workplace
 from keepers.workflows.weights import WEIGHTS, save_weights
@@ -46,6 +47,12 @@ def train_online(
     )
 
 
+def hand_over_facts(policy: BatchPolicy) -> dict[str, Any] | None:
+    """When and why a selection ended by itself, and in words; None where it did not."""
+    ended = policy.ended if isinstance(policy, Selecting) else None
+    return None if ended is None else {**asdict(ended), "why": str(ended)}
+
+
 def _train(
     place: Workplace,
     training: OnlineTraining,
@@ -67,6 +74,7 @@ def _train(
                 say=say,
             )
         )
+    policy = training.policy()
     fitted = fit(
         module,
         prepared.train_view(training.members),
@@ -74,7 +82,7 @@ def _train(
         runtime=runtime,
         seed=derived_seed(training.seed, "fit"),
         phase="target training",
-        policy=training.policy(),
+        policy=policy,
         observers=observers,
         length=training.length,
         keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
@@ -94,5 +102,6 @@ def _train(
         "epochs": fitted.epochs,
         "candidates": fitted.candidates,
         "choosing_seconds": fitted.choosing_seconds,
+        "hand_over": hand_over_facts(policy),
     }
     return StageRecord(facts=facts, costs=(fitted.cost,))

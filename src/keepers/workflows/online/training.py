@@ -119,6 +119,7 @@ class OnlineTraining:
                 options=selection.select_options,
                 stand_in=self._stand_in(runtime),
                 updated=self._updated(runtime) if original else None,
+                hand_over=selection.hand_over,
             )
 
         return Selecting(
