@@ -149,6 +149,32 @@ def memory() -> str:
     return table(["", "memory", "memory before", "CPU", "over before"], rows) if rows else ""
 
 
+def dropout() -> str:
+    """Share of the picks that two dropout seeds have in common, by the number of passes."""
+    rows: list[list[str]] = []
+    for found in _read("dropout-passes.json").get("rows", ()):
+        for part, said in (("seeds", ""), ("halves", ", halves")):
+            for method in dict.fromkeys(key.split(", ")[0] for key in found[part]):
+                own = [value for key, value in found[part].items() if key.startswith(f"{method},")]
+                rows.append([f"{found['data']}{said}", f"`{method}`", *(f"{n:.0%}" for n in own)])
+    passes = [str(count) for count in (10, 20, 30, 50, 100, 200)]
+    return table(["", "passes", *passes], rows, left=2) if rows else ""
+
+
+def masks() -> str:
+    """The same, by how masks are drawn."""
+    rows: list[list[str]] = []
+    for found in _read("dropout-passes.json").get("rows", ()):
+        ways: dict[str, dict[str, float]] = {}
+        for key, value in found["ways"].items():
+            way, method, count = key.split(", ")
+            ways.setdefault(f"{method}`, {count} passes", {})[way] = value
+        for what, by_way in ways.items():
+            rows.append([found["data"], f"`{what}", *(f"{n:.0%}" for n in by_way.values())])
+    header = ["", "", "even masks", "one mask for all", "a mask for each"]
+    return table(header, rows, left=2) if rows else ""
+
+
 def scale() -> str:
     """CPU seconds and memory of a whole command by its rows."""
     rows = [
@@ -379,6 +405,8 @@ def verdicts() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "starting": starting,
     "signals memory": memory,
+    "dropout passes": dropout,
+    "dropout masks": masks,
     "scale": scale,
     "commands": commands,
     "start": start,
@@ -457,6 +485,8 @@ def main() -> None:
         benchmark("irreducible.py", *data, out="irreducible.json", threads=1)
     if "active" in parts:
         benchmark("active_selectors.py", out="active-selectors.json", threads=1)
+        data = ("--data", args.data or "data")
+        benchmark("dropout_passes.py", *data, out="dropout-passes.json", threads=1)
         given = ("--rows", "1000000", "--neighbours", "20")
         benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
     if "verdicts" in parts:

@@ -87,8 +87,22 @@ def test_a_sample_is_one_draw_of_the_weights_for_all_examples() -> None:
     assert not torch.allclose(found[1, 0], found[1, 1])
     for batch_size in (1, 40):
         torch.testing.assert_close(posterior(module, batch_size=batch_size), found)
-    # The first samples are those of a shorter run.
-    torch.testing.assert_close(posterior(module, samples=2), found[:, :2])
+
+
+def test_each_half_of_the_samples_drops_each_unit_as_often_as_the_rate_says() -> None:
+    layer, inputs = nn.Dropout(0.2), torch.ones(2, 3000)
+    found = sample_posterior(nn.Sequential(layer), lambda: layer(inputs), samples=10, seed=0)
+    dropped = found[0] < found[0].mean(1, keepdim=True)  # (samples, units)
+    first, second = dropped[:5], dropped[5:]
+    assert bool((first.sum(0) == 1).all())
+    assert bool((second.sum(0) == 1).all())
+    # Which of the passes drops it is drawn for each unit and half by itself.
+    passes = first.byte().argmax(0) * 5 + second.byte().argmax(0)
+    torch.testing.assert_close(
+        passes.bincount() / 3000, torch.full((25,), 0.04), atol=0.015, rtol=0
+    )
+    together = first.double() @ first.double().roll(1, 1).T / 3000  # neighbours, by pass
+    torch.testing.assert_close(together, torch.full_like(together, 0.04), atol=0.015, rtol=0)
 
 
 def test_the_masks_are_those_of_dropout() -> None:

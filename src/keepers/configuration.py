@@ -10,6 +10,9 @@ from keepers.errors import KeepersError, ParameterError
 
 T = TypeVar("T")
 
+SAMPLES = 100
+"""Passes with dropout on that score a pool: see docs/benchmarks.md for the choice."""
+
 
 def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """An instance of the dataclass `kind` from `values`, each checked against its type.

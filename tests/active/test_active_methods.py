@@ -10,8 +10,9 @@ from active_worlds import CLASSES, World, make_world, spy
 
 from keepers import methods
 from keepers.methods import ACTIVE
-from keepers.workflows.active import planning
+from keepers.workflows.active import Campaign, planning
 from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
+from keepers.workflows.active.judging import said_of_halves
 
 OFFERED = [name for name in methods.names() if ACTIVE in methods.workflows(methods.get(name))]
 SAMPLED = [name for name in OFFERED if "posterior_log_probs" in methods.get(name).needs]
@@ -64,12 +65,37 @@ def test_samples_of_the_posterior_are_those_of_each_member(
     campaign = world.start(method="bald", proxy=DROPOUT, samples=4)
     world.label(campaign, world.ids[:9])
     campaign.query(3)
-    assert seen[-1][0].posterior_log_probs.shape[1:] == (4, 3)
+    shapes = [members[0].posterior_log_probs.shape[1:] for members in seen]
+    assert shapes == [(4, 3), (2, 3), (2, 3)]  # all passes choose, and then each half of them
     campaign = world.start("second", method="bald", proxy=DROPOUT, samples=4, ensemble=3)
     world.label(campaign, world.ids[:9])
     campaign.query(3)
     assert [members.posterior_log_probs for members in seen[-1]] == [None] * 3
     assert not torch.equal(seen[-1][0].log_probs, seen[-1][1].log_probs)
+
+
+@pytest.mark.parametrize("method", ["bald", "batch-bald", "mc-entropy"])
+def test_a_campaign_says_how_far_two_halves_of_the_passes_agree(world: World, method: str) -> None:
+    said: list[str] = []
+    campaign = world.start(method=method, proxy=DROPOUT, samples=8, control=0)
+    world.label(campaign, world.ids[:9])
+    campaign = Campaign.open(campaign.path, say=said.append)
+    campaign.query(12)
+    halves = campaign.state.rounds[-1].facts["halves"]
+    assert halves["of"] == 12
+    assert halves["passes"] == 8
+    assert 0 <= halves["shared"] <= 12
+    assert said_of_halves(halves) in said
+
+
+def test_halves_that_hardly_agree_are_a_warning_with_a_remedy() -> None:
+    assert said_of_halves({"shared": 6, "of": 12, "passes": 8}).startswith("Dropout: the two")
+    few = said_of_halves({"shared": 5, "of": 12, "passes": 8})
+    assert few == (
+        "Warning: the masks of dropout decide as much as the model: the two halves of the 8 passes "
+        "share 5 of 12 picks. Start a campaign with more passes (--samples 32), or with an "
+        "--ensemble"
+    )
 
 
 def test_an_ensemble_asks_different_models_in_one_round(world: World) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from keepers.cli import options
 from keepers.cli.settings import settings
+from keepers.configuration import SAMPLES
 
 TOKEN = "LABEL_STUDIO_TOKEN"
 
@@ -37,7 +38,7 @@ Target = Annotated[
     str | None,
     typer.Option(help="Model that the labels are for; its agreement with the proxy is measured"),
 ]
-Samples = Annotated[int, typer.Option(help="Posterior samples of methods that need them")]
+Samples = Annotated[int, typer.Option(help="Passes with dropout on, for methods that read them")]
 ColdStart = Annotated[Cold, typer.Option(help="Method while fewer than two classes are labelled")]
 Features = Annotated[
     str, typer.Option(help="Features that need no labels: built-in, a column, or a model (hf:PATH)")
@@ -73,7 +74,7 @@ def start(
     epochs: options.Epochs = None,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
-    samples: Samples = 10,
+    samples: Samples = SAMPLES,
     balance: options.BalanceBy = None,
     cold: ColdStart = Cold.TYPICLUST,
     features: Features = "built-in",

@@ -11,6 +11,7 @@ import typer
 from keepers.cli import options
 from keepers.cli.active import Cold, Distinct, Features, Neighbours, Samples
 from keepers.cli.settings import settings
+from keepers.configuration import SAMPLES
 
 LISTS = ("methods", "rounds", "measure")
 
@@ -44,7 +45,7 @@ def simulate(
     ] = None,
     resolution: options.Resolution = None,
     ensemble: options.Ensemble = None,
-    samples: Samples = 10,
+    samples: Samples = SAMPLES,
     balance: options.BalanceBy = None,
     cold: Annotated[Cold, typer.Option(help="How the initial labels are chosen")] = Cold.RANDOM,
     features: Features = "built-in",

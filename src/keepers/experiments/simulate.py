@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from keepers import processes
-from keepers.configuration import picked
+from keepers.configuration import SAMPLES, picked
 from keepers.data import Header, Source, check_run, open_source
 from keepers.errors import ParameterError
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
@@ -94,7 +94,7 @@ def simulate(
     target_resolution: int | None = None,
     resolution: int | None = None,
     ensemble: int | None = None,
-    samples: int = 10,
+    samples: int = SAMPLES,
     balance: Balance | None = None,
     cold: Cold = "random",
     features: str = BUILT_IN,

@@ -1,10 +1,16 @@
 """Posterior samples by dropout: each sample is one draw of the weights, the same for all examples.
 
+Samples are drawn in two halves, each evenly: over a half, a unit is dropped as often as its rate
+says, rather than by luck (Latin hypercube sampling), while the masks of one sample are what dropout
+draws. So scores vary less from seed to seed, and two halves differ as two seeds would.
+
 Shape suffixes: N examples, K samples, C classes.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -32,9 +38,9 @@ def sample_posterior(
     """log p_k of `samples` passes with dropout on: (n, samples, classes), in float32.
 
     `forward` runs the module and gives its logits (n, classes). Sample k has one dropout mask for
-    all examples, which `seed` and k alone decide: passes over other batches sample the same
-    weights, as the joint predictions of a batch of labels need it. The first dimension of what a
-    dropout layer sees is taken to be the examples. Dropout that a layer keeps to itself (that of
+    all examples, which `seed`, k and `samples` alone decide: passes over other batches sample the
+    same weights, as the joint predictions of a batch of labels need it. The first dimension of what
+    a dropout layer sees is taken to be the examples. Dropout that a layer keeps to itself (that of
     attention weights, of recurrent layers, alpha dropout) is drawn for each example.
 
     Weights, modes and the global random state are left as they were.
@@ -48,12 +54,13 @@ def sample_posterior(
 
     Paper:
         Gal and Ghahramani, Dropout as a Bayesian Approximation, ICML 2016. One mask for all:
-        Kirsch, van Amersfoort and Gal, BatchBALD, NeurIPS 2019.
+        Kirsch, van Amersfoort and Gal, BatchBALD, NeurIPS 2019. Even draws: McKay, Beckman and
+        Conover, Latin hypercube sampling, Technometrics 1979.
     """
     found: list[Tensor] = []
     with (
         scoring_mode(module, batch_norm=batch_norm, dropout=True, seed=seed),
-        _OneMask(module, seed) as mask,
+        _OneMask(module, seed, samples) as mask,
     ):
         for sample in range(samples):
             mask.begin(sample)
@@ -94,11 +101,12 @@ def check_samples_differ(posterior_log_probs: Tensor) -> None:
 class _OneMask:
     """Inside the block, dropout layers multiply all examples with one mask."""
 
-    def __init__(self, module: nn.Module, seed: int) -> None:
+    def __init__(self, module: nn.Module, seed: int, samples: int) -> None:
         plain = (nn.Dropout, *_WHOLE_CHANNELS)
         self._layers = [part for part in module.modules() if type(part) in plain]
         self._modes = [layer.training for layer in self._layers]
-        self._seed = seed
+        self._seed, self._half = seed, -(-samples // 2)
+        self._prime = next(p for p in itertools.count(max(2, self._half)) if _is_prime(p))
         self._sample = self._call = 0
         self._handles: list[RemovableHandle] = []
 
@@ -125,13 +133,22 @@ class _OneMask:
 
     def _masked(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         rate: float = layer.p  # pyright: ignore[reportAssignmentType]
-        draw = generator(self._seed, "dropout", self._sample, self._call)
+        half, at = divmod(self._sample, self._half)
+        draw = generator(self._seed, "dropout", half, self._call)
         self._call += 1
         if not rate:
             return output
         shape = (1, *output.shape[1:])
         if isinstance(layer, _WHOLE_CHANNELS):
             shape = (1, output.shape[1], *(1 for _ in output.shape[2:]))
-        kept = torch.rand(shape, generator=draw) >= rate
+        # A unit's levels of [0, 1) over a half: each of `prime` strata at most once, in the order
+        # step · at + start mod prime, which is uniform for a sample and independent of other units.
+        step = torch.randint(1, self._prime, shape, generator=draw)
+        stratum = (torch.randint(self._prime, shape, generator=draw) + step * at) % self._prime
+        kept = (stratum + torch.rand(shape, generator=draw)) / self._prime >= rate
         scaled = kept.to(output.dtype) / (1 - rate) if rate < 1 else kept.to(output.dtype)
         return output * scaled.to(output.device, non_blocking=True)
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import processes
+from keepers.configuration import SAMPLES
 from keepers.errors import KeepersError, ParameterError
 from keepers.ledger import Tally
 from keepers.models import FeatureTap, count_flops
@@ -23,8 +24,6 @@ from keepers.types import EvalView, Progress, Signals, Silent
 FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
 PASS_SIGNALS = frozenset({"log_probs", "losses", "features", "posterior_log_probs"})
 """The signals that inference passes give."""
-SAMPLES = 10
-"""Posterior samples, unless told otherwise."""
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from keepers import processes
+from keepers.configuration import SAMPLES
 from keepers.data import Source
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
@@ -100,7 +101,7 @@ class Training:
     policy: BatchPolicy = SHUFFLE
     test: Tested | None = None
     scored: Tensor | None = None
-    samples: int = 10
+    samples: int = SAMPLES
 
     @property
     def epochs(self) -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from keepers import methods
+from keepers.configuration import SAMPLES
 from keepers.data import Source
 from keepers.methods import Method
 from keepers.random import derived_seed
@@ -87,8 +88,11 @@ class Opinion:
 
     def signals(self, positions: Tensor) -> list[Signals]:
         """What each model said of some of the positions that were scored."""
+        said = [replace(each.signals, labels=None) for each in self.trained]
+        if torch.equal(positions, self.scored):  # no copy of what may be mapped from disk
+            return said
         rows = torch.searchsorted(self.scored, positions)
-        return [replace(each.signals, labels=None).at(rows) for each in self.trained]
+        return [signals.at(rows) for signals in said]
 
     @property
     def test_accuracy(self) -> float | None:
@@ -113,7 +117,7 @@ def training_of(
     members: Tensor | None = None,
     test: Tested | None = None,
     role: str = "proxy",
-    samples: int = 10,
+    samples: int = SAMPLES,
 ) -> Training:
     """The training of a role on what is labelled, from scratch.
 

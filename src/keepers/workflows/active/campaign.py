@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
+from keepers.configuration import SAMPLES
 from keepers.data import Header
 from keepers.errors import ParameterError, RunError, unknown_name
 from keepers.files import sweep
@@ -18,6 +19,7 @@ from keepers.workflows.active.beginning import Opened, begin, come_back
 from keepers.workflows.active.config import check_classes
 from keepers.workflows.active.drift import Drift, changes
 from keepers.workflows.active.ground import Ground
+from keepers.workflows.active.judging import said_of_halves
 from keepers.workflows.active.labelled import write_labelled
 from keepers.workflows.active.neighbours import said_of_search
 from keepers.workflows.active.rounds import Round
@@ -70,7 +72,7 @@ class Campaign:
         epochs: int | None = None,
         resolution: int | None = None,
         ensemble: int | None = None,
-        samples: int = 10,
+        samples: int = SAMPLES,
         balance: str | None = None,
         cold: str = "typiclust",
         features: str = "built-in",
@@ -209,6 +211,8 @@ class Campaign:
             discard_models(self.path, index=None if searched is None else searched["index"])
             if searched is not None:
                 self._say(said_of_search(searched))
+            if halves := planned.facts["halves"]:
+                self._say(said_of_halves(halves))
         return Batch.of(planned)
 
     def measure(self) -> Mapping[str, Any] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from keepers import methods
+from keepers.configuration import SAMPLES
 from keepers.errors import ParameterError, unknown_name
 from keepers.methods.method import SIGNALS
 from keepers.models import default_proxy
@@ -47,7 +48,7 @@ class ActiveConfig(HardwareConfig):
     epochs: int | None = None
     resolution: int | None = None
     ensemble: int | None = None
-    samples: int = 10
+    samples: int = SAMPLES
     balance: Balance | None = None
     cold: Cold = "typiclust"
     features: str = BUILT_IN

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from keepers.words import counted
+
 Judgement = Literal["largely", "in part", "hardly", "cannot be told"]
 
 MISLEADING = 0.5
@@ -13,6 +15,25 @@ MISLEADING = 0.5
 
 NEAR = 0.8
 """From this share of the ceiling on, proxy and target agree as well as can be expected."""
+
+LUCK = 0.5
+"""Where two halves of the passes share less of their picks, the masks' luck chooses."""
+
+
+def said_of_halves(found: Mapping[str, int]) -> str:
+    """How far two halves of the passes with dropout on choose the same, in a sentence.
+
+    >>> said_of_halves({"shared": 41, "of": 50, "passes": 100})
+    'Dropout: the two halves of the 100 passes share 41 of 50 picks'
+    """
+    share = f"the two halves of the {found['passes']} passes share {found['shared']} of "
+    share += counted(found["of"], "pick")
+    if found["shared"] >= LUCK * found["of"]:
+        return f"Dropout: {share}"
+    return (
+        f"Warning: the masks of dropout decide as much as the model: {share}. Start a campaign "
+        f"with more passes (--samples {4 * found['passes']}), or with an --ensemble"
+    )
 
 
 def chance(sample: int) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ class Proposal:
 
     `positions` (k,) in pick order, `scores` (k,) or None; `near_duplicates` counts those that
     were let in because nothing else was left; `searched` says how neighbours were found, where
-    only those were scored.
+    only those were scored. `halves` says how far two halves of the passes with dropout on choose
+    the same, where a single model has such passes.
     """
 
     positions: Tensor
@@ -45,6 +47,7 @@ class Proposal:
     opinion: Opinion
     near_duplicates: int = 0
     searched: Mapping[str, Any] | None = None
+    halves: Callable[[], Mapping[str, int] | None] = lambda: None
 
 
 def propose(
@@ -102,19 +105,35 @@ def propose(
         return Proposal(positions=left[:0], scores=None, opinion=opinion, searched=searched)
     if _leaves_out_near_duplicates(config):
         features()  # made now, so that their making is not booked as selecting, too
+    taken = torch.ones(len(universe), dtype=torch.bool)
+    taken[torch.searchsorted(universe, candidates)] = False
+    balance = None
+    if config.balance == "class" and not cold and members[0].log_probs is not None:
+        balance = torch.stack([each.get("log_probs").exp() for each in members]).mean(0).argmax(1)
+
+    def run(given: Sequence[Signals], count: int, **heard: Any) -> tuple[Picks, Tensor | None]:
+        return methods.choose(
+            method,
+            given,
+            count,
+            balance=balance,
+            selected=taken.nonzero()[:, 0],
+            generator=generator(seed, "select", method.name),
+            num_classes=len(known.source.class_names),
+            options={} if cold else dict(config.method_options or {}),
+            **heard,
+        )
+
     with place.ledger.phase("selecting") as tally, place.under_way("selecting") as report:
         tally.examples = len(candidates)
         picks, scores, repeated = _choose(
-            method,
-            members,
+            functools.partial(run, members, report=report),
             k,
             config,
             known,
             universe,
-            candidates,
-            features,
-            seed=seed,
-            report=report,
+            most=len(candidates) if method.select is top else min(DEEPEST * k, len(candidates)),
+            features=features,
         )
     return Proposal(
         positions=universe[picks.positions],
@@ -122,7 +141,21 @@ def propose(
         opinion=opinion,
         near_duplicates=repeated,
         searched=searched,
+        halves=functools.partial(_shared_by_halves, run, members, k),
     )
+
+
+def _shared_by_halves(
+    run: Callable[..., tuple[Picks, Tensor | None]], members: Sequence[Signals], k: int
+) -> dict[str, int] | None:
+    posterior = members[0].posterior_log_probs
+    if len(members) > 1 or posterior is None or posterior.shape[1] < 4:
+        return None
+    first, second = (
+        run([replace(members[0], posterior_log_probs=half)], k)[0].positions
+        for half in posterior.tensor_split(2, dim=1)
+    )
+    return {"shared": int(torch.isin(first, second).sum()), "of": k, "passes": posterior.shape[1]}
 
 
 def _leaves_out_near_duplicates(config: ActiveConfig) -> bool:
@@ -138,40 +171,19 @@ def _signals_without_model(
 
 
 def _choose(
-    method: Method,
-    members: Sequence[Signals],
+    run: Callable[[int], tuple[Picks, Tensor | None]],
     k: int,
     config: ActiveConfig,
     known: Labelled,
     universe: Tensor,
-    candidates: Tensor,
-    features: Callable[[], Tensor],
     *,
-    seed: int,
-    report: Callable[[str, int, int], None],
+    most: int,
+    features: Callable[[], Tensor],
 ) -> tuple[Picks, Tensor | None, int]:
     """Picks and scores, by place in the universe, and how many picks are near-duplicates."""
-    taken = torch.ones(len(universe), dtype=torch.bool)
-    taken[torch.searchsorted(universe, candidates)] = False
-    balance = None
-    if config.balance == "class" and not known.is_cold and members[0].log_probs is not None:
-        balance = torch.stack([each.get("log_probs").exp() for each in members]).mean(0).argmax(1)
-    options = {} if known.is_cold else dict(config.method_options or {})
-    ranks_all = method.select is top
-    most = len(candidates) if ranks_all else min(DEEPEST * k, len(candidates))
     ranked = k
     while True:
-        picks, scores = methods.choose(
-            method,
-            members,
-            ranked,
-            balance=balance,
-            selected=taken.nonzero()[:, 0],
-            generator=generator(seed, "select", method.name),
-            num_classes=len(known.source.class_names),
-            options=options,
-            report=report,
-        )
+        picks, scores = run(ranked)
         if config.distinct is None or not _leaves_out_near_duplicates(config):
             return picks, scores, 0
         waiting = torch.arange(len(known.covered))

@@ -151,6 +151,7 @@ class Round:
                 "predictions": predictions(ground, proposal, drawn),
                 "answered": [each.item for each in items if self.state.item(each.item).votes],
                 "neighbours": proposal.searched,
+                "halves": proposal.halves(),
                 "stages": self._newly_paid(),
                 "pool": -1 if self.state.pool is None else self.state.pool.number,
             },
