@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def warnings(tmp_path: Path, data: tuple[np.ndarray, np.ndarray], **given: objec
         "run": tmp_path / "run",
     }
     return keepers.coreset(data, **(options | given)).metadata["warnings"]  # type: ignore[arg-type]
+
+
+def warnings_of(selection: keepers.Selection) -> list[str]:
+    return selection.metadata["warnings"]
 
 
 def test_the_default_brings_no_warning_and_asks_no_model(tmp_path: Path) -> None:
@@ -137,12 +142,41 @@ def test_the_shares_of_a_random_choice_are_not_extreme(seed: int) -> None:
     assert warn_of_shares(labels, kept, [str(number) for number in range(77)]) == []
 
 
-def test_many_wrong_labels_are_noticed(tmp_path: Path) -> None:
-    warning = warnings(tmp_path, blobs(wrong=0.2))[0]
-    assert (
-        "wrong labels, or examples it had not learnt yet, and what is hardest is kept first"
-        in warning
+def test_wrong_labels_are_estimated_on_rows_that_the_proxy_did_not_train_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    data = blobs(1000, wrong=0.2)
+    selection = keepers.coreset(
+        data, method="entropy", proxy="logistic", epochs=30, val=0.4, run=tmp_path, say=said.append
     )
+    found = selection.metadata["label_noise"]
+    assert found["low"] < 0.2 < found["high"] < 0.3
+    assert found["low"] > 0.1
+    assert found["num"] == 400
+    warning = next(one for one in selection.metadata["warnings"] if "validation rows" in one)
+    assert re.match(r"\d+\.\d% to \d+\.\d% of the labels are wrong, by the 400 valid", warning)
+    assert "hardest is kept first" in warning
+    assert any("400 validation rows that no proxy trained on" in line for line in said)
+    assert (
+        "of the labels are wrong, by 400 validation rows" in keepers.report(selection).read_text()
+    )
+
+
+def test_a_clean_data_set_is_not_said_to_have_wrong_labels(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"method": "entropy", "proxy": "mlp", "epochs": 1, "run": tmp_path}
+    (told,) = (one for one in warnings_of(keepers.coreset("digits", **given)) if "proxy" in one)
+    assert "not how many labels are wrong" in told or "learnt little" in told
+    page = keepers.report(keepers.coreset("digits", **given)).read_text()
+    assert "How many labels are wrong is not known: --val 0.2 estimates it" in page
+    measured = keepers.coreset("digits", val=0.2, **given)
+    assert measured.metadata["label_noise"]["low"] == 0
+    assert not any("labels are wrong" in one for one in warnings_of(measured))
+
+
+def test_few_validation_rows_give_no_estimate(tmp_path: Path) -> None:
+    selection = keepers.coreset(
+        blobs(), method="entropy", proxy="logistic", val=40 / 400, run=tmp_path
+    )
+    assert selection.metadata["label_noise"] is None
 
 
 def test_a_proxy_that_learnt_nothing_is_said_to_be_useless(tmp_path: Path) -> None:
@@ -160,7 +194,7 @@ def test_a_proxy_that_memorised_wrong_labels_is_not_blind_to_them(tmp_path: Path
         data, method="entropy", proxy="mlp", epochs=20, run=tmp_path / "run"
     )
     assert selection.metadata["proxy_training_accuracy"] > 0.95
-    assert any("wrong labels" in warning for warning in selection.metadata["warnings"])
+    assert any("labels are wrong" in warning for warning in selection.metadata["warnings"])
 
 
 def test_negative_margins_stand_in_the_report_lowest_first(tmp_path: Path) -> None:

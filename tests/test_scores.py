@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from keepers import scores
 from keepers.errors import ParameterError
+from keepers.scores import label_noise
 
 PROBABILITIES = torch.tensor(
     [[0.7, 0.2, 0.1], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0.0]]
@@ -283,3 +285,81 @@ def test_bayesian_scores_refuse_what_is_no_log_probability(
         score(broken)
     with pytest.raises(ParameterError, match="labels: got classes from 0 to 2"):
         scores.loss_minus_conditional_entropy(POSTERIOR.log(), torch.tensor([0, 1, 2, 0]))
+
+
+# Label noise --------------------------------------------------------------------------------
+
+
+def out_of_fold(
+    n: int, classes: int, noise: float, slope: float, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Given labels, and log-probabilities of a model that is right as often as it is sure."""
+    draw = torch.Generator().manual_seed(seed)
+    right = torch.randint(classes, (n,), generator=draw)
+    logits = slope * torch.randn(n, generator=draw).abs()
+    chance = (logits.exp() / (logits.exp() + 1)).clamp(1 / classes)
+    hit = torch.rand(n, generator=draw) < chance
+    other = (right + torch.randint(1, classes, (n,), generator=draw)) % classes
+    predicted = torch.where(hit, right, other)
+    log_probs = ((1 - chance) / (classes - 1)).log()[:, None].repeat(1, classes)
+    log_probs[torch.arange(n), predicted] = chance.log()
+    wrong = torch.rand(n, generator=draw) < noise
+    moved = (right + torch.randint(1, classes, (n,), generator=draw)) % classes
+    return torch.where(wrong, moved, right), log_probs
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.1, 0.2, 0.4])
+def test_the_interval_of_label_noise_holds_the_truth(classes: int, noise: float) -> None:
+    found = label_noise(*out_of_fold(4000, classes, noise, slope=4.0))
+    assert found.low <= noise <= found.high
+    assert found.high - found.low < 0.06 if noise < 0.4 else found.high < 0.5
+    if noise == 0:
+        assert found.low == 0
+        assert str(found) == f"at most {found.high:.1%} of the labels are wrong"
+    if 0 < noise < 0.4:
+        assert found.low > 0
+        assert abs(found.rate - noise) < 0.02
+    assert found.disagreement > noise  # which is why it is no estimate
+
+
+def test_label_noise_is_only_bounded_where_no_example_is_easy() -> None:
+    draw = torch.Generator().manual_seed(0)
+    labels = (torch.rand(3000, generator=draw) < 0.7).long()
+    guess = torch.rand(3000, generator=draw)
+    log_probs = torch.stack([0.3 + 0.1 * guess, 0.7 - 0.1 * guess], 1).log()
+    found = label_noise(labels, log_probs)  # the largest class, whatever the example
+    assert found.low == 0
+    assert found.high > 0.25
+
+
+def test_label_noise_does_not_depend_on_the_order_and_leaves_its_input_alone() -> None:
+    labels, log_probs = out_of_fold(1000, 3, 0.1, slope=3.0)
+    before, order = log_probs.clone(), torch.randperm(1000)
+    found, other = (
+        label_noise(*each) for each in ((labels, log_probs), (labels[order], log_probs[order]))
+    )
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(other))
+    assert torch.equal(log_probs, before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_label_noise_of_few_examples_is_wide(n: int, classes: int) -> None:
+    found = label_noise(torch.zeros(n).long(), torch.eye(classes)[torch.zeros(n).long()].log())
+    assert found.low == 0
+    assert found.high > 0.15
+
+
+def test_label_noise_refuses_what_is_no_prediction() -> None:
+    labels, log_probs = out_of_fold(20, 3, 0.1, slope=3.0)
+    for bad, what in (
+        ((labels, log_probs[:, :1] * 0), "2 classes"),
+        ((labels[:0], log_probs[:0]), "Give examples"),
+        ((labels[:9], log_probs), "labels: got shape"),
+        ((labels + 1, log_probs), "labels: got classes"),
+        ((labels, log_probs * torch.nan), "NaN"),
+        ((labels, log_probs.exp()), "log_probs"),
+    ):
+        with pytest.raises(ParameterError, match=what):
+            label_noise(*bad)

@@ -16,6 +16,7 @@ from keepers.reports.examples import Example, show
 from keepers.reports.findings import Cut, Integers, Mask, Share
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.plane import plane_chart
+from keepers.scores import LabelNoise
 from keepers.selection import Selection
 from keepers.words import counted
 from keepers.workflows.evidence import Evidence, spread
@@ -106,6 +107,7 @@ def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
         "borders": _borders(evidence, kept, candidates, cut),
         "extremes": _extremes(evidence, candidates),
         "doubts": _doubts(evidence),
+        "noise": _noise(metadata),
         "costs": ledger.by_phase(),
         "total": ledger.total(),
         "config": as_yaml(describe.configuration(metadata)),
@@ -257,6 +259,17 @@ def _extremes(evidence: Evidence, candidates: Mask) -> list[Gallery]:
     ]
 
 
+def _noise(metadata: dict[str, Any]) -> str:
+    found = metadata.get("label_noise")
+    if not found:
+        return "How many labels are wrong is not known: --val 0.2 estimates it"
+    noise = LabelNoise(**found)
+    return (
+        f"{str(noise).capitalize()}, by {counted(noise.num, 'validation row')} that the proxy did "
+        "not train on"
+    )
+
+
 def _doubts(evidence: Evidence) -> Gallery | None:
     labels = evidence.source.labels
     if labels is None or evidence.predicted is None or evidence.label_probability is None:
@@ -273,7 +286,7 @@ def _doubts(evidence: Evidence) -> Gallery | None:
         none = "The proxy predicts the label of every example."
     if not len(positions):
         words = f"{none} A proxy that memorises its labels hides the wrong ones."
-        return Gallery(heading="Likely mislabelled", words=words, examples=[])
+        return Gallery(heading="Labels at odds with the proxy", words=words, examples=[])
     kept = int(np.sum(evidence.rank[positions] >= 0))
     words = (
         f"For {counted(len(positions), 'example')} of "
@@ -282,7 +295,9 @@ def _doubts(evidence: Evidence) -> Gallery | None:
         f"{'is' if kept == 1 else 'are'} kept. Shown are {shown}. Such an example can also be "
         "right and hard: look before you relabel."
     )
-    return _gallery(evidence, "Likely mislabelled", words, positions[:NUM_SHOWN], "doubt")
+    return _gallery(
+        evidence, "Labels at odds with the proxy", words, positions[:NUM_SHOWN], "doubt"
+    )
 
 
 def _gallery(

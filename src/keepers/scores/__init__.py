@@ -14,10 +14,12 @@ from keepers.scores.loss import (
     last_layer_gradient_norm,
     reducible_loss,
 )
+from keepers.scores.noise import LabelNoise, label_noise
 from keepers.scores.ranks import combine_ranks, ranks
 from keepers.scores.uncertainty import entropy, least_confidence, margin
 
 __all__ = [
+    "LabelNoise",
     "area_under_margin",
     "bald",
     "combine_ranks",
@@ -27,6 +29,7 @@ __all__ = [
     "entropy",
     "error_norm",
     "forgetting",
+    "label_noise",
     "last_layer_gradient_norm",
     "least_confidence",
     "loss_minus_conditional_entropy",

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
+from keepers.scores import LabelNoise, label_noise
 from keepers.words import counted, listed
 from keepers.workflows.scoring import CoresetConfig, Scored
+from keepers.workflows.stages import mean_log_probs
 
 SAFE = "stratified"
 LOW_FRACTION = 0.5
@@ -15,6 +17,7 @@ MANY_LABEL_ERRORS = 0.05
 WEAK_PROXY = 0.4
 HARDLY_BETTER = 1.2
 EXTREME = 4.0
+ENOUGH_FOR_NOISE = 50
 
 
 def accuracy(scored: Scored, at: torch.Tensor) -> float | None:
@@ -25,8 +28,16 @@ def accuracy(scored: Scored, at: torch.Tensor) -> float | None:
     return float(right.double().mean())
 
 
-def warn(scored: Scored, k: int) -> list[str]:
-    """Warnings about keeping `k` of the candidates, in sentences."""
+def noise_of(scored: Scored) -> LabelNoise | None:
+    """The share of wrong labels, by validation rows that no proxy trained on; None where few."""
+    at = scored.validation
+    if not scored.prepared or len(at) < ENOUGH_FOR_NOISE:
+        return None
+    return label_noise(scored.labels[at], mean_log_probs(scored.members, at))
+
+
+def warn(scored: Scored, k: int, noise: LabelNoise | None) -> list[str]:
+    """Warnings about keeping `k` of the candidates, in sentences; `noise` of their labels."""
     warnings: list[str] = []
     name, hard_first = scored.method.name, scored.method.hard_first
     at = scored.candidates
@@ -49,21 +60,31 @@ def warn(scored: Scored, k: int) -> list[str]:
             "little better than a random one. Give it more --epochs, or take another --proxy"
         )
         return warnings
+    if noise is not None:
+        if noise.low > MANY_LABEL_ERRORS:
+            first = (
+                ". What is hardest is kept first, and wrong labels are hard" if hard_first else ""
+            )
+            warnings.append(
+                f"{noise}, by the {noise.num:,} validation rows, which the proxy did not train "
+                f"on{first}. The report shows the likely ones"
+            )
+        return warnings
     if scored.margins is None:
         return warnings
     share = float((scored.margins[at] < 0).double().mean())
     if share > WEAK_PROXY:
         warnings.append(
             f"while it trained, the proxy found another class likelier than the label for "
-            f"{share:.0%} of the examples: it is weak, or the labels are. Give it more --epochs, "
-            "or take another --proxy"
+            f"{share:.0%} of the examples: it learnt little, or many labels are wrong. Give it "
+            "more --epochs, or take another --proxy; --val 0.2 estimates how many labels are wrong"
         )
     elif share > MANY_LABEL_ERRORS:
-        first = ", and what is hardest is kept first" if hard_first else ""
+        first = ", and they are kept first" if hard_first else ""
         warnings.append(
             f"while it trained, the proxy found another class likelier than the label for "
-            f"{share:.0%} of the examples: wrong labels, or examples it had not learnt yet{first}. "
-            "The report shows them"
+            f"{share:.0%} of the examples{first}. That says how slowly it learnt, not how many "
+            "labels are wrong: --val 0.2 estimates that. The report shows the examples"
         )
     return warnings
 

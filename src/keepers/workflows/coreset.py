@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,20 @@ from keepers import methods, processes
 from keepers.configuration import picked
 from keepers.data import Header, is_vectors
 from keepers.data import export as export_rows
+from keepers.files import plain
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
 from keepers.training import Precision
 from keepers.types import Budget, Picks, Progress, Signals
-from keepers.workflows.advice import accuracy, tell_floor, warn, warn_of_lost, warn_of_shares
+from keepers.workflows.advice import (
+    accuracy,
+    noise_of,
+    tell_floor,
+    warn,
+    warn_of_lost,
+    warn_of_shares,
+)
 from keepers.workflows.covering import (
     COVERING,
     STRATIFIED,
@@ -179,7 +188,10 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     candidates, ledger = scored.candidates, scored.place.ledger
     budget = Budget.parse(config.keep)
     k = budget.resolve(len(candidates))
-    warnings = warn(scored, k)
+    noise = noise_of(scored)
+    if noise is not None:
+        say(f"{str(noise).capitalize()}, by {noise.num:,} validation rows that no proxy trained on")
+    warnings = warn(scored, k, noise)
     for warning in warnings:
         say(f"Warning: {warning}")
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
@@ -241,7 +253,7 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     about = metadata(scored, config, k, evidence, accuracy(scored, candidates), picks.how)
     return Selection(
         table=table,
-        metadata=about | {"floor": floor},
+        metadata=about | {"floor": floor, "label_noise": plain(noise and asdict(noise))},
         evidence=evidence,
     )
 

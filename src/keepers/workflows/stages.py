@@ -269,6 +269,15 @@ def predictions(members: Sequence[Signals]) -> Predictions:
     return Predictions(predicted=predicted, label_probability=probability)
 
 
+def mean_log_probs(members: Sequence[Signals], at: Tensor) -> Tensor:
+    """Log of the mean class probabilities of the models (len(at), classes), in float64."""
+    said = [
+        each.get("early_log_probs") if each.log_probs is None else each.log_probs
+        for each in members
+    ]
+    return torch.stack([_probabilities(each[at]) for each in said]).mean(0).log()
+
+
 def _probabilities(log_probs: Tensor) -> Tensor:
     probabilities = log_probs.double().exp()
     return probabilities if probabilities.ndim == 2 else probabilities.mean(1)
