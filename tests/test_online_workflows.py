@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import keepers
 from keepers.data import encode, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
-from keepers.online import Companion, IrreducibleLosses
+from keepers.online import Companion, IrreducibleLosses, weaknesses
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
 from keepers.training import Candidates, Hardware, Length, fit
@@ -36,7 +36,6 @@ from keepers.workflows.teaching import (
     calibration_error,
     folds_of,
     quality,
-    weaknesses,
 )
 from keepers.workflows.tested import with_test
 

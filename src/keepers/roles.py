@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from keepers.configuration import validated
-from keepers.data import DensePool, Source, crop_and_flip, encode, statistics
+from keepers.data import DensePool, Source, check_quantities, crop_and_flip, encode, statistics
 from keepers.errors import ParameterError, about, unknown_name
 from keepers.files import fingerprint, hash_bytes
 from keepers.models import (
@@ -187,6 +187,8 @@ def prepare(
         DataError: a row cannot be read and `on_bad_row` is `error`.
     """
     info = source.info(role.resolution)
+    if role.model in MODELS:
+        check_quantities(source)
     made = create(role.model, info, seed=0, options=role.options, parameter=parameter)
     source, pool = encode(
         source, made.encoder, on_bad_row=on_bad_row, cache=cache, progress=progress or Silent()

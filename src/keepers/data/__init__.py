@@ -9,7 +9,7 @@ from keepers.data.corrupt import (
     relevance_subset,
 )
 from keepers.data.csv_files import Header, inert_cells
-from keepers.data.encode import encode, readable
+from keepers.data.encode import check_quantities, encode, readable
 from keepers.data.export import export
 from keepers.data.features import is_vectors
 from keepers.data.joined import joined
@@ -31,6 +31,7 @@ __all__ = [
     "check_apart",
     "check_destination",
     "check_own",
+    "check_quantities",
     "check_run",
     "corrupt_confused",
     "corrupt_labels",

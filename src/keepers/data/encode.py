@@ -82,6 +82,26 @@ def readable(
     return encode(source, small, on_bad_row=on_bad_row, progress=progress)[0]
 
 
+def check_quantities(source: Source) -> None:
+    """Refuse numbers of tokens, which a model of vectors would take for quantities.
+
+    Raises:
+        DataError: they look like that, or their column is called so; with the way round it.
+    """
+    if source.kind != "vector" or not isinstance(source.inputs, np.ndarray):
+        return
+    named = next((name for name in source.columns.input if name in text.NAMES), None)
+    if named is None and not text.are_tokens(source.inputs):
+        return
+    what = "look like" if named is None else f"of column '{named}' are"
+    raise DataError(
+        f"data: the inputs {what} numbers of tokens (up to {source.inputs.max():,.0f}), and a "
+        "built-in model would take them for quantities. Give the raw texts, each with a key: "
+        "keepers.irreducible_losses(texts, id='key'). A loop on the tokens uses those losses if "
+        "its batches carry the same keys as ids"
+    )
+
+
 def _counter(listener: Progress) -> Callable[[int], None]:
     done = 0
 

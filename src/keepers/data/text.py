@@ -152,3 +152,36 @@ def _load_tokenizer(name: str) -> Any:
             f"proxy: the tokeniser of '{name}' cannot be loaded ({str(error).splitlines()[0]}). "
             "Give a local folder that holds one, or a name on the Hub where there is a network"
         ) from None
+
+
+NAMES = frozenset({"input_ids", "token_ids", "tokens"})
+_SAMPLE = 2048
+_BYTE = 255  # what whole numbers of pictures stay under
+
+
+def are_tokens(values: npt.NDArray[Any]) -> bool:
+    """Whether vectors (n, d) look like numbers of tokens, padded to one length.
+
+    Whole numbers from 0, some over 255; one of them fills the ends (or the beginnings) of rows,
+    which come in three lengths at least, and stands nowhere else.
+
+    >>> rows = np.array([[101, 7, 9, 102], [101, 8, 102, 0], [101, 102, 0, 0], [101, 3, 300, 102]])
+    >>> are_tokens(rows), are_tokens(rows[:, ::-1]), are_tokens(rows % 100), are_tokens(rows / 3)
+    (True, True, False, False)
+    """
+    sample = np.asarray(values[:_SAMPLE])
+    if sample.ndim != 2 or sample.shape[1] < 4 or sample.dtype.kind not in "iuf":
+        return False
+    if not np.isfinite(sample).all() or (sample != np.floor(sample)).any():
+        return False
+    if sample.min() < 0 or sample.max() <= _BYTE:
+        return False
+    return _padded(sample) or _padded(sample[:, ::-1])
+
+
+def _padded(rows: npt.NDArray[Any]) -> bool:
+    found, counts = np.unique(rows[:, -1], return_counts=True)
+    padding = rows == found[counts.argmax()]
+    ends = np.logical_and.accumulate(padding[:, ::-1], axis=1)[:, ::-1]
+    lengths = np.unique(ends.sum(1))
+    return bool((padding == ends).all() and len(lengths) >= 3)

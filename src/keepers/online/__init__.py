@@ -7,7 +7,7 @@ from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.handover import WATCHED, HandOver
 from keepers.online.loop import BatchSelector, Chosen, RhoLoss
-from keepers.online.losses import IrreducibleLosses
+from keepers.online.losses import IrreducibleLosses, weaknesses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
 from keepers.online.policy import InfoBatch, Selecting
 from keepers.online.scorer import (
@@ -48,5 +48,6 @@ __all__ = [
     "number",
     "read_batch",
     "scoring_mode",
+    "weaknesses",
     "with_ids",
 ]

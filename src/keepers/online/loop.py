@@ -137,6 +137,9 @@ class BatchSelector:
             updated=updated,
             hand_over=hand_over,
         )
+        if losses is not None and "irreducible_losses" in self.selector.method.needs:
+            for sentence in losses.weaknesses if processes.rank() == 0 else ():
+                warnings.warn(f"losses: {sentence}", KeepersWarning, stacklevel=2)
         self.steps = 0
         self.in_step = False  # with the other processes, each with a selector like this one
 

@@ -23,6 +23,7 @@ from keepers.sealed import read_table, write_table
 from keepers.words import counted
 
 _COLUMNS = ("id", "irreducible_loss", "label")
+FEW = 30  # examples, of which a rank correlation says little
 REMEDY = "Compute the losses from these data, with keepers.irreducible_losses or 'keepers il'"
 
 
@@ -105,6 +106,11 @@ class IrreducibleLosses:
     def quality(self) -> dict[str, Any]:
         """What is known of how good they are; empty for losses made elsewhere."""
         return self.metadata.get("quality", {})
+
+    @property
+    def weaknesses(self) -> list[str]:
+        """Why they may be too weak to help, in sentences; none where nothing is known."""
+        return weaknesses(self.quality) if "majority" in self.quality else []
 
     def of(self, source: Source, parameter: str = "il") -> Tensor:
         """The values (n,) of the examples of `source`, in its order.
@@ -203,3 +209,37 @@ def _ids(column: ArrowColumn, path: Path) -> npt.NDArray[Any]:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise DataError(f"il: column 'id' of {path} holds {kind}. Give integers or strings")
     return np.array(column.to_pylist(), dtype=object)
+
+
+def weaknesses(found: dict[str, Any]) -> list[str]:
+    """Sentences that say why the losses may be too weak to help; none where nothing speaks so."""
+    warnings: list[str] = []
+    gain = (found["accuracy"] - found["majority"]) / max(1e-9, 1 - found["majority"])
+    if gain < 0.3:
+        warnings.append(
+            f"the irreducible-loss model is right on {found['accuracy']:.0%} of what it has not "
+            f"seen, and always naming the largest class on {found['majority']:.0%}: its losses "
+            "say little. Use a larger --il-model or more epochs"
+        )
+    for losses in found.get("checked_losses", ()):
+        if len(losses) > 1 and losses[-1] == min(losses) and losses[-1] < 0.95 * losses[-2]:
+            warnings.append(
+                f"the irreducible-loss model was still learning when it stopped (held-out loss "
+                f"{losses[-2]:.3f}, then {losses[-1]:.3f}): give it more epochs"
+            )
+            break
+    if found["calibration_error"] > 0.15:
+        too_sure = found["confidence"] > found["accuracy"]
+        remedy = "Fewer epochs, or a smaller --il-model" if too_sure else "Give it more epochs"
+        warnings.append(
+            f"the irreducible-loss model's probabilities are off by "
+            f"{found['calibration_error']:.0%} on average: its losses are distorted. {remedy}"
+        )
+    few, agreed = found.get("checked", 0) < FEW, found.get("agreement")
+    if not few and agreed is not None and agreed < 0.5:
+        warnings.append(
+            f"the models of the folds agree little on what is hard (rank correlation "
+            f"{agreed:.2f}): the losses are as much chance as data. Use a stronger "
+            "--il-model, or fewer folds on more data"
+        )
+    return warnings

@@ -18,7 +18,7 @@ from keepers.errors import ParameterError, renamed
 from keepers.files import fingerprint, plain
 from keepers.ledger import Cost, Ledger
 from keepers.models import dense_encoder
-from keepers.online import IrreducibleLosses
+from keepers.online import IrreducibleLosses, weaknesses
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.signals import extract
 from keepers.training import Precision
@@ -35,7 +35,7 @@ from keepers.workflows.opening import (
 )
 from keepers.workflows.parts import IrreducibleConfig, apart, split
 from keepers.workflows.stages import Workplace
-from keepers.workflows.teaching import Taught, measured, quality, teach, weaknesses
+from keepers.workflows.teaching import Taught, measured, quality, teach
 
 PHASES = ("irreducible-loss training", "irreducible-loss scoring")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from keepers.data import (
     is_within,
     open_source,
 )
-from keepers.errors import RunError
+from keepers.errors import KeepersWarning, RunError
 from keepers.files import check_output
 from keepers.ledger import Ledger
 from keepers.roles import OnBadRow
@@ -31,6 +32,7 @@ from keepers.words import counted
 from keepers.workflows.stages import Workplace
 
 RUNS = Path("keepers-runs")
+WARNING = "Warning: "  # how a sentence begins that nobody should miss
 
 Say = Callable[[str], None]
 
@@ -132,11 +134,15 @@ def share(given: Any, parameter: str) -> Budget | None:
 
 
 def say_or_not(say: Say | None) -> Say:
-    """`say` in the first process; nothing where there is none, and in the others."""
+    """`say` in the first process; where there is none, only warnings are heard, as Python's."""
 
     def speak(sentence: str) -> None:
-        if say is not None and processes.rank() == 0:
+        if processes.rank():
+            return
+        if say is not None:
             say(sentence)
+        elif sentence.startswith(WARNING):
+            warnings.warn(sentence.removeprefix(WARNING), KeepersWarning, stacklevel=3)
 
     return speak
 

@@ -19,7 +19,6 @@ from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not
 from keepers.workflows.opening import Say
 from keepers.workflows.parts import OF_IRREDUCIBLE
 from keepers.workflows.stages import Workplace
-from keepers.workflows.teaching import weaknesses
 from keepers.workflows.tested import check_losses
 
 IL_FILE = "il.parquet"
@@ -104,6 +103,6 @@ def given_losses(il: IrreducibleLosses, source: Source, say: Say) -> Irreducible
         )
         members = members[known]
     il.of(source.take(members.numpy()))
-    for sentence in weaknesses(il.quality) if "majority" in il.quality else ():
+    for sentence in il.weaknesses:
         say(f"Warning: {sentence}")
     return Irreducible(losses=il, members=members)

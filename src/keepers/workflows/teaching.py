@@ -29,7 +29,6 @@ from keepers.workflows.weights import WEIGHTS, save_weights
 ROLE = "irreducible"
 CHECKED = 2048  # examples on which the checkpoint is chosen
 BINS = 15  # of the calibration error
-FEW = 30  # examples, of which a rank correlation says little
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,37 +233,3 @@ def quality(taught: Sequence[Taught]) -> dict[str, Any]:
         "checked": len(taught[0].checked_losses),
         "checked_losses": [fact["checked_losses"] for fact in facts],
     }
-
-
-def weaknesses(found: dict[str, Any]) -> list[str]:
-    """Sentences that say why the losses may be too weak to help; none where nothing speaks so."""
-    warnings: list[str] = []
-    gain = (found["accuracy"] - found["majority"]) / max(1e-9, 1 - found["majority"])
-    if gain < 0.3:
-        warnings.append(
-            f"the irreducible-loss model is right on {found['accuracy']:.0%} of what it has not "
-            f"seen, and always naming the largest class on {found['majority']:.0%}: its losses "
-            "say little. Use a larger --il-model or more epochs"
-        )
-    for losses in found["checked_losses"]:
-        if len(losses) > 1 and losses[-1] == min(losses) and losses[-1] < 0.95 * losses[-2]:
-            warnings.append(
-                f"the irreducible-loss model was still learning when it stopped (held-out loss "
-                f"{losses[-2]:.3f}, then {losses[-1]:.3f}): give it more epochs"
-            )
-            break
-    if found["calibration_error"] > 0.15:
-        too_sure = found["confidence"] > found["accuracy"]
-        remedy = "Fewer epochs, or a smaller --il-model" if too_sure else "Give it more epochs"
-        warnings.append(
-            f"the irreducible-loss model's probabilities are off by "
-            f"{found['calibration_error']:.0%} on average: its losses are distorted. {remedy}"
-        )
-    few = found["checked"] < FEW
-    if not few and found["agreement"] is not None and found["agreement"] < 0.5:
-        warnings.append(
-            f"the models of the folds agree little on what is hard (rank correlation "
-            f"{found['agreement']:.2f}): the losses are as much chance as data. Use a stronger "
-            "--il-model, or fewer folds on more data"
-        )
-    return warnings

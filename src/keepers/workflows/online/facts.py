@@ -1,0 +1,97 @@
+"""What is known of online selection before anything is trained by it: does it pay?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from keepers.online import weaknesses
+
+FORWARD = 1 / 3  # of a training step, where nothing was measured
+NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot be
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineFacts:
+    """Does RHO-LOSS pay with these irreducible losses?
+
+    `redundant` is the share of examples whose label the irreducible-loss model finds nearly as
+    likely as any (at least 0.9 of the 95th percentile), `unlearnable` of those to which it gives
+    less than a quarter of that: wrong labels, or what is beyond it. `speedup` bounds what
+    a step on the rest alone could save, `ratio` is what a selecting step costs, both in plain
+    steps. `weak` says what is wrong with the losses.
+    """
+
+    redundant: float
+    unlearnable: float
+    speedup: float
+    ratio: float
+    weak: tuple[str, ...] = ()
+
+    @property
+    def pays(self) -> bool:
+        """The losses are good enough, and a selecting step can save more than it costs."""
+        return not self.weak and self.speedup > self.ratio
+
+    def sentences(self) -> list[str]:
+        """The facts in words, the answer last."""
+        said = [
+            f"{self.redundant:.0%} of the examples are redundant to the irreducible-loss model, "
+            f"and {self.unlearnable:.0%} have labels that are wrong or beyond it: a step on the "
+            f"rest alone is worth at most {self.speedup:.1f} plain ones",
+            f"A selecting step costs {self.ratio:.1f} plain ones",
+            *(f"{each[0].upper()}{each[1:]}" for each in self.weak),
+        ]
+        return [*said, self.why]
+
+    @property
+    def why(self) -> str:
+        """The answer, in a clause."""
+        if self.weak:
+            return f"selecting does not pay: {self.weak[0]}"
+        worth = f"a selecting step costs {self.ratio:.1f} plain ones and is worth at most"
+        if self.pays:
+            return f"selecting can pay: {worth} {self.speedup:.1f}"
+        return f"selecting does not pay in seconds: {worth} {self.speedup:.1f}"
+
+
+def online_facts(
+    values: Tensor, quality: Mapping[str, Any], *, keep: float, ratio: float | None = None
+) -> OnlineFacts:
+    """What irreducible losses `values` (n,) and the `quality` of their model say beforehand.
+
+    A selector cannot do better than to train on nothing but what is neither redundant nor
+    unlearnable: a step on the share u of the rest is worth 1 / u plain ones, and no more than
+    1 / keep. `ratio` is m, what a selecting step costs in plain ones (`StepCost.ratio`); where it
+    was not measured it is taken as 1 + 1 / (3 keep), a forward pass being a third of a step.
+
+    >>> import torch
+    >>> sure, unsure, wrong = torch.full((80,), 0.1), torch.full((10,), 0.5), torch.full((10,), 4.0)
+    >>> found = online_facts(torch.cat([sure, unsure, wrong]), {}, keep=0.1)
+    >>> found.redundant, found.unlearnable, round(found.speedup), round(found.ratio, 1), found.pays
+    (0.8, 0.1, 10, 4.3, True)
+    """
+    likely = (-values.double()).exp()
+    ceiling = likely.quantile(0.95)
+    redundant = float((likely >= NEAR * ceiling).double().mean())
+    unlearnable = float((likely < FAR * ceiling).double().mean())
+    useful = max(keep, 1 - redundant - unlearnable)
+    return OnlineFacts(
+        redundant=round(redundant, 4),
+        unlearnable=round(unlearnable, 4),
+        speedup=1 / useful,
+        ratio=assumed_ratio(keep) if ratio is None else ratio,
+        weak=tuple(weaknesses(dict(quality))) if "majority" in quality else (),
+    )
+
+
+def assumed_ratio(keep: float) -> float:
+    """What a selecting step costs in plain ones where that was not measured.
+
+    >>> round(assumed_ratio(0.1), 2), round(assumed_ratio(0.5), 2)
+    (4.33, 1.67)
+    """
+    return 1 + FORWARD / keep

@@ -1,0 +1,151 @@
+"""Irreducible losses that cannot be good: what is refused, and who hears of the rest."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import keepers
+from keepers.data.text import are_tokens
+from keepers.errors import DataError, KeepersError, KeepersWarning
+from keepers.online import IrreducibleLosses, weaknesses
+
+N, LENGTH = 60, 12
+REFUSED = "numbers of tokens .* a built-in model would take them for quantities. Give the raw texts"
+
+
+def tokens(padding: int = 0, *, left: bool = False) -> np.ndarray[Any, Any]:
+    """Rows as a tokeniser gives them: a start, numbers up to 30,000, an end, padding."""
+    draw = np.random.default_rng(0)
+    rows = np.full((N, LENGTH), padding)
+    for row, length in zip(rows, draw.integers(4, LENGTH + 1, N), strict=True):
+        words = [101, *draw.integers(1000, 30_000, length - 2), 102]
+        row[LENGTH - length if left else 0 :][:length] = words
+    return rows
+
+
+def labels() -> np.ndarray[Any, Any]:
+    return np.arange(N) % 3
+
+
+class Tokenised:
+    """A map-style data set of (numbers, label)."""
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, row: int) -> Any:
+        return torch.from_numpy(tokens()[row]), int(labels()[row])
+
+
+FORMS = {
+    "arrays": lambda: (tokens(), labels()),
+    "padding is 1": lambda: (tokens(1), labels()),
+    "padding is a word": lambda: (tokens(29_999), labels()),
+    "left": lambda: (tokens(left=True), labels()),
+    "tensors": lambda: TensorDataset(torch.from_numpy(tokens()), torch.from_numpy(labels())),
+    "items": Tokenised,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_token_numbers_are_refused_with_the_way_round(form: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"data: the inputs look like {REFUSED}") as said:
+        keepers.irreducible_losses(FORMS[form](), run=tmp_path / "run")
+    assert "id='key'" in str(said.value)
+    assert "A loop on the tokens uses those losses" in str(said.value)
+
+
+def test_a_column_of_tokens_is_refused_by_name(tmp_path: Path) -> None:
+    rows = [{"input_ids": [5, 6, 7, 8], "extra": [1, 1], "y": int(y)} for y in labels()]
+    datasets = pytest.importorskip("datasets")
+    with pytest.raises(DataError, match=rf"data: the inputs of column 'input_ids' are {REFUSED}"):
+        keepers.irreducible_losses(
+            datasets.Dataset.from_list(rows), input="input_ids", label="y", run=tmp_path / "run"
+        )
+
+
+def test_every_workflow_refuses_them(tmp_path: Path) -> None:
+    data: Any = tokens(), labels()
+    with pytest.raises(DataError, match=REFUSED):
+        keepers.coreset(data, method="entropy", run=tmp_path / "coreset")
+    with pytest.raises(DataError, match=REFUSED):
+        keepers.train(data, select="uniform", run=tmp_path / "train")
+
+
+def test_numbers_that_are_quantities_are_taken() -> None:
+    draw = np.random.default_rng(1)
+    assert are_tokens(tokens())
+    counts = draw.poisson(0.5, (N, LENGTH)) * 400  # zeros stand anywhere
+    for values in (
+        draw.normal(size=(N, LENGTH)),
+        draw.integers(0, 256, (N, LENGTH)),
+        draw.integers(0, 65_536, (N, LENGTH)),
+        counts,
+        np.where(tokens() == 0, np.nan, tokens()),
+        -tokens(),
+        tokens()[:, :3],
+        np.zeros((N, LENGTH)),
+    ):
+        assert not are_tokens(values)
+
+
+def test_ids_of_tokens_and_a_model_of_ones_own_are_still_made(tmp_path: Path) -> None:
+    class Bag(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bag = nn.EmbeddingBag(30_000, 3, padding_idx=0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.bag(x.long())
+
+    data = TensorDataset(torch.from_numpy(tokens()), torch.from_numpy(labels()))
+    with pytest.warns(KeepersWarning, match="the irreducible-loss model is right on"):
+        losses = keepers.irreducible_losses(data, model=Bag(), run=tmp_path)
+    ids = torch.tensor([item[2] for item in keepers.with_ids(data)])
+    assert bool(losses.numbering.positions(ids)[1].all())
+
+
+QUALITY: dict[str, Any] = {
+    "accuracy": 0.034,
+    "majority": 0.02,
+    "calibration_error": 0.01,
+    "confidence": 0.03,
+}
+
+
+def test_a_loop_says_that_its_losses_are_weak() -> None:
+    losses = IrreducibleLosses.given(range(4), [0.1, 0.2, 0.3, 0.4])
+    losses.metadata["quality"] = QUALITY
+    (weakness,) = weaknesses(QUALITY)
+    assert weakness.startswith("the irreducible-loss model is right on 3% of what it has not seen")
+    with pytest.warns(KeepersWarning) as said:
+        keepers.RhoLoss(losses)
+    assert [str(each.message) for each in said] == [f"losses: {weakness}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keepers.BatchSelector("loss", losses)  # which has no use for them
+        keepers.RhoLoss(IrreducibleLosses.given(range(4), [0.1, 0.2, 0.3, 0.4]))
+
+
+def test_python_hears_what_the_command_line_does(tmp_path: Path) -> None:
+    draw = np.random.default_rng(2)
+    data = draw.normal(size=(N, 4)).astype(np.float32), labels()  # nothing to learn
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keepers.irreducible_losses(data, model="logistic", run=tmp_path / "a", say=said.append)
+    expected = [each.removeprefix("Warning: ") for each in said if each.startswith("Warning: ")]
+    assert expected
+    with pytest.warns(KeepersWarning) as heard:
+        keepers.irreducible_losses(data, model="logistic", run=tmp_path / "b")
+    assert [str(each.message) for each in heard] == expected
+    assert issubclass(KeepersWarning, UserWarning)
+    assert not issubclass(KeepersWarning, KeepersError)
