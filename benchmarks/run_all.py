@@ -2,9 +2,9 @@
 
     python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
 
-The parts are `training`, `selectors`, `commands`, `online`, `active`, `verdicts` and `tables`;
-each writes files in docs/results/benchmarks/, and `tables` writes the page from the files that are
-there.
+The parts are `training`, `selectors`, `commands`, `online`, `active`, `flips`, `verdicts` and
+`tables`; each writes files in docs/results/benchmarks/, and `tables` writes the page from the files
+that are there.
 Leave the machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
 """
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RESULTS = HERE.parent / "docs" / "results" / "benchmarks"
 CORES = os.cpu_count() or 1
-PARTS = ("training", "selectors", "commands", "online", "active", "verdicts", "tables")
+PARTS = ("training", "selectors", "commands", "online", "active", "flips", "verdicts", "tables")
 
 GOALS = {
     "training": "≥ 0.95",
@@ -173,6 +173,16 @@ def masks() -> str:
             rows.append([found["data"], f"`{what}", *(f"{n:.0%}" for n in by_way.values())])
     header = ["", "", "even masks", "one mask for all", "a mask for each"]
     return table(header, rows, left=2) if rows else ""
+
+
+def flips() -> str:
+    """What one flipped byte came to, by the kind of file."""
+    names = ("repaired", "refused", "harmless", "silent", "other", "traceback")
+    rows = [
+        [kind, *(str(counts[name]) for name in names)]
+        for kind, counts in _read("byte-flips.json").get("kinds", {}).items()
+    ]
+    return table(["", *names], rows) if rows else ""
 
 
 def scale() -> str:
@@ -406,6 +416,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "starting": starting,
     "signals memory": memory,
     "dropout passes": dropout,
+    "byte flips": flips,
     "dropout masks": masks,
     "scale": scale,
     "commands": commands,
@@ -489,6 +500,8 @@ def main() -> None:
         benchmark("dropout_passes.py", *data, out="dropout-passes.json", threads=1)
         given = ("--rows", "1000000", "--neighbours", "20")
         benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
+    if "flips" in parts:
+        benchmark("byte_flips.py", out="byte-flips.json", threads=1)
     if "verdicts" in parts:
         benchmark("verdicts.py", out="verdicts.json", threads=1)
     if "tables" in parts:

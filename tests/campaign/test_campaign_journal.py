@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -263,6 +264,24 @@ def test_an_event_that_cannot_be_read_is_named(
         journal.append([Trained(round=0, labels=2, facts={})])
         with pytest.raises(RunError, match=r"is damaged: event 3 \(trained\) cannot be read"):
             journal.read()
+
+
+def test_a_lock_needs_no_room_and_says_what_to_do_where_it_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal.create(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with journal.lock("planning"):  # the note of who holds it is a courtesy
+            pass
+    (tmp_path / ".lock").unlink()
+    (tmp_path / ".lock").mkdir()
+    remedy = r"\.lock cannot be written \(Is a directory\)\. Make room, or let the folder"
+    with pytest.raises(RunError, match=remedy), journal.lock("planning"):
+        pass
 
 
 def test_a_lock_that_is_held_is_told_with_its_purpose(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ _TABLE = (
 _INSERT = "INSERT OR IGNORE INTO events (key, kind, time, body, chain) VALUES (?, ?, ?, ?, ?)"
 _HEAD = "SELECT chain FROM head"
 _RESTORE = "Put a copy of the campaign from before back"
+_WRITABLE = "Make room, or let the folder be written to"
 
 
 class Journal:
@@ -213,7 +214,9 @@ class Journal:
         try:
             handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
-            raise RunError(f"campaign: {path} cannot be written ({error.strerror})") from None
+            raise RunError(
+                f"campaign: {path} cannot be written ({error.strerror}). {_WRITABLE}"
+            ) from None
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,7 +227,8 @@ class Journal:
                     f"campaign: {self.folder} is in use by another process{why}. Wait for it"
                 ) from None
             os.ftruncate(handle, 0)
-            os.pwrite(handle, purpose.encode(), 0)
+            with contextlib.suppress(OSError):  # a full disk: what has to be written will say so
+                os.pwrite(handle, purpose.encode(), 0)
             yield
             os.ftruncate(handle, 0)
         finally:
@@ -295,7 +299,7 @@ def _explained(path: Path) -> Generator[None]:
         if "locked" in text or "busy" in text:
             remedy = "Another process is writing to it: try again"
         elif "full" in text or "readonly" in text or "unable to open" in text:
-            remedy = "Make room, or let the folder be written to"
+            remedy = _WRITABLE
         else:
             remedy = "It may be damaged: put a copy from before back"
         raise RunError(f"campaign: {path} cannot be used ({text}). {remedy}") from None

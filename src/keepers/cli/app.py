@@ -127,6 +127,8 @@ def _run() -> None:
         what = error.strerror or str(error)
         if error.filename:
             what += f": {error.filename}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and "Make room" not in what:
+            what += ". Make room and type the same command: what was finished before is kept"
         _stop(f"Error: {what}", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own usage errors
