@@ -12,6 +12,7 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError, first_few
+from keepers.files import fingerprint, hash_bytes
 from keepers.words import counted
 
 
@@ -76,6 +77,12 @@ def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArr
         ids = np.array(column.cast(pa.large_string()).to_pylist(), dtype=object)
     _check_unique(ids, name)
     return ids
+
+
+def hash_of(ids: npt.NDArray[Any], digests: npt.NDArray[np.bytes_]) -> str:
+    """32 hexadecimal digits over ids (n,) and the digests of their inputs (n,)."""
+    names = hash_bytes("\n".join(map(str, ids.tolist())).encode())
+    return fingerprint(names, hash_bytes(np.ascontiguousarray(digests)))
 
 
 def units(

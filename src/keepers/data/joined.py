@@ -57,6 +57,7 @@ def joined(source: Source, other: Source) -> Source:
         labels=None,
         groups=None,
         digests=np.concatenate([source.digests, other.digests[new]])[order],
+        hashed=None,
         features=None if features is None else features[order],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from keepers.data import builtin, extract, folders, ids, objects, readers
+from keepers.data import builtin, extract, folders, objects, readers
 from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
@@ -21,9 +22,10 @@ from keepers.data.columns import find_columns, told, turned_down
 from keepers.data.csv_files import HEADERS, Header
 from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
-from keepers.data.inputs import PictureFiles, RawInputs, digests, take_inputs
+from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.labels import doubtful_classes, read_labels
 from keepers.data.material import Material
+from keepers.data.remembered import hashed, num_repeats
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.values import check_text
 from keepers.data.where import Where
@@ -48,6 +50,7 @@ def open_source(
     seed: int = 0,
     require_labels: bool = True,
     on_bad_row: Literal["error", "skip"] = "error",
+    memory: Path | None = None,
     progress: Progress | None = None,
 ) -> Source:
     """Open labelled examples and bring them into canonical order, that of their sorted ids.
@@ -65,7 +68,9 @@ def open_source(
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
     text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
-    an error, or are left out and listed in `skipped`. `progress` is told how many files are read.
+    an error, or are left out and listed in `skipped`. `memory` is a file in which the hashes are
+    kept: data in files that did not change are not hashed again. `progress` is told how many files
+    are read.
 
     >>> source = open_source("digits")
     >>> source.kind, len(source), source.shape, len(source.class_names)
@@ -84,6 +89,7 @@ def open_source(
             raise ParameterError("header", f"got {header!r}", f"Give {', '.join(HEADERS)}")
         if like is not None and header == "auto":
             header = like.columns.header
+        began = time.time_ns()
         material = read_material(data, split, usual, progress, header).plain()
         if not material.table.num_rows:
             raise DataError(f"data: {material.name} holds no row. Give data with rows")
@@ -121,17 +127,17 @@ def open_source(
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
         if bad and on_bad_row == "error":
             raise _unusable(bad, material.name)
-        hashes, unread = digests(inputs, progress)
-        bad |= unread
-        if unread and on_bad_row == "error":
-            raise _unusable(unread, material.name)
-        names = _ids(material, columns, hashes)
-        order = ids.id_order(names)
+        found = hashed(material, inputs, columns, memory=memory, began=began, progress=progress)
+        bad |= found.unread
+        if found.unread and on_bad_row == "error":
+            raise _unusable(found.unread, material.name)
+        whole, repeats = found, found.repeats
         if bad:
-            order = order[~np.isin(order, list(bad))]
-        repeats = len(order) - pc.count_distinct(pa.array(hashes[order])).as_py()
+            found = found.take(np.flatnonzero(~np.isin(found.rows, list(bad))))
+            repeats = num_repeats(found.digests)
         if limit is not None:
-            order = _part(order, limit, seed)
+            found = found.take(_part(len(found.rows), limit, seed))
+        order = found.rows
         if not len(order):
             raise DataError(f"data: not one row of {material.name} can be used. {_first(bad)}")
         groups = None if group is None else _strings(material.table[group])[order]
@@ -150,7 +156,7 @@ def open_source(
         return Source(
             name=material.name,
             kind=kind,
-            ids=names[order],
+            ids=found.ids,
             rows=order,
             inputs=taken,
             labels=None if labels is None else labels[order],
@@ -158,7 +164,8 @@ def open_source(
             groups=groups,
             shape=shape,
             num_rows=material.table.num_rows,
-            digests=hashes[order],
+            digests=found.digests,
+            hashed=found.identity,
             features=brought,
             columns=replace(
                 columns, label_named=said.label is not None, split=split, header=header
@@ -175,7 +182,8 @@ def open_source(
                 brought,
             ),
             skipped=tuple(
-                SkippedRow(row=row, id=_plain(names[row]), problem=why) for row, why in bad.items()
+                SkippedRow(row=row, id=_plain(whole.ids[place]), problem=bad[row])
+                for row, place in zip(bad, whole.places(bad), strict=True)
             ),
         )
 
@@ -263,16 +271,6 @@ def _labels(
         return None, known or ()  # nobody said that these are labels
 
 
-def _ids(material: Material, columns: Columns, hashes: npt.NDArray[np.bytes_]) -> npt.NDArray[Any]:
-    table = material.table
-    if columns.id is not None:
-        return ids.key_ids(table[columns.id], columns.id)
-    beside = [name for name in table.column_names if name not in columns.input]
-    if isinstance(material.inputs, PictureFiles):
-        beside = [name for name in beside if name == columns.label]
-    return ids.content_ids(hashes, table.select(beside), columns.label)
-
-
 def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[str | None]:
     """The paths of pictures (n,), none where they have none."""
     if isinstance(inputs, PictureFiles):
@@ -287,9 +285,8 @@ def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[
     return paths if any(paths) else ()
 
 
-def _part(order: npt.NDArray[np.int64], limit: int, seed: int) -> npt.NDArray[np.int64]:
-    drawn = torch.randperm(len(order), generator=generator(seed, "limit"))[:limit]
-    return order[np.sort(drawn.numpy())]
+def _part(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.sort(torch.randperm(count, generator=generator(seed, "limit"))[:limit].numpy())
 
 
 def _strings(column: ArrowColumn) -> npt.NDArray[np.object_]:

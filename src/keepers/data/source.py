@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.data.csv_files import Header
-from keepers.data.ids import units
+from keepers.data.ids import hash_of, units
 from keepers.data.inputs import RawInputs, stored, take_inputs
 from keepers.data.pictures import png
 from keepers.data.where import Where
@@ -53,8 +53,8 @@ class Source:
     (n,) the class numbers, -1 where unknown, None where there are none; `groups` (n,) strings.
     `shape` is (channels, height, width), (features,) or (). `digests` (n,) are hashes of the raw
     inputs. `features` (n, d) are those that somebody brought. `where` leads from rows back to
-    files. `num_rows` counts the rows of the user's data, also those left out; `found` says in
-    sentences what was taken.
+    files. `hashed` is the `identity`, where it is known. `num_rows` counts the rows of the user's
+    data, also those left out; `found` says in sentences what was taken.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Source:
     shape: tuple[int, ...]
     num_rows: int
     digests: npt.NDArray[np.bytes_]
+    hashed: str | None = None
     features: npt.NDArray[np.float32] | None = None
     columns: Columns = Columns()
     where: Where = field(default_factory=Where)
@@ -104,6 +105,11 @@ class Source:
         return state.hexdigest()
 
     @cached_property
+    def identity(self) -> str:
+        """32 hexadecimal digits over ids and inputs."""
+        return self.hashed or hash_of(self.ids, self.digests)
+
+    @cached_property
     def units(self) -> npt.NDArray[np.int64]:
         """The first position (n,) of the copies of each input, and of its group.
 
@@ -122,6 +128,7 @@ class Source:
             labels=None if self.labels is None else self.labels[chosen],
             groups=None if self.groups is None else self.groups[chosen],
             digests=self.digests[chosen],
+            hashed=None,
             features=None if self.features is None else self.features[chosen],
         )
 

@@ -19,7 +19,7 @@ from keepers.models.posterior import check_dropout
 from keepers.roles import Role
 from keepers.types import Progress
 from keepers.workflows.active.config import CampaignConfig
-from keepers.workflows.active.drift import pool_event
+from keepers.workflows.active.drift import FOLDER, pool_event
 from keepers.workflows.active.ground import names_ever
 from keepers.workflows.active.opening import (
     Holdings,
@@ -145,6 +145,7 @@ def come_back(path: Path, progress: Progress | None, named: Mapping[str, str | N
             labelled=settings["labelled"],
             test=settings["test"],
             features=config.features,
+            memory=None if journal.read_only else path / FOLDER,
             progress=progress,
         )
         untrusted = _untrusted(config, holdings, named)

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from keepers.campaign import BROUGHT, Event, Pool, State, Vote
 from keepers.data import Source
 from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
-from keepers.files import fingerprint, hash_bytes
 from keepers.sealed import check_seal, read_table, write_table
 from keepers.words import counted
 from keepers.workflows.active.ground import version_of_data
@@ -56,12 +54,6 @@ class Drift:
         return found
 
 
-def pool_fingerprint(source: Source) -> str:
-    """A hash of the ids and of the inputs."""
-    ids = hash_bytes("\n".join(map(str, source.ids.tolist())).encode())
-    return fingerprint(ids, hash_bytes(np.ascontiguousarray(source.digests)))
-
-
 def changes(folder: Path, holdings: Holdings, state: State) -> tuple[list[Event], Drift]:
     """What to write down when a campaign is opened: a changed pool, and labels new in the data.
 
@@ -89,7 +81,7 @@ def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | N
         RunError: the snapshot of the earlier pool is gone.
     """
     source = holdings.source
-    now, before = pool_fingerprint(source), state.pool
+    now, before = source.identity, state.pool
     if before is not None and before.fingerprint == now:
         _mend(folder / before.snapshot, source)
         return None, Drift(removed=before.removed)

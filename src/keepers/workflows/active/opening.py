@@ -82,9 +82,10 @@ def open_holdings(
     labelled: Any = None,
     test: Any = None,
     features: str = BUILT_IN,
+    memory: Path | None = None,
     progress: Progress | None = None,
 ) -> Holdings:
-    """Open everything a campaign stands on.
+    """Open everything a campaign stands on; `memory` is a folder in which hashes are kept.
 
     Raises:
         DataError: data that cannot be read, or that is not alike.
@@ -97,6 +98,7 @@ def open_holdings(
             label=reading.label,
             split=reading.split,
             require_labels=False,
+            memory=_memory(memory, "pool"),
             progress=progress,
             **read,
         )
@@ -104,7 +106,10 @@ def open_holdings(
     if labelled is not None:
         with about("labelled"):
             other = open_source(
-                labelled, like=_known(first, classes, reading), on_bad_row=reading.on_bad_row
+                labelled,
+                like=_known(first, classes, reading),
+                on_bad_row=reading.on_bad_row,
+                memory=_memory(memory, "labelled"),
             )
     class_names = _classes(classes, first if reading.label else None, other, test, first, reading)
     brought: dict[int | str, str] = {}
@@ -123,18 +128,24 @@ def open_holdings(
     test_source = None
     if test is not None:
         with about("test"):
-            test_source = open_source(test, like=source, on_bad_row=reading.on_bad_row)
+            test_source = open_source(
+                test, like=source, on_bad_row=reading.on_bad_row, memory=_memory(memory, "test")
+            )
         if test_source.labels is None:
             raise ParameterError("test", f"{test_source.name} has no labels", "Give labelled data")
         tested = np.isin(source.digests, test_source.digests)
     return Holdings(
         source=source,
-        in_pool=_among(source.ids, first.ids),
+        in_pool=np.ones(len(source), bool) if other is None else _among(source.ids, first.ids),
         tested=tested,
         test=test_source,
         brought=brought,
         features=feature_column(features, source, (first, pool), (other, labelled)),
     )
+
+
+def _memory(folder: Path | None, what: str) -> Path | None:
+    return None if folder is None else folder / f"hashed-{what}.safetensors"
 
 
 def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
