@@ -48,6 +48,7 @@ def signals() -> Signals:
         labels=torch.randint(CLASSES, (N,), generator=draw),
         features=torch.randn(N, 4, generator=draw),
         early_log_probs=log_probs[:, None],
+        posterior_log_probs=log_probs.view(N, 4, CLASSES // 4).log_softmax(2),
     )
 
 
@@ -59,7 +60,10 @@ WORK: dict[str, Callable[[Signals], Any]] = {
     **{name: _choose(name) for name in ("entropy", "badge")},
     **{
         name: lambda signals, name=name: score(get(name), [signals])
-        for name in ("margin", "least-confidence", "gradient-norm", "el2n")
+        for name in (
+            *("margin", "least-confidence", "gradient-norm", "el2n"),
+            *("bald", "mc-entropy", "mc-conditional-entropy"),
+        )
     },
     "predictions": lambda signals: predictions([signals]),
 }
