@@ -159,7 +159,7 @@ def simulate(
     """
     given = dict(locals())
     config = SimulateConfig.of(given)
-    reading = picked(Reading, given)
+    reading = picked(Reading, given | {"features": None})  # here they are those of the proposals
     hardware = Hardware(device=config.choosing.device, precision=config.choosing.precision)
     hardware.join_processes()
     say = say_or_not(say)
