@@ -30,13 +30,12 @@ from torch import Tensor
 
 from keepers.data import corrupt_labels, open_source
 from keepers.models import Recipe
-from keepers.online import Selecting, Selector
+from keepers.online import Selecting, Selector, assumed_ratio, online_facts
 from keepers.random import generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.signals import extract
 from keepers.training import BatchPolicy, Hardware, Length, Shuffle, fit
 from keepers.types import EvalView
-from keepers.workflows.online.facts import assumed_ratio, online_facts
 from keepers.workflows.teaching import calibration_error
 
 KEEP = 0.1

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import keepers
 from keepers.data.text import are_tokens
-from keepers.errors import DataError, KeepersError, KeepersWarning
-from keepers.online import IrreducibleLosses, weaknesses
+from keepers.errors import DataError, KeepersError, KeepersWarning, ParameterError
+from keepers.online import IrreducibleLosses, StepCost, online_facts, weaknesses
 
 N, LENGTH = 60, 12
 REFUSED = "numbers of tokens .* a built-in model would take them for quantities. Give the raw texts"
@@ -149,3 +150,109 @@ def test_python_hears_what_the_command_line_does(tmp_path: Path) -> None:
     assert [str(each.message) for each in heard] == expected
     assert issubclass(KeepersWarning, UserWarning)
     assert not issubclass(KeepersWarning, KeepersError)
+
+
+# Does it pay? -------------------------------------------------------------------------------
+
+GOOD: dict[str, Any] = QUALITY | {"accuracy": 0.95, "confidence": 0.95}
+
+
+def probabilities(redundant: int, useful: int, wrong: int) -> torch.Tensor:
+    return -torch.tensor([0.9] * redundant + [0.5] * useful + [0.02] * wrong).log()
+
+
+def test_the_facts_by_hand() -> None:
+    facts = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=3.0)
+    assert (facts.redundant, facts.unlearnable) == (0.72, 0.03)
+    assert facts.speedup == pytest.approx(4.0)  # a quarter is worth a step
+    assert facts.pays
+    assert facts.sentences() == [
+        "72% of the examples are redundant to the irreducible-loss model, and 3% have labels that "
+        "are wrong or beyond it: a step on the rest alone is worth at most 4.0 plain ones",
+        "Selecting can pay: a selecting step costs 3.0 plain ones and saves at most 4.0",
+    ]
+    slow = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=4.0)
+    assert not slow.pays
+    assert slow.why.startswith("selecting does not pay: a selecting step costs 4.0 plain ones")
+    assert not online_facts(probabilities(72, 25, 3), GOOD, keep=0.1).pays  # 4.33, unmeasured
+    noisy = online_facts(probabilities(60, 25, 15), GOOD, keep=0.1)
+    assert noisy.pays
+    assert "in accuracy, by leaving out labels that seem wrong" in noisy.why
+    assert online_facts(probabilities(100, 0, 0), GOOD, keep=0.2).speedup == pytest.approx(5.0)
+
+
+def test_weak_losses_do_not_pay_and_an_early_end_alone_is_no_weakness() -> None:
+    values = probabilities(90, 5, 5)
+    weak = online_facts(values, QUALITY, keep=0.1, ratio=1.5)
+    assert not weak.pays
+    assert "Selecting does not pay: the irreducible-loss model is right on 3%" in str(
+        weak.sentences()
+    )
+    assert online_facts(values, GOOD | {"checked_losses": [[0.5, 0.2]]}, keep=0.1).pays
+    assert online_facts(values, {}, keep=0.1).weak == ()
+
+
+def easy(n: int = 240, noise: float = 0.0) -> tuple[Any, Any]:
+    draw = np.random.default_rng(3)
+    y = np.arange(n) % 3
+    x = draw.normal(size=(n, 4)) * (0.3 if not noise else 3.0)
+    x[np.arange(n), y] += 2
+    return x.astype(np.float32), y
+
+
+def test_auto_is_uniform_where_it_cannot_pay_to_the_bit(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"model": "logistic", "steps": 8, "device": "cpu"}
+    said: list[str] = []
+    result = keepers.train(
+        easy(noise=1.0), select="auto", run=tmp_path / "a", say=said.append, **given
+    )
+    assert "auto: every step is uniform" in said
+    assert result.metadata["select"] == "auto"
+    assert result.metadata["selected_by"] == "uniform"
+    assert result.metadata["online_facts"]["pays"] is False
+    again = keepers.train(easy(noise=1.0), select="auto", run=tmp_path / "a", **given)
+    assert again.metadata["online_facts"] == result.metadata["online_facts"]
+    plain = keepers.train(easy(noise=1.0), select="uniform", run=tmp_path / "b", **given)
+    one, other = load_file(result.weights), load_file(plain.weights)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_auto_is_rho_loss_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StepCost, "ratio", property(lambda _: 1.5))
+    given: dict[str, Any] = {"model": "logistic", "il_epochs": 30, "steps": 8, "device": "cpu"}
+    found = keepers.train(easy(), select="auto", run=tmp_path / "a", **given)
+    named = keepers.train(easy(), select="rho-loss", run=tmp_path / "b", **given)
+    assert found.metadata["selected_by"] == "rho-loss"
+    one, other = load_file(found.weights), load_file(named.weights)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_auto_in_a_loop() -> None:
+    good, weak = (
+        IrreducibleLosses(
+            ids=np.arange(100), values=probabilities(90, 5, 5), metadata={"quality": quality}
+        )
+        for quality in (GOOD, QUALITY)
+    )
+    assert keepers.BatchSelector("auto", good, keep=0.1).ended is None
+    with pytest.warns(KeepersWarning, match="Uniform steps from the start: selecting does not pay"):
+        choose = keepers.BatchSelector("auto", weak, keep=0.1)
+    assert choose.ended is not None
+    assert choose.ended.step == 0
+    batch = torch.zeros(40, 2), torch.zeros(40).long(), torch.arange(40)
+    first = choose(nn.Identity(), batch)
+    assert len(set(first.ids.tolist())) == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KeepersWarning)
+        restored = keepers.BatchSelector("auto", weak, keep=0.1)
+    restored.load_state_dict(choose.state_dict())
+    assert restored.ended == choose.ended
+    following = restored(nn.Identity(), batch).ids.tolist()
+    assert not set(following) & set(first.ids.tolist())
+    assert following == choose(nn.Identity(), batch).ids.tolist()
+    with pytest.raises(ParameterError, match=r"keep: got the count 4 for auto\. Give a fraction"):
+        keepers.BatchSelector("auto", good, keep=4)
+    with pytest.raises(ParameterError, match="losses: got none, and rho-loss needs"):
+        keepers.BatchSelector("auto", keep=0.1)
+    with pytest.raises(ParameterError, match="methods: got 'auto', which is rho-loss or uniform"):
+        keepers.compare_online(easy(), test=0.2, methods=["auto"])

@@ -742,9 +742,11 @@ def test_every_selection_trains(tmp_path: Path, select: str) -> None:
     assert (cost["steps"], cost["examples"]) == (4, 32)
     several = result.metadata["step_cost"] is not None
     assert result.metadata["candidates"] == (128 if several else 32)
-    assert several == (select not in ("uniform", "fresh-random", "infobatch"))
+    chosen_by = result.metadata["selected_by"]
+    assert chosen_by == select or (select == "auto" and chosen_by == "uniform")
+    assert several == (chosen_by not in ("uniform", "fresh-random", "infobatch"))
     made_losses = (tmp_path / "il.parquet").exists()
-    assert made_losses == ("rho" in select or select == "negative-il")
+    assert made_losses == ("rho" in select or select in ("auto", "negative-il"))
     assert 0 <= result.metadata["accuracy"] <= 1
 
 

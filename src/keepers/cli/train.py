@@ -20,7 +20,7 @@ def train(
     select: Annotated[
         str,
         typer.Option(
-            help="Which candidates a step trains on: uniform, fresh-random, infobatch, "
+            help="Which candidates a step trains on: auto, uniform, fresh-random, infobatch, "
             "rho-loss-original, or a method offered online (see 'keepers methods')"
         ),
     ] = "rho-loss",

@@ -13,6 +13,7 @@ from keepers.experiments.corruption import Corruption
 from keepers.roles import Role
 from keepers.training import Length, LengthConfig
 from keepers.workflows.online import (
+    AUTO,
     FRESH,
     UNIFORM,
     CandidatesConfig,
@@ -88,6 +89,10 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
         if name == SVP:
             if self.method_options.get(SVP):
                 raise ParameterError("method_options", f"got some for '{SVP}', which has none")
+        elif name == AUTO:
+            raise ParameterError(
+                "methods", f"got '{AUTO}', which is rho-loss or uniform", "Compare rho-loss"
+            )
         elif name not in selections() and name not in methods.table():
             raise unknown_name("methods", name, (*selections(), SVP))
 

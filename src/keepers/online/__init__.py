@@ -5,6 +5,7 @@ from keepers.online.backend import Backend
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
+from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts
 from keepers.online.handover import WATCHED, HandOver
 from keepers.online.loop import BatchSelector, Chosen, RhoLoss
 from keepers.online.losses import IrreducibleLosses, weaknesses
@@ -34,6 +35,7 @@ __all__ = [
     "InfoBatch",
     "IrreducibleLosses",
     "Numbering",
+    "OnlineFacts",
     "Parts",
     "RhoLoss",
     "Scored",
@@ -44,8 +46,10 @@ __all__ = [
     "Selector",
     "StepCost",
     "WithIds",
+    "assumed_ratio",
     "measure_step",
     "number",
+    "online_facts",
     "read_batch",
     "scoring_mode",
     "weaknesses",

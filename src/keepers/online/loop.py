@@ -18,6 +18,7 @@ from keepers.online.backend import Backend, check_backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
+from keepers.online.facts import online_facts
 from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
@@ -71,7 +72,8 @@ class BatchSelector:
     running statistics and the random state are left as they were.
 
     Args:
-        method: a row of `keepers.methods` that online selection offers, or its name.
+        method: a row of `keepers.methods` that online selection offers, or its name; `auto` is
+            `rho-loss`, but uniform steps from the start where it cannot pay with these losses.
         losses: irreducible losses, where the method needs them.
         keep: the fraction of each batch that is kept, or a count. A batch that is shorter than
             one before keeps the same share, but at least two where that one kept two or more.
@@ -123,6 +125,9 @@ class BatchSelector:
         if isinstance(method, str) and method in _ELSEWHERE:
             raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
         check_backend(backend, stand_in)
+        auto = method == "auto"
+        if auto:
+            method = "rho-loss"
         self.losses, self.read, self.loss, self.backend = losses, read, loss, backend
         self.selector = Selector(
             method,
@@ -140,6 +145,8 @@ class BatchSelector:
         if losses is not None and "irreducible_losses" in self.selector.method.needs:
             for sentence in losses.weaknesses if processes.rank() == 0 else ():
                 warnings.warn(f"losses: {sentence}", KeepersWarning, stacklevel=2)
+        if auto:
+            self._decide(losses, keep)
         self.steps = 0
         self.in_step = False  # with the other processes, each with a selector like this one
 
@@ -179,6 +186,18 @@ class BatchSelector:
             weighted=choice.weights is not None,
             staleness=choice.staleness,
         )
+
+    def _decide(self, losses: IrreducibleLosses | None, keep: int | float | str) -> None:
+        """Let every step be uniform where selecting cannot pay with these losses."""
+        share = self.selector.budget.value
+        if isinstance(share, int):
+            raise ParameterError("keep", f"got the count {keep} for auto", "Give a fraction: 0.1")
+        assert losses is not None  # as the selector found
+        facts = online_facts(losses.values, losses.quality, keep=share)
+        if not facts.pays:
+            self.selector.watch.ended = HandOver(step=0, reason=facts.why)
+            if processes.rank() == 0:
+                warnings.warn(str(self.ended), KeepersWarning, stacklevel=3)
 
     @property
     def ended(self) -> HandOver | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from keepers import processes
 from keepers.errors import renamed
-from keepers.online import Scoring, Selecting, StepCost, measure_step
+from keepers.files import hash_bytes
+from keepers.online import OnlineFacts, Scoring, Selecting, StepCost, measure_step, online_facts
+from keepers.runs import StageRecord
 from keepers.training import Candidates
 from keepers.workflows.online.config import AS_GIVEN
 from keepers.workflows.online.stage import OnlineTrained
@@ -57,6 +62,31 @@ def expected_cost(
         )
     say(in_words(cost, selector.scoring))
     return cost, selector.scoring
+
+
+def known_facts(training: OnlineTraining, cost: StepCost, place: Workplace) -> OnlineFacts:
+    """Whether selecting can pay with these losses, noted once: a rerun finds the same answer."""
+    irreducible, values = training.irreducible, training.values
+    assert irreducible is not None
+    assert values is not None
+    quality, values = irreducible.losses.quality, values[training.members]
+    keep = training.selection.keep
+
+    def compute(folder: Path) -> StageRecord:
+        ratio = processes.agree(cost.ratio)  # it was measured, by each process for itself
+        return StageRecord(facts=asdict(online_facts(values, quality, keep=keep, ratio=ratio)))
+
+    inputs = {
+        "losses": hash_bytes(values.numpy()),
+        "quality": quality,
+        "selection": {**asdict(training.selection), "stand_in": None},
+        "model": training.prepared.fingerprint,
+        "stand_in": None if training.stand_in is None else training.stand_in.fingerprint,
+        "hardware": place.hardware.identity(gains_from_bf16=training.prepared.recipe.bf16),
+    }
+    _, record = place.run.stage("online-facts", inputs, compute)
+    found: dict[str, Any] = {**record.facts, "weak": tuple(record.facts["weak"])}
+    return OnlineFacts(**found)
 
 
 def in_words(cost: StepCost, scoring: Scoring) -> str:

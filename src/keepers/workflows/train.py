@@ -20,12 +20,16 @@ from keepers.roles import OnBadRow, Role, encode_like, prepare
 from keepers.training import Point, Precision, steps_in_epoch
 from keepers.types import Progress
 from keepers.words import counted
-from keepers.workflows.expected import expected_cost, step_facts
+from keepers.workflows.expected import expected_cost, known_facts, step_facts
 from keepers.workflows.online import (
+    AUTO,
     ORIGINAL,
+    RHO_LOSS,
+    UNIFORM,
     OnlineTrained,
     OnlineTraining,
     ScorePrecision,
+    SelectionConfig,
     TrainConfig,
     fraction,
     prepare_stand_in,
@@ -115,8 +119,9 @@ def train(
 
     Args:
         data, test: as in `keepers.coreset`; the target is measured on `test` on the way.
-        select: `uniform`, `fresh-random`, `infobatch`, `rho-loss-original`, or a method of
-            `keepers methods` that online training offers.
+        select: `auto` (`rho-loss` where its losses are good and a step can save more than it
+            costs, `uniform` elsewhere), `uniform`, `fresh-random`, `infobatch`,
+            `rho-loss-original`, or a method of `keepers methods` that online training offers.
         keep: the fraction of the candidates that is trained on; of `infobatch`, see
             `select_options`; `uniform` has none.
         until: after this share of the training, steps are uniform; only where they were not.
@@ -195,11 +200,20 @@ def _train(
         training = training.with_losses(sought.of(source, place, on_bad_row, say, tested))
     if config.select == ORIGINAL:
         expected = expected_cost(training, place, say)
+    facts = None
+    if config.select in (AUTO, RHO_LOSS) and expected is not None:
+        facts = known_facts(training, expected[0], place)
+        for sentence in facts.sentences():
+            say(sentence)
+        if config.select == AUTO and not facts.pays:
+            say("auto: every step is uniform")
+            expected = None
+            training = replace(training, selection=SelectionConfig(select=UNIFORM))
     members, recipe = training.members, training.prepared.recipe
     epoch = steps_in_epoch(len(members), recipe.batch_size, training.policy())
     training = replace(training, every=config.every(training.length, epoch))
     say(
-        f"Target: {training.prepared.role.model}, {config.select}, "
+        f"Target: {training.prepared.role.model}, {training.selection.select}, "
         f"{counted(len(members), 'example')}, "
         f"{counted(epoch, 'step')} per epoch"
     )
@@ -209,6 +223,8 @@ def _train(
     metadata = plain(
         {
             **_facts(config, training, trained),
+            "selected_by": training.selection.select,
+            "online_facts": None if facts is None else {**vars(facts), "pays": facts.pays},
             "step_cost": None if expected is None else step_facts(*expected, training, trained),
             "costs": place.ledger.by_phase(),
             "hardware": place.hardware.identity(gains_from_bf16=recipe.bf16),
@@ -235,6 +251,9 @@ def _ready(
     say: Say,
 ) -> OnlineTraining:
     """All but the irreducible losses: the data are encoded for the target and the stand-in."""
+    selection = config.selection()
+    if config.select == AUTO:
+        selection = replace(selection, select=RHO_LOSS)
     role = Role.parse(config.model, default_target(source.info()), "model")
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
@@ -255,11 +274,11 @@ def _ready(
         prepared=prepared,
         source=source,
         members=torch.arange(len(source)),
-        selection=config.selection(),
+        selection=selection,
         length=config.length(prepared.recipe.epochs),
         seed=config.seed,
         values=None if sought is None else torch.zeros(len(source)),  # as good for the cost
-        stand_in=prepare_stand_in(config.selection(), source),
+        stand_in=prepare_stand_in(selection, source),
         test=view,
         test_data=test_data,
     )

@@ -8,10 +8,12 @@ from keepers.workflows.online.config import (
     fraction,
 )
 from keepers.workflows.online.selections import (
+    AUTO,
     FRESH,
     INFOBATCH,
     ORIGINAL,
     POLICIES,
+    RHO_LOSS,
     UNIFORM,
     needs_irreducible,
     selections,
@@ -20,10 +22,12 @@ from keepers.workflows.online.stage import OnlineTrained, train_online
 from keepers.workflows.online.training import OnlineTraining, prepare_stand_in
 
 __all__ = [
+    "AUTO",
     "FRESH",
     "INFOBATCH",
     "ORIGINAL",
     "POLICIES",
+    "RHO_LOSS",
     "UNIFORM",
     "CandidatesConfig",
     "OnlineTrained",

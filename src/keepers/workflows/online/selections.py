@@ -10,7 +10,9 @@ from keepers.errors import ParameterError, renamed, unknown_name
 from keepers.online import SUPPLIED, WATCHED, InfoBatch
 
 UNIFORM, FRESH, INFOBATCH, ORIGINAL = "uniform", "fresh-random", "infobatch", "rho-loss-original"
+AUTO, RHO_LOSS = "auto", "rho-loss"
 POLICIES: Mapping[str, str] = {
+    AUTO: "rho-loss where its losses are good and its steps can pay, uniform elsewhere",
     UNIFORM: "every example once an epoch: no selection",
     FRESH: "a fresh random subset every epoch (Okanovic et al. 2024)",
     INFOBATCH: "leaves out a random part of the examples with low loss (Qin et al. 2024)",
@@ -56,7 +58,7 @@ def selections() -> tuple[str, ...]:
 def needs_irreducible(select: str) -> bool:
     """Whether a selection needs irreducible losses."""
     if select in POLICIES:
-        return select == ORIGINAL
+        return select in (AUTO, ORIGINAL)
     return "irreducible_losses" in _row(select).needs
 
 
@@ -69,13 +71,13 @@ def _row(select: str) -> methods.Method:
 
 def method_identity(select: str) -> dict[str, Any] | None:
     """What the row that a selection goes by is; None for a policy that goes by none."""
-    if select in POLICIES and select != ORIGINAL:
+    if select in POLICIES and select not in (AUTO, ORIGINAL):
         return None
     return _row(_name(select)).identity()
 
 
 def _name(select: str) -> str:
-    return "rho-loss" if select == ORIGINAL else select
+    return RHO_LOSS if select in (AUTO, ORIGINAL) else select
 
 
 def unused(select: str) -> Mapping[str, str]:

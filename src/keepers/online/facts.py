@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from keepers.online import weaknesses
+from keepers.online.losses import weaknesses
 
 FORWARD = 1 / 3  # of a training step, where nothing was measured
+WRONG = 0.05  # of the labels, from which on steps without them are worth more than they save
 NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot be
 
 
@@ -33,8 +34,8 @@ class OnlineFacts:
 
     @property
     def pays(self) -> bool:
-        """The losses are good enough, and a selecting step can save more than it costs."""
-        return not self.weak and self.speedup > self.ratio
+        """The losses are good, and a step can save more than it costs or spare wrong labels."""
+        return not self.weak and (self.speedup > self.ratio or self.unlearnable >= WRONG)
 
     def sentences(self) -> list[str]:
         """The facts in words, the answer last."""
@@ -42,20 +43,23 @@ class OnlineFacts:
             f"{self.redundant:.0%} of the examples are redundant to the irreducible-loss model, "
             f"and {self.unlearnable:.0%} have labels that are wrong or beyond it: a step on the "
             f"rest alone is worth at most {self.speedup:.1f} plain ones",
-            f"A selecting step costs {self.ratio:.1f} plain ones",
-            *(f"{each[0].upper()}{each[1:]}" for each in self.weak),
         ]
-        return [*said, self.why]
+        return [*said, f"{self.why[0].upper()}{self.why[1:]}"]
 
     @property
     def why(self) -> str:
         """The answer, in a clause."""
         if self.weak:
             return f"selecting does not pay: {self.weak[0]}"
-        worth = f"a selecting step costs {self.ratio:.1f} plain ones and is worth at most"
+        worth = (
+            f"a selecting step costs {self.ratio:.1f} plain ones and saves at most "
+            f"{self.speedup:.1f}"
+        )
+        if self.speedup > self.ratio:
+            return f"selecting can pay: {worth}"
         if self.pays:
-            return f"selecting can pay: {worth} {self.speedup:.1f}"
-        return f"selecting does not pay in seconds: {worth} {self.speedup:.1f}"
+            return f"selecting can pay in accuracy, by leaving out labels that seem wrong: {worth}"
+        return f"selecting does not pay: {worth}"
 
 
 def online_facts(
@@ -65,8 +69,10 @@ def online_facts(
 
     A selector cannot do better than to train on nothing but what is neither redundant nor
     unlearnable: a step on the share u of the rest is worth 1 / u plain ones, and no more than
-    1 / keep. `ratio` is m, what a selecting step costs in plain ones (`StepCost.ratio`); where it
-    was not measured it is taken as 1 + 1 / (3 keep), a forward pass being a third of a step.
+    1 / keep. Where many labels seem wrong, steps without them are worth more than that: uniform
+    training may never get as far. `ratio` is m, what a selecting step costs in plain ones
+    (`StepCost.ratio`); where it was not measured it is taken as 1 + 1 / (3 keep), a forward pass
+    being a third of a step.
 
     >>> import torch
     >>> sure, unsure, wrong = torch.full((80,), 0.1), torch.full((10,), 0.5), torch.full((10,), 4.0)
@@ -79,12 +85,13 @@ def online_facts(
     redundant = float((likely >= NEAR * ceiling).double().mean())
     unlearnable = float((likely < FAR * ceiling).double().mean())
     useful = max(keep, 1 - redundant - unlearnable)
+    unfinished = {**quality, "checked_losses": ()}  # which may be good all the same
     return OnlineFacts(
         redundant=round(redundant, 4),
         unlearnable=round(unlearnable, 4),
         speedup=1 / useful,
         ratio=assumed_ratio(keep) if ratio is None else ratio,
-        weak=tuple(weaknesses(dict(quality))) if "majority" in quality else (),
+        weak=tuple(weaknesses(unfinished)) if "majority" in quality else (),
     )
 
 
