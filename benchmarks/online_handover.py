@@ -6,7 +6,7 @@ Each cell is a data set (digits, mnist, sst2), a fraction of wrong labels, those
 and irreducible losses by a weak, a fair or a good model: one of few, of some or of all holdout
 examples, trained until its loss on examples apart stops falling. For each seed the same target is
 trained for the same number of steps uniformly, by rho-loss to the end, and by rho-loss with its
-hand-over, from the same first weights, with a learning rate that falls linearly. `auto` notes what
+hand-over, from the same first weights, with a learning rate that falls linearly. `auto` is what
 `--select auto` would have done with these losses, a step at the price of 1 + 1 / (3 keep).
 
 FILE has one JSON object a line, a cell and seed each; what it holds is not run again. --summary
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -30,7 +31,14 @@ from torch import Tensor
 
 from keepers.data import corrupt_labels, open_source
 from keepers.models import Recipe
-from keepers.online import Selecting, Selector, assumed_ratio, online_facts
+from keepers.online import (
+    OnlineFacts,
+    Selecting,
+    Selector,
+    assumed_ratio,
+    online_facts,
+    weaknesses,
+)
 from keepers.random import generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.signals import extract
@@ -214,7 +222,7 @@ def run(name: str, made: Any, noise: float, seed: int, done: set[Any]) -> Iterat
 
         ending = policy(True)
         with_it, to_the_end = train(at, ending)[0], train(at, policy(False))[0]
-        facts = online_facts(values[at.members], quality, keep=KEEP, ratio=assumed_ratio(KEEP))
+        facts = online_facts(values[at.members], quality, keep=KEEP)
         yield {
             "data": name,
             "noise": noise,
@@ -225,7 +233,6 @@ def run(name: str, made: Any, noise: float, seed: int, done: set[Any]) -> Iterat
             "to_the_end": to_the_end,
             "step": None if ending.ended is None else ending.ended.step,
             "steps": at.setting.steps,
-            "auto": facts.pays,
             "redundant": facts.redundant,
             "unlearnable": facts.unlearnable,
             "il": quality,
@@ -241,6 +248,50 @@ def difference(rows: list[dict[str, Any]], name: str) -> list[float]:
         return [mean, float("nan"), float("nan")]
     half = float(stats.t.ppf(0.975, len(found) - 1)) * statistics.stdev(found) / len(found) ** 0.5
     return [round(value, 3) for value in (mean, mean - half, mean + half)]
+
+
+def pays(row: dict[str, Any]) -> bool:
+    """Whether `auto` would have selected with these losses."""
+    useful = max(KEEP, 1 - row["redundant"] - row["unlearnable"])
+    facts = OnlineFacts(
+        redundant=row["redundant"],
+        unlearnable=row["unlearnable"],
+        speedup=1 / useful,
+        ratio=assumed_ratio(KEEP),
+        weak=tuple(weaknesses(row["il"])),
+    )
+    return facts.pays
+
+
+def auto(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs as `auto` would have gone: uniform where selecting does not pay."""
+    return [{**row, "auto": row["hand_over" if pays(row) else "uniform"]} for row in rows]
+
+
+def page(table: list[dict[str, Any]]) -> str:
+    """The table as Markdown."""
+    lines = [
+        "| data | wrong labels | model | it is right on | uniform % | to the end | handed over | "
+        "after step | auto | seeds |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+
+    def words(found: list[float]) -> str:
+        mean, low, high = found
+        return f"{mean:+.2f}" if math.isnan(low) else f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+    for row in table:
+        cell = f"| {row['data']} | {row['noise']:.0%} | {row['model']} "
+        if not row["seeds"]:
+            lines.append(f"{cell}| not run | | | | | | 0 |")
+            continue
+        at = f"{row['step']:.0f} of {row['steps']}"
+        lines.append(
+            f"{cell}| {row['il_accuracy']:.0%} | {100 * row['uniform']:.2f} | "
+            f"{words(row['to_the_end'])} | {words(row['hand_over'])} | {at} | "
+            f"{words(row['as_auto'])} | {row['seeds']} |"
+        )
+    return "\n".join(lines)
 
 
 def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -264,10 +315,11 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                         "uniform": statistics.fmean(row["uniform"] for row in here),
                         "hand_over": difference(here, "hand_over"),
                         "to_the_end": difference(here, "to_the_end"),
+                        "as_auto": difference(auto(here), "auto"),
                         "ended": sum(step is not None for step in steps),
                         "step": statistics.median([row["step"] or row["steps"] for row in here]),
                         "steps": here[0]["steps"],
-                        "auto": sum(row["auto"] for row in here),
+                        "auto": sum(map(pays, here)),
                     }
                 )
     return table
@@ -287,10 +339,9 @@ def main() -> None:
         else []
     )
     if given.summary:
-        table = summarise(rows)
-        given.out.with_suffix(".json").write_text(json.dumps(table, indent=1) + "\n")
-        for row in table:
-            print(row)
+        result = {"threads": 1, "table": summarise(rows), "runs": rows}
+        given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+        print(page(result["table"]))
         return
     torch.set_num_threads(1)
     done = {(row["data"], row["noise"], row["model"], row["seed"]) for row in rows}
