@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-import traceback
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
 from keepers.configuration import is_own_code
 from keepers.errors import ParameterError, unknown_name
+from keepers.models.imported import check_options, imported, telling
 from keepers.models.layers import to_channels_last
 from keepers.models.outline import outlined
 from keepers.models.recipe import Recipe
@@ -149,7 +145,7 @@ def _builder(name: str, info: DataInfo, parameter: str) -> _Build:
         from keepers.models.huggingface import build_transformers
 
         def build_hf(info: DataInfo, options: Mapping[str, Any]) -> Model:
-            _check_options(build_transformers, name, options)
+            check_options(build_transformers, name, options)
             return build_transformers(name.removeprefix("hf:"), info, parameter, **options)
 
         return build_hf
@@ -166,7 +162,7 @@ def _builder(name: str, info: DataInfo, parameter: str) -> _Build:
         )
 
     def build_row(info: DataInfo, options: Mapping[str, Any]) -> Model:
-        _check_options(row.build, name, options)
+        check_options(row.build, name, options)
         return row.build(info, **options)
 
     return build_row
@@ -176,23 +172,8 @@ def _words(kinds: Iterable[Kind]) -> str:
     return " or ".join(_KINDS[kind] for kind in kinds)
 
 
-def _check_options(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(function).parameters.values()
-    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-        return
-    known = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            if not known:
-                raise ParameterError(
-                    "options", f"got '{option}', but '{name}' takes none", "Leave it out"
-                )
-            raise unknown_name(f"options of '{name}'", option, known)
-
-
 def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: str) -> Model:
-    with _working_directory_importable():
-        function = _find(name, parameter)
+    with imported(name, parameter) as function:
         try:
             inspect.signature(function).bind(info, **options)
         except (TypeError, ValueError) as error:
@@ -202,7 +183,7 @@ def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: 
                 f"{error}",
                 "Define it as function(info, **options)",
             ) from error
-        with _telling(name, parameter):
+        with telling(name, parameter):
             made = function(info, **options)
     if isinstance(made, Model):
         return made
@@ -219,63 +200,3 @@ def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: 
             "Return keepers.types.Model(module=..., encoder=EncoderSpec(kind='text', ...))",
         )
     return Model(module=made, encoder=dense_encoder(info))
-
-
-@contextmanager
-def _telling(name: str, parameter: str) -> Generator[None, None, None]:
-    """Say of what the user's own code raises where it did."""
-    try:
-        yield
-    except ParameterError as error:
-        if error.parameter == parameter:
-            raise
-        raise ParameterError(parameter, f"'{name}' failed: {error}") from error
-    except SyntaxError as error:  # says itself where it is
-        raise ParameterError(parameter, f"'{name}' failed: SyntaxError: {error}") from error
-    except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [f for f in frames if f.filename != __file__ and "<frozen" not in f.filename]
-        at = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-        raise ParameterError(
-            parameter,
-            f"'{name}' failed: {type(error).__name__}: {error}{at}",
-            "It is imported, then called as function(info, **options)",
-        ) from error
-
-
-def _find(name: str, parameter: str) -> Callable[..., Any]:
-    path, _, attribute = name.partition(":")
-    remedy = "Give package.module:function, importable from here"
-    if not path or not attribute:
-        raise ParameterError(parameter, f"got '{name}'", remedy)
-    with _telling(name, parameter):
-        try:
-            module = importlib.import_module(path)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (path + ".").startswith(error.name + "."):
-                raise
-            raise ParameterError(
-                parameter, f"got '{name}', but there is no module '{error.name}'", remedy
-            ) from error
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            public = [each for each in vars(module) if not each.startswith("_")]
-            raise unknown_name(f"{parameter} '{name}', attribute", part, public)
-        found = getattr(found, part)
-    if not callable(found):
-        raise ParameterError(parameter, f"'{name}' is {type(found).__name__}, no function", remedy)
-    return found
-
-
-@contextmanager
-def _working_directory_importable() -> Generator[None, None, None]:
-    here = str(Path.cwd())
-    added = here not in sys.path and "" not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
