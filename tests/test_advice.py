@@ -48,7 +48,8 @@ def test_the_default_brings_no_warning_and_asks_no_model(tmp_path: Path) -> None
 
 def test_options_of_a_proxy_that_nobody_asks_are_said_to_be_unused(tmp_path: Path) -> None:
     said: list[str] = []
-    keepers.coreset(blobs(), proxy="mlp", epochs=2, run=tmp_path / "run", say=said.append)
+    settings: dict[str, Any] = {"method": "stratified", "proxy": "mlp", "epochs": 2}
+    keepers.coreset(blobs(), **settings, run=tmp_path / "run", say=said.append)
     assert any(
         "'stratified' trains no proxy: no use for --proxy, --epochs" in line for line in said
     )

@@ -154,7 +154,7 @@ def test_python_and_the_command_line_agree(
 
 def test_options_are_spelt_as_in_python() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    names = {"coreset", "score", "compare", "train", "il", "approximations", "demo"}
+    names = {"advise", "coreset", "score", "compare", "train", "il", "approximations", "demo"}
     assert set(commands) == names | {"active", "methods", "models"}
     inside = commands["active"].commands
     actions = {"start", "query", "import", "label", "label-studio", "status", "export", "classes"}
@@ -373,7 +373,7 @@ BAD_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("--set", "label=3"): ("label: got 3", "string"),
     ("--set", "proxy.epoch=3"): ("proxy.epoch: got 'epoch'", "Did you mean 'epochs'"),
     ("--set", "proxy.lr=fast"): ("proxy.lr: got 'fast'",),
-    ("--set", "method_options.beta=1"): ("got 'beta'", "has none"),
+    ("--set", "method_options.beta=1"): ("method_options: got options for 'auto'",),
     ("--config", "missing.yaml"): ("config: cannot read missing.yaml",),
     ("--config", "list.yaml"): ("config: list.yaml holds no options", "keep: 0.5"),
     ("--config", "binary.yaml"): ("config: binary.yaml is not YAML",),

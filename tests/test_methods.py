@@ -28,12 +28,20 @@ DRAWN = {
     "selective-backprop",
     "badge",
     "typiclust",
+    "confident-learning",
 }
-BY_CLUSTERS = {"ccs", "cluster-margin"}  # their scores are not what they select by alone
+BY_CLUSTERS = {
+    "ccs",
+    "cluster-margin",
+    "confident-learning",
+}  # their scores are not what they select by alone
 ESTIMATES = {"probcover": {"delta": 1.5}}  # options without which k-means is drawn
 SETS = {name: row for name, row in METHODS.items() if not row.replacement}
 REPEATING = {name: row for name, row in METHODS.items() if row.replacement}
-NEST = sorted(set(SETS) - {"stratified", "typiclust", "cluster-margin", "selective-backprop"})
+NEST = sorted(
+    set(SETS)
+    - {"stratified", "typiclust", "cluster-margin", "selective-backprop", "confident-learning"}
+)
 SCORED = {name for name, row in METHODS.items() if row.score is not None}
 ON_DEVICE = sorted(SCORED - BY_CLUSTERS)
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
@@ -50,6 +58,7 @@ def make_signals(seed: int = 0, n: int = N) -> Signals:
     log_probs = (2 * torch.randn(n, CLASSES, generator=draw)).log_softmax(-1)
     return Signals(
         log_probs=log_probs,
+        out_of_fold_log_probs=torch.randn(n, CLASSES, generator=draw).log_softmax(-1),
         early_log_probs=torch.randn(n, 2, CLASSES, generator=draw).log_softmax(-1),
         labels=torch.randint(CLASSES, (n,), generator=draw),
         losses=torch.rand(n, generator=draw),
@@ -91,6 +100,7 @@ def test_the_table_holds_the_named_methods() -> None:
         "mc-conditional-entropy",
         "loss-minus-conditional-entropy",
         "ccs",
+        "confident-learning",
         "gradient-norm-is",
         "selective-backprop",
     ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from keepers.errors import KeepersError, ParameterError
 from keepers.models import (
+    CLASSIFIERS,
     MODELS,
     FeatureTap,
     Normalised,
@@ -296,15 +297,18 @@ def test_vdcnn_by_default_has_the_sizes_of_its_paper() -> None:
 
 
 def test_default_proxies() -> None:
-    assert default_proxy(REVIEWS) == "fasttext"
-    assert default_proxy(FLOWERS) == "mlp"
+    assert default_proxy(REVIEWS) == "linear"
+    assert default_proxy(FLOWERS) == "tabular"
+    assert default_proxy(REVIEWS, in_steps=True) == "fasttext"
+    assert default_proxy(FLOWERS, in_steps=True) == "mlp"
     assert default_proxy(CIFAR) == "preact8"
     for info in (REVIEWS, FLOWERS, CIFAR, MNIST, DIGITS):
-        assert info.kind in MODELS[default_proxy(info)].kinds
+        assert info.kind in {**MODELS, **CLASSIFIERS}[default_proxy(info)].kinds
+        assert info.kind in MODELS[default_proxy(info, in_steps=True)].kinds
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_name() -> None:
-    message = r"proxy: got 'resnet81', which is not known\. Did you mean 'resnet18'\? Known: dens"
+    message = r"proxy: got 'resnet81', which is not known\. Did you mean 'resnet18'\? Known: boos"
     with pytest.raises(ParameterError, match=message):
         create("resnet81", CIFAR, seed=0, parameter="proxy")
 

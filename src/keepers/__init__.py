@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keepers.roles import Role
     from keepers.selection import Selection
     from keepers.workflows.active import Campaign
+    from keepers.workflows.advise import Advice, advise
     from keepers.workflows.coreset import coreset
     from keepers.workflows.irreducible import irreducible_losses
     from keepers.workflows.score import Scores, score
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from keepers.workflows.weights import load_model
 
 __all__ = [
+    "Advice",
     "BatchSelector",
     "Campaign",
     "Companion",
@@ -46,6 +48,7 @@ __all__ = [
     "Simulation",
     "TrainResult",
     "Vote",
+    "advise",
     "compare",
     "compare_online",
     "compare_report",
@@ -60,6 +63,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Advice": "keepers.workflows.advise",
     "BatchSelector": "keepers.online",
     "Campaign": "keepers.workflows.active",
     "Companion": "keepers.online",
@@ -75,6 +79,7 @@ _HOMES = {
     "Simulation": "keepers.experiments.simulate",
     "TrainResult": "keepers.workflows.train",
     "Vote": "keepers.campaign",
+    "advise": "keepers.workflows.advise",
     "compare": "keepers.experiments.compare",
     "compare_online": "keepers.experiments.online",
     "compare_report": "keepers.reports",

@@ -43,7 +43,10 @@ def is_own_code(name: str) -> bool:
 
     >>> is_own_code("package.module:function"), is_own_code("hf:folder"), is_own_code("mlp")
     (True, False, False)
+    >>> is_own_code("sklearn:package.module:function"), is_own_code("probe:hf:folder")
+    (True, False)
     """
+    name = name.removeprefix("probe:")
     return ":" in name and not name.startswith("hf:")
 
 

@@ -15,24 +15,47 @@ import torch
 from torch import Tensor, nn
 
 from keepers.configuration import validated
-from keepers.data import DensePool, Source, check_quantities, crop_and_flip, encode, statistics
+from keepers.data import (
+    DensePool,
+    Source,
+    TextPool,
+    check_quantities,
+    crop_and_flip,
+    encode,
+    statistics,
+)
 from keepers.errors import ParameterError, about, unknown_name
 from keepers.files import fingerprint, hash_bytes
 from keepers.models import (
+    CLASSIFIERS,
     MODELS,
     Normalised,
     Optimizer,
     Recipe,
     Schedule,
     check_name,
+    classifier_fingerprint,
     create,
+    create_classifier,
     default_recipe,
+    is_classifier,
     module_fingerprint,
 )
-from keepers.types import DataInfo, EncoderSpec, EvalView, Model, Pool, Progress, Silent, TrainView
+from keepers.types import (
+    Classifier,
+    DataInfo,
+    EncoderSpec,
+    EvalView,
+    Model,
+    Pool,
+    Progress,
+    Silent,
+    TrainView,
+)
 
 SAMPLE = 256  # examples whose encoding is part of the fingerprint
 _RECIPE_FIELDS = tuple(f.name for f in fields(Recipe))
+_OF_STEPS = tuple(name for name in _RECIPE_FIELDS if name != "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +90,13 @@ class Role:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        unused = [name for name in _OF_STEPS if getattr(self, name) is not None]
+        if unused and is_classifier(self.model):
+            raise ParameterError(
+                unused[0],
+                f"got {getattr(self, unused[0])}, but '{self.model}' is fitted until it converges",
+                "Leave it out, or name a model that is trained in steps, such as fasttext or mlp",
+            )
         if self.resolution is not None and self.resolution < 1:
             raise ParameterError(
                 "resolution", f"got {self.resolution}", "Give a side in pixels, such as 16"
@@ -101,6 +131,11 @@ class Role:
         if isinstance(given, str | Mapping | Role):
             role = cls.parse(given, default=next(iter(MODELS)), parameter=parameter)  # pyright: ignore[reportUnknownArgumentType]
             check_name(role.model, parameter)
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the model is trained in steps, rather than fitted by scikit-learn."""
+        return not is_classifier(self.model)
 
     def having(self, **given: Any) -> Role:
         """This role with what is given and not None."""
@@ -138,8 +173,9 @@ class Prepared:
     encoder: EncoderSpec
     pool: Pool
     labels: Tensor
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    classifier: Classifier | None = None
 
     def build(self, seed: int, parameter: str = "proxy") -> nn.Module:
         """A module with weights drawn by `seed`, its input normalised as the encoder says."""
@@ -150,6 +186,10 @@ class Prepared:
             options=self.role.options,
             parameter=parameter,
         ).module
+        return self.normalised(module)
+
+    def normalised(self, module: nn.Module) -> nn.Module:
+        """The module with its input normalised as the encoder says."""
         return Normalised(module, self.mean, self.std) if self.mean else module
 
     def train_view(self, positions: Tensor) -> TrainView:
@@ -187,9 +227,9 @@ def prepare(
         DataError: a row cannot be read and `on_bad_row` is `error`.
     """
     info = source.info(role.resolution)
-    if role.model in MODELS:
+    if role.model in MODELS or role.model in CLASSIFIERS:
         check_quantities(source)
-    made = create(role.model, info, seed=0, options=role.options, parameter=parameter)
+    made = made_by(role, info, parameter)
     source, pool = encode(
         source, made.encoder, on_bad_row=on_bad_row, cache=cache, progress=progress or Silent()
     )
@@ -208,24 +248,40 @@ def prepare(
         labels=torch.from_numpy(source.labels),
         mean=mean,
         std=std,
+        classifier=made if isinstance(made, Classifier) else None,
     )
     return source, prepared
 
 
+def made_by(role: Role, info: DataInfo, parameter: str) -> Model | Classifier:
+    """The role's model for such data, before any training.
+
+    Raises:
+        ParameterError: the model is unknown or does not take this kind of data.
+    """
+    if role.in_steps:
+        return create(role.model, info, seed=0, options=role.options, parameter=parameter)
+    return create_classifier(role.model, info, role.options, parameter)
+
+
 def _fingerprint(
     role: Role,
-    made: Model,
+    made: Model | Classifier,
     info: DataInfo,
     pool: Pool,
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> str:
-    own = [] if role.model.startswith("hf:") else [role.model.partition(":")[0]]
-    sample = torch.linspace(0, len(pool) - 1, min(len(pool), SAMPLE)).long()
-    encoded = [hash_bytes(part.cpu().contiguous().numpy()) for part in pool.gather(sample)]
-    return fingerprint(
-        module_fingerprint(made.module, *own), made.encoder, info, mean, std, encoded
-    )
+    if isinstance(made, Classifier):
+        model = classifier_fingerprint(made)
+    else:
+        own = [] if role.model.startswith("hf:") else [role.model.partition(":")[0]]
+        model = module_fingerprint(made.module, *own)
+    encoded: list[str] = []
+    if not isinstance(pool, TextPool):  # texts as they are: the data's own fingerprint has them
+        sample = torch.linspace(0, len(pool) - 1, min(len(pool), SAMPLE)).long()
+        encoded = [hash_bytes(part.cpu().contiguous().numpy()) for part in pool.gather(sample)]
+    return fingerprint(model, made.encoder, info, mean, std, encoded)
 
 
 def encode_like(

@@ -7,7 +7,7 @@ Only what is written or shown carries rows; every draw and every tie is over pos
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -109,15 +109,16 @@ class EncoderSpec:
     """How raw inputs become tensors; part of every cache key.
 
     Pictures: `size` (height, width) and `channels`. Text: `scheme` `hashed` (unigrams and
-    bigrams hashed into `buckets`), `characters` (`length` of them), or `tokens` (the tokeniser
-    at `tokenizer`, at most `length` tokens). `normalise`: `data` (mean and standard deviation of
-    the training inputs), `none`, or `fixed` with `mean` and `std` for each channel.
+    bigrams hashed into `buckets`), `characters` (`length` of them), `tokens` (the tokeniser
+    at `tokenizer`, at most `length` tokens), or `raw` (strings, for pipelines of scikit-learn).
+    `normalise`: `data` (mean and standard deviation of the training inputs), `none`, or `fixed`
+    with `mean` and `std` for each channel.
     """
 
     kind: Kind
     size: tuple[int, int] | None = None
     channels: int | None = None
-    scheme: Literal["hashed", "characters", "tokens"] | None = None
+    scheme: Literal["hashed", "characters", "tokens", "raw"] | None = None
     buckets: int = 0
     ngrams: int = 2
     length: int = 0
@@ -137,6 +138,21 @@ class Model:
 
     module: torch.nn.Module
     encoder: EncoderSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """What a factory returns for a classifier of scikit-learn, and how its input is encoded.
+
+    `make(seed)` gives one that is not fitted: `fit`, `predict_proba`, `classes_`. With `embedder`
+    it is fitted on what that module gives, (n, d), its weights as they are. `code` names the
+    Python modules whose code it is beside scikit-learn's.
+    """
+
+    make: Callable[[int], Any]
+    encoder: EncoderSpec
+    embedder: torch.nn.Module | None = None
+    code: tuple[str, ...] = ()
 
 
 class Pool(Protocol):
@@ -212,7 +228,8 @@ class Signals:
 
     Shapes: `log_probs` (n, classes); `early_log_probs` (n, runs, classes), of models stopped
     early in training; `posterior_log_probs` (n, samples, classes), of draws of the weights: one
-    model with dropout on, or the members of an ensemble; `labels` (n,); `losses` (n,);
+    model with dropout on, or the members of an ensemble; `out_of_fold_log_probs` (n, classes), each
+    row of a model that was trained on the other folds; `labels` (n,); `losses` (n,);
     `irreducible_losses` (n,), of a model trained on other data; `features` (n, d); `forgetting`
     (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
     training.
@@ -221,6 +238,7 @@ class Signals:
     log_probs: Tensor | None = None
     early_log_probs: Tensor | None = None
     posterior_log_probs: Tensor | None = None
+    out_of_fold_log_probs: Tensor | None = None
     labels: Tensor | None = None
     losses: Tensor | None = None
     irreducible_losses: Tensor | None = None

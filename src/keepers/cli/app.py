@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from keepers.cli import active, approximations, compare, coreset, il, listing, simulate, train
+from keepers.cli import (
+    active,
+    advise,
+    approximations,
+    compare,
+    coreset,
+    il,
+    listing,
+    simulate,
+    train,
+)
 from keepers.errors import KeepersError, KeepersWarning
 
 INTERRUPTED = 130
@@ -48,6 +58,7 @@ def keepers(
     """Which of my data is worth training on, worth labelling, worth a gradient step?"""
 
 
+app.command("advise")(advise.advise)
 app.command("coreset")(coreset.coreset)
 app.command("score")(coreset.score)
 app.command("compare")(compare.compare)

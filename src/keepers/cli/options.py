@@ -75,7 +75,7 @@ Method = Annotated[str, typer.Option(help="How to select; see 'keepers methods'"
 CoresetMethod = Annotated[
     str | None,
     typer.Option(
-        help="How to select; see 'keepers methods' (default: stratified, with --features "
+        help="How to select; see 'keepers methods' (default: auto, with --features "
         "facility-location)"
     ),
 ]

@@ -15,7 +15,7 @@ from keepers.files import plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import in_words, workflows
 from keepers.methods import table as methods_table
-from keepers.models import MODELS
+from keepers.models import CLASSIFIERS, MODELS
 from keepers.online import InfoBatch
 from keepers.reports import compare_report, report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
@@ -79,6 +79,37 @@ def _facts(selection: Selection, written: Mapping[str, Path]) -> dict[str, Any]:
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "files": {name: str(path) for name, path in written.items()},
     }
+
+
+def run_advise(
+    data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
+) -> None:
+    """Run a pilot, and write what it says and the report."""
+    from keepers.reports.advise import advice_report, advice_table
+    from keepers.workflows.advise import advise
+
+    values = {
+        name: value for name, value in values.items() if value is not None or name != "methods"
+    }
+    for name in ("methods", "keep"):
+        if isinstance(values.get(name), str):
+            values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
+    with working(values) as arguments:
+        check_outputs(data, {**outputs, "run": values["run"]})
+        advice = advise(data, **arguments)
+    if processes.rank() != 0:
+        return
+    written = {"result": advice.run / "advice.json"}
+    written |= {"out": outputs["out"]} if outputs["out"] is not None else {}
+    written["report"] = advice_report(advice.result, advice.run / "report.html")
+    if as_json:
+        files = {name: str(path) for name, path in written.items()}
+        print_json({**advice.result, "peak_memory_mib": peak_memory_mib(), "files": files})
+        return
+    console().print(advice_table(advice.result))
+    for sentence in advice.sentences:
+        console().print(sentence, soft_wrap=True, markup=False)
+    say_written(written)
 
 
 def run_score(
@@ -184,13 +215,19 @@ def print_models(*, as_json: bool) -> None:
     """The models table."""
     if as_json:
         names = ("name", "kinds", "summary", "paper", "defaults")
-        print_json([{name: plain(getattr(row, name)) for name in names} for row in MODELS.values()])
+        rows = [*MODELS.values(), *CLASSIFIERS.values()]
+        print_json([{name: plain(getattr(row, name, None)) for name in names} for row in rows])
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("model", "for", "what it is", "epochs"):
         shown.add_column(name, overflow="fold")
     for row in MODELS.values():
         shown.add_row(row.name, ", ".join(row.kinds), row.summary, str(row.defaults.epochs))
+    for fitted in CLASSIFIERS.values():
+        shown.add_row(fitted.name, ", ".join(fitted.kinds), fitted.summary, "–")
+    shown.add_row("sklearn:package.module:function", "any", "a scikit-learn classifier", "–")
+    shown.add_row("probe:hf:PATH", "image, text", "linear on a frozen encoder's features", "–")
+    shown.add_row("probe:package.module:function", "any", "the same on an encoder of yours", "–")
     shown.add_row("hf:PATH", "image, text", "a transformers classifier, local or by hub id", "3")
     shown.add_row("package.module:function", "any", "your own", "10")
     console().print(shown)

@@ -16,7 +16,7 @@ from keepers.data.joined import joined
 from keepers.data.labels import doubtful_classes
 from keepers.data.opening import open_source
 from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
-from keepers.data.pool import BagPool, DensePool, TokenPool, statistics
+from keepers.data.pool import BagPool, DensePool, TextPool, TokenPool, statistics
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.values import same_item
 
@@ -27,6 +27,7 @@ __all__ = [
     "Header",
     "SkippedRow",
     "Source",
+    "TextPool",
     "TokenPool",
     "check_apart",
     "check_destination",

@@ -17,7 +17,7 @@ import torch
 from keepers.data import memory, pictures, text
 from keepers.data.arrow import ArrowColumn
 from keepers.data.inputs import RawInputs, stored
-from keepers.data.pool import BagPool, DensePool, TokenPool
+from keepers.data.pool import BagPool, DensePool, TextPool, TokenPool
 from keepers.data.source import SkippedRow, Source
 from keepers.errors import DataError, ParameterError
 from keepers.types import EncoderSpec, Pool, Progress, Silent
@@ -228,7 +228,7 @@ def _encode_text(
         )
         estimate = 2 * spec.ngrams * source.inputs.nbytes  # pyright: ignore[reportAttributeAccessIssue]
         indices, lengths = memory.appended(blocks, np.dtype(np.int32), estimate, cache)
-        return BagPool(torch.from_numpy(indices), torch.from_numpy(lengths))
+        return BagPool(torch.from_numpy(indices), torch.from_numpy(lengths), spec.buckets)
     if spec.scheme == "characters":
         encoded = text.characters(source.inputs, length=spec.length or 1014, advance=advance)
         return DensePool(torch.from_numpy(encoded))
@@ -237,6 +237,9 @@ def _encode_text(
             source.inputs, tokenizer=spec.tokenizer, length=spec.length, advance=advance
         )
         return TokenPool(torch.from_numpy(flat), torch.from_numpy(lengths), padding)
+    if spec.scheme == "raw":
+        advance(len(source))
+        return TextPool(source.inputs)  # pyright: ignore[reportArgumentType]
     raise ParameterError(
         "proxy", "the model says no scheme for text", "Use hashed, characters or tokens"
     )

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
-from keepers.errors import ParameterError
+from keepers.data.arrow import ArrowColumn
+from keepers.errors import KeepersError, ParameterError
 from keepers.types import Pool
 
 _STATISTICS_BATCH = 256
@@ -88,17 +90,19 @@ class BagPool:
     """Hashed bags of n-grams for `nn.EmbeddingBag(mode="sum")`.
 
     `indices` (total,) int32 are the buckets of all documents, one after the other; `lengths`
-    (n,) int64 how many belong to each. `gather` gives (indices, offsets, weights): int32, int32
-    and float32, the weights 1 / length, so that the weighted sum is the mean over the n-grams.
+    (n,) int64 how many belong to each; `buckets` how many there are. `gather` gives (indices,
+    offsets, weights): int32, int32 and float32, the weights 1 / length, so that the weighted sum
+    is the mean over the n-grams.
 
     >>> pool = BagPool(torch.tensor([7, 8, 9], dtype=torch.int32), torch.tensor([1, 2]))
     >>> [part.tolist() for part in pool.gather(torch.tensor([1, 0]))]
     [[8, 9, 7], [0, 2], [0.5, 0.5, 1.0]]
     """
 
-    def __init__(self, indices: Tensor, lengths: Tensor) -> None:
+    def __init__(self, indices: Tensor, lengths: Tensor, buckets: int = 0) -> None:
         self.indices = indices
         self.lengths = lengths
+        self.buckets = buckets
         self._starts = lengths.cumsum(0) - lengths
         self._weights = 1 / lengths.clamp(min=1).float()
 
@@ -126,7 +130,9 @@ class BagPool:
     def to(self, device: torch.device | str) -> BagPool:
         """The same pool on a device; it is copied there once."""
         return _moved(
-            self, device, lambda: BagPool(self.indices.to(device), self.lengths.to(device))
+            self,
+            device,
+            lambda: BagPool(self.indices.to(device), self.lengths.to(device), self.buckets),
         )
 
 
@@ -178,6 +184,43 @@ class TokenPool:
             device,
             lambda: TokenPool(self.tokens.to(device), self.lengths.to(device), self.padding),
         )
+
+
+class TextPool:
+    """Texts as they are, for what splits them into words itself: `texts` in place of `gather`.
+
+    >>> pool = TextPool(pa.chunked_array([pa.array(["a", "b"], pa.large_string())]))
+    >>> pool.texts(torch.tensor([1]))
+    ['b']
+    """
+
+    def __init__(self, column: ArrowColumn) -> None:
+        self.column = column
+        self.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.column.nbytes
+
+    def texts(self, positions: Tensor) -> list[str]:
+        """The texts at `positions` (int64)."""
+        return self.column.take(pa.array(positions.numpy())).to_pylist()
+
+    def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """There are no tensors.
+
+        Raises:
+            KeepersError: always.
+        """
+        raise KeepersError("pool: texts as they are have no tensors")
+
+    def to(self, device: torch.device | str) -> TextPool:
+        """Itself: what reads texts runs on the CPU."""
+        return self
 
 
 def statistics(pool: DensePool, positions: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

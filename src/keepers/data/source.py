@@ -110,6 +110,12 @@ class Source:
         return self.hashed or hash_of(self.ids, self.digests)
 
     @cached_property
+    def content(self) -> str:
+        """32 hexadecimal digits over the inputs in their order, whatever their ids and labels."""
+        shape = f"{self.kind} {getattr(self.inputs, 'dtype', '')} {self.shape}".encode()
+        return hashlib.blake2b(shape + self.digests.tobytes(), digest_size=16).hexdigest()
+
+    @cached_property
     def units(self) -> npt.NDArray[np.int64]:
         """The first position (n,) of the copies of each input, and of its group.
 

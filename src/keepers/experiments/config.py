@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keepers import methods
+from keepers.configuration import model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import Budget
-from keepers.workflows.scoring import CORESET_SIGNALS, Balance, check_floor
+from keepers.workflows.scoring import CORESET_SIGNALS, Balance, check_floor, check_supplies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +69,7 @@ class CompareConfig(HardwareConfig):
             raise ParameterError("noise", f"got {self.noise}", "Give a fraction in [0, 1)")
         Role.check("proxy", self.proxy)
         Role.check("target", self.target)
+        for name in self.methods:
+            check_supplies("proxy", model_named(self.proxy), name)
+            if self.with_target:
+                check_supplies("target", model_named(self.target), name)

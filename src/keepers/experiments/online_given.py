@@ -100,7 +100,7 @@ class Supply:
     def core_set(self, given: Given) -> tuple[Given, Cost]:
         """The members of the highest entropy under a proxy, chosen once, and what it cost."""
         method = methods.get("entropy")
-        role = Role.parse(self.config.proxy, default_proxy(self.source.info()))
+        role = Role.parse(self.config.proxy, default_proxy(self.source.info(), in_steps=True))
         _, prepared = prepare(
             role, self.source, cache=self.place.run.path / "encoded", progress=self.place.progress
         )

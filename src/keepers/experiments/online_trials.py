@@ -74,7 +74,7 @@ class OnlineBench:
     ) -> OnlineBench:
         """Encode everything once, and refuse what cannot be trained."""
         source, before = data.source, data.source.ids
-        role = Role.parse(config.target, default_target(source.info()), "target")
+        role = Role.parse(config.target, default_target(source.info(), in_steps=True), "target")
         cache = place.run.path / "encoded"
         with place.ledger.phase("encoding") as tally:
             source, target = prepare(

@@ -109,7 +109,9 @@ class SimulateConfig:
 
     def target_role(self, info: DataInfo) -> Role:
         """The target's role, with its epochs and resolution from here over what it says itself."""
-        role = Role.parse(self.target, default_target(info), "target")
+        role = Role.parse(
+            self.target, default_target(info, in_steps=self.target_epochs is not None), "target"
+        )
         return role.having(epochs=self.target_epochs, resolution=self.target_resolution)
 
 

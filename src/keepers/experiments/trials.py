@@ -26,7 +26,7 @@ from keepers.signals import store
 from keepers.statistics import Floats
 from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
-from keepers.workflows.scoring import wanted_signals
+from keepers.workflows.scoring import needs_steps, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
 
 PREDICTIONS: frozenset[str] = frozenset({"log_probs"})
@@ -58,10 +58,12 @@ class Bench:
     ) -> Bench:
         """Encode everything once."""
         info = source.info()
-        proxy_role = Role.parse(config.proxy, default_proxy(info)).having(
+        in_steps = config.epochs is not None or any(map(needs_steps, config.methods))
+        proxy_role = Role.parse(config.proxy, default_proxy(info, in_steps=in_steps)).having(
             epochs=config.epochs, resolution=config.resolution
         )
-        target_role = Role.parse(config.target, default_target(info), "target").having(
+        default = default_target(info, in_steps=config.target_epochs is not None)
+        target_role = Role.parse(config.target, default, "target").having(
             epochs=config.target_epochs, resolution=config.target_resolution
         )
         cache = place.run.path / "encoded"
@@ -105,9 +107,10 @@ class Bench:
                 draw = generator(seed, RANDOM, k)
                 chosen = torch.randperm(len(self.source), generator=draw)[:k]
                 yield self._trial(seed, RANDOM, chosen, k)
-                yield self._trial(
-                    seed, FRESH_RANDOM, torch.arange(len(self.source)), k, policy=FreshSubset(k)
-                )
+                if self.target.classifier is None:  # what has epochs can have a fresh subset each
+                    yield self._trial(
+                        seed, FRESH_RANDOM, torch.arange(len(self.source)), k, policy=FreshSubset(k)
+                    )
                 yield from self._selected_trials(seed, k)
 
     def _selected_trials(self, seed: int, k: int) -> Iterator[Trial]:
@@ -215,6 +218,7 @@ class Bench:
             trained = [self._train_target(seed, everything, Shuffle())]
         else:
             prepared = self.proxy if selector == "proxy" else self.target
+            ensemble = self.config.ensemble or method.default_ensemble
             trained = [
                 train(
                     self.place,
@@ -225,9 +229,10 @@ class Bench:
                         seed=derived_seed(seed, selector, member),
                         wanted=wanted_signals(method.needs) if early else self._wanted_in_full,
                         role=selector,
+                        resample=ensemble > 1,
                     ),
                 )
-                for member in range(self.config.ensemble or method.default_ensemble)
+                for member in range(ensemble)
             ]
         cost = NO_COST + self.encoding if selector == "proxy" else NO_COST
         for each in trained:

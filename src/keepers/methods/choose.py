@@ -29,6 +29,7 @@ _CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
     "log_probs": lambda value, name: check_log_probs(value, 2, name),
     "early_log_probs": lambda value, name: check_log_probs(value, 3, name),
     "posterior_log_probs": lambda value, name: check_log_probs(value, 3, name),
+    "out_of_fold_log_probs": lambda value, name: check_log_probs(value, 2, name),
     "losses": check_one_each,
     "irreducible_losses": lambda value, name: check_one_each(value, name, finite=True),
     "features": check_features,

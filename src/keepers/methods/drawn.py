@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from keepers import selectors
-from keepers.methods.merging import mean_margin
+from keepers.methods.merging import mean_margin, mean_out_of_fold
 from keepers.methods.method import Method
 from keepers.scores import formulas
+from keepers.selectors.ranking import highest
 from keepers.selectors.weighted import draw_by_importance, draw_by_percentile
 from keepers.types import Picks, Signals
 
@@ -54,6 +55,33 @@ def _ccs(signals: Signals, scores: Tensor, k: int, **settings: Any) -> Picks:
     return selectors.coverage_centric(scores, k, **settings)
 
 
+def _uncontradicted(
+    signals: Signals,
+    scores: Tensor,
+    k: int,
+    *,
+    generator: torch.Generator,
+    selected: Tensor | None = None,
+) -> Picks:
+    """Of the labels that stand, each class in its proportion; then the least contradicted."""
+    labels = signals.get("labels")
+    taken = torch.zeros(len(labels), dtype=torch.bool)
+    taken[torch.empty(0, dtype=torch.int64) if selected is None else selected] = True
+    stands = scores > 1
+    shut = (taken | ~stands).nonzero().squeeze(1)
+    most = min(k, len(labels) - len(shut))
+    picks = selectors.stratified(labels, most, generator=generator, selected=shut)
+    taken[picks] = True
+    rest = highest(scores, k - most, selected=taken.nonzero().squeeze(1))
+    aside = ~stands
+    aside[rest] = False
+    return Picks(
+        positions=torch.cat([picks, rest]),
+        excluded=aside.nonzero().squeeze(1),
+        why_excluded="a model that was not trained on it is confident of another class",
+    )
+
+
 UNIFORM = (
     Method(
         name="random",
@@ -84,6 +112,19 @@ BY_SCORE = (
         when="many labels may be wrong; on clean data it loses to random",
         paper="Zheng et al., ICLR 2023",
         options={"beta": 0.1, "num_bins": 50},
+    ),
+    Method(
+        name="confident-learning",
+        needs=frozenset({"out_of_fold_log_probs", "labels"}),
+        score=lambda signals: formulas.uncontradicted(
+            signals.get("out_of_fold_log_probs"), signals.get("labels")
+        ),
+        select=_uncontradicted,
+        merge=mean_out_of_fold,
+        summary="sets aside the labels that a model trained on others contradicts, then draws as "
+        "stratified",
+        when="labels may be wrong, and a part is kept; what is ambiguous is set aside, too",
+        paper="Northcutt, Jiang and Chuang, JAIR 2021",
     ),
     Method(
         name="gradient-norm-is",

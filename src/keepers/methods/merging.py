@@ -30,6 +30,13 @@ def mean_margin(members: Sequence[Signals]) -> Signals:
     return replace(members[0], aum=margins.mean(0))
 
 
+def mean_out_of_fold(members: Sequence[Signals]) -> Signals:
+    """The mean of the predictions out of fold."""
+    log_probs = torch.stack([signals.get("out_of_fold_log_probs") for signals in members])
+    mean = log_probs.logsumexp(0) - math.log(len(members))
+    return replace(members[0], out_of_fold_log_probs=mean)
+
+
 def as_one_model(members: Sequence[Signals]) -> Signals:
     """The mean prediction, and the features side by side, so that squared distances add up."""
     log_probs = torch.stack([signals.get("log_probs") for signals in members])

@@ -35,6 +35,7 @@ SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
         "log_probs": SignalFacts("predictions", (CORESET, ONLINE, ACTIVE)),
         "early_log_probs": SignalFacts("predictions early in training", (CORESET,)),
         "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE)),
+        "out_of_fold_log_probs": SignalFacts("predictions out of fold", (CORESET,)),
         "labels": SignalFacts("labels", (CORESET, ONLINE)),
         "losses": SignalFacts("losses", (CORESET, ONLINE)),
         "irreducible_losses": SignalFacts("irreducible losses", (ONLINE,)),

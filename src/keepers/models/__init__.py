@@ -1,5 +1,11 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
+from keepers.models.classifiers import (
+    CLASSIFIERS,
+    ClassifierRow,
+    create_classifier,
+    is_classifier,
+)
 from keepers.models.factory import (
     check_name,
     create,
@@ -11,7 +17,7 @@ from keepers.models.factory import (
 )
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
-from keepers.models.identity import module_fingerprint
+from keepers.models.identity import classifier_fingerprint, module_fingerprint
 from keepers.models.layers import to_channels_last
 from keepers.models.normalise import Normalised
 from keepers.models.recipe import Optimizer, Recipe, Schedule
@@ -19,7 +25,9 @@ from keepers.models.row import ModelRow, dense_encoder
 from keepers.models.table import MODELS
 
 __all__ = [
+    "CLASSIFIERS",
     "MODELS",
+    "ClassifierRow",
     "FeatureTap",
     "ModelRow",
     "Normalised",
@@ -27,13 +35,16 @@ __all__ = [
     "Recipe",
     "Schedule",
     "check_name",
+    "classifier_fingerprint",
     "count_flops",
     "create",
+    "create_classifier",
     "default_irreducible",
     "default_proxy",
     "default_recipe",
     "default_target",
     "dense_encoder",
+    "is_classifier",
     "module_fingerprint",
     "outline",
     "to_channels_last",

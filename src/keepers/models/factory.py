@@ -10,6 +10,7 @@ from torch import nn
 
 from keepers.configuration import is_own_code
 from keepers.errors import ParameterError, unknown_name
+from keepers.models.classifiers import CLASSIFIERS, is_classifier
 from keepers.models.imported import check_options, imported, telling
 from keepers.models.layers import to_channels_last
 from keepers.models.outline import outlined
@@ -17,6 +18,9 @@ from keepers.models.recipe import Recipe
 from keepers.models.table import MODELS, dense_encoder
 from keepers.random import isolated
 from keepers.types import DataInfo, Kind, Model
+
+NO_STEPS = Recipe(epochs=1, batch_size=1, lr=1.0)
+"""In the place of a recipe for what scikit-learn fits: nothing reads it."""
 
 _KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "vector": "vectors"}
 _NO_OPTIONS: Mapping[str, Any] = {}
@@ -53,6 +57,12 @@ def create(
     >>> create("mlp", info, seed=0, options={"hidden": (8,)}).module(torch.ones(2, 4)).shape
     torch.Size([2, 3])
     """
+    if is_classifier(name):
+        raise ParameterError(
+            parameter,
+            f"got '{name}', which scikit-learn fits as a whole",
+            "Give a model that is trained in steps here, such as mlp, fasttext or preact20",
+        )
     build = _builder(name, info, parameter)
     if info.num_classes < 1:
         raise ParameterError(parameter, f"got {info.num_classes} classes", "Give 1 or more")
@@ -77,26 +87,33 @@ def outline(
     return outlined(lambda: build(info, options), name, parameter)
 
 
-def default_proxy(info: DataInfo) -> str:
+def default_proxy(info: DataInfo, *, in_steps: bool = False) -> str:
     """The proxy for a kind of data where nobody names one.
+
+    `in_steps`: one that is trained in steps, for what is observed while it is.
 
     >>> default_proxy(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
     'preact8'
+    >>> text = DataInfo(kind="text", shape=(), num_classes=2)
+    >>> default_proxy(text), default_proxy(text, in_steps=True)
+    ('linear', 'fasttext')
     """
     if info.kind == "text":
-        return "fasttext"
+        return "fasttext" if in_steps else "linear"
+    if info.kind == "vector" and not in_steps:
+        return "tabular"
     if info.kind == "image" and min(info.shape[1:]) >= 12:
         return "preact8"
     return "mlp"
 
 
-def default_target(info: DataInfo) -> str:
+def default_target(info: DataInfo, *, in_steps: bool = False) -> str:
     """The target for a kind of data where nobody names one: larger than the proxy where it can be.
 
     >>> default_target(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
     'preact20'
     """
-    proxy = default_proxy(info)
+    proxy = default_proxy(info, in_steps=in_steps)
     return "preact20" if proxy == "preact8" else proxy
 
 
@@ -106,7 +123,7 @@ def default_irreducible(info: DataInfo) -> str:
     >>> default_irreducible(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
     'small-cnn'
     """
-    proxy = default_proxy(info)
+    proxy = default_proxy(info, in_steps=True)
     return "small-cnn" if proxy == "preact8" else proxy
 
 
@@ -118,6 +135,8 @@ def default_recipe(name: str) -> Recipe:
     """
     if name in MODELS:
         return MODELS[name].defaults
+    if is_classifier(name):
+        return NO_STEPS
     if name.startswith("hf:"):
         return Recipe(
             epochs=3, batch_size=32, optimizer="adamw", lr=5e-5, weight_decay=0.01, bf16=True
@@ -133,8 +152,8 @@ def check_name(name: str, parameter: str = "model") -> None:
 
     >>> check_name("preact20")
     """
-    if ":" not in name and name not in MODELS:
-        raise unknown_name(parameter, name, MODELS)
+    if ":" not in name and name not in MODELS and name not in CLASSIFIERS:
+        raise unknown_name(parameter, name, [*MODELS, *CLASSIFIERS])
 
 
 _Build = Callable[[DataInfo, Mapping[str, Any]], Model]

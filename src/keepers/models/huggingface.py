@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -59,22 +60,108 @@ def build_transformers(
         MissingExtraError: `transformers` is not installed.
         ParameterError: nothing there that can be loaded, vectors, or an option below 1.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError(f"model 'hf:{path}'", "hf") from error
-    for name, value in (("length", length), ("size", 1 if size is None else size)):
-        if value < 1:
-            raise ParameterError(name, f"got {value}", "Give 1 or more")
-    if info.kind == "vector":
-        raise ParameterError(
-            parameter, f"got 'hf:{path}', but the data are vectors", "Use mlp or logistic"
-        )
+    _check_sizes(length, size)
+    transformers = _library(path, info, parameter)
     kind: Any = (
         transformers.AutoModelForSequenceClassification
         if info.kind == "text"
         else transformers.AutoModelForImageClassification
     )
+    what = f"a {'sequence' if info.kind == 'text' else 'image'} classifier"
+    module, config, source = _load(path, parameter, kind, what, num_labels=info.num_classes)
+    if info.kind == "text":
+        return Model(module=TextClassifier(module), encoder=_text_encoder(source, config, length))
+    encoder = _picture_encoder(source, config, info, size)
+    return Model(module=PictureClassifier(module), encoder=encoder)
+
+
+def build_encoder(
+    path: str, info: DataInfo, parameter: str, *, length: int = 256, size: int | None = None
+) -> Model:
+    """An encoder without a head from a local folder (offline) or a hub name: (n, d) of each input.
+
+    Of texts it gives the mean of the last hidden states over the tokens, or the first one where
+    the folder's `1_Pooling/config.json` says so (sentence-transformers); of pictures the pooled
+    output, or the mean over places.
+
+    Args and Raises: as `build_transformers`.
+    """
+    _check_sizes(length, size)
+    transformers = _library(path, info, parameter)
+    module, config, source = _load(path, parameter, transformers.AutoModel, "an encoder")
+    if info.kind == "text":
+        encoder = _text_encoder(source, config, length)
+        return Model(module=TextEncoder(module, first=_takes_first(source)), encoder=encoder)
+    encoder = _picture_encoder(source, config, info, size)
+    return Model(module=PictureEncoder(module), encoder=encoder)
+
+
+class TextEncoder(nn.Module):
+    """A `transformers` encoder: one vector of each text."""
+
+    def __init__(self, module: nn.Module, *, first: bool = False) -> None:
+        super().__init__()
+        self.module = module
+        self.first = first
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Vectors (n, d) of token ids and attention mask, both (n, length)."""
+        hidden = self.module(input_ids=tokens, attention_mask=mask).last_hidden_state
+        if self.first:
+            return hidden[:, 0]
+        counted = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * counted).sum(1) / counted.sum(1).clamp(min=1)
+
+
+class PictureEncoder(nn.Module):
+    """A `transformers` encoder: one vector of each picture."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Vectors (n, d) of pictures (n, channels, h, w)."""
+        said = self.module(pixel_values=pictures)
+        pooled = getattr(said, "pooler_output", None)
+        if pooled is not None:
+            return pooled.flatten(1)
+        hidden = said.last_hidden_state
+        return hidden.mean(1) if hidden.ndim == 3 else hidden.flatten(2).mean(2)
+
+
+def _check_sizes(length: int, size: int | None) -> None:
+    for name, value in (("length", length), ("size", 1 if size is None else size)):
+        if value < 1:
+            raise ParameterError(name, f"got {value}", "Give 1 or more")
+
+
+def _library(path: str, info: DataInfo, parameter: str) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(f"model 'hf:{path}'", "hf") from error
+    if info.kind == "vector":
+        raise ParameterError(
+            parameter, f"got 'hf:{path}', but the data are vectors", "Use mlp or logistic"
+        )
+    return transformers
+
+
+def _takes_first(source: str) -> bool:
+    note = Path(source) / "1_Pooling" / "config.json"
+    try:
+        return bool(json.loads(note.read_text(encoding="utf-8")).get("pooling_mode_cls_token"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _load(
+    path: str, parameter: str, kind: Any, what: str, **settings: Any
+) -> tuple[nn.Module, Any, str]:
+    """The module in float32, its configuration, and where both came from."""
+    import transformers
+
     folder = Path(path).expanduser()
     local = folder.is_dir()
     held = [name for name in _WEIGHTS if (folder / name).exists()]
@@ -87,10 +174,7 @@ def build_transformers(
     source = str(folder) if local else path
     try:
         config: Any = transformers.AutoConfig.from_pretrained(
-            source,
-            num_labels=info.num_classes,
-            local_files_only=local,
-            trust_remote_code=False,
+            source, local_files_only=local, trust_remote_code=False, **settings
         )
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = getattr(config, "eos_token_id", None)
@@ -112,13 +196,9 @@ def build_transformers(
             parameter,
             f"'hf:{path}' cannot be loaded: {reason}",
             "Give a folder that save_pretrained wrote, or a hub name and a network; it must be "
-            f"a {'sequence' if info.kind == 'text' else 'image'} classifier",
+            f"{what}",
         ) from error
-    module.float()
-    if info.kind == "text":
-        return Model(module=TextClassifier(module), encoder=_text_encoder(source, config, length))
-    encoder = _picture_encoder(source, config, info, size)
-    return Model(module=PictureClassifier(module), encoder=encoder)
+    return module.float(), config, source
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ import hashlib
 import torch
 from torch import nn
 
-from keepers.files import code_fingerprint
+from keepers.files import code_fingerprint, fingerprint
+from keepers.types import Classifier
 
 
 def module_fingerprint(module: nn.Module, *modules: str) -> str:
@@ -30,3 +31,11 @@ def module_fingerprint(module: nn.Module, *modules: str) -> str:
     homes = {base.__module__ for base in classes}
     state.update(code_fingerprint({*homes, *modules}).encode())
     return state.hexdigest()
+
+
+def classifier_fingerprint(made: Classifier) -> str:
+    """32 hexadecimal digits over a classifier's parameters, its code, and what embeds its input."""
+    from sklearn import __version__
+
+    embedder = "" if made.embedder is None else module_fingerprint(made.embedder, *made.code)
+    return fingerprint(__version__, repr(made.make(0)), code_fingerprint(set(made.code)), embedder)

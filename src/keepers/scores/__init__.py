@@ -13,6 +13,7 @@ from keepers.scores.loss import (
     error_norm,
     last_layer_gradient_norm,
     reducible_loss,
+    uncontradicted,
 )
 from keepers.scores.noise import LabelNoise, label_noise
 from keepers.scores.ranks import combine_ranks, ranks
@@ -37,4 +38,5 @@ __all__ = [
     "predictive_entropy",
     "ranks",
     "reducible_loss",
+    "uncontradicted",
 ]

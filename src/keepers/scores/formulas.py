@@ -125,3 +125,20 @@ def _error_norms(log_probs_NKC: Tensor, labels_N: Tensor) -> Tensor:
     classes_C = torch.arange(log_probs_NKC.shape[-1], device=log_probs_NKC.device)
     onehot_NC = (labels_N[:, None] == classes_C).to(log_probs_NKC.dtype)
     return (log_probs_NKC.exp() - onehot_NC[:, None]).norm(dim=-1)
+
+
+def uncontradicted(log_probs_NC: Tensor, labels_N: Tensor) -> Tensor:
+    """p(y), plus 1 where the label stands by confident learning.
+
+    With tⱼ the mean of p(j) over the examples of label j, a label is contradicted where of the
+    classes with p(j) ≥ tⱼ the likeliest is another one.
+    """
+    probs_NC = log_probs_NC.exp()
+    own_N = probs_NC.gather(1, labels_N[:, None]).squeeze(1)
+    sums_C = probs_NC.new_zeros(probs_NC.shape[1]).index_add_(0, labels_N, own_N)
+    counts_C = torch.bincount(labels_N, minlength=probs_NC.shape[1])
+    mean_C = torch.where(counts_C > 0, sums_C / counts_C.clamp(min=1), torch.inf)
+    sure_NC = probs_NC.masked_fill(probs_NC < mean_C, 0)
+    likeliest_N = sure_NC.max(1)
+    stands_N = (likeliest_N.values == 0) | (likeliest_N.indices == labels_N)
+    return own_N + stands_N

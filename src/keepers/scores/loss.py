@@ -159,3 +159,31 @@ def _labelled(
     log_probs = check_log_probs(log_probs, ndim, parameter)
     checked = check_labels(labels, len(log_probs), log_probs.shape[-1])
     return log_probs, checked.to(log_probs.device)
+
+
+def uncontradicted(log_probs: Tensor, labels: Tensor) -> Tensor:
+    """p(y), plus 1 where the label stands by confident learning.
+
+    A label is contradicted where a model that was not trained on it is confident of another class:
+    with tⱼ the mean of p(j) over the examples of label j, where of the classes with p(j) ≥ tⱼ the
+    likeliest is not y.
+
+    Args:
+        log_probs: (n, classes), of models that were not trained on the examples.
+        labels: (n,) class numbers.
+
+    Returns:
+        Scores (n,): over 1 where the label stands, at most 1 where it is contradicted.
+
+    Raises:
+        ParameterError: as `cross_entropy`.
+
+    Paper:
+        Northcutt, Jiang and Chuang, Confident Learning, JAIR 2021.
+
+    Example:
+        >>> probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.9, 0.1]])
+        >>> (uncontradicted(probs.log(), torch.tensor([0, 0, 1, 1])) > 1).tolist()
+        [True, True, True, False]
+    """
+    return formulas.uncontradicted(*_labelled(log_probs, labels, 2, "log_probs"))

@@ -10,6 +10,7 @@ from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
 from keepers.selectors.ranking import top_k
 from keepers.selectors.sampling import (
+    folds,
     random_subset,
     share_budget,
     stratified,
@@ -27,6 +28,7 @@ __all__ = [
     "coverage_centric",
     "distinct",
     "facility_location",
+    "folds",
     "importance_sample",
     "k_center_greedy",
     "near_duplicates",

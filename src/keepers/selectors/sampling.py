@@ -86,6 +86,34 @@ def stratified(
     return torch.cat(drawn)[when.argsort(stable=True).to(labels.device)]
 
 
+def folds(labels: Tensor, units: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+    """The fold of each example, 0 to `count` − 1: units stay whole, classes are spread evenly.
+
+    Args:
+        labels: (n,), integers.
+        units: (n,), integers; examples of the same number belong together.
+        count: number of folds.
+        generator: draws the order.
+
+    Returns:
+        (n,), int64.
+
+    Example:
+        >>> labels, units = torch.tensor([0, 0, 1, 1, 0, 1]), torch.arange(6)
+        >>> folds(labels, units, 3, generator=torch.Generator().manual_seed(0)).bincount()
+        tensor([2, 2, 2])
+    """
+    _, of_unit = units.unique(return_inverse=True)
+    order = torch.randperm(int(of_unit.max()) + 1, generator=generator)
+    first = torch.full((len(order),), len(labels)).scatter_reduce(
+        0, of_unit, torch.arange(len(labels)), "amin"
+    )
+    by_class = order[labels[first[order]].argsort(stable=True)]
+    fold = torch.empty(len(order), dtype=torch.int64)
+    fold[by_class] = torch.arange(len(order)) % count
+    return fold[of_unit]
+
+
 def stratified_units(
     labels: Tensor, units: Tensor, k: int, *, generator: torch.Generator
 ) -> Tensor:

@@ -19,7 +19,7 @@ from keepers.models import FeatureTap, count_flops
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.processes import Runtime
 from keepers.signals.store import allocate
-from keepers.types import EvalView, Progress, Signals, Silent
+from keepers.types import EvalView, Pool, Progress, Signals, Silent
 
 FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
 PASS_SIGNALS = frozenset({"log_probs", "losses", "features", "posterior_log_probs"})
@@ -116,6 +116,55 @@ def extract(
     return Signals(
         **{name: value for name, value in arrays.items() if name in wanted}, labels=labels
     )
+
+
+@torch.inference_mode()
+def embed(
+    module: nn.Module,
+    pool: Pool,
+    *,
+    runtime: Runtime,
+    batch_size: int = 64,
+    folder: Path | None = None,
+    tally: Tally | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """What an encoder gives of every example: (n, d) float32, in evaluation mode.
+
+    Texts of like length are taken together, so that little is padded.
+
+    Raises:
+        ParameterError: the encoder gives another shape, NaN or infinite numbers.
+    """
+    progress, device, n = progress or Silent(), runtime.device, len(pool)
+    module.to(device)
+    lengths = getattr(pool, "lengths", None)
+    order = torch.arange(n) if lengths is None else lengths.cpu().argsort(stable=True)
+    found: Tensor | None = None
+    progress.start("features", n)
+    with _evaluating(module):
+        for start in range(0, n, batch_size):
+            part = order[start : start + batch_size]
+            inputs = pool.gather(processes.own_rows(part))
+            with runtime.autocast():
+                own = module(*(value.to(device) for value in inputs)).float()
+            if own.ndim != 2 or not bool(own.isfinite().all()):
+                shape = tuple(own.shape)
+                wrong = f"shape {shape}" if own.ndim != 2 else "numbers that are not finite"
+                raise ParameterError(
+                    "probe", f"the encoder gives {wrong}", "It must give one row (n, d) of each"
+                )
+            if found is None:
+                found = allocate((n, own.shape[1]), name="features", folder=folder)
+                if tally is not None:
+                    each = count_flops(module, tuple(value.to(device) for value in inputs))
+                    tally.flops += each / len(own) * n
+                    tally.examples += n
+            found[part] = processes.gather_rows(own, len(part)).cpu()
+            progress.advance(start + len(part))
+    progress.finish()
+    assert found is not None
+    return found
 
 
 @contextlib.contextmanager

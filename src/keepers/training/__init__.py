@@ -1,6 +1,14 @@
 """Training: one loop, with a batch policy and observers as its only seams."""
 
 from keepers.training.checkpoint import optimizer_state, restore_optimizer
+from keepers.training.classifiers import (
+    GIVES,
+    converged,
+    fit_classifier,
+    given_by,
+    last_input,
+    predict,
+)
 from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
 from keepers.training.fit import Checkpoint, estimate_seconds, fit, steps_in_epoch
@@ -20,6 +28,7 @@ from keepers.training.policy import (
 )
 
 __all__ = [
+    "GIVES",
     "Arguments",
     "AtRows",
     "BatchPolicy",
@@ -41,10 +50,15 @@ __all__ = [
     "Shuffle",
     "Step",
     "Weighted",
+    "converged",
     "estimate_seconds",
     "fit",
+    "fit_classifier",
+    "given_by",
     "has_bf16",
+    "last_input",
     "optimizer_state",
+    "predict",
     "restore_optimizer",
     "steps_in_epoch",
 ]

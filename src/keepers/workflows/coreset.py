@@ -30,9 +30,9 @@ from keepers.workflows.advice import (
     warn_of_lost,
     warn_of_shares,
 )
+from keepers.workflows.advise import settled
 from keepers.workflows.covering import (
     COVERING,
-    STRATIFIED,
     needs_labels,
     or_unlabelled,
     plane,
@@ -40,7 +40,7 @@ from keepers.workflows.covering import (
 )
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
-from keepers.workflows.scoring import Balance, CoresetConfig, Scored, parted, score_source
+from keepers.workflows.scoring import AUTO, Balance, CoresetConfig, Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
 
 
@@ -89,8 +89,9 @@ def coreset(
             table, a pandas frame, a Hugging Face data set, a tuple of arrays, or a map-style
             PyTorch data set; a `.npy` file or an array of vectors alone is its own features.
         keep: the fraction kept (`0.5`, `"50%"`) or a count (`5000`).
-        method: a row of `keepers.methods`; `method_options` are its options. None is `stratified`,
-            with features `facility-location`.
+        method: a row of `keepers.methods`, whose options are `method_options`; `auto` takes what a
+            pilot shows to be better than a random choice, and `stratified` where it cannot tell.
+            None is `auto`, with features `facility-location`.
         proxy: the name of a model, or a `Role`; None takes one for the kind of data.
         epochs: of the proxy; None is the model's own default.
         resolution: side in pixels at which a picture proxy looks.
@@ -129,7 +130,8 @@ def coreset(
     given = dict(locals())
     if features is None and is_vectors(data):
         given["features"] = features = data
-    given["method"] = method or (STRATIFIED if features is None else COVERING)
+    if method is None or method == AUTO:
+        given["method"] = AUTO if features is None else COVERING
     config = picked(CoresetConfig, given)
     given["require_labels"] = needs_labels(config, brought=features is not None)
     reading = picked(Reading, given)
@@ -145,11 +147,14 @@ def coreset(
         progress=progress,
     )
     with or_unlabelled(), opened as (source, place):
+        for sentence in source.found:
+            say(sentence)
         Budget.parse(config.keep).resolve(len(parted(source, config)[0]))
+        config, auto = settled(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         if config.near_duplicates is not None:
             scored = without_copies(scored, config.near_duplicates, say)
-        selection = _select(scored, config, say)
+        selection = _select(scored, config, say, auto)
     if processes.rank() == 0:
         write_selection(
             selection,
@@ -184,14 +189,16 @@ def write_selection(
     return written
 
 
-def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
+def _select(
+    scored: Scored, config: CoresetConfig, say: Say, auto: dict[str, Any] | None
+) -> Selection:
     candidates, ledger = scored.candidates, scored.place.ledger
     budget = Budget.parse(config.keep)
     k = budget.resolve(len(candidates))
     noise = noise_of(scored)
     if noise is not None:
         say(f"{str(noise).capitalize()}, by {noise.num:,} validation rows that no proxy trained on")
-    warnings = warn(scored, k, noise)
+    warnings = warn(scored, k, noise, tried=auto is not None)
     for warning in warnings:
         say(f"Warning: {warning}")
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
@@ -253,7 +260,9 @@ def _select(scored: Scored, config: CoresetConfig, say: Say) -> Selection:
     about = metadata(scored, config, k, evidence, accuracy(scored, candidates), picks.how)
     return Selection(
         table=table,
-        metadata=about | {"floor": floor, "label_noise": plain(noise and asdict(noise))},
+        metadata=about
+        | {"floor": floor, "label_noise": plain(noise and asdict(noise))}
+        | ({} if auto is None else {"auto": plain(auto)}),
         evidence=evidence,
     )
 

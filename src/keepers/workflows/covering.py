@@ -19,10 +19,10 @@ from keepers.selectors import near_duplicates
 from keepers.words import counted
 from keepers.workflows.evidence import Plane, spread
 from keepers.workflows.opening import Say
-from keepers.workflows.scoring import CoresetConfig, Scored
+from keepers.workflows.scoring import AUTO, CoresetConfig, Scored
 
-STRATIFIED, COVERING = "stratified", "facility-location"
-"""The methods of who names none: without features, and with them."""
+COVERING = "facility-location"
+"""The method of who names none and brings features."""
 
 BROUGHT = frozenset({"labels", "features"})
 FITTED_ON = 5_000
@@ -39,7 +39,7 @@ def needs_labels(config: CoresetConfig, *, brought: bool) -> bool:
         ParameterError: the method needs what only a proxy says, and features are brought; or
             near-duplicates are asked for, and there are no features to tell them by.
     """
-    method = methods.get(config.method)
+    method = methods.get("stratified" if config.method == AUTO else config.method)
     missing = method.needs - BROUGHT
     rows = methods.offered(BROUGHT, replacement=False)
     if brought and missing:

@@ -98,6 +98,8 @@ def score(
         progress=progress,
     )
     with opened as (source, place):
+        for sentence in source.found:
+            say(sentence)
         scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
         values = methods.score(scored.method, scored.members)
         source = scored.source

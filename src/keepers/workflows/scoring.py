@@ -11,18 +11,20 @@ import torch
 from torch import Tensor
 
 from keepers import methods
+from keepers.configuration import model_named
 from keepers.data import Source, readable
 from keepers.errors import ParameterError
 from keepers.methods import Method
-from keepers.models import create, default_proxy
+from keepers.models import default_proxy, is_classifier
 from keepers.random import derived_seed, generator
-from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
 from keepers.selectors import stratified_units
-from keepers.training import HardwareConfig, estimate_seconds
+from keepers.training import GIVES, HardwareConfig, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.stages import (
+    OUT_OF_FOLD,
     Predictions,
     Training,
     Workplace,
@@ -30,6 +32,9 @@ from keepers.workflows.stages import (
     predictions,
     train,
 )
+
+AUTO = "auto"
+"""The method that a pilot settles."""
 
 Balance = Literal["class"]
 
@@ -48,6 +53,32 @@ def check_floor(least: Any) -> None:
         )
 
 
+def needs_steps(method: str) -> bool:
+    """Whether a method reads what only a model that is trained in steps gives."""
+    return bool(lacking_to_classifiers(method))
+
+
+def lacking_to_classifiers(method: str) -> frozenset[str]:
+    """The signals that a method needs and no classifier of scikit-learn gives."""
+    return methods.get(method).needs - GIVES - {"labels", OUT_OF_FOLD}
+
+
+def check_supplies(parameter: str, model: str, method: str) -> None:
+    """Refuse a classifier of scikit-learn for a method that watches a training in steps.
+
+    Raises:
+        ParameterError: it would lack a signal.
+    """
+    if is_classifier(model) and needs_steps(method):
+        lacking = methods.in_words(lacking_to_classifiers(method))
+        raise ParameterError(
+            parameter,
+            f"got '{model}', which gives no {lacking}, and '{method}' needs them",
+            "Name a model that is trained in steps, such as fasttext, mlp or preact8, or leave it "
+            "out",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class CoresetConfig(HardwareConfig):
     """Everything a core-set run depends on, beside the data; the CLI has the same names.
@@ -57,7 +88,7 @@ class CoresetConfig(HardwareConfig):
     """
 
     keep: int | float | str = 0.5
-    method: str = "stratified"
+    method: str = AUTO
     method_options: Mapping[str, Any] | None = None
     proxy: str | Role | Mapping[str, Any] | None = None
     epochs: int | None = None
@@ -72,7 +103,13 @@ class CoresetConfig(HardwareConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         Budget.parse(self.keep)
-        methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
+        if self.method != AUTO:
+            methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
+            check_supplies("proxy", model_named(self.proxy), self.method)
+        elif self.method_options:
+            raise ParameterError(
+                "method_options", f"got options for '{AUTO}'", "Name the method they are for"
+            )
         if self.balance is not None and self.balance not in get_args(Balance):
             raise ParameterError(
                 "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
@@ -89,7 +126,9 @@ class CoresetConfig(HardwareConfig):
 
     def role(self, source: Source) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
-        role = Role.parse(self.proxy, default_proxy(source.info(self.resolution)))
+        in_steps = self.epochs is not None or needs_steps(self.method)
+        default = default_proxy(source.info(self.resolution), in_steps=in_steps)
+        role = Role.parse(self.proxy, default)
         return role.having(epochs=self.epochs, resolution=self.resolution)
 
 
@@ -160,8 +199,6 @@ def score_source(
 ) -> Scored:
     """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
-    for sentence in source.found:
-        say(sentence)
     if method.needs <= set(dict(data_signals(source).items())):
         return _by_data_alone(source, method, config, place, on_bad_row, say)
     role = config.role(source)
@@ -177,6 +214,7 @@ def score_source(
     say_skipped(source, say)
     candidates, validation = parted(source, config)
     Budget.parse(config.keep).resolve(len(candidates))
+    ensemble = config.ensemble or method.default_ensemble
     trainings = [
         Training(
             prepared=prepared,
@@ -184,8 +222,9 @@ def score_source(
             members=candidates,
             seed=derived_seed(config.seed, "proxy", member),
             wanted=wanted_signals(method.needs),
+            resample=ensemble > 1,
         )
-        for member in range(config.ensemble or method.default_ensemble)
+        for member in range(ensemble)
     ]
     _announce(trainings, place, say)
     members = [train(place, training).signals for training in trainings]
@@ -220,7 +259,7 @@ def _by_data_alone(
     unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
     if source.features is None and (config.proxy or config.resolution is not None):
         role = config.role(source)  # what is wrong with it is said all the same
-        create(role.model, source.info(), seed=0, options=role.options, parameter="proxy")
+        made_by(role, source.info(), "proxy")
     if unused:
         why, remedy = f"'{method.name}' trains no proxy", "Name a --method that asks one"
         if source.features is not None:
@@ -279,6 +318,14 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
     first = trainings[0]
     recipe = first.prepared.recipe
     missing = sum(not is_trained(place, training) for training in trainings)
+    if first.prepared.classifier is not None:
+        models = f"{len(trainings)} × " if len(trainings) > 1 else ""
+        found = "" if missing else ", found finished in the run directory"
+        say(
+            f"Proxy: {models}{first.prepared.role.model}, fitted by scikit-learn on "
+            f"{counted(len(first.members), 'example')}{found}"
+        )
+        return
     expected = "found finished in the run directory"
     if missing:
         seconds = missing * estimate_seconds(

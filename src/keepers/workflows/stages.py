@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,30 @@ from torch import Tensor
 
 from keepers import processes
 from keepers.configuration import SAMPLES
-from keepers.data import Source
+from keepers.data import DensePool, Source
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
-from keepers.random import derived_seed
+from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.runs import Run, StageRecord
-from keepers.signals import PASS_SIGNALS, extract, store
+from keepers.selectors import folds
+from keepers.signals import PASS_SIGNALS, embed, extract, store
 from keepers.tensors import row_blocks
-from keepers.training import BatchPolicy, Checkpoint, Dynamics, Hardware, Shuffle, fit
-from keepers.types import EvalView, Progress, Signals
+from keepers.training import (
+    BatchPolicy,
+    Checkpoint,
+    Dynamics,
+    Hardware,
+    Shuffle,
+    Weighted,
+    converged,
+    fit,
+    fit_classifier,
+    given_by,
+    last_input,
+    predict,
+)
+from keepers.types import EvalView, Pool, Progress, Signals
 
 EARLY_SHARE = 0.1
 """Scores of early training are taken after this share of the epochs, and at least one."""
@@ -30,6 +44,8 @@ EARLY_SHARE = 0.1
 SHUFFLE = Shuffle()
 DYNAMICS = frozenset({"forgetting", "aum"})
 CHECKPOINT = "checkpoint.safetensors"
+OUT_OF_FOLD = "out_of_fold_log_probs"
+FOLDS = 3
 TESTED = "tested"
 """The array of a stage that holds what the model says of a test set."""
 
@@ -89,7 +105,8 @@ class Training:
     `wanted` names the fields of `Signals` that are asked of it, for all examples or those at
     `scored`; with `early_log_probs` the training stops early. `samples` are those of the
     posterior. Weights, order and augmentation are drawn by
-    `seed`. With `test`, the trained model is also measured on it.
+    `seed`. With `test`, the trained model is also measured on it. `resample`: what scikit-learn
+    fits sees members drawn with replacement, so that the models of an ensemble differ.
     """
 
     prepared: Prepared
@@ -102,6 +119,12 @@ class Training:
     test: Tested | None = None
     scored: Tensor | None = None
     samples: int = SAMPLES
+    resample: bool = False
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What of `wanted` the model can give."""
+        return given_by(self.prepared.classifier is not None, self.wanted)
 
     @property
     def epochs(self) -> int:
@@ -117,13 +140,13 @@ class Training:
             "role": self.prepared.role.identity(),
             "model": self.prepared.fingerprint,
             "seed": self.seed,
-            "wanted": sorted(self.wanted),
+            "wanted": sorted(self.given),
             "policy": repr(self.policy),
             "test": self.test.identity if self.test else None,
             "scored": None if self.scored is None else hash_bytes(self.scored.numpy()),
             "samples": self.samples if "posterior_log_probs" in self.wanted else None,
             "hardware": hardware.identity(gains_from_bf16=self.prepared.recipe.bf16),
-        }
+        } | ({"resample": True} if self.resample and self.prepared.classifier else {})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,11 +181,18 @@ class Trained:
 
 def is_trained(place: Workplace, training: Training) -> bool:
     """Whether `train` would find this training finished."""
+    if OUT_OF_FOLD in training.wanted:
+        training = replace(training, wanted=training.wanted - {OUT_OF_FOLD})
     return processes.agree(place.run.finished(training.role, training.inputs(place.hardware)))
 
 
 def train(place: Workplace, training: Training) -> Trained:
-    """Train a model in its role, once: a rerun finds it, a kill loses one checkpoint interval."""
+    """Train a model in its role, once: a rerun finds it, a kill loses one checkpoint interval.
+
+    Predictions out of fold come of `FOLDS` more trainings, each a stage of its own.
+    """
+    if OUT_OF_FOLD in training.wanted:
+        return _cross_fitted(place, training)
     folder, record = place.run.stage(
         training.role,
         training.inputs(place.hardware),
@@ -178,7 +208,53 @@ def train(place: Workplace, training: Training) -> Trained:
     return Trained(signals=signals, facts=record.facts, costs=record.costs, tested=tested)
 
 
+def _cross_fitted(place: Workplace, training: Training) -> Trained:
+    """As `train`, with predictions for every member by a model that was not trained on it.
+
+    What is no member is predicted by the model of the first fold.
+    """
+    plain = train(place, replace(training, wanted=training.wanted - {OUT_OF_FOLD}))
+    members, labels = training.members, training.prepared.labels
+    fold_of = folds(
+        labels[members],
+        torch.from_numpy(training.source.units)[members],
+        FOLDS,
+        generator=generator(training.seed, "folds"),
+    )
+    n, costs = len(training.source), list(plain.costs)
+    known = torch.full((n,), -1)
+    known[members] = fold_of
+    found = torch.empty(n, training.prepared.info.num_classes)
+    for fold in range(FOLDS):
+        scored = ((known == fold) | ((known < 0) & (fold == 0))).nonzero().squeeze(1)
+        other = train(
+            place,
+            replace(
+                training,
+                members=members[fold_of != fold],
+                scored=scored,
+                wanted=frozenset({"log_probs"}),
+                seed=derived_seed(training.seed, "fold", fold),
+                test=None,
+            ),
+        )
+        found[scored] = other.signals.get("log_probs")
+        costs += other.costs
+    if training.scored is not None:
+        found = found[training.scored]
+    return replace(
+        plain,
+        signals=replace(plain.signals, out_of_fold_log_probs=found),
+        costs=tuple(costs),
+    )
+
+
 def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
+    learn = _learn_in_steps if training.prepared.classifier is None else _fit_whole
+    return learn(place, training, folder)
+
+
+def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> StageRecord:
     prepared, wanted = training.prepared, training.wanted
     runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
     module = prepared.build(training.seed, parameter=training.role)
@@ -232,6 +308,92 @@ def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
         store.write(folder, arrays)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return StageRecord(facts=facts, costs=tuple(ledger.costs))
+
+
+def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecord:
+    """Fit a classifier of scikit-learn, and ask it."""
+    prepared, labels = training.prepared, training.prepared.labels
+    assert prepared.classifier is not None
+    num_classes = prepared.info.num_classes
+    pool = embedded(place, prepared, prepared.pool, training.source.content)
+    everything = torch.arange(len(pool))
+    scored = everything if training.scored is None else training.scored
+    weighted = isinstance(training.policy, Weighted)
+    weights = training.policy.weights(training.members) if weighted else None
+    ledger = Ledger()
+    store.clear(folder)
+    with ledger.phase(f"{training.role} training") as tally, place.under_way(training.role):
+        fitted = fit_classifier(
+            prepared.classifier,
+            pool,
+            labels,
+            training.members,
+            seed=derived_seed(training.seed, "fit"),
+            weights=weights,
+            resample=training.resample,
+            parameter=training.role,
+        )
+        tally.examples = len(training.members)
+    arrays: dict[str, Tensor] = {}
+    with ledger.phase("scoring") as tally:
+        if training.given & {"log_probs", "losses"}:
+            arrays["log_probs"] = predict(fitted, pool, scored, num_classes, training.role)
+            tally.examples = len(scored)
+        if "losses" in training.given:
+            known = labels[scored][:, None]
+            arrays["losses"] = -arrays["log_probs"].gather(1, known)[:, 0]
+        if "features" in training.given:
+            arrays["features"] = last_input(fitted, pool, scored, training.seed)
+    arrays = {name: value for name, value in arrays.items() if name in training.given}
+    facts: dict[str, Any] = {"losses": [], "converged": converged(fitted)}
+    test = training.test
+    if test is not None:
+        tested = embedded(place, prepared, test.view.pool, test.fingerprint)
+        positions = torch.arange(len(tested))
+        said = predict(fitted, tested, positions, num_classes, training.role)
+        facts |= _measure(Signals(log_probs=said, labels=test.view.labels))
+        if test.kept:
+            arrays[TESTED] = said
+    if processes.rank() == 0:
+        store.write(folder, arrays)
+    return StageRecord(facts=facts, costs=tuple(ledger.costs))
+
+
+def embedded(place: Workplace, prepared: Prepared, pool: Pool, content: str) -> Pool:
+    """What a classifier reads: the pool itself, or what its encoder makes of it, once.
+
+    `content` is a fingerprint of the inputs of the pool, whatever their labels.
+    """
+    assert prepared.classifier is not None
+    embedder = prepared.classifier.embedder
+    if embedder is None:
+        return pool
+    hardware = place.hardware
+    inputs = {
+        "content": content,
+        "encoder": prepared.fingerprint,
+        "hardware": hardware.identity(gains_from_bf16=False),
+    }
+
+    def compute(folder: Path) -> StageRecord:
+        ledger = Ledger()
+        store.clear(folder)
+        with ledger.phase("features") as tally:
+            features = embed(
+                prepared.normalised(embedder),
+                pool,
+                runtime=hardware.runtime(gains_from_bf16=False),
+                folder=folder if processes.rank() == 0 else None,
+                tally=tally,
+                progress=place.progress,
+            )
+            if processes.rank() == 0:
+                store.write(folder, {"features": features})
+        return StageRecord(costs=tuple(ledger.costs))
+
+    folder, record = place.run.stage("features", inputs, compute)
+    place.book(folder, record)
+    return DensePool(store.read(folder)["features"])
 
 
 def _measure(signals: Signals) -> dict[str, Any]:

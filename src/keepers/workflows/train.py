@@ -254,7 +254,7 @@ def _ready(
     selection = config.selection()
     if config.select == AUTO:
         selection = replace(selection, select=RHO_LOSS)
-    role = Role.parse(config.model, default_target(source.info()), "model")
+    role = Role.parse(config.model, default_target(source.info(), in_steps=True), "model")
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
             role,

@@ -118,6 +118,7 @@ def training_of(
     test: Tested | None = None,
     role: str = "proxy",
     samples: int = SAMPLES,
+    resample: bool = False,
 ) -> Training:
     """The training of a role on what is labelled, from scratch.
 
@@ -141,6 +142,7 @@ def training_of(
         role=role,
         test=test,
         samples=samples,
+        resample=resample,
     )
 
 
@@ -172,6 +174,7 @@ def ask(
                 scored=scored,
                 test=test,
                 samples=config.samples,
+                resample=ensemble > 1,
             ),
         )
         for member in range(ensemble)

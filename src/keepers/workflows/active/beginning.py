@@ -14,10 +14,10 @@ from keepers.configuration import is_own_code, model_named, picked
 from keepers.data import check_apart
 from keepers.errors import ParameterError, RunError, renamed
 from keepers.files import check_folder, plain
-from keepers.models import create, default_target
+from keepers.models import default_target
 from keepers.models.posterior import check_dropout
-from keepers.roles import Role
-from keepers.types import Progress
+from keepers.roles import Role, made_by
+from keepers.types import Model, Progress
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import FOLDER, pool_event
 from keepers.workflows.active.ground import names_ever
@@ -103,7 +103,7 @@ def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
         roles["features"] = Role(model=config.features)
     for parameter, role in roles.items():
         info = source.info(role.resolution)
-        made = create(role.model, info, seed=0, options=role.options, parameter=parameter)
+        made = made_by(role, info, parameter)
         if made.encoder.kind != source.kind:
             raise ParameterError(
                 parameter,
@@ -115,6 +115,7 @@ def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
         method = methods.get(config.method)
         ensemble = config.ensemble or method.default_ensemble
         if parameter == "proxy" and "posterior_log_probs" in method.needs and ensemble == 1:
+            assert isinstance(made, Model)  # a classifier of scikit-learn is refused before
             with renamed({"model": "proxy"}):
                 check_dropout(made.module, DROPOUT)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from keepers import methods
-from keepers.configuration import SAMPLES
+from keepers.configuration import SAMPLES, model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.methods.method import SIGNALS
 from keepers.models import default_proxy
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import DataInfo
-from keepers.workflows.scoring import Balance
+from keepers.workflows.scoring import Balance, check_supplies, needs_steps
 
 ACTIVE_SIGNALS = frozenset(
     name for name, facts in SIGNALS.items() if methods.ACTIVE in facts.workflows
@@ -74,10 +74,15 @@ class ActiveConfig(HardwareConfig):
                 "distinct", f"got {self.distinct}", "Give a cosine similarity in (0, 1]"
             )
         Role.check("proxy", self.proxy)
+        if (self.ensemble or 1) == 1:  # the members of an ensemble stand in for dropout
+            check_supplies("proxy", model_named(self.proxy), self.method)
 
     def role(self, info: DataInfo) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
-        role = Role.parse(self.proxy, default_proxy(info))
+        in_steps = self.epochs is not None or (
+            needs_steps(self.method) and (self.ensemble or 1) == 1
+        )
+        role = Role.parse(self.proxy, default_proxy(info, in_steps=in_steps))
         return role.having(epochs=self.epochs, resolution=self.resolution)
 
 

@@ -1,0 +1,321 @@
+"""Is a pilot right about what selecting does? Truth by whole experiments, against pilots.
+
+For each data set and share of wrong labels: ten times, a training set is drawn, a proxy trained on
+all of it, every method chooses at every budget, and two kinds of target are trained on each choice
+and on random ones, and tested on test data. Pilots see a training set alone. One JSON file for each
+draw: a run that is interrupted goes on.
+
+    python benchmarks/pilot.py run DATA... --out FOLDER     # sst2 imdb digits mnist cola ...
+    python benchmarks/pilot.py summary FOLDER --out docs/results/benchmarks/pilot.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import torch
+
+from keepers import methods
+from keepers.data import Source, corrupt_labels, open_source
+from keepers.files import write_json
+from keepers.ledger import Ledger
+from keepers.random import generator
+from keepers.roles import Prepared, Role, encode_like, prepare
+from keepers.runs import Run
+from keepers.statistics import paired_difference
+from keepers.training import Hardware, fit_classifier, predict
+from keepers.types import Pool
+from keepers.workflows.pilot import Held, Pilot, run_pilot
+from keepers.workflows.settling import findings, settle
+from keepers.workflows.stages import Training, Workplace, train
+
+DESIGN, UNTOUCHED = (
+    ("sst2", "imdb", "digits", "mnist"),
+    ("cola", "goemotions", "imdb-rating", "cifar10"),
+)
+NOISE, KEEP, SEEDS, PILOTS = (0.0, 0.2), (0.1, 0.3, 0.5), 10, 1
+METHODS = ("stratified", "margin", "facility-location", "confident-learning")
+DRAWS = 2
+LARGEST, TESTED = 1_200, 2_000
+COMMON = (0, 1, 3, 4, 7, 15, 18, 27)
+"""The eight emotions of GoEmotions with the most comments."""
+
+ROOT = Path(os.environ.get("KEEPERS_DATA", "data"))
+
+
+def load(name: str) -> tuple[Any, Any]:
+    """Training and test data: frames of texts, or arrays."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        order = np.random.default_rng(0).permutation(len(x))
+        x, y = x[order].astype(np.float32), y[order]
+        return (x[:1200], y[:1200]), (x[1200:], y[1200:])
+    if name in ("mnist", "cifar10"):
+        from io import BytesIO
+
+        from PIL import Image
+
+        def pixels(split: str, count: int) -> tuple[Any, Any]:
+            table = pq.read_table(ROOT / name / f"{split}.parquet").slice(0, count)
+            column = table.column(table.column_names[0]).to_pylist()
+            side = 14 if name == "mnist" else 8
+            opened = [Image.open(BytesIO(cell["bytes"])) for cell in column]
+            rows = [np.asarray(each.resize((side, side), Image.Resampling.BOX)) for each in opened]
+            stacked = np.stack(rows).astype(np.float32).reshape(len(rows), -1) / 255
+            return stacked, np.asarray(table.column("label"))
+
+        return pixels("train", 2 * LARGEST), pixels("test", TESTED)
+    if name == "goemotions":
+
+        def comments(split: str) -> pd.DataFrame:
+            frame = pd.read_csv(ROOT / name / f"{split}.tsv", sep="\t", header=None, quoting=3)
+            frame = frame[~frame[1].astype(str).str.contains(",")]
+            numbers: Any = frame[1].astype(int)
+            common = numbers.isin(COMMON)
+            return pd.DataFrame({"text": frame[0][common], "label": frame[1][common].astype(str)})
+
+        return comments("train").sample(2 * LARGEST, random_state=0), comments("test")
+    folder = "imdb" if name.startswith("imdb") else name
+    splits = ("train", "validation" if name == "cola" else "test")
+    tables = [pq.read_table(ROOT / folder / f"{split}.parquet").to_pandas() for split in splits]
+    label = "rating" if name == "imdb-rating" else "label"
+    text = "text" if folder == "imdb" else "sentence"
+    frames = [
+        pd.DataFrame({"text": frame[text], "label": frame[label].astype(str)}) for frame in tables
+    ]
+    few = min(2 * LARGEST, len(frames[0]))
+    return (
+        frames[0].sample(few, random_state=0),
+        frames[1].sample(min(TESTED, len(frames[1])), random_state=0),
+    )
+
+
+def targets(source: Source) -> tuple[str, ...]:
+    """The model of the pilot, and one of another kind."""
+    other = "naive_bayes:ComplementNB" if source.kind == "text" else "ensemble:ExtraTreesClassifier"
+    return ("linear", f"sklearn:sklearn.{other}")
+
+
+def drawn(source: Source, noise: float, seed: int) -> Source:
+    """A training set of this seed: a random half of what there is, with wrong labels."""
+    few = np.random.default_rng(seed).permutation(len(source))[: min(LARGEST, len(source) * 4 // 5)]
+    part = source.take(few)
+    assert part.labels is not None
+    if not noise:
+        return part
+    labels, _ = corrupt_labels(
+        torch.from_numpy(part.labels),
+        len(part.class_names),
+        noise,
+        generator=generator(seed, "noise"),
+    )
+    return replace(part, labels=labels.numpy())
+
+
+def truth(source: Source, test: Source, place: Workplace, seed: int) -> dict[str, Any]:
+    """Test errors of every target on every choice, by `target method keep`."""
+    roles = [Role(model=name) for name in targets(source)]
+    made = [prepare(role, source)[1] for role in roles]
+    views = [encode_like(each, test) for each in made]
+    proxy = made[0]
+    everything = torch.arange(len(source))
+    needs = frozenset().union(*(methods.get(name).needs for name in METHODS)) - {"labels"}
+    training = Training(
+        prepared=proxy, source=source, members=everything, seed=seed, wanted=needs | {"log_probs"}
+    )
+    signals = train(place, training).signals
+    found: dict[str, Any] = {}
+    choices: dict[str, list[torch.Tensor]] = {"everything 1.0": [everything]}
+    for keep in KEEP:
+        k = max(1, int(keep * len(source) + 0.5))
+        choices[f"random {keep}"] = [
+            torch.randperm(len(source), generator=generator(seed, "random", k, draw))[:k]
+            for draw in range(DRAWS)
+        ]
+        for name in METHODS:
+            at = generator(seed, "select", name)
+            floor = methods.Floor(proxy.labels, 1)
+            picks, _ = methods.choose(methods.get(name), [signals], k, generator=at, floor=floor)
+            choices[f"{name} {keep}"] = [picks.positions]
+    for role, prepared, view in zip(roles, made, views, strict=True):
+        for choice, several in choices.items():
+            start = time.process_time()
+            errors = [_error(prepared, view.pool, view.labels, part, seed) for part in several]
+            seconds = (time.process_time() - start) / len(several)
+            found[f"{role.model}|{choice}"] = [float(np.mean(errors)), seconds]
+    return found
+
+
+def _error(prepared: Prepared, pool: Pool, labels: Any, members: torch.Tensor, seed: int) -> float:
+    assert prepared.classifier is not None
+    fitted = fit_classifier(
+        prepared.classifier, prepared.pool, prepared.labels, members.sort().values, seed=seed
+    )
+    said = predict(fitted, pool, torch.arange(len(pool)), prepared.info.num_classes)
+    return float((said.argmax(1) != labels).double().mean())
+
+
+def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
+    """What a pilot on this training set saw."""
+    _, prepared = prepare(Role(model="linear"), source)
+    rows = [methods.get(name) for name in METHODS]
+    start = time.process_time()
+    seen = run_pilot(prepared, source, place, methods_=rows, keep=KEEP, seed=seed)
+    results = {
+        f"{name} {keep}": [[each.error, each.loss] for each in held]
+        for (name, keep), held in seen.found.items()
+    }
+    return {"results": results, "seconds": time.process_time() - start, "overlap": seen.overlap}
+
+
+def run_all(names: Sequence[str], out: Path) -> None:
+    """Every draw that is not there yet."""
+    out.mkdir(parents=True, exist_ok=True)
+    opened = {name: tuple(map(open_source, load(name))) for name in names}
+    for seed in range(SEEDS):
+        for name, (source, test) in opened.items():
+            for noise in NOISE:
+                path = out / f"{name}-{noise}-{seed}.json"
+                if not path.exists():
+                    result = one(name, source, test, noise, seed, out)
+                    path.write_text(json.dumps(result), encoding="utf-8")
+                    print(path.name, f"{time.process_time():.0f} CPU s", flush=True)
+
+
+def one(
+    name: str, source: Source, test: Source, noise: float, seed: int, out: Path
+) -> dict[str, Any]:
+    """One draw of the whole experiment, and one pilot in the first draws."""
+    part = drawn(source, noise, seed)
+    folder = Path(tempfile.mkdtemp(dir=out))
+    try:
+        with Run(folder / "run", {"data": part.fingerprint}) as run:
+            place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+            return {
+                "data": name,
+                "n": len(part),
+                "noise": noise,
+                "seed": seed,
+                "truth": truth(part, test, place, seed),
+                "pilot": pilot(part, place, seed) if seed < PILOTS else None,
+            }
+    finally:
+        shutil.rmtree(folder)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What pilots said against what is true, cell by cell, and what `auto` would have gained."""
+    draws = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    rows: list[dict[str, Any]] = []
+    autos: list[dict[str, Any]] = []
+    for name, noise in sorted({(draw["data"], draw["noise"]) for draw in draws}):
+        here = [draw for draw in draws if (draw["data"], draw["noise"]) == (name, noise)]
+        seen = next((draw["pilot"] for draw in here if draw["pilot"]), None)
+        models = sorted({key.partition("|")[0] for key in here[0]["truth"]})
+        if seen is None or len(here) < 2:
+            continue
+        told = findings(_as_pilot(seen), METHODS, KEEP)
+        for model in models:
+            for keep in KEEP:
+                errors = {
+                    method: [draw["truth"][f"{model}|{method} {keep}"][0] for draw in here]
+                    for method in (*METHODS, "random")
+                }
+                true = {
+                    method: paired_difference(errors[method], errors["random"])
+                    for method in METHODS
+                }
+                cell = {"data": name, "noise": noise, "target": model, "keep": keep}
+                rows += [
+                    cell
+                    | {"method": found.method, "told": found.told, "seeds": len(here)}
+                    | {"pilot": found.error.mean, "truth": asdict(true[found.method])}
+                    for found in told
+                    if found.keep == keep and found.method != "stratified"
+                ]
+                taken = settle(told, keep)
+                method = "stratified" if taken is None else taken.method
+                best = min(0.0, *(each.mean for each in true.values()))
+                autos.append(
+                    cell | {"taken": method, "truth": asdict(true[method]), "hindsight": best}
+                )
+    return {"rows": rows, "auto": autos, "counts": _counts(rows, autos)}
+
+
+def _as_pilot(seen: dict[str, Any]) -> Pilot:
+    found: dict[tuple[str, float], tuple[Held, ...]] = {}
+    for key, results in seen["results"].items():
+        name, _, keep = key.rpartition(" ")
+        found[name, float(keep)] = tuple(Held(error=error, loss=loss) for error, loss in results)
+    nothing = torch.empty(0)
+    return Pilot(
+        found=found,
+        looked_at=nothing,
+        out_of_fold=nothing,
+        size=0,
+        overlap=seen["overlap"],
+        costs=(),
+    )
+
+
+def _counts(rows: Sequence[dict[str, Any]], autos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    clear = [row for row in rows if row["truth"]["low"] > 0 or row["truth"]["high"] < 0]
+    answered = [row for row in rows if row["told"] != "cannot tell"]
+    gained = sum(-each["truth"]["mean"] for each in autos)
+    possible = sum(-each["hindsight"] for each in autos)
+    worst = max(autos, key=lambda each: each["truth"]["mean"])
+    return {
+        "cells": len(rows),
+        "clear": len(clear),
+        "forced_sign_right": _share(row["pilot"] * row["truth"]["mean"] > 0 for row in clear),
+        "answered": len(answered) / len(rows),
+        "answered_right": _share(map(_right, answered)),
+        "auto_cells": len(autos),
+        "auto_gain_of_hindsight": gained / possible if possible else None,
+        "auto_worst": worst,
+        "auto_below_random": sum(each["truth"]["low"] > 0.005 for each in autos),
+    }
+
+
+def _right(row: dict[str, Any]) -> bool:
+    truth = row["truth"]
+    if row["told"] == "no difference":
+        return truth["low"] <= 0.01 and truth["high"] >= -0.01
+    return (truth["mean"] < 0) == (row["told"] == "better")
+
+
+def _share(right: Iterable[bool]) -> float | None:
+    found = list(right)
+    return sum(found) / len(found) if found else None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("names", nargs="+", choices=[*DESIGN, *UNTOUCHED])
+    running.add_argument("--out", type=Path, required=True)
+    telling = commands.add_parser("summary")
+    telling.add_argument("folder", type=Path)
+    telling.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run_all(arguments.names, arguments.out)
+    else:
+        found = summary(arguments.folder)
+        print(json.dumps(found["counts"], indent=2))
+        write_json(arguments.out, found, overwrite=True)

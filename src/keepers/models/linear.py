@@ -1,0 +1,196 @@
+"""A linear classifier that settles its own regularisation, by likelihood on held-out rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+STRENGTHS = (0.2, 1.0, 5.0, 20.0)
+"""Values of C, the inverse strength of regularisation, that are tried."""
+
+HELD_OUT = 0.2
+TRIED_ON = 20_000
+"""Rows, drawn at random, on which the values of C are compared at most."""
+
+RARE_FROM = 1_000
+"""Texts from which on words that only one of them has are left out."""
+
+TINY = 1e-12
+
+
+class LinearClassifier(ClassifierMixin, BaseEstimator):
+    """Multinomial logistic regression on counts of words (TF-IDF) or on standardised numbers.
+
+    Sparse rows (n, buckets) are counts of words and pairs of words: each row is weighted by
+    TF-IDF with sublinear counts, and from `RARE_FROM` rows on, what occurs in one row alone is
+    left out. Dense rows (n, d) are standardised. C is the one of `STRENGTHS` with the highest
+    likelihood on a fifth of the rows that is held out first; the model is then fitted on all of
+    them, until the optimiser has converged.
+
+    Args:
+        random_state: of the held-out rows.
+
+    Source: scikit-learn's LogisticRegression (L-BFGS) and TfidfTransformer.
+    """
+
+    def __init__(self, random_state: int = 0) -> None:
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: npt.NDArray[np.int64], sample_weight: npt.NDArray[np.float64] | None = None
+    ) -> Self:
+        """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
+        self.used_ = _used(X) if _is_sparse(X) else None
+        rows = X if self.used_ is None else X[:, self.used_]
+        # TF-IDF keeps sparse rows sparse; standardising gives numbers one scale.
+        self.scaler_: Any = (
+            StandardScaler() if self.used_ is None else TfidfTransformer(sublinear_tf=True)
+        )
+        rows = self.scaler_.fit_transform(rows)
+        self.C_ = self._strength(rows, y, sample_weight)
+        self.classifier_ = _regression(self._tolerance, C=self.C_)
+        _fit(self.classifier_, rows, y, sample_weight)
+        self.classes_ = self.classifier_.classes_
+        self.n_iter_ = self.classifier_.n_iter_
+        return self
+
+    @property
+    def _tolerance(self) -> float:
+        """The largest gradient at the end: those of standardised numbers are of the order of 1."""
+        return 1e-4 if self.used_ is not None else 1e-3
+
+    def _strength(
+        self, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
+    ) -> float:
+        draw = np.random.default_rng(self.random_state)
+        order = draw.permutation(rows.shape[0])[:TRIED_ON]
+        held = order[: max(1, int(HELD_OUT * len(order)))]
+        rest = order[len(held) :]
+        seen = np.unique(y[rest]) if len(rest) else y[:0]
+        held = held[np.isin(y[held], seen)]
+        if len(seen) < 2 or not len(held):
+            return 1.0
+        model = _regression(self._tolerance, warm_start=True)
+        losses: dict[float, float] = {}
+
+        def tried(strength: float) -> float:
+            model.set_params(C=strength)
+            _fit(model, rows[rest], y[rest], None if weight is None else weight[rest])
+            losses[strength] = _loss(model, rows[held], y[held])
+            return losses[strength]
+
+        # Losses over C have one valley: the third value is on the side where it goes down.
+        weak, middle, strong, strongest = STRENGTHS
+        tried(strongest if tried(strong) < tried(middle) else weak)
+        return min(losses, key=losses.__getitem__)
+
+    def transform(self, X: Any) -> Any:
+        """What the linear layer sees (n, used): sparse for counts."""
+        return self.scaler_.transform(X if self.used_ is None else X[:, self.used_])
+
+    def predict_proba(self, X: Any) -> npt.NDArray[Any]:
+        """Probabilities (n, classes seen), in the order of `classes_`."""
+        return self.classifier_.predict_proba(self.transform(X))
+
+    def predict(self, X: Any) -> npt.NDArray[np.int64]:
+        """The likeliest class (n,) of each row."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+class BestOfTwo(ClassifierMixin, BaseEstimator):
+    """Logistic regression or gradient-boosted trees, whichever is likelier on held-out rows.
+
+    Args:
+        random_state: of the held-out rows and of the trees.
+
+    Source: scikit-learn's HistGradientBoostingClassifier.
+    """
+
+    def __init__(self, random_state: int = 0) -> None:
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: npt.NDArray[np.int64], sample_weight: npt.NDArray[np.float64] | None = None
+    ) -> Self:
+        """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        self.scaler_ = StandardScaler()
+        rows: Any = self.scaler_.fit_transform(X)
+        draw = np.random.default_rng(self.random_state)
+        order = draw.permutation(len(rows))[:TRIED_ON]
+        held = order[: max(1, int(HELD_OUT * len(order)))]
+        rest = order[len(held) :]
+        held = held[np.isin(y[held], y[rest])]
+        made = [
+            LinearClassifier(self.random_state),
+            HistGradientBoostingClassifier(random_state=self.random_state),
+        ]
+        losses = [np.inf, np.inf]
+        if len(np.unique(y[rest])) > 1 and len(held):
+            for place, model in enumerate(made):
+                model.fit(
+                    rows[rest], y[rest], None if sample_weight is None else sample_weight[rest]
+                )
+                losses[place] = _loss(model, rows[held], y[held])
+        self.classifier_ = made[int(np.argmin(losses))].fit(rows, y, sample_weight)
+        self.classes_ = self.classifier_.classes_
+        return self
+
+    def transform(self, X: Any) -> npt.NDArray[Any]:
+        """The rows (n, d), standardised."""
+        scaler: Any = self.scaler_
+        return scaler.transform(X)
+
+    def predict_proba(self, X: Any) -> npt.NDArray[Any]:
+        """Probabilities (n, classes seen), in the order of `classes_`."""
+        return self.classifier_.predict_proba(self.transform(X))
+
+    def predict(self, X: Any) -> npt.NDArray[np.int64]:
+        """The likeliest class (n,) of each row."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+def boosted_trees(seed: int) -> Any:
+    """Gradient-boosted trees by histograms, stopped early where there are over 10,000 rows."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+
+    # Trees do not need the scale; what reads the features does.
+    return make_pipeline(StandardScaler(), HistGradientBoostingClassifier(random_state=seed))
+
+
+def _regression(tolerance: float, **settings: Any) -> Any:
+    return LogisticRegression(max_iter=1000, tol=tolerance, **settings)
+
+
+def _fit(
+    model: Any, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether it has converged is read from n_iter_
+        model.fit(rows, y, weight)
+
+
+def _loss(model: Any, rows: Any, y: npt.NDArray[np.int64]) -> float:
+    """Mean −log p(y); every class of `y` was seen."""
+    likely = model.predict_proba(rows)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    return -float(np.log(np.maximum(likely, TINY)).mean())
+
+
+def _is_sparse(rows: Any) -> bool:
+    return hasattr(rows, "tocsr")
+
+
+def _used(counts: Any) -> npt.NDArray[np.int64]:
+    """The buckets that count: those of one text alone say nothing of another."""
+    least = 2 if counts.shape[0] >= RARE_FROM else 1
+    found = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= least)
+    return found if len(found) else np.array([0])

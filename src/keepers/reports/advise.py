@@ -1,0 +1,105 @@
+"""What a pilot says, as a table and as a page: does selecting pay on these data?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from keepers.reports import describe, quantities
+from keepers.reports.by_budget import differences_drawn, styles_of
+from keepers.reports.page import as_yaml, write_page
+from keepers.reports.terminal import plain_table
+
+_COLOURS = {"better": "green", "worse": "red"}
+
+
+def advice_table(result: Mapping[str, Any]) -> Table:
+    """Every method at every budget: what the pilot says, and what selecting costs and saves."""
+    shown = plain_table(
+        ("kept", True),
+        ("method", False),
+        ("against random, points of error", True),
+        ("", False),
+        ("select", True),
+        ("saves", True),
+    )
+    for group in groups(result):
+        for place, row in enumerate(group):
+            told = row["told"]
+            shown.add_row(
+                quantities.percent(row["keep"]) if not place else "",
+                row["method"] + (" *" if row["taken"] else ""),
+                difference(row["error"]),
+                f"[{_COLOURS[told]}]{told}[/]" if told in _COLOURS else told,
+                quantities.duration(row["selection_seconds"]),
+                saved(row["saved_seconds"]),
+            )
+        shown.add_section()
+    shown.caption = "* what --method auto takes; intervals of 95%, verdicts hold together (Holm)"
+    return shown
+
+
+def groups(result: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of each budget; `taken` marks what `auto` takes."""
+    return [
+        [
+            {**row, "taken": row["method"] == taken}
+            for row in result["rows"]
+            if row["keep"] == float(keep)
+        ]
+        for keep, taken in result["take"].items()
+    ]
+
+
+def difference(found: Mapping[str, Any]) -> str:
+    """A difference in points and its interval.
+
+    >>> difference({"mean": -0.01, "low": -0.02, "high": 0.0})
+    '−1.00 (−2.00 to 0.00)'
+    """
+    mean, low, high = (
+        f"{100 * found[name] + 0.0:.2f}".replace("-", "−") for name in ("mean", "low", "high")
+    )
+    return f"{mean} ({low} to {high})"
+
+
+def saved(seconds: float) -> str:
+    """Seconds saved end to end; what is lost says so.
+
+    >>> saved(-2.0)
+    'costs 2.0 s'
+    """
+    told = quantities.duration(abs(seconds))
+    return told if seconds > 0 else f"costs {told}"
+
+
+def advice_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bool = True) -> Path:
+    """Write a self-contained HTML report of what a pilot says, and return its path.
+
+    Raises:
+        RunError: `path` exists and `overwrite` is false.
+    """
+    by_name: dict[str, Sequence[Any]] = {}
+    for row in result["rows"]:
+        drawn = {**row, "difference": row["error"], "selector": None}
+        by_name[row["method"]] = [*by_name.get(row["method"], ()), drawn]
+    styles = styles_of(by_name)
+    return write_page(
+        Path(path),
+        "advise.html",
+        overwrite=overwrite,
+        data=result["data"],
+        pilot=result["pilot"],
+        model=describe.model_name(result["config"]["proxy"]),
+        target=result["target"],
+        sentences=result["sentences"],
+        groups=groups(result),
+        differences=differences_drawn(by_name, styles),
+        styles=list(styles.values()),
+        difference=difference,
+        saved=saved,
+        config=as_yaml(result["config"]),
+    )

@@ -1,0 +1,183 @@
+"""Classifiers of scikit-learn: fitted as a whole, then asked; no steps, no schedule."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from keepers.data import BagPool, TextPool
+from keepers.errors import KeepersError, ParameterError
+from keepers.random import derived_seed
+from keepers.types import Classifier, Pool
+
+GIVES = frozenset({"log_probs", "losses", "features"})
+"""The signals that a classifier of scikit-learn gives."""
+
+COMPONENTS = 64
+"""Sparse features are projected on so many principal components."""
+
+FITTED_ON = 20_000
+BLOCK = 16_384
+TINY = 1e-12
+"""The probability of a class that a classifier has not seen."""
+
+
+def fit_classifier(
+    classifier: Classifier,
+    pool: Pool,
+    labels: Tensor,
+    members: Tensor,
+    *,
+    seed: int,
+    weights: Tensor | None = None,
+    resample: bool = False,
+    parameter: str = "proxy",
+) -> Any:
+    """A classifier, fitted on the examples of `pool` at `members`.
+
+    Args:
+        labels: class numbers (n,) of the pool.
+        weights: (m,) multipliers of the members' losses, where there are any.
+        resample: fit it on as many members drawn with replacement, as one of an ensemble
+            (Breiman 1996, Bagging Predictors).
+
+    Of members of one class alone nothing can be learnt: that class is then always predicted.
+
+    Raises:
+        ParameterError: weights for what takes none, or whatever the classifier raises.
+    """
+    if resample:
+        draw = np.random.default_rng(derived_seed(seed, "resample"))
+        drawn = torch.from_numpy(np.sort(draw.integers(0, len(members), len(members))))
+        members, weights = members[drawn], None if weights is None else weights[drawn]
+    y = labels[members].numpy()
+    if len(np.unique(y)) < 2:
+        from sklearn.dummy import DummyClassifier
+
+        return DummyClassifier().fit(np.zeros((len(y), 1)), y)
+    made = classifier.make(seed)
+    given: dict[str, Any] = {}
+    if weights is not None:
+        last = made.steps[-1][0] + "__" if hasattr(made, "steps") else ""
+        given[f"{last}sample_weight"] = weights.double().numpy()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of convergence: `converged` tells
+            return made.fit(rows(pool, members), y, **given)
+    except Exception as error:  # the user's own pipeline may raise anything
+        remedy = "It is fitted on what the data hold, as fit(rows, classes)"
+        if "dense" in str(error) or "sparse" in str(error):
+            remedy = (
+                "Texts are sparse rows for it: give a pipeline that splits them itself and makes "
+                "them dense, such as TfidfVectorizer, TruncatedSVD, then the classifier"
+            )
+        raise ParameterError(
+            parameter, f"the classifier failed: {type(error).__name__}: {error}", remedy
+        ) from error
+
+
+def converged(fitted: Any) -> bool:
+    """Whether a fitted classifier came to its end before its limit of iterations.
+
+    Of a pipeline, its last step; what does not say counts as converged.
+    """
+    last: Any = fitted.steps[-1][1] if hasattr(fitted, "steps") else fitted
+    last = getattr(last, "classifier_", last)
+    done, most = getattr(last, "n_iter_", None), getattr(last, "max_iter", None)
+    if done is None or not most or most < 0:
+        return True
+    return bool(np.max(done) < most)
+
+
+def predict(
+    fitted: Any, pool: Pool, positions: Tensor, num_classes: int, parameter: str = "proxy"
+) -> Tensor:
+    """Log-probabilities (p, classes), float32, of the examples at `positions`.
+
+    Raises:
+        KeepersError: probabilities that are not finite.
+    """
+    classes = torch.from_numpy(np.asarray(fitted.classes_, dtype=np.int64))
+    found = torch.full((len(positions), num_classes), TINY)
+    for start in range(0, len(positions), BLOCK):
+        part = positions[start : start + BLOCK]
+        probs = torch.from_numpy(np.asarray(fitted.predict_proba(rows(pool, part))))
+        if not bool(probs.isfinite().all()):
+            raise KeepersError(
+                f"{parameter}: the classifier gives probabilities that are not finite. Scale its "
+                "input, or take another"
+            )
+        found[start : start + len(part), classes] = probs.float().clamp(min=TINY)
+    return found.div_(found.sum(1, keepdim=True)).log_()
+
+
+def last_input(fitted: Any, pool: Pool, positions: Tensor, seed: int) -> Tensor:
+    """Features (p, d): what the last step of a pipeline is given.
+
+    Sparse rows are projected on `COMPONENTS` principal components (scikit-learn's TruncatedSVD,
+    fitted on `FITTED_ON` of them at most); a bare classifier is given its input itself.
+    """
+    if hasattr(fitted, "steps") and len(fitted.steps) > 1:
+        before: Any = fitted[:-1].transform
+    elif hasattr(fitted, "transform"):
+        before = fitted.transform
+    else:
+        before = _as_they_are
+    parts = [
+        before(rows(pool, positions[start : start + BLOCK]))
+        for start in range(0, len(positions), BLOCK)
+    ]
+    if not hasattr(parts[0], "tocsr"):
+        return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
+    return torch.from_numpy(_projected(parts, seed))
+
+
+def _as_they_are(values: Any) -> Any:
+    return values
+
+
+def _projected(parts: list[Any], seed: int) -> npt.NDArray[np.float32]:
+    from scipy import sparse
+    from sklearn.decomposition import TruncatedSVD
+
+    whole: Any = sparse.vstack(parts, format="csr")
+    draw = np.random.default_rng(derived_seed(seed, "projected"))
+    few = np.sort(draw.permutation(whole.shape[0])[:FITTED_ON])
+    components = max(1, min(COMPONENTS, len(few) - 1, whole.shape[1] - 1))
+    svd = TruncatedSVD(components, n_iter=3, random_state=derived_seed(seed, "svd") % 2**32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        svd.fit(whole[few])
+    return svd.transform(whole).astype(np.float32)
+
+
+def rows(pool: Pool, positions: Tensor) -> Any:
+    """What scikit-learn reads of some examples.
+
+    Strings (n), sparse counts of hashed words (n, buckets), or float32 numbers (n, d): pictures
+    by their pixels in [0, 1], one after the other.
+    """
+    if isinstance(pool, TextPool):
+        return pool.texts(positions)
+    if isinstance(pool, BagPool):
+        from scipy import sparse
+
+        indices, offsets, _ = pool.gather(positions)
+        ends = np.append(offsets.numpy(), len(indices))
+        shape = (len(positions), pool.buckets)
+        ones = np.ones(len(indices), np.float32)
+        counts = sparse.csr_matrix((ones, indices.numpy(), ends), shape=shape)
+        counts.sum_duplicates()
+        return counts
+    (values,) = pool.gather(positions)
+    return values.flatten(1).float().numpy()
+
+
+def given_by(classifier: bool, wanted: Collection[str]) -> frozenset[str]:
+    """The part of `wanted` that a model can give."""
+    return frozenset(wanted) & GIVES if classifier else frozenset(wanted)

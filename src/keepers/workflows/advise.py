@@ -1,0 +1,402 @@
+"""`advise`: does selecting pay on these data, before anything is selected? And `auto`."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from keepers import methods as table
+from keepers import processes
+from keepers.configuration import model_named, picked
+from keepers.data import Header, Source
+from keepers.errors import ParameterError
+from keepers.files import plain, write_json
+from keepers.ledger import Cost
+from keepers.models import default_target, is_classifier
+from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
+from keepers.training import (
+    HardwareConfig,
+    Precision,
+    estimate_seconds,
+    fit_classifier,
+)
+from keepers.types import Budget, Progress
+from keepers.words import counted, listed
+from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
+from keepers.workflows.pilot import EVERYTHING, FEWEST, RANDOM, Pilot, run_pilot
+from keepers.workflows.scoring import AUTO, CORESET_SIGNALS, CoresetConfig, needs_steps
+from keepers.workflows.settling import SAFE, Finding, findings, settle
+from keepers.workflows.stages import Workplace
+
+CANDIDATES = (SAFE, "margin", "facility-location", "confident-learning")
+"""The methods that are tried where nobody names any: at random by class, the hardest first, the
+most typical, and those whose labels no other model contradicts."""
+
+SIDE = 16
+"""Pixels a side at which a pilot looks at pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviseConfig(HardwareConfig):
+    """Everything that advice depends on, beside the data; the CLI has the same names.
+
+    Raises:
+        ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
+    """
+
+    keep: Sequence[int | float | str] = (0.1, 0.3, 0.5)
+    methods: Sequence[str] = CANDIDATES
+    proxy: str | Role | Mapping[str, Any] | None = None
+    target: str | Role | Mapping[str, Any] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("methods", "keep"):
+            values: Sequence[Any] = getattr(self, name)
+            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+            if not values:
+                raise ParameterError(name, "got none", "Give at least one")
+        for keep in self.keep:
+            Budget.parse(keep)
+        for name in self.methods:
+            table.get(name, CORESET_SIGNALS)
+            if needs_steps(name):
+                raise ParameterError(
+                    "methods",
+                    f"got '{name}', which watches a training in steps: a pilot has none",
+                    "keepers compare tries it with real targets",
+                )
+        Role.check("proxy", self.proxy)
+        Role.check("target", self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What a pilot says, as plain JSON values, and the run directory it stands in."""
+
+    result: dict[str, Any]
+    run: Path
+
+    @property
+    def sentences(self) -> list[str]:
+        """The answers in words."""
+        return self.result["sentences"]
+
+
+def advise(
+    data: Any,
+    *,
+    keep: Sequence[int | float | str] = (0.1, 0.3, 0.5),
+    methods: Sequence[str] = CANDIDATES,
+    proxy: str | Role | Mapping[str, Any] | None = None,
+    target: str | Role | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    header: Header = "auto",
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Advice:
+    """Say, before anything is selected, whether selecting pays: for each budget and method.
+
+    A pilot tries every method on a part of the data, in folds, with a cheap model as proxy and as
+    target; what is held out judges. It costs seconds to minutes, and says what it cost, what the
+    selection would cost, and what it would save.
+
+    Args:
+        data: as in `keepers.coreset`, with labels.
+        keep, methods: every method is tried at every budget.
+        proxy: the model of the pilot, one that scikit-learn fits (`linear`, `tabular`,
+            `sklearn:...`, `probe:...`); None takes one for the kind of data. For a proxy that is
+            trained in steps, `linear` stands in.
+        target: the model that the choice is for; its cost is estimated. None takes one for the
+            kind of data.
+        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
+        device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        input, label, id, group, split, header, limit, on_bad_row: likewise.
+
+    Raises:
+        ParameterError: under 100 examples, one class, or a method that a pilot cannot try.
+        KeepersError: anything else wrong with what was given.
+    """
+    given = dict(locals())
+    config = picked(AdviseConfig, given)
+    reading = picked(Reading, given)
+    say = say_or_not(say)
+    check_outputs(data, given)
+    opened = workplace(
+        data,
+        reading=reading,
+        seed=config.seed,
+        hardware=config.hardware,
+        run=run,
+        resume=resume,
+        progress=progress,
+        purpose="advise",
+    )
+    with opened as (source, place):
+        for sentence in source.found:
+            say(sentence)
+        fractions = _fractions(config.keep, len(source))
+        source, prepared = _joined(source, config.proxy, place, reading.on_bad_row)
+        pilot = run_pilot(
+            prepared,
+            source,
+            place,
+            methods_=[table.get(name) for name in config.methods],
+            keep=fractions,
+            seed=config.seed,
+        )
+        rows = findings(pilot, config.methods, fractions)
+        seconds = _target_seconds(source, prepared, config, place)
+        result = _result(source, prepared, config, pilot, rows, fractions, seconds)
+        if processes.rank() == 0:
+            write_json(place.run.path / "advice.json", result)
+            if out is not None:
+                write_json(Path(out), result, overwrite=overwrite)
+    return Advice(result=result, run=place.run.path)
+
+
+def settled(
+    source: Source, config: CoresetConfig, place: Workplace, *, on_bad_row: OnBadRow, say: Say
+) -> tuple[CoresetConfig, dict[str, Any] | None]:
+    """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed.
+
+    Where a pilot cannot be run, or cannot tell, that is `stratified`.
+    """
+    if config.method != AUTO:
+        return config, None
+    if config.proxy or config.resolution is not None:  # what is wrong with it is said first
+        made_by(replace(config, method=SAFE).role(source), source.info(), "proxy")
+    k = Budget.parse(config.keep).resolve(len(source))
+    fraction = round(k / len(source), 6)
+    why = _impossible(source, fraction)
+    if why:
+        say(f"auto: {why}: {SAFE} is taken")
+        return replace(config, method=SAFE), {"taken": SAFE, "why": why}
+    source, prepared = _joined(source, config.proxy, place, on_bad_row)
+    rows_of = [table.get(name) for name in CANDIDATES]
+    pilot = run_pilot(prepared, source, place, methods_=rows_of, keep=(fraction,), seed=config.seed)
+    place.ledger.book([Cost(phase="pilot", seconds=pilot.seconds, examples=len(pilot.looked_at))])
+    rows = findings(pilot, CANDIDATES, (fraction,))
+    best = settle(rows, fraction)
+    name = SAFE if best is None else best.method
+    words = (
+        f"in a pilot on {counted(len(pilot.looked_at), 'example')} no method was better than a "
+        f"random choice at {fraction:.0%} kept"
+        if best is None
+        else f"in a pilot on {counted(len(pilot.looked_at), 'example')} it was "
+        f"{in_points(best)} than a random choice at {fraction:.0%} kept"
+    )
+    say(f"auto: {name} is taken: {words} ({pilot.seconds:.0f} s)")
+    return replace(config, method=name), {
+        "taken": name,
+        "why": words,
+        "pilot": {
+            "model": prepared.role.model,
+            "examples": len(pilot.looked_at),
+            "seconds": pilot.seconds,
+            "rows": [asdict(row) for row in rows],
+        },
+    }
+
+
+def in_points(row: Finding) -> str:
+    """A difference in error in points with its interval, as better or worse.
+
+    Better by 2.1 points reads "2.1 points (0.8 to 3.4) better".
+    """
+    error = row.error
+    sign = -1 if error.mean < 0 else 1
+    low, high = sorted(100 * sign * (end or 0.0) for end in (error.low, error.high))
+    word = "better" if sign < 0 else "worse"
+    return f"{100 * abs(error.mean):.1f} points ({low:.1f} to {high:.1f}) {word}"
+
+
+def _impossible(source: Source, fraction: float) -> str | None:
+    """Why a pilot would say nothing here, in words."""
+    if source.labels is None:
+        return "a pilot needs labels"
+    if len(source) < FEWEST:
+        return f"a pilot needs {FEWEST} examples, and there are {len(source)}"
+    if len(set(source.labels.tolist())) < 2:
+        return "a pilot needs two classes"
+    if fraction >= 1:
+        return "everything is kept"
+    if fraction * len(source) < 2 * len(source.class_names):
+        return "so few are kept that a pilot would have under two of a class"
+    return None
+
+
+def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
+    found = [round(Budget.parse(each).resolve(n) / n, 6) for each in keep]
+    return [fraction for fraction in dict.fromkeys(found) if fraction < 1]
+
+
+def _joined(
+    source: Source,
+    proxy: str | Role | Mapping[str, Any] | None,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+) -> tuple[Source, Prepared]:
+    """The model of the pilot: the proxy itself where scikit-learn fits it, else a linear one."""
+    role = Role(model="linear")
+    if is_classifier(model_named(proxy)):
+        role = Role.parse(proxy, "linear")
+    if source.kind == "image" and role.resolution is None and not role.model.startswith("probe:"):
+        role = role.having(resolution=min(SIDE, *source.shape[1:]))
+    cache = place.run.path / "encoded-pilot"
+    return prepare(role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress)
+
+
+def _target_seconds(
+    source: Source, pilot: Prepared, config: AdviseConfig, place: Workplace
+) -> tuple[str, float]:
+    """The target's name and about how long a training of it on everything takes."""
+    role = Role.parse(config.target, default_target(source.info()), "target")
+    prepared = pilot
+    if role.identity() != pilot.role.identity():
+        _, prepared = prepare(
+            role, source, parameter="target", cache=place.run.path / "encoded-target"
+        )
+    everything = torch.arange(len(source))
+    if prepared.classifier is None:
+        runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
+        seconds = estimate_seconds(
+            prepared.build(0, "target"),
+            prepared.train_view(everything),
+            prepared.recipe,
+            runtime=runtime,
+            num_scored=0,
+        )
+        return role.model, seconds
+    few = everything[:: max(1, len(source) // 2_000)]
+    return role.model, _fit_seconds(prepared, few) * len(source) / len(few)
+
+
+def _fit_seconds(prepared: Prepared, members: torch.Tensor) -> float:
+    """Seconds that fitting on some members takes; once, after it was warmed up by the pilot."""
+    assert prepared.classifier is not None
+    if prepared.classifier.embedder is not None:
+        return float("nan")
+    start = time.perf_counter()
+    fit_classifier(prepared.classifier, prepared.pool, prepared.labels, members, seed=0)
+    return time.perf_counter() - start
+
+
+def _result(
+    source: Source,
+    prepared: Prepared,
+    config: AdviseConfig,
+    pilot: Pilot,
+    rows: Sequence[Finding],
+    fractions: Sequence[float],
+    target: tuple[str, float],
+) -> dict[str, Any]:
+    name, seconds = target
+    few = pilot.looked_at[:: max(1, len(pilot.looked_at) // 2_000)]
+    fit = _fit_seconds(prepared, few) * len(source) / len(few)
+    selecting = {method: _trainings(method) * fit for method in config.methods}
+    best = {str(fraction): settle(rows, fraction) for fraction in fractions}
+    result: dict[str, Any] = {
+        "kind": "advise",
+        "data": {
+            "name": source.name,
+            "kind": source.kind,
+            "n": len(source),
+            "num_classes": len(source.class_names),
+            "fingerprint": source.fingerprint,
+        },
+        "config": {
+            "keep": fractions,
+            "methods": config.methods,
+            "seed": config.seed,
+            "proxy": prepared.role.identity(),
+        },
+        "pilot": {
+            "model": prepared.role.model,
+            "examples": len(pilot.looked_at),
+            "folds": len(pilot.found[EVERYTHING, 1.0]),
+            "seconds": pilot.seconds,
+            "errors": {
+                str(fraction): statistics.mean(held.error for held in pilot.found[RANDOM, fraction])
+                for fraction in fractions
+            },
+            "error_everything": statistics.mean(
+                held.error for held in pilot.found[EVERYTHING, 1.0]
+            ),
+        },
+        "target": {"model": name, "seconds": seconds},
+        "rows": [
+            {
+                **asdict(row),
+                "selection_seconds": selecting[row.method],
+                "saved_seconds": seconds * (1 - row.keep) - selecting[row.method],
+            }
+            for row in rows
+        ],
+        "take": {
+            fraction: SAFE if found is None else found.method for fraction, found in best.items()
+        },
+    }
+    return plain({**result, "sentences": sentences(result)})
+
+
+def _trainings(method: str) -> float:
+    """Trainings of the proxy that a method takes, in those on everything."""
+    needs = table.get(method).needs - {"labels"}
+    return (1 if needs else 0) + (2 if "out_of_fold_log_probs" in needs else 0)
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """The answers in words: for each budget what to take, what to avoid, and what it saves."""
+    found: list[str] = []
+    whole, target = result["pilot"]["error_everything"], result["target"]
+    for fraction, taken in result["take"].items():
+        share = float(fraction)
+        here = [row for row in result["rows"] if row["keep"] == share]
+        random = result["pilot"]["errors"][fraction]
+        lead = f"At {share:.0%} kept"
+        if taken == SAFE:
+            found.append(
+                f"{lead}: no method was better than a random choice; take {SAFE}. A random choice "
+                f"of it was wrong on {random:.1%} of what it had not seen, everything on "
+                f"{whole:.1%}"
+            )
+        else:
+            row = next(row for row in here if row["method"] == taken)
+            mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
+            found.append(
+                f"{lead}: {taken} was better than a random choice, by {mean:.1f} points ({low:.1f} "
+                f"to {high:.1f}): {random - mean / 100:.1%} wrong, random {random:.1%}, everything "
+                f"{whole:.1%}"
+            )
+        bad = [row["method"] for row in here if row["told"] == "worse"]
+        if bad:
+            found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
+        cheapest = next(row for row in here if row["method"] == taken)
+        saved, cost = cheapest["saved_seconds"], cheapest["selection_seconds"]
+        if saved <= 0:
+            found.append(
+                f"{lead}, selecting takes longer ({cost:.3g} s) than it saves of training "
+                f"{target['model']} ({target['seconds']:.3g} s): train on everything"
+            )
+    return found

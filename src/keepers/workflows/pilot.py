@@ -1,0 +1,193 @@
+"""The pilot: the whole experiment at a small scale, before anything is selected in earnest.
+
+Part of the data is split into folds. In each, a cheap model is trained on the part that is not
+held out, every method chooses from it at every budget, the same cheap model is trained on each
+choice, and what is held out judges it: selection against a random choice of the same size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keepers import methods
+from keepers.data import Source
+from keepers.errors import ParameterError
+from keepers.ledger import Cost, Ledger
+from keepers.methods import Method
+from keepers.random import derived_seed, generator
+from keepers.roles import Prepared
+from keepers.selectors import folds, random_subset, stratified_units
+from keepers.types import Signals
+from keepers.workflows.stages import Training, Workplace, train
+
+RANDOM, EVERYTHING, STRATIFIED = "random", "everything", "stratified"
+FOLDS = 5
+LARGEST = 2_000
+"""Examples that a pilot looks at, at most."""
+
+FEWEST = 100
+"""Examples under which a pilot says nothing."""
+
+DRAWS = 2
+"""Random choices in each fold: their mean is what a method is held against."""
+
+PREDICTIONS = frozenset({"log_probs"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """How one model did on the held-out part of a fold."""
+
+    error: float
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """What a pilot saw.
+
+    `found[method, keep]` are the results of each fold, in their order; random choices are the
+    mean of `DRAWS`. `out_of_fold` (m, classes) are predictions for the `looked_at` (m,) positions
+    by models that were not trained on them, in the order of the folds; `size` examples were chosen
+    from in each fold; `costs` is all that it cost.
+    """
+
+    found: dict[tuple[str, float], tuple[Held, ...]]
+    looked_at: Tensor
+    out_of_fold: Tensor
+    size: int
+    overlap: float
+    costs: tuple[Cost, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds, those of stages found again included."""
+        return sum(cost.seconds for cost in self.costs)
+
+
+def run_pilot(
+    prepared: Prepared,
+    source: Source,
+    place: Workplace,
+    *,
+    methods_: Sequence[Method],
+    keep: Sequence[float],
+    seed: int,
+    num_folds: int = FOLDS,
+    largest: int = LARGEST,
+) -> Pilot:
+    """Try every method at every fraction kept on a part of the data.
+
+    Args:
+        prepared: the cheap model, joined with `source`.
+        methods_: rows whose signals that model gives.
+        keep: fractions kept, in (0, 1).
+
+    Raises:
+        ParameterError: under `FEWEST` examples, or one class.
+    """
+    labels, units = prepared.labels, torch.from_numpy(source.units)
+    if len(source) < FEWEST:
+        raise ParameterError(
+            "data",
+            f"got {len(source)} examples, and a pilot needs {FEWEST} or more",
+            "Take --method stratified, or train on everything",
+        )
+    looked_at = torch.arange(len(source))
+    if len(source) > largest:
+        drawn = stratified_units(labels, units, largest, generator=generator(seed, "pilot"))
+        looked_at = drawn.sort().values
+    inner = replace(place, ledger=Ledger(), booked=set())
+    fold_of = folds(
+        labels[looked_at], units[looked_at], num_folds, generator=generator(seed, "pilot folds")
+    )
+    found: dict[tuple[str, float], list[Held]] = {}
+    out_of_fold = torch.empty(len(looked_at), prepared.info.num_classes)
+    wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
+    with place.under_way("pilot") as report:
+        for fold in range(num_folds):
+            report("folds", fold, num_folds)
+            members, held = looked_at[fold_of != fold], looked_at[fold_of == fold]
+
+            def tell(positions: Tensor, held: Tensor = held, fold: int = fold) -> Held:
+                said = _trained(
+                    prepared, source, inner, positions, PREDICTIONS, held, seed, fold
+                ).get("log_probs")
+                return _measured(said, labels[held])
+
+            both = torch.cat([members, held])
+            signals = _trained(prepared, source, inner, members, wanted, both, seed, fold)
+            said = signals.get("log_probs")[len(members) :]
+            out_of_fold[fold_of == fold] = said
+            found.setdefault((EVERYTHING, 1.0), []).append(_measured(said, labels[held]))
+            inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
+            for fraction in keep:
+                k = max(1, math.floor(fraction * len(members) + 0.5))
+                draws = [
+                    tell(members[random_subset(len(members), k, generator=at)])
+                    for at in (generator(seed, "pilot", fold, "random", d) for d in range(DRAWS))
+                ]
+                found.setdefault((RANDOM, fraction), []).append(_mean(draws))
+                for method in methods_:
+                    picks, _ = methods.choose(
+                        method,
+                        [inside],
+                        k,
+                        generator=generator(seed, "pilot", fold, method.name),
+                        num_classes=prepared.info.num_classes,
+                        floor=methods.Floor(labels[members], 1),
+                    )
+                    result = tell(members[picks.positions])
+                    found.setdefault((method.name, fraction), []).append(result)
+        report("folds", num_folds, num_folds)
+    return Pilot(
+        found={key: tuple(results) for key, results in found.items()},
+        looked_at=looked_at,
+        out_of_fold=out_of_fold,
+        size=len(looked_at) * (num_folds - 1) // num_folds,
+        overlap=1 / (num_folds - 1),
+        costs=tuple(inner.ledger.by_phase()),
+    )
+
+
+def _trained(
+    prepared: Prepared,
+    source: Source,
+    place: Workplace,
+    members: Tensor,
+    wanted: frozenset[str],
+    scored: Tensor,
+    seed: int,
+    fold: int,
+) -> Signals:
+    return train(
+        place,
+        Training(
+            prepared=prepared,
+            source=source,
+            members=members.sort().values,
+            seed=derived_seed(seed, "pilot", fold),
+            wanted=wanted,
+            scored=scored,
+            role="pilot",
+        ),
+    ).signals
+
+
+def _measured(log_probs: Tensor, labels: Tensor) -> Held:
+    own = log_probs.double().gather(1, labels[:, None])
+    wrong = log_probs.argmax(1) != labels
+    return Held(error=float(wrong.double().mean()), loss=-float(own.mean()))
+
+
+def _mean(results: Sequence[Held]) -> Held:
+    return Held(
+        error=float(np.mean([each.error for each in results])),
+        loss=float(np.mean([each.loss for each in results])),
+    )

@@ -1,0 +1,149 @@
+"""Pilots: what they say of methods, and what `auto` takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import keepers
+from keepers.errors import ParameterError
+from keepers.reports.advise import advice_report
+from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
+from keepers.workflows.settling import SAFE, findings, settle
+
+
+def blobs(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Four clusters in 40 dimensions; a part of the labels is wrong."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 4, n)
+    centres = 0.45 * np.random.default_rng(99).standard_normal((4, 40))
+    rows = (centres[labels] + draw.standard_normal((n, 40))).astype(np.float32)
+    wrong = draw.random(n) < noise
+    labels[wrong] = (labels[wrong] + draw.integers(1, 4, int(wrong.sum()))) % 4
+    return rows, labels
+
+
+def pilot(results: dict[str, list[float]]) -> Pilot:
+    found = {
+        (name, 1.0 if name == EVERYTHING else 0.3): tuple(
+            Held(error=error, loss=error) for error in errors
+        )
+        for name, errors in results.items()
+    }
+    nothing = torch.empty(0)
+    return Pilot(
+        found=found, looked_at=nothing, out_of_fold=nothing, size=1, overlap=0.25, costs=()
+    )
+
+
+AT = [0.30, 0.31, 0.29, 0.30, 0.32]
+OTHERS = {EVERYTHING: AT, RANDOM: AT, SAFE: AT}
+
+
+def shifted(by: float) -> list[float]:
+    """Errors near `AT` but for their shift."""
+    return [error + by + 0.002 * (-1) ** place for place, error in enumerate(AT)]
+
+
+@pytest.mark.parametrize(
+    ("by", "told"), [(-0.05, "better"), (0.05, "worse"), (0.0, "no difference")]
+)
+def test_what_a_difference_is_called(by: float, told: str) -> None:
+    rows = findings(pilot({**OTHERS, "margin": shifted(by)}), [SAFE, "margin"], [0.3])
+    assert [row.told for row in rows] == ["no difference", told]
+
+
+def test_noise_is_not_told_from_nothing() -> None:
+    results = {**OTHERS, "margin": [0.2, 0.45, 0.25, 0.4, 0.2]}
+    rows = findings(pilot(results), [SAFE, "margin"], [0.3])
+    assert [row.told for row in rows] == ["no difference", "cannot tell"]
+    assert settle(rows, 0.3) is None
+
+
+def test_the_best_of_those_that_are_better_is_taken() -> None:
+    results = {**OTHERS, "margin": shifted(-0.03), "badge": shifted(-0.06), "loss": shifted(0.1)}
+    rows = findings(pilot(results), [SAFE, "margin", "badge", "loss"], [0.3])
+    taken = settle(rows, 0.3)
+    assert taken is not None
+    assert taken.method == "badge"
+
+
+def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
+    said: list[str] = []
+    selection = keepers.coreset(
+        blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "run", say=said.append
+    )
+    assert selection.metadata["method"] == "confident-learning"
+    auto = selection.metadata["auto"]
+    assert auto["taken"] == "confident-learning"
+    assert "better than a random choice at 20% kept" in auto["why"]
+    assert any(sentence.startswith("auto: confident-learning is taken") for sentence in said)
+    assert any(cost.phase == "pilot" for cost in selection.evidence.costs)
+    again = keepers.coreset(blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "again")
+    assert again.indices.tolist() == selection.indices.tolist()
+
+
+def test_auto_takes_the_safe_one_where_nothing_is_better(tmp_path: Path) -> None:
+    selection = keepers.coreset(blobs(400, 0.75), keep=0.3, proxy="linear", run=tmp_path / "run")
+    assert selection.metadata["method"] == SAFE
+
+
+@pytest.mark.parametrize(
+    ("data", "keep", "why"),
+    [
+        (blobs(80, 0.0), 0.5, "a pilot needs 100 examples, and there are 80"),
+        (blobs(200, 0.0), 1.0, "everything is kept"),
+        (blobs(200, 0.0), 5, "so few are kept"),
+    ],
+)
+def test_where_a_pilot_says_nothing_auto_says_why(
+    data: Any, keep: float, why: str, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    selection = keepers.coreset(data, keep=keep, run=tmp_path / "run", say=said.append)
+    assert selection.metadata["method"] == SAFE
+    assert any(why in sentence for sentence in said)
+
+
+def test_classes_of_one_example_and_many_classes_do_not_stop_a_pilot(tmp_path: Path) -> None:
+    rows, labels = blobs(300, 0.0)
+    labels = np.concatenate([labels[:-5], [10, 11, 12, 13, 14]])
+    advice = keepers.advise((rows, labels), keep=[0.3], run=tmp_path / "run")
+    assert len(advice.result["rows"]) == 4
+
+
+def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
+    advice = keepers.advise(
+        blobs(500, 0.4), keep=[0.3, 0.6], run=tmp_path / "run", out=tmp_path / "advice.json"
+    )
+    result = json.loads((tmp_path / "advice.json").read_text())
+    assert result["take"].keys() == {"0.3", "0.6"}
+    assert {row["told"] for row in result["rows"]} <= {
+        "better",
+        "worse",
+        "no difference",
+        "cannot tell",
+    }
+    assert advice.sentences
+    page = advice_report(result, tmp_path / "report.html").read_text()
+    assert "Does selecting pay?" in page
+    assert "<svg" in page
+    again = keepers.advise(blobs(500, 0.4), keep=[0.3, 0.6], run=tmp_path / "run")
+    for first, second in zip(result["rows"], again.result["rows"], strict=True):
+        assert first["error"] == second["error"]
+
+
+def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="got 80 examples, and a pilot needs 100"):
+        keepers.advise(blobs(80, 0.0), run=tmp_path / "a")
+    with pytest.raises(ParameterError, match="'forgetting', which watches a training in steps"):
+        keepers.advise(blobs(200, 0.0), methods=["forgetting"], run=tmp_path / "b")
+    with pytest.raises(ParameterError, match="options for 'auto'"):
+        keepers.coreset(
+            blobs(200, 0.0), method="auto", method_options={"beta": 1}, run=tmp_path / "c"
+        )

@@ -1,0 +1,286 @@
+"""Classifiers of scikit-learn as proxies and targets, and encoders probed by a linear model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import keepers
+from keepers.data import Source, open_source
+from keepers.errors import KeepersError, ParameterError
+from keepers.ledger import Ledger
+from keepers.models.linear import LinearClassifier
+from keepers.roles import Role, prepare
+from keepers.runs import Run
+from keepers.training import Hardware, converged, fit_classifier, predict
+from keepers.types import Signals
+from keepers.workflows.stages import OUT_OF_FOLD, Training, Workplace, train
+
+WORDS = (("sun", "warm", "sand", "sea"), ("snow", "cold", "ice", "fog"))
+
+
+def texts(n: int = 120, seed: int = 0) -> tuple[list[str], list[str]]:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 2, n)
+    rows = [
+        " ".join([*draw.choice(WORDS[label], 3), *draw.choice(["a", "the", "so"], 2), f"w{i}"])
+        for i, label in enumerate(labels.tolist())
+    ]
+    return rows, [("summer", "winter")[label] for label in labels.tolist()]
+
+
+def vectors(n: int = 150, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 3, n)
+    centres = np.array([[0, 0, 0], [6, 0, 0], [0, 6, 0]])
+    return (centres[labels] + draw.standard_normal((n, 3))).astype(np.float32), labels
+
+
+def signals_of(source: Source, model: str, folder: Path, *wanted: str, **more: Any) -> Signals:
+    _, prepared = prepare(Role(model=model), source)
+    with Run(folder, {"data": source.fingerprint}) as run:
+        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        members = torch.arange(len(source))
+        return train(
+            place,
+            Training(
+                prepared=prepared,
+                source=source,
+                members=members,
+                seed=more.pop("seed", 0),
+                wanted=frozenset(wanted),
+                **more,
+            ),
+        ).signals
+
+
+def test_texts_and_vectors_are_learnt(tmp_path: Path) -> None:
+    for name, data in (("text", texts()), ("vector", vectors())):
+        source = open_source(data)
+        found = signals_of(source, "linear", tmp_path / name, "log_probs", "losses", "features")
+        labels = found.get("labels")
+        assert float((found.get("log_probs").argmax(1) == labels).double().mean()) > 0.9
+        torch.testing.assert_close(
+            found.get("losses"), -found.get("log_probs").gather(1, labels[:, None])[:, 0]
+        )
+        assert found.get("features").ndim == 2
+        torch.testing.assert_close(found.get("log_probs").exp().sum(1), torch.ones(len(source)))
+
+
+def test_linear_is_scikit_learns_regression_at_the_strength_it_settles() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    rows, labels = vectors()
+    ours = LinearClassifier().fit(rows, labels)
+    scaled = StandardScaler().fit_transform(rows)
+    theirs = LogisticRegression(C=ours.C_, max_iter=1000, tol=1e-3).fit(scaled, labels)
+    np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(scaled))
+    assert converged(ours)
+
+
+def test_the_strength_is_the_likeliest_on_held_out_rows() -> None:
+    draw = np.random.default_rng(0)
+    noise = draw.standard_normal((300, 40)).astype(np.float32)
+    nothing_to_learn = LinearClassifier().fit(noise, draw.integers(0, 2, 300))
+    learnable = LinearClassifier().fit(*vectors(300))
+    assert nothing_to_learn.C_ == 0.2
+    assert learnable.C_ > 0.2
+
+
+def test_words_of_one_text_alone_are_left_out_of_many_texts() -> None:
+    few, many = (open_source(texts(n)) for n in (200, 1500))
+    used: dict[int, int] = {}
+    for source in (few, many):
+        _, prepared = prepare(Role(model="linear"), source)
+        assert prepared.classifier is not None
+        fitted = fit_classifier(
+            prepared.classifier, prepared.pool, prepared.labels, torch.arange(len(source)), seed=0
+        )
+        used[len(source)] = len(fitted.used_)
+    assert used[200] > 200  # every w0, w1, ...
+    assert used[1500] < 1500
+
+
+def test_a_class_that_was_not_seen_is_all_but_impossible() -> None:
+    source = open_source(vectors())
+    _, prepared = prepare(Role(model="linear"), source)
+    assert prepared.classifier is not None
+    members = (prepared.labels != 1).nonzero().squeeze(1)
+    fitted = fit_classifier(prepared.classifier, prepared.pool, prepared.labels, members, seed=0)
+    said = predict(fitted, prepared.pool, torch.arange(len(source)), 3).exp()
+    assert float(said[:, 1].max()) < 1e-6
+    assert bool(said.isfinite().all())
+    alone = (prepared.labels == 2).nonzero().squeeze(1)
+    fitted = fit_classifier(prepared.classifier, prepared.pool, prepared.labels, alone, seed=0)
+    assert predict(fitted, prepared.pool, alone, 3).argmax(1).unique().tolist() == [2]
+
+
+def test_members_that_are_drawn_again_make_an_ensemble(tmp_path: Path) -> None:
+    source = open_source(vectors())
+    alike = [signals_of(source, "linear", tmp_path / "a", "log_probs", seed=s) for s in (0, 1)]
+    drawn = [
+        signals_of(source, "linear", tmp_path / "a", "log_probs", seed=s, resample=True)
+        for s in (0, 1)
+    ]
+    assert float((alike[0].get("log_probs") - alike[1].get("log_probs")).abs().max()) < 1
+    assert not torch.equal(drawn[0].get("log_probs"), drawn[1].get("log_probs"))
+
+
+def test_out_of_fold_no_model_has_seen_what_it_predicts(tmp_path: Path) -> None:
+    """A nearest neighbour knows all that it has seen, copies included; out of fold it guesses."""
+    draw = np.random.default_rng(0)
+    rows = np.repeat(draw.standard_normal((100, 8)).astype(np.float32), 2, axis=0)
+    labels = np.repeat(draw.integers(0, 2, 100), 2)
+    source = open_source((rows, labels))
+    model = "sklearn:sklearn.neighbors:KNeighborsClassifier"
+    _, prepared = prepare(Role(model=model, options={"n_neighbors": 1}), source)
+    with Run(tmp_path / "run", {"data": source.fingerprint}) as run:
+        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        found = train(
+            place,
+            Training(
+                prepared=prepared,
+                source=source,
+                members=torch.arange(len(source)),
+                seed=0,
+                wanted=frozenset({"log_probs", OUT_OF_FOLD}),
+            ),
+        ).signals
+    right = {
+        name: float((found.get(name).argmax(1) == found.get("labels")).double().mean())
+        for name in ("log_probs", OUT_OF_FOLD)
+    }
+    assert right["log_probs"] == 1
+    assert 0.3 < right[OUT_OF_FOLD] < 0.7
+
+
+def test_confident_learning_sets_wrong_labels_aside(tmp_path: Path) -> None:
+    rows, labels = vectors(400)
+    wrong = np.random.default_rng(1).permutation(400)[:80]
+    given = labels.copy()
+    given[wrong] = (labels[wrong] + 1) % 3
+    selection = keepers.coreset(
+        (rows, given), keep=0.5, method="confident-learning", run=tmp_path / "run"
+    )
+    kept = set(selection.indices.tolist())
+    assert len(kept & set(wrong.tolist())) < 10  # of 40 that a random half has
+    reasons = selection.to_pandas()["reason"]
+    assert reasons[wrong].str.contains("confident of another class").mean() > 0.8
+
+
+PIPELINE = """
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+def words(): return make_pipeline(TfidfVectorizer(), LogisticRegression())
+def bare(alpha=1.0): return MultinomialNB(alpha=alpha)
+def dense(): return QuadraticDiscriminantAnalysis()
+def sure(): return LinearSVC()
+def nothing(): return 3
+"""
+
+
+def test_pipelines_and_classifiers_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(PIPELINE)
+    data = texts()
+    for name in ("sklearn:mine:words", "sklearn:mine:bare"):
+        selection = keepers.coreset(
+            data, keep=0.5, method="margin", proxy=name, run=tmp_path / name[-4:]
+        )
+        assert len(selection) == 60
+        assert selection.metadata["proxy_training_accuracy"] > 0.9
+    for name, message in {
+        "sklearn:mine:sure": "LinearSVC, which lacks predict_proba",
+        "sklearn:mine:nothing": "returned int, which lacks fit",
+        "sklearn:mine:missing": "'missing', which is not known",
+        "sklearn:absent:words": "there is no module 'absent'",
+        "sklearn:mine:dense": "TfidfVectorizer, TruncatedSVD",
+        "probe:mine": "Name an encoder",
+    }.items():
+        with pytest.raises(ParameterError, match=message):
+            keepers.coreset(data, keep=0.5, method="margin", proxy=name, run=tmp_path / "x")
+
+
+ENCODER = """
+import torch
+from torch import nn
+from keepers.types import EncoderSpec, Model
+
+class Encoder(nn.Module):
+    calls = 0
+    def __init__(self, wrong):
+        super().__init__()
+        self.layer = nn.EmbeddingBag(512, 16, mode="sum")
+        self.wrong = wrong
+    def forward(self, indices, offsets, weights):
+        Encoder.calls += 1
+        out = self.layer(indices, offsets, per_sample_weights=weights)
+        if self.wrong == "nan": out = out * float("nan")
+        return out[:, :, None] if self.wrong == "shape" else out
+
+def make(info, wrong=""):
+    torch.manual_seed(0)
+    spec = EncoderSpec(kind="text", scheme="hashed", buckets=512, ngrams=1)
+    return Model(module=Encoder(wrong), encoder=spec)
+"""
+
+
+def test_an_encoder_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frozen.py").write_text(ENCODER)
+    data = texts()
+    settings: dict[str, Any] = {"keep": 0.5, "proxy": "probe:frozen:make", "run": tmp_path / "run"}
+    keepers.coreset(data, method="confident-learning", **settings)
+    import frozen  # pyright: ignore[reportMissingImports]
+
+    calls = frozen.Encoder.calls
+    selection = keepers.coreset(data, method="k-center", **settings)
+    assert frozen.Encoder.calls == calls
+    assert selection.metadata["proxy_training_accuracy"] > 0.9
+    for wrong, message in {"nan": "not finite", "shape": "gives shape"}.items():
+        proxy = {"model": "probe:frozen:make", "options": {"wrong": wrong}}
+        with pytest.raises(KeepersError, match=message):
+            keepers.coreset(data, method="margin", keep=0.5, proxy=proxy, run=tmp_path / wrong)
+
+
+def test_what_a_classifier_cannot_do_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="gives no forgetting events, and 'forgetting' needs"):
+        keepers.coreset(tmp_path / "none", keep=0.5, method="forgetting", proxy="linear")
+    with pytest.raises(ParameterError, match="'linear' is fitted until it converges"):
+        keepers.coreset(
+            tmp_path / "none", keep=0.5, method="margin", proxy={"model": "linear", "epochs": 3}
+        )
+    with pytest.raises(ParameterError, match="scikit-learn fits as a whole"):
+        keepers.train(vectors(), model="linear", test=0.3, run=tmp_path / "run")
+
+
+def test_a_target_of_scikit_learn_is_compared(tmp_path: Path) -> None:
+    found = keepers.compare(
+        vectors(300),
+        test=0.3,
+        methods=["margin", "stratified"],
+        keep=[0.3],
+        seeds=2,
+        proxy="linear",
+        target="sklearn:sklearn.naive_bayes:GaussianNB",
+        run=tmp_path / "run",
+    ).result
+    assert {row["method"] for row in found["rows"]} == {
+        "everything",
+        "random",
+        "margin",
+        "stratified",
+    }
+    assert all(row["error_mean"] < 0.2 for row in found["rows"] if row["method"] != "margin")
