@@ -261,12 +261,9 @@ def _as_pilot(seen: dict[str, Any]) -> Pilot:
     for key, results in seen["results"].items():
         name, _, keep = key.rpartition(" ")
         found[name, float(keep)] = tuple(Held(error=error, loss=loss) for error, loss in results)
-    nothing = torch.empty(0)
     return Pilot(
         found=found,
-        looked_at=nothing,
-        out_of_fold=nothing,
-        size=0,
+        looked_at=torch.empty(0),
         overlap=seen["overlap"],
         costs=(),
     )

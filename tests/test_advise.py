@@ -14,7 +14,8 @@ import keepers
 from keepers.errors import ParameterError
 from keepers.reports.advise import advice_report
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
-from keepers.workflows.settling import SAFE, findings, settle
+from keepers.workflows.scoring import SAFE
+from keepers.workflows.settling import findings, settle
 
 
 def blobs(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -35,10 +36,7 @@ def pilot(results: dict[str, list[float]]) -> Pilot:
         )
         for name, errors in results.items()
     }
-    nothing = torch.empty(0)
-    return Pilot(
-        found=found, looked_at=nothing, out_of_fold=nothing, size=1, overlap=0.25, costs=()
-    )
+    return Pilot(found=found, looked_at=torch.empty(0), overlap=0.25, costs=())
 
 
 AT = [0.30, 0.31, 0.29, 0.30, 0.32]

@@ -17,7 +17,7 @@ from keepers.methods import choose, get, score
 from keepers.processes import Runtime
 from keepers.signals import extract
 from keepers.types import EvalView, Signals
-from keepers.workflows.stages import predictions
+from keepers.workflows.predictions import predictions
 
 N, CLASSES = 20_000, 400
 BADGE = importlib.import_module("keepers.selectors.badge")

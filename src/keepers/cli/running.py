@@ -88,9 +88,9 @@ def run_advise(
     from keepers.reports.advise import advice_report, advice_table
     from keepers.workflows.advise import advise
 
-    values = {
-        name: value for name, value in values.items() if value is not None or name != "methods"
-    }
+    values = {**values}
+    if values["methods"] is None:
+        del values["methods"]
     for name in ("methods", "keep"):
         if isinstance(values.get(name), str):
             values[name] = [part.strip() for part in values[name].split(",") if part.strip()]

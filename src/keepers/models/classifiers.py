@@ -129,9 +129,8 @@ def _counts(info: DataInfo) -> EncoderSpec:
 
 
 def _own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: str) -> Classifier:
+    from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.pipeline import Pipeline, make_pipeline
-
-    from keepers.models.linear import TfidfTransformer
 
     path = name.removeprefix(SKLEARN)
     with imported(path, parameter) as function, telling(name, parameter, _CALLED):

@@ -69,13 +69,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     def _strength(
         self, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
     ) -> float:
-        draw = np.random.default_rng(self.random_state)
-        order = draw.permutation(rows.shape[0])[:TRIED_ON]
-        held = order[: max(1, int(HELD_OUT * len(order)))]
-        rest = order[len(held) :]
-        seen = np.unique(y[rest]) if len(rest) else y[:0]
-        held = held[np.isin(y[held], seen)]
-        if len(seen) < 2 or not len(held):
+        held, rest = _held_out(y, self.random_state)
+        if not len(held):
             return 1.0
         model = _regression(self._tolerance, warm_start=True)
         losses: dict[float, float] = {}
@@ -124,21 +119,16 @@ class BestOfTwo(ClassifierMixin, BaseEstimator):
 
         self.scaler_ = StandardScaler()
         rows: Any = self.scaler_.fit_transform(X)
-        draw = np.random.default_rng(self.random_state)
-        order = draw.permutation(len(rows))[:TRIED_ON]
-        held = order[: max(1, int(HELD_OUT * len(order)))]
-        rest = order[len(held) :]
-        held = held[np.isin(y[held], y[rest])]
+        held, rest = _held_out(y, self.random_state)
         made = [
             LinearClassifier(self.random_state),
             HistGradientBoostingClassifier(random_state=self.random_state),
         ]
         losses = [np.inf, np.inf]
-        if len(np.unique(y[rest])) > 1 and len(held):
+        if len(held):
+            weight = None if sample_weight is None else sample_weight[rest]
             for place, model in enumerate(made):
-                model.fit(
-                    rows[rest], y[rest], None if sample_weight is None else sample_weight[rest]
-                )
+                model.fit(rows[rest], y[rest], weight)
                 losses[place] = _loss(model, rows[held], y[held])
         self.classifier_ = made[int(np.argmin(losses))].fit(rows, y, sample_weight)
         self.classes_ = self.classifier_.classes_
@@ -165,6 +155,17 @@ def boosted_trees(seed: int) -> Any:
 
     # Trees do not need the scale; what reads the features does.
     return make_pipeline(StandardScaler(), HistGradientBoostingClassifier(random_state=seed))
+
+
+def _held_out(
+    y: npt.NDArray[np.int64], seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows to judge on and rows to fit on; none to judge on where there is nothing to fit."""
+    order = np.random.default_rng(seed).permutation(len(y))[:TRIED_ON]
+    held, rest = np.split(order, [max(1, int(HELD_OUT * len(order)))])
+    if len(np.unique(y[rest])) < 2:
+        return held[:0], rest
+    return held[np.isin(y[held], y[rest])], rest
 
 
 def _regression(tolerance: float, **settings: Any) -> Any:

@@ -60,9 +60,7 @@ def difference(found: Mapping[str, Any]) -> str:
     >>> difference({"mean": -0.01, "low": -0.02, "high": 0.0})
     '−1.00 (−2.00 to 0.00)'
     """
-    mean, low, high = (
-        f"{100 * found[name] + 0.0:.2f}".replace("-", "−") for name in ("mean", "low", "high")
-    )
+    mean, low, high = (quantities.points(found[name]) for name in ("mean", "low", "high"))
     return f"{mean} ({low} to {high})"
 
 

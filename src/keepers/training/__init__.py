@@ -5,7 +5,6 @@ from keepers.training.classifiers import (
     GIVES,
     converged,
     fit_classifier,
-    given_by,
     last_input,
     predict,
 )
@@ -54,7 +53,6 @@ __all__ = [
     "estimate_seconds",
     "fit",
     "fit_classifier",
-    "given_by",
     "has_bf16",
     "last_input",
     "optimizer_state",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -176,8 +175,3 @@ def rows(pool: Pool, positions: Tensor) -> Any:
         return counts
     (values,) = pool.gather(positions)
     return values.flatten(1).float().numpy()
-
-
-def given_by(classifier: bool, wanted: Collection[str]) -> frozenset[str]:
-    """The part of `wanted` that a model can give."""
-    return frozenset(wanted) & GIVES if classifier else frozenset(wanted)

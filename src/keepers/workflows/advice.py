@@ -8,10 +8,9 @@ import torch
 
 from keepers.scores import LabelNoise, label_noise
 from keepers.words import counted, listed
-from keepers.workflows.scoring import CoresetConfig, Scored
-from keepers.workflows.stages import mean_log_probs
+from keepers.workflows.predictions import mean_log_probs
+from keepers.workflows.scoring import SAFE, CoresetConfig, Scored
 
-SAFE = "stratified"
 LOW_FRACTION = 0.5
 NEARLY_ALL = 0.9
 MANY_LABEL_ERRORS = 0.05

@@ -30,7 +30,7 @@ from keepers.workflows.advice import (
     warn_of_lost,
     warn_of_shares,
 )
-from keepers.workflows.advise import settled
+from keepers.workflows.auto import settled
 from keepers.workflows.covering import (
     COVERING,
     needs_labels,

@@ -19,7 +19,7 @@ from keepers.selectors import near_duplicates
 from keepers.words import counted
 from keepers.workflows.evidence import Plane, spread
 from keepers.workflows.opening import Say
-from keepers.workflows.scoring import AUTO, CoresetConfig, Scored
+from keepers.workflows.scoring import AUTO, SAFE, CoresetConfig, Scored
 
 COVERING = "facility-location"
 """The method of who names none and brings features."""
@@ -39,7 +39,7 @@ def needs_labels(config: CoresetConfig, *, brought: bool) -> bool:
         ParameterError: the method needs what only a proxy says, and features are brought; or
             near-duplicates are asked for, and there are no features to tell them by.
     """
-    method = methods.get("stratified" if config.method == AUTO else config.method)
+    method = methods.get(SAFE if config.method == AUTO else config.method)
     missing = method.needs - BROUGHT
     rows = methods.offered(BROUGHT, replacement=False)
     if brought and missing:

@@ -26,7 +26,7 @@ from keepers.selectors import folds, random_subset, stratified_units
 from keepers.types import Signals
 from keepers.workflows.stages import Training, Workplace, train
 
-RANDOM, EVERYTHING, STRATIFIED = "random", "everything", "stratified"
+RANDOM, EVERYTHING = "random", "everything"
 FOLDS = 5
 LARGEST = 2_000
 """Examples that a pilot looks at, at most."""
@@ -53,15 +53,12 @@ class Pilot:
     """What a pilot saw.
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
-    mean of `DRAWS`. `out_of_fold` (m, classes) are predictions for the `looked_at` (m,) positions
-    by models that were not trained on them, in the order of the folds; `size` examples were chosen
-    from in each fold; `costs` is all that it cost.
+    mean of `DRAWS`. `looked_at` (m,) are the positions of its part of the data. `overlap` is the
+    examples left out over those trained on, in each fold; `costs` is all that it cost.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
     looked_at: Tensor
-    out_of_fold: Tensor
-    size: int
     overlap: float
     costs: tuple[Cost, ...]
 
@@ -79,8 +76,6 @@ def run_pilot(
     methods_: Sequence[Method],
     keep: Sequence[float],
     seed: int,
-    num_folds: int = FOLDS,
-    largest: int = LARGEST,
 ) -> Pilot:
     """Try every method at every fraction kept on a part of the data.
 
@@ -100,19 +95,17 @@ def run_pilot(
             "Take --method stratified, or train on everything",
         )
     looked_at = torch.arange(len(source))
-    if len(source) > largest:
-        drawn = stratified_units(labels, units, largest, generator=generator(seed, "pilot"))
+    if len(source) > LARGEST:
+        drawn = stratified_units(labels, units, LARGEST, generator=generator(seed, "pilot"))
         looked_at = drawn.sort().values
     inner = replace(place, ledger=Ledger(), booked=set())
-    fold_of = folds(
-        labels[looked_at], units[looked_at], num_folds, generator=generator(seed, "pilot folds")
-    )
+    at = generator(seed, "pilot folds")
+    fold_of = folds(labels[looked_at], units[looked_at], FOLDS, generator=at)
     found: dict[tuple[str, float], list[Held]] = {}
-    out_of_fold = torch.empty(len(looked_at), prepared.info.num_classes)
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
     with place.under_way("pilot") as report:
-        for fold in range(num_folds):
-            report("folds", fold, num_folds)
+        for fold in range(FOLDS):
+            report("folds", fold, FOLDS)
             members, held = looked_at[fold_of != fold], looked_at[fold_of == fold]
 
             def tell(positions: Tensor, held: Tensor = held, fold: int = fold) -> Held:
@@ -124,7 +117,6 @@ def run_pilot(
             both = torch.cat([members, held])
             signals = _trained(prepared, source, inner, members, wanted, both, seed, fold)
             said = signals.get("log_probs")[len(members) :]
-            out_of_fold[fold_of == fold] = said
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(said, labels[held]))
             inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
             for fraction in keep:
@@ -145,13 +137,11 @@ def run_pilot(
                     )
                     result = tell(members[picks.positions])
                     found.setdefault((method.name, fraction), []).append(result)
-        report("folds", num_folds, num_folds)
+        report("folds", FOLDS, FOLDS)
     return Pilot(
         found={key: tuple(results) for key, results in found.items()},
         looked_at=looked_at,
-        out_of_fold=out_of_fold,
-        size=len(looked_at) * (num_folds - 1) // num_folds,
-        overlap=1 / (num_folds - 1),
+        overlap=1 / (FOLDS - 1),
         costs=tuple(inner.ledger.by_phase()),
     )
 

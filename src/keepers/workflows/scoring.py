@@ -23,15 +23,17 @@ from keepers.training import GIVES, HardwareConfig, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.stages import (
     OUT_OF_FOLD,
-    Predictions,
     Training,
     Workplace,
     is_trained,
-    predictions,
     train,
 )
+
+SAFE = "stratified"
+"""The method that cannot do worse than a random choice."""
 
 AUTO = "auto"
 """The method that a pilot settles."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keepers.statistics import Difference, judged, paired_difference
-from keepers.workflows.pilot import EVERYTHING, RANDOM, STRATIFIED, Held, Pilot
+from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
+from keepers.workflows.scoring import SAFE
 
-SAFE = STRATIFIED
 Told = Literal["better", "no difference", "worse", "cannot tell"]
 
 ALIKE = 0.01

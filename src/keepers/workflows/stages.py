@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from keepers.roles import Prepared
 from keepers.runs import Run, StageRecord
 from keepers.selectors import folds
 from keepers.signals import PASS_SIGNALS, embed, extract, store
-from keepers.tensors import row_blocks
 from keepers.training import (
+    GIVES,
     BatchPolicy,
     Checkpoint,
     Dynamics,
@@ -32,7 +32,6 @@ from keepers.training import (
     converged,
     fit,
     fit_classifier,
-    given_by,
     last_input,
     predict,
 )
@@ -46,6 +45,8 @@ DYNAMICS = frozenset({"forgetting", "aum"})
 CHECKPOINT = "checkpoint.safetensors"
 OUT_OF_FOLD = "out_of_fold_log_probs"
 FOLDS = 3
+"""Models that are trained for predictions out of fold."""
+
 TESTED = "tested"
 """The array of a stage that holds what the model says of a test set."""
 
@@ -104,9 +105,9 @@ class Training:
 
     `wanted` names the fields of `Signals` that are asked of it, for all examples or those at
     `scored`; with `early_log_probs` the training stops early. `samples` are those of the
-    posterior. Weights, order and augmentation are drawn by
-    `seed`. With `test`, the trained model is also measured on it. `resample`: what scikit-learn
-    fits sees members drawn with replacement, so that the models of an ensemble differ.
+    posterior. Weights, order and augmentation are drawn by `seed`. With `test`, the trained model
+    is also measured on it. `resample`: what scikit-learn fits sees members drawn with replacement,
+    so that the models of an ensemble differ.
     """
 
     prepared: Prepared
@@ -124,7 +125,7 @@ class Training:
     @property
     def given(self) -> frozenset[str]:
         """What of `wanted` the model can give."""
-        return given_by(self.prepared.classifier is not None, self.wanted)
+        return self.wanted if self.prepared.classifier is None else self.wanted & GIVES
 
     @property
     def epochs(self) -> int:
@@ -193,10 +194,11 @@ def train(place: Workplace, training: Training) -> Trained:
     """
     if OUT_OF_FOLD in training.wanted:
         return _cross_fitted(place, training)
+    learn = _learn_in_steps if training.prepared.classifier is None else _fit_whole
     folder, record = place.run.stage(
         training.role,
         training.inputs(place.hardware),
-        lambda folder: _train(place, training, folder),
+        lambda folder: learn(place, training, folder),
     )
     place.book(folder, record)
     labels = training.prepared.labels
@@ -247,11 +249,6 @@ def _cross_fitted(place: Workplace, training: Training) -> Trained:
         signals=replace(plain.signals, out_of_fold_log_probs=found),
         costs=tuple(costs),
     )
-
-
-def _train(place: Workplace, training: Training, folder: Path) -> StageRecord:
-    learn = _learn_in_steps if training.prepared.classifier is None else _fit_whole
-    return learn(place, training, folder)
 
 
 def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> StageRecord:
@@ -401,45 +398,3 @@ def _measure(signals: Signals) -> dict[str, Any]:
     wrong = (signals.get("log_probs").argmax(1) != labels).double()
     by_class = [float(wrong[labels == c].mean()) for c in labels.unique()]
     return {"test_error": float(wrong.mean()), "worst_class_error": max(by_class)}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions:
-    """What models predict together, by their mean class probabilities.
-
-    `predicted` (n,) is the likeliest class, `label_probability` (n,) that of the label.
-    """
-
-    predicted: Tensor
-    label_probability: Tensor
-
-
-def predictions(members: Sequence[Signals]) -> Predictions:
-    """What the members predict together; n × classes is never held beside what they map."""
-    labels = members[0].get("labels")
-    said = [
-        each.get("early_log_probs") if each.log_probs is None else each.log_probs
-        for each in members
-    ]
-    predicted, probability = torch.empty_like(labels), torch.empty(len(labels)).double()
-    for rows in row_blocks(said[0]):
-        total = sum(_probabilities(each[rows]) for each in said)
-        assert isinstance(total, Tensor)
-        mean = total / len(members)
-        predicted[rows] = mean.argmax(1)
-        probability[rows] = mean.gather(1, labels[rows, None])[:, 0]
-    return Predictions(predicted=predicted, label_probability=probability)
-
-
-def mean_log_probs(members: Sequence[Signals], at: Tensor) -> Tensor:
-    """Log of the mean class probabilities of the models (len(at), classes), in float64."""
-    said = [
-        each.get("early_log_probs") if each.log_probs is None else each.log_probs
-        for each in members
-    ]
-    return torch.stack([_probabilities(each[at]) for each in said]).mean(0).log()
-
-
-def _probabilities(log_probs: Tensor) -> Tensor:
-    probabilities = log_probs.double().exp()
-    return probabilities if probabilities.ndim == 2 else probabilities.mean(1)

@@ -1,0 +1,51 @@
+"""What several models predict together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from keepers.tensors import row_blocks
+from keepers.types import Signals
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What models predict together, by their mean class probabilities.
+
+    `predicted` (n,) is the likeliest class, `label_probability` (n,) that of the label.
+    """
+
+    predicted: Tensor
+    label_probability: Tensor
+
+
+def predictions(members: Sequence[Signals]) -> Predictions:
+    """What the members predict together; n × classes is never held beside what they map."""
+    labels = members[0].get("labels")
+    said = [_said(each) for each in members]
+    predicted, probability = torch.empty_like(labels), torch.empty(len(labels)).double()
+    for rows in row_blocks(said[0]):
+        total = sum(_probabilities(each[rows]) for each in said)
+        assert isinstance(total, Tensor)
+        mean = total / len(members)
+        predicted[rows] = mean.argmax(1)
+        probability[rows] = mean.gather(1, labels[rows, None])[:, 0]
+    return Predictions(predicted=predicted, label_probability=probability)
+
+
+def mean_log_probs(members: Sequence[Signals], at: Tensor) -> Tensor:
+    """Log of the mean class probabilities of the models (len(at), classes), in float64."""
+    return torch.stack([_probabilities(_said(each)[at]) for each in members]).mean(0).log()
+
+
+def _said(signals: Signals) -> Tensor:
+    return signals.get("early_log_probs") if signals.log_probs is None else signals.log_probs
+
+
+def _probabilities(log_probs: Tensor) -> Tensor:
+    probabilities = log_probs.double().exp()
+    return probabilities if probabilities.ndim == 2 else probabilities.mean(1)
