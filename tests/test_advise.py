@@ -145,3 +145,29 @@ def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:
         keepers.coreset(
             blobs(200, 0.0), method="auto", method_options={"beta": 1}, run=tmp_path / "c"
         )
+
+
+def test_methods_that_are_named_stand_beside_random_and_the_safe_one(tmp_path: Path) -> None:
+    advice = keepers.advise(
+        blobs(200, 0.0), keep=[0.3], methods=["random", "margin"], run=tmp_path / "run"
+    )
+    assert [row["method"] for row in advice.result["rows"]] == [SAFE, "margin"]
+    with pytest.raises(ParameterError, match="keep: got budgets that keep everything"):
+        keepers.advise(blobs(200, 0.0), keep=[1.0], run=tmp_path / "all")
+
+
+def test_an_encoder_of_the_users_own_is_advised_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "doubled.py").write_text(
+        "import torch\n"
+        "class Doubled(torch.nn.Module):\n"
+        "    def forward(self, rows): return 2 * rows\n"
+        "def make(info): return Doubled()\n"
+    )
+    advice = keepers.advise(
+        blobs(200, 0.0), keep=[0.3], proxy="probe:doubled:make", run=tmp_path / "run"
+    )
+    seconds = [row["selection_seconds"] for row in advice.result["rows"]]
+    assert all(np.isfinite(seconds))

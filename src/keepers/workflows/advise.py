@@ -29,10 +29,10 @@ from keepers.types import Budget, Progress
 from keepers.words import listed
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
-from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, run_pilot
+from keepers.workflows.pilot import EVERYTHING, LARGEST, RANDOM, Pilot, run_pilot
 from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps
 from keepers.workflows.settling import Finding, findings, settle
-from keepers.workflows.stages import Workplace
+from keepers.workflows.stages import Workplace, embedded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,9 @@ class AdviseConfig(HardwareConfig):
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
             if not values:
                 raise ParameterError(name, "got none", "Give at least one")
+        # A random choice stands beside every method, and the safe one is what is taken without.
+        tried = (SAFE, *(name for name in self.methods if name not in (SAFE, RANDOM)))
+        object.__setattr__(self, "methods", tried)
         for keep in self.keep:
             Budget.parse(keep)
         for name in self.methods:
@@ -116,7 +119,7 @@ def advise(
 
     Args:
         data: as in `keepers.coreset`, with labels.
-        keep, methods: every method is tried at every budget.
+        keep, methods: every method is tried at every budget, and `stratified` beside them.
         proxy: the model of the pilot, one that scikit-learn fits (`linear`, `tabular`,
             `sklearn:...`, `probe:...`); None takes one for the kind of data. For a proxy that is
             trained in steps, `linear` stands in.
@@ -149,6 +152,10 @@ def advise(
         for sentence in source.found:
             say(sentence)
         fractions = _fractions(config.keep, len(source))
+        if not fractions:
+            raise ParameterError(
+                "keep", "got budgets that keep everything", "Give a part, such as 0.5"
+            )
         source, prepared = joined(source, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
@@ -159,8 +166,9 @@ def advise(
             seed=config.seed,
         )
         rows = findings(pilot, config.methods, fractions)
-        seconds = _target_seconds(source, prepared, config, place)
-        result = _result(source, prepared, config, pilot, rows, fractions, seconds)
+        fit = _fit_seconds(prepared, source, place)
+        named = _target_seconds(source, prepared, fit, config, place)
+        result = _result(source, prepared, config, pilot, rows, fractions, fit, named)
         if processes.rank() == 0:
             write_json(place.run.path / "advice.json", result)
             if out is not None:
@@ -174,38 +182,33 @@ def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
 
 
 def _target_seconds(
-    source: Source, pilot: Prepared, config: AdviseConfig, place: Workplace
+    source: Source, pilot: Prepared, fit: float, config: AdviseConfig, place: Workplace
 ) -> tuple[str, float]:
     """The target's name and about how long a training of it on everything takes."""
     role = Role.parse(config.target, default_target(source.info()), "target")
-    prepared = pilot
-    if role.identity() != pilot.role.identity():
-        _, prepared = prepare(
-            role, source, parameter="target", cache=place.run.path / "encoded-target"
-        )
-    everything = torch.arange(len(source))
-    if prepared.classifier is None:
-        runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
-        seconds = estimate_seconds(
-            prepared.build(0, "target"),
-            prepared.train_view(everything),
-            prepared.recipe,
-            runtime=runtime,
-            num_scored=0,
-        )
-        return role.model, seconds
-    few = everything[:: max(1, len(source) // 2_000)]
-    return role.model, _fit_seconds(prepared, few) * len(source) / len(few)
+    if role.identity() == pilot.role.identity():
+        return role.model, fit
+    _, prepared = prepare(role, source, parameter="target", cache=place.run.path / "encoded-target")
+    if prepared.classifier is not None:
+        return role.model, _fit_seconds(prepared, source, place)
+    seconds = estimate_seconds(
+        prepared.build(0, "target"),
+        prepared.train_view(torch.arange(len(source))),
+        prepared.recipe,
+        runtime=place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16),
+        num_scored=0,
+    )
+    return role.model, seconds
 
 
-def _fit_seconds(prepared: Prepared, members: torch.Tensor) -> float:
-    """Seconds that fitting on some members takes; once, after it was warmed up by the pilot."""
+def _fit_seconds(prepared: Prepared, source: Source, place: Workplace) -> float:
+    """About how long fitting a classifier on everything takes, from a part; features are given."""
     assert prepared.classifier is not None
-    if prepared.classifier.embedder is not None:
-        return float("nan")
+    pool = embedded(place, prepared, prepared.pool, source.content)
+    few = torch.arange(0, len(source), max(1, len(source) // LARGEST))
     start = time.perf_counter()
-    fit_classifier(prepared.classifier, prepared.pool, prepared.labels, members, seed=0)
-    return time.perf_counter() - start
+    fit_classifier(prepared.classifier, pool, prepared.labels, few, seed=0)
+    return (time.perf_counter() - start) * len(source) / len(few)
 
 
 def _result(
@@ -215,11 +218,10 @@ def _result(
     pilot: Pilot,
     rows: Sequence[Finding],
     fractions: Sequence[float],
+    fit: float,
     target: tuple[str, float],
 ) -> dict[str, Any]:
     name, seconds = target
-    few = pilot.looked_at[:: max(1, len(pilot.looked_at) // 2_000)]
-    fit = _fit_seconds(prepared, few) * len(source) / len(few)
     selecting = {method: _trainings(method) * fit for method in config.methods}
     best = {str(fraction): settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
