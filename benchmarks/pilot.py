@@ -263,7 +263,7 @@ def _as_pilot(seen: dict[str, Any]) -> Pilot:
         found[name, float(keep)] = tuple(Held(error=error, loss=loss) for error, loss in results)
     return Pilot(
         found=found,
-        looked_at=torch.empty(0),
+        examples=0,
         overlap=seen["overlap"],
         costs=(),
     )

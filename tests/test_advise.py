@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import keepers
 from keepers.errors import ParameterError
@@ -36,7 +35,7 @@ def pilot(results: dict[str, list[float]]) -> Pilot:
         )
         for name, errors in results.items()
     }
-    return Pilot(found=found, looked_at=torch.empty(0), overlap=0.25, costs=())
+    return Pilot(found=found, examples=0, overlap=0.25, costs=())
 
 
 AT = [0.30, 0.31, 0.29, 0.30, 0.32]

@@ -29,7 +29,7 @@ from keepers.types import Budget, Progress
 from keepers.words import listed
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
-from keepers.workflows.pilot import EVERYTHING, LARGEST, RANDOM, Pilot, run_pilot
+from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, part_of, run_pilot
 from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps
 from keepers.workflows.settling import Finding, findings, settle
 from keepers.workflows.stages import Workplace, embedded
@@ -156,18 +156,20 @@ def advise(
             raise ParameterError(
                 "keep", "got budgets that keep everything", "Give a part, such as 0.5"
             )
-        source, prepared = joined(source, config.proxy, place, reading.on_bad_row)
+        part = part_of(source, config.seed)
+        part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
-            source,
+            part,
             place,
             methods_=[table.get(name) for name in config.methods],
             keep=fractions,
             seed=config.seed,
         )
         rows = findings(pilot, config.methods, fractions)
-        fit = _fit_seconds(prepared, source, place)
-        named = _target_seconds(source, prepared, fit, config, place)
+        scale = len(source) / len(part)
+        fit = scale * _fit_seconds(prepared, part, place)
+        named = _target_seconds(part, prepared, fit, scale, config, place)
         result = _result(source, prepared, config, pilot, rows, fractions, fit, named)
         if processes.rank() == 0:
             write_json(place.run.path / "advice.json", result)
@@ -182,33 +184,40 @@ def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
 
 
 def _target_seconds(
-    source: Source, pilot: Prepared, fit: float, config: AdviseConfig, place: Workplace
+    part: Source,
+    pilot: Prepared,
+    fit: float,
+    scale: float,
+    config: AdviseConfig,
+    place: Workplace,
 ) -> tuple[str, float]:
-    """The target's name and about how long a training of it on everything takes."""
-    role = Role.parse(config.target, default_target(source.info()), "target")
+    """The target's name and about how long a training of it on `scale` times the part takes.
+
+    That of the pilot's own model takes `fit`.
+    """
+    role = Role.parse(config.target, default_target(part.info()), "target")
     if role.identity() == pilot.role.identity():
         return role.model, fit
-    _, prepared = prepare(role, source, parameter="target", cache=place.run.path / "encoded-target")
+    _, prepared = prepare(role, part, parameter="target", cache=place.run.path / "encoded-target")
     if prepared.classifier is not None:
-        return role.model, _fit_seconds(prepared, source, place)
+        return role.model, scale * _fit_seconds(prepared, part, place)
     seconds = estimate_seconds(
         prepared.build(0, "target"),
-        prepared.train_view(torch.arange(len(source))),
+        prepared.train_view(torch.arange(len(part))),
         prepared.recipe,
         runtime=place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16),
         num_scored=0,
     )
-    return role.model, seconds
+    return role.model, scale * seconds
 
 
-def _fit_seconds(prepared: Prepared, source: Source, place: Workplace) -> float:
-    """About how long fitting a classifier on everything takes, from a part; features are given."""
+def _fit_seconds(prepared: Prepared, part: Source, place: Workplace) -> float:
+    """How long fitting a classifier takes; an encoder's features are there already."""
     assert prepared.classifier is not None
-    pool = embedded(place, prepared, prepared.pool, source.content)
-    few = torch.arange(0, len(source), max(1, len(source) // LARGEST))
+    pool = embedded(place, prepared, prepared.pool, part.content)
     start = time.perf_counter()
-    fit_classifier(prepared.classifier, pool, prepared.labels, few, seed=0)
-    return (time.perf_counter() - start) * len(source) / len(few)
+    fit_classifier(prepared.classifier, pool, prepared.labels, torch.arange(len(part)), seed=0)
+    return time.perf_counter() - start
 
 
 def _result(
@@ -241,7 +250,7 @@ def _result(
         },
         "pilot": {
             "model": prepared.role.model,
-            "examples": len(pilot.looked_at),
+            "examples": pilot.examples,
             "folds": len(pilot.found[EVERYTHING, 1.0]),
             "seconds": pilot.seconds,
             "errors": {

@@ -15,7 +15,7 @@ from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
 from keepers.types import Budget
 from keepers.words import counted
 from keepers.workflows.opening import Say
-from keepers.workflows.pilot import FEWEST, run_pilot
+from keepers.workflows.pilot import FEWEST, part_of, run_pilot
 from keepers.workflows.scoring import AUTO, SAFE, CoresetConfig
 from keepers.workflows.settling import Finding, findings, settle
 from keepers.workflows.stages import Workplace
@@ -45,18 +45,18 @@ def settled(
     if why:
         say(f"auto: {why}: {SAFE} is taken")
         return replace(config, method=SAFE), {"taken": SAFE, "why": why}
-    source, prepared = joined(source, config.proxy, place, on_bad_row)
+    part, prepared = joined(part_of(source, config.seed), config.proxy, place, on_bad_row)
     rows_of = [methods.get(name) for name in CANDIDATES]
-    pilot = run_pilot(prepared, source, place, methods_=rows_of, keep=(fraction,), seed=config.seed)
-    place.ledger.book([Cost(phase="pilot", seconds=pilot.seconds, examples=len(pilot.looked_at))])
+    pilot = run_pilot(prepared, part, place, methods_=rows_of, keep=(fraction,), seed=config.seed)
+    place.ledger.book([Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples)])
     rows = findings(pilot, CANDIDATES, (fraction,))
     best = settle(rows, fraction)
     name = SAFE if best is None else best.method
     words = (
-        f"in a pilot on {counted(len(pilot.looked_at), 'example')} no method was better than a "
+        f"in a pilot on {counted(pilot.examples, 'example')} no method was better than a "
         f"random choice at {fraction:.0%} kept"
         if best is None
-        else f"in a pilot on {counted(len(pilot.looked_at), 'example')} it was "
+        else f"in a pilot on {counted(pilot.examples, 'example')} it was "
         f"{_in_points(best)} than a random choice at {fraction:.0%} kept"
     )
     say(f"auto: {name} is taken: {words} ({pilot.seconds:.0f} s)")
@@ -65,7 +65,7 @@ def settled(
         "why": words,
         "pilot": {
             "model": prepared.role.model,
-            "examples": len(pilot.looked_at),
+            "examples": pilot.examples,
             "seconds": pilot.seconds,
             "rows": [asdict(row) for row in rows],
         },

@@ -53,12 +53,12 @@ class Pilot:
     """What a pilot saw.
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
-    mean of `DRAWS`. `looked_at` (m,) are the positions of its part of the data. `overlap` is the
-    examples left out over those trained on, in each fold; `costs` is all that it cost.
+    mean of `DRAWS`. `examples` were looked at. `overlap` is those left out over those trained on,
+    in each fold; `costs` is all that it cost.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
-    looked_at: Tensor
+    examples: int
     overlap: float
     costs: tuple[Cost, ...]
 
@@ -66,6 +66,26 @@ class Pilot:
     def seconds(self) -> float:
         """Wall-clock seconds, those of stages found again included."""
         return sum(cost.seconds for cost in self.costs)
+
+
+def part_of(source: Source, seed: int) -> Source:
+    """The part of the data that a pilot looks at, each class in its proportion.
+
+    Raises:
+        ParameterError: under `FEWEST` examples.
+    """
+    if len(source) < FEWEST:
+        raise ParameterError(
+            "data",
+            f"got {len(source)} examples, and a pilot needs {FEWEST} or more",
+            "Take --method stratified, or train on everything",
+        )
+    if len(source) <= LARGEST:
+        return source
+    assert source.labels is not None
+    labels, units = torch.from_numpy(source.labels), torch.from_numpy(source.units)
+    drawn = stratified_units(labels, units, LARGEST, generator=generator(seed, "pilot"))
+    return source.take(drawn.numpy())
 
 
 def run_pilot(
@@ -77,36 +97,24 @@ def run_pilot(
     keep: Sequence[float],
     seed: int,
 ) -> Pilot:
-    """Try every method at every fraction kept on a part of the data.
+    """Try every method at every fraction kept.
 
     Args:
         prepared: the cheap model, joined with `source`.
+        source: the part of the data that is looked at (`part_of`).
         methods_: rows whose signals that model gives.
         keep: fractions kept, in (0, 1).
-
-    Raises:
-        ParameterError: under `FEWEST` examples, or one class.
     """
     labels, units = prepared.labels, torch.from_numpy(source.units)
-    if len(source) < FEWEST:
-        raise ParameterError(
-            "data",
-            f"got {len(source)} examples, and a pilot needs {FEWEST} or more",
-            "Take --method stratified, or train on everything",
-        )
-    looked_at = torch.arange(len(source))
-    if len(source) > LARGEST:
-        drawn = stratified_units(labels, units, LARGEST, generator=generator(seed, "pilot"))
-        looked_at = drawn.sort().values
     inner = replace(place, ledger=Ledger(), booked=set())
     at = generator(seed, "pilot folds")
-    fold_of = folds(labels[looked_at], units[looked_at], FOLDS, generator=at)
+    fold_of = folds(labels, units, FOLDS, generator=at)
     found: dict[tuple[str, float], list[Held]] = {}
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
     with place.under_way("pilot") as report:
         for fold in range(FOLDS):
             report("folds", fold, FOLDS)
-            members, held = looked_at[fold_of != fold], looked_at[fold_of == fold]
+            members, held = ((fold_of != fold).nonzero()[:, 0], (fold_of == fold).nonzero()[:, 0])
 
             def tell(positions: Tensor, held: Tensor = held, fold: int = fold) -> Held:
                 said = _trained(
@@ -140,7 +148,7 @@ def run_pilot(
         report("folds", FOLDS, FOLDS)
     return Pilot(
         found={key: tuple(results) for key, results in found.items()},
-        looked_at=looked_at,
+        examples=len(source),
         overlap=1 / (FOLDS - 1),
         costs=tuple(inner.ledger.by_phase()),
     )

@@ -223,27 +223,26 @@ def _cross_fitted(place: Workplace, training: Training) -> Trained:
         FOLDS,
         generator=generator(training.seed, "folds"),
     )
-    n, costs = len(training.source), list(plain.costs)
-    known = torch.full((n,), -1)
+    costs = list(plain.costs)
+    asked = torch.arange(len(labels)) if training.scored is None else training.scored
+    known = torch.zeros(len(labels), dtype=torch.int64)
     known[members] = fold_of
-    found = torch.empty(n, training.prepared.info.num_classes)
+    found = torch.empty(len(asked), training.prepared.info.num_classes)
     for fold in range(FOLDS):
-        scored = ((known == fold) | ((known < 0) & (fold == 0))).nonzero().squeeze(1)
+        here = (known[asked] == fold).nonzero().squeeze(1)
         other = train(
             place,
             replace(
                 training,
                 members=members[fold_of != fold],
-                scored=scored,
+                scored=asked[here],
                 wanted=frozenset({"log_probs"}),
                 seed=derived_seed(training.seed, "fold", fold),
                 test=None,
             ),
         )
-        found[scored] = other.signals.get("log_probs")
+        found[here] = other.signals.get("log_probs")
         costs += other.costs
-    if training.scored is not None:
-        found = found[training.scored]
     return replace(
         plain,
         signals=replace(plain.signals, out_of_fold_log_probs=found),
