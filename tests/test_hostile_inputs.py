@@ -526,7 +526,8 @@ def test_closed_streams_leave_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_behind_stdout_is_one_sentence(tmp_path: Path) -> None:
     status, _, err = keepers("--help >/dev/full", tmp_path)
-    assert (status, err) == (1, "Error: No space left on device\n")
+    said = "No space left on device. Make room and type the same command: what was finished before"
+    assert (status, err) == (1, f"Error: {said} is kept\n")
 
 
 def cli(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
