@@ -509,6 +509,8 @@ class Everywhere(nn.Module):
 
 
 def test_features_of_a_layer_at_each_position_are_what_the_output_came_from() -> None:
+    # By chance a maximum can come from one position; with this seed none does.
+    torch.manual_seed(0)
     x = torch.rand(2, 6, 3)
     rows, places = torch.arange(2), torch.tensor([4, 1])
     cases: list[tuple[Callable[[Tensor], Any], Tensor]] = [

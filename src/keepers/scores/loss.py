@@ -182,6 +182,7 @@ def uncontradicted(log_probs: Tensor, labels: Tensor) -> Tensor:
         Northcutt, Jiang and Chuang, Confident Learning, JAIR 2021.
 
     Example:
+        >>> import torch
         >>> probs = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.9, 0.1]])
         >>> (uncontradicted(probs.log(), torch.tensor([0, 0, 1, 1])) > 1).tolist()
         [True, True, True, False]
