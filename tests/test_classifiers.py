@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import keepers
-from keepers.data import Source, open_source
-from keepers.errors import KeepersError, ParameterError
-from keepers.ledger import Ledger
+from keepers.data import Source, TokenPool, open_source
+from keepers.errors import ParameterError
+from keepers.ledger import Ledger, Tally
 from keepers.models.linear import LinearClassifier
 from keepers.roles import Role, prepare
 from keepers.runs import Run
+from keepers.signals import embed
 from keepers.training import Hardware, converged, fit_classifier, predict
 from keepers.types import Signals
 from keepers.workflows.stages import OUT_OF_FOLD, Training, Workplace, train
@@ -214,6 +215,7 @@ def test_pipelines_and_classifiers_of_the_users_own(
 
 
 ENCODER = """
+import numpy as np
 import torch
 from torch import nn
 from keepers.types import EncoderSpec, Model
@@ -227,8 +229,16 @@ class Encoder(nn.Module):
     def forward(self, indices, offsets, weights):
         Encoder.calls += 1
         out = self.layer(indices, offsets, per_sample_weights=weights)
-        if self.wrong == "nan": out = out * float("nan")
-        return out[:, :, None] if self.wrong == "shape" else out
+        wrong = {
+            "nan": lambda: out * float("nan"),
+            "shape": lambda: out[:, :, None],
+            "empty": lambda: out[:, :0],
+            "fewer": lambda: out[1:],
+            "width": lambda: out[:, :16 - (len(out) < 64)],
+            "array": lambda: np.zeros((len(out), 2)),
+            "raise": lambda: 1 / 0,
+        }
+        return wrong.get(self.wrong, lambda: out)()
 
 def make(info, wrong=""):
     torch.manual_seed(0)
@@ -249,10 +259,79 @@ def test_an_encoder_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     selection = keepers.coreset(data, method="k-center", **settings)
     assert frozen.Encoder.calls == calls
     assert selection.metadata["proxy_training_accuracy"] > 0.9
-    for wrong, message in {"nan": "not finite", "shape": "gives shape"}.items():
+    for wrong, message in {
+        "nan": "gives numbers that are not finite",
+        "shape": r"gives shape \(64, 16, 1\) of 64 examples",
+        "empty": r"gives shape \(64, 0\) of 64 examples",
+        "fewer": r"gives shape \(63, 16\) of 64 examples",
+        "width": r"gives 15 numbers of an example, and 16 of others",
+        "array": "gives a ndarray, no tensor",
+        "raise": "failed: ZeroDivisionError: division by zero .*frozen.py, line",
+    }.items():
         proxy = {"model": "probe:frozen:make", "options": {"wrong": wrong}}
-        with pytest.raises(KeepersError, match=message):
-            keepers.coreset(data, method="margin", keep=0.5, proxy=proxy, run=tmp_path / wrong)
+        with pytest.raises(ParameterError, match=f"probe: 'probe:frozen:make' {message}"):
+            keepers.coreset(data, **settings | {"proxy": proxy}, method="margin")
+
+
+STRINGS = """
+import torch
+from torch import nn
+from keepers.types import EncoderSpec, Model
+
+WORDS = "sun", "sea", "ice"
+
+class Encoder(nn.Module):
+    def forward(self, texts):
+        return torch.tensor([[text.count(word) for word in WORDS] for text in texts])
+
+def make(info):
+    return Model(module=Encoder(), encoder=EncoderSpec(kind="text", scheme="raw"))
+"""
+
+
+def test_an_encoder_of_strings_gets_texts_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "asis.py").write_text(STRINGS)
+    rows, labels = texts(70)
+    source = open_source((rows, labels))
+    found = signals_of(source, "probe:asis:make", tmp_path / "run", "features").get("features")
+    by_row = {row: [row.count(word) for word in ("sun", "sea", "ice")] for row in rows}
+    given = np.array([by_row[str(text)] for text in source.inputs])
+    np.testing.assert_allclose(found, (given - given.mean(0)) / given.std(0), rtol=1e-5)
+
+
+def test_it_is_said_whether_features_are_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frozen.py").write_text(ENCODER)
+    rows, labels = texts(130)
+    said: list[str] = []
+    settings: dict[str, Any] = {"keep": 0.5, "proxy": "probe:frozen:make", "run": tmp_path / "run"}
+    for method in ("k-center", "margin"):
+        keepers.coreset((rows, labels), method=method, say=said.append, **settings)
+    told = [line for line in said if line.startswith("Proxy")]
+    assert told[0].endswith(", its features go to the run directory")
+    assert told[1].endswith(", its features found in the run directory")
+
+
+def test_features_cost_what_texts_of_middle_length_do() -> None:
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 3)
+
+        def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self.layer(tokens.float().unsqueeze(-1)).sum(1)
+
+    lengths = torch.tensor([100, 10, 2]).repeat(64)
+    pool = TokenPool(torch.ones(int(lengths.sum()), dtype=torch.int32), lengths, 0)
+    tally = Tally()
+    embed(Encoder(), pool, runtime=Hardware().runtime(gains_from_bf16=False), tally=tally)
+    assert tally.flops == 192 * 10 * 2 * 3  # tokens × (multiply, add) × outputs
+    assert tally.examples == 192
 
 
 def test_what_a_classifier_cannot_do_is_said_before_anything_is_read(tmp_path: Path) -> None:

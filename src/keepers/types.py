@@ -110,9 +110,9 @@ class EncoderSpec:
 
     Pictures: `size` (height, width) and `channels`. Text: `scheme` `hashed` (unigrams and
     bigrams hashed into `buckets`), `characters` (`length` of them), `tokens` (the tokeniser
-    at `tokenizer`, at most `length` tokens), or `raw` (strings, for pipelines of scikit-learn).
-    `normalise`: `data` (mean and standard deviation of the training inputs), `none`, or `fixed`
-    with `mean` and `std` for each channel.
+    at `tokenizer`, at most `length` tokens), or `raw` (strings, for pipelines of scikit-learn and
+    encoders that split texts themselves). `normalise`: `data` (mean and standard deviation of the
+    training inputs), `none`, or `fixed` with `mean` and `std` for each channel.
     """
 
     kind: Kind

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
 from keepers.data.arrow import ArrowColumn
+from keepers.data.arrow import compute as pc
 from keepers.errors import KeepersError, ParameterError
 from keepers.types import Pool
 
@@ -189,6 +191,8 @@ class TokenPool:
 class TextPool:
     """Texts as they are, for what splits them into words itself: `texts` in place of `gather`.
 
+    `lengths` (n,) int64 are their bytes.
+
     >>> pool = TextPool(pa.chunked_array([pa.array(["a", "b"], pa.large_string())]))
     >>> pool.texts(torch.tensor([1]))
     ['b']
@@ -205,6 +209,11 @@ class TextPool:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.column.nbytes
+
+    @property
+    def lengths(self) -> Tensor:
+        """Bytes of each text."""
+        return torch.from_numpy(pc.binary_length(self.column).to_numpy().astype(np.int64))
 
     def texts(self, positions: Tensor) -> list[str]:
         """The texts at `positions` (int64)."""

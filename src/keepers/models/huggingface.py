@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from keepers.errors import MissingExtraError, ParameterError
+from keepers.models.sentences import LENGTH, TextEncoder, pooling
 from keepers.types import DataInfo, EncoderSpec, Model
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -42,7 +43,7 @@ class PictureClassifier(nn.Module):
 
 
 def build_transformers(
-    path: str, info: DataInfo, parameter: str, *, length: int = 256, size: int | None = None
+    path: str, info: DataInfo, parameter: str, *, length: int = LENGTH, size: int | None = None
 ) -> Model:
     """A classifier from a local folder (offline) or a hub name; the head is made for the classes.
 
@@ -76,13 +77,13 @@ def build_transformers(
 
 
 def build_encoder(
-    path: str, info: DataInfo, parameter: str, *, length: int = 256, size: int | None = None
+    path: str, info: DataInfo, parameter: str, *, length: int | None = None, size: int | None = None
 ) -> Model:
     """An encoder without a head from a local folder (offline) or a hub name: (n, d) of each input.
 
-    Of texts it gives the mean of the last hidden states over the tokens, or the first one where
-    the folder's `1_Pooling/config.json` says so (sentence-transformers); of pictures the pooled
-    output, or the mean over places.
+    Of texts it gives the mean of the last hidden states over the tokens, or what the files of
+    sentence-transformers beside it say (`keepers.models.sentences`), those of the length included;
+    of pictures the pooled output, or the mean over places.
 
     Args and Raises: as `build_transformers`.
     """
@@ -90,27 +91,11 @@ def build_encoder(
     transformers = _library(path, info, parameter)
     module, config, source = _load(path, parameter, transformers.AutoModel, "an encoder")
     if info.kind == "text":
-        encoder = _text_encoder(source, config, length)
-        return Model(module=TextEncoder(module, first=_takes_first(source)), encoder=encoder)
+        pooled = pooling(path, lambda name: _json(source, name, parameter), parameter)
+        encoder = _text_encoder(source, config, length or pooled.length)
+        return Model(module=TextEncoder(module, pooled), encoder=encoder)
     encoder = _picture_encoder(source, config, info, size)
     return Model(module=PictureEncoder(module), encoder=encoder)
-
-
-class TextEncoder(nn.Module):
-    """A `transformers` encoder: one vector of each text."""
-
-    def __init__(self, module: nn.Module, *, first: bool = False) -> None:
-        super().__init__()
-        self.module = module
-        self.first = first
-
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Vectors (n, d) of token ids and attention mask, both (n, length)."""
-        hidden = self.module(input_ids=tokens, attention_mask=mask).last_hidden_state
-        if self.first:
-            return hidden[:, 0]
-        counted = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * counted).sum(1) / counted.sum(1).clamp(min=1)
 
 
 class PictureEncoder(nn.Module):
@@ -130,9 +115,9 @@ class PictureEncoder(nn.Module):
         return hidden.mean(1) if hidden.ndim == 3 else hidden.flatten(2).mean(2)
 
 
-def _check_sizes(length: int, size: int | None) -> None:
-    for name, value in (("length", length), ("size", 1 if size is None else size)):
-        if value < 1:
+def _check_sizes(length: int | None, size: int | None) -> None:
+    for name, value in (("length", length), ("size", size)):
+        if value is not None and value < 1:
             raise ParameterError(name, f"got {value}", "Give 1 or more")
 
 
@@ -148,12 +133,18 @@ def _library(path: str, info: DataInfo, parameter: str) -> Any:
     return transformers
 
 
-def _takes_first(source: str) -> bool:
-    note = Path(source) / "1_Pooling" / "config.json"
+def _json(source: str, name: str, parameter: str) -> Any:
+    """What a JSON file beside an encoder holds; None where there is no such file."""
+    from transformers.utils import cached_file
+
     try:
-        return bool(json.loads(note.read_text(encoding="utf-8")).get("pooling_mode_cls_token"))
-    except (OSError, ValueError, AttributeError):
-        return False
+        found = cached_file(source, name, local_files_only=Path(source).is_dir())
+        return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except ValueError as error:
+        remedy = "Write the folder again with save_pretrained"
+        raise ParameterError(parameter, f"{name} of 'hf:{source}': {error}", remedy) from error
 
 
 def _load(

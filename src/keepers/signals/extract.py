@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Collection, Generator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 
 from keepers import processes
 from keepers.configuration import SAMPLES
+from keepers.data import TextPool
 from keepers.errors import KeepersError, ParameterError
 from keepers.ledger import Tally
 from keepers.models import FeatureTap, count_flops
+from keepers.models.imported import telling
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.processes import Runtime
 from keepers.signals.store import allocate
@@ -124,6 +127,7 @@ def embed(
     pool: Pool,
     *,
     runtime: Runtime,
+    name: str = "probe",
     batch_size: int = 64,
     folder: Path | None = None,
     tally: Tally | None = None,
@@ -131,10 +135,12 @@ def embed(
 ) -> Tensor:
     """What an encoder gives of every example: (n, d) float32, in evaluation mode.
 
-    Texts of like length are taken together, so that little is padded.
+    Texts of like length are taken together, so that little is padded; of texts as they are the
+    module gets a list of strings. FLOPs are those of the batch in the middle for all of them.
+    `name` is what errors call the encoder.
 
     Raises:
-        ParameterError: the encoder gives another shape, NaN or infinite numbers.
+        ParameterError: the encoder raises, or gives another shape, NaN or infinite numbers.
     """
     progress, device, n = progress or Silent(), runtime.device, len(pool)
     module.to(device)
@@ -145,26 +151,47 @@ def embed(
     with _evaluating(module):
         for start in range(0, n, batch_size):
             part = order[start : start + batch_size]
-            inputs = pool.gather(processes.own_rows(part))
-            with runtime.autocast():
-                own = module(*(value.to(device) for value in inputs)).float()
-            if own.ndim != 2 or not bool(own.isfinite().all()):
-                shape = tuple(own.shape)
-                wrong = f"shape {shape}" if own.ndim != 2 else "numbers that are not finite"
-                raise ParameterError(
-                    "probe", f"the encoder gives {wrong}", "It must give one row (n, d) of each"
-                )
+            inputs = _inputs(pool, processes.own_rows(part), device)
+            with telling(name, "probe", _EMBEDS):
+                with runtime.autocast():
+                    own: Any = module(*inputs)
+                values = _checked_features(own, len(processes.own_rows(part)), found, name)
+                if tally is not None and start <= n // 2 < start + batch_size:
+                    tally.flops += count_flops(module, inputs) / max(1, len(values)) * n
             if found is None:
-                found = allocate((n, own.shape[1]), name="features", folder=folder)
-                if tally is not None:
-                    each = count_flops(module, tuple(value.to(device) for value in inputs))
-                    tally.flops += each / len(own) * n
-                    tally.examples += n
-            found[part] = processes.gather_rows(own, len(part)).cpu()
+                found = allocate((n, values.shape[1]), name="features", folder=folder)
+            found[part] = processes.gather_rows(values, len(part)).cpu()
             progress.advance(start + len(part))
     progress.finish()
     assert found is not None
+    if tally is not None:
+        tally.examples += n
     return found
+
+
+_EMBEDS = "It is called with what its encoding gives of a batch, and returns one row (n, d) of each"
+
+
+def _inputs(pool: Pool, positions: Tensor, device: torch.device) -> tuple[Any, ...]:
+    if isinstance(pool, TextPool):
+        return (pool.texts(positions),)
+    return tuple(value.to(device) for value in pool.gather(positions))
+
+
+def _checked_features(given: Any, n: int, before: Tensor | None, name: str) -> Tensor:
+    """The features of a batch in float32, fit to stand below those before."""
+    wrong = ""
+    if not isinstance(given, Tensor):
+        wrong = f"a {type(given).__name__}, no tensor"
+    elif given.ndim != 2 or len(given) != n or not given.shape[1]:
+        wrong = f"shape {tuple(given.shape)} of {n} examples"
+    elif before is not None and given.shape[1] != before.shape[1]:
+        wrong = f"{given.shape[1]} numbers of an example, and {before.shape[1]} of others"
+    elif not bool(given.isfinite().all()):
+        wrong = "numbers that are not finite"
+    if wrong:
+        raise ParameterError("probe", f"'{name}' gives {wrong}", _EMBEDS)
+    return given.float()
 
 
 @contextlib.contextmanager

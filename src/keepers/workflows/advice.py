@@ -61,10 +61,11 @@ def warn(scored: Scored, k: int, noise: LabelNoise | None, *, tried: bool = Fals
     labels = scored.labels[at]
     largest = float(torch.bincount(labels).max()) / len(labels)
     if right < min(HARDLY_BETTER * largest, (1 + largest) / 2):
+        remedy = "Take another --proxy" if fitted else "Give it more --epochs, or another --proxy"
         warnings.append(
             f"the proxy has hardly learnt anything: it is right on {right:.1%} of what it was "
             f"trained on, and always guessing the largest class on {largest:.1%}. Its choice is "
-            "little better than a random one. Give it more --epochs, or take another --proxy"
+            f"little better than a random one. {remedy}"
         )
         return warnings
     if noise is not None:

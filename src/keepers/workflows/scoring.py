@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from keepers import methods
+from keepers import methods, processes
 from keepers.configuration import model_named
 from keepers.data import Source, readable
 from keepers.errors import ParameterError
@@ -25,9 +25,11 @@ from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.stages import (
+    FEATURES,
     OUT_OF_FOLD,
     Training,
     Workplace,
+    embedding_inputs,
     is_trained,
     train,
 )
@@ -323,6 +325,10 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
     if first.prepared.classifier is not None:
         models = f"{len(trainings)} × " if len(trainings) > 1 else ""
         found = "" if missing else ", found finished in the run directory"
+        if missing and first.prepared.classifier.embedder is not None:
+            inputs = embedding_inputs(place, first.prepared, first.source.content)
+            there = processes.agree(place.run.finished(FEATURES, inputs))
+            found = f", its features {'found in' if there else 'go to'} the run directory"
         say(
             f"Proxy: {models}{first.prepared.role.model}, fitted by scikit-learn on "
             f"{counted(len(first.members), 'example')}{found}"

@@ -47,6 +47,7 @@ OUT_OF_FOLD = "out_of_fold_log_probs"
 FOLDS = 3
 """Models that are trained for predictions out of fold."""
 
+FEATURES = "features"
 TESTED = "tested"
 """The array of a stage that holds what the model says of a test set."""
 
@@ -195,15 +196,11 @@ def train(place: Workplace, training: Training) -> Trained:
     if OUT_OF_FOLD in training.wanted:
         return _cross_fitted(place, training)
     learn = _learn_in_steps if training.prepared.classifier is None else _fit_whole
-    folder, record = place.run.stage(
-        training.role,
-        training.inputs(place.hardware),
-        lambda folder: learn(place, training, folder),
-    )
+    inputs = training.inputs(place.hardware)
+    folder, record = place.run.stage(training.role, inputs, lambda at: learn(place, training, at))
     place.book(folder, record)
-    labels = training.prepared.labels
-    if training.scored is not None:
-        labels = labels[training.scored]
+    labels, scored = training.prepared.labels, training.scored
+    labels = labels if scored is None else labels[scored]
     arrays = store.read(folder)
     tested = arrays.pop(TESTED, None)
     signals = Signals(**arrays, labels=labels)
@@ -312,10 +309,9 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
     assert prepared.classifier is not None
     num_classes = prepared.info.num_classes
     pool = embedded(place, prepared, prepared.pool, training.source.content)
-    everything = torch.arange(len(pool))
-    scored = everything if training.scored is None else training.scored
-    weighted = isinstance(training.policy, Weighted)
-    weights = training.policy.weights(training.members) if weighted else None
+    scored = torch.arange(len(pool)) if training.scored is None else training.scored
+    policy = training.policy
+    weights = policy.weights(training.members) if isinstance(policy, Weighted) else None
     ledger = Ledger()
     store.clear(folder)
     with ledger.phase(f"{training.role} training") as tally, place.under_way(training.role):
@@ -336,8 +332,7 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
             arrays["log_probs"] = predict(fitted, pool, scored, num_classes, training.role)
             tally.examples = len(scored)
         if "losses" in training.given:
-            known = labels[scored][:, None]
-            arrays["losses"] = -arrays["log_probs"].gather(1, known)[:, 0]
+            arrays["losses"] = -arrays["log_probs"].gather(1, labels[scored, None])[:, 0]
         if "features" in training.given:
             arrays["features"] = last_input(fitted, pool, scored, training.seed)
     arrays = {name: value for name, value in arrays.items() if name in training.given}
@@ -345,8 +340,7 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
     test = training.test
     if test is not None:
         tested = embedded(place, prepared, test.view.pool, test.fingerprint)
-        positions = torch.arange(len(tested))
-        said = predict(fitted, tested, positions, num_classes, training.role)
+        said = predict(fitted, tested, torch.arange(len(tested)), num_classes, training.role)
         facts |= _measure(Signals(log_probs=said, labels=test.view.labels))
         if test.kept:
             arrays[TESTED] = said
@@ -360,36 +354,41 @@ def embedded(place: Workplace, prepared: Prepared, pool: Pool, content: str) -> 
 
     `content` is a fingerprint of the inputs of the pool, whatever their labels.
     """
-    assert prepared.classifier is not None
-    embedder = prepared.classifier.embedder
+    embedder = prepared.classifier and prepared.classifier.embedder
     if embedder is None:
         return pool
-    hardware = place.hardware
-    inputs = {
-        "content": content,
-        "encoder": prepared.fingerprint,
-        "hardware": hardware.identity(gains_from_bf16=False),
-    }
 
     def compute(folder: Path) -> StageRecord:
         ledger = Ledger()
         store.clear(folder)
-        with ledger.phase("features") as tally:
+        with ledger.phase(FEATURES) as tally:
             features = embed(
                 prepared.normalised(embedder),
                 pool,
-                runtime=hardware.runtime(gains_from_bf16=False),
+                runtime=place.hardware.runtime(gains_from_bf16=False),
+                name=prepared.role.model,
                 folder=folder if processes.rank() == 0 else None,
                 tally=tally,
                 progress=place.progress,
             )
             if processes.rank() == 0:
-                store.write(folder, {"features": features})
+                store.write(folder, {FEATURES: features})
         return StageRecord(costs=tuple(ledger.costs))
 
-    folder, record = place.run.stage("features", inputs, compute)
+    inputs = embedding_inputs(place, prepared, content)
+    folder, record = place.run.stage(FEATURES, inputs, compute)
     place.book(folder, record)
-    return DensePool(store.read(folder)["features"])
+    return DensePool(store.read(folder)[FEATURES])
+
+
+def embedding_inputs(place: Workplace, prepared: Prepared, content: str) -> dict[str, Any]:
+    """All that the features of `embedded` depend on, for the stage's fingerprint."""
+    return {
+        "content": content,
+        "encoder": prepared.fingerprint,
+        "role": prepared.role.identity(),  # an option may be seen in no weight
+        "hardware": place.hardware.identity(gains_from_bf16=False),
+    }
 
 
 def _measure(signals: Signals) -> dict[str, Any]:
