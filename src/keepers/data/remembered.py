@@ -171,11 +171,13 @@ def _recalled(memory: Path, state: str, material: Material, columns: Columns) ->
         return None
     if note.get("state") != state:
         return None
-    text = tensors["digests"].numpy().tobytes().hex()
-    hashes = np.frombuffer(text.encode(), dtype="S32")
+    # 32 hexadecimal digits and a space each: a million are parted in a third of the time of slices.
+    text = tensors["digests"].numpy().tobytes().hex(" ", 16)
+    spaced = np.frombuffer((text + " " * bool(text)).encode(), dtype=[("hash", "S32"), ("", "S1")])
+    hashes = np.ascontiguousarray(spaced["hash"])
     if columns.id is None:
         names = np.empty(len(hashes), dtype=object)
-        names[:] = [text[start : start + 32] for start in range(0, len(text), 32)]
+        names[:] = text.split()
         places, numbers = tensors["places"].tolist(), tensors["numbers"].tolist()
         for place, number in zip(places, numbers, strict=True):
             names[place] = f"{names[place]}-{number}"

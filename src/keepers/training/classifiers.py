@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from keepers.data import BagPool, TextPool
+from keepers.data.latent import counts, principal_axes
 from keepers.errors import KeepersError, ParameterError
 from keepers.random import derived_seed
 from keepers.types import Classifier, Pool
@@ -119,8 +120,8 @@ def predict(
 def last_input(fitted: Any, pool: Pool, positions: Tensor, seed: int) -> Tensor:
     """Features (p, d): what the last step of a pipeline is given.
 
-    Sparse rows are projected on `COMPONENTS` principal components (scikit-learn's TruncatedSVD,
-    fitted on `FITTED_ON` of them at most); a bare classifier is given its input itself.
+    Sparse rows are projected on the `COMPONENTS` principal axes of `FITTED_ON` of them at most; a
+    bare classifier is given its input itself.
     """
     if hasattr(fitted, "steps") and len(fitted.steps) > 1:
         before: Any = fitted[:-1].transform
@@ -143,16 +144,11 @@ def _as_they_are(values: Any) -> Any:
 
 def _projected(parts: list[Any], seed: int) -> npt.NDArray[np.float32]:
     from scipy import sparse
-    from sklearn.decomposition import TruncatedSVD
 
     whole: Any = sparse.vstack(parts, format="csr")
     draw = np.random.default_rng(derived_seed(seed, "projected"))
     few = np.sort(draw.permutation(whole.shape[0])[:FITTED_ON])
-    components = max(1, min(COMPONENTS, len(few) - 1, whole.shape[1] - 1))
-    svd = TruncatedSVD(components, n_iter=3, random_state=derived_seed(seed, "svd") % 2**32)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        svd.fit(whole[few])
-    return svd.transform(whole).astype(np.float32)
+    return (whole @ principal_axes(whole[few], COMPONENTS)).astype(np.float32, copy=False)
 
 
 def rows(pool: Pool, positions: Tensor) -> Any:
@@ -164,14 +160,6 @@ def rows(pool: Pool, positions: Tensor) -> Any:
     if isinstance(pool, TextPool):
         return pool.texts(positions)
     if isinstance(pool, BagPool):
-        from scipy import sparse
-
-        indices, offsets, _ = pool.gather(positions)
-        ends = np.append(offsets.numpy(), len(indices))
-        shape = (len(positions), pool.buckets)
-        ones = np.ones(len(indices), np.float32)
-        counts = sparse.csr_matrix((ones, indices.numpy(), ends), shape=shape)
-        counts.sum_duplicates()
-        return counts
+        return counts(pool, positions)
     (values,) = pool.gather(positions)
     return values.flatten(1).float().numpy()

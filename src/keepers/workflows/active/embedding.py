@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from keepers.data import BagPool, DensePool, Source, encode
+from keepers.data.latent import counts, inverse_frequencies, principal_axes, tf_idf
 from keepers.files import hash_bytes
 from keepers.ledger import Ledger
 from keepers.random import derived_seed
@@ -150,36 +151,16 @@ def _lifted(values: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float3
 
 
 def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
-    from scipy import sparse
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfTransformer
-
     spec = EncoderSpec(kind="text", scheme="hashed", buckets=BUCKETS, ngrams=2)
     _, pool = encode(source, spec, cache=cache)
     assert isinstance(pool, BagPool)
-    ends = np.concatenate([[0], pool.lengths.cumsum(0).numpy()])
-    indices = pool.indices.numpy()
-
-    def counts(positions: npt.NDArray[np.int64]) -> Any:
-        parts = [indices[ends[p] : ends[p + 1]] for p in positions.tolist()]
-        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-        flat = np.concatenate(parts)
-        shape = (len(positions), BUCKETS)
-        found = sparse.csr_matrix((np.ones(len(flat), np.float32), flat, starts), shape=shape)
-        found.sum_duplicates()
-        return found
-
-    idf = TfidfTransformer(sublinear_tf=True)
-    fitted_on = counts(_sampled(len(source), seed))
-    used = np.union1d(fitted_on.indices, [0, 1])  # most buckets of a few texts are empty
-    weighted = idf.fit_transform(fitted_on[:, used])
-    components = max(1, min(COMPONENTS, len(source) - 1, len(used)))
-    svd = TruncatedSVD(components, random_state=derived_seed(seed, "svd") % 2**32)
-    with np.errstate(invalid="ignore"):  # texts that are all alike have no variance to share
-        svd.fit(weighted)
-    found = torch.empty(len(source), components)
+    fitted_on = counts(pool, torch.from_numpy(_sampled(len(source), seed)))
+    used = np.unique(fitted_on.indices)  # most buckets of a few texts are empty
+    fitted_on = fitted_on[:, used]
+    idf = inverse_frequencies(fitted_on)
+    axes = principal_axes(tf_idf(fitted_on, idf), COMPONENTS)
+    found = torch.empty(len(source), axes.shape[1])
     for start in range(0, len(source), _BLOCK):
-        part = np.arange(start, min(start + _BLOCK, len(source)))
-        values = svd.transform(idf.transform(counts(part)[:, used]))
-        found[start : start + len(part)] = torch.from_numpy(values.astype(np.float32))
+        part = torch.arange(start, min(start + _BLOCK, len(source)))
+        found[part] = torch.from_numpy(tf_idf(counts(pool, part)[:, used], idf) @ axes)
     return found

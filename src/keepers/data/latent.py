@@ -1,0 +1,92 @@
+"""Hashed words of texts as sparse rows: counts, TF-IDF, principal axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from keepers.data.pool import BagPool
+
+_SMALL = 256
+"""Rows or columns up to which all singular vectors are computed at once."""
+_RANK = 1e-3
+"""Singular values under this share of the largest are rounding: float32 finds their squares."""
+
+
+def counts(pool: BagPool, positions: Tensor) -> Any:
+    """How often each hashed word occurs in some texts: CSR (n, buckets) of float32."""
+    from scipy import sparse
+
+    indices, offsets, _ = pool.gather(positions)
+    ends = np.append(offsets.numpy(), len(indices))
+    ones = np.ones(len(indices), np.float32)
+    shape = (len(positions), pool.buckets)
+    found = sparse.csr_matrix((ones, indices.numpy(), ends), shape=shape)
+    found.sum_duplicates()
+    return found
+
+
+def inverse_frequencies(rows: Any) -> npt.NDArray[np.float32]:
+    """ln((1 + n) / (1 + texts with the word)) + 1 of each word (d,), from counts (n, d)."""
+    holding = np.bincount(rows.indices, minlength=rows.shape[1])
+    return (np.log((1 + rows.shape[0]) / (1 + holding)) + 1).astype(np.float32)
+
+
+def tf_idf(rows: Any, inverse: npt.NDArray[np.float32]) -> Any:
+    """Counts (n, d) to (1 + ln count) times the inverse frequency (d,), each row of length 1.
+
+    As scikit-learn's `TfidfTransformer(sublinear_tf=True)`, which takes two CPU seconds to import.
+    """
+    found = rows.copy()
+    found.data = (1 + np.log(found.data)) * inverse[found.indices]
+    lengths = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
+    each = np.repeat(lengths, np.diff(found.indptr))
+    found.data = (found.data / each).astype(np.float32)
+    return found
+
+
+def principal_axes(rows: Any, components: int) -> npt.NDArray[np.float32]:
+    """The right singular vectors (d, k) of the largest singular values, largest first.
+
+    `rows` (n, d) is sparse, of floats, and is not centred. k is `components`, or the rank of the
+    rows where that is smaller, at least 1. The largest entry of each vector is positive; the same
+    rows give the same bits. Lanczos iterations (SciPy's ARPACK) find them exactly, in half the
+    time of a randomised decomposition: see `benchmarks/principal.py`.
+
+    >>> from scipy.sparse import csr_array
+    >>> principal_axes(csr_array(np.float32([[3, 4, 0], [0, 0, 1]])), 1).round(2).tolist()
+    [[0.6000000238418579], [0.800000011920929], [0.0]]
+    """
+    shortest = min(rows.shape)
+    if not rows.count_nonzero():
+        return np.zeros((rows.shape[1], 1), np.float32)
+    wide = rows.shape[0] <= rows.shape[1]
+    short: Any = rows if wide else rows.T.tocsr()
+    if shortest <= max(_SMALL, components + 1):
+        squares, vectors = np.linalg.eigh((short @ short.T).toarray().astype(np.float64))
+    else:
+        squares, vectors = _largest(short, components)
+    first = np.argsort(-squares, kind="stable")[:components]
+    values, vectors = np.sqrt(squares[first].clip(min=0)), vectors[:, first]
+    rank = max(1, int((values > _RANK * values[0]).sum()))
+    axes = vectors[:, :rank].T
+    if wide:
+        axes = (short.T @ (vectors[:, :rank] / values[:rank].clip(min=1e-30))).T
+    at = np.abs(axes).argmax(1, keepdims=True)
+    return (axes * np.where(np.take_along_axis(axes, at, 1) < 0, -1, 1)).T.astype(np.float32)
+
+
+def _largest(rows: Any, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Largest eigenvalues (k,) of rows rowsᵀ, and their vectors (n, k), by Lanczos iterations."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    def product(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return rows @ (rows.T @ vector)
+
+    n = rows.shape[0]
+    operator: Any = LinearOperator((n, n), matvec=product, dtype=rows.dtype)
+    # Where the rank is lower than `number` it starts again from vectors that it draws.
+    return eigsh(operator, number, v0=np.ones(n, rows.dtype), rng=np.random.default_rng(0))
