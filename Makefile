@@ -48,17 +48,20 @@ clean:
 		.import_linter_cache
 
 # torch first and by itself: it is by far the largest download, and shows its progress.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"keepers needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
+	@touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml
 	$(INSTALL) --quiet --editable .
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-dev: $(VENV)/torch pyproject.toml
 	$(INSTALL) --quiet --editable '.[dev]'
-	@touch $@
+	@touch $(VENV)/installed $@
 
 $(LABEL_STUDIO)/installed:
 	$(PYTHON) -m venv $(LABEL_STUDIO)

@@ -189,7 +189,7 @@ DATA: dict[str, Callable[[Path], None]] = {
 }
 SHRUNK = {
     "preact20": ("options.width=0.25",),
-    "preact164": ("options.width=0.25", "resolution=8"),
+    "preact164": ("model=preact20", "options.width=0.25", "resolution=8"),
     "resnet18": ("options.width=0.1", "resolution=8"),
     "fasttext": ("options.buckets=512",),
     "vdcnn29": ("options.width=0.1", "options.hidden=8", "options.length=64"),
@@ -197,7 +197,7 @@ SHRUNK = {
 
 
 def shrunk(recipe: Path, command: Sequence[str]) -> list[str]:
-    """The command with small models, one epoch, one budget and one seed."""
+    """The command with small and shallow models, one epoch, one budget and one seed."""
     settings = settings_of(recipe)
     small = ["seeds=1", "keep=[0.5]"] if command[1] == "compare" else []
     for role in ("proxy", "target"):

@@ -21,6 +21,8 @@ from keepers.campaign import journal
 from keepers.workflows import stages
 from keepers.workflows.active import drift, work
 
+remembered = sys.modules["keepers.data.remembered"]
+
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"}
 
@@ -37,6 +39,7 @@ class Steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(self) -> None:
+        remembered.SETTLED = 0
         sys.addaudithook(self._audit)
         connect = journal._connect  # pyright: ignore[reportPrivateUsage]
 

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from active_kills import start
+from active_kills import remembered, start
 from active_worlds import World, events, make_world
 
 import forked
@@ -22,6 +21,15 @@ POINTS = 4
 
 LAST = 2
 BASE = "base"
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that has just changed is remembered, as one of yesterday is: the same steps each time.
+
+    The children do so too (`active_kills`).
+    """
+    monkeypatch.setattr(remembered, "SETTLED", 0)
 
 
 @pytest.fixture
@@ -42,7 +50,6 @@ def job(world: World, name: str, what: str, last: int | None, **more: Any) -> di
 
 def killed(world: World, what: str) -> Iterator[str]:
     """Copies of `base` to which `what` was done until it was killed, at one step after another."""
-    time.sleep(2.1)  # a file that has just changed is hashed, but not remembered: other steps
     (whole,) = forked.run(job(world, copied(world, "counted"), what, None))
     assert whole.status == 0, whole.stderr
     count = int(whole.stdout)
