@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Believed: scipy.sparse.linalg.svds(A, k, v0=..., rng=...) is a function of its arguments: the start
 #   vector and the random generator are both given.
-# So: where the rank of A is lower than k, two calls in one process give different vectors, other signs among them. The Lanczos
-#   iterations run out of directions and start again from vectors that they draw; svds does not hand its
-#   `rng` on to eigsh, which draws them. eigsh with the same v0 and rng on A Aᵀ repeats itself.
+# So: where the rank of A is lower than k, two calls in one process give different vectors, other signs
+#   among them. The Lanczos iterations run out of directions and start again from vectors that they draw;
+#   svds does not hand its `rng` on to eigsh, which draws them. eigsh with the same v0 and rng on A Aᵀ
+#   repeats itself.
 # Bites: data with many copies (texts from templates, tables of few codes): selections, clusters and
 #   caches that hash what was computed differ from run to run.
 set -euo pipefail
