@@ -22,7 +22,10 @@ import keepers
 from keepers.errors import KeepersError
 from keepers.experiments import trials
 from keepers.experiments.summary import random_of, with_differences
+from keepers.reports.compare import compare_report
+from keepers.reports.terminal import compare_table, plain_lines
 from keepers.statistics import holm, paired_difference, pearson, spearman
+from keepers.workflows import auto
 
 N, N_TEST = 240, 100
 MLP: dict[str, Any] = {"model": "mlp", "batch_size": 32}
@@ -476,6 +479,41 @@ def test_copies_of_a_test_input_go_to_the_test_data_with_it(tmp_path: Path) -> N
     )  # fmt: skip
     assert comparison.result["data"]["in_both"] == 0
     assert (comparison.result["data"]["n"], comparison.result["data"]["test_n"]) == (360, 120)
+
+
+def test_auto_is_the_default_and_names_the_method_that_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "CANDIDATES", ("stratified", "margin"))
+    data, said = halves()[0][:120], list[str]()
+    result = keepers.compare(
+        data,
+        test=halves()[1],
+        keep=[60],
+        proxy="linear",
+        target="linear",
+        seeds=1,
+        run=tmp_path / "run",
+        say=said.append,
+    ).result
+    alone = keepers.coreset(data, keep=60, proxy="linear", run=tmp_path / "alone")
+    row, (found,) = by_name(result)["auto", None, 60], result["auto"]
+    assert found["k"] == 60
+    assert row["taken"] == found["taken"] == alone.metadata["auto"]["taken"]
+    assert row["selection_seconds"] > found["pilot"]["seconds"] > 0
+    assert {row["method"] for row in result["rows"]} == {"auto", "random", "everything"}
+    named = f"auto: {row['taken']}"
+    assert any(sentence.startswith(f"{named} is taken") for sentence in said)
+    assert named in "\n".join(plain_lines(compare_table(result)))
+    assert named in compare_report(result, tmp_path / "report.html").read_text()
+
+
+def test_a_method_that_is_named_is_taken_and_auto_has_no_options(tmp_path: Path) -> None:
+    result = run_compare(tmp_path, methods=["stratified"], keep=[60], seeds=1, with_target=False)
+    assert result["auto"] == []
+    assert {row["taken"] for row in result["rows"]} == {None}
+    with pytest.raises(KeepersError, match="method_options: got 'auto'"):
+        run_compare(tmp_path, methods=["auto"], method_options={"auto": {"beta": 1}})
 
 
 def test_options_of_a_method_reach_it_and_others_are_refused(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def compare(
     online: online_.Online = False,
     methods: Annotated[
         str, typer.Option(help="Methods, separated by commas (online: rho-loss)")
-    ] = "entropy",
+    ] = "auto",
     keep: Annotated[
         str, typer.Option(help="Budgets, separated by commas (online: one fraction, 0.1)")
     ] = "0.3,0.5,0.7",

@@ -31,7 +31,7 @@ from keepers.workflows.opening import (
     say_or_not,
     say_skipped,
 )
-from keepers.workflows.scoring import Balance
+from keepers.workflows.scoring import AUTO, Balance
 from keepers.workflows.stages import Workplace
 
 
@@ -47,7 +47,7 @@ def compare(
     data: Any,
     *,
     test: Any,
-    methods: Sequence[str] = ("entropy",),
+    methods: Sequence[str] = (AUTO,),
     method_options: Mapping[str, Mapping[str, Any]] | None = None,
     keep: Sequence[int | float | str] = (0.3, 0.5, 0.7),
     proxy: str | Role | Mapping[str, Any] | None = None,
@@ -89,7 +89,8 @@ def compare(
     Args:
         data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
         methods, keep: every method at every budget; `method_options` has the options of each, by
-            its name.
+            its name. `auto` is at each budget what `keepers.coreset` takes there, and its pilot
+            is part of what selecting costs.
         proxy, target: models or roles; None takes one for the kind of data.
         epochs, resolution, ensemble: of the proxy; `target_epochs`, `target_resolution`: of the
             target.
@@ -125,12 +126,13 @@ def compare(
             ledger=Ledger(),
             progress=progress,
         )
-        bench = Bench.prepare(source, test_source, changed, config, place, on_bad_row)
+        bench = Bench.prepare(source, test_source, changed, config, place, on_bad_row, say)
         say_skipped(bench.source, say)
         trials = []
         for trial in bench.trials():
             trials.append(trial)
             chosen = f"{trial.method}{' by the target' if trial.selector == 'target' else ''}"
+            chosen += f" ({trial.taken})" if trial.taken else ""
             floor = f" ({trial.floored:,} for --min-per-class)" if trial.floored else ""
             say(
                 f"seed {trial.seed}: {chosen}, {trial.k:,} of {len(bench.source):,} kept{floor}: "
@@ -154,6 +156,7 @@ def compare(
                 | {"proxy": bench.proxy.role.identity(), "target": bench.target.role.identity()},
                 "seeds": list(range(config.seeds)),
                 "rows": summarise(trials),
+                "auto": [{"k": k} | taken.facts() for k, taken in bench.taken.items()],
                 "agreement": agreement(score, scores),
                 "costs": place.ledger.by_phase(),
                 "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),

@@ -12,7 +12,13 @@ from keepers.errors import ParameterError, unknown_name
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import Budget
-from keepers.workflows.scoring import CORESET_SIGNALS, Balance, check_floor, check_supplies
+from keepers.workflows.scoring import (
+    AUTO,
+    CORESET_SIGNALS,
+    Balance,
+    check_floor,
+    check_supplies,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,7 @@ class CompareConfig(HardwareConfig):
         ParameterError: a value out of range, or an unknown method.
     """
 
-    methods: Sequence[str] = ("entropy",)
+    methods: Sequence[str] = (AUTO,)
     method_options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )
@@ -47,14 +53,14 @@ class CompareConfig(HardwareConfig):
             values: Sequence[Any] = getattr(self, name)
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
         if not self.methods:
-            raise ParameterError("methods", "got none", "Name at least one, such as entropy")
+            raise ParameterError("methods", "got none", "Name at least one, such as auto")
         if not self.keep:
             raise ParameterError("keep", "got none", "Give at least one fraction, such as 0.5")
-        for name in self.methods:
+        for name in self.named:
             methods.get(name, CORESET_SIGNALS)
         for name, options in self.method_options.items():
-            if name not in self.methods:
-                raise unknown_name("method_options", name, self.methods)
+            if name not in self.named:
+                raise unknown_name("method_options", name, self.named)
             methods.settings(methods.get(name), options)
         for keep in self.keep:
             Budget.parse(keep)
@@ -69,7 +75,12 @@ class CompareConfig(HardwareConfig):
             raise ParameterError("noise", f"got {self.noise}", "Give a fraction in [0, 1)")
         Role.check("proxy", self.proxy)
         Role.check("target", self.target)
-        for name in self.methods:
+        for name in self.named:
             check_supplies("proxy", model_named(self.proxy), name)
             if self.with_target:
                 check_supplies("target", model_named(self.target), name)
+
+    @property
+    def named(self) -> list[str]:
+        """The methods that are named, `auto` left out."""
+        return [name for name in self.methods if name != AUTO]

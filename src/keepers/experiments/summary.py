@@ -24,7 +24,7 @@ Selector = Literal["proxy", "target"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One target, trained on one choice with one seed."""
+    """One target, trained on one choice with one seed; `taken` is the method that `auto` took."""
 
     method: str
     selector: Selector | None
@@ -37,6 +37,7 @@ class Trial:
     target: Cost
     changed_labels: float | None = None
     floored: int = 0
+    taken: str | None = None
 
 
 def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -94,6 +95,7 @@ def _row(trials: Sequence[Trial], everything: Sequence[Trial]) -> dict[str, Any]
     return {
         "method": first.method,
         "selector": first.selector,
+        "taken": first.taken,
         "keep": first.keep,
         "k": first.k,
         "errors": errors,

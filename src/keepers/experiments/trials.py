@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from keepers.signals import store
 from keepers.statistics import Floats
 from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
-from keepers.workflows.scoring import needs_steps, wanted_signals
+from keepers.workflows.auto import Taken, take
+from keepers.workflows.opening import Say
+from keepers.workflows.scoring import AUTO, needs_steps, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
 
 PREDICTIONS: frozenset[str] = frozenset({"log_probs"})
@@ -35,7 +37,10 @@ NO_COST = Cost(phase="selection")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
-    """The data, encoded for the proxy and for the target, and where stages run."""
+    """The data, encoded for the proxy and for the target, and where stages run.
+
+    `taken` is what `auto` takes at each budget, where it is asked for.
+    """
 
     config: CompareConfig
     place: Workplace
@@ -45,6 +50,7 @@ class Bench:
     encoding: Cost
     target: Prepared
     test: Tested
+    taken: Mapping[int, Taken]
 
     @classmethod
     def prepare(
@@ -55,10 +61,11 @@ class Bench:
         config: CompareConfig,
         place: Workplace,
         on_bad_row: OnBadRow,
+        say: Say,
     ) -> Bench:
-        """Encode everything once."""
+        """Encode everything once, and ask a pilot where `auto` is among the methods."""
         info = source.info()
-        in_steps = config.epochs is not None or any(map(needs_steps, config.methods))
+        in_steps = config.epochs is not None or any(map(needs_steps, config.named))
         proxy_role = Role.parse(config.proxy, default_proxy(info, in_steps=in_steps)).having(
             epochs=config.epochs, resolution=config.resolution
         )
@@ -79,6 +86,18 @@ class Bench:
         )
         if changed is not None and len(source) < len(before):
             changed = changed[torch.from_numpy(np.isin(before, source.ids))]
+        taken: dict[int, Taken] = {}
+        if AUTO in config.methods:
+            taken = take(
+                source,
+                _budgets(config, len(source)),
+                place,
+                proxy=config.proxy,
+                seed=0,
+                on_bad_row=on_bad_row,
+                say=say,
+            )
+            place.ledger.book(each.cost for each in taken.values() if each.pilot)
         return cls(
             config=config,
             place=place,
@@ -91,19 +110,14 @@ class Bench:
                 view=encode_like(target, test_source, on_bad_row=on_bad_row, cache=cache / "test"),
                 fingerprint=test_source.fingerprint,
             ),
+            taken=taken,
         )
-
-    @property
-    def budgets(self) -> list[int]:
-        """The counts that are kept, each once."""
-        n = len(self.source)
-        return list(dict.fromkeys(Budget.parse(keep).resolve(n) for keep in self.config.keep))
 
     def trials(self) -> Iterator[Trial]:
         """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
         for seed in range(self.config.seeds):
             yield self._trial(seed, EVERYTHING, torch.arange(len(self.source)), 1.0)
-            for k in self.budgets:
+            for k in _budgets(self.config, len(self.source)):
                 draw = generator(seed, RANDOM, k)
                 chosen = torch.randperm(len(self.source), generator=draw)[:k]
                 yield self._trial(seed, RANDOM, chosen, k)
@@ -117,22 +131,25 @@ class Bench:
         for name in self.config.methods:
             if name == RANDOM:
                 continue
-            method = methods.get(name)
+            taken = self.taken[k] if name == AUTO else None
+            method = methods.get(name if taken is None else taken.method)
             selectors: list[Selector | None] = ["proxy"]
             if not method.needs - {"labels"}:
                 selectors = [None]
-            elif self.config.with_target:
+            elif self.config.with_target and taken is None:
                 selectors.append("target")
             for selector in selectors:
                 members, cost = self._members(seed, method, selector)
                 picks, record = self._choose(seed, method, selector, members, k)
+                cost = cost + record.costs[0]
                 yield self._trial(
                     seed,
                     name,
                     picks.positions,
                     k,
-                    selector=selector,
-                    selection=cost + record.costs[0],
+                    selector=selector if taken is None else None,
+                    taken=taken and taken.method,
+                    selection=cost if taken is None else cost + taken.cost,
                     floored=record.facts["floored"],
                     policy=self._weighting(picks),
                 )
@@ -155,6 +172,7 @@ class Bench:
         selector: Selector | None = None,
         selection: Cost = NO_COST,
         floored: int = 0,
+        taken: str | None = None,
         policy: BatchPolicy | None = None,
     ) -> Trial:
         n = len(self.source)
@@ -175,6 +193,7 @@ class Bench:
             target=trained.costs[0],
             changed_labels=changed,
             floored=floored,
+            taken=taken,
         )
 
     def _train_target(self, seed: int, members: Tensor, policy: BatchPolicy) -> Trained:
@@ -202,7 +221,8 @@ class Bench:
     @property
     def _wanted_in_full(self) -> frozenset[str]:
         """What the methods ask of a model that is trained to the end."""
-        needs = [methods.get(name).needs for name in self.config.methods]
+        names = [*self.config.named, *(taken.method for taken in self.taken.values())]
+        needs = [methods.get(name).needs for name in names]
         late = [need for need in needs if "early_log_probs" not in need]
         return frozenset({"log_probs"}).union(*late) - {"labels"}
 
@@ -296,7 +316,7 @@ class Bench:
 
     def scores_by_model(self) -> tuple[str, dict[str, Floats]]:
         """Entropy (or the first of the methods that scores predictions) by model and seed."""
-        names = [*self.config.methods, "entropy"]
+        names = [*self.config.named, "entropy"]
         method = next(
             m
             for m in map(methods.get, names)
@@ -313,3 +333,8 @@ class Bench:
                     signals = self._members(seed, method, "proxy")[0][0]
                 found[f"{role} seed {seed}"] = method.score(signals).double().numpy()
         return method.name, found
+
+
+def _budgets(config: CompareConfig, n: int) -> list[int]:
+    """The counts that are kept of n, each once."""
+    return list(dict.fromkeys(Budget.parse(keep).resolve(n) for keep in config.keep))

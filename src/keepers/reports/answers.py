@@ -41,6 +41,16 @@ def name_of(row: Row) -> str:
     return f"{row['method']} ({selector})" if selector else str(row["method"])
 
 
+def shown(row: Row) -> str:
+    """A row's name, with the method that `auto` took there.
+
+    >>> shown({"method": "auto", "taken": "margin"})
+    'auto: margin'
+    """
+    taken = row.get("taken")
+    return f"{name_of(row)}: {taken}" if taken else name_of(row)
+
+
 def series(result: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Rows by name, each in the order of the fraction kept; everything is left out."""
     found: dict[str, list[Row]] = {}
@@ -52,8 +62,8 @@ def series(result: Mapping[str, Any]) -> dict[str, list[Row]]:
 
 
 def by_fraction(by_name: Mapping[str, Sequence[Row]]) -> list[list[tuple[str, Row]]]:
-    """Rows with their names, one list for each fraction kept, the smallest first."""
-    rows = [(name, row) for name, rows in by_name.items() for row in rows]
+    """Rows and what they are called, one list for each fraction kept, the smallest first."""
+    rows = [(shown(row), row) for rows in by_name.values() for row in rows]
     fractions = sorted({row["keep"] for _, row in rows})
     return [[pair for pair in rows if pair[1]["keep"] == fraction] for fraction in fractions]
 
@@ -151,7 +161,7 @@ def against_everything(result: Mapping[str, Any]) -> str:
     gap = paired_difference(best["errors"], whole["errors"], level=LEVEL / len(rows))
     words = (
         f"Training on everything has an error of {quantities.percent(whole['error_mean'], 2)}. "
-        f"The part nearest to it is {name_of(best)}, at {quantities.percent(best['keep'])} kept: "
+        f"The part nearest to it is {shown(best)}, at {quantities.percent(best['keep'])} kept: "
         f"{quantities.percent(best['error_mean'], 2)}, {_nearness(gap, len(rows))}"
     )
     speedup = best.get("speedup_seconds")

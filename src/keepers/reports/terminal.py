@@ -174,7 +174,7 @@ def _cells(row: Mapping[str, Any], *, first: bool, worst: bool) -> Sequence[str]
     worst_error = row.get("worst_class_error_mean")
     return (
         quantities.percent(row["keep"]) if first else "",
-        escape(str(row["method"])),
+        escape(": ".join(filter(None, (row["method"], row.get("taken"))))),
         escape(row.get("selector") or ""),
         error,
         gap,

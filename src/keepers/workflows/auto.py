@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from keepers import methods
@@ -28,30 +28,87 @@ SIDE = 16
 """Pixels a side at which a pilot looks at pictures."""
 
 
+NO_COST = Cost(phase="pilot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What `auto` takes at one budget, why, and what finding out took."""
+
+    method: str
+    why: str
+    cost: Cost = NO_COST
+    pilot: dict[str, Any] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain values, for what is written."""
+        pilot = {} if self.pilot is None else {"pilot": self.pilot}
+        return {"taken": self.method, "why": self.why, **pilot}
+
+
 def settled(
     source: Source, config: CoresetConfig, place: Workplace, *, on_bad_row: OnBadRow, say: Say
 ) -> tuple[CoresetConfig, dict[str, Any] | None]:
-    """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed.
-
-    Where a pilot cannot be run, or cannot tell, that is `stratified`.
-    """
+    """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed."""
     if config.method != AUTO:
         return config, None
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
         made_by(replace(config, method=SAFE).role(source), source.info(), "proxy")
     k = Budget.parse(config.keep).resolve(len(source))
-    fraction = round(k / len(source), 6)
-    why = _impossible(source, fraction)
-    if why:
-        say(f"auto: {why}: {SAFE} is taken")
-        return replace(config, method=SAFE), {"taken": SAFE, "why": why}
-    part, prepared = joined(part_of(source, config.seed), config.proxy, place, on_bad_row)
-    rows_of = [methods.get(name) for name in CANDIDATES]
-    pilot = run_pilot(prepared, part, place, methods_=rows_of, keep=(fraction,), seed=config.seed)
-    place.ledger.book([Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples)])
+    taken = take(
+        source,
+        (k,),
+        place,
+        proxy=config.proxy,
+        seed=config.seed,
+        on_bad_row=on_bad_row,
+        say=say,
+    )[k]
+    place.ledger.book([taken.cost] if taken.pilot else [])
+    config = replace(config, method=taken.method)
+    if not methods.get(taken.method).needs - {"labels"}:  # the pilot had them, and no more is asked
+        config = replace(config, proxy=None, epochs=None, ensemble=None)
+    return config, taken.facts()
+
+
+def take(
+    source: Source,
+    budgets: Sequence[int],
+    place: Workplace,
+    *,
+    proxy: str | Role | Mapping[str, Any] | None,
+    seed: int,
+    on_bad_row: OnBadRow,
+    say: Say,
+) -> dict[int, Taken]:
+    """What `auto` takes at each of the budgets, which are counts; said as well.
+
+    Where a pilot cannot be run, or cannot tell, that is `stratified`. Every budget has a pilot of
+    its own, as if it were the only one; what they share is found again.
+    """
+    found: dict[int, Taken] = {}
+    looked: tuple[Source, Prepared] | None = None
+    for k in budgets:
+        fraction = round(k / len(source), 6)
+        why = _impossible(source, fraction)
+        if why:
+            found[k] = Taken(method=SAFE, why=why)
+            say(f"auto: {why}: {SAFE} is taken")
+            continue
+        looked = looked or joined(part_of(source, seed), proxy, place, on_bad_row)
+        found[k] = _by_pilot(*looked, fraction, place, seed)
+        taken = found[k]
+        say(f"auto: {taken.method} is taken: {taken.why} ({taken.cost.seconds:.0f} s)")
+    return found
+
+
+def _by_pilot(
+    part: Source, prepared: Prepared, fraction: float, place: Workplace, seed: int
+) -> Taken:
+    tried = [methods.get(name) for name in CANDIDATES]
+    pilot = run_pilot(prepared, part, place, methods_=tried, keep=(fraction,), seed=seed)
     rows = findings(pilot, CANDIDATES, (fraction,))
     best = settle(rows, fraction)
-    name = SAFE if best is None else best.method
     words = (
         f"in a pilot on {counted(pilot.examples, 'example')} no method was better than a "
         f"random choice at {fraction:.0%} kept"
@@ -59,17 +116,17 @@ def settled(
         else f"in a pilot on {counted(pilot.examples, 'example')} it was "
         f"{_in_points(best)} than a random choice at {fraction:.0%} kept"
     )
-    say(f"auto: {name} is taken: {words} ({pilot.seconds:.0f} s)")
-    return replace(config, method=name), {
-        "taken": name,
-        "why": words,
-        "pilot": {
+    return Taken(
+        method=SAFE if best is None else best.method,
+        why=words,
+        cost=Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples),
+        pilot={
             "model": prepared.role.model,
             "examples": pilot.examples,
             "seconds": pilot.seconds,
             "rows": [asdict(row) for row in rows],
         },
-    }
+    )
 
 
 def _in_points(row: Finding) -> str:
