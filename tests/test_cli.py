@@ -36,6 +36,13 @@ DIGITS = ("coreset", "digits", "--method", "entropy", *QUICK)
 # JSON ---------------------------------------------------------------------------------------
 
 
+def test_another_choice_in_the_run_of_an_earlier_one_is_told(run: Keepers) -> None:
+    quick = ("coreset", "digits", "--limit", "60", "--method", "random", "--keep")
+    assert "earlier choice" not in run(*quick, "0.5").err
+    assert "earlier choice" not in run(*quick, "0.5").err
+    assert "held an earlier choice, 50% by random, and holds this one" in run(*quick, "0.2").err
+
+
 def test_coreset_prints_one_json_object(run: Keepers, tmp_path: Path) -> None:
     said = run(*DIGITS, "--val", "0.2", "--out", "kept.parquet", "--export", "kept", "--json")
     found = said.json()

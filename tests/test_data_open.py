@@ -359,6 +359,23 @@ def test_duplicates_are_numbered() -> None:
     assert any("1 row repeats" in sentence for sentence in source.found)
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, 0, 1, 1], ()),
+        ([0, 1, 1, 1, 1], ("1 input stands there with more than one label (first: rows 0 and 2)",)),
+        (["x", "y", None, "y", "y"], ()),
+        ([0, 1, 2, 1, 0], ("2 inputs stand there with more than one label (first: rows 1 and 4)",)),
+    ],
+)
+def test_equal_inputs_with_several_labels_are_told(
+    labels: list[Any], said: tuple[str, ...]
+) -> None:
+    table = pa.table({"text": ["b b", "a a", "b b", "c", "a a"], "label": labels})
+    source = open_source(table, require_labels=False)
+    assert tuple(each for each in source.found if "more than one label" in each) == said
+
+
 def test_relabelling_keeps_ids() -> None:
     before = open_source(reviews())
     relabelled = reviews().set_column(1, "label", pa.array(["neg"] * 5 + ["pos"]))

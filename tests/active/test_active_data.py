@@ -153,6 +153,9 @@ def test_what_stands_in_the_test_set_is_never_planned_nor_trained_on(
     world.write()
     campaign = world.start(test=test.write("test", labels=True), control=0.3)
     in_test = set(world.ids[:12])
+    assert campaign.holdings.source.found[-1] == (
+        "12 examples stand in the test data, too: neither asked for nor trained on"
+    )
     with pytest.raises(ParameterError, match="got 49, and 48 examples are left"):
         campaign.query(49)
     first = campaign.query(20)

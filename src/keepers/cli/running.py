@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from keepers import processes
 from keepers.cli.outputs import console, print_json, say_written, working
+from keepers.errors import KeepersError
 from keepers.files import plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import in_words, workflows
@@ -51,7 +53,12 @@ def run_coreset(
     if processes.rank() != 0:
         return
     run: Path = selection.evidence.run
-    written = {"selection": selection.to_parquet(run / "selection.parquet", overwrite=True)}
+    table = run / "selection.parquet"
+    before = _choice(table)
+    written = {"selection": selection.to_parquet(table, overwrite=True)}
+    if before not in (None, (selection.metadata["method"], selection.metadata["keep"])):
+        told = f"{table} held an earlier choice, {before[1]} by {before[0]}, and holds this one now"
+        sys.stderr.write(f"{told}: --out keeps each\n")
     reading = {name: values[name] for name in ("split", "header")}
     written |= write_selection(
         selection, data, out=out, export=export, overwrite=overwrite, **reading
@@ -62,6 +69,15 @@ def run_coreset(
         return
     console().print(coreset_summary(selection))
     say_written(written)
+
+
+def _choice(table: Path) -> tuple[Any, Any] | None:
+    """Method and budget of the selection in a file, if one can be read there."""
+    try:
+        note = Selection.read_parquet(table).metadata
+    except KeepersError:
+        return None
+    return note.get("method"), note.get("keep")
 
 
 def _facts(selection: Selection, written: Mapping[str, Path]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from keepers.data import builtin, extract, folders, objects, readers
+from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
@@ -33,6 +33,8 @@ from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
 from keepers.types import Progress
 from keepers.words import counted
+
+SEVERAL_LABELS = "there with more than one label"
 
 
 def open_source(
@@ -149,6 +151,7 @@ def open_source(
                 if own and isinstance(taken, np.ndarray)
                 else brought[order].astype(np.float32, copy=False)
             )
+        copies = () if not repeats else _copies(repeats, found.digests, labels, order)
         shape, sizes = extract.input_shape(taken, kind)
         if like is not None:
             extract.check_same_shape(shape, like.shape, material.name)
@@ -178,7 +181,7 @@ def open_source(
                     kind, len(order), columns.input if material.kind is None else (), sizes
                 ),
                 class_names,
-                repeats,
+                copies,
                 brought,
             ),
             skipped=tuple(
@@ -285,6 +288,27 @@ def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[
     return paths if any(paths) else ()
 
 
+def _copies(
+    repeats: int,
+    digests: npt.NDArray[np.bytes_],
+    labels: npt.NDArray[np.int64] | None,
+    rows: npt.NDArray[np.int64],
+) -> tuple[str, ...]:
+    """How many rows repeat an input, and how many of the inputs stand with several labels."""
+    said = f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another"
+    if labels is None:
+        return (said,)
+    labelled = np.flatnonzero(labels[rows] >= 0)
+    given, units = labels[rows][labelled], ids.units(digests[labelled], None)
+    at = np.flatnonzero(given != given[units])
+    if not len(at):
+        return (said,)
+    num = len(np.unique(units[at]))
+    first = sorted(rows[labelled][[at[0], units[at[0]]]].tolist())
+    stand = counted(num, "input stands", "inputs stand")
+    return said, f"{stand} {SEVERAL_LABELS} (first: rows {first[0]} and {first[1]})"
+
+
 def _part(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(torch.randperm(count, generator=generator(seed, "limit"))[:limit].numpy())
 
@@ -316,7 +340,7 @@ def _found(
     columns: Columns,
     taken: str,
     class_names: tuple[str, ...],
-    repeats: int,
+    copies: tuple[str, ...],
     features: npt.NDArray[Any] | None,
 ) -> tuple[str, ...]:
     sentences = [taken, *material.notes]
@@ -333,8 +357,7 @@ def _found(
         sentences.append(f"ids from '{columns.id}'")
     else:
         sentences.append("ids are hashes of the inputs")
-    if repeats:
-        sentences.append(f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another")
+    sentences += copies
     used = {*columns.input, columns.label, columns.id, columns.group, columns.features}
     unused = [name for name in material.table.column_names if name not in used]
     if unused and material.kind is None:

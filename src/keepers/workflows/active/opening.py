@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.data import Header, Source, doubtful_classes, joined, open_source, readable
+from keepers.data.opening import SEVERAL_LABELS
 from keepers.errors import DataError, KeepersError, ParameterError, about
 from keepers.roles import OnBadRow
 from keepers.types import Progress
-from keepers.words import remedy
+from keepers.words import counted, remedy
 from keepers.workflows.active.config import BUILT_IN, check_classes
 
 
@@ -134,6 +135,10 @@ def open_holdings(
         if test_source.labels is None:
             raise ParameterError("test", f"{test_source.name} has no labels", "Give labelled data")
         tested = np.isin(source.digests, test_source.digests)
+        if tested.any():
+            stand = counted(int(tested.sum()), "example stands", "examples stand")
+            told = f"{stand} in the test data, too: neither asked for nor trained on"
+            source = replace(source, found=(*source.found, told))
     return Holdings(
         source=source,
         in_pool=np.ones(len(source), bool) if other is None else _among(source.ids, first.ids),
@@ -157,7 +162,9 @@ def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
     kept = (
         sentence
         for sentence in first.found
-        if f" classes from '{name}': " not in sentence and sentence not in of_labels
+        if f" classes from '{name}': " not in sentence
+        and SEVERAL_LABELS not in sentence
+        and sentence not in of_labels
     )
     return (*kept, f"'{name}' is not read: --label {name} brings the labels in it")
 
