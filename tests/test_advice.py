@@ -154,7 +154,9 @@ def test_wrong_labels_are_estimated_on_rows_that_the_proxy_did_not_train_on(tmp_
     assert found["low"] > 0.1
     assert found["num"] == 400
     warning = next(one for one in selection.metadata["warnings"] if "validation rows" in one)
-    assert re.match(r"\d+\.\d% to \d+\.\d% of the labels are wrong, by the 400 valid", warning)
+    assert re.match(
+        r"\d+\.\d% to \d+\.\d% of the labels are wrong, by 400 validation rows", warning
+    )
     assert "hardest is kept first" in warning
     assert any("400 validation rows that no proxy trained on" in line for line in said)
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from keepers.errors import ParameterError
 from keepers.reports.advise import advice_report
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
-from keepers.workflows.settling import findings, settle
+from keepers.workflows.settling import findings, said_of_cleaning, settle
 
 
 def blobs(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -70,6 +71,16 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
     assert taken.method == "badge"
 
 
+def test_what_is_said_of_leaving_wrong_labels_out() -> None:
+    results = {**OTHERS, "confident-learning": shifted(-0.05)}
+    rows = findings(pilot(results), [SAFE, "confident-learning"], [0.3])
+    assert said_of_cleaning(rows) == (
+        "In the pilot, leaving them out (confident-learning) was better than a random choice at "
+        "30% kept"
+    )
+    assert said_of_cleaning(rows[:1]) == ""
+
+
 def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     said: list[str] = []
     selection = keepers.coreset(
@@ -81,6 +92,12 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     assert "better than a random choice at 20% kept" in auto["why"]
     assert any(sentence.startswith("auto: confident-learning is taken") for sentence in said)
     assert any(cost.phase == "pilot" for cost in selection.evidence.costs)
+    noise = selection.metadata["label_noise"]
+    assert noise["by"] == "pilot"
+    assert noise["low"] < 0.4 < noise["high"]
+    words = "of the labels are wrong, by 1,200 examples that the pilot's model did not train on"
+    assert any(words in sentence for sentence in said)
+    assert words in html.unescape(keepers.report(selection).read_text())
     again = keepers.coreset(blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "again")
     assert again.indices.tolist() == selection.indices.tolist()
 
@@ -88,6 +105,7 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
 def test_auto_takes_the_safe_one_where_nothing_is_better(tmp_path: Path) -> None:
     selection = keepers.coreset(blobs(400, 0.75), keep=0.3, proxy="linear", run=tmp_path / "run")
     assert selection.metadata["method"] == SAFE
+    assert selection.metadata["warnings"] == []
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from keepers.reports.examples import Example, show
 from keepers.reports.findings import Cut, Integers, Mask, Share
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.plane import plane_chart
-from keepers.scores import LabelNoise
 from keepers.selection import Selection
 from keepers.words import counted
+from keepers.workflows.advice import Noise
 from keepers.workflows.evidence import Evidence, spread
 
 NUM_SHOWN = 12
@@ -263,11 +263,8 @@ def _noise(metadata: dict[str, Any]) -> str:
     found = metadata.get("label_noise")
     if not found:
         return "How many labels are wrong is not known: --val 0.2 estimates it"
-    noise = LabelNoise(**found)
-    return (
-        f"{str(noise).capitalize()}, by {counted(noise.num, 'validation row')} that the proxy did "
-        "not train on"
-    )
+    words = str(Noise.of(found))
+    return f"{words[0].upper()}{words[1:]}"
 
 
 def _doubts(evidence: Evidence) -> Gallery | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
 
 import torch
 
 from keepers.scores import LabelNoise, label_noise
 from keepers.words import counted, listed
 from keepers.workflows.predictions import mean_log_probs
-from keepers.workflows.scoring import SAFE, CoresetConfig, Scored
+from keepers.workflows.scoring import CLEAN, SAFE, CoresetConfig, Scored
 
 LOW_FRACTION = 0.5
 NEARLY_ALL = 0.9
@@ -28,25 +30,55 @@ def accuracy(scored: Scored, at: torch.Tensor) -> float | None:
     return float(right.double().mean())
 
 
-def noise_of(scored: Scored) -> LabelNoise | None:
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """How many labels are wrong, and on what that was estimated."""
+
+    estimate: LabelNoise
+    by: Literal["validation", "pilot"]
+
+    def __str__(self) -> str:
+        num = self.estimate.num
+        if self.by == "validation":
+            return f"{self.estimate}, by {num:,} validation rows that no proxy trained on"
+        return f"{self.estimate}, by {num:,} examples that the pilot's model did not train on"
+
+    @property
+    def many(self) -> bool:
+        """Whether so many are wrong that something should be done."""
+        return self.estimate.low > MANY_LABEL_ERRORS
+
+    def facts(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {**asdict(self.estimate), "by": self.by}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Self:
+        """From plain values; those written before pilots were of validation rows."""
+        estimate = {name: value for name, value in facts.items() if name != "by"}
+        return cls(estimate=LabelNoise(**estimate), by=facts.get("by", "validation"))
+
+
+def noise_of(scored: Scored) -> Noise | None:
     """The share of wrong labels, by validation rows that no proxy trained on; None where few."""
     at = scored.validation
     if not scored.prepared or len(at) < ENOUGH_FOR_NOISE:
         return None
-    return label_noise(scored.labels[at], mean_log_probs(scored.members, at))
+    found = label_noise(scored.labels[at], mean_log_probs(scored.members, at))
+    return Noise(estimate=found, by="validation")
 
 
-def warn(scored: Scored, k: int, noise: LabelNoise | None, *, tried: bool = False) -> list[str]:
+def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = None) -> list[str]:
     """Warnings about keeping `k` of the candidates, in sentences; `noise` of their labels.
 
-    `tried`: a pilot has shown that the method is better than a random choice.
+    `tried`: what a pilot said of leaving out labels that look wrong, where `auto` took the method.
     """
     warnings: list[str] = []
     name, hard_first = scored.method.name, scored.method.hard_first
     at = scored.candidates
     fraction = k / len(at)
     fitted = scored.prepared is not None and scored.prepared.classifier is not None
-    if hard_first and fraction < (NEARLY_ALL if fitted else LOW_FRACTION) and not tried:
+    if hard_first and fraction < (NEARLY_ALL if fitted else LOW_FRACTION) and tried is None:
         how = "on IMDB by 3 points at 0.3 and by 45 at 0.1"
         if fitted:
             how = "on SST-2, with a linear model, by 10 to 17 points at 0.1 to 0.5"
@@ -55,6 +87,10 @@ def warn(scored: Scored, k: int, noise: LabelNoise | None, *, tried: bool = Fals
             f"a random choice, badly: {how}. '{SAFE}' is the safe one. keepers advise tells on "
             "your data before, keepers compare after"
         )
+    if noise is not None and noise.many and name != CLEAN:
+        first = ". What is hardest is kept first, and wrong labels are hard" if hard_first else ""
+        pays = tried or f"keepers advise tells whether leaving them out ({CLEAN}) pays"
+        warnings.append(f"{noise}{first}. {pays}")
     if scored.predictions is None:
         return warnings
     right = accuracy(scored, at) or 0.0
@@ -69,14 +105,6 @@ def warn(scored: Scored, k: int, noise: LabelNoise | None, *, tried: bool = Fals
         )
         return warnings
     if noise is not None:
-        if noise.low > MANY_LABEL_ERRORS:
-            first = (
-                ". What is hardest is kept first, and wrong labels are hard" if hard_first else ""
-            )
-            warnings.append(
-                f"{noise}, by the {noise.num:,} validation rows, which the proxy did not train "
-                f"on{first}. The report shows the likely ones"
-            )
         return warnings
     if scored.margins is None:
         return warnings

@@ -14,13 +14,14 @@ from keepers.models import is_classifier
 from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
 from keepers.types import Budget
 from keepers.words import counted
+from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
 from keepers.workflows.pilot import FEWEST, part_of, run_pilot
-from keepers.workflows.scoring import AUTO, SAFE, CoresetConfig
-from keepers.workflows.settling import Finding, findings, settle
+from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig
+from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle
 from keepers.workflows.stages import Workplace
 
-CANDIDATES = (SAFE, "margin", "facility-location", "confident-learning")
+CANDIDATES = (SAFE, "margin", "facility-location", CLEAN)
 """The methods that are tried where nobody names any: at random by class, the hardest first, the
 most typical, and those whose labels no other model contradicts."""
 
@@ -33,12 +34,17 @@ NO_COST = Cost(phase="pilot")
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What `auto` takes at one budget, why, and what finding out took."""
+    """What `auto` takes at one budget, why, and what finding out took.
+
+    `noise` is how many labels the pilot finds wrong, `cleaning` what it says of leaving them out.
+    """
 
     method: str
     why: str
     cost: Cost = NO_COST
     pilot: dict[str, Any] | None = None
+    noise: Noise | None = None
+    cleaning: str = ""
 
     def facts(self) -> dict[str, Any]:
         """The same as plain values, for what is written."""
@@ -48,7 +54,7 @@ class Taken:
 
 def settled(
     source: Source, config: CoresetConfig, place: Workplace, *, on_bad_row: OnBadRow, say: Say
-) -> tuple[CoresetConfig, dict[str, Any] | None]:
+) -> tuple[CoresetConfig, Taken | None]:
     """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed."""
     if config.method != AUTO:
         return config, None
@@ -68,7 +74,7 @@ def settled(
     config = replace(config, method=taken.method)
     if not methods.get(taken.method).needs - {"labels"}:  # the pilot had them, and no more is asked
         config = replace(config, proxy=None, epochs=None, ensemble=None)
-    return config, taken.facts()
+    return config, taken
 
 
 def take(
@@ -126,6 +132,8 @@ def _by_pilot(
             "seconds": pilot.seconds,
             "rows": [asdict(row) for row in rows],
         },
+        noise=None if pilot.noise is None else Noise(estimate=pilot.noise, by="pilot"),
+        cleaning=said_of_cleaning(rows),
     )
 
 

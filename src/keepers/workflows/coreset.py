@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from keepers.workflows.advice import (
     warn_of_lost,
     warn_of_shares,
 )
-from keepers.workflows.auto import settled
+from keepers.workflows.auto import Taken, settled
 from keepers.workflows.covering import (
     COVERING,
     needs_labels,
@@ -189,16 +188,15 @@ def write_selection(
     return written
 
 
-def _select(
-    scored: Scored, config: CoresetConfig, say: Say, auto: dict[str, Any] | None
-) -> Selection:
+def _select(scored: Scored, config: CoresetConfig, say: Say, auto: Taken | None) -> Selection:
     candidates, ledger = scored.candidates, scored.place.ledger
     budget = Budget.parse(config.keep)
     k = budget.resolve(len(candidates))
-    noise = noise_of(scored)
+    noise = noise_of(scored) or (auto and auto.noise)
     if noise is not None:
-        say(f"{str(noise).capitalize()}, by {noise.num:,} validation rows that no proxy trained on")
-    warnings = warn(scored, k, noise, tried=auto is not None)
+        words = str(noise)
+        say(f"{words[0].upper()}{words[1:]}")
+    warnings = warn(scored, k, noise, tried=None if auto is None else auto.cleaning)
     for warning in warnings:
         say(f"Warning: {warning}")
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
@@ -261,8 +259,8 @@ def _select(
     return Selection(
         table=table,
         metadata=about
-        | {"floor": floor, "label_noise": plain(noise and asdict(noise))}
-        | ({} if auto is None else {"auto": plain(auto)}),
+        | {"floor": floor, "label_noise": plain(noise and noise.facts())}
+        | ({} if auto is None else {"auto": plain(auto.facts())}),
         evidence=evidence,
     )
 

@@ -22,6 +22,7 @@ from keepers.ledger import Cost, Ledger
 from keepers.methods import Method
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
+from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
 from keepers.types import Signals
 from keepers.workflows.stages import Training, Workplace, train
@@ -54,13 +55,15 @@ class Pilot:
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
     mean of `DRAWS`. `examples` were looked at. `overlap` is those left out over those trained on,
-    in each fold; `costs` is all that it cost.
+    in each fold; `costs` is all that it cost. `noise` is how many labels are wrong, by the
+    predictions for what each fold held out.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
     examples: int
     overlap: float
     costs: tuple[Cost, ...]
+    noise: LabelNoise | None = None
 
     @property
     def seconds(self) -> float:
@@ -110,6 +113,7 @@ def run_pilot(
     at = generator(seed, "pilot folds")
     fold_of = folds(labels, units, FOLDS, generator=at)
     found: dict[tuple[str, float], list[Held]] = {}
+    unseen: list[tuple[Tensor, Tensor]] = []
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
     with place.under_way("pilot") as report:
         for fold in range(FOLDS):
@@ -126,6 +130,7 @@ def run_pilot(
             signals = _trained(prepared, source, inner, members, wanted, both, seed, fold)
             said = signals.get("log_probs")[len(members) :]
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(said, labels[held]))
+            unseen.append((labels[held], said))
             inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
             for fraction in keep:
                 k = max(1, math.floor(fraction * len(members) + 0.5))
@@ -151,6 +156,7 @@ def run_pilot(
         examples=len(source),
         overlap=1 / (FOLDS - 1),
         costs=tuple(inner.ledger.by_phase()),
+        noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True))),
     )
 
 

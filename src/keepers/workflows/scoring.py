@@ -37,6 +37,9 @@ from keepers.workflows.stages import (
 SAFE = "stratified"
 """The method that cannot do worse than a random choice."""
 
+CLEAN = "confident-learning"
+"""The method that leaves out labels that look wrong."""
+
 AUTO = "auto"
 """The method that a pilot settles."""
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keepers.statistics import Difference, judged, paired_difference
+from keepers.words import listed
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
-from keepers.workflows.scoring import SAFE
+from keepers.workflows.scoring import CLEAN, SAFE
 
 Told = Literal["better", "no difference", "worse", "cannot tell"]
 
@@ -83,6 +84,22 @@ def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
         and (row.stratified is None or row.stratified.mean < 0)
     ]
     return min(good, key=lambda row: row.error.mean, default=None)
+
+
+def said_of_cleaning(rows: Sequence[Finding]) -> str:
+    """What a pilot says of leaving out labels that look wrong, in a sentence; "" where untried."""
+    found: dict[Told, list[str]] = {}
+    for row in rows:
+        if row.method == CLEAN:
+            found.setdefault(row.told, []).append(f"{row.keep:.0%}")
+    words = {
+        "better": "was better than a random choice",
+        "worse": "was worse than a random choice",
+        "no difference": "made no difference",
+        "cannot tell": "could not be told from a random choice",
+    }
+    parts = [f"{words[told]} at {listed(kept, 5)} kept" for told, kept in found.items()]
+    return f"In the pilot, leaving them out ({CLEAN}) {'; it '.join(parts)}" if parts else ""
 
 
 def _told(error: Difference) -> Told:
