@@ -56,6 +56,14 @@ def test_units_join_copies_and_groups() -> None:
     assert units(np.array(list("abcdeff"), dtype="S32"), chained).tolist() == [0, 1, 1, 3, 3, 0, 0]
 
 
+def test_units_of_over_half_a_million_examples() -> None:
+    # Arrow cuts what NumPy holds as bytes into chunks of 16 MB, that is 524,288 digests.
+    digests = np.array([f"{number % 529_999:032x}" for number in range(530_000)], dtype="S32")
+    found = units(digests, None)
+    assert found[-1] == 0
+    assert (found[:-1] == np.arange(len(found) - 1)).all()
+
+
 @pytest.mark.parametrize("k", [1, 7, 30, 60])
 def test_without_copies_units_are_drawn_as_examples(k: int) -> None:
     labels = torch.arange(60) % 3

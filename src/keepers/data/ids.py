@@ -115,7 +115,10 @@ def units(
 def _first(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Where the value at each place (n,) stands for the first time."""
     # Arrow numbers values as they come, so a number over all earlier ones is a new value's.
-    codes = pa.array(values).dictionary_encode().indices.to_numpy()
+    column = pa.array(values)
+    if isinstance(column, pa.ChunkedArray):  # NumPy's bytes come in chunks of 16 MB
+        column = column.combine_chunks()
+    codes = column.dictionary_encode().indices.to_numpy()
     before = np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
     return np.flatnonzero(codes > before)[codes]
 
