@@ -138,8 +138,8 @@ def models_page() -> str:
 def training(recipe: Any) -> str:
     augmented = ", augmented" if recipe.augment else ""
     return (
-        f"{recipe.epochs} epochs, batch {recipe.batch_size}, {recipe.optimizer} at {recipe.lr:g}, "
-        f"{recipe.schedule}{augmented}"
+        f"{recipe.epochs} epochs and {recipe.min_steps} steps at least, batch {recipe.batch_size}, "
+        f"{recipe.optimizer} at {recipe.lr:g}, {recipe.schedule}{augmented}"
     )
 
 

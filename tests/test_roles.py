@@ -12,7 +12,7 @@ import keepers
 from keepers.data import open_source
 from keepers.errors import ParameterError
 from keepers.files import code_fingerprint
-from keepers.models import Recipe, default_recipe, module_fingerprint
+from keepers.models import MODELS, Recipe, default_recipe, module_fingerprint
 from keepers.roles import Role, prepare
 
 CODE = """
@@ -155,7 +155,24 @@ def test_a_role_takes_the_models_defaults_where_it_says_nothing() -> None:
         schedule=default.schedule,
         augment=default.augment,
         bf16=default.bf16,
+        min_steps=default.min_steps,
     )
+
+
+def test_whoever_names_epochs_gets_them_whatever_steps_they_come_to() -> None:
+    assert Role(model="mlp").recipe().min_steps > 0
+    named = Role(model="mlp", epochs=2).recipe()
+    assert (named.epochs, named.epochs_of(3)) == (2, 2)
+    both = Role(model="mlp", epochs=2, min_steps=30).recipe()
+    assert both.epochs_of(3) == 10
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_model_has_a_least_number_of_steps_however_few_the_examples(name: str) -> None:
+    recipe = default_recipe(name)
+    many, few = 10_000, 4
+    assert recipe.epochs_of(many) == recipe.epochs
+    assert recipe.epochs_of(few) * few >= recipe.min_steps >= 100
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ class Role:
     its keywords (`width`, `hidden`, `dim`, ...). `resolution` is the side in pixels at which the
     model looks at pictures. `flip`: mirror pictures at random where they are augmented (None:
     colour pictures only, since mirrored digits and letters are other signs). `bf16`: whether
-    precision `auto` takes it where the hardware has it.
+    precision `auto` takes it where the hardware has it. Whoever gives `epochs` gets them: then the
+    model's own `min_steps` do not hold.
 
     Raises:
         ParameterError: a resolution under 1.
@@ -85,6 +86,7 @@ class Role:
     augment: bool | None = None
     flip: bool | None = None
     bf16: bool | None = None
+    min_steps: int | None = None
 
     # A mapping with a field that a role does not have is left to `parse`, which says so.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -144,6 +146,8 @@ class Role:
     def recipe(self) -> Recipe:
         """The training recipe: what is set here over the model's defaults."""
         given = {name: getattr(self, name) for name in _RECIPE_FIELDS}
+        if self.epochs is not None and self.min_steps is None:
+            given["min_steps"] = 0
         set_here = {name: value for name, value in given.items() if value is not None}
         return replace(default_recipe(self.model), **set_here)
 

@@ -17,7 +17,7 @@ from keepers.files import plain, write_json
 from keepers.ledger import peak_memory_mib
 from keepers.methods import in_words, workflows
 from keepers.methods import table as methods_table
-from keepers.models import CLASSIFIERS, MODELS
+from keepers.models import CLASSIFIERS, MIN_STEPS, MODELS
 from keepers.online import InfoBatch
 from keepers.reports import compare_report, report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
@@ -238,12 +238,13 @@ def print_models(*, as_json: bool) -> None:
     for name in ("model", "for", "what it is", "epochs"):
         shown.add_column(name, overflow="fold")
     for row in MODELS.values():
-        shown.add_row(row.name, ", ".join(row.kinds), row.summary, str(row.defaults.epochs))
+        shown.add_row(row.name, ", ".join(row.kinds), row.summary, f"{row.defaults.epochs}*")
     for fitted in CLASSIFIERS.values():
         shown.add_row(fitted.name, ", ".join(fitted.kinds), fitted.summary, "–")
     shown.add_row("sklearn:package.module:function", "any", "a scikit-learn classifier", "–")
     shown.add_row("probe:hf:PATH", "image, text", "linear on a frozen encoder's features", "–")
     shown.add_row("probe:package.module:function", "any", "the same on an encoder of yours", "–")
-    shown.add_row("hf:PATH", "image, text", "a transformers classifier, local or by hub id", "3")
-    shown.add_row("package.module:function", "any", "your own", "10")
+    shown.add_row("hf:PATH", "image, text", "a transformers classifier, local or by hub id", "3*")
+    shown.add_row("package.module:function", "any", "your own", "10*")
     console().print(shown)
+    console().print(f"* and {MIN_STEPS} optimiser steps at least, unless --epochs is given")

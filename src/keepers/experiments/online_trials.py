@@ -165,7 +165,7 @@ class OnlineBench:
     def _length(self, given: Given) -> Length:
         recipe = self.target.recipe
         epoch = steps_in_epoch(given.size, recipe.batch_size, Shuffle())
-        length = self.config.steps_of(recipe.epochs, epoch)
+        length = self.config.steps_of(recipe.epochs_of(epoch), epoch)
         if length.steps is not None and length.steps < 2:
             raise ParameterError(
                 "steps", f"got {length.steps}, which leaves no two evaluations", "Give more"

@@ -20,12 +20,13 @@ from keepers.models.flops import count_flops
 from keepers.models.identity import classifier_fingerprint, module_fingerprint
 from keepers.models.layers import to_channels_last
 from keepers.models.normalise import Normalised
-from keepers.models.recipe import Optimizer, Recipe, Schedule
+from keepers.models.recipe import MIN_STEPS, Optimizer, Recipe, Schedule
 from keepers.models.row import ModelRow, dense_encoder
 from keepers.models.table import MODELS
 
 __all__ = [
     "CLASSIFIERS",
+    "MIN_STEPS",
     "MODELS",
     "ClassifierRow",
     "FeatureTap",

@@ -7,6 +7,13 @@ from typing import Literal, get_args
 
 from keepers.errors import ParameterError, unknown_name
 
+MIN_STEPS = 400
+"""Optimiser steps after which training three times as long gives at most a point more, measured on
+100 examples and more (`benchmarks/recipes.py`)."""
+
+MAX_EPOCHS = 200
+"""A few examples are seen this often at most, whatever the least number of steps."""
+
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "linear", "piecewise", "constant"]
 
@@ -17,7 +24,9 @@ class Recipe:
 
     `lr` is the peak learning rate of the schedule. `momentum` is used by SGD alone. `augment`:
     pictures are cropped and flipped at random. `bf16`: the model trains well, and faster, in
-    bfloat16 where the hardware has it (precision `auto` follows this).
+    bfloat16 where the hardware has it (precision `auto` follows this). `min_steps`: so many
+    optimiser steps at least; where there are few examples that takes more epochs, `MAX_EPOCHS` at
+    most.
 
     Raises:
         ParameterError: a number out of range, or an unknown optimizer or schedule.
@@ -35,11 +44,14 @@ class Recipe:
     schedule: Schedule = "one-cycle"
     augment: bool = False
     bf16: bool = False
+    min_steps: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ParameterError(name, f"got {getattr(self, name)}", "Give 1 or more")
+        if self.min_steps < 0:
+            raise ParameterError("min_steps", f"got {self.min_steps}", "Give 0 or more")
         if not self.lr > 0:
             raise ParameterError("lr", f"got {self.lr}", "Give a number over 0")
         if not 0 <= self.momentum < 1:
@@ -49,3 +61,12 @@ class Recipe:
         for name, known in (("optimizer", Optimizer), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(known):
                 raise unknown_name(name, str(getattr(self, name)), get_args(known))
+
+    def epochs_of(self, steps_in_epoch: int) -> int:
+        """The epochs that are run where each has so many steps.
+
+        >>> recipe = Recipe(epochs=5, batch_size=64, lr=0.1, min_steps=400)
+        >>> recipe.epochs_of(1000), recipe.epochs_of(10), recipe.epochs_of(1)
+        (5, 40, 200)
+        """
+        return max(self.epochs, min(MAX_EPOCHS, -(-self.min_steps // steps_in_epoch)))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from keepers.errors import ParameterError
 from keepers.models.pictures import picture_rows
-from keepers.models.recipe import Recipe
+from keepers.models.recipe import MIN_STEPS, Recipe
 from keepers.models.row import ModelRow, at_least_one, dense_encoder, fraction, scaled_filters
 from keepers.models.text import STAGES, VDCNN, FastText
 from keepers.models.vision import MLP
@@ -72,7 +72,12 @@ def _rows() -> list[ModelRow]:
             summary="two hidden layers of 512",
             paper=_RHO_LOSS,
             defaults=Recipe(
-                epochs=10, batch_size=64, optimizer="adamw", lr=3e-3, weight_decay=0.01
+                epochs=10,
+                batch_size=64,
+                optimizer="adamw",
+                lr=3e-3,
+                weight_decay=0.01,
+                min_steps=MIN_STEPS,
             ),
             build=_mlp,
         ),
@@ -81,7 +86,9 @@ def _rows() -> list[ModelRow]:
             kinds=("image", "vector"),
             summary="multinomial logistic regression",
             paper="Cox 1958, The Regression Analysis of Binary Sequences",
-            defaults=Recipe(epochs=10, batch_size=64, optimizer="adamw", lr=1e-2),
+            defaults=Recipe(
+                epochs=10, batch_size=64, optimizer="adamw", lr=1e-2, min_steps=MIN_STEPS
+            ),
             build=_logistic,
         ),
         ModelRow(
@@ -89,7 +96,9 @@ def _rows() -> list[ModelRow]:
             kinds=("text",),
             summary="bag of hashed words and bigrams, averaged, then a linear layer",
             paper="Joulin et al. 2017, Bag of Tricks for Efficient Text Classification",
-            defaults=Recipe(epochs=5, batch_size=64, optimizer="adamw", lr=1e-2),
+            defaults=Recipe(
+                epochs=5, batch_size=64, optimizer="adamw", lr=1e-2, min_steps=MIN_STEPS
+            ),
             build=_fasttext,
         ),
         *(
@@ -105,6 +114,7 @@ def _rows() -> list[ModelRow]:
                     lr=1e-3,
                     weight_decay=1e-4,
                     bf16=True,
+                    min_steps=MIN_STEPS,
                 ),
                 build=_vdcnn(depth),
             )

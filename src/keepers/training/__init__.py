@@ -10,7 +10,7 @@ from keepers.training.classifiers import (
 )
 from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
-from keepers.training.fit import Checkpoint, estimate_seconds, fit, steps_in_epoch
+from keepers.training.fit import Checkpoint, epochs_of, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
 from keepers.training.hardware import Hardware, HardwareConfig, Precision, Runtime, has_bf16
 from keepers.training.length import Length, LengthConfig
@@ -50,6 +50,7 @@ __all__ = [
     "Step",
     "Weighted",
     "converged",
+    "epochs_of",
     "estimate_seconds",
     "fit",
     "fit_classifier",

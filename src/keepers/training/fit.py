@@ -54,7 +54,7 @@ def fit(
 ) -> Fitted:
     """Train `module` in place on the members of `view`, by `recipe`.
 
-    The learning-rate schedule is fitted to `length`, by default `recipe.epochs`; `stop_after`
+    The learning-rate schedule is fitted to `length`, by default that of the recipe; `stop_after`
     ends the training after so many epochs of that schedule (early scores). With `keep`, an
     interrupted call that is made again continues at the last checkpoint and, on a CPU with the
     same number of threads, ends with the same bits (but for a length in seconds).
@@ -66,7 +66,7 @@ def fit(
     """
     _check(view, recipe, length)
     policy, progress = policy or Shuffle(), progress or Silent()
-    length = length or Length(epochs=recipe.epochs)
+    length = length or Length(epochs=epochs_of(recipe, len(view), policy))
     at_least = 2 * processes.count()
     loop = Loop(module, view, recipe, runtime, seed, policy, observers)
     loop.at.identity = fingerprint(
@@ -130,6 +130,11 @@ def fit(
     )
 
 
+def epochs_of(recipe: Recipe, num_members: int, policy: BatchPolicy) -> int:
+    """The epochs that a recipe comes to on so many members, by its least number of steps."""
+    return recipe.epochs_of(steps_in_epoch(num_members, recipe.batch_size, policy))
+
+
 def steps_in_epoch(num_members: int, batch_size: int, policy: BatchPolicy) -> int:
     """How many steps an epoch has at the beginning of a training."""
     return num_batches(
@@ -170,11 +175,13 @@ def estimate_seconds(
     recipe: Recipe,
     *,
     runtime: Runtime,
+    num_members: int | None = None,
     num_scored: int = 0,
     budget: float = 1.0,
 ) -> float:
     """Expected seconds of training by `recipe` and then scoring `num_scored` examples.
 
+    The training is on `num_members` examples such as those of `view`, by default on these.
     A copy of the module takes a few steps, for about `budget` seconds; the module and the random
     state are left as they are.
     """
@@ -189,7 +196,8 @@ def estimate_seconds(
             float(loop.loss_sum)
             times.append(time.perf_counter() - start)
     seconds = statistics.median(times[1:])
-    steps = num_batches(len(view), recipe.batch_size) * recipe.epochs
+    in_epoch = num_batches(num_members or len(view), recipe.batch_size)
+    steps = in_epoch * recipe.epochs_of(in_epoch)
     return steps * seconds + SCORING_SHARE * seconds * num_scored / len(part)
 
 

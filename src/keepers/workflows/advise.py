@@ -206,9 +206,9 @@ def _target_seconds(
         prepared.train_view(torch.arange(len(part))),
         prepared.recipe,
         runtime=place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16),
-        num_scored=0,
+        num_members=round(scale * len(part)),
     )
-    return role.model, scale * seconds
+    return role.model, seconds
 
 
 def _fit_seconds(prepared: Prepared, part: Source, place: Workplace) -> float:

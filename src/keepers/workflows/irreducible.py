@@ -21,7 +21,7 @@ from keepers.models import dense_encoder
 from keepers.online import IrreducibleLosses, weaknesses
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.signals import extract
-from keepers.training import Precision
+from keepers.training import Precision, epochs_of
 from keepers.types import EvalView, Model, Pool, Progress
 from keepers.words import counted
 from keepers.workflows.opening import (
@@ -34,7 +34,7 @@ from keepers.workflows.opening import (
     workplace,
 )
 from keepers.workflows.parts import IrreducibleConfig, apart, split
-from keepers.workflows.stages import Workplace
+from keepers.workflows.stages import SHUFFLE, Workplace
 from keepers.workflows.teaching import Taught, measured, quality, teach
 
 PHASES = ("irreducible-loss training", "irreducible-loss scoring")
@@ -171,9 +171,10 @@ def make_losses(
     taught: list[Taught] = []
     values = torch.full((len(source),), torch.nan, dtype=torch.float64)
     for number, part in enumerate(parts):
+        epochs = epochs_of(prepared.recipe, len(part.members), SHUFFLE)
         say(
             f"Irreducible losses: {prepared.role.model} {number + 1} of {len(parts)}, "
-            f"{counted(prepared.recipe.epochs, 'epoch')} on {counted(len(part.members), 'example')}"
+            f"{counted(epochs, 'epoch')} on {counted(len(part.members), 'example')}"
         )
         taught.append(teach(place, part))
         values[part.scored] = taught[-1].losses.double()

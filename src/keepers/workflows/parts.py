@@ -13,7 +13,7 @@ from torch import Tensor
 
 from keepers.data import Source, encode, open_source
 from keepers.errors import ParameterError, about, renamed
-from keepers.models import default_irreducible
+from keepers.models import MIN_STEPS, default_irreducible
 from keepers.random import derived_seed, generator
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.selectors import stratified_units
@@ -109,12 +109,16 @@ def quick(role: Role, n: int) -> Role:
 
     Without `hidden` it is 256 wide. A role without a recipe of its own gets one: 4 epochs in
     batches of 128 for that width, 6 in batches of 512 for any other; under 6,400 examples batches
-    are smaller and epochs are 6. On half of MNIST and of CIFAR-10 the wide recipe has a lower
-    held-out loss than batches of 256 in fp32, in 0.6 of the CPU time; the narrow one has that loss
-    in 0.6 of the time again (`benchmarks/irreducible.py`). A convolutional network has its own
+    are smaller and epochs are 6, or more where these come to under `MIN_STEPS` steps. On half of
+    MNIST and of CIFAR-10 the wide recipe has a lower held-out loss than batches of 256 in fp32, in
+    0.6 of the CPU time; the narrow one has that loss in 0.6 of the time again
+    (`benchmarks/irreducible.py`). A convolutional network has its own
     recipe, which this does not better.
     """
     narrow = "hidden" not in role.options
+    min_steps = role.min_steps
+    if min_steps is None and role.epochs is None:
+        min_steps = MIN_STEPS
     role = replace(role, options={"hidden": NARROW, **role.options})
     own = {name: getattr(role, name) for name in ("batch_size", "lr", "optimizer", "schedule")}
     if any(value is not None for value in own.values()):
@@ -129,6 +133,7 @@ def quick(role: Role, n: int) -> Role:
         optimizer="adamw",
         schedule="one-cycle",
         bf16=True if role.bf16 is None else role.bf16,
+        min_steps=min_steps,
     )
 
 

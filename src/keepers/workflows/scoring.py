@@ -342,15 +342,15 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
         seconds = missing * estimate_seconds(
             first.prepared.build(0),
             first.prepared.train_view(first.members),
-            replace(recipe, epochs=first.epochs),
+            replace(recipe, epochs=first.epochs, min_steps=0),
             runtime=place.hardware.runtime(gains_from_bf16=recipe.bf16),
             num_scored=len(first.source),
         )
         expected = f"about {_duration(seconds)}"
     models = f"{len(trainings)} × " if len(trainings) > 1 else ""
     epochs = counted(first.epochs, "epoch")
-    if first.epochs < recipe.epochs:
-        epochs = f"the first {epochs} of {recipe.epochs},"
+    if first.epochs < first.whole_epochs:
+        epochs = f"the first {epochs} of {first.whole_epochs},"
     precision = place.hardware.resolved_precision(gains_from_bf16=recipe.bf16)
     say(
         f"Proxy: {models}{first.prepared.role.model}, {epochs} on "

@@ -30,6 +30,7 @@ from keepers.training import (
     Shuffle,
     Weighted,
     converged,
+    epochs_of,
     fit,
     fit_classifier,
     last_input,
@@ -129,9 +130,14 @@ class Training:
         return self.wanted if self.prepared.classifier is None else self.wanted & GIVES
 
     @property
+    def whole_epochs(self) -> int:
+        """The epochs of a whole training, to which the schedule is fitted."""
+        return epochs_of(self.prepared.recipe, len(self.members), self.policy)
+
+    @property
     def epochs(self) -> int:
         """The epochs that are run: early scores need only the first of the schedule."""
-        epochs = self.prepared.recipe.epochs
+        epochs = self.whole_epochs
         return early_epochs(epochs) if "early_log_probs" in self.wanted else epochs
 
     def inputs(self, hardware: Hardware) -> dict[str, Any]:

@@ -211,7 +211,8 @@ def _train(
             training = replace(training, selection=SelectionConfig(select=UNIFORM))
     members, recipe = training.members, training.prepared.recipe
     epoch = steps_in_epoch(len(members), recipe.batch_size, training.policy())
-    training = replace(training, every=config.every(training.length, epoch))
+    length = config.length(recipe.epochs_of(epoch))
+    training = replace(training, length=length, every=config.every(length, epoch))
     say(
         f"Target: {training.prepared.role.model}, {training.selection.select}, "
         f"{counted(len(members), 'example')}, "

@@ -22,10 +22,6 @@ from keepers.types import Signals
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
 
-MIN_STEPS = 400
-"""Optimiser steps that a model of few labelled examples is trained for at least."""
-
-MAX_EPOCHS = 200
 NOTHING = torch.empty(0, dtype=torch.int64)
 
 
@@ -120,20 +116,11 @@ def training_of(
     samples: int = SAMPLES,
     resample: bool = False,
 ) -> Training:
-    """The training of a role on what is labelled, from scratch.
-
-    A model that says no epochs of its own is trained for `MIN_STEPS` steps at least: its default
-    is meant for many more examples than a campaign begins with.
-    """
+    """The training of a role on what is labelled, from scratch."""
     members = known.members if members is None else members
-    recipe = prepared.recipe
-    if prepared.role.epochs is None:
-        per_epoch = -(-len(members) // recipe.batch_size)
-        epochs = min(MAX_EPOCHS, max(recipe.epochs, -(-MIN_STEPS // per_epoch)))
-        recipe = replace(recipe, epochs=epochs)
     labels = torch.from_numpy(known.labels)
     return Training(
-        prepared=replace(prepared, recipe=recipe, labels=labels),
+        prepared=replace(prepared, labels=labels),
         source=known.labelled,
         members=members.sort().values,
         seed=seed,
