@@ -6,12 +6,15 @@ import importlib
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -19,13 +22,16 @@ from sklearn.datasets import load_digits
 
 import forked
 import keepers
+from keepers.data import open_source
 from keepers.errors import KeepersError
-from keepers.experiments import trials
+from keepers.experiments import convergence, trials
 from keepers.experiments.summary import random_of, with_differences
 from keepers.reports.compare import compare_report
 from keepers.reports.terminal import compare_table, plain_lines
+from keepers.roles import Role, prepare
 from keepers.statistics import holm, paired_difference, pearson, spearman
 from keepers.workflows import auto
+from keepers.workflows.stages import Training
 
 N, N_TEST = 240, 100
 MLP: dict[str, Any] = {"model": "mlp", "batch_size": 32}
@@ -241,6 +247,61 @@ def test_changed_labels_are_counted_and_the_test_set_is_left_alone(tmp_path: Pat
 
 def test_without_noise_no_label_is_called_changed(result: dict[str, Any]) -> None:
     assert {row["changed_labels"] for row in result["rows"]} == {None}
+
+
+# Convergence --------------------------------------------------------------------------------
+
+
+def checked(
+    monkeypatch: pytest.MonkeyPatch, errors: dict[tuple[int, int], float], target: str = "mlp"
+) -> list[convergence.Check]:
+    """The checks of targets with these test errors, by examples and epochs."""
+    source, prepared = prepare(Role(model=target, epochs=None), open_source("digits", limit=40))
+
+    def trained(place: Any, training: Training) -> Any:
+        of = (len(training.members), training.whole_epochs)
+        return SimpleNamespace(facts={"test_error": errors[of]})
+
+    monkeypatch.setattr(convergence, "train", trained)
+    trainings = {
+        k: Training(
+            prepared=replace(prepared, recipe=replace(prepared.recipe, epochs=3, min_steps=0)),
+            source=source,
+            members=torch.arange(k),
+            seed=0,
+        )
+        for k in (30, 20, 10)
+    }
+    return convergence.convergence(cast("Any", None), trainings)
+
+
+def test_both_ends_are_trained_for_longer_and_the_rest_where_one_was_still_learning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    good = {(10, 3): 0.30, (10, 6): 0.29, (30, 3): 0.20, (30, 6): 0.25}
+    assert [(c.k, c.converged) for c in checked(monkeypatch, good)] == [(10, True), (30, True)]
+    found = checked(monkeypatch, good | {(10, 6): 0.289, (20, 3): 0.25, (20, 6): 0.24})
+    assert [(c.k, c.converged) for c in found] == [(10, False), (20, True), (30, True)]
+    assert (found[0].epochs, found[0].longer_epochs, found[0].longer_error) == (3, 6, 0.289)
+
+
+def test_what_scikit_learn_fits_is_not_trained_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked(monkeypatch, {}, target="linear") == []
+
+
+def test_a_target_that_was_still_learning_gives_no_verdict(tmp_path: Path) -> None:
+    said: list[str] = []
+    common = {"methods": ["stratified"], "keep": [120], "seeds": 3, "with_target": False}
+    found = run_compare(tmp_path, **common, target_epochs=1, say=said.append)
+    assert [(c["k"], c["converged"]) for c in found["convergence"]] == [(120, False), (N, False)]
+    assert {row["difference"]["verdict"] for row in found["rows"] if row["difference"]} == {
+        "cannot tell"
+    }
+    assert any("on 120 of 240 examples the target was still learning: 2 epochs" in s for s in said)
+    phases = {cost["phase"]: cost["steps"] for cost in found["costs"]}
+    steps = -(-120 // 32) + -(-N // 32)
+    assert phases["longer-target training"] == 2 * steps
+    assert "Cannot tell: the target was still learning" in str(compare_table(found).caption)
 
 
 # Resuming -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import keepers
 from keepers.data import encode, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.models import MIN_STEPS
 from keepers.online import Companion, IrreducibleLosses, weaknesses
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
@@ -192,6 +193,8 @@ def test_a_perceptron_that_makes_losses_is_cheap(
     assert (role.epochs, role.batch_size) == expected[1:3]
     assert role.lr == pytest.approx(expected[3])
     assert (role.optimizer, role.schedule, role.bf16) == ("adamw", "one-cycle", True)
+    named = "epochs" in given
+    assert role.recipe().min_steps == (0 if named else MIN_STEPS)
 
 
 @pytest.mark.parametrize("own", [{"lr": 0.1}, {"batch_size": 8}, {"schedule": "constant"}])
@@ -206,6 +209,21 @@ def test_the_losses_of_vectors_are_made_by_a_narrow_perceptron() -> None:
     source = open_source("digits")
     assert IrreducibleConfig(model="mlp").role(source).options == {"hidden": (256, 256)}
     assert "hidden" not in IrreducibleConfig(model="small-cnn").role(source).options
+
+
+def test_targets_and_models_of_losses_have_their_least_number_of_steps(tmp_path: Path) -> None:
+    said: list[str] = []
+    least = {"min_steps": 60}  # of 40 rows a step of 8 has 5 an epoch, one that keeps 0.5 has 3
+    found = trained(
+        tmp_path, blobs(40), model=SMALL | least, steps=None, keep=0.5, hand_over=False,
+        il_model={"model": "logistic", "batch_size": 8} | least, say=said.append,
+    )  # fmt: skip
+    steps = {cost["phase"]: cost["steps"] for cost in found.metadata["costs"]}
+    assert 60 <= steps["target training"] < 63
+    assert 60 <= steps["irreducible-loss training"] / 2 < 65
+    assert any("20 epochs on 19 examples" in sentence for sentence in said), said
+    named = trained(tmp_path, blobs(40), model=SMALL | least, steps=None, epochs=1, keep=0.5)
+    assert {c["phase"]: c["steps"] for c in named.metadata["costs"]}["target training"] < 5
 
 
 @pytest.mark.parametrize("folds", [2, 3])

@@ -543,6 +543,38 @@ def test_a_comparison_answers_in_words_first(tmp_path: Path) -> None:
     assert page.text.index("Random loses") < page.text.index("Test error")
 
 
+def test_no_verdict_comes_from_a_target_that_was_still_learning(tmp_path: Path) -> None:
+    result = comparison()
+    whole = {"k": 1000, "epochs": 2, "error": 0.14, "longer_epochs": 4, "longer_error": 0.138}
+    few = {"k": 300, "epochs": 2, "error": 0.24, "longer_epochs": 4, "longer_error": 0.18}
+    result["convergence"] = [{**few, "converged": False}, {**whole, "converged": True}]
+    for one in result["rows"]:
+        if one["k"] == 300 and one["difference"]:
+            one["difference"]["verdict"] = "cannot tell"
+    page = Page(compare_report(result, tmp_path / "c.html"))
+    page.check_safe()
+    learning = (
+        "The target was still learning on 300 examples: twice as many epochs bring its test error "
+        "on 300 from 24% to 18%. Nothing is told from what is found there: give it "
+        "--target-epochs 4 or more."
+    )
+    for words in (
+        learning,
+        "Random loses to entropy (proxy) at 70%",
+        "beats random at 70% (by 1.50 points of error); cannot be told at 30%.",
+        "facility-location (target) cannot be told at 30%.",
+        "The part nearest to it is entropy (proxy), at 70% kept",
+    ):
+        assert words in page.text, words
+    assert "is worse than random" not in page.text
+    shown = " ".join(" ".join(plain_lines(compare_table(result))).split())
+    assert learning in shown
+    for one in result["convergence"]:
+        one["converged"] = False
+    page = Page(compare_report(result, tmp_path / "d.html"))
+    assert "Whether a part is as good as everything cannot be told" in page.text
+
+
 def test_few_seeds_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path) -> None:
     result = comparison()
     result["seeds"] = [0]
@@ -570,6 +602,7 @@ def test_enough_seeds_means_the_same_as_in_the_experiment() -> None:
     ("verdicts", "said"),
     [
         ({}, "Nothing was compared"),
+        ({"a": "cannot tell", "b": "cannot tell"}, "Cannot tell: the target was still learning"),
         ({"a": "worse", "b": "inconclusive"}, "No method beats random"),
         ({"a": "better", "b": "better", "c": "worse"}, "Random loses to a and b"),
         (dict.fromkeys("abcde", "better"), "Random loses to a, b and 3 more"),

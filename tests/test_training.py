@@ -19,6 +19,7 @@ from keepers.training import (
     Dynamics,
     FreshSubset,
     Hardware,
+    Length,
     Shuffle,
     Step,
     estimate_seconds,
@@ -98,6 +99,25 @@ def test_fit_is_a_plain_loop() -> None:
             step += 1
     for ours, theirs in zip(weights(module), weights(plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_few_examples_are_seen_more_often_until_there_are_enough_steps() -> None:
+    few, seen = replace(RECIPE, min_steps=20), view(augment=False)
+    found = fit(network(), seen, few, runtime=RUNTIME, seed=7)
+    assert (found.cost.steps, found.epochs) == (20, 5)  # 4 steps an epoch, where 3 are 12
+    named = network()
+    fit(named, seen, replace(RECIPE, epochs=5), runtime=RUNTIME, seed=7)
+    assert same(found.module, named)  # the schedule spans the steps that there are
+    enough = replace(RECIPE, min_steps=12)
+    assert fit(network(), seen, enough, runtime=RUNTIME, seed=7).cost.steps == 12
+    asked = fit(network(), seen, few, runtime=RUNTIME, seed=7, length=Length(steps=2))
+    assert asked.cost.steps == 2
+
+
+def test_a_subset_of_each_epoch_counts_the_steps_that_it_has() -> None:
+    few = replace(RECIPE, min_steps=20)
+    found = fit(network(), view(), few, runtime=RUNTIME, seed=0, policy=FreshSubset(32))
+    assert found.cost.steps == 20
 
 
 def test_same_seed_same_bits_and_other_seed_not() -> None:

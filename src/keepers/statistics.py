@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Verdict = Literal["better", "worse", "inconclusive"]
+Verdict = Literal["better", "worse", "inconclusive", "cannot tell"]
+"""`cannot tell`: nothing is said of these models, whatever the figures."""
 
 LEVEL = 0.05
 ENOUGH_SEEDS = 5

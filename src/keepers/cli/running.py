@@ -33,7 +33,7 @@ DEMO: Mapping[str, Any] = {
     "methods": ("entropy",),
     "keep": (0.5,),
     "proxy": {"model": "mlp", "options": {"hidden": [32]}},
-    "target": "mlp",
+    "target": {"model": "mlp", "options": {"hidden": [128]}},
     "seeds": 5,
 }
 

@@ -13,6 +13,7 @@ from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Header, Source, corrupt_labels
 from keepers.experiments.config import CompareConfig
+from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
@@ -21,6 +22,7 @@ from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import OnBadRow, Role
 from keepers.runs import Run
+from keepers.statistics import FEWEST_SEEDS
 from keepers.training import Precision
 from keepers.types import Budget, Progress
 from keepers.workflows.opening import (
@@ -84,7 +86,9 @@ def compare(
     trained on each method's choice at each fraction, on a random subset, on a fresh random subset
     every epoch at the same number of steps, and on everything; each time with its learning-rate
     schedule fitted to the steps it has. Test data take no part in any choice: epochs are fixed,
-    and the error is that of the last epoch.
+    and the error is that of the last epoch. With enough seeds for a verdict, two targets of the
+    first seed are trained once more, for twice as many epochs: where that gains over a point, the
+    target was still learning, and there is no verdict.
 
     Args:
         data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
@@ -138,6 +142,7 @@ def compare(
                 f"seed {trial.seed}: {chosen}, {trial.k:,} of {len(bench.source):,} kept{floor}: "
                 f"test error {trial.test_error:.2%}"
             )
+        checks = bench.convergence() if config.seeds >= FEWEST_SEEDS else []
         score, scores = bench.scores_by_model()
         result: dict[str, Any] = plain(
             {
@@ -155,7 +160,8 @@ def compare(
                 "config": asdict(config)
                 | {"proxy": bench.proxy.role.identity(), "target": bench.target.role.identity()},
                 "seeds": list(range(config.seeds)),
-                "rows": summarise(trials),
+                "convergence": noted(checks, len(bench.source), say),
+                "rows": withheld(summarise(trials), checks, "difference"),
                 "auto": [{"k": k} | taken.facts() for k, taken in bench.taken.items()],
                 "agreement": agreement(score, scores),
                 "costs": place.ledger.by_phase(),

@@ -15,6 +15,7 @@ from keepers import processes
 from keepers.configuration import SAMPLES, picked
 from keepers.data import Header, Source, check_run, open_source
 from keepers.errors import ParameterError
+from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_summary import Trial, reached, summarise
 from keepers.experiments.simulate_trials import Bench
@@ -23,6 +24,7 @@ from keepers.ledger import Ledger
 from keepers.roles import OnBadRow, Role
 from keepers.runs import Run
 from keepers.sealed import ArrowTable, read_table, write_table
+from keepers.statistics import FEWEST_SEEDS
 from keepers.training import Hardware, Precision
 from keepers.types import Progress
 from keepers.words import counted
@@ -181,7 +183,8 @@ def simulate(
                 f"seed {trial.seed}: {way}, {trial.k:,} of {len(bench.pool):,} labelled: "
                 f"test error {trial.test_error:.2%}"
             )
-        rows = summarise(trials)
+        checks = bench.convergence() if config.seeds >= FEWEST_SEEDS else []
+        rows = withheld(summarise(trials), checks, "difference", "against_target")
         result: dict[str, Any] = plain(
             {
                 "kind": "simulate",
@@ -203,6 +206,7 @@ def simulate(
                 "seeds": list(range(config.seeds)),
                 "initial": bench.rounds.budgets.initial,
                 "rounds": bench.rounds.budgets.rounds,
+                "convergence": noted(checks, len(bench.pool), say),
                 "rows": rows,
                 "reached": reached(rows),
                 "agreement": bench.agreement,

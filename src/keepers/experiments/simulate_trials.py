@@ -11,6 +11,7 @@ from torch import Tensor
 
 from keepers import methods
 from keepers.data import Source
+from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.simulate_rounds import Rounds, Step
@@ -22,7 +23,7 @@ from keepers.roles import OnBadRow, encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.workflows.active.asking import training_of
 from keepers.workflows.active.opening import feature_column
-from keepers.workflows.stages import Tested, Workplace, train
+from keepers.workflows.stages import Tested, Training, Workplace, train
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,22 +142,32 @@ class Bench:
                 near_duplicates=repeated,
             )
 
+    def convergence(self) -> list[Check]:
+        """Whether the targets of the first seed had converged, on what random labelled."""
+        steps = self.rounds.steps(0, RANDOM, None)
+        measured = [step for step in steps if len(step.members) in self.rounds.budgets.measured]
+        trainings = {len(step.members): self._target_training(0, step) for step in measured}
+        return convergence(self.rounds.place, trainings)
+
     def _target(self, seed: int, step: Step) -> tuple[dict[str, float], Cost]:
-        """The target, trained from scratch on what is labelled, and tested.
+        """The target, trained from scratch on what is labelled, and tested."""
+        trained = train(self.rounds.place, self._target_training(seed, step))
+        return trained.facts, trained.costs[0]
+
+    def _target_training(self, seed: int, step: Step) -> Training:
+        """The training of the target on what is labelled.
 
         Its seed is that with which the next round would train it as a selector: then one training
         serves both.
         """
         rounds = self.rounds
-        training = training_of(
+        return training_of(
             rounds.target,
             rounds.oracle.label(step.members),
             seed=derived_seed(round_seed(seed, step.number + 1), "proxy", 0),
             test=rounds.test,
             role="target",
         )
-        trained = train(rounds.place, training)
-        return trained.facts, trained.costs[0]
 
     def _keep(self, seed: int, method: str, selector: Selector | None, steps: list[Step]) -> None:
         labelled = 0

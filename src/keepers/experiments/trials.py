@@ -15,6 +15,7 @@ from torch import Tensor
 from keepers import methods, processes
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
+from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
 from keepers.ledger import Cost
 from keepers.methods import Method
@@ -118,14 +119,23 @@ class Bench:
         for seed in range(self.config.seeds):
             yield self._trial(seed, EVERYTHING, torch.arange(len(self.source)), 1.0)
             for k in _budgets(self.config, len(self.source)):
-                draw = generator(seed, RANDOM, k)
-                chosen = torch.randperm(len(self.source), generator=draw)[:k]
-                yield self._trial(seed, RANDOM, chosen, k)
+                yield self._trial(seed, RANDOM, self._random(seed, k), k)
                 if self.target.classifier is None:  # what has epochs can have a fresh subset each
                     yield self._trial(
                         seed, FRESH_RANDOM, torch.arange(len(self.source)), k, policy=FreshSubset(k)
                     )
                 yield from self._selected_trials(seed, k)
+
+    def _random(self, seed: int, k: int) -> Tensor:
+        return torch.randperm(len(self.source), generator=generator(seed, RANDOM, k))[:k]
+
+    def convergence(self) -> list[Check]:
+        """Whether the targets of the first seed had converged: on random parts, on everything."""
+        everything = torch.arange(len(self.source))
+        budgets = _budgets(self.config, len(self.source))
+        parts = [*(self._random(0, k).sort().values for k in budgets), everything]
+        trainings = {len(part): self._target_training(0, part, Shuffle()) for part in parts}
+        return convergence(self.place, trainings)
 
     def _selected_trials(self, seed: int, k: int) -> Iterator[Trial]:
         for name in self.config.methods:
@@ -197,19 +207,19 @@ class Bench:
         )
 
     def _train_target(self, seed: int, members: Tensor, policy: BatchPolicy) -> Trained:
+        return train(self.place, self._target_training(seed, members, policy))
+
+    def _target_training(self, seed: int, members: Tensor, policy: BatchPolicy) -> Training:
         everything = len(members) == len(self.source) and policy == Shuffle()
-        return train(
-            self.place,
-            Training(
-                prepared=self.target,
-                source=self.source,
-                members=members,
-                seed=derived_seed(seed, "target"),
-                wanted=self._wanted_of_target if everything else frozenset(),
-                role="target",
-                policy=policy,
-                test=self.test,
-            ),
+        return Training(
+            prepared=self.target,
+            source=self.source,
+            members=members,
+            seed=derived_seed(seed, "target"),
+            wanted=self._wanted_of_target if everything else frozenset(),
+            role="target",
+            policy=policy,
+            test=self.test,
         )
 
     @property

@@ -78,6 +78,8 @@ def headline(result: Mapping[str, Any]) -> str:
     compared = [r for r in result["rows"] if r.get("difference") and r["method"] != FRESH]
     if not compared:
         return "Nothing was compared with random"
+    if len(_with(compared, "cannot tell")) == len(compared):
+        return "Cannot tell: the target was still learning"
     better, worse = _with(compared, "better"), _with(compared, "worse")
     if better:
         words = f"Random loses to {_where(better, compared)}"
@@ -105,7 +107,7 @@ def answers(result: Mapping[str, Any]) -> list[Answer]:
         compared = [row for row in rows if row.get("difference")]
         if compared:
             found.append(_answer(name, compared))
-    order: dict[Verdict, int] = {"better": 0, "worse": 1, "inconclusive": 2}
+    order: dict[Verdict, int] = {"better": 0, "worse": 1, "inconclusive": 2, "cannot tell": 3}
     return sorted(found, key=lambda answer: (order[answer.verdict], answer.lowest))
 
 
@@ -118,9 +120,30 @@ def _answer(name: str, rows: Sequence[Row]) -> Answer:
         parts.append(f"is worse than random at {_gains(worse)}")
     if open_:
         parts.append(f"is inconclusive at {_leanings(open_)}")
-    verdict: Verdict = "better" if better else "worse" if worse else "inconclusive"
+    untold = _with(rows, "cannot tell")
+    if untold:
+        parts.append(f"cannot be told at {_fractions(untold)}")
+    found: Sequence[Sequence[Row]] = (better, worse, open_)
+    names: Sequence[Verdict] = ("better", "worse", "inconclusive")
+    verdict = next((name for name, rows in zip(names, found, strict=True) if rows), "cannot tell")
     lowest = min(row["difference"]["mean"] for row in rows)
     return Answer(name=name, verdict=verdict, words="; ".join(parts) + ".", lowest=lowest)
+
+
+def about_learning(result: Mapping[str, Any]) -> str:
+    """Where the target had not converged, and what to give it; empty where it had."""
+    checks = [check for check in result.get("convergence") or () if not check["converged"]]
+    if not checks:
+        return ""
+    most = max(check["longer_epochs"] for check in checks)
+    where = quantities.listed([f"{check['k']:,}" for check in checks])
+    worst = max(checks, key=lambda check: check["error"] - check["longer_error"])
+    before, after = (quantities.percent(worst[n], 1) for n in ("error", "longer_error"))
+    return (
+        f"The target was still learning on {where} examples: twice as many epochs bring its test "
+        f"error on {worst['k']:,} from {before} to {after}. Nothing is told from what is found "
+        f"there: give it --target-epochs {most} or more."
+    )
 
 
 def about_verdicts(differences: Sequence[Row]) -> str:
@@ -159,6 +182,11 @@ def against_everything(result: Mapping[str, Any]) -> str:
         return ""
     best = min(rows, key=lambda row: row["error_mean"])
     gap = paired_difference(best["errors"], whole["errors"], level=LEVEL / len(rows))
+    learning = {c["k"] for c in result.get("convergence") or () if not c["converged"]}
+    if learning & {best["k"], whole["k"]}:
+        return (
+            "Whether a part is as good as everything cannot be told: the target was still learning."
+        )
     words = (
         f"Training on everything has an error of {quantities.percent(whole['error_mean'], 2)}. "
         f"The part nearest to it is {shown(best)}, at {quantities.percent(best['keep'])} kept: "

@@ -63,6 +63,7 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
         seeds=result["seeds"],
         headline=answers.headline(result),
         answers=answers.answers(result),
+        about_learning=answers.about_learning(result),
         about_verdicts=answers.about_verdicts(
             [row["difference"] for row in result["rows"] if row.get("difference")]
         ),

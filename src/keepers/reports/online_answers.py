@@ -24,7 +24,13 @@ NAMES = {
     EQUAL_TIME: "uniform at equal time",
     FRESH: "fresh random subsets",
 }
-ORDER: dict[Verdict | None, int] = {"better": 0, "inconclusive": 1, None: 2, "worse": 3}
+ORDER: dict[Verdict | None, int] = {
+    "better": 0,
+    "inconclusive": 1,
+    "cannot tell": 2,
+    None: 2,
+    "worse": 3,
+}
 NEAR = 0.1  # two trainings took the same time if one took at most so much more or less
 
 

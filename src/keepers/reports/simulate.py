@@ -40,6 +40,7 @@ def simulate_report(result: Mapping[str, Any], path: str | Path, *, overwrite: b
         proxy=describe.model_name(config["proxy"]),
         headline=answers.headline(result),
         answers=answers.answers(result),
+        about_learning=answers.about_learning(result),
         about_verdicts=answers.about_verdicts(simulate_answers.differences(result)),
         worst=answers.worst_class_differs(result["rows"]),
         selection=simulate_answers.about_selection(result),
@@ -80,7 +81,11 @@ def simulate_table(result: Mapping[str, Any]) -> Table:
         for index, (_, row) in enumerate(group):
             table.add_row(*_cells(row, first=index == 0, worst=worst))
         table.add_section()
-    about = [answers.headline(result), simulate_answers.about_selection(result)]
+    about = [
+        answers.headline(result),
+        answers.about_learning(result),
+        simulate_answers.about_selection(result),
+    ]
     saved = simulate_answers.label_savings(result)
     if saved:
         goal = result["reached"]

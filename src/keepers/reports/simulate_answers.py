@@ -65,12 +65,13 @@ def about_selection(result: Mapping[str, Any]) -> str:
         spread = f"{spread} to {quantities.times(ratios[-1])}"
     by_verdict = {
         verdict: [p.method for p in last if p.difference and p.difference["verdict"] == verdict]
-        for verdict in ("better", "worse", "inconclusive")
+        for verdict in ("better", "worse", "inconclusive", "cannot tell")
     }
     words = {
         "better": "with a lower error for {}",
         "worse": "with a higher error for {}",
         "inconclusive": "with an error that cannot be told from the target's for {}",
+        "cannot tell": "with a target that was still learning for {}",
     }
     parts = [
         text.format(quantities.listed(by_verdict[verdict]))

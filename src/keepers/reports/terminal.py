@@ -17,7 +17,7 @@ from keepers.words import counted
 from keepers.workflows.evidence import Evidence
 
 WIDTH = 100
-_COLOURS = {"better": "green", "worse": "red", "inconclusive": "dim"}
+_COLOURS = {"better": "green", "worse": "red", "inconclusive": "dim", "cannot tell": "yellow"}
 
 
 def coreset_summary(selection: Selection) -> RenderableType:
@@ -98,7 +98,9 @@ def compare_table(result: Mapping[str, Any]) -> Table:
         for index, (_, row) in enumerate(group):
             table.add_row(*_cells(row, first=index == 0, worst=worst))
         table.add_section()
-    table.caption = answers.headline(result)
+    table.caption = escape(
+        "\n".join(filter(None, (answers.headline(result), answers.about_learning(result))))
+    )
     return table
 
 

@@ -130,6 +130,11 @@ class Training:
         return self.wanted if self.prepared.classifier is None else self.wanted & GIVES
 
     @property
+    def in_steps(self) -> bool:
+        """Whether the model is trained in steps, rather than fitted by scikit-learn."""
+        return self.prepared.classifier is None
+
+    @property
     def whole_epochs(self) -> int:
         """The epochs of a whole training, to which the schedule is fitted."""
         return epochs_of(self.prepared.recipe, len(self.members), self.policy)
