@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from keepers import Campaign
 from keepers.data import Source, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
 from keepers.ledger import Ledger
+from keepers.roles import Prepared, prepare
 from keepers.runs import Run
 from keepers.workflows.active import embedding as embedding_module
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
-from keepers.workflows.stages import Workplace
+from keepers.workflows.stages import Workplace, embedded
 
 
 @pytest.fixture
@@ -32,11 +35,16 @@ def world(tmp_path: Path) -> World:
     return world
 
 
+def proxy_of(source: Source, config: ActiveConfig) -> Prepared:
+    labels = np.full(len(source), -1, dtype=np.int64)
+    return prepare(config.role(source.info()), replace(source, labels=labels))[1]
+
+
 def of(source: Source, folder: Path, **given: Any) -> npt.NDArray[np.float32]:
     config = ActiveConfig(device="cpu", **given)
     with Run(folder / "run", {}) as run:
         place = Workplace(run=run, hardware=config.hardware, ledger=Ledger())
-        found = embedding(source, config, place)
+        found = embedding(source, config, place, proxy=lambda: proxy_of(source, config))
         assert [cost.phase for cost in place.ledger.costs] == ["features"]
         assert place.ledger.costs[0].examples == len(source)
     assert found.dtype == torch.float32
@@ -54,6 +62,45 @@ TEXTS = [
 def texts() -> Source:
     table = pa.table({"text": TEXTS, "key": list(range(len(TEXTS)))})
     return open_source(table, input="text", id="key", require_labels=False)
+
+
+ENCODER = """
+import torch
+from torch import nn
+from keepers.types import EncoderSpec, Model
+
+class Lengths(nn.Module):
+    calls = 0
+    def forward(self, texts):
+        Lengths.calls += 1
+        return torch.tensor([[3.0, 4.0 * len(text)] for text in texts])
+
+def make(info):
+    return Model(module=Lengths(), encoder=EncoderSpec(kind="text", scheme="raw"))
+"""
+
+
+def test_an_encoder_gives_features_and_a_proxys_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lengths.py").write_text(ENCODER)
+    source, found = texts(), []
+    sizes = np.array([len(str(text)) for text in source.inputs.to_pylist()])  # pyright: ignore[reportAttributeAccessIssue]
+    expected = np.stack([np.full(len(sizes), 3.0), 4.0 * sizes], 1)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    for name, given in (("proxy", "probe:lengths:make"), ("features", "probe:lengths:make")):
+        config = ActiveConfig(device="cpu", **{name: given})
+        with Run(tmp_path / name, {}) as run:
+            place = Workplace(run=run, hardware=config.hardware, ledger=Ledger())
+            prepared = proxy_of(source, config)
+            found.append(embedding(source, config, place, proxy=lambda: prepared))  # noqa: B023
+            calls = sys.modules["lengths"].Lengths.calls
+            if name == "proxy":
+                embedded(place, prepared, prepared.pool, source.content)
+            assert sys.modules["lengths"].Lengths.calls == calls
+    for each in found:
+        np.testing.assert_allclose(each, expected, rtol=1e-6)
 
 
 def test_built_in_features_of_texts(tmp_path: Path) -> None:

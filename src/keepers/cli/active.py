@@ -41,7 +41,10 @@ Target = Annotated[
 Samples = Annotated[int, typer.Option(help="Passes with dropout on, for methods that read them")]
 ColdStart = Annotated[Cold, typer.Option(help="Method while fewer than two classes are labelled")]
 Features = Annotated[
-    str, typer.Option(help="Features that need no labels: built-in, a column, or a model (hf:PATH)")
+    str,
+    typer.Option(
+        help="Features that need no labels: built-in, a column, or a model (hf:PATH, probe:ENCODER)"
+    ),
 ]
 Distinct = Annotated[
     float | None,

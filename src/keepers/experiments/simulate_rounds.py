@@ -84,7 +84,13 @@ class Rounds:
     def embedded(self) -> tuple[Tensor, Cost]:
         """Features that need no labels, and what they cost; all seeds and methods share them."""
         aside = self._aside()
-        features = embedding(self.oracle.pool, self.config.choosing, aside, given=self.column)
+        features = embedding(
+            self.oracle.pool,
+            self.config.choosing,
+            aside,
+            proxy=lambda: self.proxy,
+            given=self.column,
+        )
         return features, aside.ledger.total("features")
 
     @cached_property

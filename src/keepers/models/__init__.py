@@ -2,6 +2,7 @@
 
 from keepers.models.classifiers import (
     CLASSIFIERS,
+    PROBE,
     ClassifierRow,
     create_classifier,
     is_classifier,
@@ -28,6 +29,7 @@ __all__ = [
     "CLASSIFIERS",
     "MIN_STEPS",
     "MODELS",
+    "PROBE",
     "ClassifierRow",
     "FeatureTap",
     "ModelRow",

@@ -31,9 +31,9 @@ class ActiveConfig(HardwareConfig):
 
     `cold` is the method while fewer than two classes are labelled. `features`: where the features
     come from that need no labels (`built-in` for the kind of data, a column of vectors, or a
-    model such as `hf:PATH`). `distinct`: cosine similarity of those features over which an example
-    is a near-duplicate of an earlier one of the batch, or of one that waits for its label, and
-    left out (1 or None keeps them).
+    model such as `hf:PATH` or `probe:ENCODER`). `distinct`: cosine similarity of those features
+    over which an example is a near-duplicate of an earlier one of the batch, or of one that waits
+    for its label, and left out (1 or None keeps them).
     `neighbours`: score only the so many nearest neighbours of each labelled example (SEALS; None
     scores the whole pool). `samples`: posterior samples of methods that need them, from dropout
     or, with `ensemble`, one from each model.

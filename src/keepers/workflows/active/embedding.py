@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from keepers.configuration import model_named
 from keepers.data import BagPool, DensePool, Source, encode
 from keepers.data.latent import counts, inverse_frequencies, principal_axes, tf_idf
 from keepers.files import hash_bytes
 from keepers.ledger import Ledger
+from keepers.models import PROBE
 from keepers.random import derived_seed
-from keepers.roles import OnBadRow, Role, prepare
+from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.runs import StageRecord
 from keepers.signals import extract, store
 from keepers.types import EncoderSpec
 from keepers.workflows.active.config import BUILT_IN, ActiveConfig
-from keepers.workflows.stages import Workplace
+from keepers.workflows.stages import Workplace, embedded
 
 FEATURES = "features"
 """The phase under which they are booked, and the stage that makes them."""
@@ -45,17 +48,21 @@ def embedding(
     config: ActiveConfig,
     place: Workplace,
     *,
+    proxy: Callable[[], Prepared],
     given: npt.NDArray[np.float32] | None = None,
     on_bad_row: OnBadRow = "error",
 ) -> Tensor:
     """Features (n, d) of every example, float32, of length 1 each; computed once.
 
     `given` (n, d) are those of a column. Otherwise `config.features` names a model, whose
-    penultimate features are taken as it stands (`hf:PATH` with its pre-trained weights), or is
-    `built-in`: texts by TF-IDF of words and pairs of words, pictures by their pixels, vectors by
+    penultimate features are taken as it stands (`hf:PATH` with its pre-trained weights), or an
+    encoder (`probe:ENCODER`), or is `built-in`: what the encoder of a proxy that is a probe gives;
+    else texts by TF-IDF of words and pairs of words, pictures by their pixels, vectors by
     their standardised values; over 64 dimensions are projected on their 64 principal ones, and up
     to 8 numbers are lifted, so that their similarity is exp(−‖x − y‖² / 2).
     """
+    if given is None:
+        given = _of_encoder(source, config, place, proxy, on_bad_row)
     inputs = {
         "ids": hash_bytes("\n".join(map(str, source.ids.tolist())).encode()),
         "digests": hash_bytes(source.digests),
@@ -83,11 +90,32 @@ def embedding(
     return store.read(folder)["features"]
 
 
-def _of_model(source: Source, config: ActiveConfig, folder: Path, on_bad_row: OnBadRow) -> Tensor:
+def _of_encoder(
+    source: Source,
+    config: ActiveConfig,
+    place: Workplace,
+    proxy: Callable[[], Prepared],
+    on_bad_row: OnBadRow,
+) -> npt.NDArray[np.float32] | None:
+    """What the encoder of a probe gives, where there is one; a proxy's is asked once for both."""
+    own = config.features == BUILT_IN
+    if not (model_named(config.proxy) if own else config.features).startswith(PROBE):
+        return None
+    prepared = proxy() if own else _prepared(source, config, on_bad_row)
+    pool = embedded(place, prepared, prepared.pool, source.content)
+    assert isinstance(pool, DensePool)
+    return pool.rows.numpy()
+
+
+def _prepared(source: Source, config: ActiveConfig, on_bad_row: OnBadRow) -> Prepared:
     if source.labels is None:
         source = replace(source, labels=np.full(len(source), -1, dtype=np.int64))
     role = Role(model=config.features)
-    _, prepared = prepare(role, source, parameter="features", on_bad_row=on_bad_row)
+    return prepare(role, source, parameter="features", on_bad_row=on_bad_row)[1]
+
+
+def _of_model(source: Source, config: ActiveConfig, folder: Path, on_bad_row: OnBadRow) -> Tensor:
+    prepared = _prepared(source, config, on_bad_row)
     module = prepared.build(derived_seed(config.seed, "features"), parameter="features")
     runtime = config.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
     signals = extract(

@@ -111,7 +111,12 @@ class Round:
         """Features that need no labels."""
         given = self.ground.holdings.features
         return embedding(
-            self.ground.source, self.config, self.place, given=given, on_bad_row=self.on_bad_row
+            self.ground.source,
+            self.config,
+            self.place,
+            proxy=lambda: self.proxy,
+            given=given,
+            on_bad_row=self.on_bad_row,
         )
 
     @property
