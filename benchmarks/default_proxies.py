@@ -104,10 +104,11 @@ def probed(source: Source, test: Source, encoder: str, place: Workplace) -> dict
     """The accuracy of `probe:` by the number of examples; its features are made once."""
     _, prepared = prepare(Role(model=f"probe:{encoder}"), source)
     view = encode_like(prepared, test)
+    start = time.process_time()
     pool = embedded(place, prepared, prepared.pool, source.content)
+    found = {"features": [0.0, (time.process_time() - start) / len(source)]}
     tested = embedded(place, prepared, view.pool, test.content)
     assert isinstance(pool, DensePool)
-    found: dict[str, list[float]] = {}
     for n in sizes(len(source)):
         for seed in range(DRAWS.get(n, 1)):
             members = torch.from_numpy(drawn(len(source), n, seed))
@@ -140,7 +141,6 @@ def run_all(names: Sequence[str], out: Path, encoder: str | None, least: int) ->
             with Run(folder / "run", {"data": source.fingerprint}) as run:
                 place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
                 found = probed(source, held, encoder, place)
-                found["features"] = [0.0, place.ledger.total("features").seconds]
             shutil.rmtree(folder)
             (out / f"{name}-probe.json").write_text(json.dumps(found), encoding="utf-8")
             continue
@@ -179,7 +179,7 @@ def summary(folder: Path) -> list[dict[str, Any]]:
             found = json.loads(beside.read_text())
             own = [value for key, value in found.items() if key.split()[0] == str(n)]
             row["lines"]["probe"] = dict(zip(("accuracy", "seconds"), np.mean(own, 0), strict=True))
-            row["features_seconds"] = found["features"][1]
+            row["features_seconds"] = found["features"][1] * n
         rows.append(row)
     return rows
 

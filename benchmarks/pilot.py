@@ -22,6 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import material
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -38,13 +39,16 @@ from keepers.statistics import paired_difference
 from keepers.training import Hardware, fit_classifier, predict
 from keepers.types import Pool
 from keepers.workflows.pilot import Held, Pilot, run_pilot
+from keepers.workflows.scoring import row_for
 from keepers.workflows.settling import findings, settle
 from keepers.workflows.stages import Training, Workplace, train
 
 DESIGN, UNTOUCHED = (
-    ("sst2", "imdb", "digits", "mnist"),
-    ("cola", "goemotions", "imdb-rating", "cifar10"),
+    ("sst2", "cola", "digits", "mnist", "cifar10"),
+    ("foods", "tweets", "mails", "fortunes", "goemotions", "imdb", "imdb-rating"),
 )
+"""What the rule of `auto` was chosen on, and what it was tried on once afterwards."""
+
 NOISE, KEEP, SEEDS, PILOTS = (0.0, 0.2), (0.1, 0.3, 0.5), 10, 1
 METHODS = ("stratified", "margin", "facility-location", "confident-learning")
 DRAWS = 2
@@ -89,6 +93,10 @@ def load(name: str) -> tuple[Any, Any]:
             return pd.DataFrame({"text": frame[0][common], "label": frame[1][common].astype(str)})
 
         return comments("train").sample(2 * LARGEST, random_state=0), comments("test")
+    if name in material.CONVERTED:
+        train, test = material.load(name)
+        few = min(2 * LARGEST, len(train)), min(TESTED, len(test))
+        return train.sample(few[0], random_state=0), test.sample(few[1], random_state=0)
     folder = "imdb" if name.startswith("imdb") else name
     splits = ("train", "validation" if name == "cola" else "test")
     tables = [pq.read_table(ROOT / folder / f"{split}.parquet").to_pandas() for split in splits]
@@ -133,7 +141,7 @@ def truth(source: Source, test: Source, place: Workplace, seed: int) -> dict[str
     views = [encode_like(each, test) for each in made]
     proxy = made[0]
     everything = torch.arange(len(source))
-    needs = frozenset().union(*(methods.get(name).needs for name in METHODS)) - {"labels"}
+    needs = frozenset().union(*(row_for(name, "linear").needs for name in METHODS)) - {"labels"}
     training = Training(
         prepared=proxy, source=source, members=everything, seed=seed, wanted=needs | {"log_probs"}
     )
@@ -149,7 +157,8 @@ def truth(source: Source, test: Source, place: Workplace, seed: int) -> dict[str
         for name in METHODS:
             at = generator(seed, "select", name)
             floor = methods.Floor(proxy.labels, 1)
-            picks, _ = methods.choose(methods.get(name), [signals], k, generator=at, floor=floor)
+            row = row_for(name, "linear")
+            picks, _ = methods.choose(row, [signals], k, generator=at, floor=floor)
             choices[f"{name} {keep}"] = [picks.positions]
     for role, prepared, view in zip(roles, made, views, strict=True):
         for choice, several in choices.items():
@@ -172,7 +181,7 @@ def _error(prepared: Prepared, pool: Pool, labels: Any, members: torch.Tensor, s
 def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     """What a pilot on this training set saw."""
     _, prepared = prepare(Role(model="linear"), source)
-    rows = [methods.get(name) for name in METHODS]
+    rows = [row_for(name, "linear") for name in METHODS]
     start = time.process_time()
     seen = run_pilot(prepared, source, place, methods_=rows, keep=KEEP, seed=seed)
     results = {
@@ -185,7 +194,11 @@ def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
 def run_all(names: Sequence[str], out: Path) -> None:
     """Every draw that is not there yet."""
     out.mkdir(parents=True, exist_ok=True)
-    opened = {name: tuple(map(open_source, load(name))) for name in names}
+    opened: dict[str, tuple[Source, Source]] = {}
+    for name in names:
+        train, test = load(name)
+        source = open_source(train)
+        opened[name] = source, open_source(test, like=source)
     for seed in range(SEEDS):
         for name, (source, test) in opened.items():
             for noise in NOISE:

@@ -160,6 +160,23 @@ def test_out_of_fold_no_model_has_seen_what_it_predicts(tmp_path: Path) -> None:
     assert 0.3 < right[OUT_OF_FOLD] < 0.7
 
 
+def test_what_is_unsure_is_so_to_models_that_have_not_seen_it(tmp_path: Path) -> None:
+    """Neighbours by distance are sure of all that they have seen, and of little between classes."""
+    draw = np.random.default_rng(0)
+    rows = draw.uniform(-1, 1, (300, 1)).astype(np.float32)
+    labels = (rows[:, 0] + 0.3 * draw.standard_normal(300) > 0).astype(int)
+    proxy = {
+        "model": "sklearn:sklearn.neighbors:KNeighborsClassifier",
+        "options": {"n_neighbors": 15, "weights": "distance"},
+    }
+    for method in ("margin", "entropy", "least-confidence"):
+        kept = keepers.coreset(
+            (rows, labels), keep=0.2, method=method, proxy=proxy, run=tmp_path / "run"
+        )
+        assert np.abs(rows[kept.indices]).mean() < 0.25  # 0.5 of all
+    assert kept.metadata["proxy_training_accuracy"] == 1
+
+
 def test_confident_learning_sets_wrong_labels_aside(tmp_path: Path) -> None:
     rows, labels = vectors(400)
     wrong = np.random.default_rng(1).permutation(400)[:80]
@@ -314,7 +331,7 @@ def test_it_is_said_whether_features_are_there_already(
         keepers.coreset((rows, labels), method=method, say=said.append, **settings)
     told = [line for line in said if line.startswith("Proxy")]
     assert told[0].endswith(", its features go to the run directory")
-    assert told[1].endswith(", its features found in the run directory")
+    assert ", its features found in the run directory; 3 more predict" in told[1]
 
 
 def test_features_cost_what_texts_of_middle_length_do() -> None:

@@ -29,7 +29,7 @@ from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
 from keepers.workflows.auto import Taken, take
 from keepers.workflows.opening import Say
-from keepers.workflows.scoring import AUTO, needs_steps, wanted_signals
+from keepers.workflows.scoring import AUTO, needs_steps, row_for, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
 
 PREDICTIONS: frozenset[str] = frozenset({"log_probs"})
@@ -142,13 +142,14 @@ class Bench:
             if name == RANDOM:
                 continue
             taken = self.taken[k] if name == AUTO else None
-            method = methods.get(name if taken is None else taken.method)
+            own = name if taken is None else taken.method
             selectors: list[Selector | None] = ["proxy"]
-            if not method.needs - {"labels"}:
+            if not methods.get(own).needs - {"labels"}:
                 selectors = [None]
             elif self.config.with_target and taken is None:
                 selectors.append("target")
             for selector in selectors:
+                method = self._method(own, selector)
                 members, cost = self._members(seed, method, selector)
                 picks, record = self._choose(seed, method, selector, members, k)
                 cost = cost + record.costs[0]
@@ -226,13 +227,16 @@ class Bench:
     def _wanted_of_target(self) -> frozenset[str]:
         if not self.config.with_target:
             return frozenset({"log_probs"})
-        return self._wanted_in_full
+        return self._wanted_in_full("target")
 
-    @property
-    def _wanted_in_full(self) -> frozenset[str]:
+    def _method(self, name: str, selector: Selector | None) -> Method:
+        """A method as it reads the model that selects."""
+        return row_for(name, (self.target if selector == "target" else self.proxy).role.model)
+
+    def _wanted_in_full(self, selector: Selector) -> frozenset[str]:
         """What the methods ask of a model that is trained to the end."""
         names = [*self.config.named, *(taken.method for taken in self.taken.values())]
-        needs = [methods.get(name).needs for name in names]
+        needs = [self._method(name, selector).needs for name in names]
         late = [need for need in needs if "early_log_probs" not in need]
         return frozenset({"log_probs"}).union(*late) - {"labels"}
 
@@ -257,7 +261,9 @@ class Bench:
                         source=self.source,
                         members=everything,
                         seed=derived_seed(seed, selector, member),
-                        wanted=wanted_signals(method.needs) if early else self._wanted_in_full,
+                        wanted=wanted_signals(method.needs)
+                        if early
+                        else self._wanted_in_full(selector),
                         role=selector,
                         resample=ensemble > 1,
                     ),
@@ -313,7 +319,7 @@ class Bench:
             "ensemble": self.config.ensemble,
             "balance": self.config.balance,
             "min_per_class": self.config.min_per_class,
-            "wanted": sorted(self._wanted_in_full),
+            "wanted": sorted(self._wanted_in_full(selector or "proxy")),
             "seed": seed,
             "k": k,
             "hardware": self.place.hardware.identity(gains_from_bf16=role.recipe.bf16),

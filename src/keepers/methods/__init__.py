@@ -3,7 +3,7 @@
 from keepers.methods.by_class import Floor
 from keepers.methods.choose import choose, score, settings
 from keepers.methods.merging import as_posterior
-from keepers.methods.method import ACTIVE, CORESET, ONLINE, Method, in_words, workflows
+from keepers.methods.method import ACTIVE, CORESET, ONLINE, Method, in_words, out_of_fold, workflows
 from keepers.methods.rows import METHODS
 from keepers.methods.table import ENTRY_POINT_GROUP, get, names, offered, table
 
@@ -21,6 +21,7 @@ __all__ = [
     "in_words",
     "names",
     "offered",
+    "out_of_fold",
     "score",
     "settings",
     "table",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -93,6 +93,27 @@ class Method:
             "replacement": self.replacement,
             "code": code_of(self.score, self.select, self.merge, self.options),
         }
+
+
+def out_of_fold(method: Method) -> Method:
+    """The row as it reads a model that is fitted until it converges.
+
+    Such a model fits its training examples, and what it predicts for them says little of what is
+    hard. A row that takes first what a model is least sure of, whatever the labels, then reads
+    predictions by models that were not trained on the example; other rows stay as they are.
+
+    >>> from keepers.methods import get
+    >>> out_of_fold(get("margin")).needs, out_of_fold(get("loss")).needs
+    (frozenset({'out_of_fold_log_probs'}), frozenset({'losses'}))
+    """
+    score = method.score
+    if not method.hard_first or score is None or method.needs != frozenset({"log_probs"}):
+        return method
+
+    def of_others(signals: Signals) -> Tensor:
+        return score(replace(signals, log_probs=signals.get("out_of_fold_log_probs")))
+
+    return replace(method, needs=frozenset({"out_of_fold_log_probs"}), score=of_others)
 
 
 def in_words(needs: Collection[str]) -> str:

@@ -17,6 +17,7 @@ from keepers.configuration import picked
 from keepers.data import Header, Source
 from keepers.errors import ParameterError
 from keepers.files import plain, write_json
+from keepers.methods import Method
 from keepers.models import default_target
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.training import (
@@ -30,7 +31,7 @@ from keepers.words import listed
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, part_of, run_pilot
-from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps
+from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps, row_for
 from keepers.workflows.settling import Finding, findings, settle
 from keepers.workflows.stages import Workplace, embedded
 
@@ -162,7 +163,7 @@ def advise(
             prepared,
             part,
             place,
-            methods_=[table.get(name) for name in config.methods],
+            methods_=[row_for(name, prepared.role.model) for name in config.methods],
             keep=fractions,
             seed=config.seed,
         )
@@ -231,7 +232,8 @@ def _result(
     target: tuple[str, float],
 ) -> dict[str, Any]:
     name, seconds = target
-    selecting = {method: _trainings(method) * fit for method in config.methods}
+    model = prepared.role.model
+    selecting = {method: _trainings(row_for(method, model)) * fit for method in config.methods}
     best = {str(fraction): settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
         "kind": "advise",
@@ -249,7 +251,7 @@ def _result(
             "proxy": prepared.role.identity(),
         },
         "pilot": {
-            "model": prepared.role.model,
+            "model": model,
             "examples": pilot.examples,
             "folds": len(pilot.found[EVERYTHING, 1.0]),
             "seconds": pilot.seconds,
@@ -277,9 +279,9 @@ def _result(
     return plain({**result, "sentences": sentences(result)})
 
 
-def _trainings(method: str) -> float:
+def _trainings(method: Method) -> float:
     """Trainings of the proxy that a method takes, in those on everything."""
-    needs = table.get(method).needs - {"labels"}
+    needs = method.needs - {"labels"}
     return (1 if needs else 0) + (2 if "out_of_fold_log_probs" in needs else 0)
 
 

@@ -17,7 +17,7 @@ from keepers.words import counted
 from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
 from keepers.workflows.pilot import FEWEST, part_of, run_pilot
-from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig
+from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig, row_for
 from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle
 from keepers.workflows.stages import Workplace
 
@@ -111,7 +111,7 @@ def take(
 def _by_pilot(
     part: Source, prepared: Prepared, fraction: float, place: Workplace, seed: int
 ) -> Taken:
-    tried = [methods.get(name) for name in CANDIDATES]
+    tried = [row_for(name, prepared.role.model) for name in CANDIDATES]
     pilot = run_pilot(prepared, part, place, methods_=tried, keep=(fraction,), seed=seed)
     rows = findings(pilot, CANDIDATES, (fraction,))
     best = settle(rows, fraction)

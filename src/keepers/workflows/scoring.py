@@ -26,6 +26,7 @@ from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.stages import (
     FEATURES,
+    FOLDS,
     OUT_OF_FOLD,
     Training,
     Workplace,
@@ -58,6 +59,12 @@ def check_floor(least: Any) -> None:
         raise ParameterError(
             "min_per_class", f"got {least!r}", "Give a count: 1 or more, or 0 for no floor"
         )
+
+
+def row_for(name: str, model: str) -> Method:
+    """The row of a method as it reads this model: one that scikit-learn fits, out of fold."""
+    row = methods.get(name)
+    return methods.out_of_fold(row) if is_classifier(model) else row
 
 
 def needs_steps(method: str) -> bool:
@@ -209,6 +216,7 @@ def score_source(
     if method.needs <= set(dict(data_signals(source).items())):
         return _by_data_alone(source, method, config, place, on_bad_row, say)
     role = config.role(source)
+    method = row_for(config.method, role.model)
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
             role,
@@ -332,6 +340,8 @@ def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None
             inputs = embedding_inputs(place, first.prepared, first.source.content)
             there = processes.agree(place.run.finished(FEATURES, inputs))
             found = f", its features {'found in' if there else 'go to'} the run directory"
+        if OUT_OF_FOLD in first.wanted:
+            found += f"; {FOLDS} more predict what they were not fitted on"
         say(
             f"Proxy: {models}{first.prepared.role.model}, fitted by scikit-learn on "
             f"{counted(len(first.members), 'example')}{found}"
