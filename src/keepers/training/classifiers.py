@@ -90,8 +90,8 @@ def converged(fitted: Any) -> bool:
     last: Any = fitted.steps[-1][1] if hasattr(fitted, "steps") else fitted
     last = getattr(last, "classifier_", last)
     done, most = getattr(last, "n_iter_", None), getattr(last, "max_iter", None)
-    if done is None or not most or most < 0:
-        return True
+    if done is None or not most or most < 0 or hasattr(last, "n_trees_per_iteration_"):
+        return True  # so many rounds of boosting are a choice, not a limit
     return bool(np.max(done) < most)
 
 
