@@ -1,14 +1,13 @@
 """Whether a model is trained for long enough by default, whatever the number of examples.
 
     python benchmarks/recipes.py [--data DIR] [--only CASE ...] [--sizes N ...] [--steps N ...]
-                                 [--seeds N] [--out FILE.jsonl]
+                                 [--seeds N] [--out FILE.json]
 
 On the first n examples of a shuffled training set a model of the table is trained for several
 numbers of optimiser steps, each with a learning-rate schedule of its own, and measured on test
 data; beside it stands the line of scikit-learn (pictures have none). Of `--steps`, `default` is
 what the recipe comes to, `before` its epochs alone, and `2x` or `0.5x` so many times the default.
-Results are appended to `--out` as they come, one JSON object a line; `--table FILE.jsonl ...`
-prints the tables of docs/benchmarks.md from them, and with `--out FILE.json` writes them together.
+`--out` holds what is finished at any time.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ import pyarrow.parquet as pq
 import torch
 
 from keepers.data import Source, open_source
-from keepers.experiments.convergence import GAIN
 from keepers.roles import Role, encode_like, prepare
 from keepers.signals import extract
 from keepers.training import Hardware, Length, fit, fit_classifier, predict
 
 TESTED = 2000
+STEPS = ("before", "0.0625x", "0.125x", "0.25x", "0.5x", "default", "2x", "3x")
 DIGITS_TESTED = 597
 CASES: dict[str, tuple[str, str, str, str, int | None, str | None]] = {
     # model, training data, test data, column, side in pixels, line of scikit-learn
@@ -145,20 +144,26 @@ def mean(rows: Sequence[dict[str, Any]], name: str) -> float:
     return statistics.fmean(row[name] for row in rows)
 
 
+def longest_of(steps: int, known: Iterable[int]) -> int | None:
+    """Of three to four times as many steps, the most that were measured."""
+    return max((s for s in known if 2.9 * steps <= s <= 4.1 * steps), default=None)
+
+
 def recipes_table(rows: Sequence[dict[str, Any]]) -> str:
     """The default, the epochs of before and thrice the default, beside the line."""
     lines = {(row["case"], row["n"]): row for row in rows if "line" in row}
     shown = [
-        "| | n | steps | right | three times as long | scikit-learn | CPU s | line, CPU s |",
+        "| | n | steps | right | 3–4 times as many | scikit-learn | CPU s | line, CPU s |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for (case, n), by_steps in sorted(grouped(rows).items()):
-        default = next((s for s, group in by_steps.items() if group[0]["default"]), None)
-        if default is None or 3 * default not in by_steps:
+        default = next((s for s, group in by_steps.items() if group[0]["default"]), 0)
+        longest = longest_of(default, by_steps)
+        if longest is None:
             continue
         line = lines.get((case, n))
         cells = [case, f"{n:,}", f"{default:,}"]
-        cells += [f"{1 - mean(by_steps[s], 'error'):.1%}" for s in (default, 3 * default)]
+        cells += [f"{1 - mean(by_steps[s], 'error'):.1%}" for s in (default, longest)]
         cells += [f"{1 - line['error']:.1%}" if line else "–"]
         cells += [f"{mean(by_steps[default], 'seconds'):.1f}"]
         cells += [f"{line['seconds']:.1f}" if line else "–"]
@@ -166,32 +171,34 @@ def recipes_table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(shown)
 
 
-def criteria_table(rows: Sequence[dict[str, Any]]) -> str:
-    """How often criteria are right, of one training, about the mean over seeds of far longer ones.
+BANDS = ((0.02, 1.0), (0.01, 0.02), (0.005, 0.01), (-1.0, 0.005))
 
-    A target was still learning where three or four times as many steps gain over a point.
+
+def criteria_table(rows: Sequence[dict[str, Any]]) -> str:
+    """How often a sign of one training says `still learning`, by what far longer ones gain.
+
+    The gain is that of the means over seeds, by three to four times as many steps.
     """
-    seen: dict[str, list[tuple[bool, bool]]] = {}
+    seen: dict[str, list[tuple[bool, float]]] = {}
     for by_steps in grouped(rows).values():
         for steps, group in by_steps.items():
-            longer = [s for s in by_steps if 2.9 * steps <= s <= 4.1 * steps]
-            if not longer:
+            longest = longest_of(steps, by_steps)
+            if longest is None:
                 continue
-            truth = mean(group, "error") - mean(by_steps[max(longer)], "error") > GAIN
+            gain = mean(group, "error") - mean(by_steps[longest], "error")
             for row in group:
                 for name, found in _criteria(row, by_steps).items():
-                    seen.setdefault(name, []).append((found, truth))
+                    seen.setdefault(name, []).append((found, gain))
     shown = [
-        "| still learning, by | trainings | said where it was | said where it was not |",
-        "| --- | ---: | ---: | ---: |",
+        "| said to be still learning, by | gain over 2 | 1 to 2 | 0.5 to 1 | under 0.5 points |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, pairs in seen.items():
-        learning = [found for found, truth in pairs if truth]
-        done = [found for found, truth in pairs if not truth]
-        shown.append(
-            f"| {name} | {len(pairs)} | {sum(learning)} of {len(learning)} | "
-            f"{sum(done)} of {len(done)} |"
-        )
+        cells = [name]
+        for low, high in BANDS:
+            found = [said for said, gain in pairs if low < gain <= high]
+            cells.append(f"{sum(found)} of {len(found)}")
+        shown.append("| " + " | ".join(cells) + " |")
     return "\n".join(shown)
 
 
@@ -217,28 +224,23 @@ def _criteria(row: dict[str, Any], by_steps: dict[int, list[dict[str, Any]]]) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=os.environ.get("KEEPERS_DATA"))
     parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--sizes", nargs="*", type=int, default=[100, 300, 1000, 3000])
-    parser.add_argument("--steps", nargs="*", default=["before", "default", "3x"])
+    parser.add_argument("--steps", nargs="*", default=list(STEPS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--table", nargs="*", type=Path)
     given = parser.parse_args()
-    if given.table:
-        rows = [json.loads(line) for path in given.table for line in path.open()]
-        print(recipes_table(rows), criteria_table(rows), sep="\n\n")
-        if given.out is not None:
-            given.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-        return
     torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
     for case in given.only:
         for row in measure(given.data, case, given.sizes, given.steps, given.seeds):
+            rows.append(row)
             print(json.dumps(row), flush=True)
             if given.out is not None:
-                with given.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                given.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    print(recipes_table(rows), criteria_table(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

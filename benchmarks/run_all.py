@@ -2,9 +2,9 @@
 
     python benchmarks/run_all.py [--data FOLDER] [--peer-python PATH] [--only NAME,...]
 
-The parts are `training`, `selectors`, `commands`, `online`, `active`, `flips`, `verdicts` and
-`tables`; each writes files in docs/results/benchmarks/, and `tables` writes the page from the files
-that are there.
+The parts are `training`, `selectors`, `commands`, `online`, `active`, `flips`, `recipes`,
+`verdicts` and `tables`; each writes files in docs/results/benchmarks/, and `tables` writes the page
+from the files that are there.
 Leave the machine to it. `--peer-python` is the interpreter of an environment with apricot-select.
 """
 
@@ -24,7 +24,17 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RESULTS = HERE.parent / "docs" / "results" / "benchmarks"
 CORES = os.cpu_count() or 1
-PARTS = ("training", "selectors", "commands", "online", "active", "flips", "verdicts", "tables")
+PARTS = (
+    "training",
+    "selectors",
+    "commands",
+    "online",
+    "active",
+    "flips",
+    "recipes",
+    "verdicts",
+    "tables",
+)
 
 GOALS = {
     "training": "≥ 0.95",
@@ -412,6 +422,18 @@ def verdicts() -> str:
     return table(header, lines) if lines else ""
 
 
+def recipes() -> str:
+    from recipes import recipes_table
+
+    return recipes_table(_read("recipes.json").get("rows", []))
+
+
+def convergence() -> str:
+    from recipes import criteria_table
+
+    return criteria_table(_read("recipes.json").get("rows", []))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "starting": starting,
     "signals memory": memory,
@@ -431,6 +453,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "irreducible": irreducible,
     "active": active,
     "active pool": active_pool,
+    "recipes": recipes,
+    "convergence": convergence,
     "verdicts": verdicts,
 }
 
@@ -502,6 +526,9 @@ def main() -> None:
         benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
     if "flips" in parts:
         benchmark("byte_flips.py", out="byte-flips.json", threads=1)
+    if "recipes" in parts:
+        data = ("--data", args.data or "data")
+        benchmark("recipes.py", *data, out="recipes.json", threads=1)
     if "verdicts" in parts:
         benchmark("verdicts.py", out="verdicts.json", threads=1)
     if "tables" in parts:

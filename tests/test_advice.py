@@ -177,7 +177,7 @@ def test_a_clean_data_set_is_not_said_to_have_wrong_labels(tmp_path: Path) -> No
 
 def test_few_validation_rows_give_no_estimate(tmp_path: Path) -> None:
     selection = keepers.coreset(
-        blobs(), method="entropy", proxy="logistic", val=40 / 400, run=tmp_path
+        blobs(), method="entropy", proxy="logistic", epochs=2, val=40 / 400, run=tmp_path
     )
     assert selection.metadata["label_noise"] is None
 
@@ -217,7 +217,7 @@ def test_negative_margins_stand_in_the_report_lowest_first(tmp_path: Path) -> No
 
 def test_validation_rows_have_no_margin(tmp_path: Path) -> None:
     selection = keepers.coreset(
-        blobs(), method="entropy", proxy="logistic", val=0.25, run=tmp_path / "run"
+        blobs(), method="entropy", proxy="logistic", epochs=2, val=0.25, run=tmp_path / "run"
     )
     held_out = np.isin(np.arange(400), selection.evidence.validation)
     assert np.array_equal(np.isnan(selection.evidence.margin), held_out)

@@ -201,7 +201,7 @@ def easy(n: int = 240, noise: float = 0.0) -> tuple[Any, Any]:
 
 
 def test_auto_is_uniform_where_it_cannot_pay_to_the_bit(tmp_path: Path) -> None:
-    given: dict[str, Any] = {"model": "logistic", "steps": 8, "device": "cpu"}
+    given: dict[str, Any] = {"model": "logistic", "il_epochs": 6, "steps": 8, "device": "cpu"}
     said: list[str] = []
     result = keepers.train(
         easy(noise=1.0), select="auto", run=tmp_path / "a", say=said.append, **given

@@ -34,6 +34,7 @@ DEMO: Mapping[str, Any] = {
     "keep": (0.5,),
     "proxy": {"model": "mlp", "options": {"hidden": [32]}},
     "target": {"model": "mlp", "options": {"hidden": [128]}},
+    "target_epochs": 20,
     "seeds": 5,
 }
 

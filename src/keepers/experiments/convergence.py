@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from keepers.statistics import Verdict
 from keepers.workflows.opening import Say
 from keepers.workflows.stages import Training, Workplace, train
 
@@ -16,7 +17,7 @@ GAIN = 0.01
 """The error that may be gained by that; see docs/benchmarks.md for how often this is right."""
 
 ROLE = "longer-target"
-UNTOLD = "cannot tell"
+UNTOLD: Verdict = "cannot tell"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,10 @@ from typing import Literal, get_args
 from keepers.errors import ParameterError, unknown_name
 
 MIN_STEPS = 400
-"""Optimiser steps after which training three times as long gives at most a point more, measured on
-100 examples and more (`benchmarks/recipes.py`)."""
+"""Optimiser steps after which training three times as long gives about a point more at most.
+
+Measured for the small models of the table (`benchmarks/recipes.py`); the large ones take it over.
+"""
 
 MAX_EPOCHS = 200
 """A few examples are seen this often at most, whatever the least number of steps."""

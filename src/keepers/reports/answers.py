@@ -123,9 +123,9 @@ def _answer(name: str, rows: Sequence[Row]) -> Answer:
     untold = _with(rows, "cannot tell")
     if untold:
         parts.append(f"cannot be told at {_fractions(untold)}")
-    found: Sequence[Sequence[Row]] = (better, worse, open_)
-    names: Sequence[Verdict] = ("better", "worse", "inconclusive")
-    verdict = next((name for name, rows in zip(names, found, strict=True) if rows), "cannot tell")
+    verdict: Verdict = "inconclusive" if open_ else "cannot tell"
+    if better or worse:
+        verdict = "better" if better else "worse"
     lowest = min(row["difference"]["mean"] for row in rows)
     return Answer(name=name, verdict=verdict, words="; ".join(parts) + ".", lowest=lowest)
 
