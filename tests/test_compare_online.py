@@ -689,6 +689,13 @@ def test_python_and_the_command_line_agree() -> None:
         assert offered[name] == (",".join(default) if isinstance(default, tuple) else default), name
 
 
+def test_without_a_length_there_are_the_least_steps_of_the_target(tmp_path: Path) -> None:
+    target = MLP | {"min_steps": 451}  # an epoch is 38 steps, ten are 380
+    given = {"methods": ["loss"], "seeds": 1, "noise": 0.0, "steps": None, "evaluate_every": 225}
+    rows = by_name(run_online(tmp_path, **given, target=target))
+    assert rows["uniform"]["steps"] == rows["loss"]["steps"] == 12 * 38
+
+
 def test_the_command_takes_a_file_and_prints_one_json_object(tmp_path: Path) -> None:
     settings = {
         "online": True,
