@@ -142,11 +142,13 @@ def test_python_hears_what_the_command_line_does(tmp_path: Path) -> None:
     said: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        keepers.irreducible_losses(data, model="logistic", run=tmp_path / "a", say=said.append)
+        keepers.irreducible_losses(
+            data, model="logistic", epochs=10, run=tmp_path / "a", say=said.append
+        )
     expected = [each.removeprefix("Warning: ") for each in said if each.startswith("Warning: ")]
     assert expected
     with pytest.warns(KeepersWarning) as heard:
-        keepers.irreducible_losses(data, model="logistic", run=tmp_path / "b")
+        keepers.irreducible_losses(data, model="logistic", epochs=10, run=tmp_path / "b")
     assert [str(each.message) for each in heard] == expected
     assert issubclass(KeepersWarning, UserWarning)
     assert not issubclass(KeepersWarning, KeepersError)

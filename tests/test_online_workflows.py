@@ -226,6 +226,14 @@ def test_targets_and_models_of_losses_have_their_least_number_of_steps(tmp_path:
     assert {c["phase"]: c["steps"] for c in named.metadata["costs"]}["target training"] < 5
 
 
+@pytest.mark.parametrize(("epochs", "checks"), [(50, 50), (60, 30)])
+def test_few_examples_are_not_checked_after_each_of_many_epochs(
+    tmp_path: Path, epochs: int, checks: int
+) -> None:
+    losses = made(tmp_path, blobs(20), epochs=epochs)
+    assert {len(points) for points in losses.quality["checked_losses"]} == {checks}
+
+
 @pytest.mark.parametrize("folds", [2, 3])
 def test_no_model_scores_what_it_was_trained_on(tmp_path: Path, folds: int) -> None:
     losses = made(tmp_path, folds=folds, model=f"{HERE}:memory", epochs=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from keepers.workflows.weights import WEIGHTS, save_weights
 
 ROLE = "irreducible"
 CHECKED = 2048  # examples on which the checkpoint is chosen
+MOST_CHECKS = 50  # of a training: every epoch where there are fewer epochs
 BINS = 15  # of the calibration error
 
 
@@ -110,9 +112,10 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
                 tally=tally,
             )
 
+    epoch = steps_in_epoch(len(teaching.members), recipe.batch_size, Shuffle())
     checking = Evaluation(
         check,
-        every=steps_in_epoch(len(teaching.members), recipe.batch_size, Shuffle()),
+        every=epoch * math.ceil(recipe.epochs_of(epoch) / MOST_CHECKS),
         best_of=module,
         device=runtime.device,
     )
