@@ -4,6 +4,7 @@ import importlib
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -570,9 +571,65 @@ def test_facility_location_says_how_far_it_is(optimizer: str) -> None:
         optimizer=optimizer,  # pyright: ignore[reportArgumentType]
         report=lambda *told: heard.append(told),
     )
-    assert heard[-1] == ("picks", 30, 30)
+    assert [told for told in heard if told[0] == "picks"][-1] == ("picks", 30, 30)
+    if optimizer == "stochastic":
+        assert heard[-1] == ("points by their nearest pick", 700, 700)
     looks = [(done, total) for part, done, total in heard if part == "first gains"]
     assert looks == ([(256, 699), (512, 699), (699, 699)] if optimizer == "lazy" else [])
+
+
+@pytest.mark.parametrize("clusters", [0, 40])
+def test_few_points_tell_which_candidates_are_evaluated_on_all(
+    clusters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = points(0, 4000, 8)
+    if clusters:
+        features = points(1, clusters, 8)[torch.arange(4000) % clusters] + features / 4
+    evaluated = 0
+    gains = facility_module.Coverage.gains
+
+    def counted(coverage: Any, candidates: Tensor) -> Tensor:
+        nonlocal evaluated
+        evaluated += len(coverage.nearest_N) * len(candidates)
+        return gains(coverage, candidates)
+
+    monkeypatch.setattr(facility_module.Coverage, "gains", counted)
+    costs: list[int] = []
+    found: list[float] = []
+    for enough in (4001, 400):
+        monkeypatch.setattr(facility_module, "ENOUGH", enough)
+        evaluated = 0
+        picks = facility_location(features, 40, optimizer="stochastic")
+        costs.append(evaluated)
+        found.append(mean_nearest(features, picks))
+    assert costs[1] < 0.6 * costs[0]
+    random = mean_nearest(features, random_subset(4000, 40, generator=generator(0)))
+    assert found[1] < found[0] + 0.1 * (random - found[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_picks_settle_in_the_middle_of_the_points_nearest_to_them(seed: int) -> None:
+    features = points(seed, 300, 3) + 5
+    features[7] = features[90]  # the lower of two copies is taken
+    features[120:140] = features[120]
+    places = torch.randperm(300, generator=generator(seed))
+    selected, picks = places[:4], places[4:16]
+    facilities = torch.cat([selected, picks])
+    nearest = torch.cdist(features.double(), features[facilities].double()).argmin(1)
+    nearest[facilities] = torch.arange(16)
+    expected: list[int] = []
+    for own in range(4, 16):
+        members = (nearest == own).nonzero().squeeze(1)
+        apart = torch.cdist(
+            features[members].double(), features[members].double().mean(0, keepdim=True)
+        ).squeeze(1)
+        expected.append(int(members[apart <= apart.min() + 1e-9].min()))
+    distances = facility_module.SquaredDistances(features)
+    found = facility_module._settled(distances, selected, picks, facility_module.unheard)
+    assert found.tolist() == expected
+    assert mean_nearest(features, torch.cat([selected, found])) <= mean_nearest(
+        features, facilities
+    )
 
 
 def test_stochastic_repeats_under_a_generator() -> None:

@@ -25,8 +25,10 @@ class Coverage:
     With a `sample` of the points, distances are kept and gains summed over that alone.
     """
 
-    def __init__(self, points_ND: Tensor, selected: Tensor, sample: Tensor | None = None) -> None:
-        self.distances = SquaredDistances(points_ND)
+    def __init__(
+        self, distances: SquaredDistances, selected: Tensor, sample: Tensor | None = None
+    ) -> None:
+        self.distances = distances
         self._rows = self.distances.everyone if sample is None else self.distances.rows(sample)
         self.nearest_N = self.distances.nearest(selected, self._rows)
         self._column_N = torch.empty_like(self.nearest_N)

@@ -11,6 +11,7 @@ from torch import Tensor
 from keepers import random
 from keepers.errors import ParameterError, unknown_name
 from keepers.selectors._coverage import Coverage, CoverageLists
+from keepers.selectors._distances import SquaredDistances, multiply, row_blocks
 from keepers.selectors.checks import (
     Features,
     Report,
@@ -25,6 +26,10 @@ LIST_ENTRIES = 2_000_000
 """Pairs that are listed at the most: 16 MB."""
 POINTS_PER_PICK = 100
 """`stochastic` sums gains over so many points for each pick."""
+FEW, ENOUGH = 10, 1_000
+"""A tenth of those points tells which candidates to evaluate on all, if it is enough points."""
+BEST, LEAST = 16, 16
+"""Evaluated on all is the best sixteenth of the candidates, and 16 at the least."""
 NARROWEST, WIDEST = 16, 256
 """Candidates that are evaluated in one matrix product."""
 TIE = 1e-6
@@ -52,8 +57,9 @@ def facility_location(
     `lazy` is exact: an upper bound is kept for each candidate, and only those are evaluated
     again whose bound reaches the best gain. Picks nest: the first k of a larger budget are the
     picks of budget k. `stochastic` takes the best of a fresh sample of ⌈n/k · ln 1/ε⌉ candidates
-    at each pick; the expected f is at least 1 − 1/e − ε of the optimum. It is meant for large n:
-    over 100 k points, gains are estimated on 100 k of them, drawn once.
+    at each pick. It is meant for large n: gains are estimated on 100 k of the points, drawn once,
+    where there are more, and a tenth of these tells which candidates come into question. In the
+    end each pick moves to the middle of the points, of all of them, that are nearest to it.
 
     Args:
         features: (n, d), a tensor or a NumPy array.
@@ -93,13 +99,12 @@ def facility_location(
         raise ParameterError("epsilon", f"got {epsilon}", "Give a number between 0 and 1")
     if not k:
         return start.new_empty(0)
+    distances = SquaredDistances(points_ND)
     if optimizer == "lazy":
-        return _lazy(Coverage(points_ND, start), k, start, report)
+        return _lazy(Coverage(distances, start), k, start, report)
     generator = generator or random.generator(0, "facility-location")
-    sample = None
-    if POINTS_PER_PICK * k < n:
-        sample = _draw(n, POINTS_PER_PICK * k, generator).to(points_ND.device)
-    return _stochastic(Coverage(points_ND, start, sample), k, start, epsilon, generator, report)
+    picks = _stochastic(distances, k, start, epsilon, generator, report)
+    return _settled(distances, start, picks, report)
 
 
 def _lazy(coverage: Coverage, k: int, selected: Tensor, report: Report) -> Tensor:
@@ -149,9 +154,20 @@ def _first_look(coverage: Coverage, bound_N: Tensor, report: Report) -> None:
 
 
 def _best(coverage: Coverage, candidates_C: Tensor, bound_C: Tensor) -> int | None:
-    """The index of the candidate of greatest gain; None where nothing gains.
+    """The index of the candidate of greatest gain; None where nothing gains."""
+    seen, gains = _highest(coverage, candidates_C, bound_C, 1)
+    if not len(seen):
+        return None
+    return int(seen[gains >= float(gains.max()) * (1 - TIE)].min())
 
-    Only candidates whose bound reaches the best gain are evaluated; `bound_C` gets what is found.
+
+def _highest(
+    coverage: Coverage, candidates_C: Tensor, bound_C: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """Indices and gains of candidates among which are the `count` of greatest gain.
+
+    Only candidates whose bound reaches that gain are evaluated; `bound_C` gets what is found.
+    Those that gain nothing are left out.
     """
     seen = candidates_C.new_empty(0)
     gains = bound_C.new_empty(0)
@@ -165,10 +181,11 @@ def _best(coverage: Coverage, candidates_C: Tensor, bound_C: Tensor) -> int | No
         found = coverage.gains(candidates_C[indices])
         seen, gains = torch.cat([seen, indices]), torch.cat([gains, found])
         bound_C[indices] = -torch.inf
-        enough = float(gains.max()) * (1 - TIE)
+        if len(gains) >= count:
+            enough = float(gains.topk(count).values[-1]) * (1 - TIE)
         width = min(2 * width, WIDEST)
     bound_C[seen] = gains
-    return int(seen[gains >= enough].min()) if enough > 0 else None
+    return seen[gains > 0], gains[gains > 0]
 
 
 def _with_lists(
@@ -194,30 +211,77 @@ def _with_lists(
 
 
 def _stochastic(
-    coverage: Coverage,
+    distances: SquaredDistances,
     k: int,
     selected: Tensor,
     epsilon: float,
     generator: torch.Generator,
     report: Report,
 ) -> Tensor:
+    n, device = len(distances), selected.device
+    points = min(n, POINTS_PER_PICK * k)
+    order = torch.randperm(n, generator=generator, device=generator.device).to(device)
+    coverage = Coverage(distances, selected, order[:points] if points < n else None)
     bound_N = _no_bounds(coverage, selected)
     picks = _first(coverage, selected, bound_N)
     free_N = (bound_N != -torch.inf).nonzero().squeeze(1)
     num_free = len(free_N)
-    size = math.ceil(len(coverage) / k * math.log(1 / epsilon))
+    size = math.ceil(n / k * math.log(1 / epsilon))
+    count, few = max(LEAST, size // BEST), points // FEW
+    sieve = None
+    if few >= ENOUGH and size > count:
+        sieve = Coverage(distances, torch.cat([selected, selected.new_tensor(picks)]), order[:few])
+    coarse_N = bound_N.clone()
     while len(picks) < k:
-        drawn = _draw(num_free, min(size, num_free), generator).to(free_N.device)
-        drawn = drawn[free_N[drawn].argsort()]
-        bound_C = bound_N[free_N[drawn]]
-        slot = int(drawn[_best(coverage, free_N[drawn], bound_C) or 0])
-        bound_N[free_N[drawn]] = bound_C
+        slots = _draw(num_free, min(size, num_free), generator).to(device)
+        slots = slots[free_N[slots].argsort()]
+        if sieve is not None:
+            bound_C = coarse_N[free_N[slots]]
+            seen, gains = _highest(sieve, free_N[slots], bound_C, count)
+            coarse_N[free_N[slots]] = bound_C
+            seen = seen[gains.topk(min(len(gains), count)).indices]
+            slots = slots[seen.sort().values] if len(seen) else slots[:count]
+        bound_C = bound_N[free_N[slots]]
+        slot = int(slots[_best(coverage, free_N[slots], bound_C) or 0])
+        bound_N[free_N[slots]] = bound_C
         picks.append(int(free_N[slot]))
         coverage.add(picks[-1])
+        if sieve is not None:
+            sieve.add(picks[-1])
         report("picks", len(picks), k)
         num_free -= 1
         free_N[slot] = free_N[num_free]
-    return torch.tensor(picks, dtype=torch.int64, device=selected.device)
+    return torch.tensor(picks, dtype=torch.int64, device=device)
+
+
+def _settled(
+    distances: SquaredDistances, selected: Tensor, picks: Tensor, report: Report
+) -> Tensor:
+    """Each pick moved to the middle of the points that are nearest to it: f only rises.
+
+    Σᵢ ‖xᵢ − c‖² = m ‖c − x̄‖² + Σᵢ ‖xᵢ − x̄‖² over those m points: least at the one nearest to
+    their mean x̄. One step of k-medoids over all points, C facilities being `selected` and picks.
+    """
+    points_ND, n = distances.points_ND, len(distances)
+    facilities = torch.cat([selected, picks])
+    centred_CD, term_C = distances.column_terms(facilities)
+    turned_DC = (centred_CD * -2).T.contiguous()
+    nearest_N = torch.empty(n, dtype=torch.int64, device=picks.device)
+    for rows in row_blocks(n, len(facilities)):
+        nearest_N[rows] = multiply(points_ND[rows], turned_DC).add_(term_C).argmin(1)
+        report("points by their nearest pick", rows.stop, n)
+    nearest_N[facilities] = torch.arange(len(facilities), device=picks.device)
+    mean_CD = torch.zeros_like(centred_CD, dtype=torch.float64)
+    for rows in row_blocks(n, points_ND.shape[1]):
+        mean_CD.index_add_(0, nearest_N[rows], points_ND[rows].double())
+    mean_CD /= torch.bincount(nearest_N, minlength=len(facilities))[:, None]
+    apart_N = torch.empty(n, dtype=torch.float64, device=picks.device)
+    for rows in row_blocks(n, points_ND.shape[1]):
+        apart_N[rows] = (points_ND[rows] - mean_CD[nearest_N[rows]]).square_().sum(1)
+    least_C = apart_N[facilities].scatter_reduce_(0, nearest_N, apart_N, "amin")
+    middle = (apart_N == least_C[nearest_N]).nonzero().squeeze(1)
+    found_C = torch.full_like(facilities, n)
+    return found_C.scatter_reduce_(0, nearest_N[middle], middle, "amin")[len(selected) :]
 
 
 def _draw(n: int, size: int, generator: torch.Generator) -> Tensor:
