@@ -1,12 +1,14 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/bench_selectors.py [--large | --large-alone] [--peer-python PATH] [--out FILE]
+    python benchmarks/bench_selectors.py [--large | --large-alone | --sampling] [--beside SRC]
+        [--peer-python PATH] [--out FILE]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
 is the largest resident size while selecting, over the size before it, with the data in memory and
 the libraries warmed up. In each repeat the candidates run one after the other; a ratio is taken
 within a repeat, and the median over the repeats is shown. `--peer-python` is the interpreter of an
-environment with apricot-select; this file needs NumPy alone there.
+environment with apricot-select; this file needs NumPy alone there. `--beside` is the `src` of
+another checkout, whose sampling variant stands beside that of this one.
 """
 
 from __future__ import annotations
@@ -41,6 +43,11 @@ class Case:
     d: int
     k: int
     candidates: tuple[str, ...]
+    clusters: bool = False
+
+    @property
+    def data(self) -> str:
+        return "clusters" if self.clusters else "one normal distribution"
 
 
 K_CENTER = Case("k-center", 200_000, 128, 1_000, ("matrix-vector loop", "k_center_greedy"))
@@ -55,6 +62,11 @@ LARGE = (
     Case("k-center, large", 1_000_000, 64, 1_000, ("matrix-vector loop", "k_center_greedy")),
     Case("facility location, large", 1_000_000, 64, 1_000, ("random", "stochastic")),
 )
+SAMPLING = (
+    Case("facility location by sampling", 100_000, 64, 200, ("stochastic",)),
+    Case("facility location by sampling, clusters", 100_000, 64, 200, ("stochastic",), True),
+)
+BESIDE = "stochastic, beside"
 MEASURES = ("cpu_s", "extra_mb", "objective")
 
 
@@ -106,6 +118,7 @@ FACTORIES: dict[str, Callable[[], Run]] = {
     "k_center_greedy": lambda: keepers_selector("k_center_greedy"),
     "facility_location": lambda: keepers_selector("facility_location"),
     "stochastic": lambda: keepers_selector("facility_location", optimizer="stochastic"),
+    BESIDE: lambda: keepers_selector("facility_location", optimizer="stochastic"),
     "apricot lazy": lambda: apricot("lazy"),
     "apricot stochastic": lambda: apricot("stochastic"),
 }
@@ -149,10 +162,22 @@ def mean_nearest(features: Floats, picks: npt.NDArray[np.int64]) -> float:
     return total / len(features)
 
 
-def work(name: str, n: int, d: int, k: int) -> dict[str, float]:
+def made(n: int, d: int, clusters: bool) -> Floats:
+    """Points of one normal distribution, or around 2,000 centres of which few are frequent."""
+    rng = np.random.default_rng(0)
+    if not clusters:
+        return rng.standard_normal((n, d), dtype=np.float32)
+    centres = rng.standard_normal((2_000, d), dtype=np.float32)
+    share = 1 / np.arange(1, len(centres) + 1)
+    features = centres[rng.choice(len(centres), n, p=share / share.sum())]
+    spread = rng.standard_normal((n, d), dtype=np.float32)
+    return np.asarray(features + np.float32(0.5) * spread, dtype=np.float32)
+
+
+def work(name: str, n: int, d: int, k: int, clusters: bool) -> dict[str, float]:
     """One measurement, in this process."""
     run = FACTORIES[name]()
-    features = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
+    features = made(n, d, clusters)
     run(features[:3000].copy(), 10)
     with PeakMemory() as memory:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -167,25 +192,30 @@ def work(name: str, n: int, d: int, k: int) -> dict[str, float]:
     }
 
 
-def measure(case: Case, name: str, python: str) -> dict[str, float]:
+def measure(case: Case, name: str, python: str, beside: Path | None) -> dict[str, float]:
     one_thread = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     )
-    command = [python, __file__, "--work", name, str(case.n), str(case.d), str(case.k)]
-    done = subprocess.run(
-        command, env=os.environ | one_thread, stdout=subprocess.PIPE, text=True, check=True
-    )
+    other = {"PYTHONPATH": str(beside)} if name == BESIDE else {}
+    size = (case.n, case.d, case.k, int(case.clusters))
+    command = [python, __file__, "--work", name, *map(str, size)]
+    environment = os.environ | one_thread | other
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(case: Case, peer_python: str | None, repeats: int) -> dict[str, Any]:
+def compare(
+    case: Case, repeats: int, peer_python: str | None = None, beside: Path | None = None
+) -> dict[str, Any]:
     names = [name for name in case.candidates if peer_python or not name.startswith("apricot")]
+    if beside and "stochastic" in names:
+        names.insert(0, BESIDE)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    print(f"\n{case.name}: {case.n:,} × {case.d}, {case.k:,} picks", flush=True)
+    print(f"\n{case.name}: {case.n:,} × {case.d}, {case.k:,} picks, {case.data}", flush=True)
     for _ in range(repeats):
         for name in names:
             python = peer_python if peer_python and name.startswith("apricot") else sys.executable
-            rows[name].append(measure(case, name, python))
+            rows[name].append(measure(case, name, python, beside))
     base = rows[names[0]]
     print(f"{'':22}{'CPU s':>9}{'CPU ratio':>11}{'extra MB':>10}{'objective':>11}")
     table: dict[str, Any] = {}
@@ -198,7 +228,7 @@ def compare(case: Case, peer_python: str | None, repeats: int) -> dict[str, Any]
             f"{row['extra_mb']:10.0f}{row['objective']:11.3f}",
             flush=True,
         )
-    size = {"n": case.n, "d": case.d, "k": case.k}
+    size = {"n": case.n, "d": case.d, "k": case.k, "data": case.data}
     return {"case": case.name, **size, "ratio_to": names[0], "rows": table}
 
 
@@ -208,16 +238,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 1,000,000 × 64, once")
     parser.add_argument("--large-alone", action="store_true", help="1,000,000 × 64 alone, once")
+    parser.add_argument("--sampling", action="store_true", help="the sampling variant alone")
+    parser.add_argument("--beside", type=Path, help="`src` of another checkout")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
-    parser.add_argument("--work", nargs=4, metavar=("NAME", "N", "D", "K"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--work", nargs=5, metavar=("NAME", "N", "D", "K", "CLUSTERS"), help=argparse.SUPPRESS
+    )
     given = parser.parse_args()
     if given.work:
-        print(json.dumps(work(given.work[0], *map(int, given.work[1:]))))
+        n, d, k, clusters = map(int, given.work[1:])
+        print(json.dumps(work(given.work[0], n, d, k, bool(clusters))))
         return
-    small = () if given.large_alone else (K_CENTER, FACILITY)
-    tables = [compare(case, given.peer_python, given.repeats) for case in small]
+    beside = given.beside and given.beside.resolve()
+    small = SAMPLING if given.sampling else () if given.large_alone else (K_CENTER, FACILITY)
+    tables = [compare(case, given.repeats, given.peer_python, beside) for case in small]
     if given.large or given.large_alone:
-        tables += [compare(case, None, 1) for case in LARGE]
+        tables += [compare(case, 1, beside=beside) for case in LARGE]
     if given.out:
         note = {"python": platform.python_version(), "machine": platform.machine(), "threads": 1}
         given.out.write_text(json.dumps(note | {"tables": tables}, indent=1) + "\n")

@@ -200,21 +200,23 @@ def scale() -> str:
     rows = [
         [
             f"{line['rows']:,}",
+            line["way"].partition(":")[0],
+            line["proxy"],
             seconds(line["cpu_s"]),
             f"{1000 * line['cpu_s'] / line['rows']:.2f} s",
             f"{line['peak_mib']:,.0f} MiB",
+            f"{line['accuracy']:.1%}",
         ]
         for line in _read("scale.json").get("lines", ())
     ]
-    return table(["texts", "CPU", "CPU for 1,000", "peak memory"], rows, left=0) if rows else ""
+    header = ["texts", "method", "proxy", "CPU", "CPU for 1,000", "peak memory", "right"]
+    return table(header, rows, left=3) if rows else ""
 
 
 def selectors() -> str:
-    path = RESULTS / "selectors.json"
-    if not path.exists():
-        return ""
     parts: list[str] = []
-    for case in json.loads(path.read_text())["tables"]:
+    names = ("selectors.json", "selectors-sampling.json")
+    for case in (case for name in names for case in _read(name).get("tables", ())):
         rows = [
             [
                 name,

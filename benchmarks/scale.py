@@ -1,11 +1,13 @@
 """A whole command on more and more short texts: does its cost grow as its rows do?
 
-    python benchmarks/scale.py [--rows 100000,300000,1000000] [--out FILE.json]
+    python benchmarks/scale.py [--rows 100000,300000,1000000] [--ways entropy:fasttext,entropy,auto]
+                               [--out FILE.json]
 
 N texts of about 150 characters in two classes, drawn from 20,000 words with a fixed seed, written
-as Parquet; then `keepers coreset --method entropy`, in a process of its own on one thread, from
-start to exit. CPU seconds and the largest resident size are those that the operating system counts.
-1,000,000 rows take ten minutes and 2 GB.
+as Parquet; then `keepers coreset`, in a process of its own on one thread, from start to exit. A way
+is a method, and the proxy that is named or, without one, the default. One row in a hundred is
+split off, and the proxy's accuracy is that on these. CPU seconds and the largest resident size are
+those that the operating system counts.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import pyarrow.parquet as pq
 from commands import KEEPERS, timed
 
 WORDS, LENGTH, BLOCK = 20_000, 24, 100_000
+WAYS = ("entropy:fasttext", "entropy", "auto")
 
 
 def write_texts(path: Path, rows: int) -> None:
@@ -41,37 +45,38 @@ def write_texts(path: Path, rows: int) -> None:
             writer.write_table(pa.table({"text": texts, "label": labels}, schema=schema))
 
 
-def measure(rows: int) -> dict[str, Any]:
+def measure(rows: int, way: str) -> dict[str, Any]:
+    method, _, proxy = way.partition(":")
     with tempfile.TemporaryDirectory(prefix="keepers-benchmark-") as temporary:
         folder = Path(temporary)
         write_texts(folder / "texts.parquet", rows)
-        options = ("--keep", "0.5", "--run", "run", "--json")
-        command = (KEEPERS, "coreset", "texts.parquet", "--method", "entropy", *options)
+        options = ["--method", method, "--keep", "0.5", "--val", "0.01", "--run", "run", "--json"]
+        options += ["--proxy", proxy] if proxy else []
+        command = (KEEPERS, "coreset", "texts.parquet", *options)
         measured, stdout = timed(command, threads=1, folder=folder)
     found = json.loads(stdout)
+    proxy = {"proxy": found["proxy"]["model"], "accuracy": found["proxy_validation_accuracy"]}
     phases = {cost["phase"]: round(cost["seconds"], 2) for cost in found["costs"]}
-    accuracy = round(found["proxy_training_accuracy"], 4)
-    return {"rows": rows, **measured, "kept": found["kept"], "accuracy": accuracy, "phases": phases}
+    return {"rows": rows, "way": way, **proxy, **measured, "kept": found["kept"], "phases": phases}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", default="100000,300000,1000000", help="separated by commas")
+    parser.add_argument("--ways", default=",".join(WAYS), help="METHOD or METHOD:PROXY")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     args = parser.parse_args()
     lines: list[dict[str, Any]] = []
     if args.out and args.out.exists():
         lines = json.loads(args.out.read_text())["lines"]
-    for rows in (int(part) for part in args.rows.split(",")):
-        line = measure(rows)
-        print(f"{rows:>9,} {line['cpu_s']:8.1f} s CPU {line['peak_mib']:8.0f} MiB", flush=True)
-        lines = sorted([*(one for one in lines if one["rows"] != rows), line], key=by_rows)
+    for rows, way in product(map(int, args.rows.split(",")), args.ways.split(",")):
+        line = measure(rows, way)
+        cpu, memory, right = line["cpu_s"], line["peak_mib"], line["accuracy"]
+        print(f"{rows:>9,} {way:18} {cpu:8.1f} s CPU {memory:6.0f} MiB {right:.1%}", flush=True)
+        others = (one for one in lines if (one["rows"], one["way"]) != (rows, way))
+        lines = sorted([*others, line], key=lambda one: (one["rows"], one["way"]))
         if args.out:
             args.out.write_text(json.dumps({"threads": 1, "lines": lines}, indent=1) + "\n")
-
-
-def by_rows(line: dict[str, Any]) -> int:
-    return int(line["rows"])
 
 
 if __name__ == "__main__":
