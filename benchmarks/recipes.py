@@ -36,8 +36,8 @@ STEPS = ("before", "0.0625x", "0.125x", "0.25x", "0.5x", "default", "2x", "3x")
 DIGITS_TESTED = 597
 CASES: dict[str, tuple[str, str, str, str, int | None, str | None]] = {
     # model, training data, test data, column, side in pixels, line of scikit-learn
-    "digits mlp": ("mlp", "", "", "", None, "tabular"),
-    "digits logistic": ("logistic", "", "", "", None, "tabular"),
+    "digits mlp": ("mlp", "", "", "", None, "linear"),
+    "digits logistic": ("logistic", "", "", "", None, "linear"),
     "MNIST mlp": ("mlp", "mnist/train", "mnist/test", "image", None, None),
     "MNIST logistic": ("logistic", "mnist/train", "mnist/test", "image", None, None),
     "MNIST small-cnn": ("small-cnn", "mnist/train", "mnist/test", "image", 8, None),

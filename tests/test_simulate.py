@@ -154,6 +154,21 @@ def test_agreement_is_measured_in_every_round_of_the_first_seed(simulated: Simul
         assert all(abs(row[f"{name}_seeds"]) <= 1 for name in ("proxy", "target"))
 
 
+def test_a_target_that_was_still_learning_gives_no_verdict(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = run_simulate(
+        tmp_path, measure=COUNTS[-1:], methods=["margin"], with_target=False, seeds=3, epochs=1,
+        target_epochs=1, say=said.append,
+    )  # fmt: skip
+    (check,) = found.result["convergence"]
+    assert (check["k"], check["epochs"], check["longer_epochs"]) == (COUNTS[-1], 1, 2)
+    (row,) = [row for row in found.rows if row["method"] == "margin"]
+    learning = any("the target was still learning" in sentence for sentence in said)
+    assert check["converged"] is not learning
+    assert (row["difference"]["verdict"] == "cannot tell") is learning
+    assert learning, "one epoch of a few examples is no training"
+
+
 def test_only_the_budgets_asked_for_are_measured(tmp_path: Path) -> None:
     found = run_simulate(tmp_path, measure=(12, 60), methods=["margin"], with_target=False, seeds=1)
     assert [(row["method"], row["k"]) for row in found.rows] == [
