@@ -19,6 +19,9 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the trees in a mixture that are tried."""
 
 HELD_OUT = 0.2
+LOOSE = 1e-3
+"""The largest gradient at the end while values of C are compared: which is best shows early."""
+
 TRIED_ON = 20_000
 """Rows, drawn at random, on which the values of C are compared at most."""
 
@@ -69,7 +72,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     @property
     def _tolerance(self) -> float:
         """The largest gradient at the end: those of standardised numbers are of the order of 1."""
-        return 1e-4 if self.used_ is not None else 1e-3
+        return 1e-4 if self.used_ is not None else LOOSE
 
     def _strength(
         self, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
@@ -77,7 +80,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         held, rest = _held_out(y, self.random_state)
         if not len(held):
             return 1.0
-        model = _regression(self._tolerance, warm_start=True)
+        model = _regression(LOOSE, warm_start=True)
         losses: dict[float, float] = {}
 
         def tried(strength: float) -> float:
@@ -107,10 +110,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 class LinearAndTrees(ClassifierMixin, BaseEstimator):
     """A mixture of logistic regression and gradient-boosted trees.
 
-    p = (1 − w) · p(regression) + w · p(trees). Both are fitted on four fifths first: w is half-way
-    between ½ and the one of `SHARES` that is likeliest on the fifth that is held out, which is too
-    small to be believed alone. Then both are fitted on all rows, the regression at the strength
-    that it settled on before.
+    p = (1 − w) · p(regression) + w · p(trees). Both are fitted on four fifths first, and w is the
+    one of `SHARES` that is likeliest on the fifth that is held out. Then both are fitted on all
+    rows, the regression at the strength that it settled on before.
 
     Args:
         random_state: of the held-out rows and of the trees.
@@ -136,7 +138,7 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
                 _likelihood(m.fit(rows[rest], y[rest], weight), rows[held], y[held]) for m in tried
             ]
             losses = [_mean_loss((1 - share) * likely[0] + share * likely[1]) for share in SHARES]
-            self.share_ = (SHARES[int(np.argmin(losses))] + 0.5) / 2
+            self.share_ = SHARES[int(np.argmin(losses))]
             strength = tried[0].C_
         self.linear_, self.trees_ = (
             model.fit(rows, y, sample_weight) for model in self._made(strength)
