@@ -99,7 +99,7 @@ def test_a_person_goes_all_the_way(
     assert "Next: keepers active query 70 --campaign c" in said.out
 
     said = run("active", "query", "20", "--campaign", "c", "--out", "batch.csv")
-    assert said.out.startswith("Round 1: 20 examples to label, by margin\nThe proxy is ")
+    assert said.out.startswith("Round 1: 20 examples to label, by random\nThe proxy is ")
     assert "right on 40 examples of the test set" in said.out
     assert "20 examples wait for labels: keepers active label --campaign c" in said.out
     rows = list(csv.DictReader(Path("batch.csv").read_text().splitlines()))
@@ -112,7 +112,7 @@ def test_a_person_goes_all_the_way(
 
     monkeypatch.chdir("c")
     said = run("active", "status", "--train")
-    assert said.out.startswith("30 labelled of 80 examples in 1 round by margin")
+    assert said.out.startswith("30 labelled of 80 examples in 1 round by auto")
     assert "Nothing waits for labels: keepers active query 50 --campaign ." in said.out
     assert "report: report.html" in said.out
     assert "<h1>" in Path("report.html").read_text()
@@ -197,7 +197,7 @@ def test_settings_come_from_a_file_and_from_set(run: Keepers, truth: Mapping[str
     assert [found["pool"], found["left"], found["counts"]["labelled"]] == [80, 80, 0]
     settings = state().settings
     assert [settings["proxy"][name] for name in ("model", "epochs")] == ["fasttext", 3]
-    assert [settings["votes"], settings["control"], settings["method"]] == [2, 0.2, "margin"]
+    assert [settings["votes"], settings["control"], settings["method"]] == [2, 0.2, "auto"]
 
 
 # Query --------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_what_is_no_file_of_labels(run: Keepers, begun: Mapping[str, str]) -> No
 
 def test_status_before_anything(run: Keepers, begun: Mapping[str, str]) -> None:
     said = run("active", "status", "--campaign", "c", "--train")
-    assert said.out.startswith("0 labelled of 80 examples in 0 rounds by margin")
+    assert said.out.startswith("0 labelled of 80 examples in 0 rounds by auto")
     assert "there is no proxy to measure yet" in said.err
     assert Path("c/report.html").exists()
 

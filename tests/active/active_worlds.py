@@ -63,6 +63,7 @@ class World:
             "classes": CLASSES,
             "input": "x",
             "id": "key",
+            "method": "margin",
             "proxy": PROXY,
             "control": 0.0,
             "cold": "k-center",

@@ -54,6 +54,7 @@ def texts(folder: Path, column: str = "review", n: int = 40) -> Campaign:
         id="name",
         input=column,
         proxy={"model": "fasttext", "options": {"buckets": 256, "dim": 4}},
+        method="margin",
         epochs=2,
         control=0.25,
         cold="random",

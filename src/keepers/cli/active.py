@@ -71,7 +71,7 @@ def start(
     ] = None,
     labelled: Annotated[str | None, typer.Option(help="Data that are labelled already")] = None,
     test: Annotated[str | None, typer.Option(help="Labelled data to measure on")] = None,
-    method: options.Method = "margin",
+    method: options.Method = "auto",
     proxy: options.Proxy = None,
     target: Target = None,
     epochs: options.Epochs = None,

@@ -24,7 +24,7 @@ def simulate(
     ],
     methods: Annotated[
         str, typer.Option(help="Methods, separated by commas; random always runs")
-    ] = "margin",
+    ] = "auto",
     initial: Annotated[
         str, typer.Option(help="Labels before the first round: a fraction of DATA or a count")
     ] = "2%",

@@ -30,7 +30,7 @@ from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.active.config import BUILT_IN, Cold
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
-from keepers.workflows.scoring import Balance
+from keepers.workflows.scoring import AUTO, Balance
 from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
 
@@ -84,7 +84,7 @@ def simulate(
     data: Any,
     *,
     test: Any,
-    methods: Sequence[str] = ("margin",),
+    methods: Sequence[str] = (AUTO,),
     method_options: Mapping[str, Mapping[str, Any]] | None = None,
     initial: int | float | str = 0.02,
     rounds: Sequence[int | float | str] = (0.1, 0.2, 0.3, 0.4, 0.5),
@@ -135,8 +135,8 @@ def simulate(
 
     Args:
         data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
-        methods: rows of `keepers.methods` that need no labels of the pool; `method_options` has
-            the options of each, by its name.
+        methods: rows of `keepers.methods` that need no labels of the pool, and `auto`, which
+            settles it round by round; `method_options` has the options of each, by its name.
         initial: labels before the first round, as a fraction of the pool or a count.
         rounds: labels after each round, all counted; increasing fractions or counts.
         measure: those of them at which the target is trained; None takes every round.
@@ -210,6 +210,7 @@ def simulate(
                 "rows": rows,
                 "reached": reached(rows),
                 "agreement": bench.agreement,
+                "auto": bench.auto,
                 "costs": bench.by_phase(),
                 "hardware": hardware.identity(gains_from_bf16=bench.rounds.target.recipe.bf16),
             }

@@ -15,6 +15,7 @@ from keepers.models import default_target
 from keepers.roles import Role
 from keepers.types import Budget, DataInfo
 from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
+from keepers.workflows.scoring import AUTO
 
 PER_METHOD = frozenset({"method", "method_options", "seed"})
 """What a campaign has one of, and a simulation one for each method or seed."""
@@ -38,7 +39,7 @@ class SimulateConfig:
         ParameterError: a value out of range, an unknown method, or one that needs labels.
     """
 
-    methods: Sequence[str] = ("margin",)
+    methods: Sequence[str] = (AUTO,)
     method_options: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict[str, Mapping[str, Any]]
     )
@@ -56,13 +57,14 @@ class SimulateConfig:
         object.__setattr__(self, "methods", tuple(dict.fromkeys(self.methods)))
         object.__setattr__(self, "rounds", tuple(self.rounds))
         if not self.methods:
-            raise ParameterError("methods", "got none", "Name at least one, such as margin")
+            raise ParameterError("methods", "got none", "Name at least one, such as auto")
         for name in self.methods:
-            methods.get(name, ACTIVE_SIGNALS)
+            if name != AUTO:
+                methods.get(name, ACTIVE_SIGNALS)
         for name, options in self.method_options.items():
             if name not in self.methods:
                 raise unknown_name("method_options", name, self.methods)
-            methods.settings(methods.get(name), options)
+            replace(self.choosing, method=name, method_options=options)
         if not self.rounds:
             raise ParameterError("rounds", "got none", "Give at least one budget, such as 10%")
         Budget.parse(self.initial, "initial")

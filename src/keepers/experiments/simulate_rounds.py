@@ -19,15 +19,17 @@ from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.summary import RANDOM, Selector
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
-from keepers.roles import Prepared
+from keepers.roles import Prepared, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Labelled
+from keepers.workflows.active.auto import settled
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.measuring import fidelity
 from keepers.workflows.active.planning import Proposal, propose
+from keepers.workflows.auto import stand_in
 from keepers.workflows.stages import Tested, Workplace
 
 AGREEMENT = "agreement"
@@ -44,7 +46,7 @@ class Step:
     `positions` are its picks in their order, `members` all that is labelled after it. `stages`:
     what it cost, by the stage in which it was paid; rounds of several methods share trainings.
     `seen`: the test error and the cost of the target where the target itself was trained to
-    select, on what was labelled before.
+    select, on what was labelled before. `auto`: the method it took and why, where it was asked.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Step:
     near_duplicates: int = 0
     seen: tuple[dict[str, float], Cost] | None = None
     agreement: dict[str, Any] | None = None
+    auto: dict[str, Any] | None = None
 
     @property
     def selection(self) -> Cost:
@@ -92,6 +95,14 @@ class Rounds:
             given=self.column,
         )
         return features, aside.ledger.total("features")
+
+    @cached_property
+    def judge(self) -> Prepared:
+        """The model by which `auto` judges what a proxy can know."""
+        if self.proxy.classifier is not None:
+            return self.proxy
+        cache = self.place.run.path / "encoded"
+        return prepare(stand_in(self.oracle.pool), self.oracle.pool, cache=cache)[1]
 
     @cached_property
     def index(self) -> tuple[neighbour_index.Index | None, Cost]:
@@ -149,7 +160,10 @@ class Rounds:
         config: ActiveConfig,
         selector: Selector | None,
     ) -> Step:
-        known = self.oracle.label(members)
+        known, judging = self.oracle.label(members), self._aside()
+        config, why = settled(
+            known, config, judging, judge=lambda: self.judge, seed=round_seed(seed, number)
+        )
         method = methods.get(config.method)
         prepared = self.target if selector == "target" else self.proxy
         alone = (config.ensemble or method.default_ensemble) == 1
@@ -213,10 +227,11 @@ class Rounds:
             number=number,
             positions=positions,
             members=torch.cat([members, positions]),
-            stages={**stages, folder.name: record.costs},
+            stages={**judging.ledger.stages, **stages, folder.name: record.costs},
             near_duplicates=record.facts["near_duplicates"],
             seen=None if seen is None else (seen, _training(stages)),
             agreement=record.facts["agreement"],
+            auto=None if why is None else {"method": method.name, "why": why},
         )
 
     def _identity(self, config: ActiveConfig, selector: Selector | None) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from keepers.workflows.stages import Tested, Training, Workplace, train
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bench:
-    """Where the campaigns of a simulation run, and what they leave: picks, agreement, costs.
+    """Where the campaigns of a simulation run, and what they leave: picks, agreement, costs,
+    and what `auto` took.
 
     `costs` are by the stage in which they were paid.
     """
@@ -38,6 +39,7 @@ class Bench:
     costs: dict[str, tuple[Cost, ...]] = field(default_factory=dict[str, tuple[Cost, ...]])
     picks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     agreement: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    auto: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @classmethod
     def prepare(
@@ -105,7 +107,7 @@ class Bench:
             for name in config.methods:
                 if name == RANDOM:
                     continue
-                needs = methods.get(name).needs
+                needs = methods.get(config.of_method(name).asking).needs
                 yield from self._campaign(seed, name, "proxy" if needs else None)
                 if needs and config.with_target:
                     yield from self._campaign(seed, name, "target")
@@ -173,6 +175,8 @@ class Bench:
         labelled = 0
         for step in steps:
             about = {"seed": seed, "method": method, "selector": selector, "round": step.number}
+            if step.auto is not None:
+                self.auto.append(about | {"k": labelled} | {"taken": step.auto})
             if step.agreement is not None:
                 self.agreement.append(about | {"k": labelled} | step.agreement)
             labelled = len(step.members)

@@ -18,11 +18,14 @@ _COLOURS = {"better": "green", "worse": "red"}
 
 def advice_table(result: Mapping[str, Any]) -> Table:
     """Every method at every budget: what the pilot says, and what selecting costs and saves."""
+    fresh = any(row["fresh"] for row in result["rows"])
     shown = plain_table(
         ("kept", True),
         ("method", False),
-        ("against random, points of error", True),
+        ("against random, points", True),
         ("", False),
+        ("stratified", True),
+        *[("fresh random", True)] * fresh,
         ("select", True),
         ("saves", True),
     )
@@ -34,12 +37,28 @@ def advice_table(result: Mapping[str, Any]) -> Table:
                 row["method"] + (" *" if row["taken"] else ""),
                 difference(row["error"]),
                 f"[{_COLOURS[told]}]{told}[/]" if told in _COLOURS else told,
-                quantities.duration(row["selection_seconds"]),
+                _briefly(row["stratified"], row["told_stratified"]),
+                *[_briefly(row["fresh"], row["told_fresh"])] * fresh,
+                quantities.brief_duration(row["selection_seconds"]),
                 saved(row["saved_seconds"]),
             )
         shown.add_section()
-    shown.caption = "* what --method auto takes; intervals of 95%, verdicts hold together (Holm)"
+    shown.caption = (
+        "* what --method auto takes. Points of error, below 0 is better; intervals of 95%. "
+        "Verdicts against one baseline hold together (Holm); ? cannot tell, = no difference"
+    )
     return shown
+
+
+_MARKS = {"better": "better", "worse": "worse", "no difference": "=", "cannot tell": "?"}
+
+
+def _briefly(found: Mapping[str, Any] | None, told: str | None) -> str:
+    """A difference without its interval."""
+    if found is None or told is None:
+        return "–"
+    words = f"{quantities.points(found['mean'])} {_MARKS[told]}"
+    return f"[{_COLOURS[told]}]{words}[/]" if told in _COLOURS else words
 
 
 def groups(result: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
@@ -70,7 +89,7 @@ def saved(seconds: float) -> str:
     >>> saved(-2.0)
     'costs 2.0 s'
     """
-    told = quantities.duration(abs(seconds))
+    told = quantities.brief_duration(abs(seconds))
     return told if seconds > 0 else f"costs {told}"
 
 
@@ -95,6 +114,7 @@ def advice_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         target=result["target"],
         sentences=result["sentences"],
         groups=groups(result),
+        fresh=any(row["fresh"] for row in result["rows"]),
         differences=differences_drawn(by_name, styles),
         styles=list(styles.values()),
         difference=difference,

@@ -28,11 +28,12 @@ from keepers.training import (
 )
 from keepers.types import Budget, Progress
 from keepers.words import listed
+from keepers.workflows.advice import Noise
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, part_of, run_pilot
-from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps, row_for
-from keepers.workflows.settling import Finding, findings, settle
+from keepers.workflows.scoring import CLEAN, CORESET_SIGNALS, SAFE, needs_steps, row_for
+from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle, told
 from keepers.workflows.stages import Workplace, embedded
 
 
@@ -158,6 +159,10 @@ def advise(
                 "keep", "got budgets that keep everything", "Give a part, such as 0.5"
             )
         part = part_of(source, config.seed)
+        target, epochs = _target(part, config, place), None
+        if target.classifier is None:
+            per_epoch = -(-len(source) // target.recipe.batch_size)
+            epochs = target.recipe.epochs_of(per_epoch)
         part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
@@ -166,12 +171,26 @@ def advise(
             methods_=[row_for(name, prepared.role.model) for name in config.methods],
             keep=fractions,
             seed=config.seed,
+            epochs=epochs,
         )
         rows = findings(pilot, config.methods, fractions)
         scale = len(source) / len(part)
         fit = scale * _fit_seconds(prepared, part, place)
-        named = _target_seconds(part, prepared, fit, scale, config, place)
-        result = _result(source, prepared, config, pilot, rows, fractions, fit, named)
+        seconds = _target_seconds(part, prepared, target, fit, scale, place)
+        result = _result(
+            source,
+            prepared,
+            config,
+            pilot,
+            rows,
+            fractions,
+            fit=fit,
+            target={
+                "model": target.role.model,
+                "seconds": seconds,
+                "epochs": epochs,
+            },
+        )
         if processes.rank() == 0:
             write_json(place.run.path / "advice.json", result)
             if out is not None:
@@ -184,32 +203,30 @@ def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
     return [fraction for fraction in dict.fromkeys(found) if fraction < 1]
 
 
+def _target(part: Source, config: AdviseConfig, place: Workplace) -> Prepared:
+    role = Role.parse(config.target, default_target(part.info()), "target")
+    cache = place.run.path / "encoded-target"
+    return prepare(role, part, parameter="target", cache=cache)[1]
+
+
 def _target_seconds(
-    part: Source,
-    pilot: Prepared,
-    fit: float,
-    scale: float,
-    config: AdviseConfig,
-    place: Workplace,
-) -> tuple[str, float]:
-    """The target's name and about how long a training of it on `scale` times the part takes.
+    part: Source, pilot: Prepared, target: Prepared, fit: float, scale: float, place: Workplace
+) -> float:
+    """About how long a training of the target on `scale` times the part takes.
 
     That of the pilot's own model takes `fit`.
     """
-    role = Role.parse(config.target, default_target(part.info()), "target")
-    if role.identity() == pilot.role.identity():
-        return role.model, fit
-    _, prepared = prepare(role, part, parameter="target", cache=place.run.path / "encoded-target")
-    if prepared.classifier is not None:
-        return role.model, scale * _fit_seconds(prepared, part, place)
-    seconds = estimate_seconds(
-        prepared.build(0, "target"),
-        prepared.train_view(torch.arange(len(part))),
-        prepared.recipe,
-        runtime=place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16),
+    if target.role.identity() == pilot.role.identity():
+        return fit
+    if target.classifier is not None:
+        return scale * _fit_seconds(target, part, place)
+    return estimate_seconds(
+        target.build(0, "target"),
+        target.train_view(torch.arange(len(part))),
+        target.recipe,
+        runtime=place.hardware.runtime(gains_from_bf16=target.recipe.bf16),
         num_members=round(scale * len(part)),
     )
-    return role.model, seconds
 
 
 def _fit_seconds(prepared: Prepared, part: Source, place: Workplace) -> float:
@@ -228,11 +245,11 @@ def _result(
     pilot: Pilot,
     rows: Sequence[Finding],
     fractions: Sequence[float],
+    *,
     fit: float,
-    target: tuple[str, float],
+    target: Mapping[str, Any],
 ) -> dict[str, Any]:
-    name, seconds = target
-    model = prepared.role.model
+    seconds, model = target["seconds"], prepared.role.model
     selecting = {method: _trainings(row_for(method, model)) * fit for method in config.methods}
     best = {str(fraction): settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
@@ -263,10 +280,18 @@ def _result(
                 held.error for held in pilot.found[EVERYTHING, 1.0]
             ),
         },
-        "target": {"model": name, "seconds": seconds},
+        "target": target,
+        "label_noise": None
+        if pilot.noise is None
+        else Noise(estimate=pilot.noise, by="pilot").facts(),
+        "cleaning": said_of_cleaning(rows),
         "rows": [
             {
                 **asdict(row),
+                **{
+                    f"told_{name}": None if found is None else told(found)
+                    for name, found in (("stratified", row.stratified), ("fresh", row.fresh))
+                },
                 "selection_seconds": selecting[row.method],
                 "saved_seconds": seconds * (1 - row.keep) - selecting[row.method],
             }
@@ -287,35 +312,72 @@ def _trainings(method: Method) -> float:
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
     """The answers in words: for each budget what to take, what to avoid, and what it saves."""
-    found: list[str] = []
-    whole, target = result["pilot"]["error_everything"], result["target"]
+    pilot, target = result["pilot"], result["target"]
+    found = [
+        f"The pilot took {pilot['seconds']:.3g} s; training {target['model']} on everything takes "
+        f"about {target['seconds']:.3g} s"
+    ]
     for fraction, taken in result["take"].items():
-        share = float(fraction)
-        here = [row for row in result["rows"] if row["keep"] == share]
-        random = result["pilot"]["errors"][fraction]
-        lead = f"At {share:.0%} kept"
-        if taken == SAFE:
-            found.append(
-                f"{lead}: no method was better than a random choice; take {SAFE}. A random choice "
-                f"of it was wrong on {random:.1%} of what it had not seen, everything on "
-                f"{whole:.1%}"
-            )
-        else:
-            row = next(row for row in here if row["method"] == taken)
-            mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
-            found.append(
-                f"{lead}: {taken} was better than a random choice, by {mean:.1f} points ({low:.1f} "
-                f"to {high:.1f}): {random - mean / 100:.1%} wrong, random {random:.1%}, everything "
-                f"{whole:.1%}"
-            )
+        here = [row for row in result["rows"] if row["keep"] == float(fraction)]
+        row = next(row for row in here if row["method"] == taken)
+        lead = f"At {float(fraction):.0%} kept"
+        found.append(f"{lead}: {_choice(row, pilot['errors'][fraction], pilot)}")
         bad = [row["method"] for row in here if row["told"] == "worse"]
         if bad:
             found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
-        cheapest = next(row for row in here if row["method"] == taken)
-        saved, cost = cheapest["saved_seconds"], cheapest["selection_seconds"]
-        if saved <= 0:
-            found.append(
-                f"{lead}, selecting takes longer ({cost:.3g} s) than it saves of training "
-                f"{target['model']} ({target['seconds']:.3g} s): train on everything"
-            )
+        found += [f"{lead}, {words}" for words in (_fresh(row), _time(row, pilot, target)) if words]
+    if target["epochs"] is None:
+        found.append(
+            f"{target['model']} has no epochs, so a fresh random part in each is not possible"
+        )
+    if result["label_noise"]:
+        noise = Noise.of(result["label_noise"])
+        pays = result["cleaning"] or f"--methods {CLEAN} tries leaving them out"
+        words = str(noise)
+        found.append(f"{words[0].upper()}{words[1:]}{f'. {pays}' if noise.many else ''}")
     return found
+
+
+def _choice(row: Mapping[str, Any], random: float, pilot: Mapping[str, Any]) -> str:
+    whole = pilot["error_everything"]
+    if row["method"] == SAFE:
+        return (
+            f"no method was better than a random choice; take {SAFE}. A random choice of it was "
+            f"wrong on {random:.1%} of what it had not seen, everything on {whole:.1%}"
+        )
+    mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
+    return (
+        f"{row['method']} was better than a random choice, by {mean:.1f} points ({low:.1f} to "
+        f"{high:.1f}): {random - mean / 100:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
+    )
+
+
+def _fresh(row: Mapping[str, Any]) -> str:
+    """How a fresh random subset every epoch does against what is taken."""
+    if row["fresh"] is None:
+        return ""
+    mean, low, high = (100 * row["fresh"][name] for name in ("mean", "low", "high"))
+    words = {
+        "better": f"{row['method']} is better than a fresh random part every epoch",
+        "worse": f"a fresh random part every epoch is better than {row['method']}, and costs "
+        "nothing to choose: take that (--select fresh-random)",
+        "no difference": f"{row['method']} is as good as a fresh random part every epoch, which "
+        "costs nothing to choose",
+        "cannot tell": f"{row['method']} cannot be told from a fresh random part every epoch, "
+        "which costs nothing to choose",
+    }[row["told_fresh"]]
+    return f"{words} ({mean:+.1f} points, {low:+.1f} to {high:+.1f})"
+
+
+def _time(row: Mapping[str, Any], pilot: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    """What selecting costs and saves end to end."""
+    saved, cost, whole = row["saved_seconds"], row["selection_seconds"], target["seconds"]
+    if saved <= 0:
+        return (
+            f"selecting takes longer ({cost:.3g} s) than it saves of training {target['model']} "
+            f"({whole:.3g} s): train on everything"
+        )
+    words = f"selecting takes {cost:.3g} s" if cost else "selecting takes no training"
+    times = whole / (whole - saved)
+    more = "; the pilot took more than one training saves" if pilot["seconds"] > saved else ""
+    return f"{words} and saves {saved:.3g} s end to end, {times:.1f} times as fast{more}"

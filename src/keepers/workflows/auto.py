@@ -164,6 +164,12 @@ def _impossible(source: Source, fraction: float) -> str | None:
     return None
 
 
+def stand_in(source: Source) -> Role:
+    """The cheap model that stands in for one that is trained in steps; pictures are small to it."""
+    side = min(SIDE, *source.shape[1:]) if source.kind == "image" else None
+    return Role(model="linear", resolution=side)
+
+
 def joined(
     source: Source,
     proxy: str | Role | Mapping[str, Any] | None,
@@ -171,10 +177,10 @@ def joined(
     on_bad_row: OnBadRow,
 ) -> tuple[Source, Prepared]:
     """The model of the pilot: the proxy itself where scikit-learn fits it, else a linear one."""
-    role = Role(model="linear")
+    role = stand_in(source)
     if is_classifier(model_named(proxy)):
-        role = Role.parse(proxy, "linear")
-    if source.kind == "image" and role.resolution is None and not role.model.startswith("probe:"):
-        role = role.having(resolution=min(SIDE, *source.shape[1:]))
+        given = Role.parse(proxy, role.model)
+        seen = given.resolution is not None or given.model.startswith("probe:")
+        role = given if seen else given.having(resolution=role.resolution)
     cache = place.run.path / "encoded-pilot"
     return prepare(role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress)

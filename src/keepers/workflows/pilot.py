@@ -25,9 +25,10 @@ from keepers.roles import Prepared
 from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
 from keepers.types import Signals
+from keepers.workflows.fresh import gain_of_fresh
 from keepers.workflows.stages import Training, Workplace, train
 
-RANDOM, EVERYTHING = "random", "everything"
+RANDOM, EVERYTHING, FRESH = "random", "everything", "fresh-random"
 FOLDS = 5
 LARGEST = 2_000
 """Examples that a pilot looks at, at most."""
@@ -54,7 +55,8 @@ class Pilot:
     """What a pilot saw.
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
-    mean of `DRAWS`. `examples` were looked at. `overlap` is those left out over those trained on,
+    mean of `DRAWS`, and fresh ones every epoch that with what `gain_of_fresh` finds. `examples`
+    were looked at. `overlap` is those left out over those trained on,
     in each fold; `costs` is all that it cost. `noise` is how many labels are wrong, by the
     predictions for what each fold held out.
     """
@@ -99,6 +101,7 @@ def run_pilot(
     methods_: Sequence[Method],
     keep: Sequence[float],
     seed: int,
+    epochs: int | None = None,
 ) -> Pilot:
     """Try every method at every fraction kept.
 
@@ -107,6 +110,7 @@ def run_pilot(
         source: the part of the data that is looked at (`part_of`).
         methods_: rows whose signals that model gives.
         keep: fractions kept, in (0, 1).
+        epochs: of the target, for fresh random subsets in each; None where it has none.
     """
     labels, units = prepared.labels, torch.from_numpy(source.units)
     inner = replace(place, ledger=Ledger(), booked=set())
@@ -115,6 +119,7 @@ def run_pilot(
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
+    wanted |= {"features"} if epochs else set()
     with place.under_way("pilot") as report:
         for fold in range(FOLDS):
             report("folds", fold, FOLDS)
@@ -138,7 +143,19 @@ def run_pilot(
                     tell(members[random_subset(len(members), k, generator=at)])
                     for at in (generator(seed, "pilot", fold, "random", d) for d in range(DRAWS))
                 ]
-                found.setdefault((RANDOM, fraction), []).append(_mean(draws))
+                random = _mean(draws)
+                found.setdefault((RANDOM, fraction), []).append(random)
+                if epochs:
+                    gain = gain_of_fresh(
+                        signals.get("features"),
+                        labels[both],
+                        len(members),
+                        k,
+                        epochs,
+                        derived_seed(seed, "pilot", fold, FRESH),
+                    )
+                    fresh = replace(random, error=max(0.0, random.error + gain))
+                    found.setdefault((FRESH, fraction), []).append(fresh)
                 for method in methods_:
                     picks, _ = methods.choose(
                         method,

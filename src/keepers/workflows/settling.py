@@ -11,7 +11,7 @@ from typing import Literal
 
 from keepers.statistics import Difference, judged, paired_difference
 from keepers.words import listed
-from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
+from keepers.workflows.pilot import EVERYTHING, FRESH, RANDOM, Held, Pilot
 from keepers.workflows.scoring import CLEAN, SAFE
 
 Told = Literal["better", "no difference", "worse", "cannot tell"]
@@ -24,8 +24,9 @@ ALIKE = 0.01
 class Finding:
     """One method at one fraction kept: differences in error and log loss, and what they say.
 
-    A difference is that of the method less random (less stratified, less everything), in the
-    pilot, below 0 where the method is better.
+    A difference is that of the method less random (less stratified, less a fresh random subset
+    every epoch, less everything), in the pilot, below 0 where the method is better. None is what
+    there is nothing to be said of. `told` is about random.
     """
 
     method: str
@@ -33,12 +34,13 @@ class Finding:
     error: Difference
     loss: Difference
     stratified: Difference | None
+    fresh: Difference | None
     everything: Difference
     told: Told
 
 
 def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> list[Finding]:
-    """Every method at every fraction: one family, judged together (Holm).
+    """Every method at every fraction; what is said against one baseline is a family (Holm).
 
     Better or worse takes a difference in error that holds up in the family; alike are two whose
     interval lies within `ALIKE`. Log loss is told beside it and decides nothing: a choice without
@@ -47,20 +49,19 @@ def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> lis
     cells = [(name, fraction) for fraction in keep for name in methods]
     errors = [_difference(pilot, cell, (RANDOM, cell[1]), "error") for cell in cells]
     losses = [_difference(pilot, cell, (RANDOM, cell[1]), "loss") for cell in cells]
+    stratified, fresh = (_against(pilot, cells, other) for other in (SAFE, FRESH))
     rows: list[Finding] = []
     for (name, fraction), error, loss in zip(cells, judged(errors), losses, strict=True):
-        stratified = None
-        if name != SAFE and (SAFE, fraction) in pilot.found:
-            stratified = _difference(pilot, (name, fraction), (SAFE, fraction), "error")
         rows.append(
             Finding(
                 method=name,
                 keep=fraction,
                 error=error,
                 loss=loss,
-                stratified=stratified,
+                stratified=stratified.get((name, fraction)),
+                fresh=fresh.get((name, fraction)),
                 everything=_difference(pilot, (name, fraction), (EVERYTHING, 1.0), "error"),
-                told=_told(error),
+                told=told(error),
             )
         )
     return rows
@@ -98,11 +99,21 @@ def said_of_cleaning(rows: Sequence[Finding]) -> str:
         "no difference": "made no difference",
         "cannot tell": "could not be told from a random choice",
     }
-    parts = [f"{words[told]} at {listed(kept, 5)} kept" for told, kept in found.items()]
+    parts = [f"{words[each]} at {listed(kept, 5)} kept" for each, kept in found.items()]
     return f"In the pilot, leaving them out ({CLEAN}) {'; it '.join(parts)}" if parts else ""
 
 
-def _told(error: Difference) -> Told:
+def _against(
+    pilot: Pilot, cells: Sequence[tuple[str, float]], baseline: str
+) -> dict[tuple[str, float], Difference]:
+    """The differences in error from a baseline, where the pilot has it; one family."""
+    there = [cell for cell in cells if cell[0] != baseline and (baseline, cell[1]) in pilot.found]
+    found = [_difference(pilot, cell, (baseline, cell[1]), "error") for cell in there]
+    return dict(zip(there, judged(found), strict=True))
+
+
+def told(error: Difference) -> Told:
+    """What a difference in error is called; its verdict holds in its family."""
     assert error.low is not None
     assert error.high is not None
     if error.verdict != "inconclusive":

@@ -144,7 +144,7 @@ def ask(
     test: Tested | None = None,
 ) -> Opinion:
     """Train the proxies from scratch on what is labelled, and let them score some positions."""
-    method = methods.get(config.method)
+    method = methods.get(config.asking)
     ensemble = config.ensemble or method.default_ensemble
     wanted = method.needs | {"log_probs"}
     if ensemble > 1:

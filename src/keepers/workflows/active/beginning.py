@@ -112,7 +112,7 @@ def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
                 "Choose a model for that kind (keepers models lists them)",
             )
         role.recipe()
-        method = methods.get(config.method)
+        method = methods.get(config.asking)
         ensemble = config.ensemble or method.default_ensemble
         if parameter == "proxy" and "posterior_log_probs" in method.needs and ensemble == 1:
             assert isinstance(made, Model)  # a classifier of scikit-learn is refused before

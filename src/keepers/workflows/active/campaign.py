@@ -26,6 +26,7 @@ from keepers.workflows.active.rounds import Round
 from keepers.workflows.active.standing import Standing, standing
 from keepers.workflows.active.work import at_work, discard_models
 from keepers.workflows.opening import Say, say_or_not
+from keepers.workflows.scoring import AUTO
 
 
 class Campaign:
@@ -65,7 +66,7 @@ class Campaign:
         classes: Sequence[str] | None = None,
         labelled: str | Path | None = None,
         test: str | Path | None = None,
-        method: str = "margin",
+        method: str = AUTO,
         method_options: Mapping[str, Any] | None = None,
         proxy: str | Role | Mapping[str, Any] | None = None,
         target: str | Role | Mapping[str, Any] | None = None,
@@ -101,7 +102,8 @@ class Campaign:
             classes: the names of the classes; None takes those of `labelled` or `test`.
             labelled: data like the pool that have labels already.
             test: data like the pool with labels, to measure on; never selected, never trained on.
-            method: a row of `keepers.methods`; `method_options` are its options.
+            method: a row of `keepers.methods`, whose options are `method_options`; `auto` is
+                `random` in rounds in which the proxy knows little, `margin` in the others.
             proxy: the model that selects; a name or a `Role`. `target`: the model that the labels
                 are for; with it, its agreement with the proxy is measured every round.
             epochs, resolution, ensemble, samples, balance: of the proxy and the batch; see
@@ -208,6 +210,8 @@ class Campaign:
                 planned, trained = this.plan(count)
             self.journal.append([planned] if trained is None else [planned, trained])
             searched = planned.facts["neighbours"]
+            if why := planned.facts["auto"]:
+                self._say(f"auto: {planned.method}: {why}")
             discard_models(self.path, index=None if searched is None else searched["index"])
             if searched is not None:
                 self._say(said_of_search(searched))

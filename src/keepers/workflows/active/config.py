@@ -14,7 +14,7 @@ from keepers.models import default_proxy
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import DataInfo
-from keepers.workflows.scoring import Balance, check_supplies, needs_steps
+from keepers.workflows.scoring import AUTO, Balance, check_supplies, needs_steps
 
 ACTIVE_SIGNALS = frozenset(
     name for name, facts in SIGNALS.items() if methods.ACTIVE in facts.workflows
@@ -23,12 +23,15 @@ ACTIVE_SIGNALS = frozenset(
 
 Cold = Literal["typiclust", "probcover", "k-center", "random"]
 BUILT_IN = "built-in"
+UNSURE = "margin"
+"""What `auto` takes once the proxy knows enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveConfig(HardwareConfig):
     """How the next examples are chosen; the CLI has the same names.
 
+    `method`: `auto` is `random` while the proxy knows little, and `margin` after that.
     `cold` is the method while fewer than two classes are labelled. `features`: where the features
     come from that need no labels (`built-in` for the kind of data, a column of vectors, or a
     model such as `hf:PATH` or `probe:ENCODER`). `distinct`: cosine similarity of those features
@@ -42,7 +45,7 @@ class ActiveConfig(HardwareConfig):
         ParameterError: a value out of range, or an unknown method.
     """
 
-    method: str = "margin"
+    method: str = AUTO
     method_options: Mapping[str, Any] | None = None
     proxy: str | Role | Mapping[str, Any] | None = None
     epochs: int | None = None
@@ -58,7 +61,11 @@ class ActiveConfig(HardwareConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        methods.settings(methods.get(self.method, ACTIVE_SIGNALS), self.method_options)
+        if self.method == AUTO and self.method_options:
+            raise ParameterError(
+                "method_options", f"got options for '{AUTO}'", "Name the method they are for"
+            )
+        methods.settings(methods.get(self.asking, ACTIVE_SIGNALS), self.method_options)
         if self.cold not in get_args(Cold):
             raise unknown_name("cold", str(self.cold), get_args(Cold))
         if self.balance is not None and self.balance not in get_args(Balance):
@@ -75,12 +82,17 @@ class ActiveConfig(HardwareConfig):
             )
         Role.check("proxy", self.proxy)
         if (self.ensemble or 1) == 1:  # the members of an ensemble stand in for dropout
-            check_supplies("proxy", model_named(self.proxy), self.method)
+            check_supplies("proxy", model_named(self.proxy), self.asking)
+
+    @property
+    def asking(self) -> str:
+        """The method that asks the proxy."""
+        return UNSURE if self.method == AUTO else self.method
 
     def role(self, info: DataInfo) -> Role:
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
         in_steps = self.epochs is not None or (
-            needs_steps(self.method) and (self.ensemble or 1) == 1
+            needs_steps(self.asking) and (self.ensemble or 1) == 1
         )
         role = Role.parse(self.proxy, default_proxy(info, in_steps=in_steps))
         return role.having(epochs=self.epochs, resolution=self.resolution)
@@ -110,7 +122,7 @@ class CampaignConfig(ActiveConfig):
             raise ParameterError("control", f"got {self.control}", "Give a fraction in [0, 1)")
         if self.votes < 1:
             raise ParameterError("votes", f"got {self.votes}", "Give 1 or more")
-        if self.balance is not None and not methods.get(self.method).needs:
+        if self.balance is not None and not methods.get(self.asking).needs:
             raise ParameterError(
                 "balance",
                 f"got '{self.balance}', and '{self.method}' asks no proxy for classes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
 from keepers.words import counted
 from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Opinion, ask
+from keepers.workflows.active.auto import settled
 from keepers.workflows.active.composing import composed, predictions
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.embedding import embedding
@@ -32,6 +34,7 @@ from keepers.workflows.active.measuring import (
 )
 from keepers.workflows.active.planning import propose
 from keepers.workflows.active.work import STAGES, paid_for
+from keepers.workflows.auto import stand_in
 from keepers.workflows.stages import Tested, Workplace
 
 AGAIN = 1.25
@@ -84,6 +87,13 @@ class Round:
         default = default_target(self.ground.source.info())
         return self._prepared(Role.parse(self.config.target, default, "target"), "target")
 
+    @cached_property
+    def judge(self) -> Prepared:
+        """The model by which `auto` judges what a proxy can know, joined with the pool."""
+        if self.proxy.classifier is not None:
+            return self.proxy
+        return self._prepared(stand_in(self.ground.source), "judge")
+
     def _prepared(self, role: Role, parameter: str) -> Prepared:
         with self.place.ledger.phase("encoding") as tally:
             _, prepared = prepare(
@@ -130,10 +140,18 @@ class Round:
         """The next batch, and what the proxy that chose it is worth."""
         ground = self.ground
         drawn, k = self._shares(count)
+        config, why = settled(
+            ground.known,
+            self.config,
+            self.place,
+            judge=lambda: self.judge,
+            seed=self.seed,
+            against_random=self._latest_against_random(),
+        )
         proposal = propose(
             ground.known,
             k,
-            self.config,
+            config,
             self.place,
             prepared=lambda: self.proxy,
             features=lambda: self.features,
@@ -152,6 +170,7 @@ class Round:
             items=items,
             facts={
                 "cold": ground.known.is_cold,
+                "auto": None if ground.known.is_cold else why,
                 "near_duplicates": proposal.near_duplicates,
                 "predictions": predictions(ground, proposal, drawn),
                 "answered": [each.item for each in items if self.state.item(each.item).votes],
@@ -162,6 +181,8 @@ class Round:
             },
             costs=tuple(asdict(cost) for cost in self.place.ledger.by_phase()),
         )
+        if why is not None and not opinion.trained:  # at random, the proxy is measured all the same
+            return planned, self.measure()
         return planned, self._measured(opinion)
 
     def measure(self) -> Trained | None:
@@ -216,13 +237,16 @@ class Round:
         exact = round(share * count, 9)
         return min(max(due, math.floor(exact)), math.ceil(exact))
 
+    def _latest_against_random(self) -> Mapping[str, Any] | None:
+        found = (trained.facts.get("against_random") for trained in reversed(self.state.trained))
+        return next((each for each in found if each is not None), None)
+
     def _against_random(self) -> dict[str, Any] | None:
         """The comparison, made anew once the control slice has grown by a quarter."""
         ground, control = self.ground, self.ground.control
-        for trained in reversed(self.state.trained):
-            before = trained.facts.get("against_random")
-            if before is not None and len(control) < AGAIN * before["control"]:
-                return dict(before)
+        before = self._latest_against_random()
+        if before is not None and len(control) < AGAIN * before["control"]:
+            return dict(before)
         return selection_against_random(
             ground.known,
             control,

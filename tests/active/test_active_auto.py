@@ -1,0 +1,112 @@
+"""`auto` in a campaign: random while the proxy knows little, margin afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from active_worlds import CLASSES, TIME, World, make_world
+
+import keepers
+from keepers.campaign import Vote
+from keepers.errors import ParameterError
+from keepers.workflows.active.auto import Judged
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path, n=140)
+
+
+def test_auto_takes_margin_once_the_proxy_knows_enough(world: World) -> None:
+    said: list[str] = []
+    campaign = world.start(method="auto", say=said.append)
+    assert campaign.config.method == "auto"
+    world.label(campaign, campaign.query(30).ids)
+    few = campaign.query(80)
+    assert few.method == "random"
+    assert few.facts["auto"].startswith("there are 30 labels to train on, and under 100")
+    assert f"auto: random: {few.facts['auto']}" in said
+    assert [each.facts["method"] for each in campaign.state.trained] == ["margin"]  # measured
+    world.label(campaign, few.ids)
+    enough = world.open().query(10)
+    assert enough.method == "margin"
+    assert "of 110 labelled examples that it did not train on" in enough.facts["auto"]
+    items = world.open().state.rounds[-1].items
+    assert {item.reason for item in items} == {"margin"}
+    assert world.open().status().method == "auto"
+
+
+def test_auto_stays_at_random_where_labels_cannot_be_learnt(world: World) -> None:
+    campaign = world.start(method="auto")
+    draw = np.random.default_rng(0)
+    ids = campaign.query(110).ids
+    campaign.record(
+        [Vote(item=i, annotator="ann", label=CLASSES[draw.integers(3)], time=TIME) for i in ids]
+    )
+    batch = campaign.query(10)
+    assert batch.method == "random"
+    assert batch.facts["auto"].endswith("too little to go by")
+
+
+def test_auto_hears_that_selected_labels_were_worse(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keepers.workflows.active.rounds import Round
+
+    worse = {"difference": {"verdict": "worse"}}
+    campaign = world.start(method="auto")
+    world.label(campaign, campaign.query(110).ids)
+    monkeypatch.setattr(Round, "_latest_against_random", lambda _: worse)
+    monkeypatch.setattr(Round, "_against_random", lambda _: None)
+    batch = campaign.query(10)
+    assert batch.method == "random"
+    assert batch.facts["auto"] == "selected labels trained a worse proxy than as many random ones"
+
+
+def test_one_class_in_all_but_a_few_labels_asks_no_proxy(world: World) -> None:
+    campaign = world.start(method="auto")
+    ids = campaign.query(110).ids
+    campaign.record(
+        [
+            Vote(item=i, annotator="ann", label=CLASSES[place < 3], time=TIME)
+            for place, i in enumerate(ids)
+        ]
+    )
+    assert campaign.query(5).facts["auto"] == "no two classes have 10 labels each"
+
+
+def test_a_campaign_keeps_the_method_it_was_started_with(world: World) -> None:
+    world.start(method="margin")
+    campaign = world.open()
+    assert campaign.config.method == "margin"
+    world.label(campaign, campaign.query(9).ids)
+    batch = campaign.query(5)
+    assert (batch.method, batch.facts["auto"]) == ("margin", None)
+
+
+def test_auto_has_no_options_of_its_own(world: World) -> None:
+    with pytest.raises(ParameterError, match="got options for 'auto'"):
+        world.start(method="auto", method_options={"x": 1})
+
+
+def test_knowing_is_the_way_from_a_guess_to_no_error() -> None:
+    assert Judged(correct=100, num=100, largest=0.5).knows > 0.9
+    assert Judged(correct=70, num=100, largest=0.7).knows < 0
+    assert Judged(correct=65, num=100, largest=0.5).knows < 0.25  # it may be chance
+    assert Judged(correct=650, num=1000, largest=0.5).knows > 0.2
+
+
+def test_a_simulation_says_what_auto_took(tmp_path: Path) -> None:
+    found = keepers.simulate(
+        "digits", test=0.5, initial=100, rounds=[120, 140], proxy="linear", target="linear",
+        distinct=None, seeds=1, run=tmp_path,
+    )  # fmt: skip
+    assert {row["method"] for row in found.rows} == {"random", "auto"}
+    assert [each["k"] for each in found.result["auto"]] == [100, 120]
+    assert {each["taken"]["method"] for each in found.result["auto"]} == {"margin"}
+    picks = {row["method"]: 0 for row in found.rows}
+    for pick in found.picks.to_pylist():
+        picks[pick["method"]] += 1
+    assert picks == {"random": 140, "auto": 140}
