@@ -184,6 +184,7 @@ BAD: dict[tuple[str, ...], tuple[str, ...]] = {
     (*TRAIN, "--il", "list.yaml"): ("il: cannot read list.yaml as Parquet",),
     (*TRAIN, "--batch-norm", "none"): ("--batch-norm", "'none' is not one of"),
     (*TRAIN, "--score-precision", "fp8"): ("--score-precision", "'fp8' is not one of"),
+    (*TRAIN, "--target", "logistics"): ("model: got 'logistics'", "Did you mean 'logistic'"),
     (*TRAIN, "--out", "list.yaml"): ("out: list.yaml exists", "--overwrite"),
     (*TRAIN, "--out", "mine"): ("out: mine is a folder",),
     (*TRAIN, "--il", "list.yaml", "--out", "list.yaml", "--overwrite"): ("is the data file",),

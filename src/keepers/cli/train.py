@@ -33,7 +33,12 @@ def train(
     hand_over: Annotated[
         bool, typer.Option(help="rho-loss ends by itself where nothing reducible is left")
     ] = True,
-    model: Annotated[str | None, typer.Option(help="Model to train (default: by data)")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "--target", help="Model to train, compare's target (default: by data)"
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the candidates (default: the model's own)")
     ] = None,
