@@ -75,6 +75,7 @@ def test_score_prints_one_json_object(run: Keepers, tmp_path: Path) -> None:
 
 def test_compare_prints_one_json_object(run: Keepers) -> None:
     argv = (*QUICK, "--test", "0.2", "--keep", "50%", "--seeds", "1", "--target", "logistic")
+    argv = (*argv, "--methods", "entropy")
     found = run("compare", "digits", *argv, "--target-epochs", "1", "--json", "--out", "c.json")
     result = found.json()
     assert [row["method"] for row in result["rows"]] == [

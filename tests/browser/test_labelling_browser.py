@@ -108,6 +108,7 @@ def test_undo_goes_back_by_key_control_z_and_button_also_after_a_reload(
     assert window.text() == "Text 3"
     window.find("#undo").click()
     assert window.text() == "Text 2"
+    window.wait_until_sent()
     window.browser.refresh()
     assert window.text() == "Text 2"
     window.browser.switch_to.active_element.send_keys(Keys.CONTROL, "z")
