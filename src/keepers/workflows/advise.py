@@ -159,10 +159,10 @@ def advise(
                 "keep", "got budgets that keep everything", "Give a part, such as 0.5"
             )
         part = part_of(source, config.seed)
-        target, epochs = _target(part, config, place), None
-        if target.classifier is None:
-            per_epoch = -(-len(source) // target.recipe.batch_size)
-            epochs = target.recipe.epochs_of(per_epoch)
+        trained, epochs = _target(part, config, place), None
+        if trained.classifier is None:
+            per_epoch = -(-len(source) // trained.recipe.batch_size)
+            epochs = trained.recipe.epochs_of(per_epoch)
         part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
@@ -176,7 +176,7 @@ def advise(
         rows = findings(pilot, config.methods, fractions)
         scale = len(source) / len(part)
         fit = scale * _fit_seconds(prepared, part, place)
-        seconds = _target_seconds(part, prepared, target, fit, scale, place)
+        seconds = _target_seconds(part, prepared, trained, fit, scale, place)
         result = _result(
             source,
             prepared,
@@ -186,7 +186,7 @@ def advise(
             fractions,
             fit=fit,
             target={
-                "model": target.role.model,
+                "model": trained.role.model,
                 "seconds": seconds,
                 "epochs": epochs,
             },
