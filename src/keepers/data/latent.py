@@ -81,12 +81,15 @@ def principal_axes(rows: Any, components: int) -> npt.NDArray[np.float32]:
 
 def _largest(rows: Any, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Largest eigenvalues (k,) of rows rowsᵀ, and their vectors (n, k), by Lanczos iterations."""
-    from scipy.sparse.linalg import LinearOperator, eigsh
+    from scipy.sparse import linalg
+
+    scipys: Any = linalg  # pyright brings wrong types of it
 
     def product(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return rows @ (rows.T @ vector)
 
     n = rows.shape[0]
-    operator: Any = LinearOperator((n, n), matvec=product, dtype=rows.dtype)
+    operator = scipys.LinearOperator((n, n), matvec=product, dtype=rows.dtype)
     # Where the rank is lower than `number` it starts again from vectors that it draws.
-    return eigsh(operator, number, v0=np.ones(n, rows.dtype), rng=np.random.default_rng(0))
+    draw = np.random.default_rng(0)
+    return scipys.eigsh(operator, number, v0=np.ones(n, rows.dtype), rng=draw)
