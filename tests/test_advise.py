@@ -13,6 +13,7 @@ import pytest
 import keepers
 from keepers.errors import ParameterError
 from keepers.reports.advise import advice_report
+from keepers.workflows.advise import _choice  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
 from keepers.workflows.settling import findings, said_of_cleaning, settle
@@ -69,6 +70,17 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
     taken = settle(rows, 0.3)
     assert taken is not None
     assert taken.method == "badge"
+
+
+@pytest.mark.parametrize(("verdict", "doubted"), [("better", False), ("cannot tell", True)])
+def test_a_choice_that_its_own_interval_alone_speaks_for_is_told_so(
+    verdict: str, doubted: bool
+) -> None:
+    error = {"mean": -0.03, "low": -0.05, "high": -0.01}
+    row = {"method": "margin", "error": error, "told": verdict}
+    words = _choice(row, 0.3, {"error_everything": 0.2})
+    assert "margin was better than a random choice, by 3.0 points (1.0 to 5.0)" in words
+    assert ("may look so by chance" in words) is doubted
 
 
 def test_what_is_said_of_leaving_wrong_labels_out() -> None:
