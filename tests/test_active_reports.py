@@ -233,7 +233,7 @@ def test_many_rounds_are_cut(text_campaign: Callable[..., Campaign]) -> None:
     page = Page(active_report(campaign, campaign.status()))
     assert "Shown are the last 50 of 60 rounds" in page.text
     lines = plain_lines(active_summary(campaign.status()))
-    assert sum("margin" in line for line in lines) == 21
+    assert sum("margin" in line for line in lines) == 20
 
 
 # Answers ------------------------------------------------------------------------------------
@@ -629,7 +629,7 @@ def test_summary_is_plain_and_narrow(text_campaign: Callable[..., Campaign]) -> 
     lines = plain_lines(active_summary(campaign.status(goal=0.9)))
     text = "\n".join(lines)
     assert max(map(len, lines)) <= WIDTH
-    assert lines[0] == "16 labelled of 60 examples in 2 rounds by margin"
+    assert lines[0] == "16 labelled of 60 examples in 2 rounds by auto"
     assert "How accurate? 75%" in text
     assert "Does selection beat random here? Not known yet" in text
     assert "Labels: 16 selected" in text
@@ -641,7 +641,7 @@ def test_summary_is_plain_and_narrow(text_campaign: Callable[..., Campaign]) -> 
 
 def test_summary_of_a_new_campaign(text_campaign: Callable[..., Campaign]) -> None:
     lines = plain_lines(active_summary(text_campaign().status()))
-    assert lines[0] == "0 labelled of 60 examples in 0 rounds by margin"
+    assert lines[0] == "0 labelled of 60 examples in 0 rounds by auto"
     assert not any("round method" in line for line in lines)
 
 

@@ -140,14 +140,13 @@ def test_where_a_pilot_says_nothing_auto_says_why(
 def test_classes_of_one_example_and_many_classes_do_not_stop_a_pilot(tmp_path: Path) -> None:
     rows, labels = blobs(300, 0.0)
     labels = np.concatenate([labels[:-5], [10, 11, 12, 13, 14]])
-    advice = keepers.advise((rows, labels), keep=[0.3], run=tmp_path / "run")
+    advice = keepers.advise((rows, labels), keep=[0.3], proxy="linear", run=tmp_path / "run")
     assert len(advice.result["rows"]) == 4
 
 
 def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
-    advice = keepers.advise(
-        blobs(500, 0.4), keep=[0.3, 0.6], run=tmp_path / "run", out=tmp_path / "advice.json"
-    )
+    asked = {"keep": [0.3, 0.6], "proxy": "linear", "run": tmp_path / "run"}
+    advice = keepers.advise(blobs(300, 0.4), out=tmp_path / "advice.json", **asked)
     result = json.loads((tmp_path / "advice.json").read_text())
     assert result["take"].keys() == {"0.3", "0.6"}
     assert {row["told"] for row in result["rows"]} <= {
@@ -160,7 +159,7 @@ def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
     page = advice_report(result, tmp_path / "report.html").read_text()
     assert "Does selecting pay?" in page
     assert "<svg" in page
-    again = keepers.advise(blobs(500, 0.4), keep=[0.3, 0.6], run=tmp_path / "run")
+    again = keepers.advise(blobs(300, 0.4), **asked)
     for first, second in zip(result["rows"], again.result["rows"], strict=True):
         assert first["error"] == second["error"]
 

@@ -602,6 +602,7 @@ KILLS: dict[str, dict[str, Any]] = {
 
 def test_a_kill_at_each_stage_resumes_to_the_same_selection(tmp_path: Path) -> None:
     argv = "coreset digits --limit 150 --epochs 2 --method forgetting --ensemble 2 --keep 0.3"
+    argv += " --proxy logistic"
     common = [*argv.split(), "--run", "run", "--out", "kept.parquet", "--overwrite"]
     jobs: list[dict[str, Any]] = [{"argv": common, "cwd": str(tmp_path / "whole")}]
     (tmp_path / "whole").mkdir()
