@@ -145,7 +145,7 @@ def test_classes_of_one_example_and_many_classes_do_not_stop_a_pilot(tmp_path: P
 
 
 def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
-    asked = {"keep": [0.3, 0.6], "proxy": "linear", "run": tmp_path / "run"}
+    asked: dict[str, Any] = {"keep": [0.3, 0.6], "proxy": "linear", "run": tmp_path / "run"}
     advice = keepers.advise(blobs(300, 0.4), out=tmp_path / "advice.json", **asked)
     result = json.loads((tmp_path / "advice.json").read_text())
     assert result["take"].keys() == {"0.3", "0.6"}
