@@ -87,7 +87,7 @@ def saved(seconds: float) -> str:
     """Seconds saved end to end; what is lost says so.
 
     >>> saved(-2.0)
-    'costs 2.0 s'
+    'costs 2.0s'
     """
     told = quantities.brief_duration(abs(seconds))
     return told if seconds > 0 else f"costs {told}"
