@@ -37,7 +37,8 @@ from keepers.ledger import Ledger
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
 from keepers.training import Hardware, fit_classifier, predict
-from keepers.workflows.stages import Workplace, embedded
+from keepers.workflows.probing import embedded
+from keepers.workflows.workplace import Workplace
 
 SIZES = (100, 300, 1_000, 3_000, 10_000)
 DRAWS = {100: 10, 300: 10, 1_000: 5, 3_000: 3}

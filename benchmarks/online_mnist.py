@@ -36,7 +36,7 @@ from keepers.training import Hardware, Length
 from keepers.types import EvalView
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
 from keepers.workflows.online import OnlineTraining, SelectionConfig, train_online
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 HIDDEN = {"hidden": (512, 512)}
 DEFAULT = Role(model="mlp")

@@ -30,7 +30,7 @@ from keepers.runs import Run
 from keepers.training import Hardware, Length
 from keepers.workflows.irreducible import IrreducibleConfig, make_losses
 from keepers.workflows.online import OnlineTraining, SelectionConfig, prepare_stand_in, train_online
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 NOISE = 0.1
 ADAMW: dict[str, Any] = {

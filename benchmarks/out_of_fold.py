@@ -36,7 +36,8 @@ from keepers.runs import Run
 from keepers.statistics import paired_difference
 from keepers.training import Hardware, fit_classifier, predict
 from keepers.types import Signals
-from keepers.workflows.stages import OUT_OF_FOLD, Training, Workplace, train
+from keepers.workflows.stages import OUT_OF_FOLD, Training, train
+from keepers.workflows.workplace import Workplace
 
 METHODS = ("entropy", "margin", "least-confidence", "loss")
 KEEP, SEEDS, LARGEST, TESTED = (0.1, 0.3, 0.5), 5, 5_000, 3_000

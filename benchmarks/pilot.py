@@ -41,7 +41,8 @@ from keepers.types import Pool
 from keepers.workflows.pilot import Held, Pilot, run_pilot
 from keepers.workflows.scoring import row_for
 from keepers.workflows.settling import findings, settle
-from keepers.workflows.stages import Training, Workplace, train
+from keepers.workflows.stages import Training, train
+from keepers.workflows.workplace import Workplace
 
 DESIGN, UNTOUCHED = (
     ("sst2", "cola", "digits", "mnist", "cifar10"),

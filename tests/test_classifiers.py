@@ -19,7 +19,8 @@ from keepers.runs import Run
 from keepers.signals import embed
 from keepers.training import Hardware, converged, fit_classifier, predict
 from keepers.types import Signals
-from keepers.workflows.stages import OUT_OF_FOLD, Training, Workplace, train
+from keepers.workflows.stages import OUT_OF_FOLD, Training, train
+from keepers.workflows.workplace import Workplace
 
 WORDS = (("sun", "warm", "sand", "sea"), ("snow", "cold", "ice", "fog"))
 

@@ -35,7 +35,7 @@ from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import Signals, TrainView
 from keepers.workflows.expected import expected_cost
 from keepers.workflows.online import OnlineTraining, SelectionConfig, train_online
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 N, CLASSES, STEPS = 48, 3, 4
 HARDWARE = Hardware(device="cpu", precision="fp32")

@@ -23,7 +23,8 @@ from keepers.runs import Run
 from keepers.workflows.active import embedding as embedding_module
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
-from keepers.workflows.stages import Workplace, embedded
+from keepers.workflows.probing import embedded
+from keepers.workflows.workplace import Workplace
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from keepers.workflows.active.asking import Labelled, Opinion, training_of
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.measuring import selection_against_random, warnings
 from keepers.workflows.active.rounds import Round
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 
 @pytest.fixture

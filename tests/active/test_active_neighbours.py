@@ -18,7 +18,7 @@ from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.workflows import stages
 from keepers.workflows.active import exact_neighbours, neighbour_index, neighbours
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from keepers.selectors import stratified_units
 from keepers.statistics import spearman
 from keepers.training import Hardware
 from keepers.types import Budget
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 PUBLISHED = {
     "single model": 0.75,

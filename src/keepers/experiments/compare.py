@@ -34,7 +34,7 @@ from keepers.workflows.opening import (
     say_skipped,
 )
 from keepers.workflows.scoring import AUTO, Balance
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from keepers.statistics import Verdict
 from keepers.workflows.opening import Say
-from keepers.workflows.stages import Training, Workplace, train
+from keepers.workflows.stages import Training, train
+from keepers.workflows.workplace import Workplace
 
 LONGER = 2
 """Times as long, by epochs."""

@@ -16,7 +16,8 @@ from keepers.roles import Prepared
 from keepers.selectors import stratified_units
 from keepers.words import counted
 from keepers.workflows.opening import Say
-from keepers.workflows.stages import Training, Workplace, train
+from keepers.workflows.stages import Training, train
+from keepers.workflows.workplace import Workplace
 
 CONFUSED = 4  # classes whose labels structured noise exchanges
 RARE = 0.06  # kept of each class of low relevance

@@ -36,8 +36,8 @@ from keepers.workflows.opening import (
     share,
 )
 from keepers.workflows.parts import OF_IRREDUCIBLE, open_holdout
-from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import check_losses
+from keepers.workflows.workplace import Workplace
 
 
 def compare_online(

@@ -25,7 +25,8 @@ from keepers.types import Budget
 from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
 from keepers.workflows.opening import Say
 from keepers.workflows.parts import OF_IRREDUCIBLE
-from keepers.workflows.stages import Training, Workplace, train
+from keepers.workflows.stages import Training, train
+from keepers.workflows.workplace import Workplace
 
 NOTHING = Cost(phase="preparation")
 

@@ -39,7 +39,7 @@ from keepers.workflows.online import (
 )
 from keepers.workflows.opening import Say
 from keepers.workflows.sought import given_losses
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 WARM_UP = 0.5  # seconds of steps before the first that is timed
 

@@ -31,8 +31,8 @@ from keepers.words import counted
 from keepers.workflows.active.config import BUILT_IN, Cold
 from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
 from keepers.workflows.scoring import AUTO, Balance
-from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
+from keepers.workflows.workplace import Workplace
 
 PICKS = "picks.parquet"
 

@@ -30,7 +30,8 @@ from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.measuring import fidelity
 from keepers.workflows.active.planning import Proposal, propose
 from keepers.workflows.auto import stand_in
-from keepers.workflows.stages import Tested, Workplace
+from keepers.workflows.stages import Tested
+from keepers.workflows.workplace import Workplace
 
 AGREEMENT = "agreement"
 """The phase of what measures the agreement of proxy and target, which no selection is charged."""

@@ -23,7 +23,8 @@ from keepers.roles import OnBadRow, encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.workflows.active.asking import training_of
 from keepers.workflows.active.opening import feature_column
-from keepers.workflows.stages import Tested, Training, Workplace, train
+from keepers.workflows.stages import Tested, Training, train
+from keepers.workflows.workplace import Workplace
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -30,7 +30,8 @@ from keepers.types import Budget, Picks, Signals
 from keepers.workflows.auto import Taken, take
 from keepers.workflows.opening import Say
 from keepers.workflows.scoring import AUTO, needs_steps, row_for, wanted_signals
-from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
+from keepers.workflows.stages import Tested, Trained, Training, train
+from keepers.workflows.workplace import Workplace
 
 PREDICTIONS: frozenset[str] = frozenset({"log_probs"})
 NO_COST = Cost(phase="selection")

@@ -32,9 +32,10 @@ from keepers.workflows.advice import Noise
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, part_of, run_pilot
+from keepers.workflows.probing import embedded
 from keepers.workflows.scoring import CLEAN, CORESET_SIGNALS, SAFE, needs_steps, row_for
 from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle, told
-from keepers.workflows.stages import Workplace, embedded
+from keepers.workflows.workplace import Workplace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from keepers.workflows.opening import Say
 from keepers.workflows.pilot import FEWEST, part_of, run_pilot
 from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig, row_for
 from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 CANDIDATES = (SAFE, "margin", "facility-location", CLEAN)
 """The methods that are tried where nobody names any: at random by class, the hardest first, the

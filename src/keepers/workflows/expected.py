@@ -16,7 +16,7 @@ from keepers.workflows.online.config import AS_GIVEN
 from keepers.workflows.online.stage import OnlineTrained
 from keepers.workflows.online.training import OnlineTraining
 from keepers.workflows.opening import Say
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 
 def expected_cost(

@@ -34,8 +34,9 @@ from keepers.workflows.opening import (
     workplace,
 )
 from keepers.workflows.parts import IrreducibleConfig, apart, split
-from keepers.workflows.stages import SHUFFLE, Workplace
+from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.teaching import Taught, measured, quality, teach
+from keepers.workflows.workplace import Workplace
 
 PHASES = ("irreducible-loss training", "irreducible-loss scoring")
 

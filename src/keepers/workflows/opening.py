@@ -29,7 +29,7 @@ from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Budget, Progress
 from keepers.words import counted
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 RUNS = Path("keepers-runs")
 WARNING = "Warning: "  # how a sentence begins that nobody should miss

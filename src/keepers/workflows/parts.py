@@ -21,9 +21,9 @@ from keepers.training import HardwareConfig
 from keepers.types import Budget, EvalView, Progress
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
-from keepers.workflows.stages import Workplace
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
 from keepers.workflows.tested import check_holdout
+from keepers.workflows.workplace import Workplace
 
 NARROW = (256, 256)
 """The hidden layers of a perceptron that only makes irreducible losses."""

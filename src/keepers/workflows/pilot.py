@@ -26,7 +26,8 @@ from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
 from keepers.types import Signals
 from keepers.workflows.fresh import gain_of_fresh
-from keepers.workflows.stages import Training, Workplace, train
+from keepers.workflows.stages import Training, train
+from keepers.workflows.workplace import Workplace
 
 RANDOM, EVERYTHING, FRESH = "random", "everything", "fresh-random"
 FOLDS = 5

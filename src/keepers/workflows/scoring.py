@@ -24,16 +24,9 @@ from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.predictions import Predictions, predictions
-from keepers.workflows.stages import (
-    FEATURES,
-    FOLDS,
-    OUT_OF_FOLD,
-    Training,
-    Workplace,
-    embedding_inputs,
-    is_trained,
-    train,
-)
+from keepers.workflows.probing import FEATURES, embedding_inputs
+from keepers.workflows.stages import FOLDS, OUT_OF_FOLD, Training, is_trained, train
+from keepers.workflows.workplace import Workplace
 
 SAFE = "stratified"
 """The method that cannot do worse than a random choice."""

@@ -18,8 +18,8 @@ from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_l
 from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model
 from keepers.workflows.opening import Say
 from keepers.workflows.parts import OF_IRREDUCIBLE
-from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import check_losses
+from keepers.workflows.workplace import Workplace
 
 IL_FILE = "il.parquet"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ from torch import Tensor
 
 from keepers import processes
 from keepers.configuration import SAMPLES
-from keepers.data import DensePool, Source
+from keepers.data import Source
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
-from keepers.runs import Run, StageRecord
+from keepers.runs import StageRecord
 from keepers.selectors import folds
-from keepers.signals import PASS_SIGNALS, embed, extract, store
+from keepers.signals import PASS_SIGNALS, extract, store
 from keepers.training import (
     GIVES,
     BatchPolicy,
@@ -36,7 +34,9 @@ from keepers.training import (
     last_input,
     predict,
 )
-from keepers.types import EvalView, Pool, Progress, Signals
+from keepers.types import EvalView, Signals
+from keepers.workflows.probing import embedded
+from keepers.workflows.workplace import Workplace
 
 EARLY_SHARE = 0.1
 """Scores of early training are taken after this share of the epochs, and at least one."""
@@ -48,48 +48,8 @@ OUT_OF_FOLD = "out_of_fold_log_probs"
 FOLDS = 3
 """Models that are trained for predictions out of fold."""
 
-FEATURES = "features"
 TESTED = "tested"
 """The array of a stage that holds what the model says of a test set."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Workplace:
-    """Where the stages of one workflow run: directory, hardware, ledger and progress."""
-
-    run: Run
-    hardware: Hardware
-    ledger: Ledger
-    progress: Progress | None = None
-    checkpoint_every: float = 30.0
-    booked: set[Path] = field(default_factory=set[Path])
-
-    @contextlib.contextmanager
-    def under_way(self, what: str) -> Generator[Callable[[str, int, int], None]]:
-        """Say that something takes a while; what can say how far it is calls what is given."""
-        if self.progress is None:
-            yield lambda part, done, total: None
-            return
-        progress, current = self.progress, ("", 0)
-        progress.start(what, 0)
-
-        def report(part: str, done: int, total: int) -> None:
-            nonlocal current
-            if current != (part, total):
-                current = (part, total)
-                progress.start(f"{what}: {part}", total)
-            progress.advance(done)
-
-        try:
-            yield report
-        finally:
-            progress.finish()
-
-    def book(self, folder: Path, record: StageRecord) -> None:
-        """Book what a stage cost, once, however often it is asked for."""
-        if folder not in self.booked:
-            self.booked.add(folder)
-            self.ledger.book(record.costs, folder.name)
 
 
 def early_epochs(epochs: int) -> int:
@@ -358,48 +318,6 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
     if processes.rank() == 0:
         store.write(folder, arrays)
     return StageRecord(facts=facts, costs=tuple(ledger.costs))
-
-
-def embedded(place: Workplace, prepared: Prepared, pool: Pool, content: str) -> Pool:
-    """What a classifier reads: the pool itself, or what its encoder makes of it, once.
-
-    `content` is a fingerprint of the inputs of the pool, whatever their labels.
-    """
-    embedder = prepared.classifier and prepared.classifier.embedder
-    if embedder is None:
-        return pool
-
-    def compute(folder: Path) -> StageRecord:
-        ledger = Ledger()
-        store.clear(folder)
-        with ledger.phase(FEATURES) as tally:
-            features = embed(
-                prepared.normalised(embedder),
-                pool,
-                runtime=place.hardware.runtime(gains_from_bf16=False),
-                name=prepared.role.model,
-                folder=folder if processes.rank() == 0 else None,
-                tally=tally,
-                progress=place.progress,
-            )
-            if processes.rank() == 0:
-                store.write(folder, {FEATURES: features})
-        return StageRecord(costs=tuple(ledger.costs))
-
-    inputs = embedding_inputs(place, prepared, content)
-    folder, record = place.run.stage(FEATURES, inputs, compute)
-    place.book(folder, record)
-    return DensePool(store.read(folder)[FEATURES])
-
-
-def embedding_inputs(place: Workplace, prepared: Prepared, content: str) -> dict[str, Any]:
-    """All that the features of `embedded` depend on, for the stage's fingerprint."""
-    return {
-        "content": content,
-        "encoder": prepared.fingerprint,
-        "role": prepared.role.identity(),  # an option may be seen in no weight
-        "hardware": place.hardware.identity(gains_from_bf16=False),
-    }
 
 
 def _measure(signals: Signals) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from keepers.signals import extract, store
 from keepers.training import Checkpoint, Evaluation, fit, steps_in_epoch
 from keepers.training.policy import Shuffle
 from keepers.types import EvalView, Signals
-from keepers.workflows.stages import CHECKPOINT, Workplace
+from keepers.workflows.stages import CHECKPOINT
 from keepers.workflows.weights import WEIGHTS, save_weights
+from keepers.workflows.workplace import Workplace
 
 ROLE = "irreducible"
 CHECKED = 2048  # examples on which the checkpoint is chosen

@@ -45,8 +45,8 @@ from keepers.workflows.opening import (
     workplace,
 )
 from keepers.workflows.sought import Sought
-from keepers.workflows.stages import Workplace
 from keepers.workflows.tested import with_test
+from keepers.workflows.workplace import Workplace
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,7 +20,8 @@ from keepers.roles import Prepared
 from keepers.scores import margin
 from keepers.types import Signals
 from keepers.workflows.active.config import ActiveConfig
-from keepers.workflows.stages import Tested, Trained, Training, Workplace, train
+from keepers.workflows.stages import Tested, Trained, Training, train
+from keepers.workflows.workplace import Workplace
 
 NOTHING = torch.empty(0, dtype=torch.int64)
 

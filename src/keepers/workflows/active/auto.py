@@ -15,7 +15,8 @@ from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, training_of
 from keepers.workflows.active.config import UNSURE, ActiveConfig
 from keepers.workflows.scoring import AUTO
-from keepers.workflows.stages import OUT_OF_FOLD, Workplace, train
+from keepers.workflows.stages import OUT_OF_FOLD, train
+from keepers.workflows.workplace import Workplace
 
 RANDOM = "random"
 FEWEST = 100

@@ -24,10 +24,8 @@ from keepers.runs import StageRecord
 from keepers.signals import extract, store
 from keepers.types import EncoderSpec
 from keepers.workflows.active.config import BUILT_IN, ActiveConfig
-from keepers.workflows.stages import Workplace, embedded
-
-FEATURES = "features"
-"""The phase under which they are booked, and the stage that makes them."""
+from keepers.workflows.probing import FEATURES, embedded
+from keepers.workflows.workplace import Workplace
 
 BUCKETS = 2**18
 SIDE = 16

@@ -22,7 +22,8 @@ from keepers.workflows.active.asking import (
 )
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.judging import ceiling, chance, judged
-from keepers.workflows.stages import Tested, Workplace, train
+from keepers.workflows.stages import Tested, train
+from keepers.workflows.workplace import Workplace
 
 ENOUGH_CONTROL = 100
 """Control labels from which on a model trained on them is compared with one on selected ones."""

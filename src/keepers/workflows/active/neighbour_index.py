@@ -17,7 +17,7 @@ from keepers.ledger import Ledger
 from keepers.random import derived_seed, generator
 from keepers.runs import StageRecord
 from keepers.workflows.active.exact_neighbours import by_products
-from keepers.workflows.stages import Workplace
+from keepers.workflows.workplace import Workplace
 
 INDEX = "neighbour-index"
 """The stage that makes it."""

@@ -23,7 +23,8 @@ from keepers.workflows.active.asking import Labelled, Opinion, ask
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.neighbour_index import NEIGHBOURS, Index
 from keepers.workflows.active.neighbours import nearest, search_facts
-from keepers.workflows.stages import Tested, Workplace
+from keepers.workflows.stages import Tested
+from keepers.workflows.workplace import Workplace
 
 DEEPEST = 8
 """Near-duplicates are replaced out of so many times the batch, by methods that rank nothing.

@@ -35,7 +35,8 @@ from keepers.workflows.active.measuring import (
 from keepers.workflows.active.planning import propose
 from keepers.workflows.active.work import STAGES, paid_for
 from keepers.workflows.auto import stand_in
-from keepers.workflows.stages import Tested, Workplace
+from keepers.workflows.stages import Tested
+from keepers.workflows.workplace import Workplace
 
 AGAIN = 1.25
 """Selection is compared with random again when there are so many times the control labels."""

@@ -13,8 +13,8 @@ from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Progress
-from keepers.workflows.active.embedding import FEATURES
-from keepers.workflows.stages import Workplace
+from keepers.workflows.probing import FEATURES
+from keepers.workflows.workplace import Workplace
 
 WORK = "work"
 """The name of the folder within that of the campaign."""

@@ -15,8 +15,9 @@ from keepers.runs import StageRecord
 from keepers.signals import extract, store
 from keepers.training import BatchPolicy, Checkpoint, Evaluation, Point, fit
 from keepers.workflows.online.training import OnlineTraining
-from keepers.workflows.stages import CHECKPOINT, Workplace
+from keepers.workflows.stages import CHECKPOINT
 from keepers.workflows.weights import WEIGHTS, save_weights
+from keepers.workflows.workplace import Workplace
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

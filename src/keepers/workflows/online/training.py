@@ -25,8 +25,8 @@ from keepers.workflows.online.selections import (
     method_identity,
     not_one_model,
 )
-from keepers.workflows.stages import Workplace
 from keepers.workflows.weights import load_weights
+from keepers.workflows.workplace import Workplace
 
 IL_SHARE = 0.01  # of its learning rate, for the model that the original function updates
 
