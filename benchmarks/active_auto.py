@@ -11,11 +11,12 @@ a run that is interrupted goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+from driver import run_or_summary
 
 import keepers
 from keepers.files import write_json
@@ -76,18 +77,11 @@ def summary(folder: Path, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("data", nargs="+", choices=DATA)
-    running.add_argument("--folder", type=Path, required=True)
+    parser, running = run_or_summary(__doc__, DATA, "--folder")
     running.add_argument("--seeds", type=int, default=5)
-    telling = commands.add_parser("summary")
-    telling.add_argument("folder", type=Path)
-    telling.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     if given.command == "run":
-        run(given.data, given.folder, given.seeds)
+        run(given.names, given.folder, given.seeds)
     else:
         summary(given.folder, given.out)
 

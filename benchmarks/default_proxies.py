@@ -13,7 +13,6 @@ With `--probe hf:FOLDER` a run measures `probe:` of that encoder, too, on its fe
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -24,14 +23,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from material import TEXTS, VECTORS, load
+from driver import run_or_summary
+from material import TEXTS, VECTORS, opened
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from keepers.data import DensePool, Source, open_source
+from keepers.data import DensePool, Source
 from keepers.files import write_json
 from keepers.ledger import Ledger
 from keepers.roles import Role, encode_like, prepare
@@ -132,11 +132,7 @@ def run_all(names: Sequence[str], out: Path, encoder: str | None, least: int) ->
     """Every data set; a size that is there already is not measured again."""
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
-        train, test = load(name)
-        source = open_source(train)
-        held: Source = open_source(test, like=source)
-        few = np.random.default_rng(0).permutation(len(held))[:TESTED]
-        held = held.take(few)
+        source, held = opened(name, TESTED)
         if encoder:
             folder = Path(tempfile.mkdtemp(dir=out))
             with Run(folder / "run", {"data": source.fingerprint}) as run:
@@ -186,16 +182,9 @@ def summary(folder: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("names", nargs="+", choices=[*TEXTS, *VECTORS])
-    running.add_argument("--out", type=Path, required=True)
+    parser, running = run_or_summary(__doc__, [*TEXTS, *VECTORS])
     running.add_argument("--probe")
     running.add_argument("--least", type=int, default=0, help="examples")
-    telling = commands.add_parser("summary")
-    telling.add_argument("folder", type=Path)
-    telling.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     if given.command == "run":
         run_all(given.names, given.out, given.probe, given.least)

@@ -27,6 +27,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from keepers.data import Source, open_source
+
 ROOT = Path(os.environ.get("KEEPERS_DATA", "data"))
 MORE = Path(os.environ.get("KEEPERS_MORE", "more"))
 LEAST = 100
@@ -53,6 +55,14 @@ def load(name: str) -> tuple[Any, Any]:
         (part.drop(columns="label").to_numpy(np.float32), part["label"].to_numpy())
         for part in (train, test)
     )
+
+
+def opened(name: str, tested: int) -> tuple[Source, Source]:
+    """The training data, and at most so many of the test data, drawn at random."""
+    train, test = load(name)
+    source = open_source(train)
+    held: Source = open_source(test, like=source)
+    return source, held.take(np.random.default_rng(0).permutation(len(held))[:tested])
 
 
 PARTS = ("train", "test")

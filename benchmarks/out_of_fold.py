@@ -12,7 +12,6 @@ file for each draw: a run that is interrupted goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -24,10 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from material import TEXTS, load
+from driver import run_or_summary
+from material import TEXTS, opened
 
 from keepers import methods
-from keepers.data import Source, open_source
+from keepers.data import Source
 from keepers.files import write_json
 from keepers.ledger import Ledger
 from keepers.random import generator
@@ -104,11 +104,7 @@ def run_all(names: Sequence[str], out: Path) -> None:
     """Every draw that is not there yet."""
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
-        train_data, test_data = load(name)
-        source = open_source(train_data)
-        test: Source = open_source(test_data, like=source)
-        few = np.random.default_rng(0).permutation(len(test))[:TESTED]
-        test = test.take(few)
+        source, test = opened(name, TESTED)
         for seed in range(SEEDS):
             path = out / f"{name}-{seed}.json"
             if path.exists():
@@ -156,14 +152,7 @@ def summary(folder: Path) -> dict[str, Any]:
 WAYS = ("in sample", "out of fold")
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("names", nargs="+", choices=TEXTS)
-    running.add_argument("--out", type=Path, required=True)
-    telling = commands.add_parser("summary")
-    telling.add_argument("folder", type=Path)
-    telling.add_argument("--out", type=Path, required=True)
+    parser, _ = run_or_summary(__doc__, TEXTS)
     arguments = parser.parse_args()
     if arguments.command == "run":
         run_all(arguments.names, arguments.out)

@@ -11,7 +11,6 @@ draw: a run that is interrupted goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
+from driver import run_or_summary
 
 from keepers import methods
 from keepers.data import Source, corrupt_labels, open_source
@@ -315,14 +315,7 @@ def _share(right: Iterable[bool]) -> float | None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("names", nargs="+", choices=[*DESIGN, *UNTOUCHED])
-    running.add_argument("--out", type=Path, required=True)
-    telling = commands.add_parser("summary")
-    telling.add_argument("folder", type=Path)
-    telling.add_argument("--out", type=Path, required=True)
+    parser, _ = run_or_summary(__doc__, [*DESIGN, *UNTOUCHED])
     arguments = parser.parse_args()
     if arguments.command == "run":
         run_all(arguments.names, arguments.out)

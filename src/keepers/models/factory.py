@@ -14,7 +14,7 @@ from keepers.models.classifiers import CLASSIFIERS, is_classifier
 from keepers.models.imported import check_options, imported, telling
 from keepers.models.layers import to_channels_last
 from keepers.models.outline import outlined
-from keepers.models.recipe import MIN_STEPS, Recipe
+from keepers.models.recipe import Recipe, long_enough
 from keepers.models.table import MODELS, dense_encoder
 from keepers.random import isolated
 from keepers.types import DataInfo, Kind, Model
@@ -138,22 +138,13 @@ def default_recipe(name: str) -> Recipe:
     if is_classifier(name):
         return NO_STEPS
     if name.startswith("hf:"):
-        return Recipe(
-            epochs=3,
-            batch_size=32,
-            optimizer="adamw",
-            lr=5e-5,
-            weight_decay=0.01,
-            bf16=True,
-            min_steps=MIN_STEPS,
+        return long_enough(
+            Recipe(
+                epochs=3, batch_size=32, optimizer="adamw", lr=5e-5, weight_decay=0.01, bf16=True
+            )
         )
-    return Recipe(
-        epochs=10,
-        batch_size=128,
-        optimizer="adamw",
-        lr=1e-3,
-        weight_decay=0.01,
-        min_steps=MIN_STEPS,
+    return long_enough(
+        Recipe(epochs=10, batch_size=128, optimizer="adamw", lr=1e-3, weight_decay=0.01)
     )
 
 

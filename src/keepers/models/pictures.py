@@ -9,7 +9,7 @@ from keepers.models.inception import GoogLeNet, InceptionV3
 from keepers.models.layers import scaled
 from keepers.models.mobilenet import MobileNetV2
 from keepers.models.preact import BasicBlock, BottleneckBlock, PreactResNet
-from keepers.models.recipe import MIN_STEPS, Recipe
+from keepers.models.recipe import Recipe
 from keepers.models.residual import ResidualBlock, ResidualBottleneck, ResNet
 from keepers.models.row import ModelRow, dense_encoder, fraction, multiplier, scaled_filters
 from keepers.models.vgg import VGG11
@@ -168,23 +168,13 @@ def _small_cnn_row() -> ModelRow:
         kinds=("image",),
         summary="three convolutions and three linear layers",
         paper=_RHO_LOSS,
-        defaults=Recipe(
-            epochs=10, batch_size=128, optimizer="adamw", lr=2e-3, bf16=True, min_steps=MIN_STEPS
-        ),
+        defaults=Recipe(epochs=10, batch_size=128, optimizer="adamw", lr=2e-3, bf16=True),
         build=_small_cnn,
     )
 
 
 def _sgd(epochs: int, lr: float = 0.1) -> Recipe:
-    return Recipe(
-        epochs=epochs,
-        batch_size=128,
-        lr=lr,
-        weight_decay=5e-4,
-        augment=True,
-        bf16=True,
-        min_steps=MIN_STEPS,
-    )
+    return Recipe(epochs=epochs, batch_size=128, lr=lr, weight_decay=5e-4, augment=True, bf16=True)
 
 
 def _adamw(epochs: int) -> Recipe:
@@ -196,5 +186,4 @@ def _adamw(epochs: int) -> Recipe:
         weight_decay=0.01,
         augment=True,
         bf16=True,
-        min_steps=MIN_STEPS,
     )

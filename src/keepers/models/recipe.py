@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from keepers.errors import ParameterError, unknown_name
@@ -72,3 +72,8 @@ class Recipe:
         (5, 40, 200)
         """
         return max(self.epochs, min(MAX_EPOCHS, -(-self.min_steps // steps_in_epoch)))
+
+
+def long_enough(recipe: Recipe) -> Recipe:
+    """The recipe with `MIN_STEPS` at least, which every model of ours has by default."""
+    return replace(recipe, min_steps=MIN_STEPS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from keepers.errors import ParameterError
 from keepers.models.pictures import picture_rows
-from keepers.models.recipe import MIN_STEPS, Recipe
+from keepers.models.recipe import Recipe, long_enough
 from keepers.models.row import ModelRow, at_least_one, dense_encoder, fraction, scaled_filters
 from keepers.models.text import STAGES, VDCNN, FastText
 from keepers.models.vision import MLP
@@ -72,12 +73,7 @@ def _rows() -> list[ModelRow]:
             summary="two hidden layers of 512",
             paper=_RHO_LOSS,
             defaults=Recipe(
-                epochs=10,
-                batch_size=64,
-                optimizer="adamw",
-                lr=3e-3,
-                weight_decay=0.01,
-                min_steps=MIN_STEPS,
+                epochs=10, batch_size=64, optimizer="adamw", lr=3e-3, weight_decay=0.01
             ),
             build=_mlp,
         ),
@@ -86,9 +82,7 @@ def _rows() -> list[ModelRow]:
             kinds=("image", "vector"),
             summary="multinomial logistic regression",
             paper="Cox 1958, The Regression Analysis of Binary Sequences",
-            defaults=Recipe(
-                epochs=10, batch_size=64, optimizer="adamw", lr=1e-2, min_steps=MIN_STEPS
-            ),
+            defaults=Recipe(epochs=10, batch_size=64, optimizer="adamw", lr=1e-2),
             build=_logistic,
         ),
         ModelRow(
@@ -96,9 +90,7 @@ def _rows() -> list[ModelRow]:
             kinds=("text",),
             summary="bag of hashed words and bigrams, averaged, then a linear layer",
             paper="Joulin et al. 2017, Bag of Tricks for Efficient Text Classification",
-            defaults=Recipe(
-                epochs=5, batch_size=64, optimizer="adamw", lr=1e-2, min_steps=MIN_STEPS
-            ),
+            defaults=Recipe(epochs=5, batch_size=64, optimizer="adamw", lr=1e-2),
             build=_fasttext,
         ),
         *(
@@ -114,7 +106,6 @@ def _rows() -> list[ModelRow]:
                     lr=1e-3,
                     weight_decay=1e-4,
                     bf16=True,
-                    min_steps=MIN_STEPS,
                 ),
                 build=_vdcnn(depth),
             )
@@ -123,5 +114,7 @@ def _rows() -> list[ModelRow]:
     ]
 
 
-MODELS: Mapping[str, ModelRow] = MappingProxyType({row.name: row for row in _rows()})
+MODELS: Mapping[str, ModelRow] = MappingProxyType(
+    {row.name: replace(row, defaults=long_enough(row.defaults)) for row in _rows()}
+)
 """Every built-in model, by name."""

@@ -263,8 +263,7 @@ def _noise(metadata: dict[str, Any]) -> str:
     found = metadata.get("label_noise")
     if not found:
         return "How many labels are wrong is not known: --val 0.2 estimates it"
-    words = str(Noise.of(found))
-    return f"{words[0].upper()}{words[1:]}"
+    return Noise.of(found).sentence
 
 
 def _doubts(evidence: Evidence) -> Gallery | None:

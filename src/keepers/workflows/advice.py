@@ -44,6 +44,12 @@ class Noise:
         return f"{self.estimate}, by {num:,} examples that the pilot's model did not train on"
 
     @property
+    def sentence(self) -> str:
+        """The same as a sentence of its own, without the stop."""
+        words = str(self)
+        return f"{words[0].upper()}{words[1:]}"
+
+    @property
     def many(self) -> bool:
         """Whether so many are wrong that something should be done."""
         return self.estimate.low > MANY_LABEL_ERRORS

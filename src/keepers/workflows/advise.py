@@ -23,6 +23,7 @@ from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.training import (
     HardwareConfig,
     Precision,
+    epochs_of,
     estimate_seconds,
     fit_classifier,
 )
@@ -35,6 +36,7 @@ from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, part_of, run_pilo
 from keepers.workflows.probing import embedded
 from keepers.workflows.scoring import CLEAN, CORESET_SIGNALS, SAFE, needs_steps, row_for
 from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle, told
+from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.workplace import Workplace
 
 
@@ -162,8 +164,7 @@ def advise(
         part = part_of(source, config.seed)
         trained, epochs = _target(part, config, place), None
         if trained.classifier is None:
-            per_epoch = -(-len(source) // trained.recipe.batch_size)
-            epochs = trained.recipe.epochs_of(per_epoch)
+            epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
         part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
@@ -334,8 +335,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     if result["label_noise"]:
         noise = Noise.of(result["label_noise"])
         pays = result["cleaning"] or f"--methods {CLEAN} tries leaving them out"
-        words = str(noise)
-        found.append(f"{words[0].upper()}{words[1:]}{f'. {pays}' if noise.many else ''}")
+        found.append(f"{noise.sentence}{f'. {pays}' if noise.many else ''}")
     return found
 
 

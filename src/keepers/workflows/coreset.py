@@ -194,8 +194,7 @@ def _select(scored: Scored, config: CoresetConfig, say: Say, auto: Taken | None)
     k = budget.resolve(len(candidates))
     noise = noise_of(scored) or (auto and auto.noise)
     if noise is not None:
-        words = str(noise)
-        say(f"{words[0].upper()}{words[1:]}")
+        say(noise.sentence)
     warnings = warn(scored, k, noise, tried=None if auto is None else auto.cleaning)
     for warning in warnings:
         say(f"Warning: {warning}")
