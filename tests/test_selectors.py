@@ -26,9 +26,13 @@ from keepers.selectors import (
     take_turns,
     top_k,
 )
+from keepers.selectors._coverage import Coverage
+from keepers.selectors._distances import SquaredDistances
+from keepers.selectors.checks import unheard
 from keepers.selectors.ranking import FEW, highest
 
 facility_module = importlib.import_module("keepers.selectors.facility_location")
+sampled_module = importlib.import_module("keepers.selectors._sampled")
 
 Greedy = Callable[..., Tensor]
 GREEDY = (k_center_greedy, facility_location)
@@ -551,7 +555,7 @@ def test_stochastic_clearly_beats_random_and_comes_near_to_lazy() -> None:
 def test_stochastic_estimates_gains_on_a_sample_of_large_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(facility_module, "POINTS_PER_PICK", 30)
+    monkeypatch.setattr(sampled_module, "POINTS_PER_PICK", 30)
     features = points(0, 3000, 8)
     found = mean_nearest(features, facility_location(features, 20, optimizer="stochastic"))
     lazy = mean_nearest(features, facility_location(features, 20))
@@ -586,18 +590,19 @@ def test_few_points_tell_which_candidates_are_evaluated_on_all(
     if clusters:
         features = points(1, clusters, 8)[torch.arange(4000) % clusters] + features / 4
     evaluated = 0
-    gains = facility_module.Coverage.gains
+    gains = Coverage.gains
 
     def counted(coverage: Any, candidates: Tensor) -> Tensor:
         nonlocal evaluated
         evaluated += len(coverage.nearest_N) * len(candidates)
         return gains(coverage, candidates)
 
-    monkeypatch.setattr(facility_module.Coverage, "gains", counted)
+    monkeypatch.setattr(Coverage, "gains", counted)
+    monkeypatch.setattr(sampled_module, "PASSED", 8)
     costs: list[int] = []
     found: list[float] = []
-    for enough in (4001, 400):
-        monkeypatch.setattr(facility_module, "ENOUGH", enough)
+    for enough in (4001, 200):
+        monkeypatch.setattr(sampled_module, "ENOUGH", enough)
         evaluated = 0
         picks = facility_location(features, 40, optimizer="stochastic")
         costs.append(evaluated)
@@ -607,29 +612,93 @@ def test_few_points_tell_which_candidates_are_evaluated_on_all(
     assert found[1] < found[0] + 0.1 * (random - found[0])
 
 
+def covered(seed: int) -> tuple[Tensor, Tensor]:
+    """Points with copies, and 16 facilities of which two are copies of each other."""
+    features = points(seed, 300, 3) + 5
+    features[7] = features[90]
+    features[120:140] = features[120]
+    rest = torch.randperm(110, generator=generator(seed))[:14]
+    return features, torch.cat([rest, torch.tensor([121, 133])])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_two_nearest_facilities_are_known(seed: int) -> None:
+    features, facilities = covered(seed)
+    exact = squared_distances(features)[:, facilities]
+    exact[facilities, torch.arange(16)] = -1
+    expected = exact.argsort(dim=1, stable=True)[:, :2]
+    found = sampled_module._nearest(SquaredDistances(features), facilities, unheard)
+    assert torch.equal(torch.stack([found.facility, found.second], 1), expected)
+    apart = torch.stack([found.apart, found.second_apart], 1)
+    exact = exact.gather(1, expected).clamp(min=0)
+    torch.testing.assert_close(apart.double(), exact, rtol=1e-4, atol=1e-4)
+    assert float(found.apart[121]) == float(found.second_apart[133]) == 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_picks_settle_in_the_middle_of_the_points_nearest_to_them(seed: int) -> None:
-    features = points(seed, 300, 3) + 5
-    features[7] = features[90]  # the lower of two copies is taken
-    features[120:140] = features[120]
-    places = torch.randperm(300, generator=generator(seed))
-    selected, picks = places[:4], places[4:16]
-    facilities = torch.cat([selected, picks])
-    nearest = torch.cdist(features.double(), features[facilities].double()).argmin(1)
-    nearest[facilities] = torch.arange(16)
-    expected: list[int] = []
+    features, facilities = covered(seed)
+    distances = SquaredDistances(features)
+    nearest = sampled_module._nearest(distances, facilities, unheard).facility
+    expected = facilities[:4].tolist()
     for own in range(4, 16):
         members = (nearest == own).nonzero().squeeze(1)
-        apart = torch.cdist(
-            features[members].double(), features[members].double().mean(0, keepdim=True)
-        ).squeeze(1)
-        expected.append(int(members[apart <= apart.min() + 1e-9].min()))
-    distances = facility_module.SquaredDistances(features)
-    found = facility_module._settled(distances, selected, picks, facility_module.unheard)
+        middle = features[members].double().mean(0)
+        apart = (features[members].double() - middle).square().sum(1)
+        expected.append(int(members[apart <= apart.min() + 1e-9].min()))  # the lower of two copies
+    found = sampled_module._settled(distances, facilities, 4, nearest)
     assert found.tolist() == expected
-    assert mean_nearest(features, torch.cat([selected, found])) <= mean_nearest(
-        features, facilities
-    )
+    assert mean_nearest(features, found) <= mean_nearest(features, facilities)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_swaps_lower_the_objective_and_keep_what_is_nearest_up_to_date(seed: int) -> None:
+    features, facilities = covered(seed)
+    distances = SquaredDistances(features)
+    nearest = sampled_module._nearest(distances, facilities, unheard)
+    found, num_swaps = sampled_module._swapped(distances, facilities, 4, nearest, generator(seed))
+    assert 0 < num_swaps == int((found != facilities).sum())
+    assert torch.equal(found[:4], facilities[:4])
+    assert len(found.unique()) == 16
+    before, after = mean_nearest(features, facilities), mean_nearest(features, found)
+    assert after < before
+    assert float(nearest.apart.double().mean()) == pytest.approx(after, rel=1e-4)
+    assert torch.equal(found[nearest.facility[found]], found)
+
+
+def test_sampling_finds_clusters_that_no_sample_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Gains on 300 of the points tell nothing of 30 clusters of 2 points each.
+    centres = 20 * points(0, 40, 6)
+    size = torch.tensor([500] * 10 + [2] * 30)
+    features = centres.repeat_interleave(size, 0) + points(1, int(size.sum()), 6)
+    monkeypatch.setattr(sampled_module, "POINTS_PER_PICK", 8)
+    picks = facility_location(features, 40, optimizer="stochastic")
+    kinds = torch.arange(40).repeat_interleave(size)
+    assert len(kinds[picks].unique()) >= 39
+    monkeypatch.setattr(sampled_module, "ROUNDS", 0)
+    alone = facility_location(features, 40, optimizer="stochastic")
+    assert mean_nearest(features, picks) < 0.5 * mean_nearest(features, alone)
+
+
+@pytest.mark.parametrize("k", [1, 2, 59, 60])
+@pytest.mark.parametrize("epsilon", [0.01, 0.3, 0.9])
+def test_sampling_picks_as_many_as_there_are(k: int, epsilon: float) -> None:
+    features = points(0, 20, 3).repeat(3, 1)  # three copies each: most picks gain nothing
+    picks = facility_location(features, k, optimizer="stochastic", epsilon=epsilon)
+    assert len(picks.unique()) == k
+    if k > 20:
+        assert mean_nearest(features, picks) < 1e-6
+
+
+def test_candidates_out_of_question_wait_until_others_were_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features = points(0, 400, 3)
+    expected = facility_location(features, 100, optimizer="stochastic")
+    monkeypatch.setattr(sampled_module, "POOL", 4)
+    few = facility_location(features, 100, optimizer="stochastic")
+    assert len(few.unique()) == 100
+    assert mean_nearest(features, few) < 1.05 * mean_nearest(features, expected)
 
 
 def test_stochastic_repeats_under_a_generator() -> None:

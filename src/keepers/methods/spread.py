@@ -95,7 +95,7 @@ SPREAD = (
         summary="the points that bring every point near to a pick",
         when="few examples are kept and they should be typical",
         paper="Mirzasoleiman et al., JMLR 2016",
-        options={"optimizer": "auto", "epsilon": 0.01},
+        options={"optimizer": "auto", "epsilon": 0.3},
     ),
     Method(
         name="typiclust",

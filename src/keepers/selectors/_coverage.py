@@ -17,20 +17,30 @@ from keepers.selectors._distances import SquaredDistances, flat_positions, multi
 
 UNREACHABLE = -1e30
 LIST_BLOCK = 1 << 20
+NARROWEST, WIDEST = 16, 256
+"""Candidates that are evaluated in one matrix product."""
+TIE = 1e-6
+"""Gains that differ by less than this fraction are a tie: products round so much."""
 
 
 class Coverage:
     """Running squared distances to the nearest pick: O(n) memory beside the points.
 
-    With a `sample` of the points, distances are kept and gains summed over that alone.
+    With a `sample` of the points, distances are kept and gains summed over that alone. Distances
+    to the nearest of `selected` that are known are not computed again, and not copied.
     """
 
     def __init__(
-        self, distances: SquaredDistances, selected: Tensor, sample: Tensor | None = None
+        self,
+        distances: SquaredDistances,
+        selected: Tensor,
+        *,
+        sample: Tensor | None = None,
+        nearest: Tensor | None = None,
     ) -> None:
         self.distances = distances
         self._rows = self.distances.everyone if sample is None else self.distances.rows(sample)
-        self.nearest_N = self.distances.nearest(selected, self._rows)
+        self.nearest_N = distances.nearest(selected, self._rows) if nearest is None else nearest
         self._column_N = torch.empty_like(self.nearest_N)
 
     def __len__(self) -> int:
@@ -68,6 +78,40 @@ class Coverage:
         for rows in row_blocks(len(reach_S), len(candidates)):
             block = multiply(doubled_CD, self._rows.points[rows].T)
             yield block.add_(reach_S[rows]).sub_(term_C[:, None])
+
+
+def first_pick(coverage: Coverage, selected: Tensor) -> list[int]:
+    """The point of least total squared distance, picked where nothing is selected yet."""
+    if len(selected):
+        return []
+    position = coverage.most_central()
+    coverage.add(position)
+    return [position]
+
+
+def best_candidate(
+    coverage: Coverage, candidates_C: Tensor, bound_C: Tensor, enough: float = 0.0
+) -> int | None:
+    """The index of the candidate of greatest gain; None where none gains, or not `enough`.
+
+    Only candidates whose bound reaches the best gain are evaluated; `bound_C` gets what is found.
+    """
+    seen = candidates_C.new_empty(0)
+    gains = bound_C.new_empty(0)
+    width = WIDEST if bool((bound_C == torch.inf).any()) else NARROWEST
+    while True:
+        top, indices = bound_C.topk(min(width, len(bound_C)))
+        indices = indices[(top >= enough) & (top > 0)]
+        if not len(indices):
+            break
+        found = coverage.gains(candidates_C[indices])
+        seen, gains = torch.cat([seen, indices]), torch.cat([gains, found])
+        bound_C[indices] = -torch.inf
+        enough = max(enough, float(gains.max()) * (1 - TIE))
+        width = min(2 * width, WIDEST)
+    bound_C[seen] = gains
+    seen = seen[(gains >= enough) & (gains > 0)]
+    return int(seen.min()) if len(seen) else None
 
 
 class CoverageLists:

@@ -150,6 +150,13 @@ def multiply(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.from_numpy(found)
 
 
+def smallest(block: Tensor) -> Tensor:
+    """The column (r,) of the least entry of each row, the first of several."""
+    if block.device.type == "cpu":  # NumPy is several times faster at this than torch
+        return torch.from_numpy(block.numpy().argmin(1))
+    return block.argmin(1)
+
+
 def flat_positions(mask: Tensor) -> Tensor:
     """Indices into the flattened mask of what is true."""
     if mask.device.type == "cpu":  # NumPy is several times faster at this than torch
