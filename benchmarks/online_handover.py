@@ -7,7 +7,8 @@ and irreducible losses by a weak, a fair or a good model: one of few, of some or
 examples, trained until its loss on examples apart stops falling. For each seed the same target is
 trained for the same number of steps uniformly, by rho-loss to the end, and by rho-loss with its
 hand-over, from the same first weights, with a learning rate that falls linearly. `auto` is what
-`--select auto` would have done with these losses, a step at the price of 1 + 1 / (3 keep).
+`--select auto` would have done with these losses, a step at the price of 1 + 1 / (3 keep), and
+`advice` what `keepers advise --online` would have said before.
 
 FILE has one JSON object a line, a cell and seed each; what it holds is not run again. --summary
 writes the table beside it, as .json, and prints it.
@@ -20,10 +21,11 @@ import json
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from scipy import stats
@@ -39,6 +41,7 @@ from keepers.online import (
     online_facts,
     weaknesses,
 )
+from keepers.online.facts import Outlook
 from keepers.random import generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.signals import extract
@@ -250,30 +253,52 @@ def difference(rows: list[dict[str, Any]], name: str) -> list[float]:
     return [round(value, 3) for value in (mean, mean - half, mean + half)]
 
 
-def pays(row: dict[str, Any]) -> bool:
-    """Whether `auto` would have selected with these losses."""
+def facts_of(row: dict[str, Any]) -> OnlineFacts:
+    """What was known before the target was trained: by this `advise` speaks and `auto` decides."""
     useful = max(KEEP, 1 - row["redundant"] - row["unlearnable"])
-    facts = OnlineFacts(
+    return OnlineFacts(
         redundant=row["redundant"],
         unlearnable=row["unlearnable"],
         speedup=1 / useful,
         ratio=assumed_ratio(KEEP),
         weak=tuple(weaknesses(row["il"])),
     )
-    return facts.pays
 
 
 def auto(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The runs as `auto` would have gone: uniform where selecting does not pay."""
-    return [{**row, "auto": row["hand_over" if pays(row) else "uniform"]} for row in rows]
+    return [{**row, "auto": row["hand_over" if facts_of(row).pays else "uniform"]} for row in rows]
+
+
+def advice(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was said beforehand, and how often rho-loss with its hand-over ended above uniform."""
+    found: list[dict[str, Any]] = []
+    for outlook in get_args(Outlook):
+        said = [row for row in rows if facts_of(row).outlook == outlook]
+        gains = [100 * (row["hand_over"] - row["uniform"]) for row in said]
+        found.append(
+            {
+                "outlook": outlook,
+                "trainings": len(said),
+                "above": sum(gain > 0 for gain in gains),
+                "worse_by_half_a_point": sum(gain < -0.5 for gain in gains),
+                "mean": statistics.fmean(gains) if gains else None,
+                "mean_to_the_end": statistics.fmean(
+                    100 * (row["to_the_end"] - row["uniform"]) for row in said
+                )
+                if said
+                else None,
+            }
+        )
+    return found
 
 
 def page(table: list[dict[str, Any]]) -> str:
     """The table as Markdown."""
     lines = [
         "| data | wrong labels | model | it is right on | uniform % | to the end | handed over | "
-        "after step | auto | seeds |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "after step | auto | advice | seeds |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
     ]
 
     def words(found: list[float]) -> str:
@@ -283,13 +308,14 @@ def page(table: list[dict[str, Any]]) -> str:
     for row in table:
         cell = f"| {row['data']} | {row['noise']:.0%} | {row['model']} "
         if not row["seeds"]:
-            lines.append(f"{cell}| not run | | | | | | 0 |")
+            lines.append(f"{cell}| not run | | | | | | | 0 |")
             continue
+        said = ", ".join(f"{name} ({n})" for name, n in row["advice"].items())
         at = f"{row['step']:.0f} of {row['steps']}"
         lines.append(
             f"{cell}| {row['il_accuracy']:.0%} | {100 * row['uniform']:.2f} | "
             f"{words(row['to_the_end'])} | {words(row['hand_over'])} | {at} | "
-            f"{words(row['as_auto'])} | {row['seeds']} |"
+            f"{words(row['as_auto'])} | {said} | {row['seeds']} |"
         )
     return "\n".join(lines)
 
@@ -319,7 +345,8 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                         "ended": sum(step is not None for step in steps),
                         "step": statistics.median([row["step"] or row["steps"] for row in here]),
                         "steps": here[0]["steps"],
-                        "auto": sum(map(pays, here)),
+                        "auto": sum(facts_of(row).pays for row in here),
+                        "advice": dict(Counter(facts_of(row).outlook for row in here)),
                     }
                 )
     return table
@@ -339,9 +366,10 @@ def main() -> None:
         else []
     )
     if given.summary:
-        result = {"threads": 1, "table": summarise(rows), "runs": rows}
+        result = {"threads": 1, "table": summarise(rows), "advice": advice(rows), "runs": rows}
         given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
         print(page(result["table"]))
+        print(json.dumps(result["advice"], indent=1))
         return
     torch.set_num_threads(1)
     done = {(row["data"], row["noise"], row["model"], row["seed"]) for row in rows}

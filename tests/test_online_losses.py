@@ -173,12 +173,16 @@ def test_the_facts_by_hand() -> None:
         "are wrong or beyond it: a step on the rest alone is worth at most 4.0 plain ones",
         "Selecting can pay: a selecting step costs 3.0 plain ones and saves at most 4.0",
     ]
-    slow = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=4.0)
+    slow = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=5.0)
     assert not slow.pays
-    assert slow.why.startswith("selecting does not pay: a selecting step costs 4.0 plain ones")
+    assert (facts.outlook, slow.outlook) == ("can pay", "does not pay")
+    assert slow.why.startswith("selecting does not pay: a selecting step costs 5.0 plain ones")
     assert not online_facts(probabilities(72, 25, 3), GOOD, keep=0.1).pays  # 4.33, unmeasured
+    near = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=3.9)
+    assert (near.outlook, near.pays) == ("cannot tell", False)  # a step is timed no better
     noisy = online_facts(probabilities(60, 25, 15), GOOD, keep=0.1)
     assert noisy.pays
+    assert noisy.outlook == "can pay in accuracy"
     assert "in accuracy, by leaving out labels that seem wrong" in noisy.why
     assert online_facts(probabilities(100, 0, 0), GOOD, keep=0.2).speedup == pytest.approx(5.0)
 
@@ -187,8 +191,9 @@ def test_weak_losses_do_not_pay_and_an_early_end_alone_is_no_weakness() -> None:
     values = probabilities(90, 5, 5)
     weak = online_facts(values, QUALITY, keep=0.1, ratio=1.5)
     assert not weak.pays
-    assert "Selecting does not pay: the irreducible-loss model is right on 3%" in str(
-        weak.sentences()
+    assert weak.outlook == "cannot tell"
+    assert "Whether selecting pays cannot be told: the irreducible-loss model is right on 3%" in (
+        str(weak.sentences())
     )
     assert online_facts(values, GOOD | {"checked_losses": [[0.5, 0.2]]}, keep=0.1).pays
     assert online_facts(values, {}, keep=0.1).weak == ()
@@ -237,7 +242,7 @@ def test_auto_in_a_loop() -> None:
         for quality in (GOOD, QUALITY)
     )
     assert keepers.BatchSelector("auto", good, keep=0.1).ended is None
-    with pytest.warns(KeepersWarning, match="Uniform steps from the start: selecting does not pay"):
+    with pytest.warns(KeepersWarning, match="Uniform steps from the start: whether selecting"):
         choose = keepers.BatchSelector("auto", weak, keep=0.1)
     assert choose.ended is not None
     assert choose.ended.step == 0

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from keepers.campaign import Vote
     from keepers.errors import KeepersError
     from keepers.experiments.compare import Comparison, compare
+    from keepers.experiments.labelling import advise_labelling
     from keepers.experiments.online import compare_online
     from keepers.experiments.simulate import Simulation, simulate
     from keepers.online import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from keepers.selection import Selection
     from keepers.workflows.active import Campaign
     from keepers.workflows.advise import Advice, advise
+    from keepers.workflows.advise_online import advise_online
     from keepers.workflows.coreset import coreset
     from keepers.workflows.irreducible import irreducible_losses
     from keepers.workflows.score import Scores, score
@@ -49,6 +51,8 @@ __all__ = [
     "TrainResult",
     "Vote",
     "advise",
+    "advise_labelling",
+    "advise_online",
     "compare",
     "compare_online",
     "compare_report",
@@ -80,6 +84,8 @@ _HOMES = {
     "TrainResult": "keepers.workflows.train",
     "Vote": "keepers.campaign",
     "advise": "keepers.workflows.advise",
+    "advise_labelling": "keepers.experiments.labelling",
+    "advise_online": "keepers.workflows.advise_online",
     "compare": "keepers.experiments.compare",
     "compare_online": "keepers.experiments.online",
     "compare_report": "keepers.reports",

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+import keepers
 from keepers import processes
 from keepers.cli.outputs import console, print_json, say_written, working
 from keepers.errors import KeepersError
@@ -99,20 +100,25 @@ def _facts(selection: Selection, written: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def run_advise(
-    data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
+    data: str,
+    values: dict[str, Any],
+    outputs: Mapping[str, Any],
+    *,
+    as_json: bool,
+    question: str | None = None,
 ) -> None:
-    """Run a pilot, and write what it says and the report."""
+    """Run the pilot of a question (None: core-sets), and write what it says and the report."""
     from keepers.reports.advise import advice_report, advice_table
-    from keepers.workflows.advise import advise
 
     values = {**values}
-    if values["methods"] is None:
-        del values["methods"]
-    for name in ("methods", "keep"):
+    lists = ("methods", "budgets") if question else ("methods", "keep")
+    for name in lists:
         if isinstance(values.get(name), str):
             values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
     with working(values) as arguments:
-        check_outputs(data, {**outputs, "run": values["run"]})
+        for read in (data, values.get("holdout"), values.get("il")):
+            check_outputs(read, {**outputs, "run": values["run"]})
+        advise = getattr(keepers, f"advise_{question}" if question else "advise")
         advice = advise(data, **arguments)
     if processes.rank() != 0:
         return

@@ -18,7 +18,7 @@ STRUCTURED = frozenset(
     {
         *("keep", "methods", "method_options", "select_options", "input", "test", "holdout"),
         "classes",
-        *("initial", "rounds", "measure"),
+        *("initial", "rounds", "measure", "budgets"),
         *("proxy", "target", "targets", "model", "il_model", "stand_in"),
     }
 )

@@ -176,7 +176,7 @@ def simulate(
         bench = Bench.prepare(data, source, tested, config, place, on_bad_row)
         say_skipped(bench.pool, say)
         trials: list[Trial] = []
-        for trial in bench.trials():
+        for trial in bench.trials(range(config.seeds)):
             trials.append(trial)
             way = f"{trial.method}{' by the target' if trial.selector == 'target' else ''}"
             say(

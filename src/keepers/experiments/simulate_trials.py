@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,18 +100,23 @@ class Bench:
         """The pool, without labels."""
         return self.rounds.oracle.pool
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self, seeds: Iterable[int]) -> Iterator[Trial]:
         """Every trial, seed by seed, so that an interrupted simulation has whole seeds."""
         config = self.rounds.config
-        for seed in range(config.seeds):
+        for seed in seeds:
             yield from self._campaign(seed, RANDOM, None)
             for name in config.methods:
                 if name == RANDOM:
                     continue
-                needs = methods.get(config.of_method(name).asking).needs
-                yield from self._campaign(seed, name, "proxy" if needs else None)
-                if needs and config.with_target:
+                selector = self.selector(name)
+                yield from self._campaign(seed, name, selector)
+                if selector and config.with_target:
                     yield from self._campaign(seed, name, "target")
+
+    def selector(self, name: str) -> Selector | None:
+        """Who selects by a method; None where it asks no model."""
+        needs = methods.get(self.rounds.config.of_method(name).asking).needs
+        return "proxy" if needs else None
 
     def _campaign(self, seed: int, method: str, selector: Selector | None) -> Iterator[Trial]:
         budgets = self.rounds.budgets

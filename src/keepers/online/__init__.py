@@ -5,7 +5,7 @@ from keepers.online.backend import Backend
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
-from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts
+from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts, shares
 from keepers.online.handover import WATCHED, HandOver
 from keepers.online.loop import BatchSelector, Chosen, RhoLoss
 from keepers.online.losses import IrreducibleLosses, weaknesses
@@ -52,6 +52,7 @@ __all__ = [
     "online_facts",
     "read_batch",
     "scoring_mode",
+    "shares",
     "weaknesses",
     "with_ids",
 ]

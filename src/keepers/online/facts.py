@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from keepers.online.losses import weaknesses
 FORWARD = 1 / 3  # of a training step, where nothing was measured
 WRONG = 0.05  # of the labels, from which on steps without them are worth more than they save
 NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot be
+CLOSE = 1.1  # a step's time is known no better: cost and bound within it are not told apart
+
+Outlook = Literal["can pay", "can pay in accuracy", "does not pay", "cannot tell"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,25 @@ class OnlineFacts:
     weak: tuple[str, ...] = ()
 
     @property
+    def outlook(self) -> Outlook:
+        """What can be said beforehand: these are bounds, so selecting never more than *can* pay.
+
+        In 177 trainings on three data sets, with up to 40% wrong labels, it ended above uniform at
+        equal steps in 85 of the 98 where it can pay, and in 52 of the 79 where it cannot be told:
+        there losses were weak (benchmarks/online_handover.py).
+        """
+        if self.weak:
+            return "cannot tell"
+        if self.speedup > CLOSE * self.ratio:
+            return "can pay"
+        if self.unlearnable >= WRONG:
+            return "can pay in accuracy"
+        return "does not pay" if CLOSE * self.speedup < self.ratio else "cannot tell"
+
+    @property
     def pays(self) -> bool:
         """The losses are good, and a step can save more than it costs or spare wrong labels."""
-        return not self.weak and (self.speedup > self.ratio or self.unlearnable >= WRONG)
+        return self.outlook in ("can pay", "can pay in accuracy")
 
     def sentences(self) -> list[str]:
         """The facts in words, the answer last."""
@@ -49,17 +68,25 @@ class OnlineFacts:
     @property
     def why(self) -> str:
         """The answer, in a clause."""
+        untold = "whether selecting pays cannot be told"
         if self.weak:
-            return f"selecting does not pay: {self.weak[0]}"
-        worth = (
-            f"a selecting step costs {self.ratio:.1f} plain ones and saves at most "
+            return f"{untold}: {self.weak[0]}"
+        lead = {
+            "can pay in accuracy": "selecting can pay in accuracy, by leaving out labels that seem "
+            "wrong",
+            "cannot tell": untold,
+        }.get(self.outlook, f"selecting {self.outlook}")
+        return (
+            f"{lead}: a selecting step costs {self.ratio:.1f} plain ones and saves at most "
             f"{self.speedup:.1f}"
         )
-        if self.speedup > self.ratio:
-            return f"selecting can pay: {worth}"
-        if self.pays:
-            return f"selecting can pay in accuracy, by leaving out labels that seem wrong: {worth}"
-        return f"selecting does not pay: {worth}"
+
+
+def shares(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Which examples are redundant and which unlearnable, (n,) of bool, by their losses (n,)."""
+    likely = (-values.double()).exp()
+    ceiling = likely.quantile(0.95)
+    return likely >= NEAR * ceiling, likely < FAR * ceiling
 
 
 def online_facts(
@@ -80,10 +107,7 @@ def online_facts(
     >>> found.redundant, found.unlearnable, round(found.speedup), round(found.ratio, 1), found.pays
     (0.8, 0.1, 10, 4.3, True)
     """
-    likely = (-values.double()).exp()
-    ceiling = likely.quantile(0.95)
-    redundant = float((likely >= NEAR * ceiling).double().mean())
-    unlearnable = float((likely < FAR * ceiling).double().mean())
+    redundant, unlearnable = (float(part.double().mean()) for part in shares(values))
     useful = max(keep, 1 - redundant - unlearnable)
     unfinished = {**quality, "checked_losses": ()}  # which may be good all the same
     return OnlineFacts(

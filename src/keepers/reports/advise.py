@@ -3,74 +3,282 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+import numpy as np
+from markupsafe import Markup
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
 
-from keepers.reports import describe, quantities
-from keepers.reports.by_budget import differences_drawn, styles_of
+from keepers.reports import describe, histogram, quantities
+from keepers.reports.by_budget import Style, differences_drawn, errors_drawn, styles_of
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.terminal import plain_table
+from keepers.words import counted
 
 _COLOURS = {"better": "green", "worse": "red"}
+LABELS = "labels"
 
 
-def advice_table(result: Mapping[str, Any]) -> Table:
-    """Every method at every budget: what the pilot says, and what selecting costs and saves."""
-    fresh = any(row["fresh"] for row in result["rows"])
-    shown = plain_table(
-        ("kept", True),
-        ("method", False),
-        ("against random, points", True),
-        ("", False),
-        ("stratified", True),
-        *[("fresh random", True)] * fresh,
-        ("select", True),
-        ("saves", True),
-    )
-    for group in groups(result):
-        for place, row in enumerate(group):
-            told = row["told"]
-            shown.add_row(
-                quantities.percent(row["keep"]) if not place else "",
-                row["method"] + (" *" if row["taken"] else ""),
-                difference(row["error"]),
-                f"[{_COLOURS[told]}]{told}[/]" if told in _COLOURS else told,
-                _briefly(row["stratified"], row["told_stratified"]),
-                *[_briefly(row["fresh"], row["told_fresh"])] * fresh,
-                quantities.brief_duration(row["selection_seconds"]),
-                saved(row["saved_seconds"]),
-            )
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one cell of the table says: a verdict beside it, and below it what a page has room for.
+
+    >>> Cell(text="−1.00", told="better", below="−2.00 to 0.00").terminal
+    '−1.00 [green]better[/]'
+    """
+
+    text: str = ""
+    told: str = ""
+    below: str = ""
+
+    @property
+    def terminal(self) -> str:
+        """The same for a terminal, whose columns are narrow."""
+        colour = _COLOURS.get(self.told)
+        told = f"[{colour}]{self.told}[/]" if colour else self.told
+        return " ".join(filter(None, (escape(self.text), told)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What is shown of one advice, whoever shows it: groups of rows of cells below their headings.
+
+    `headings` are names, and whether they hold numbers.
+    """
+
+    title: str
+    lead: str
+    subject: str
+    headings: Sequence[tuple[str, bool]]
+    groups: Sequence[Sequence[Sequence[Cell]]]
+    note: str
+    charts: Sequence[tuple[str, Markup | None]] = ()
+    chart_note: str = ""
+    styles: Sequence[Style] = field(default_factory=tuple[Style, ...])
+
+
+def advice_table(result: Mapping[str, Any]) -> RenderableType:
+    """What a pilot says, for a terminal."""
+    view = VIEWS[result["kind"]](result, drawn=False)
+    shown = plain_table(*view.headings)
+    for group in view.groups:
+        for row in group:
+            shown.add_row(*(cell.terminal for cell in row))
         shown.add_section()
-    shown.caption = (
-        "* what --method auto takes. Points of error, below 0 is better; intervals of 95%. "
-        "Verdicts against one baseline hold together (Holm); ? cannot tell, = no difference"
+    return Group(shown, Text(view.note, style="dim"))
+
+
+def advice_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bool = True) -> Path:
+    """Write a self-contained HTML report of what a pilot says, and return its path.
+
+    Raises:
+        RunError: `path` exists and `overwrite` is false.
+    """
+    return write_page(
+        Path(path),
+        "advise.html",
+        overwrite=overwrite,
+        data=result["data"],
+        view=VIEWS[result["kind"]](result, drawn=True),
+        sentences=result["sentences"],
+        config=as_yaml(result["config"]),
     )
-    return shown
 
 
-_MARKS = {"better": "better", "worse": "worse", "no difference": "=", "cannot tell": "?"}
+def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
+    """Every method at every budget: what the pilot says, and what selecting costs and saves."""
+    rows, pilot, target = result["rows"], result["pilot"], result["target"]
+    fresh = any(row["fresh"] for row in rows)
+    groups: list[list[list[Cell]]] = []
+    for keep, taken in result["take"].items():
+        here = [row for row in rows if row["keep"] == float(keep)]
+        groups.append(
+            [
+                [
+                    Cell(text=quantities.percent(row["keep"]) if not place else ""),
+                    Cell(text=row["method"] + (" *" if row["method"] == taken else "")),
+                    Cell(text=difference(row["error"]), told=row["told"]),
+                    _briefly(row, "stratified"),
+                    *[_briefly(row, "fresh")] * fresh,
+                    Cell(text=quantities.brief_duration(row["selection_seconds"])),
+                    Cell(text=saved(row["saved_seconds"])),
+                ]
+                for place, row in enumerate(here)
+            ]
+        )
+    by_name: dict[str, list[Any]] = {}
+    for row in rows:
+        by_name.setdefault(row["method"], []).append(
+            {**row, "difference": row["error"], "selector": None}
+        )
+    styles = styles_of(by_name)
+    note = (
+        "* what --method auto takes. Points of error, below 0 is better; intervals of 95%. "
+        "Verdicts against one baseline hold together (Holm, 5%); = no difference: the interval "
+        "lies within a point; ? cannot tell. The pilot's model is small and so is its part of the "
+        "data: a large target, or much more of it, may differ. "
+    )
+    if fresh:
+        note += (
+            f"Fresh random: another random part every epoch, {target['epochs']} of them, at as "
+            "many steps; a linear model in steps says what that gains over a fixed part. "
+        )
+    return View(
+        title="Does selecting pay?",
+        lead=f"A pilot on {counted(pilot['examples'], 'example')} in "
+        f"{counted(pilot['folds'], 'fold')}, with {describe.model_name(result['config']['proxy'])},"
+        f" took {quantities.duration(pilot['seconds'])}; training {target['model']} on everything "
+        f"takes about {quantities.duration(target['seconds'])}.",
+        subject="Methods and budgets",
+        headings=[
+            ("kept", True),
+            ("method", False),
+            ("against random, points", True),
+            ("stratified", True),
+            *[("fresh random", True)] * fresh,
+            ("select", True),
+            ("saves", True),
+        ],
+        groups=groups,
+        note=f"{note}keepers compare trains the target itself.",
+        charts=[("Against a random choice", differences_drawn(by_name, styles))] if drawn else (),
+        chart_note="Points of error on what the pilot held out, with an interval of 95%: below "
+        "zero is better than a random choice of the same size.",
+        styles=list(styles.values()),
+    )
 
 
-def _briefly(found: Mapping[str, Any] | None, told: str | None) -> str:
-    """A difference without its interval."""
-    if found is None or told is None:
-        return "–"
-    words = f"{quantities.points(found['mean'])} {_MARKS[told]}"
-    return f"[{_COLOURS[told]}]{words}[/]" if told in _COLOURS else words
+def _briefly(row: Mapping[str, Any], baseline: str) -> Cell:
+    found = row[baseline]
+    if found is None:
+        return Cell(text="–")
+    low, high = (quantities.points(found[name]) for name in ("low", "high"))
+    told = {"no difference": "=", "cannot tell": "?"}.get(row[f"told_{baseline}"])
+    return Cell(
+        text=quantities.points(found["mean"]),
+        told=told or row[f"told_{baseline}"],
+        below=f"{low} to {high}",
+    )
 
 
-def groups(result: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """The rows of each budget; `taken` marks what `auto` takes."""
-    return [
-        [
-            {**row, "taken": row["method"] == taken}
-            for row in result["rows"]
-            if row["keep"] == float(keep)
-        ]
-        for keep, taken in result["take"].items()
+def _online(result: Mapping[str, Any], *, drawn: bool) -> View:
+    """What selecting among the candidates of a step costs, what it can save, and by what."""
+    facts, made, seconds = result["facts"], result["irreducible"], result["seconds"]
+    keep = result["config"]["keep"]
+
+    def between(name: str) -> str:
+        return " to ".join(quantities.percent(end) for end in facts[f"{name}_interval"])
+
+    rows = [
+        ("a selecting step, in plain ones (m)", f"{facts['ratio']:.2f}", "measured"),
+        (
+            "a step on what is worth one, in plain ones",
+            f"at most {facts['speedup']:.1f}",
+            " to ".join(f"{end:.1f}" for end in facts["speedup_interval"]),
+        ),
+        ("redundant examples", quantities.percent(facts["redundant"]), between("redundant")),
+        (
+            "wrong labels, or beyond",
+            quantities.percent(facts["unlearnable"]),
+            between("unlearnable"),
+        ),
+        (
+            "irreducible-loss model, right on unseen",
+            quantities.percent(made["accuracy"]),
+            f"largest class {quantities.percent(made['majority'])}",
+        ),
+        ("plain training", quantities.duration(seconds["plain"]), f"{seconds['steps']:,} steps"),
+        ("selecting, at best", quantities.duration(seconds["selecting"]), "losses not counted"),
+        ("selecting, at best", quantities.duration(seconds["charged"]), "losses counted"),
     ]
+    likely = result["likely"]
+    edges, useful, spared = (np.array(likely[name]) for name in ("edges", "useful", "spared"))
+    chart = None
+    if drawn:
+        bins = histogram.Histogram(edges=edges, kept=useful, dropped=spared)
+        name = "probability of the label, by the irreducible-loss model"
+        chart = histogram.histogram_chart(bins, cut=None, name=name)
+    return View(
+        title=f"Does choosing what gets a step pay? {facts['outlook'].capitalize()}",
+        lead=f"Irreducible losses of {counted(made['examples'], 'example')}; target "
+        f"{describe.model_name(result['config']['target'])}, {quantities.percent(keep)} of the "
+        "candidates of a step kept.",
+        subject="What it stands on",
+        headings=[("", False), ("", True), ("", False)],
+        groups=[[[Cell(text=text) for text in row] for row in rows]],
+        note="Bounds: a selector cannot do better than to train on nothing but what is neither "
+        "redundant nor wrong. The intervals (95%) are those of a draw of so many examples; another "
+        "irreducible-loss model moves them further. keepers compare --online trains both.",
+        charts=[("What the irreducible-loss model says of the examples", chart)],
+        chart_note="Green: worth a step. Grey: nearly sure already, on the right, or a label that "
+        "is wrong or beyond the model, on the left.",
+    )
+
+
+def _labelling(result: Mapping[str, Any], *, drawn: bool) -> View:
+    """What labels bring at every budget, by chance and by choice."""
+    rows, pilot = result["rows"], result["pilot"]
+    model = describe.model_name(result["config"]["proxy"])
+    groups: list[list[list[Cell]]] = []
+    by_name: dict[str, list[Any]] = {}
+    for row in rows:
+        first = not groups or row["k"] != rows[sum(map(len, groups)) - 1]["k"]
+        if first:
+            groups.append([])
+        found, gap = row["accuracy"], row["difference"]
+        low, high = (quantities.percent(min(1.0, max(0.0, found[end]))) for end in ("low", "high"))
+        taken = f": {quantities.listed(row['taken'])}" if row["taken"] else ""
+        against = Cell(text="–") if gap is None else Cell(text=difference(gap), told=row["told"])
+        groups[-1].append(
+            [
+                Cell(text=quantities.count(row["k"]) if first else ""),
+                Cell(text=row["method"] + taken),
+                Cell(text=f"{quantities.percent(found['mean'])} ({low} to {high})"),
+                against if row["method"] != "random" else Cell(),
+            ]
+        )
+        by_name.setdefault(row["method"], []).append(
+            {
+                **row,
+                "keep": row["k"],
+                "selector": None,
+                "error_mean": 1 - found["mean"],
+                "error_std": (found["high"] - found["low"]) / 2,
+            }
+        )
+    styles, charts = styles_of(by_name), []
+    if drawn:
+        charts = [
+            ("What labels bring", errors_drawn(by_name, styles, along=LABELS)),
+            ("Against random labels", differences_drawn(by_name, styles, along=LABELS)),
+        ]
+    return View(
+        title="What will labels bring, and does choosing them pay?",
+        lead=f"Campaigns on {counted(pilot['examples'], 'labelled example')} in "
+        f"{counted(pilot['folds'], 'fold')}, with {model}, took "
+        f"{quantities.duration(pilot['seconds'])}.",
+        subject="Budgets and methods",
+        headings=[
+            ("labels", True),
+            ("chosen", False),
+            ("right on what was held out", True),
+            ("against random, points of error", True),
+        ],
+        groups=groups,
+        note="Intervals of 95% over the folds, widened for the labels they share. Verdicts hold "
+        "together over the table (Holm, 5%); no difference: the interval lies within a point. A "
+        "choice is judged where the pilot could choose out of twice as many or more.",
+        charts=[(title, chart) for title, chart in charts if chart],
+        chart_note="Intervals of 95%: below zero is better than as many random labels.",
+        styles=list(styles.values()),
+    )
+
+
+VIEWS = {"advise": _coreset, "advise-online": _online, "advise-labelling": _labelling}
 
 
 def difference(found: Mapping[str, Any]) -> str:
@@ -91,33 +299,3 @@ def saved(seconds: float) -> str:
     """
     told = quantities.brief_duration(abs(seconds))
     return told if seconds > 0 else f"costs {told}"
-
-
-def advice_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bool = True) -> Path:
-    """Write a self-contained HTML report of what a pilot says, and return its path.
-
-    Raises:
-        RunError: `path` exists and `overwrite` is false.
-    """
-    by_name: dict[str, Sequence[Any]] = {}
-    for row in result["rows"]:
-        drawn = {**row, "difference": row["error"], "selector": None}
-        by_name[row["method"]] = [*by_name.get(row["method"], ()), drawn]
-    styles = styles_of(by_name)
-    return write_page(
-        Path(path),
-        "advise.html",
-        overwrite=overwrite,
-        data=result["data"],
-        pilot=result["pilot"],
-        model=describe.model_name(result["config"]["proxy"]),
-        target=result["target"],
-        sentences=result["sentences"],
-        groups=groups(result),
-        fresh=any(row["fresh"] for row in result["rows"]),
-        differences=differences_drawn(by_name, styles),
-        styles=list(styles.values()),
-        difference=difference,
-        saved=saved,
-        config=as_yaml(result["config"]),
-    )

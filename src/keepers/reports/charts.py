@@ -99,7 +99,7 @@ def difference_chart(lines: Sequence[Line], *, along: str = "fraction kept") -> 
         axes.vlines(where, line.lows, line.highs, color=line.colour, linewidth=1.4)
         _plot(axes, where, line, joined=False)
     axes.set_xlim(-0.5, len(fractions) - 0.5)
-    axes.set_xticks(range(len(fractions)), [_as_percent(fraction, 0) for fraction in fractions])
+    axes.set_xticks(range(len(fractions)), [_as_budget(fraction, 0) for fraction in fractions])
     axes.set_xlabel(along)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(_signed)
@@ -107,8 +107,9 @@ def difference_chart(lines: Sequence[Line], *, along: str = "fraction kept") -> 
     return as_svg(axes, f"Difference from random by the {along}")
 
 
-def _as_percent(value: float, _: float | None) -> str:
-    return f"{value * 100:.3g}%"
+def _as_budget(value: float, _: float | None) -> str:
+    """A budget as a person writes it: a count of examples is over 1."""
+    return f"{value:,.0f}" if value > 1 else f"{value * 100:.3g}%"
 
 
 def _in_percent(value: float, _: float | None) -> str:
@@ -139,7 +140,7 @@ def _fractions_axis(axes: Axes, lines: Sequence[Line], along: str) -> None:
         room = 0.1 * (fractions[-1] - fractions[0]) or 0.05
         axes.set_xlim(fractions[0] - room, fractions[-1] + room)
         axes.set_xticks(fractions if len(fractions) < 9 else fractions[:: len(fractions) // 8 + 1])
-    axes.xaxis.set_major_formatter(_as_percent)
+    axes.xaxis.set_major_formatter(_as_budget)
     axes.set_xlabel(along)
 
 

@@ -39,6 +39,9 @@ from keepers.workflows.settling import Finding, findings, said_of_cleaning, sett
 from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.workplace import Workplace
 
+RESULT = "advice.json"
+"""The file in the run directory that holds what is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdviseConfig(HardwareConfig):
@@ -194,7 +197,7 @@ def advise(
             },
         )
         if processes.rank() == 0:
-            write_json(place.run.path / "advice.json", result)
+            write_json(place.run.path / RESULT, result)
             if out is not None:
                 write_json(Path(out), result, overwrite=overwrite)
     return Advice(result=result, run=place.run.path)

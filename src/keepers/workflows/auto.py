@@ -170,17 +170,22 @@ def stand_in(source: Source) -> Role:
     return Role(model="linear", resolution=side)
 
 
+def pilot_role(source: Source, proxy: str | Role | Mapping[str, Any] | None) -> Role:
+    """The model of a pilot: the proxy itself where scikit-learn fits it, else a linear one."""
+    role = stand_in(source)
+    if not is_classifier(model_named(proxy)):
+        return role
+    given = Role.parse(proxy, role.model)
+    seen = given.resolution is not None or given.model.startswith("probe:")
+    return given if seen else given.having(resolution=role.resolution)
+
+
 def joined(
     source: Source,
     proxy: str | Role | Mapping[str, Any] | None,
     place: Workplace,
     on_bad_row: OnBadRow,
 ) -> tuple[Source, Prepared]:
-    """The model of the pilot: the proxy itself where scikit-learn fits it, else a linear one."""
-    role = stand_in(source)
-    if is_classifier(model_named(proxy)):
-        given = Role.parse(proxy, role.model)
-        seen = given.resolution is not None or given.model.startswith("probe:")
-        role = given if seen else given.having(resolution=role.resolution)
-    cache = place.run.path / "encoded-pilot"
+    """The model of the pilot, joined with the data."""
+    role, cache = pilot_role(source, proxy), place.run.path / "encoded-pilot"
     return prepare(role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress)

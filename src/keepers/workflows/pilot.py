@@ -74,7 +74,7 @@ class Pilot:
         return sum(cost.seconds for cost in self.costs)
 
 
-def part_of(source: Source, seed: int) -> Source:
+def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
     """The part of the data that a pilot looks at, each class in its proportion.
 
     Raises:
@@ -84,13 +84,13 @@ def part_of(source: Source, seed: int) -> Source:
         raise ParameterError(
             "data",
             f"got {len(source)} examples, and a pilot needs {FEWEST} or more",
-            "Take --method stratified, or train on everything",
+            "Train on everything: with so few it costs little",
         )
-    if len(source) <= LARGEST:
+    if len(source) <= largest:
         return source
     assert source.labels is not None
     labels, units = torch.from_numpy(source.labels), torch.from_numpy(source.units)
-    drawn = stratified_units(labels, units, LARGEST, generator=generator(seed, "pilot"))
+    drawn = stratified_units(labels, units, largest, generator=generator(seed, "pilot"))
     return source.take(drawn.numpy())
 
 

@@ -193,7 +193,7 @@ def _train(
         source, tested, _ = with_test(source, test, on_bad_row, place.progress, say)
         if sought is not None:
             sought.check(tested, say, split_off=share(test, "test") is not None)
-    training = _ready(source, tested, sought, config, place, on_bad_row, say)
+    training = ready(source, tested, sought, config, place, on_bad_row, say)
     source = training.source
     expected = None if config.select == ORIGINAL else expected_cost(training, place, say)
     if sought is not None:
@@ -242,7 +242,7 @@ def _train(
     )
 
 
-def _ready(
+def ready(
     source: Source,
     tested: Source | None,
     sought: Sought | None,

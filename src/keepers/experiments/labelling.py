@@ -1,0 +1,297 @@
+"""`advise_labelling`: what labels will be worth, and whether choosing them pays, beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keepers import methods as table
+from keepers import processes
+from keepers.configuration import picked
+from keepers.data import Header, Source
+from keepers.errors import ParameterError
+from keepers.experiments.labelling_pilot import CHOICE, needed_for, play, rows_of
+from keepers.experiments.simulate_config import SimulateConfig
+from keepers.experiments.summary import RANDOM
+from keepers.files import plain, write_json
+from keepers.roles import OnBadRow, Role
+from keepers.training import HardwareConfig, Precision
+from keepers.types import Progress
+from keepers.words import counted, listed
+from keepers.workflows.active.config import ACTIVE_SIGNALS, UNSURE, ActiveConfig
+from keepers.workflows.advise import RESULT, Advice
+from keepers.workflows.auto import pilot_role
+from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
+from keepers.workflows.pilot import FEWEST, FOLDS, part_of
+from keepers.workflows.scoring import AUTO, needs_steps
+from keepers.workflows.workplace import Workplace
+
+LARGEST = 4_000
+"""Labelled examples that a pilot looks at, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellingConfig(HardwareConfig):
+    """Everything that advice on labelling depends on, beside the data; the CLI has the same names.
+
+    Raises:
+        ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
+    """
+
+    budgets: Sequence[int] = (100, 200, 500, 1000)
+    methods: Sequence[str] = (AUTO, UNSURE)
+    proxy: str | Role | Mapping[str, Any] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named = tuple(dict.fromkeys(name for name in self.methods if name != RANDOM))
+        object.__setattr__(self, "methods", named)
+        object.__setattr__(self, "budgets", tuple(sorted(set(self.budgets))))
+        if not named:
+            raise ParameterError("methods", "got none but random", "Name one, such as margin")
+        if not self.budgets or self.budgets[0] < 2:
+            raise ParameterError(
+                "budgets", f"got {list(self.budgets)}", "Give counts of labels, such as 100,200,500"
+            )
+        for name in named:
+            if name != AUTO and table.get(name, ACTIVE_SIGNALS) and needs_steps(name):
+                raise ParameterError(
+                    "methods",
+                    f"got '{name}', which watches a training in steps: a pilot has none",
+                    "keepers active simulate tries it",
+                )
+        Role.check("proxy", self.proxy)
+
+
+def advise_labelling(
+    data: Any,
+    *,
+    budgets: Sequence[int] = (100, 200, 500, 1000),
+    methods: Sequence[str] = (AUTO, UNSURE),
+    proxy: str | Role | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    header: Header = "auto",
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Advice:
+    """Say, before a campaign, what accuracy labels will bring, and whether choosing them pays.
+
+    A campaign is played on the labels that there are, by `keepers.simulate`'s engine, twice in each
+    of five folds: a cheap model is trained on random labels and on those that each method asks
+    for, and what is held out judges it. Rows without a label count as the pool that is to be
+    labelled; with labels everywhere, it is what a campaign on such data would have brought.
+
+    Args:
+        data: as in `keepers.coreset`; the label may be missing where it is not known yet.
+        budgets: counts of labels. What the labels there are cannot show is left open.
+        methods: `auto`, and rows of `keepers.methods` that need no labels of the pool.
+        proxy: the model of the pilot, one that scikit-learn fits (`linear`, `tabular`,
+            `sklearn:...`, `probe:...`); None takes one for the kind of data. For a proxy that is
+            trained in steps, `linear` stands in.
+        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
+        seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        input, label, id, split, header, limit, on_bad_row: likewise.
+
+    Raises:
+        ParameterError: no labels, one class, or too few labels for the smallest budget.
+        KeepersError: anything else wrong with what was given.
+    """
+    given = dict(locals())
+    config = picked(LabellingConfig, given)
+    reading = picked(Reading, given | {"require_labels": False})
+    say = say_or_not(say)
+    check_outputs(data, given)
+    opened = workplace(
+        data,
+        reading=reading,
+        seed=seed,
+        hardware=config.hardware,
+        purpose="advise-labelling",
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    with opened as (source, place):
+        for sentence in source.found:
+            say(sentence)
+        labelled = _labelled(source, config)
+        result = plain(_result(data, source, labelled, config, place, reading.on_bad_row))
+        if processes.rank() == 0:
+            write_json(place.run.path / RESULT, result)
+            if out is not None:
+                write_json(Path(out), result, overwrite=overwrite)
+    return Advice(result=result, run=place.run.path)
+
+
+def _labelled(source: Source, config: LabellingConfig) -> Source:
+    """The examples that have a label, one of each input.
+
+    Raises:
+        ParameterError: none, of one class only, or too few for the smallest budget.
+    """
+    labels = np.full(len(source), -1) if source.labels is None else source.labels
+    at = np.flatnonzero(labels >= 0)
+    if not len(at):
+        raise ParameterError(
+            "label",
+            f"not one row of {source.name} has a label",
+            "Name their column with --label; without labels there is no pilot: label 200 rows "
+            "drawn at random first (keepers active start)",
+        )
+    found = source.take(at)
+    found = found.take(np.flatnonzero(found.units == np.arange(len(found))))
+    needed = max(FEWEST, needed_for(config.budgets[0]))
+    if len(found) < needed:
+        remedy = "Label more at random first"
+        if len(found) >= FEWEST:
+            remedy += f", or ask for less, such as --budgets {len(found) * 2 // 5}"
+        raise ParameterError(
+            "data",
+            f"{counted(len(found), 'labelled example')} cannot show what {config.budgets[0]} "
+            f"labels bring: in {FOLDS} folds that takes {needed}",
+            remedy,
+        )
+    assert found.labels is not None
+    if len(np.unique(found.labels)) < 2:
+        raise ParameterError(
+            "label", "all labelled examples are of one class", "Label examples of another first"
+        )
+    return part_of(found, config.seed, LARGEST)
+
+
+def _result(
+    data: Any,
+    source: Source,
+    labelled: Source,
+    config: LabellingConfig,
+    place: Workplace,
+    on_bad_row: OnBadRow,
+) -> dict[str, Any]:
+    measured = [k for k in config.budgets if needed_for(k) <= len(labelled)]
+    role = pilot_role(labelled, config.proxy)
+    simulation = SimulateConfig(
+        methods=config.methods,
+        initial=max(1, measured[0] // 2),
+        rounds=measured,
+        target=role,
+        choosing=ActiveConfig(
+            cold="random",
+            proxy=role,
+            distinct=None,
+            seed=config.seed,
+            device=config.device,
+            precision=config.precision,
+        ),
+    )
+    played = play(data, labelled, simulation, place, on_bad_row)
+    unlabelled = len(source) - len(labelled)
+    if source.labels is not None and bool((source.labels >= 0).all()):
+        unlabelled = len(source)
+    result: dict[str, Any] = {
+        "kind": "advise-labelling",
+        "data": {
+            "name": source.name,
+            "kind": source.kind,
+            "n": len(source),
+            "num_classes": len(source.class_names),
+            "fingerprint": source.fingerprint,
+        },
+        "config": {
+            "budgets": config.budgets,
+            "methods": config.methods,
+            "seed": config.seed,
+            "proxy": role.identity(),
+        },
+        "pilot": {
+            "model": role.model,
+            "examples": len(labelled),
+            "folds": FOLDS,
+            "pool": played.pool,
+            "seconds": played.seconds,
+        },
+        "rows": rows_of(played, measured, len(labelled)),
+        "open": [k for k in config.budgets if k not in measured],
+        "rounds": {
+            "pool": unlabelled,
+            "after": measured[-1],
+            "seconds": {
+                method: training + rest * unlabelled / played.pool
+                for method, (training, rest) in played.rounds.items()
+            },
+        },
+    }
+    return {**result, "sentences": sentences(result)}
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """The answers in words: what random labels bring, if choosing beats them, what it takes."""
+    pilot, rows, n = result["pilot"], result["rows"], result["pilot"]["examples"]
+    curve = [row for row in rows if row["method"] == RANDOM]
+    found = [
+        "Labels of random items bring: "
+        + "; ".join(f"{row['k']:,} labels {_level(row['accuracy'])}" for row in curve)
+    ]
+    if result["open"]:
+        found.append(
+            f"What {listed([f'{k:,}' for k in result['open']], 5)} labels bring is open: the "
+            f"largest takes {needed_for(result['open'][-1]):,} labelled examples, and there are "
+            f"{n:,}"
+        )
+    found += [
+        _choice([row for row in rows if row["method"] == method], n)
+        for method in result["config"]["methods"]
+    ]
+    if not any(row["told"] == "better" for row in rows):
+        found.append(
+            "No choice was better than a random one beyond chance: --method random is as good as "
+            "any that was tried, and auto, the default, is random until its proxy knows enough"
+        )
+    rounds = result["rounds"]
+    for method, seconds in rounds["seconds"].items():
+        found.append(
+            f"A round by {method} after {rounds['after']:,} labels takes about {seconds:.3g} s on "
+            f"{counted(rounds['pool'], 'row')}"
+        )
+    found.append(
+        f"The pilot's model is {pilot['model']}, and it chose out of {pilot['pool']:,}: a larger "
+        f"pool leaves more to choose from, and another model may differ. It took "
+        f"{pilot['seconds']:.3g} s"
+    )
+    return found
+
+
+def _level(found: Mapping[str, float]) -> str:
+    low, high = (min(1.0, max(0.0, found[end])) for end in ("low", "high"))
+    return f"{found['mean']:.1%} right ({low:.1%} to {high:.1%})"
+
+
+def _choice(rows: Sequence[Mapping[str, Any]], n: int) -> str:
+    """What is known of one method at every budget."""
+    words: list[str] = []
+    for row in rows:
+        at = f"{row['k']:,} labels"
+        if row["told"] is None:
+            words.append(f"open at {at} (a choice takes {needed_for(row['k'], CHOICE):,} labelled)")
+        elif row["taken"] == (RANDOM,):
+            words.append(f"random itself at {at}")
+        else:
+            mean, low, high = (-100 * row["difference"][name] for name in ("mean", "high", "low"))
+            words.append(f"{row['told']} at {at} ({mean:+.1f} points, {low:+.1f} to {high:+.1f})")
+    return f"{rows[0]['method']} against random: {'; '.join(words)}"

@@ -1,0 +1,315 @@
+"""`advise_online`: does choosing what gets a gradient step pay on these data, before a training?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from keepers import processes
+from keepers.campaign import wilson
+from keepers.configuration import picked
+from keepers.data import Header, Source
+from keepers.errors import renamed
+from keepers.files import plain, write_json
+from keepers.online import IrreducibleLosses, OnlineFacts, StepCost, shares
+from keepers.roles import OnBadRow, Role
+from keepers.training import Precision, Shuffle, epochs_of, steps_in_epoch
+from keepers.types import Progress
+from keepers.workflows.advise import RESULT, Advice
+from keepers.workflows.expected import expected_cost, known_facts
+from keepers.workflows.irreducible import Irreducible, cost_of
+from keepers.workflows.online import AUTO, OnlineTraining, TrainConfig, fraction
+from keepers.workflows.opening import (
+    Reading,
+    Say,
+    check_outputs,
+    say_or_not,
+    share,
+    workplace,
+)
+from keepers.workflows.pilot import part_of
+from keepers.workflows.sought import IL_FILE, Sought
+from keepers.workflows.train import ready
+
+LARGEST = 5_000
+"""Examples that the losses are made for, at most."""
+
+BINS = 40
+
+
+def advise_online(
+    data: Any,
+    *,
+    keep: float | str = 0.1,
+    target: str | Role | Mapping[str, Any] | None = None,
+    il: str | Path | IrreducibleLosses | None = None,
+    il_model: str | Role | Mapping[str, Any] | None = None,
+    il_epochs: int | None = None,
+    holdout: Any = None,
+    folds: int = 2,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    input: str | None = None,
+    label: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    header: Header = "auto",
+    limit: int | None = None,
+    on_bad_row: OnBadRow = "error",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    run: str | Path | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Advice:
+    """Say, before a target is trained, whether choosing what gets a gradient step can pay.
+
+    The irreducible losses are made for 5,000 examples at most, as `keepers.train` makes them, and
+    a selecting step of the target is timed against a plain one. What `select="auto"` decides with
+    these losses is what is said here. It is a bound: nothing is trained by it, so selecting never
+    more than *can* pay, and `keepers.compare_online` measures whether it does.
+
+    Args:
+        data: as in `keepers.coreset`, with labels.
+        keep: the fraction of its candidates that a step trains on.
+        target: the model that is to be trained in steps. None takes one for the kind of data.
+        il, il_model, il_epochs, holdout, folds: as in `keepers.train`.
+        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
+        seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
+        input, label, id, split, header, limit, on_bad_row: likewise.
+
+    Raises:
+        ParameterError: under 100 examples, a target that scikit-learn fits, or losses of others.
+        KeepersError: anything else wrong with what was given.
+    """
+    given = {**locals(), "model": target, "select": AUTO, "keep": fraction(keep)}
+    with renamed({"model": "target"}):
+        config = picked(TrainConfig, given)
+    reading = picked(Reading, given)
+    say = say_or_not(say)
+    for read in (data, holdout, il):
+        check_outputs(read, given)
+    sought = Sought.read(config.select, il, holdout, config.irreducible(seed), say)
+    assert sought is not None
+    opened = workplace(
+        data,
+        reading=reading,
+        seed=seed,
+        hardware=config.hardware,
+        purpose="advise-online",
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    with opened as (source, place):
+        for sentence in source.found:
+            say(sentence)
+        part = source if sought.il is not None else part_of(source, seed, LARGEST)
+        with renamed({"model": "target"}):
+            training = ready(part, None, sought, config, place, reading.on_bad_row, say)
+            expected = expected_cost(training, place, lambda _: None)
+        assert expected is not None
+        cost = expected[0]
+        training = training.with_losses(
+            sought.of(training.source, place, reading.on_bad_row, say, None)
+        )
+        facts = known_facts(training, cost, place)
+        irreducible, whole = training.irreducible, len(part) == len(source)
+        assert irreducible is not None
+        result: dict[str, Any] = {
+            "kind": "advise-online",
+            "data": {
+                "name": source.name,
+                "kind": source.kind,
+                "n": len(source),
+                "num_classes": len(source.class_names),
+                "fingerprint": source.fingerprint,
+            },
+            "config": {
+                "keep": config.keep,
+                "seed": seed,
+                "target": training.prepared.role.identity(),
+            },
+            "looked_at": len(part),
+            **_found(training, facts),
+            "seconds": _seconds(
+                training,
+                cost,
+                facts,
+                len(source),
+                losses=_losses_seconds(irreducible, sought, source, part),
+            ),
+            # those of all data serve the training itself
+            "losses": str(place.run.path / IL_FILE) if whole and sought.il is None else None,
+        }
+        result = plain({**result, "sentences": sentences(result)})
+        if processes.rank() == 0:
+            write_json(place.run.path / RESULT, result)
+            if out is not None:
+                write_json(Path(out), result, overwrite=overwrite)
+    return Advice(result=result, run=place.run.path)
+
+
+def _found(training: OnlineTraining, facts: OnlineFacts) -> dict[str, Any]:
+    """The losses, how good they are, and the shares of the examples with their intervals."""
+    irreducible, values = training.irreducible, training.values
+    assert irreducible is not None
+    assert values is not None
+    values = values[training.members]
+    quality, n = irreducible.losses.quality, len(values)
+    redundant, unlearnable = shares(values)
+    useful = 1 - facts.redundant - facts.unlearnable
+    intervals = {
+        name: wilson(round(share * n), n)
+        for name, share in (
+            ("redundant", facts.redundant),
+            ("unlearnable", facts.unlearnable),
+            ("useful", max(0.0, useful)),
+        )
+    }
+    low, high = (1 / max(training.selection.keep, end) for end in reversed(intervals["useful"]))
+    model = irreducible.losses.metadata.get("model")
+    return {
+        "irreducible": {
+            "examples": n,
+            "model": model.get("model") if isinstance(model, Mapping) else model,
+            "accuracy": quality.get("accuracy"),
+            "majority": quality.get("majority"),
+            "calibration_error": quality.get("calibration_error"),
+            "weaknesses": list(facts.weak),
+        },
+        "facts": {
+            **vars(facts),
+            "pays": facts.pays,
+            "outlook": facts.outlook,
+            "why": facts.why,
+            "redundant_interval": intervals["redundant"],
+            "unlearnable_interval": intervals["unlearnable"],
+            "speedup_interval": (low, high),
+        },
+        "likely": _likely(values, redundant | unlearnable),
+    }
+
+
+def _likely(values: Tensor, spared: Tensor) -> dict[str, list[Any]]:
+    """The probabilities of the labels by the irreducible-loss model: counts, by what is spared."""
+    likely = (-values.double()).exp().clamp(0, 1)
+    edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+    parts = {"useful": likely[~spared], "spared": likely[spared]}
+    found = {name: torch.histogram(part, edges).hist.tolist() for name, part in parts.items()}
+    return {"edges": edges.tolist(), **found}
+
+
+def _seconds(
+    training: OnlineTraining, cost: StepCost, facts: OnlineFacts, n: int, *, losses: float | None
+) -> dict[str, Any]:
+    """Seconds of plain training on all `n` examples, and of selecting at best.
+
+    `losses`: what making the irreducible losses takes, where that is known.
+    """
+    recipe = training.prepared.recipe
+    epoch = steps_in_epoch(n, recipe.batch_size, Shuffle())
+    steps = epoch * recipe.epochs_of(epoch)
+    plain = steps * cost.plain
+    selecting = plain * facts.ratio / facts.speedup
+    return {
+        "steps": steps,
+        "step": cost.plain,
+        "plain": plain,
+        "selecting": selecting,
+        "irreducible": losses,
+        "charged": None if losses is None else selecting + losses,
+    }
+
+
+def _losses_seconds(
+    irreducible: Irreducible, sought: Sought, source: Source, part: Source
+) -> float | None:
+    """What the losses took, or would for all of the data; None where they were made elsewhere.
+
+    An example is as dear in a longer training, and models have a least number of steps.
+    """
+    made, prepared = cost_of(irreducible.losses.metadata), irreducible.prepared
+    if made is None or prepared is None or len(part) == len(source):
+        return None if made is None else made.seconds
+    share_ = share(sought.holdout, "holdout")
+    if sought.holdout is not None and share_ is None:
+        return made.seconds  # its model is trained on other data, whatever is scored
+    recipes = (prepared.recipe, sought.config.role(source).recipe())
+    examples: list[float] = []
+    for recipe, n in zip(recipes, (len(part), len(source)), strict=True):
+        folds = sought.config.folds
+        members = n * (folds - 1) // folds if share_ is None else share_.resolve(n, "holdout")
+        examples.append(members * epochs_of(recipe, members, Shuffle()))
+    return made.seconds * examples[1] / examples[0]
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """The answers in words: the verdict first, then what it stands on."""
+    facts, made, seconds = result["facts"], result["irreducible"], result["seconds"]
+    found = [f"{facts['why'][0].upper()}{facts['why'][1:]}", _losses(made)]
+    found += [f"Warning: {weak}" for weak in made["weaknesses"][1:]]
+    low, high = (f"{end:.1f}" for end in facts["speedup_interval"])
+    found.append(
+        f"{_share(facts, 'redundant')} of the examples are redundant to that model, and "
+        f"{_share(facts, 'unlearnable')} have labels that are wrong or beyond it: a step on the "
+        f"rest alone is worth at most {facts['speedup']:.1f} plain ones ({low} to {high})"
+    )
+    found.append(_time(result["config"]["target"]["model"], facts, seconds))
+    if result["looked_at"] < result["data"]["n"]:
+        found.append(
+            f"The losses are of a part, {result['looked_at']:,} of {result['data']['n']:,} "
+            "examples: by all of them, their model knows more and finds more redundant"
+        )
+    if facts["pays"]:
+        found.append(
+            "These are bounds, and hold for rho-loss that hands over to uniform steps by itself "
+            "(the default): keepers compare --online trains both and measures it"
+        )
+    if result["losses"]:
+        found.append(f"keepers train --il {result['losses']} uses these losses")
+    return found
+
+
+def _losses(made: Mapping[str, Any]) -> str:
+    model = made["model"] or "a model of yours"
+    if made["accuracy"] is None:
+        return "How good the irreducible losses are is not known: they were made elsewhere"
+    low, high = wilson(round(made["accuracy"] * made["examples"]), made["examples"])
+    return (
+        f"The irreducible-loss model ({model}) is right on {made['accuracy']:.1%} ({low:.1%} to "
+        f"{high:.1%}) of {made['examples']:,} examples that it has not seen, always naming the "
+        f"largest class on {made['majority']:.1%}"
+    )
+
+
+def _share(facts: Mapping[str, Any], name: str) -> str:
+    low, high = facts[f"{name}_interval"]
+    return f"{facts[name]:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _time(target: str, facts: Mapping[str, Any], seconds: Mapping[str, Any]) -> str:
+    """What plain training takes, what selecting takes at best, and who pays for the losses."""
+    plain, best, losses = (seconds[name] for name in ("plain", "selecting", "irreducible"))
+    words = (
+        f"Plain training of {target} takes about {plain:.3g} s ({seconds['steps']:,} steps); "
+        f"selecting takes {best:.3g} s at best"
+    )
+    if facts["outlook"] == "can pay in accuracy":
+        words += " to where plain training ends, if that gets as far"
+    if losses is None:
+        return f"{words}, what the losses took not counted"
+    words += f", {best + losses:.3g} s with what the losses take ({losses:.3g} s)"
+    if best >= plain:
+        return words
+    uses = math.ceil(losses / (plain - best))
+    if uses <= 1:
+        return words
+    return f"{words}: they are worth it where {uses:,} trainings or more use them"
