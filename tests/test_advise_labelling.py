@@ -74,7 +74,7 @@ def test_what_the_labels_there_are_can_show(advice: keepers.Advice) -> None:
 def test_it_is_told_in_every_form(advice: keepers.Advice) -> None:
     words = "\n".join(advice.sentences)
     assert "What 1,000 labels bring is open: the largest takes 1,250 labelled examples" in words
-    assert "auto against random: random itself at 20 labels" in words
+    assert "auto against random, in points of accuracy: random itself at 20 labels" in words
     assert "open at 70 labels (a choice takes 175 labelled)" in words
     assert "A round by margin after 70 labels takes about" in words
     assert "240 rows" in words  # those without a label

@@ -293,5 +293,8 @@ def _choice(rows: Sequence[Mapping[str, Any]], n: int) -> str:
             words.append(f"random itself at {at}")
         else:
             mean, low, high = (-100 * row["difference"][name] for name in ("mean", "high", "low"))
-            words.append(f"{row['told']} at {at} ({mean:+.1f} points, {low:+.1f} to {high:+.1f})")
-    return f"{rows[0]['method']} against random: {'; '.join(words)}"
+            chance = ""
+            if row["told"] == "cannot tell" and low * high > 0:
+                chance = "; of so many, one may look so by chance"
+            words.append(f"{row['told']} at {at} ({mean:+.1f}, {low:+.1f} to {high:+.1f}{chance})")
+    return f"{rows[0]['method']} against random, in points of accuracy: {'; '.join(words)}"

@@ -77,8 +77,8 @@ def play(
             bench = Bench.prepare(data, trained, held, config, inner, on_bad_row)
             trials += bench.trials([fold + FOLDS * draw for draw in range(DRAWS)])
             for each in bench.auto:
-                k = bench.rounds.budgets.rounds[each["round"] - 1] if each["round"] else 0
-                taken.setdefault(k, set()).add(each["taken"]["method"])
+                for k in bench.rounds.budgets.rounds[max(0, each["round"] - 1) :]:
+                    taken.setdefault(k, set()).add(each["taken"]["method"])
             for name in config.methods:
                 rounds[name].append(_last_round(bench, fold, name))
             seconds += sum(cost.seconds for cost in bench.by_phase())
@@ -119,12 +119,16 @@ def rows_of(played: Played, budgets: Sequence[int], n: int) -> list[dict[str, An
         of_folds = errors.setdefault((trial.method, trial.k), [0.0] * FOLDS)
         of_folds[trial.seed % FOLDS] += trial.test_error / DRAWS
     overlaps = {k: min(1.0, k / played.pool) / (FOLDS - 1) for k in budgets}
-    shown = [cell for cell in errors if cell[0] != RANDOM and needed_for(cell[1], CHOICE) <= n]
-    found = [
-        paired_difference(errors[cell], errors[RANDOM, cell[1]], overlap=overlaps[cell[1]])
-        for cell in shown
+    against: dict[tuple[str, int], Difference] = {
+        (method, k): paired_difference(found, errors[RANDOM, k], overlap=overlaps[k])
+        for (method, k), found in errors.items()
+        if method != RANDOM and needed_for(k, CHOICE) <= n
+    }
+    # what is random itself is no question, and makes the others no harder to answer
+    asked = [
+        (method, k) for method, k in against if method != AUTO or played.taken.get(k) != (RANDOM,)
     ]
-    against: dict[tuple[str, int], Difference] = dict(zip(shown, judged(found), strict=True))
+    against |= zip(asked, judged([against[cell] for cell in asked]), strict=True)
     rows: list[dict[str, Any]] = []
     for k in budgets:
         for method in dict.fromkeys(name for name, _ in errors):

@@ -208,7 +208,7 @@ def _online(result: Mapping[str, Any], *, drawn: bool) -> View:
         f"{describe.model_name(result['config']['target'])}, {quantities.percent(keep)} of the "
         "candidates of a step kept.",
         subject="What it stands on",
-        headings=[("", False), ("", True), ("", False)],
+        headings=[("", False), ("found", True), ("95% interval, or how", False)],
         groups=[[[Cell(text=text) for text in row] for row in rows]],
         note="Bounds: a selector cannot do better than to train on nothing but what is neither "
         "redundant nor wrong. The intervals (95%) are those of a draw of so many examples; another "
