@@ -13,7 +13,7 @@ import keepers
 from keepers.data import Source, TokenPool, open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger, Tally
-from keepers.models.linear import LinearClassifier
+from keepers.models.linear import LinearAndTrees, LinearClassifier
 from keepers.roles import Role, prepare
 from keepers.runs import Run
 from keepers.signals import embed
@@ -85,11 +85,29 @@ def test_linear_is_scikit_learns_regression_at_the_strength_it_settles() -> None
     assert converged(ours)
 
 
-def test_boosting_that_runs_all_its_rounds_has_converged() -> None:
+def test_regression_and_trees_are_mixed_by_held_out_rows() -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    rows, labels = vectors(60)
-    assert converged(HistGradientBoostingClassifier(max_iter=5).fit(rows, labels))
+    draw = np.random.default_rng(0)
+    rows = draw.uniform(-1, 1, (400, 2)).astype(np.float32)
+    straight, crossed = rows.sum(1) > 0, rows.prod(1) > 0
+    shares = {}
+    for name, classes in (("straight", straight), ("crossed", crossed)):
+        mixed = LinearAndTrees(random_state=1).fit(rows, classes.astype(int))
+        trees = HistGradientBoostingClassifier(random_state=1).fit(
+            mixed.transform(rows), classes.astype(int)
+        )
+        one = mixed.linear_.predict_proba(mixed.transform(rows))
+        other = trees.predict_proba(mixed.transform(rows))
+        expected = (1 - mixed.share_) * one + mixed.share_ * other
+        np.testing.assert_allclose(mixed.predict_proba(rows), expected)
+        assert (mixed.predict(rows) == classes).mean() > 0.97
+        assert converged(mixed)
+        assert converged(trees)
+        shares[name] = mixed.share_
+    assert shares == {"straight": 0.0, "crossed": 1.0}
+    alone = LinearAndTrees().fit(rows[:3], np.array([0, 0, 1]))  # nothing to hold out
+    assert alone.share_ == 0.5
 
 
 def test_the_strength_is_the_likeliest_on_held_out_rows() -> None:
@@ -191,7 +209,7 @@ def test_confident_learning_sets_wrong_labels_aside(tmp_path: Path) -> None:
     given = labels.copy()
     given[wrong] = (labels[wrong] + 1) % 3
     selection = keepers.coreset(
-        (rows, given), keep=0.5, method="confident-learning", run=tmp_path / "run"
+        (rows, given), keep=0.5, method="confident-learning", proxy="linear", run=tmp_path / "run"
     )
     kept = set(selection.indices.tolist())
     assert len(kept & set(wrong.tolist())) < 10  # of 40 that a random half has

@@ -42,9 +42,9 @@ def _trees(seed: int) -> Any:
 
 
 def _tabular(seed: int) -> Any:
-    from keepers.models.linear import BestOfTwo
+    from keepers.models.linear import LinearAndTrees
 
-    return BestOfTwo(random_state=seed % 2**32)
+    return LinearAndTrees(random_state=seed % 2**32)
 
 
 CLASSIFIERS: Mapping[str, ClassifierRow] = MappingProxyType(
@@ -68,8 +68,8 @@ CLASSIFIERS: Mapping[str, ClassifierRow] = MappingProxyType(
             ClassifierRow(
                 name="tabular",
                 kinds=("vector",),
-                summary="linear or boosted-trees, whichever is likelier on rows held out",
-                paper="Stone 1974, Cross-Validatory Choice",
+                summary="linear and boosted-trees, mixed as is likely on rows held out",
+                paper="Wolpert 1992, Stacked Generalization",
                 make=_tabular,
             ),
         )
