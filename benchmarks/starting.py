@@ -4,8 +4,9 @@
 
 `keepers coreset digits --method entropy`, and a labelling campaign on 1,000 short texts: its first
 batch of 50, those labels taken in, and its status. Each is a process of its own on one thread, in a
-fresh copy of the same folder. `--beside` is the folder `src` of the other checkout: in every repeat
-both run one after the other, in an order that turns, and the median of the ratios is shown.
+fresh copy of a folder that the same code prepared. `--beside` is the folder `src` of the other
+checkout: in every repeat both run one after the other, in an order that turns, and the median of
+the ratios is shown.
 Seconds are CPU seconds, imports included; the row `import torch` says what of it none avoids.
 """
 
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -79,17 +81,18 @@ def once(name: str, source: str, prepared: Path) -> dict[str, float]:
         return timed(COMMANDS[name], threads=1, folder=folder)[0]
 
 
-def measure(name: str, beside: str | None, repeats: int, prepared: Path) -> dict[str, Any]:
-    sides = {"ours": OURS} | ({"beside": beside} if beside else {})
+def measure(
+    name: str, sides: Mapping[str, str], repeats: int, prepared: Mapping[str, Path]
+) -> dict[str, Any]:
     runs: list[dict[str, dict[str, float]]] = []
     for repeat in range(repeats):
         order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
-        runs.append({side: once(name, sides[side], prepared) for side in order})
+        runs.append({side: once(name, sides[side], prepared[side]) for side in order})
     row: dict[str, Any] = {
         side: {key: median(run[side][key] for run in runs) for key in ("cpu_s", "peak_mib")}
         for side in sides
     }
-    if beside:
+    if "beside" in sides:
         row["ratio"] = round(
             median(run["ours"]["cpu_s"] / run["beside"]["cpu_s"] for run in runs), 3
         )
@@ -102,13 +105,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     args = parser.parse_args()
-    os.environ["PYTHONPATH"] = args.beside or OURS  # the older one writes what both can read
+    sides = {"ours": OURS} | ({"beside": args.beside} if args.beside else {})
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="keepers-benchmark-") as temporary:
-        prepared = Path(temporary)
-        prepare(prepared)
+        prepared = {side: Path(temporary) / side for side in sides}
+        for side, source in sides.items():
+            os.environ["PYTHONPATH"] = source
+            prepared[side].mkdir()
+            prepare(prepared[side])
         for name in COMMANDS:
-            rows[name] = measure(name, args.beside, args.repeats, prepared)
+            rows[name] = measure(name, sides, args.repeats, prepared)
             row = rows[name]
             ratio = f"{row['ratio']:.2f} of the other's" if "ratio" in row else ""
             print(f"{name:36} {row['ours']['cpu_s']:6.2f} s CPU  {ratio}", flush=True)
