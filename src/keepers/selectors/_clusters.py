@@ -1,53 +1,67 @@
-"""k-means over many points: fitted by scikit-learn, on a sample where there are many.
+"""k-means over many points: seeded by k-means++, moved by Lloyd, on a sample where there are many.
 
 Shape suffixes: N points, D features, C clusters.
 """
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from keepers.selectors._distances import row_blocks
+from keepers.selectors._distances import SquaredDistances, row_blocks
 
 FITTED_ON = 50_000
 """Points that centres are fitted on at the most; of more, so many are drawn."""
-BATCHED_OVER = 50
-"""Clusters over which k-means is fitted by mini-batches, as in the paper of TypiClust."""
-BATCH = 5_000
+ROUNDS = 30
+SETTLED = 1e-4
+"""Centres that move less than this part of the mean variance of a feature have settled."""
 
 
 def k_means(points_ND: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
     """The cluster (n,) of each point, from 0; a cluster may be empty.
 
-    The same generator gives the same clusters: scikit-learn runs on one thread, as its sums over
-    several come in any order.
+    The same generator gives the same clusters.
+
+    Source: Arthur and Vassilvitskii, k-means++, SODA 2007; Lloyd 1982.
     """
     n = len(points_ND)
-    seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
     fitted = points_ND
     if n > FITTED_ON:
         order = torch.randperm(n, generator=generator, device=generator.device)
         fitted = points_ND[order[:FITTED_ON].sort().values.to(points_ND.device)]
-    centres_CD = _fit(fitted, min(num_clusters, len(fitted)), seed).to(points_ND)
+    centres_CD = fitted[_seeds(fitted, min(num_clusters, len(fitted)), generator)]
+    enough = SETTLED * float(fitted.double().var(0, correction=0).mean())
+    for _ in range(ROUNDS):
+        before_CD = centres_CD
+        centres_CD = _means(fitted, _nearest_centre(fitted, before_CD), before_CD)
+        if float((centres_CD - before_CD).square().sum()) <= enough:
+            break
     return _nearest_centre(points_ND, centres_CD)
 
 
-def _fit(points_ND: Tensor, num_clusters: int, seed: int) -> Tensor:
-    from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second to import
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
+def _seeds(points_ND: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Positions (c,), each drawn with a chance ∝ its squared distance to those before."""
+    distances = SquaredDistances(points_ND)
+    nearest_N = torch.ones_like(distances.norms_N)
+    column_N = torch.empty_like(nearest_N)
+    picks: list[int] = []
+    for _ in range(count):
+        ends_N = nearest_N.double().cumsum(0)
+        drawn = torch.rand((), dtype=torch.float64, generator=generator, device=generator.device)
+        place = int(torch.searchsorted(ends_N, drawn.to(ends_N) * ends_N[-1], right=True))
+        picks.append(min(place, len(points_ND) - 1))  # of copies alone, any
+        distances.to_point(picks[-1], column_N)
+        nearest_N = column_N.clone() if len(picks) == 1 else torch.minimum(nearest_N, column_N)
+    return torch.tensor(picks, device=points_ND.device)
 
-    if num_clusters > BATCHED_OVER:
-        model = MiniBatchKMeans(num_clusters, batch_size=BATCH, random_state=seed)
-    else:
-        model = KMeans(num_clusters, random_state=seed)
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        model.fit(points_ND.cpu().numpy())
-    return torch.from_numpy(model.cluster_centers_)
+
+def _means(points_ND: Tensor, cluster_N: Tensor, before_CD: Tensor) -> Tensor:
+    """The mean of each cluster (c, d); of an empty one, where it was."""
+    sums_CD = torch.zeros_like(before_CD, dtype=torch.float64)
+    for rows in row_blocks(len(points_ND), points_ND.shape[1]):
+        sums_CD.index_add_(0, cluster_N[rows], points_ND[rows].double())
+    size_C1 = torch.bincount(cluster_N, minlength=len(before_CD))[:, None]
+    return torch.where(size_C1 > 0, sums_CD / size_C1.clamp(min=1), before_CD).to(before_CD)
 
 
 def _nearest_centre(points_ND: Tensor, centres_CD: Tensor) -> Tensor:
