@@ -2,8 +2,8 @@
 
 For each data set and share of wrong labels: ten times, a training set is drawn, a proxy trained on
 all of it, every method chooses at every budget, and two kinds of target are trained on each choice
-and on random ones, and tested on test data. Pilots see a training set alone. One JSON file for each
-draw: a run that is interrupted goes on.
+and on random ones, and tested on test data. Pilots see a training set alone, that of one of the
+first draws. One JSON file for each: a run that is interrupted goes on.
 
     python benchmarks/pilot.py run DATA... --out FOLDER     # sst2 imdb digits mnist cola ...
     python benchmarks/pilot.py summary FOLDER --out docs/results/benchmarks/pilot.json
@@ -16,8 +16,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,11 @@ from keepers.workflows.workplace import Workplace
 
 DESIGN, UNTOUCHED = (
     ("sst2", "cola", "digits", "mnist", "cifar10"),
-    ("foods", "tweets", "mails", "fortunes", "goemotions", "imdb", "imdb-rating"),
+    ("goemotions", "imdb", "imdb-rating", "brown", "fortunes", "diamonds", "credit", "cells"),
 )
 """What the rule of `auto` was chosen on, and what it was tried on once afterwards."""
 
-NOISE, KEEP, SEEDS, PILOTS = (0.0, 0.2), (0.1, 0.3, 0.5), 10, 1
+NOISE, KEEP, SEEDS, PILOTS = (0.0, 0.2), (0.1, 0.3, 0.5), 10, 3
 METHODS = ("stratified", "margin", "facility-location", "confident-learning")
 DRAWS = 2
 LARGEST, TESTED = 1_200, 2_000
@@ -96,6 +98,9 @@ def load(name: str) -> tuple[Any, Any]:
         return comments("train").sample(2 * LARGEST, random_state=0), comments("test")
     if name in material.CONVERTED:
         train, test = material.load(name)
+        if isinstance(train, tuple):
+            order = np.random.default_rng(0).permutation(len(train[1]))[: 2 * LARGEST]
+            return tuple(each[order] for each in train), tuple(each[:TESTED] for each in test)
         few = min(2 * LARGEST, len(train)), min(TESTED, len(test))
         return train.sample(few[0], random_state=0), test.sample(few[1], random_state=0)
     folder = "imdb" if name.startswith("imdb") else name
@@ -193,7 +198,7 @@ def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
 
 
 def run_all(names: Sequence[str], out: Path) -> None:
-    """Every draw that is not there yet."""
+    """Every draw that is not there yet, and the pilots of the first ones."""
     out.mkdir(parents=True, exist_ok=True)
     opened: dict[str, tuple[Source, Source]] = {}
     for name in names:
@@ -201,62 +206,65 @@ def run_all(names: Sequence[str], out: Path) -> None:
         source = open_source(train)
         opened[name] = source, open_source(test, like=source)
     for seed in range(SEEDS):
-        for name, (source, test) in opened.items():
-            for noise in NOISE:
-                path = out / f"{name}-{noise}-{seed}.json"
+        for name, noise in product(opened, NOISE):
+            source, test = opened[name]
+            part = drawn(source, noise, seed)
+            about = {"data": name, "n": len(part), "noise": noise, "seed": seed}
+            works: dict[str, Callable[[Workplace], dict[str, Any]]] = {
+                "truth": partial(truth, part, test, seed=seed)
+            }
+            if seed < PILOTS:
+                works["pilot"] = partial(pilot, part, seed=seed)
+            for kind, work in works.items():
+                path = out / f"{name}-{noise}-{seed}-{kind}.json"
                 if not path.exists():
-                    result = one(name, source, test, noise, seed, out)
-                    path.write_text(json.dumps(result), encoding="utf-8")
+                    found = _in_a_run(part, out, work)
+                    path.write_text(json.dumps({**about, kind: found}), encoding="utf-8")
                     print(path.name, f"{time.process_time():.0f} CPU s", flush=True)
 
 
-def one(
-    name: str, source: Source, test: Source, noise: float, seed: int, out: Path
+def _in_a_run(
+    part: Source, out: Path, work: Callable[[Workplace], dict[str, Any]]
 ) -> dict[str, Any]:
-    """One draw of the whole experiment, and one pilot in the first draws."""
-    part = drawn(source, noise, seed)
     folder = Path(tempfile.mkdtemp(dir=out))
     try:
         with Run(folder / "run", {"data": part.fingerprint}) as run:
-            place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
-            return {
-                "data": name,
-                "n": len(part),
-                "noise": noise,
-                "seed": seed,
-                "truth": truth(part, test, place, seed),
-                "pilot": pilot(part, place, seed) if seed < PILOTS else None,
-            }
+            return work(Workplace(run=run, hardware=Hardware(), ledger=Ledger()))
     finally:
         shutil.rmtree(folder)
 
 
 def summary(folder: Path) -> dict[str, Any]:
     """What pilots said against what is true, cell by cell, and what `auto` would have gained."""
-    draws = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     rows: list[dict[str, Any]] = []
     autos: list[dict[str, Any]] = []
-    for name, noise in sorted({(draw["data"], draw["noise"]) for draw in draws}):
-        here = [draw for draw in draws if (draw["data"], draw["noise"]) == (name, noise)]
-        seen = next((draw["pilot"] for draw in here if draw["pilot"]), None)
-        models = sorted({key.partition("|")[0] for key in here[0]["truth"]})
-        if seen is None or len(here) < 2:
+    for name, noise in product((*DESIGN, *UNTOUCHED), NOISE):
+        draws, seen = (
+            [
+                json.loads(path.read_text())
+                for path in sorted(folder.glob(f"{name}-{noise}-?-{kind}.json"))
+            ]
+            for kind in ("truth", "pilot")
+        )
+        if len(draws) < 2:
             continue
-        told = findings(_as_pilot(seen), METHODS, KEEP)
-        for model in models:
-            for keep in KEEP:
-                errors = {
-                    method: [draw["truth"][f"{model}|{method} {keep}"][0] for draw in here]
-                    for method in (*METHODS, "random")
-                }
-                true = {
-                    method: paired_difference(errors[method], errors["random"])
-                    for method in METHODS
-                }
-                cell = {"data": name, "noise": noise, "target": model, "keep": keep}
+        models = sorted({key.partition("|")[0] for key in draws[0]["truth"]})
+        pilots = [
+            (each["seed"], findings(_as_pilot(each["pilot"]), METHODS, KEEP)) for each in seen
+        ]
+        for model, keep in product(models, KEEP):
+            errors = {
+                method: [draw["truth"][f"{model}|{method} {keep}"][0] for draw in draws]
+                for method in (*METHODS, "random")
+            }
+            true = {
+                method: paired_difference(errors[method], errors["random"]) for method in METHODS
+            }
+            for seed, told in pilots:
+                cell = {"data": name, "noise": noise, "target": model, "keep": keep, "seed": seed}
                 rows += [
                     cell
-                    | {"method": found.method, "told": found.told, "seeds": len(here)}
+                    | {"method": found.method, "told": found.told, "seeds": len(draws)}
                     | {"pilot": found.error.mean, "truth": asdict(true[found.method])}
                     for found in told
                     if found.keep == keep and found.method != "stratified"
@@ -267,7 +275,16 @@ def summary(folder: Path) -> dict[str, Any]:
                 autos.append(
                     cell | {"taken": method, "truth": asdict(true[method]), "hindsight": best}
                 )
-    return {"rows": rows, "auto": autos, "counts": _counts(rows, autos)}
+    halves = {"design": DESIGN, "untouched": UNTOUCHED}
+    counts = {
+        half: _counts(*([row for row in some if row["data"] in names] for some in (rows, autos)))
+        for half, names in halves.items()
+    }
+    return {"rows": rows, "auto": autos, "counts": counts}
+
+
+def _read(folder: Path, pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
 
 
 def _as_pilot(seen: dict[str, Any]) -> Pilot:

@@ -14,8 +14,10 @@ from keepers.data import Source, TokenPool, open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger, Tally
 from keepers.models.linear import LinearAndTrees, LinearClassifier
+from keepers.random import derived_seed, generator
 from keepers.roles import Role, prepare
 from keepers.runs import Run
+from keepers.selectors import folds
 from keepers.signals import embed
 from keepers.training import Hardware, converged, fit_classifier, predict
 from keepers.types import Signals
@@ -201,6 +203,36 @@ def test_what_is_unsure_is_so_to_models_that_have_not_seen_it(tmp_path: Path) ->
         )
         assert np.abs(rows[kept.indices]).mean() < 0.25  # 0.5 of all
     assert kept.metadata["proxy_training_accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "made"), [("linear", LinearClassifier), ("tabular", LinearAndTrees)]
+)
+def test_models_out_of_fold_take_what_the_first_one_settled(
+    model: str, made: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[Any] = []
+    fit = made.fit
+    monkeypatch.setattr(made, "fit", lambda self, *args: fitted.append(self) or fit(self, *args))
+    source = open_source(vectors(90))
+    found = signals_of(source, model, tmp_path / "run", "log_probs", "out_of_fold_log_probs")
+    whole, *others = [each for each in fitted if isinstance(each, made)][-4:]
+    names = [name for name in whole.get_params() if name != "random_state"]
+    assert [whole.get_params()[name] for name in names] == [None] * len(names)
+    for other in others:
+        assert {name: other.get_params()[name] for name in names} == whole.settled
+    # Each is the model that the same settings give by hand.
+    units = torch.from_numpy(source.units)
+    fold_of = folds(torch.from_numpy(source.labels), units, 3, generator=generator(0, "folds"))
+    rows, labels = np.asarray(source.inputs), source.labels
+    seed = derived_seed(derived_seed(0, "fold", 1), "fit") % 2**32
+    alone = made(seed, **whole.settled)
+    fit(alone, rows[fold_of != 1], labels[fold_of != 1])
+    np.testing.assert_allclose(
+        found.get("out_of_fold_log_probs")[fold_of == 1].exp(),
+        alone.predict_proba(rows[fold_of == 1]),
+        atol=1e-6,
+    )
 
 
 def test_confident_learning_sets_wrong_labels_aside(tmp_path: Path) -> None:

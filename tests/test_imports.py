@@ -80,7 +80,7 @@ def test_a_core_set_loads_no_more_than_it_uses(tmp_path: Path) -> None:
 
 
 def test_a_campaign_loads_no_more_than_it_uses(tmp_path: Path) -> None:
-    """A first batch, which needs no proxy, loads no scikit-learn; reading labels no SciPy either."""
+    """A first batch needs no proxy, nor scikit-learn; reading labels no SciPy either."""
     texts = [f"{word} number {place}" for place, word in enumerate(["good film", "bad film"] * 20)]
     (tmp_path / "pool.csv").write_text("text\n" + "\n".join(texts) + "\n")
     start = ("active", "start", "pool.csv", "--classes", "good,bad", "--campaign", "c")

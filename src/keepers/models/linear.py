@@ -42,7 +42,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         random_state: of the held-out rows.
-        C: the inverse strength of regularisation, where it is not to be settled.
+        C: the inverse strength of regularisation, where it is settled already.
 
     Source: scikit-learn's LogisticRegression (L-BFGS) and TfidfTransformer.
     """
@@ -68,6 +68,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = self.classifier_.classes_
         self.n_iter_ = self.classifier_.n_iter_
         return self
+
+    @property
+    def settled(self) -> dict[str, float]:
+        """What fitting settled, as arguments of another one that need not settle it again."""
+        return {"C": self.C_}
 
     @property
     def _tolerance(self) -> float:
@@ -112,16 +117,21 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
 
     p = (1 − w) · p(regression) + w · p(trees). Both are fitted on four fifths first, and w is the
     one of `SHARES` that is likeliest on the fifth that is held out. Then both are fitted on all
-    rows, the regression at the strength that it settled on before.
+    rows, the regression at the strength that it settled on before; trees without a share are not.
 
     Args:
         random_state: of the held-out rows and of the trees.
+        C, share: the strength of the regression and w, where they are settled already.
 
     Source: Wolpert 1992, Stacked Generalization; scikit-learn's HistGradientBoostingClassifier.
     """
 
-    def __init__(self, random_state: int = 0) -> None:
+    def __init__(
+        self, random_state: int = 0, C: float | None = None, share: float | None = None
+    ) -> None:
         self.random_state = random_state
+        self.C = C
+        self.share = share
 
     def fit(
         self, X: Any, y: npt.NDArray[np.int64], sample_weight: npt.NDArray[np.float64] | None = None
@@ -129,23 +139,28 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
         """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
         self.scaler_ = StandardScaler()
         rows: Any = self.scaler_.fit_transform(X)
+        strength, self.share_ = self.C, self.share if self.share is not None else 0.5
         held, rest = _held_out(y, self.random_state)
-        strength, self.share_ = None, 0.5
-        if len(held):
+        if self.share is None and len(held):
             weight = None if sample_weight is None else sample_weight[rest]
-            tried = self._made(None)
+            tried = self._made(self.C)
             likely = [
                 _likelihood(m.fit(rows[rest], y[rest], weight), rows[held], y[held]) for m in tried
             ]
             losses = [_mean_loss((1 - share) * likely[0] + share * likely[1]) for share in SHARES]
             self.share_ = SHARES[int(np.argmin(losses))]
             strength = tried[0].C_
-        self.linear_, self.trees_ = (
-            model.fit(rows, y, sample_weight) for model in self._made(strength)
-        )
+        linear, trees = self._made(strength)
+        self.linear_ = linear.fit(rows, y, sample_weight)
+        self.trees_ = trees.fit(rows, y, sample_weight) if self.share_ else None
         self.classifier_ = self.linear_.classifier_  # what can have converged, or not
         self.classes_ = self.linear_.classes_
         return self
+
+    @property
+    def settled(self) -> dict[str, float]:
+        """What fitting settled, as arguments of another one that need not settle it again."""
+        return {"C": self.linear_.C_, "share": self.share_}
 
     def _made(self, strength: float | None) -> tuple[Any, Any]:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -163,9 +178,8 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Probabilities (n, classes seen), in the order of `classes_`."""
         rows, share = self.transform(X), self.share_
-        return (1 - share) * self.linear_.predict_proba(rows) + share * self.trees_.predict_proba(
-            rows
-        )
+        found = (1 - share) * self.linear_.predict_proba(rows)
+        return found if self.trees_ is None else found + share * self.trees_.predict_proba(rows)
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
         """The likeliest class (n,) of each row."""

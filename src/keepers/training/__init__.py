@@ -7,6 +7,7 @@ from keepers.training.classifiers import (
     fit_classifier,
     last_input,
     predict,
+    settled_by,
 )
 from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
@@ -59,5 +60,6 @@ __all__ = [
     "optimizer_state",
     "predict",
     "restore_optimizer",
+    "settled_by",
     "steps_in_epoch",
 ]

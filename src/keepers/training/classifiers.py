@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def fit_classifier(
     seed: int,
     weights: Tensor | None = None,
     resample: bool = False,
+    settled: Mapping[str, float] | None = None,
     parameter: str = "proxy",
 ) -> Any:
     """A classifier, fitted on the examples of `pool` at `members`.
@@ -46,6 +48,7 @@ def fit_classifier(
         weights: (m,) multipliers of the members' losses, where there are any.
         resample: fit it on as many members drawn with replacement, as one of an ensemble
             (Breiman 1996, Bagging Predictors).
+        settled: what `settled_by` gave of an earlier one, which is then not sought again.
 
     Of members of one class alone nothing can be learnt: that class is then always predicted.
 
@@ -62,6 +65,8 @@ def fit_classifier(
 
         return DummyClassifier().fit(np.zeros((len(y), 1)), y)
     made = classifier.make(seed)
+    if settled:
+        made.set_params(**settled)
     given: dict[str, Any] = {}
     if weights is not None:
         last = made.steps[-1][0] + "__" if hasattr(made, "steps") else ""
@@ -80,6 +85,13 @@ def fit_classifier(
         raise ParameterError(
             parameter, f"the classifier failed: {type(error).__name__}: {error}", remedy
         ) from error
+
+
+def settled_by(fitted: Any) -> dict[str, float]:
+    """What fitting a built-in classifier settled beside its weights: a search that others spare."""
+    from keepers.models.linear import LinearAndTrees, LinearClassifier
+
+    return fitted.settled if isinstance(fitted, LinearClassifier | LinearAndTrees) else {}
 
 
 def converged(fitted: Any) -> bool:

@@ -8,7 +8,7 @@ choice, and what is held out judges it: selection against a random choice of the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +24,8 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
-from keepers.types import Signals
 from keepers.workflows.fresh import gain_of_fresh
-from keepers.workflows.stages import Training, train
+from keepers.workflows.stages import Trained, Training, train
 from keepers.workflows.workplace import Workplace
 
 RANDOM, EVERYTHING, FRESH = "random", "everything", "fresh-random"
@@ -126,24 +125,32 @@ def run_pilot(
             report("folds", fold, FOLDS)
             members, held = ((fold_of != fold).nonzero()[:, 0], (fold_of == fold).nonzero()[:, 0])
 
-            def tell(positions: Tensor, held: Tensor = held, fold: int = fold) -> Held:
-                said = _trained(
-                    prepared, source, inner, positions, PREDICTIONS, held, seed, fold
-                ).get("log_probs")
-                return _measured(said, labels[held])
+            def tell(
+                positions: Tensor,
+                settled: Mapping[str, float] | None,
+                held: Tensor = held,
+                fold: int = fold,
+            ) -> tuple[Held, Mapping[str, float] | None]:
+                found = _trained(
+                    prepared, source, inner, positions, PREDICTIONS, held, seed, fold, settled
+                )
+                return _measured(found.signals.get("log_probs"), labels[held]), found.settled
 
             both = torch.cat([members, held])
-            signals = _trained(prepared, source, inner, members, wanted, both, seed, fold)
+            signals = _trained(prepared, source, inner, members, wanted, both, seed, fold).signals
             said = signals.get("log_probs")[len(members) :]
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(said, labels[held]))
             unseen.append((labels[held], said))
             inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
             for fraction in keep:
                 k = max(1, math.floor(fraction * len(members) + 0.5))
-                draws = [
-                    tell(members[random_subset(len(members), k, generator=at)])
-                    for at in (generator(seed, "pilot", fold, "random", d) for d in range(DRAWS))
-                ]
+                draws: list[Held] = []
+                settled = None  # by the first draw, for all choices of this size
+                for draw in range(DRAWS):
+                    at = generator(seed, "pilot", fold, "random", draw)
+                    drawn = members[random_subset(len(members), k, generator=at)]
+                    result, settled = tell(drawn, settled)
+                    draws.append(result)
                 random = _mean(draws)
                 found.setdefault((RANDOM, fraction), []).append(random)
                 if epochs:
@@ -166,7 +173,7 @@ def run_pilot(
                         num_classes=prepared.info.num_classes,
                         floor=methods.Floor(labels[members], 1),
                     )
-                    result = tell(members[picks.positions])
+                    result, _ = tell(members[picks.positions], settled)
                     found.setdefault((method.name, fraction), []).append(result)
         report("folds", FOLDS, FOLDS)
     return Pilot(
@@ -187,7 +194,8 @@ def _trained(
     scored: Tensor,
     seed: int,
     fold: int,
-) -> Signals:
+    settled: Mapping[str, float] | None = None,
+) -> Trained:
     return train(
         place,
         Training(
@@ -198,8 +206,9 @@ def _trained(
             wanted=wanted,
             scored=scored,
             role="pilot",
+            settled=settled,
         ),
-    ).signals
+    )
 
 
 def _measured(log_probs: Tensor, labels: Tensor) -> Held:

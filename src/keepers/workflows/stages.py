@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from keepers.training import (
     fit_classifier,
     last_input,
     predict,
+    settled_by,
 )
 from keepers.types import EvalView, Signals
 from keepers.workflows.probing import embedded
@@ -69,7 +71,8 @@ class Training:
     `scored`; with `early_log_probs` the training stops early. `samples` are those of the
     posterior. Weights, order and augmentation are drawn by `seed`. With `test`, the trained model
     is also measured on it. `resample`: what scikit-learn fits sees members drawn with replacement,
-    so that the models of an ensemble differ.
+    so that the models of an ensemble differ. `settled`: what another such training settled, which
+    is not sought again.
     """
 
     prepared: Prepared
@@ -83,6 +86,7 @@ class Training:
     scored: Tensor | None = None
     samples: int = SAMPLES
     resample: bool = False
+    settled: Mapping[str, float] | None = None
 
     @property
     def given(self) -> frozenset[str]:
@@ -119,7 +123,9 @@ class Training:
             "scored": None if self.scored is None else hash_bytes(self.scored.numpy()),
             "samples": self.samples if "posterior_log_probs" in self.wanted else None,
             "hardware": hardware.identity(gains_from_bf16=self.prepared.recipe.bf16),
-        } | ({"resample": True} if self.resample and self.prepared.classifier else {})
+            **({"resample": True} if self.resample and self.prepared.classifier else {}),
+            **({"settled": dict(self.settled)} if self.settled else {}),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,6 +156,11 @@ class Trained:
     facts: dict[str, Any]
     costs: tuple[Cost, ...]
     tested: Tensor | None = None
+
+    @property
+    def settled(self) -> Mapping[str, float] | None:
+        """What fitting settled beside its weights, if anything."""
+        return self.facts.get("settled")
 
 
 def is_trained(place: Workplace, training: Training) -> bool:
@@ -207,6 +218,7 @@ def _cross_fitted(place: Workplace, training: Training) -> Trained:
                 wanted=frozenset({"log_probs"}),
                 seed=derived_seed(training.seed, "fold", fold),
                 test=None,
+                settled=plain.settled,
             ),
         )
         found[here] = other.signals.get("log_probs")
@@ -294,6 +306,7 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
             seed=derived_seed(training.seed, "fit"),
             weights=weights,
             resample=training.resample,
+            settled=training.settled,
             parameter=training.role,
         )
         tally.examples = len(training.members)
@@ -307,7 +320,11 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
         if "features" in training.given:
             arrays["features"] = last_input(fitted, pool, scored, training.seed)
     arrays = {name: value for name, value in arrays.items() if name in training.given}
-    facts: dict[str, Any] = {"losses": [], "converged": converged(fitted)}
+    facts: dict[str, Any] = {
+        "losses": [],
+        "converged": converged(fitted),
+        "settled": settled_by(fitted),
+    }
     test = training.test
     if test is not None:
         tested = embedded(place, prepared, test.view.pool, test.fingerprint)
