@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 import keepers
 from keepers.errors import ParameterError
@@ -16,7 +17,7 @@ from keepers.reports.advise import advice_report
 from keepers.workflows.advise import _choice  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
-from keepers.workflows.settling import findings, said_of_cleaning, settle
+from keepers.workflows.settling import SPREAD, findings, said_of_cleaning, settle
 
 
 def blobs(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -60,7 +61,7 @@ def test_what_a_difference_is_called(by: float, told: str) -> None:
 def test_noise_is_not_told_from_nothing() -> None:
     results = {**OTHERS, "margin": [0.2, 0.45, 0.25, 0.4, 0.2]}
     rows = findings(pilot(results), [SAFE, "margin"], [0.3])
-    assert [row.told for row in rows] == ["no difference", "cannot tell"]
+    assert [row.told for row in rows] == ["cannot tell", "cannot tell"]
     assert settle(rows, 0.3) is None
 
 
@@ -72,15 +73,26 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
     assert taken.method == "badge"
 
 
-@pytest.mark.parametrize(("verdict", "doubted"), [("better", False), ("cannot tell", True)])
-def test_a_choice_that_its_own_interval_alone_speaks_for_is_told_so(
-    verdict: str, doubted: bool
-) -> None:
+def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
-    row = {"method": "margin", "error": error, "told": verdict}
+    row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
     words = _choice(row, 0.3, {"error_everything": 0.2})
     assert "margin was better than a random choice, by 3.0 points (1.0 to 5.0)" in words
-    assert ("may look so by chance" in words) is doubted
+    assert "and is so with a probability of 97%: 27.0% wrong" in words
+
+
+def test_all_methods_of_a_budget_share_one_standard_deviation() -> None:
+    """Two that differ by as much have as much chance, however even one of them is by luck."""
+    even, odd = shifted(-0.03), [error - 0.03 + 0.05 * (-1) ** n for n, error in enumerate(AT)]
+    odd = [error - (sum(odd) - sum(even)) / 5 for error in odd]
+    rows = findings(pilot({**OTHERS, "margin": even, "loss": odd}), ["margin", "loss"], [0.3])
+    assert rows[0].probability == pytest.approx(rows[1].probability)
+    variances = [np.var(np.subtract(each, AT), ddof=1) for each in (even, odd)]
+    error = SPREAD * np.sqrt(np.mean(variances) * (1 / 5 + 0.25))
+    mean = np.mean(np.subtract(even, AT))
+    assert rows[0].probability == pytest.approx(scipy.stats.t.cdf(-mean / error, df=8))
+    assert rows[0].error.high == pytest.approx(mean + scipy.stats.t.ppf(0.975, df=8) * error)
+    assert [row.told for row in rows] == ["cannot tell", "cannot tell"]
 
 
 def test_what_is_said_of_leaving_wrong_labels_out() -> None:

@@ -15,6 +15,8 @@ Verdict = Literal["better", "worse", "inconclusive", "cannot tell"]
 """`cannot tell`: nothing is said of these models, whatever the figures."""
 
 LEVEL = 0.05
+SURE = 0.95
+"""The probability from which on a forecast says better, or worse."""
 ENOUGH_SEEDS = 5
 FEW_SEEDS_LEVEL, FEWEST_SEEDS = 0.01, 3
 
@@ -33,6 +35,12 @@ class Difference:
     pairs: int
     p: float | None = None
     verdict: Verdict = "inconclusive"
+
+    @property
+    def probability(self) -> float:
+        """That the method is better, by p; a half where nothing is known."""
+        half = 0.5 if self.p is None else self.p / 2
+        return 1 - half if self.mean < 0 else half
 
 
 def paired_difference(
@@ -65,15 +73,55 @@ def paired_difference(
     pairs, mean = len(differences), float(differences.mean())
     if pairs < 2:
         return Difference(mean=mean, low=None, high=None, pairs=pairs)
+    error = float(differences.std(ddof=1)) * math.sqrt(1 / pairs + overlap)
+    return judged([_of_student(mean, error, pairs - 1, pairs, level)])[0]
+
+
+def forecasts(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, overlap: float, spread: float
+) -> list[Difference]:
+    """Differences of several methods in the same J folds, as forecasts of what is so elsewhere.
+
+    J folds hardly know their own standard deviation, so all methods share one: the root of the mean
+    of their variances, with J - 1 degrees of freedom for each method. That of a mean is it times
+    √(1/J + `overlap`) · `spread`, `spread` being how much farther off forecasts were found to be
+    than folds of one set tell. Verdicts are of each alone: a probability of `SURE` either way.
+
+    Args:
+        pairs: errors of a method and of its baseline, both (J), for each method; J is 2 or more.
+        overlap: as in `paired_difference`.
+
+    >>> steady, other = [0.30, 0.31, 0.29], [0.20, 0.22, 0.19]
+    >>> found = forecasts([(other, steady), (steady, steady)], overlap=0.0, spread=1.0)
+    >>> [(each.verdict, round(each.probability, 3)) for each in found]
+    [('better', 1.0), ('inconclusive', 0.5)]
+    """
+    differences = np.asarray([np.subtract(*pair) for pair in pairs], dtype=np.float64)
+    folds = differences.shape[1]
+    deviation = math.sqrt(float(differences.var(1, ddof=1).mean()))
+    error = deviation * math.sqrt(1 / folds + overlap) * spread
+    freedom = len(pairs) * (folds - 1)
+    found = [_of_student(float(mean), error, freedom, folds) for mean in differences.mean(1)]
+    return [replace(each, verdict=_sure(each.probability)) if each.mean else each for each in found]
+
+
+def _sure(probability: float) -> Verdict:
+    if probability >= SURE:
+        return "better"
+    return "worse" if probability <= 1 - SURE else "inconclusive"
+
+
+def _of_student(
+    mean: float, error: float, freedom: int, pairs: int, level: float = LEVEL
+) -> Difference:
+    """A mean with the interval and p of Student's t, from its standard error."""
     from scipy import special  # half a second; scipy.stats takes two
 
-    error = float(differences.std(ddof=1)) * math.sqrt(1 / pairs + overlap)
-    half = float(special.stdtrit(pairs - 1, 1 - level / 2)) * error
+    half = float(special.stdtrit(freedom, 1 - level / 2)) * error
     p = float(mean == 0)  # what remains where all differences are equal
     if error:
-        p = 2 * float(special.stdtr(pairs - 1, -abs(mean) / error))
-    found = Difference(mean=mean, low=mean - half, high=mean + half, pairs=pairs, p=p)
-    return judged([found])[0]
+        p = 2 * float(special.stdtr(freedom, -abs(mean) / error))
+    return Difference(mean=mean, low=mean - half, high=mean + half, pairs=pairs, p=p)
 
 
 def judged(differences: Sequence[Difference]) -> list[Difference]:

@@ -102,6 +102,7 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
                     Cell(text=quantities.percent(row["keep"]) if not place else ""),
                     Cell(text=row["method"] + (" *" if row["method"] == taken else "")),
                     Cell(text=difference(row["error"]), told=row["told"]),
+                    Cell(text=quantities.percent(row["probability"], 0)),
                     _briefly(row, "stratified"),
                     *[_briefly(row, "fresh")] * fresh,
                     Cell(text=quantities.brief_duration(row["selection_seconds"])),
@@ -117,10 +118,10 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
         )
     styles = styles_of(by_name)
     note = (
-        "* what --method auto takes. Points of error, below 0 is better; intervals of 95%. "
-        "Verdicts against one baseline hold together (Holm, 5%); = no difference: the interval "
-        "lies within a point; ? cannot tell. The pilot's model is small and so is its part of the "
-        "data: a large target, or much more of it, may differ. "
+        "* what --method auto takes. Points of error, below 0 is better; intervals of 95%. Chance: "
+        "that it is better than random. Better or worse: so with a chance of 95% or more; = no "
+        "difference: the interval lies within a point; ? cannot tell. The pilot's model is small "
+        "and so is its part of the data: a large target, or much more of it, may differ. "
     )
     if fresh:
         note += (
@@ -138,6 +139,7 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
             ("kept", True),
             ("method", False),
             ("against random, points", True),
+            ("chance", True),
             ("stratified", True),
             *[("fresh random", True)] * fresh,
             ("select", True),

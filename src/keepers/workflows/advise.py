@@ -350,11 +350,10 @@ def _choice(row: Mapping[str, Any], random: float, pilot: Mapping[str, Any]) -> 
             f"wrong on {random:.1%} of what it had not seen, everything on {whole:.1%}"
         )
     mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
-    chance = "" if row["told"] == "better" else ". Of so many, one may look so by chance"
     return (
         f"{row['method']} was better than a random choice, by {mean:.1f} points ({low:.1f} to "
-        f"{high:.1f}): {random - mean / 100:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
-        f"{chance}"
+        f"{high:.1f}), and is so with a probability of {row['probability']:.0%}: "
+        f"{random - mean / 100:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
     )
 
 
