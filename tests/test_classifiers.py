@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import tracemalloc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 import keepers
 from keepers.data import Source, TokenPool, open_source
@@ -23,6 +27,9 @@ from keepers.training import Hardware, converged, fit_classifier, predict
 from keepers.types import Signals
 from keepers.workflows.stages import OUT_OF_FOLD, Training, train
 from keepers.workflows.workplace import Workplace
+
+classifiers_module = importlib.import_module("keepers.training.classifiers")
+linear_module = importlib.import_module("keepers.models.linear")
 
 WORDS = (("sun", "warm", "sand", "sea"), ("snow", "cold", "ice", "fog"))
 
@@ -133,6 +140,50 @@ def test_words_of_one_text_alone_are_left_out_of_many_texts() -> None:
         used[len(source)] = len(fitted.used_)
     assert used[200] > 200  # every w0, w1, ...
     assert used[1500] < 1500
+
+
+def test_linear_weights_its_copy_of_the_counts_in_place() -> None:
+    draws = np.random.default_rng(0)
+    shape, size = (20_000, 500), 20_000 * 20
+    place = np.repeat(np.arange(shape[0]), size // shape[0])
+    counts = sparse.coo_array((np.ones(size), (place, draws.integers(0, 500, size))), shape).tocsr()
+    before = counts.data.copy()
+    labels = np.arange(shape[0]) % 2
+    model = LinearClassifier().fit(counts[:500], labels[:500])
+    tracemalloc.start()
+    model.transform(counts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.8 * (counts.data.nbytes + counts.indices.nbytes)
+    assert (counts.data == before).all()
+    np.testing.assert_array_equal(
+        model.transform(counts).toarray()[:50], model.scaler_.transform(counts).toarray()[:50]
+    )
+
+
+def test_fitting_lets_go_of_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+    source, prepared = prepare(Role(model="linear"), open_source(texts()))
+    made: list[weakref.ref[Any]] = []
+    counts = classifiers_module.rows
+
+    def watched(*given: Any) -> Any:
+        found = counts(*given)
+        made.append(weakref.ref(found))
+        return found
+
+    fit = linear_module._fit
+
+    def fitted(*given: Any) -> None:
+        held.append(made[0]() is not None)
+        fit(*given)
+
+    monkeypatch.setattr(classifiers_module, "rows", watched)
+    monkeypatch.setattr(linear_module, "_fit", fitted)
+    members = torch.arange(len(source))
+    fit_classifier(prepared.classifier, prepared.pool, prepared.labels, members, seed=0)
+    assert held
+    assert not any(held)
 
 
 def test_a_class_that_was_not_seen_is_all_but_impossible() -> None:

@@ -56,15 +56,17 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
         self.used_ = _used(X) if _is_sparse(X) else None
-        rows = X if self.used_ is None else X[:, self.used_]
         # TF-IDF keeps sparse rows sparse; standardising gives numbers one scale.
-        self.scaler_: Any = (
-            StandardScaler() if self.used_ is None else TfidfTransformer(sublinear_tf=True)
-        )
-        rows = self.scaler_.fit_transform(rows)
-        self.C_ = self._strength(rows, y, sample_weight) if self.C is None else self.C
+        if self.used_ is None:
+            self.scaler_: Any = StandardScaler()
+            X = self.scaler_.fit_transform(X)
+        else:
+            X = X[:, self.used_]  # a copy: from here on counts that nobody else holds are free
+            self.scaler_ = TfidfTransformer(sublinear_tf=True).fit(X)
+            X = self.scaler_.transform(X, copy=False)
+        self.C_ = self._strength(X, y, sample_weight) if self.C is None else self.C
         self.classifier_ = _regression(self._tolerance, C=self.C_)
-        _fit(self.classifier_, rows, y, sample_weight)
+        _fit(self.classifier_, X, y, sample_weight)
         self.classes_ = self.classifier_.classes_
         self.n_iter_ = self.classifier_.n_iter_
         return self
@@ -101,7 +103,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def transform(self, X: Any) -> Any:
         """What the linear layer sees (n, used): sparse for counts."""
-        return self.scaler_.transform(X if self.used_ is None else X[:, self.used_])
+        if self.used_ is None:
+            return self.scaler_.transform(X)
+        return self.scaler_.transform(X[:, self.used_], copy=False)  # the columns are a copy
 
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Probabilities (n, classes seen), in the order of `classes_`."""
