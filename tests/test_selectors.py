@@ -680,6 +680,25 @@ def test_sampling_finds_clusters_that_no_sample_holds(monkeypatch: pytest.Monkey
     assert mean_nearest(features, picks) < 0.5 * mean_nearest(features, alone)
 
 
+def test_wide_features_are_sampled_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: set[int] = set()
+    gains = Coverage.gains
+
+    def seen(coverage: Any, candidates: Tensor) -> Tensor:
+        sizes.add(len(coverage.nearest_N))
+        return gains(coverage, candidates)
+
+    monkeypatch.setattr(Coverage, "gains", seen)
+    monkeypatch.setattr(sampled_module, "HELD", 800)
+    features = points(0, 600, 8)
+    picks = facility_location(features, 20, optimizer="stochastic")
+    assert sizes == {101, 600}  # the swaps go over all points
+    monkeypatch.setattr(sampled_module, "HELD", 10_000)
+    whole = facility_location(features, 20, optimizer="stochastic")
+    best, random = mean_nearest(features, whole), random_subset(600, 20, generator=generator(0))
+    assert mean_nearest(features, picks) < best + 0.3 * (mean_nearest(features, random) - best)
+
+
 @pytest.mark.parametrize("k", [1, 2, 59, 60])
 @pytest.mark.parametrize("epsilon", [0.01, 0.3, 0.9])
 def test_sampling_picks_as_many_as_there_are(k: int, epsilon: float) -> None:

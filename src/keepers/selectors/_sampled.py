@@ -21,8 +21,9 @@ from keepers.selectors._distances import (
 )
 from keepers.selectors.checks import Report
 
-POINTS_PER_PICK = 60
-"""Gains are summed over so many points for each pick."""
+POINTS_PER_PICK, HELD = 60, 12_000_000
+"""Gains are summed over so many points for each pick, and so many numbers (48 MB) at the most:
+every pick goes through them several times."""
 FEW, ENOUGH = 10, 1_000
 """A tenth of those points tells which fresh candidates are evaluated on all of them, if it is
 enough points."""
@@ -64,7 +65,7 @@ def _greedy(
 ) -> Tensor:
     """At each pick the best of the candidates that are drawn then or were drawn before."""
     n, device = len(distances), selected.device
-    points = min(n, POINTS_PER_PICK * k)
+    points = min(n, POINTS_PER_PICK * k, HELD // distances.points_ND.shape[1] + 1)
     order = torch.randperm(n, generator=generator, device=generator.device).to(device)
     coverage = Coverage(distances, selected, sample=order[:points] if points < n else None)
     free_N = torch.ones(n, dtype=torch.bool, device=device)

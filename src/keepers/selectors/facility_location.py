@@ -57,10 +57,11 @@ def facility_location(
 
     `stochastic` is meant for large n, and it may come out below the exact one or above. At each
     pick ⌈n/k · ln 1/ε⌉ candidates are drawn, and the best of these and of those drawn before is
-    taken. Gains are estimated on 60 k of the points, drawn once, where there are more, and a tenth
-    of these tells which of the fresh candidates come into question. Then up to three rounds go
-    over all points: picks that cover little give way to points that are covered badly, and each
-    pick moves to the middle of the points that are nearest to it. Its picks do not nest.
+    taken. Gains are estimated on 60 k of the points, drawn once, where there are more, and on
+    48 MB of them at the most; a tenth tells which of the fresh candidates come into question. Then
+    up to three rounds go over all points: picks that cover little give way to points that are
+    covered badly, and each pick moves to the middle of the points that are nearest to it. Its
+    picks do not nest.
 
     Args:
         features: (n, d), a tensor or a NumPy array.
