@@ -120,7 +120,8 @@ def _by_pilot(
         f"random choice at {fraction:.0%} kept"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} it was "
-        f"{_in_points(best)} than a random choice at {fraction:.0%} kept"
+        f"{_in_points(best)} than a random choice at {fraction:.0%} kept, and is better with a "
+        f"probability of {best.probability:.0%}"
     )
     return Taken(
         method=SAFE if best is None else best.method,
