@@ -5,7 +5,7 @@ each round; the default proxy selects, the default target is trained on all that
 `auto` stands `margin` from the first round on. Each data set has a run directory in FOLDER, so that
 a run that is interrupted goes on.
 
-    python benchmarks/active_auto.py run DATA... --folder FOLDER     # sst2 imdb cola digits
+    python benchmarks/active_auto.py run DATA... --folder FOLDER     # sst2 cola foods mails ...
     python benchmarks/active_auto.py summary FOLDER --out docs/results/benchmarks/active-auto.json
 """
 
@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import material
 from driver import run_or_summary
 
 import keepers
@@ -27,7 +28,9 @@ DATA: dict[str, dict[str, Any]] = {
     "imdb": {"data": ROOT / "imdb/train.parquet", "test": ROOT / "imdb/test.parquet"},
     "cola": {"data": ROOT / "cola/train.parquet", "test": ROOT / "cola/validation.parquet"},
     "digits": {"data": "digits", "test": 0.3},
+    **{name: {} for name in ("foods", "mails", "tweets", "churn", "jobs")},
 }
+"""The rule of `auto` was made on sst2, imdb and cola."""
 LIMIT = {"imdb": 5_000}
 ROUNDS, MEASURED = (200, 300, 400, 500, 600, 800, 1000), (200, 500, 1000)
 
@@ -36,6 +39,8 @@ def run(names: list[str], folder: Path, seeds: int) -> None:
     """Simulate campaigns, one data set after the other."""
     for name in names:
         given = {**DATA[name], "limit": LIMIT.get(name)}
+        if name in material.CONVERTED:
+            given["data"], given["test"] = material.load(name)
         data = given.pop("data")
         found = keepers.simulate(
             data,
@@ -62,7 +67,7 @@ def summary(folder: Path, out: Path) -> None:
         kept = ("method", "k", "errors", "error_mean", "difference")
         results[name] = {
             "pool": result["data"]["n"],
-            "proxy": result["config"]["proxy"],
+            "proxy": result["config"]["proxy"]["model"],
             "rows": [{key: row[key] for key in kept} for row in result["rows"]],
             "auto": [
                 {"seed": each["seed"], "labels": each["k"], **each["taken"]}
