@@ -656,7 +656,9 @@ def test_swaps_lower_the_objective_and_keep_what_is_nearest_up_to_date(seed: int
     features, facilities = covered(seed)
     distances = SquaredDistances(features)
     nearest = sampled_module._nearest(distances, facilities, unheard)
-    found, num_swaps = sampled_module._swapped(distances, facilities, 4, nearest, generator(seed))
+    found, num_swaps = sampled_module._swapped(
+        distances, facilities, 4, nearest, generator(seed), unheard
+    )
     assert 0 < num_swaps == int((found != facilities).sum())
     assert torch.equal(found[:4], facilities[:4])
     assert len(found.unique()) == 16

@@ -33,7 +33,8 @@ POOL = 4_096
 """Candidates that stay in question at the most."""
 WIDE = 256
 ROUNDS, WORTH = 3, 100
-"""Rounds of swaps at the most; one that swaps fewer than one pick in a hundred is the last."""
+"""Rounds of swaps at the most; one that swaps fewer than one pick in a hundred is the last, and so
+is the first where the points are more than `HELD` numbers: each swap goes through all of them."""
 
 
 def sampled(
@@ -48,9 +49,11 @@ def sampled(
     facilities = torch.cat([selected, _greedy(distances, k, selected, epsilon, generator, report)])
     for _ in range(ROUNDS):
         nearest = _nearest(distances, facilities, report)
-        facilities, num_swaps = _swapped(distances, facilities, len(selected), nearest, generator)
+        facilities, num_swaps = _swapped(
+            distances, facilities, len(selected), nearest, generator, report
+        )
         facilities = _settled(distances, facilities, len(selected), nearest.facility)
-        if num_swaps * WORTH < k:
+        if num_swaps * WORTH < k or distances.points_ND.numel() > HELD:
             break
     return facilities[len(selected) :]
 
@@ -171,6 +174,7 @@ def _swapped(
     num_fixed: int,
     nearest: _Nearest,
     generator: torch.Generator,
+    report: Report,
 ) -> tuple[Tensor, int]:
     """Facilities of which some that cover little have given way, and how many; f only rises.
 
@@ -192,7 +196,8 @@ def _swapped(
     gone_F = torch.zeros_like(loss_F, dtype=torch.bool)
     needed_F = gone_F.clone()
     column_N = torch.empty_like(apart_N)
-    for number in loss_F.argsort(stable=True).tolist():
+    for place, number in enumerate(loss_F.argsort(stable=True).tolist()):
+        report("picks that may be swapped", place, len(facilities))
         if needed_F[number]:
             continue
         own_P = flat_positions(facility_N == number)
