@@ -81,18 +81,27 @@ def test_a_choice_is_told_with_its_probability() -> None:
     assert "and is so with a probability of 97%: 27.0% wrong" in words
 
 
-def test_all_methods_of_a_budget_share_one_standard_deviation() -> None:
-    """Two that differ by as much have as much chance, however even one of them is by luck."""
-    even, odd = shifted(-0.03), [error - 0.03 + 0.05 * (-1) ** n for n, error in enumerate(AT)]
-    odd = [error - (sum(odd) - sum(even)) / 5 for error in odd]
+def test_no_method_is_surer_than_all_of_its_budget_are() -> None:
+    """One that is even by luck takes the spread of all; one that is uneven keeps its own."""
+    even = shifted(-0.03)
+    odd = [error - 0.03 + 0.05 * (-1) ** n for n, error in enumerate(AT)]
     rows = findings(pilot({**OTHERS, "margin": even, "loss": odd}), ["margin", "loss"], [0.3])
-    assert rows[0].probability == pytest.approx(rows[1].probability)
-    variances = [np.var(np.subtract(each, AT), ddof=1) for each in (even, odd)]
-    error = SPREAD * np.sqrt(np.mean(variances) * (1 / 5 + 0.25))
-    mean = np.mean(np.subtract(even, AT))
-    assert rows[0].probability == pytest.approx(scipy.stats.t.cdf(-mean / error, df=8))
-    assert rows[0].error.high == pytest.approx(mean + scipy.stats.t.ppf(0.975, df=8) * error)
-    assert [row.told for row in rows] == ["cannot tell", "cannot tell"]
+    gaps = [np.subtract(each, AT) for each in (even, odd)]
+    variances = [np.var(gap, ddof=1) for gap in gaps]
+    for row, gap, variance in zip(rows, gaps, (np.mean(variances), variances[1]), strict=True):
+        error = SPREAD * np.sqrt(variance * (1 / 5 + 0.25))
+        assert row.probability == pytest.approx(scipy.stats.t.cdf(-gap.mean() / error, df=8))
+        assert row.error.high == pytest.approx(gap.mean() + scipy.stats.t.ppf(0.975, df=8) * error)
+
+
+def test_what_never_differs_by_another_amount_is_not_known() -> None:
+    """Five folds that differ by the same one example are no certainty."""
+    results = {**OTHERS, "margin": [error - 0.05 for error in AT]}
+    constant = findings(
+        pilot({**results, RANDOM: [0.5] * 5, "margin": [0.45] * 5}), ["margin"], [0.3]
+    )
+    assert constant[0].probability == 0.5
+    assert settle(constant, 0.3) is None
 
 
 def test_what_is_said_of_leaving_wrong_labels_out() -> None:

@@ -109,6 +109,13 @@ def trial(method: str, seed: int, error: float) -> Trial:
     )
 
 
+def test_a_budget_beyond_what_a_pilot_looks_at_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        ParameterError, match=r"at 4,000 labelled examples at most.* 3,200 or fewer"
+    ):
+        keepers.advise_labelling(table(150, 150), budgets=[5000], run=tmp_path / "run", **QUIET)
+
+
 @pytest.mark.parametrize(
     ("gain", "told"), [(0.05, "better"), (-0.05, "worse"), (0.0, "no difference")]
 )

@@ -116,7 +116,8 @@ def test_regression_and_trees_are_mixed_by_held_out_rows() -> None:
         shares[name] = mixed.share_
     assert shares == {"straight": 0.0, "crossed": 1.0}
     alone = LinearAndTrees().fit(rows[:3], np.array([0, 0, 1]))  # nothing to hold out
-    assert alone.share_ == 0.5
+    assert alone.share_ == 0
+    assert alone.settled == {}
 
 
 def test_the_strength_is_the_likeliest_on_held_out_rows() -> None:

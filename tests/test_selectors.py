@@ -577,7 +577,9 @@ def test_facility_location_says_how_far_it_is(optimizer: str) -> None:
     )
     assert [told for told in heard if told[0] == "picks"][-1] == ("picks", 30, 30)
     if optimizer == "stochastic":
-        assert heard[-1] == ("points by their nearest pick", 700, 700)
+        parts = list(dict.fromkeys(part for part, _, _ in heard))
+        assert parts[1:] == ["points by their nearest pick", "picks that may be swapped"]
+        assert ("points by their nearest pick", 700, 700) in heard
     looks = [(done, total) for part, done, total in heard if part == "first gains"]
     assert looks == ([(256, 699), (512, 699), (699, 699)] if optimizer == "lazy" else [])
 

@@ -25,8 +25,8 @@ FEW_SEEDS_LEVEL, FEWEST_SEEDS = 0.01, 3
 class Difference:
     """Paired difference in error, method less baseline, with its own interval and p-value.
 
-    Interval and p are None under 2 pairs. The verdict is that of `judged`: of the whole family of
-    differences that are told together, not of this one alone.
+    Interval and p are None under 2 pairs. The verdict is that of `judged`, of the whole family of
+    differences that are told together, or, of a forecast, of this one alone.
     """
 
     mean: float
@@ -82,10 +82,11 @@ def forecasts(
 ) -> list[Difference]:
     """Differences of several methods in the same J folds, as forecasts of what is so elsewhere.
 
-    J folds hardly know their own standard deviation, so all methods share one: the root of the mean
-    of their variances, with J - 1 degrees of freedom for each method. That of a mean is it times
-    √(1/J + `overlap`) · `spread`, `spread` being how much farther off forecasts were found to be
-    than folds of one set tell. Verdicts are of each alone: a probability of `SURE` either way.
+    J folds hardly know their own standard deviation, so none is taken to be below that of all
+    methods, the root of the mean of their variances, with J - 1 degrees of freedom for each method.
+    That of a mean is it times √(1/J + `overlap`) · `spread`, `spread` being how much farther off
+    forecasts were found to be than folds of one set tell. Verdicts are of each alone: a probability
+    of `SURE` either way. Where no fold differs from another, nothing is known.
 
     Args:
         pairs: errors of a method and of its baseline, both (J), for each method; J is 2 or more.
@@ -97,12 +98,16 @@ def forecasts(
     [('better', 1.0), ('inconclusive', 0.5)]
     """
     differences = np.asarray([np.subtract(*pair) for pair in pairs], dtype=np.float64)
-    folds = differences.shape[1]
-    deviation = math.sqrt(float(differences.var(1, ddof=1).mean()))
-    error = deviation * math.sqrt(1 / folds + overlap) * spread
+    folds, variances = differences.shape[1], differences.var(1, ddof=1)
+    widening = math.sqrt(1 / folds + overlap) * spread
     freedom = len(pairs) * (folds - 1)
-    found = [_of_student(float(mean), error, freedom, folds) for mean in differences.mean(1)]
-    return [replace(each, verdict=_sure(each.probability)) if each.mean else each for each in found]
+    found: list[Difference] = []
+    for mean, variance in zip(differences.mean(1).tolist(), variances.tolist(), strict=True):
+        error = math.sqrt(max(variance, float(variances.mean()))) * widening
+        each = _of_student(mean, error, freedom, folds)
+        each = each if error else replace(each, p=1.0)
+        found.append(replace(each, verdict=_sure(each.probability)))
+    return found
 
 
 def _sure(probability: float) -> Verdict:

@@ -158,6 +158,13 @@ def _labelled(source: Source, config: LabellingConfig) -> Source:
     found = source.take(at)
     found = found.take(np.flatnonzero(found.units == np.arange(len(found))))
     needed = max(FEWEST, needed_for(config.budgets[0]))
+    if needed > LARGEST:
+        raise ParameterError(
+            "budgets",
+            f"a pilot looks at {LARGEST:,} labelled examples at most, and {config.budgets[0]:,} "
+            f"labels take {needed:,}",
+            f"Ask for {LARGEST * (FOLDS - 1) // FOLDS:,} or fewer as well",
+        )
     if len(found) < needed:
         remedy = "Label more at random first"
         if len(found) >= FEWEST:
@@ -249,13 +256,13 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         + "; ".join(f"{row['k']:,} labels {_level(row['accuracy'])}" for row in curve)
     ]
     if result["open"]:
+        there = "there are" if n < LARGEST else "a pilot looks at"
         found.append(
             f"What {listed([f'{k:,}' for k in result['open']], 5)} labels bring is open: the "
-            f"largest takes {needed_for(result['open'][-1]):,} labelled examples, and there are "
-            f"{n:,}"
+            f"largest takes {needed_for(result['open'][-1]):,} labelled examples, and {there} {n:,}"
         )
     found += [
-        _choice([row for row in rows if row["method"] == method], n)
+        _choice([row for row in rows if row["method"] == method])
         for method in result["config"]["methods"]
     ]
     if not any(row["told"] == "better" for row in rows):
@@ -282,13 +289,17 @@ def _level(found: Mapping[str, float]) -> str:
     return f"{found['mean']:.1%} right ({low:.1%} to {high:.1%})"
 
 
-def _choice(rows: Sequence[Mapping[str, Any]], n: int) -> str:
+def _choice(rows: Sequence[Mapping[str, Any]]) -> str:
     """What is known of one method at every budget."""
     words: list[str] = []
     for row in rows:
         at = f"{row['k']:,} labels"
         if row["told"] is None:
-            words.append(f"open at {at} (a choice takes {needed_for(row['k'], CHOICE):,} labelled)")
+            needed = needed_for(row["k"], CHOICE)
+            takes = f"a choice takes {needed:,} labelled"
+            if needed > LARGEST:
+                takes += f", and a pilot looks at {LARGEST:,} at most"
+            words.append(f"open at {at} ({takes})")
         elif row["taken"] == (RANDOM,):
             words.append(f"random itself at {at}")
         else:

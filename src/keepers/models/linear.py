@@ -44,6 +44,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         random_state: of the held-out rows.
         C: the inverse strength of regularisation, where it is settled already.
 
+    Once it is fitted, `settled` holds what it settled, as arguments of another one that need not
+    settle it again.
+
     Source: scikit-learn's LogisticRegression (L-BFGS) and TfidfTransformer.
     """
 
@@ -59,22 +62,20 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         # TF-IDF keeps sparse rows sparse; standardising gives numbers one scale.
         if self.used_ is None:
             self.scaler_: Any = StandardScaler()
-            X = self.scaler_.fit_transform(X)
+            rows: Any = self.scaler_.fit_transform(X)
         else:
-            X = X[:, self.used_]  # a copy: from here on counts that nobody else holds are free
-            self.scaler_ = TfidfTransformer(sublinear_tf=True).fit(X)
-            X = self.scaler_.transform(X, copy=False)
-        self.C_ = self._strength(X, y, sample_weight) if self.C is None else self.C
+            rows = X[:, self.used_]
+            del X  # counts that nobody else holds are free from here on
+            self.scaler_ = TfidfTransformer(sublinear_tf=True).fit(rows)
+            rows = self.scaler_.transform(rows, copy=False)
+        found = self._strength(rows, y, sample_weight) if self.C is None else self.C
+        self.C_ = 1.0 if found is None else found
+        self.settled: dict[str, float] = {} if found is None else {"C": found}
         self.classifier_ = _regression(self._tolerance, C=self.C_)
-        _fit(self.classifier_, X, y, sample_weight)
+        _fit(self.classifier_, rows, y, sample_weight)
         self.classes_ = self.classifier_.classes_
         self.n_iter_ = self.classifier_.n_iter_
         return self
-
-    @property
-    def settled(self) -> dict[str, float]:
-        """What fitting settled, as arguments of another one that need not settle it again."""
-        return {"C": self.C_}
 
     @property
     def _tolerance(self) -> float:
@@ -83,10 +84,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def _strength(
         self, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
-    ) -> float:
+    ) -> float | None:
+        """The likeliest C; None where there is nothing to hold out."""
         held, rest = _held_out(y, self.random_state)
         if not len(held):
-            return 1.0
+            return None
         model = _regression(LOOSE, warm_start=True)
         losses: dict[float, float] = {}
 
@@ -127,6 +129,8 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
         random_state: of the held-out rows and of the trees.
         C, share: the strength of the regression and w, where they are settled already.
 
+    Once it is fitted, `settled` holds what it settled. Where nothing can be held out, w is 0.
+
     Source: Wolpert 1992, Stacked Generalization; scikit-learn's HistGradientBoostingClassifier.
     """
 
@@ -143,7 +147,7 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
         """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
         self.scaler_ = StandardScaler()
         rows: Any = self.scaler_.fit_transform(X)
-        strength, self.share_ = self.C, self.share if self.share is not None else 0.5
+        strength, self.share_ = self.C, self.share or 0.0
         held, rest = _held_out(y, self.random_state)
         if self.share is None and len(held):
             weight = None if sample_weight is None else sample_weight[rest]
@@ -154,17 +158,16 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
             losses = [_mean_loss((1 - share) * likely[0] + share * likely[1]) for share in SHARES]
             self.share_ = SHARES[int(np.argmin(losses))]
             strength = tried[0].C_
+        known = self.share is not None or bool(len(held))
         linear, trees = self._made(strength)
         self.linear_ = linear.fit(rows, y, sample_weight)
         self.trees_ = trees.fit(rows, y, sample_weight) if self.share_ else None
+        self.settled: dict[str, float] = (
+            {"C": self.linear_.C_, "share": self.share_} if known else {}
+        )
         self.classifier_ = self.linear_.classifier_  # what can have converged, or not
         self.classes_ = self.linear_.classes_
         return self
-
-    @property
-    def settled(self) -> dict[str, float]:
-        """What fitting settled, as arguments of another one that need not settle it again."""
-        return {"C": self.linear_.C_, "share": self.share_}
 
     def _made(self, strength: float | None) -> tuple[Any, Any]:
         from sklearn.ensemble import HistGradientBoostingClassifier

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 
 from keepers.online.losses import weaknesses
@@ -85,7 +86,7 @@ class OnlineFacts:
 def shares(values: Tensor) -> tuple[Tensor, Tensor]:
     """Which examples are redundant and which unlearnable, (n,) of bool, by their losses (n,)."""
     likely = (-values.double()).exp()
-    ceiling = likely.quantile(0.95)
+    ceiling = float(np.quantile(likely.numpy(force=True), 0.95))  # torch's has a limit of 2²⁴
     return likely >= NEAR * ceiling, likely < FAR * ceiling
 
 

@@ -20,7 +20,7 @@ SETTLED = 1e-4
 def k_means(points_ND: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
     """The cluster (n,) of each point, from 0; a cluster may be empty.
 
-    The same generator gives the same clusters.
+    The same generator gives the same clusters on a CPU.
 
     Source: Arthur and Vassilvitskii, k-means++, SODA 2007; Lloyd 1982.
     """

@@ -283,11 +283,13 @@ def _losses(made: Mapping[str, Any]) -> str:
     if made["accuracy"] is None:
         return "How good the irreducible losses are is not known: they were made elsewhere"
     low, high = wilson(round(made["accuracy"] * made["examples"]), made["examples"])
-    return (
+    words = (
         f"The irreducible-loss model ({model}) is right on {made['accuracy']:.1%} ({low:.1%} to "
-        f"{high:.1%}) of {made['examples']:,} examples that it has not seen, always naming the "
-        f"largest class on {made['majority']:.1%}"
+        f"{high:.1%}) of {made['examples']:,} examples that it has not seen"
     )
+    if made["majority"] is None:
+        return words
+    return f"{words}, always naming the largest class on {made['majority']:.1%}"
 
 
 def _share(facts: Mapping[str, Any], name: str) -> str:

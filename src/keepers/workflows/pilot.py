@@ -149,7 +149,8 @@ def run_pilot(
                 for draw in range(DRAWS):
                     at = generator(seed, "pilot", fold, "random", draw)
                     drawn = members[random_subset(len(members), k, generator=at)]
-                    result, settled = tell(drawn, settled)
+                    result, found_settled = tell(drawn, settled)
+                    settled = settled or found_settled
                     draws.append(result)
                 random = _mean(draws)
                 found.setdefault((RANDOM, fraction), []).append(random)
