@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from keepers import methods as table
-from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Header, Source
 from keepers.errors import ParameterError
 from keepers.experiments.labelling_pilot import CHOICE, needed_for, play, rows_of
 from keepers.experiments.simulate_config import SimulateConfig
 from keepers.experiments.summary import RANDOM
-from keepers.files import plain, write_json
+from keepers.files import plain
 from keepers.roles import OnBadRow, Role
 from keepers.training import HardwareConfig, Precision
 from keepers.types import Progress
 from keepers.words import counted, listed
 from keepers.workflows.active.config import ACTIVE_SIGNALS, UNSURE, ActiveConfig
-from keepers.workflows.advise import RESULT, Advice
+from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.auto import pilot_role
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.pilot import FEWEST, FOLDS, part_of
@@ -133,11 +132,7 @@ def advise_labelling(
             say(sentence)
         labelled = _labelled(source, config)
         result = plain(_result(data, source, labelled, config, place, reading.on_bad_row))
-        if processes.rank() == 0:
-            write_json(place.run.path / RESULT, result)
-            if out is not None:
-                write_json(Path(out), result, overwrite=overwrite)
-    return Advice(result=result, run=place.run.path)
+        return left(result, place, out, overwrite=overwrite)
 
 
 def _labelled(source: Source, config: LabellingConfig) -> Source:
@@ -213,13 +208,7 @@ def _result(
         unlabelled = len(source)
     result: dict[str, Any] = {
         "kind": "advise-labelling",
-        "data": {
-            "name": source.name,
-            "kind": source.kind,
-            "n": len(source),
-            "num_classes": len(source.class_names),
-            "fingerprint": source.fingerprint,
-        },
+        "data": about(source),
         "config": {
             "budgets": config.budgets,
             "methods": config.methods,

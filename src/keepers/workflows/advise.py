@@ -196,10 +196,28 @@ def advise(
                 "epochs": epochs,
             },
         )
-        if processes.rank() == 0:
-            write_json(place.run.path / RESULT, result)
-            if out is not None:
-                write_json(Path(out), result, overwrite=overwrite)
+        return left(result, place, out, overwrite=overwrite)
+
+
+def about(source: Source) -> dict[str, Any]:
+    """What the data are, for the result of any advice."""
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "n": len(source),
+        "num_classes": len(source.class_names),
+        "fingerprint": source.fingerprint,
+    }
+
+
+def left(
+    result: dict[str, Any], place: Workplace, out: str | Path | None, *, overwrite: bool
+) -> Advice:
+    """The advice, left in its run directory and, where it is named, in `out`."""
+    if processes.rank() == 0:
+        write_json(place.run.path / RESULT, result)
+        if out is not None:
+            write_json(Path(out), result, overwrite=overwrite)
     return Advice(result=result, run=place.run.path)
 
 
@@ -259,13 +277,7 @@ def _result(
     best = {str(fraction): settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
         "kind": "advise",
-        "data": {
-            "name": source.name,
-            "kind": source.kind,
-            "n": len(source),
-            "num_classes": len(source.class_names),
-            "fingerprint": source.fingerprint,
-        },
+        "data": about(source),
         "config": {
             "keep": fractions,
             "methods": config.methods,

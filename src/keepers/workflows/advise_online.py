@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepers import processes
 from keepers.campaign import wilson
 from keepers.configuration import picked
 from keepers.data import Header, Source
 from keepers.errors import renamed
-from keepers.files import plain, write_json
+from keepers.files import plain
 from keepers.online import IrreducibleLosses, OnlineFacts, StepCost, shares
 from keepers.roles import OnBadRow, Role
 from keepers.training import Precision, Shuffle, epochs_of, steps_in_epoch
 from keepers.types import Progress
-from keepers.workflows.advise import RESULT, Advice
+from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.online import AUTO, OnlineTraining, TrainConfig, fraction
@@ -125,13 +124,7 @@ def advise_online(
         assert irreducible is not None
         result: dict[str, Any] = {
             "kind": "advise-online",
-            "data": {
-                "name": source.name,
-                "kind": source.kind,
-                "n": len(source),
-                "num_classes": len(source.class_names),
-                "fingerprint": source.fingerprint,
-            },
+            "data": about(source),
             "config": {
                 "keep": config.keep,
                 "seed": seed,
@@ -150,11 +143,7 @@ def advise_online(
             "losses": str(place.run.path / IL_FILE) if whole and sought.il is None else None,
         }
         result = plain({**result, "sentences": sentences(result)})
-        if processes.rank() == 0:
-            write_json(place.run.path / RESULT, result)
-            if out is not None:
-                write_json(Path(out), result, overwrite=overwrite)
-    return Advice(result=result, run=place.run.path)
+        return left(result, place, out, overwrite=overwrite)
 
 
 def _found(training: OnlineTraining, facts: OnlineFacts) -> dict[str, Any]:
