@@ -145,6 +145,19 @@ def starting() -> str:
     return table(["", "CPU", "CPU before", "ratio", "peak memory"], rows) if rows else ""
 
 
+def unchanged_pool() -> str:
+    """What a campaign's commands cost more on a large pool, beside another checkout."""
+    rows = [
+        [
+            f"`{name}`",
+            *(seconds(row[side]["more_s"]) if side in row else "" for side in ("ours", "beside")),
+            f"{row['ours']['peak_mib']:,.0f} MiB",
+        ]
+        for name, row in _read("starting-pool.json").get("rows", {}).items()
+    ]
+    return table(["", "more CPU", "more before", "peak memory"], rows) if rows else ""
+
+
 def memory() -> str:
     """Anonymous memory beside n × classes on disk, and CPU, beside another checkout."""
     rows = [
@@ -438,6 +451,7 @@ def convergence() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "starting": starting,
+    "starting pool": unchanged_pool,
     "signals memory": memory,
     "dropout passes": dropout,
     "byte flips": flips,
@@ -511,6 +525,7 @@ def main() -> None:
         benchmark("commands.py", *given, out="commands.json", threads=CORES)
         benchmark("scale.py", out="scale.json", threads=1)
         benchmark("starting.py", out="starting.json", threads=1)
+        benchmark("starting.py", "--pool", "1000000", out="starting-pool.json", threads=1)
     if "online" in parts:
         data = ("--data", args.data or "data")
         for part in ("steps", "seconds"):

@@ -1,6 +1,6 @@
 """What a small command costs, beside another checkout of keepers on the same machine.
 
-    python benchmarks/starting.py [--beside SRC] [--repeats 3] [--out FILE.json]
+    python benchmarks/starting.py [--beside SRC] [--pool ROWS] [--repeats 3] [--out FILE.json]
 
 `keepers coreset digits --method entropy`, and a labelling campaign on 1,000 short texts: its first
 batch of 50, those labels taken in, and its status. Each is a process of its own on one thread, in a
@@ -8,6 +8,9 @@ fresh copy of a folder that the same code prepared. `--beside` is the folder `sr
 checkout: in every repeat both run one after the other, in an order that turns, and the median of
 the ratios is shown.
 Seconds are CPU seconds, imports included; the row `import torch` says what of it none avoids.
+
+With `--pool` it is the campaign's commands alone, on an unchanged pool of so many texts: what they cost
+more than on 1,000 of them, run in turn. The batch is drawn at random, so nothing is trained or scored.
 """
 
 from __future__ import annotations
@@ -48,19 +51,20 @@ COMMANDS = {
 }
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, rows: int = ITEMS, cold: str = "typiclust") -> None:
     """One campaign at three moments: `began`, `asked` and `labelled`."""
 
     def keepers(*argv: str) -> None:
         subprocess.run((*KEEPERS, "active", *argv), cwd=folder, check=True, capture_output=True)
 
-    write_texts(folder / "texts.parquet", ITEMS)
-    texts = pq.read_table(folder / "texts.parquet").to_pylist()
-    label_of = {row["text"]: row["label"] for row in texts}
+    write_texts(folder / "texts.parquet", rows)
+    texts = pq.read_table(folder / "texts.parquet").to_pydict()
+    label_of = dict(zip(texts["text"], texts["label"], strict=True))
     with open(folder / "pool.csv", "w", newline="") as file:
         csv.writer(file).writerows([["text"], *([text] for text in label_of)])
     pool = str(folder / "pool.csv")
-    keepers("start", pool, "--classes", "0,1", "--campaign", "began")
+    keepers("start", pool, "--classes", "0,1", "--cold", cold, "--campaign", "began")
+    keepers("status", "--campaign", "began")  # what is kept of the pool is there from now on
     shutil.copytree(folder / "began", folder / "asked")
     keepers("query", str(BATCH), "--campaign", "asked", "--out", "batch.csv")
     with open(folder / "batch.csv", newline="") as file:
@@ -81,17 +85,22 @@ def once(name: str, source: str, prepared: Path) -> dict[str, float]:
         return timed(COMMANDS[name], threads=1, folder=folder)[0]
 
 
-def measure(
-    name: str, sides: Mapping[str, str], repeats: int, prepared: Mapping[str, Path]
-) -> dict[str, Any]:
+def measure(name: str, sides: Mapping[str, tuple[str, Path]], repeats: int) -> dict[str, Any]:
+    """One command on each side: a name, the code that runs there, and the folder it prepared."""
     runs: list[dict[str, dict[str, float]]] = []
     for repeat in range(repeats):
         order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
-        runs.append({side: once(name, sides[side], prepared[side]) for side in order})
+        runs.append({side: once(name, *sides[side]) for side in order})
     row: dict[str, Any] = {
         side: {key: median(run[side][key] for run in runs) for key in ("cpu_s", "peak_mib")}
         for side in sides
     }
+    for side in sides:
+        if f"{side}, {ITEMS:,}" in sides:
+            small = f"{side}, {ITEMS:,}"
+            row[side]["more_s"] = round(
+                median(run[side]["cpu_s"] - run[small]["cpu_s"] for run in runs), 3
+            )
     if "beside" in sides:
         row["ratio"] = round(
             median(run["ours"]["cpu_s"] / run["beside"]["cpu_s"] for run in runs), 3
@@ -102,24 +111,32 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--beside", help="the folder src of another checkout")
+    parser.add_argument("--pool", type=int, help="rows of a pool, measured beside one of 1,000")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     args = parser.parse_args()
-    sides = {"ours": OURS} | ({"beside": args.beside} if args.beside else {})
+    sources = {"ours": OURS} | ({"beside": args.beside} if args.beside else {})
+    sizes = (args.pool, ITEMS) if args.pool else (ITEMS,)
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="keepers-benchmark-") as temporary:
-        prepared = {side: Path(temporary) / side for side in sides}
-        for side, source in sides.items():
+        sides: dict[str, tuple[str, Path]] = {}
+        for side, source in sources.items():
             os.environ["PYTHONPATH"] = source
-            prepared[side].mkdir()
-            prepare(prepared[side])
+            for items in sizes:
+                name = side if items == sizes[0] else f"{side}, {items:,}"
+                sides[name] = source, Path(temporary) / name
+                sides[name][1].mkdir()
+                prepare(sides[name][1], items, "random" if args.pool else "typiclust")
         for name in COMMANDS:
-            rows[name] = measure(name, sides, args.repeats, prepared)
+            if args.pool and " active " not in name:
+                continue
+            rows[name] = measure(name, sides, args.repeats)
             row = rows[name]
             ratio = f"{row['ratio']:.2f} of the other's" if "ratio" in row else ""
-            print(f"{name:36} {row['ours']['cpu_s']:6.2f} s CPU  {ratio}", flush=True)
+            more = "".join(f"  {side} {row[side].get('more_s', '')}" for side in sources)
+            print(f"{name:36} {row['ours']['cpu_s']:6.2f} s CPU  {ratio}{more}", flush=True)
             if args.out:
-                result = {"repeats": args.repeats, "items": ITEMS, "rows": rows}
+                result = {"repeats": args.repeats, "items": sizes[0], "rows": rows}
                 args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Files that did not change are not hashed again, and every change is seen."""
+"""Files that did not change are neither hashed nor read again, and every change is seen."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from keepers import Campaign
-from keepers.data import Source, open_source
+from keepers.campaign import control
+from keepers.data import Source, open_source, readers
 from keepers.data.remembered import SETTLED
-from keepers.errors import KeepersWarning
+from keepers.errors import DataError, KeepersWarning
+from keepers.workflows.active.ground import Ground
 
 LATER = SETTLED + 10**9
-remembered = sys.modules["keepers.data.remembered"]
+hashing = sys.modules["keepers.data.hashing"]
 
 
 @pytest.fixture
@@ -38,14 +40,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def hashings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many inputs were hashed, each time that some were."""
     counts: list[int] = []
-    hash_all = remembered.digests
+    hash_all = hashing.digests
 
     def counted(inputs: Any, progress: Any = None) -> Any:
         counts.append(len(inputs))
         return hash_all(inputs, progress)
 
-    monkeypatch.setattr(remembered, "digests", counted)
+    monkeypatch.setattr(hashing, "digests", counted)
     return counts
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files and folders that were read."""
+    names: list[str] = []
+    read = readers.read_path
+
+    def counted(path: Path, *arguments: Any) -> Any:
+        names.append(path.name)
+        return read(path, *arguments)
+
+    monkeypatch.setattr(readers, "read_path", counted)
+    return names
 
 
 def write(path: Path, rows: list[str]) -> Path:
@@ -64,24 +80,60 @@ def same(one: Source, other: Source) -> None:
     assert one.fingerprint == other.fingerprint
     assert one.found == other.found
     assert one.ids.dtype == other.ids.dtype
-    for name in ("ids", "rows", "digests"):
+    for name in ("ids", "rows", "digests", "units", "labels"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
+    for name in ("kind", "shape", "class_names", "columns", "skipped", "num_rows", "identity"):
+        assert getattr(one, name) == getattr(other, name), name
+    assert one.where.columns(one.rows) == other.where.columns(other.rows)
+    assert [one.preview(n) for n in range(len(one))] == [other.preview(n) for n in range(len(one))]
+    for place, id in enumerate(one.ids.tolist()):  # noqa: A001
+        assert one.examples.position(id) == other.examples.position(id) == place
+        assert other.examples.id(place) == id
+    assert other.examples.position("nobody") is None
 
 
 ROWS = ["the first text", "a text that is there twice", "a text that is there twice", "the last"]
 
 
-@pytest.mark.parametrize("options", [{}, {"id": "key"}, {"id": "name"}, {"limit": 2}], ids=str)
-def test_what_is_recalled_is_what_was_hashed(
-    options: dict[str, Any], clock: list[int], hashings: list[int], tmp_path: Path
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"id": "key"},
+    {"id": "name"},
+    {"limit": 2},
+    {"label": "class"},
+    {"input": "text,name"},
+    {"input": "size", "on_bad_row": "skip"},
+]
+
+
+@pytest.mark.parametrize("options", WAYS, ids=str)
+def test_what_is_recalled_is_what_was_read(
+    options: dict[str, Any],
+    clock: list[int],
+    hashings: list[int],
+    readings: list[str],
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "pool.parquet"
-    names = [f"n{number}" for number in (3, 1, 2, 0)]
-    pq.write_table(pa.table({"text": ROWS, "key": [7, 5, 9, 1], "name": names}), path)
+    names = [f"n\u00e9{number}" for number in (3, 1, 2, 0)]
+    columns = {"key": [7, 5, 9, 1], "name": names, "class": ["b", None, None, "a"]}
+    pq.write_table(pa.table({"text": ROWS, **columns, "size": [1.5, None, 2.0, 1.5]}), path)
     first, second = opened(path, **options), opened(path, **options)
-    assert hashings == [4]
+    assert (hashings, readings) == ([4], ["pool.parquet"])
     same(first, second)
+    assert readings == ["pool.parquet"] * 2  # the inputs, once they were looked at
     same(first, open_source(path, require_labels=False, **options))
+
+
+def test_inputs_that_changed_after_they_were_recalled_are_refused(
+    clock: list[int], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "pool.jsonl", ROWS)
+    opened(path)
+    recalled = opened(path)
+    _longer(path)
+    with pytest.raises(DataError, match=r"pool\.jsonl changed since it was opened"):
+        recalled.preview(0)
 
 
 def _in_place(path: Path) -> None:
@@ -153,18 +205,43 @@ def test_a_damaged_memory_is_said_and_made_again(
     assert hashings == [4, 4]
 
 
-def test_pictures_in_files_of_their_own_are_hashed_each_time(
-    clock: list[int], tmp_path: Path
-) -> None:
+def _painted(folder: Path, name: str, colour: int) -> None:
     from PIL import Image
 
-    for colour in range(4):
-        Image.new("L", (8, 8), 60 * colour).save(tmp_path / f"{colour}.png")
-    path = tmp_path / "table.csv"
-    path.write_text("path,label\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
-    before = opened(path)
-    Image.new("L", (8, 8), 255).save(tmp_path / "1.png")
-    assert opened(path).fingerprint != before.fingerprint
+    (folder / name).parent.mkdir(exist_ok=True)
+    Image.new("L", (8, 8), colour).save(folder / name)
+
+
+def _moved(folder: Path) -> None:
+    (folder / "a" / "0.png").rename(folder / "b" / "0.png")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["in a table", "in a folder"])
+def test_pictures_in_files_of_their_own_are_hashed_once(
+    listed: bool, clock: list[int], hashings: list[int], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        _painted(folder, f"{'ab'[number % 2]}/{number}.png", 60 * number)
+    path = folder
+    if listed:
+        path = folder / "table.csv"
+        names = [f"{'ab'[n % 2]}/{n}.png" for n in range(4)]
+        path.write_text("path,label\n" + "".join(f"{name},{name[0]}\n" for name in names))
+    memory = tmp_path / "memory.safetensors"
+    before = open_source(path, require_labels=False, memory=memory)
+    same(before, open_source(path, require_labels=False, memory=memory))
+    assert hashings == [4]
+    changes: list[Callable[[], None]] = [lambda: _painted(folder, "b/1.png", 255)]
+    if not listed:
+        changes += [lambda: _painted(folder, "b/9.png", 200), lambda: _moved(folder)]
+    for change in changes:
+        change()
+        after = open_source(path, require_labels=False, memory=memory)
+        assert after.fingerprint != before.fingerprint
+        same(after, open_source(path, require_labels=False))
+        before = after
 
 
 def test_a_campaign_hashes_its_pool_once(
@@ -183,3 +260,40 @@ def test_a_campaign_hashes_its_pool_once(
     Campaign.open(folder, say=said.append).close()
     assert hashings == [12, 12, 12, 13]
     assert any("1 row added" in sentence for sentence in said)
+
+
+def test_status_of_an_unchanged_pool_reads_none_of_it(
+    clock: list[int], readings: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "pool.jsonl", [f"this is text number {n}" for n in range(40)])
+    folder = tmp_path / "campaign"
+    drawn: list[int] = []
+    numbers = control.numbers
+    monkeypatch.setattr(
+        control, "numbers", lambda ids, seed: drawn.append(len(ids)) or numbers(ids, seed)
+    )
+
+    def reserve() -> list[int]:
+        with Campaign.open(folder) as campaign:
+            assert campaign.status().left == 40
+            ground = Ground(
+                holdings=campaign.holdings, state=campaign.state, config=campaign.config
+            )
+            return ground.reserve.tolist()
+
+    Campaign.start(path, campaign=folder, classes=["a", "b"], control=0.3).close()
+    before = reserve()
+    assert (len(readings), drawn) == (2, [40])
+    assert reserve() == before
+    assert (len(readings), drawn) == (2, [40])
+    memory = folder / "pools" / "control.safetensors"
+    content = bytearray(memory.read_bytes())
+    content[-3] ^= 1
+    memory.write_bytes(content)
+    with pytest.warns(KeepersWarning, match="control.safetensors is damaged"):
+        assert reserve() == before
+    assert drawn == [40, 40]
+    _longer(path)
+    with Campaign.open(folder) as campaign:
+        assert campaign.status().left == 41
+    assert drawn == [40, 40, 41]

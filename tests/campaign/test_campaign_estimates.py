@@ -130,15 +130,14 @@ def test_the_reserve_is_a_uniform_sample_that_rows_to_come_leave_alone() -> None
     assert stats.kstest(u, "uniform").pvalue > 0.001
     assert u.min() >= 0
     assert u.max() < 1
-    held = control.in_reserve(ids, 0.1, 0)
+    held = control.in_reserve(u, 0.1)
     assert 0.09 < held.mean() < 0.11
-    assert np.array_equal(control.in_reserve(ids[::-3], 0.1, 0), held[::-3])
-    assert not (held & ~control.in_reserve(ids, 0.2, 0)).any()
-    assert not control.in_reserve(ids, 0.0, 0).any()
-    assert control.in_reserve(ids, 1.0, 0).all()
+    assert np.array_equal(control.numbers(ids[::-3], 0), u[::-3])
+    assert not (held & ~control.in_reserve(u, 0.2)).any()
+    assert not control.in_reserve(u, 0.0).any()
+    assert control.in_reserve(u, 1.0).all()
     other = control.numbers(ids, 1)
     assert abs(np.corrcoef(u, other)[0, 1]) < 0.03
     assert control.numbers([7, "7"], 0)[0] != control.numbers([7, "7"], 0)[1]
-    assert control.order(ids, 0).tolist() == sorted(range(20_000), key=lambda i: u[i])
     with pytest.raises(ParameterError, match=r"control: got the share 1\.5"):
-        control.in_reserve(ids, 1.5, 0)
+        control.in_reserve(u, 1.5)

@@ -11,7 +11,6 @@ import pytest
 
 from keepers.campaign import (
     Desk,
-    Ids,
     Journal,
     Planned,
     PlannedItem,
@@ -202,13 +201,13 @@ def texts() -> Source:
 
 
 def test_ids_find_their_positions(texts: Source) -> None:
-    ids = Ids(texts)
+    ids = texts.examples
     assert [ids.position(each) for each in (10, 20, 30, 5, 15, 99, "10", True)] == [
         *(0, 1, 2),
         *(None, None, None, None, None),
     ]
     digits = open_source("digits")
-    names = Ids(digits)
+    names = digits.examples
     assert [names.position(each) for each in digits.ids[:50]] == list(range(50))
     assert "" not in names
     assert 5 not in names

@@ -2,7 +2,7 @@
 
 from keepers.campaign import control
 from keepers.campaign.consensus import class_today
-from keepers.campaign.desk import Desk, Ids
+from keepers.campaign.desk import Desk
 from keepers.campaign.estimates import Curve, Forecast, fit_curve, forecast, needed_for, wilson
 from keepers.campaign.events import (
     BROUGHT,
@@ -42,7 +42,6 @@ __all__ = [
     "External",
     "Forecast",
     "Id",
-    "Ids",
     "Item",
     "Journal",
     "Part",

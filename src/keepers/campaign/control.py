@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from keepers.campaign.events import Id
-from keepers.errors import ParameterError
+from keepers.data import Examples
+from keepers.errors import DamagedError, KeepersWarning, ParameterError
 from keepers.random import derived_seed
+from keepers.sealed import read_tensors, write_tensors
 
 _SCALE = 2.0**-53
 
@@ -35,20 +41,37 @@ def numbers(ids: Iterable[Id], seed: int) -> npt.NDArray[np.float64]:
     return np.fromiter(map(one, ids), dtype=np.float64)
 
 
-def in_reserve(ids: Iterable[Id], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Whether each id (n,) is held in reserve for control: u(id) < `share`.
+def remembered(examples: Examples, seed: int, memory: Path | None) -> npt.NDArray[np.float64]:
+    """`numbers` of all examples (n,), from the file `memory` where they are kept.
+
+    They follow from the ids and the seed alone, and a million take seconds.
+    """
+    if memory is None:
+        return numbers(examples.ids.tolist(), seed)
+    note = {"identity": examples.identity, "seed": seed}
+    try:
+        tensors, found = read_tensors(memory, "campaign", "It was made again")
+        if found == note:
+            return tensors["numbers"].numpy()
+    except DamagedError as error:
+        warnings.warn(str(error), KeepersWarning, stacklevel=2)
+    except OSError:
+        pass
+    made = numbers(examples.ids.tolist(), seed)
+    with contextlib.suppress(OSError):  # a disk that is full or cannot be written to
+        write_tensors(memory, {"numbers": torch.from_numpy(made)}, note)
+    return made
+
+
+def in_reserve(numbers: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.bool_]:
+    """Whether each example (n,) is held in reserve for control: u < `share`.
 
     A larger share holds all that a smaller one does. What is in reserve is never selected; the
-    control slice of each round takes the next of it by `order`.
+    control slice of each round takes the next of it in the order of u.
 
     Raises:
         ParameterError: a share outside [0, 1].
     """
     if not 0 <= share <= 1:
         raise ParameterError("control", f"got the share {share}", "Give one from 0 to 1")
-    return numbers(ids, seed) < share
-
-
-def order(ids: Iterable[Id], seed: int) -> npt.NDArray[np.int64]:
-    """The positions of the ids in the order of u (n,): that in which control slices take them."""
-    return np.argsort(numbers(ids, seed), kind="stable").astype(np.int64)
+    return numbers < share

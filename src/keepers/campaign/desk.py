@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 from keepers.campaign.events import External, Id, Sent
@@ -15,32 +14,6 @@ from keepers.errors import DataError
 from keepers.types import Kind
 
 
-class Ids:
-    """The ids of a source as a container: `id in ids`, and the position of each, without a copy.
-
-    >>> from keepers.data import open_source
-    >>> source = open_source("digits")
-    >>> ids = Ids(source)
-    >>> ids.position(source.ids[5]), ids.position("nobody"), source.ids[5] in ids
-    (5, None, True)
-    """
-
-    def __init__(self, source: Source) -> None:
-        self._ids = source.ids
-        self._are_texts = source.ids.dtype == object
-
-    def position(self, id: object) -> int | None:
-        """The position of an id, None where the source does not hold it."""
-        if isinstance(id, bool) or not isinstance(id, str if self._are_texts else int):
-            return None
-        position = bisect_left(self._ids, id)
-        found = position < len(self._ids) and bool(self._ids[position] == id)
-        return position if found else None
-
-    def __contains__(self, id: object) -> bool:
-        return self.position(id) is not None
-
-
 class Desk:
     """A campaign as a labelling front sees it: what to show, and where answers go.
 
@@ -50,7 +23,6 @@ class Desk:
     def __init__(self, journal: Journal, source: Source) -> None:
         self.journal = journal
         self.source = source
-        self._ids = Ids(source)
         self._mutex = threading.RLock()
         self._state = State.empty()
         self._seen = 0
@@ -76,7 +48,7 @@ class Desk:
         Raises:
             DataError: the pool does not hold it (any more).
         """
-        position = self._ids.position(item)
+        position = self.source.examples.position(item)
         if position is None:
             raise DataError(f"item: the pool holds no example of the id {item!r}")
         return self.source.preview(position)
@@ -86,8 +58,9 @@ class Desk:
     ) -> Recorded:
         """Take votes on examples of the pool; see `keepers.campaign.record`."""
         with self._mutex:
+            known = self.source.examples
             return record(
-                self.journal, self.state, votes, known=self._ids, partial=partial, unsure=unsure
+                self.journal, self.state, votes, known=known, partial=partial, unsure=unsure
             )
 
     def send(self, round: int, channel: str, tasks: Mapping[Id, External]) -> bool:

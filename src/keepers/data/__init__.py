@@ -10,6 +10,7 @@ from keepers.data.corrupt import (
 )
 from keepers.data.csv_files import Header, inert_cells
 from keepers.data.encode import check_quantities, encode, readable
+from keepers.data.examples import Examples
 from keepers.data.export import export
 from keepers.data.features import is_vectors
 from keepers.data.joined import joined
@@ -24,6 +25,7 @@ __all__ = [
     "BagPool",
     "Columns",
     "DensePool",
+    "Examples",
     "Header",
     "SkippedRow",
     "Source",

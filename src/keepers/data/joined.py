@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from keepers.data.examples import Examples
 from keepers.data.ids import id_order
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.source import Source
@@ -49,15 +50,18 @@ def joined(source: Source, other: Source) -> Source:
         features = np.concatenate([source.features, other.features[new]])
     ids = np.concatenate([source.ids, other.ids[new]])
     order = id_order(ids)
+    digests = np.concatenate([source.digests, other.digests[new]])[order]
+    examples = Examples(
+        rows=np.concatenate([source.rows, np.full(len(new), -1)])[order],
+        names=ids[order],
+        read_digests=lambda: digests,
+        read_inputs=lambda: take_inputs(_concatenated(source, other, new), order),
+    )
     return replace(
         source,
-        ids=ids[order],
-        rows=np.concatenate([source.rows, np.full(len(new), -1)])[order],
-        inputs=take_inputs(_concatenated(source, other, new), order),
+        examples=examples,
         labels=None,
         groups=None,
-        digests=np.concatenate([source.digests, other.digests[new]])[order],
-        hashed=None,
         features=None if features is None else features[order],
     )
 

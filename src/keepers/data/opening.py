@@ -20,18 +20,20 @@ from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import find_columns, told, turned_down
 from keepers.data.csv_files import HEADERS, Header
+from keepers.data.examples import Examples
 from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
+from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.labels import doubtful_classes, read_labels
 from keepers.data.material import Material
-from keepers.data.remembered import hashed, num_repeats
+from keepers.data.remembered import Memory
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.values import check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
-from keepers.types import Progress
+from keepers.types import Kind, Progress
 from keepers.words import counted
 
 SEVERAL_LABELS = "there with more than one label"
@@ -70,9 +72,9 @@ def open_source(
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
     text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
-    an error, or are left out and listed in `skipped`. `memory` is a file in which the hashes are
-    kept: data in files that did not change are not hashed again. `progress` is told how many files
-    are read.
+    an error, or are left out and listed in `skipped`. `memory` is a file in which all this is
+    kept: files that did not change are not read again before an input is asked for.
+    `progress` is told how many files are read.
 
     >>> source = open_source("digits")
     >>> source.kind, len(source), source.shape, len(source.class_names)
@@ -92,6 +94,20 @@ def open_source(
         if like is not None and header == "auto":
             header = like.columns.header
         began = time.time_ns()
+        kept = None
+        if memory is not None and features is None and group is None and _is_read_as_path(data):
+            known = like and (like.kind, like.shape, like.columns, like.class_names)
+            asked = (input, label, id, header, known, limit, seed, require_labels, on_bad_row)
+            path = Path(data).expanduser()
+            kept = Memory(file=memory, data=path, split=split, usual=usual, asked=asked)
+
+            def again(columns: Columns, kind: Kind) -> RawInputs:
+                return extract.raw_inputs(
+                    read_material(data, split, usual, None, header).plain(), columns.input, kind
+                )
+
+            if (recalled := kept.recall(again)) is not None:
+                return recalled
         material = read_material(data, split, usual, progress, header).plain()
         if not material.table.num_rows:
             raise DataError(f"data: {material.name} holds no row. Give data with rows")
@@ -129,7 +145,7 @@ def open_source(
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
         if bad and on_bad_row == "error":
             raise _unusable(bad, material.name)
-        found = hashed(material, inputs, columns, memory=memory, began=began, progress=progress)
+        found = hashed(material, inputs, columns, progress)
         bad |= found.unread
         if found.unread and on_bad_row == "error":
             raise _unusable(found.unread, material.name)
@@ -156,19 +172,20 @@ def open_source(
         if like is not None:
             extract.check_same_shape(shape, like.shape, material.name)
             shape = like.shape
-        return Source(
+        source = Source(
             name=material.name,
             kind=kind,
-            ids=found.ids,
-            rows=order,
-            inputs=taken,
+            examples=Examples(
+                rows=order,
+                names=found.ids,
+                read_digests=lambda: found.digests,
+                read_inputs=lambda: taken,  # pyright: ignore[reportUnknownLambdaType]
+            ),
             labels=None if labels is None else labels[order],
             class_names=class_names,
             groups=groups,
             shape=shape,
             num_rows=material.table.num_rows,
-            digests=found.digests,
-            hashed=found.identity,
             features=brought,
             columns=replace(
                 columns, label_named=said.label is not None, split=split, header=header
@@ -189,6 +206,9 @@ def open_source(
                 for row, place in zip(bad, whole.places(bad), strict=True)
             ),
         )
+        if kept is not None and not whole.unread:
+            kept.keep(source, material, inputs, began=began)
+        return source
 
 
 def read_material(
@@ -215,6 +235,14 @@ def read_material(
     if not path.exists() and _is_hub_name(data):
         return objects.read_hub(str(data), split, usual)
     return readers.read_path(path, split, usual, header)
+
+
+def _is_read_as_path(data: Any) -> bool:
+    """Whether `readers` read it, rather than something that is known by its name or its parts."""
+    if not isinstance(data, str | Path):
+        return False
+    path = Path(data).expanduser()
+    return path.exists() and not is_npy(path) and not objects.is_saved(path)
 
 
 def _is_hub_name(data: str | Path) -> bool:

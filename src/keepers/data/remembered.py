@@ -1,4 +1,4 @@
-"""What hashing files gave, kept in a file: what did not change is not hashed again.
+"""What opening files gave, kept in a file: what did not change is neither hashed nor read again.
 
 Files are taken for unchanged where their paths, sizes, inodes and both times are what they were; a
 program that keeps the modification time cannot keep the time of the last change (ctime). A change
@@ -11,205 +11,194 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from torch import Tensor
 
-from keepers.data import ids
 from keepers.data.arrow import compute as pc
+from keepers.data.examples import Examples
 from keepers.data.extract import paths_beside
-from keepers.data.inputs import PictureFiles, RawInputs, digests
+from keepers.data.folders import find_files, metadata_files
+from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.material import Material
-from keepers.data.source import Columns
-from keepers.errors import DamagedError, KeepersWarning
-from keepers.files import fingerprint
+from keepers.data.source import Columns, SkippedRow, Source
+from keepers.data.where import Part, Where
+from keepers.errors import DamagedError, DataError, KeepersError, KeepersWarning
+from keepers.files import fingerprint, hash_bytes
 from keepers.sealed import read_tensors, write_tensors
-from keepers.types import Progress
+from keepers.types import Kind
 
-FORMAT = 1
+FORMAT = 2
 SETTLED = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system (FAT) counts in 2 s."""
 
+_T = TypeVar("_T")
 _AGAIN = "It was made again"
+_PLAIN = ("name", "kind", "class_names", "shape", "num_rows", "found")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Hashed:
-    """Rows (n,) in the order of their sorted ids, and beside them their ids and digests.
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The file `file`, in which is kept what opening the path `data` gave.
 
-    `repeats` counts rows with the input of another, `unread` are those that could not be read.
-    `identity` is the hash of ids and digests, where it is known.
+    `split` and `usual` choose a part of it; `asked` is all else that decides what is read.
     """
 
-    rows: npt.NDArray[np.int64]
-    ids: npt.NDArray[Any]
-    digests: npt.NDArray[np.bytes_]
-    repeats: int
-    unread: dict[int, str] = field(default_factory=dict[int, str])
-    identity: str | None = None
+    file: Path
+    data: Path
+    split: str | None
+    usual: tuple[str, ...]
+    asked: Any
 
-    def take(self, places: npt.NDArray[np.int64]) -> Hashed:
-        """Those at some places."""
-        return Hashed(
-            rows=self.rows[places],
-            ids=self.ids[places],
-            digests=self.digests[places],
-            repeats=self.repeats,
+    def recall(self, read: Callable[[Columns, Kind], RawInputs]) -> Source | None:
+        """What was kept, if nothing changed; `read` gives the inputs in the user's order."""
+        try:
+            tensors, note = read_tensors(self.file, "campaign", _AGAIN)
+        except DamagedError as error:
+            warnings.warn(str(error), KeepersWarning, stacklevel=2)
+            return None
+        except OSError:
+            return None
+        if note.get("asked") != self._key or note["state"] != self._state(note["pictures"])[1]:
+            return None
+        columns = _made(Columns, note["columns"])
+        rows = tensors["rows"].numpy()
+        labels = tensors.get("labels")
+        units = np.arange(len(rows))
+        units[tensors["copies"][0].numpy()] = tensors["copies"][1].numpy()
+
+        def inputs() -> RawInputs:
+            found = take_inputs(read(columns, note["plain"]["kind"]), rows)
+            if self._state(note["pictures"])[1] != note["state"]:
+                raise DataError(
+                    f"data: {self.data} changed since it was opened. Type the same command again"
+                )
+            return found
+
+        return Source(
+            examples=Examples(
+                rows=rows,
+                names=_names(tensors),
+                read_digests=partial(_digests, tensors),
+                read_inputs=inputs,
+                known_units=units,
+                known_identity=note["identity"],
+            ),
+            labels=None if labels is None else labels.numpy(),
+            groups=None,
+            columns=columns,
+            where=Where(
+                paths=note["paths"],
+                parts=tuple(_made(Part, part, path=Path(part["path"])) for part in note["parts"]),
+            ),
+            skipped=tuple(_made(SkippedRow, row) for row in note["skipped"]),
+            **_tupled(note["plain"]),
         )
 
-    def places(self, rows: Iterable[int]) -> list[int]:
-        """Where some rows stand."""
-        wanted = list(rows)
-        if not wanted:
-            return []
-        place = np.empty(len(self.rows), dtype=np.int64)
-        place[self.rows] = np.arange(len(self.rows))
-        return place[wanted].tolist()
+    def keep(self, source: Source, material: Material, inputs: RawInputs, *, began: int) -> None:
+        """Keep what was read from `began` on (nanoseconds), unless a file may have changed since.
+
+        `inputs` are in the user's order. Nothing is kept of tables that name pictures in files of
+        their own beside others that they hold.
+        """
+        pictures: list[str] = []
+        if material.parts and isinstance(inputs, PictureFiles):
+            pictures = [os.path.join(inputs.root, name) for name in inputs.names]
+        elif material.parts and source.kind == "image":
+            column = material.table[source.columns.input[0]]
+            if pa.types.is_struct(column.type) and any(paths_beside(column)):
+                return
+        latest, state = self._state(pictures)
+        if state is None or latest + SETTLED >= began:
+            return
+        units = source.units
+        copies = np.flatnonzero(units != np.arange(len(units)))
+        tensors = {
+            "rows": torch.from_numpy(source.rows),
+            "copies": torch.from_numpy(np.stack([copies, units[copies]])),
+        }
+        if source.labels is not None:
+            tensors["labels"] = torch.from_numpy(source.labels)
+        if source.examples.are_texts:
+            _, starts, text = pa.array(source.ids, pa.large_string()).buffers()
+            tensors["starts"] = torch.frombuffer(bytearray(starts), dtype=torch.int64)[
+                : len(source) + 1
+            ]
+            tensors["ids"] = torch.tensor(bytearray(text), dtype=torch.uint8)
+        else:
+            tensors["ids"] = torch.tensor(source.ids)
+        if source.columns.id is not None:  # else they begin the ids
+            raw = bytearray.fromhex(source.digests.tobytes().decode())
+            tensors["digests"] = torch.frombuffer(raw, dtype=torch.uint8)
+        note = {
+            "asked": self._key,
+            "state": state,
+            "pictures": pictures,
+            "identity": source.identity,
+            "columns": asdict(source.columns),
+            "paths": list(source.where.paths),
+            "parts": [{**asdict(part), "path": str(part.path)} for part in source.where.parts],
+            "skipped": [asdict(row) for row in source.skipped],
+            "plain": {name: getattr(source, name) for name in _PLAIN},
+        }
+        with contextlib.suppress(OSError):  # a disk that is full or cannot be written to
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(self.file, tensors, note)
+
+    @property
+    def _key(self) -> str:
+        versions = FORMAT, version("keepers"), pa.__version__
+        part = str(self.data), str(self.data.resolve()), self.split, self.usual
+        return fingerprint(versions, part, self.asked)
+
+    def _state(self, pictures: list[str]) -> tuple[int, str | None]:
+        """The time of the last change to any of the files, and all that tells whether there is one.
+
+        `pictures` are files that the data name, beside those that the path means.
+        """
+        try:
+            files = find_files(self.data, self.split, self.usual)
+            beside = () if files.suffix else metadata_files(files)
+            read = [os.path.join(files.root, name) for name in (*files.names, *beside)]
+            stats = [(path, os.stat(path)) for path in (*read, *pictures)]
+        except (OSError, KeepersError):
+            return 0, None
+        told = [
+            (path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for path, s in stats
+        ]
+        latest = max(max(s.st_mtime_ns, s.st_ctime_ns) for _, s in stats)
+        return latest, hash_bytes(repr((files.split, files.left, told)).encode())
 
 
-def hashed(
-    material: Material,
-    inputs: RawInputs,
-    columns: Columns,
-    *,
-    memory: Path | None,
-    began: int,
-    progress: Progress | None,
-) -> Hashed:
-    """Hash the inputs and make the ids, or take both from the file `memory`.
-
-    `began`: when the reading of the material began, in nanoseconds.
-
-    Raises:
-        DataError: keys that are missing or not unique.
-    """
-    if memory is None:
-        return _hashed(material, inputs, columns, progress)
-    files = _files(material, inputs)
-    latest, state = _state(files, material, columns)
-    found = None if state is None else _recalled(memory, state, material, columns)
-    if found is None:
-        found = _hashed(material, inputs, columns, progress)
-        if state is not None and latest + SETTLED < began and not found.unread:
-            found = replace(found, identity=ids.hash_of(found.ids, found.digests))
-            _keep(memory, state, found, columns)
-    return found
+def _made(kind: Callable[..., _T], values: Mapping[str, Any], **others: Any) -> _T:
+    return kind(**{**_tupled(values), **others})
 
 
-def _hashed(
-    material: Material, inputs: RawInputs, columns: Columns, progress: Progress | None
-) -> Hashed:
-    hashes, unread = digests(inputs, progress)
-    table = material.table
-    if columns.id is not None:
-        names: Any = ids.key_ids(table[columns.id], columns.id)
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def _names(tensors: Mapping[str, Tensor]) -> Any:
+    ids = tensors["ids"].numpy()
+    if "starts" not in tensors:
+        return ids
+    starts = tensors["starts"].numpy()
+    buffers = pa.py_buffer(starts), pa.py_buffer(ids)
+    return pa.LargeStringArray.from_buffers(len(starts) - 1, *buffers)
+
+
+def _digests(tensors: Mapping[str, Tensor]) -> npt.NDArray[np.bytes_]:
+    if "digests" in tensors:
+        text = tensors["digests"].numpy().tobytes().hex().encode()
     else:
-        beside = [name for name in table.column_names if name not in columns.input]
-        if isinstance(material.inputs, PictureFiles):
-            beside = [name for name in beside if name == columns.label]
-        names = ids.content_ids(hashes, table.select(beside), columns.label)
-    rows = ids.id_order(names)
-    return Hashed(
-        rows=rows,
-        ids=names[rows],
-        digests=hashes[rows],
-        repeats=num_repeats(hashes),
-        unread=unread,
-    )
-
-
-def num_repeats(hashes: npt.NDArray[np.bytes_]) -> int:
-    """How many rows have the input of another before them."""
-    return len(hashes) - pc.count_distinct(pa.array(hashes)).as_py()
-
-
-def _files(material: Material, inputs: RawInputs) -> list[Path] | None:
-    """All files that the inputs and ids were read from; None where they cannot be told."""
-    if not material.parts or isinstance(inputs, PictureFiles):
-        return None
-    for name in material.table.column_names:
-        column = material.table[name]
-        is_picture = pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0
-        if is_picture and any(paths_beside(column)):
-            return None
-    return [part.path for part in material.parts]
-
-
-def _state(
-    files: Iterable[Path] | None, material: Material, columns: Columns
-) -> tuple[int, str | None]:
-    """The time of the last change to any of the files, and all that tells whether there is one."""
-    if files is None:
-        return 0, None
-    try:
-        stats = [(str(path.resolve()), os.stat(path)) for path in files]
-    except OSError:
-        return 0, None
-    told = [
-        (path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for path, s in stats
-    ]
-    headers = [part.header for part in material.parts]
-    read = (material.table.num_rows, material.name, columns.input, columns.id, columns.label)
-    latest = max(max(s.st_mtime_ns, s.st_ctime_ns) for _, s in stats)
-    return latest, fingerprint(FORMAT, version("keepers"), told, headers, read)
-
-
-def _recalled(memory: Path, state: str, material: Material, columns: Columns) -> Hashed | None:
-    try:
-        tensors, note = read_tensors(memory, "campaign", _AGAIN)
-    except DamagedError as error:
-        warnings.warn(str(error), KeepersWarning, stacklevel=2)
-        return None
-    except OSError:
-        return None
-    if note.get("state") != state:
-        return None
-    # 32 hexadecimal digits and a space each: a million are parted in a third of the time of slices.
-    text = tensors["digests"].numpy().tobytes().hex(" ", 16)
-    spaced = np.frombuffer((text + " " * bool(text)).encode(), dtype=[("hash", "S32"), ("", "S1")])
-    hashes = np.ascontiguousarray(spaced["hash"])
-    if columns.id is None:
-        names = np.empty(len(hashes), dtype=object)
-        names[:] = text.split()
-        places, numbers = tensors["places"].tolist(), tensors["numbers"].tolist()
-        for place, number in zip(places, numbers, strict=True):
-            names[place] = f"{names[place]}-{number}"
-    elif "keys" in tensors:
-        names = tensors["keys"].numpy()
-    else:
-        keys = material.table[columns.id].take(pa.array(tensors["rows"].numpy()))
-        names = np.array(keys.cast(pa.large_string()).to_pylist(), dtype=object)
-    return Hashed(
-        rows=tensors["rows"].numpy(),
-        ids=names,
-        digests=hashes,
-        repeats=note["repeats"],
-        identity=note["identity"],
-    )
-
-
-def _keep(memory: Path, state: str, found: Hashed, columns: Columns) -> None:
-    raw = bytearray.fromhex(found.digests.tobytes().decode())
-    tensors = {
-        "digests": torch.frombuffer(raw, dtype=torch.uint8).view(-1, 16),
-        "rows": torch.from_numpy(found.rows),
-    }
-    if columns.id is None:
-        lengths = pc.utf8_length(pa.array(found.ids, pa.large_string())).to_numpy()
-        places = np.flatnonzero(lengths > 32)
-        numbers = [int(name[33:]) for name in found.ids[places].tolist()]
-        tensors["places"] = torch.from_numpy(places)
-        tensors["numbers"] = torch.tensor(numbers, dtype=torch.int64)
-    elif found.ids.dtype != object:
-        tensors["keys"] = torch.tensor(found.ids)
-    note = {"state": state, "repeats": found.repeats, "identity": found.identity}
-    with contextlib.suppress(OSError):  # a disk that is full or cannot be written to
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(memory, tensors, note)
+        text = pc.utf8_slice_codeunits(_names(tensors), 0, 32).buffers()[2]
+    return np.frombuffer(text, dtype="S32", count=len(tensors["rows"]))

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.data.csv_files import Header
-from keepers.data.ids import hash_of, units
-from keepers.data.inputs import RawInputs, stored, take_inputs
+from keepers.data.examples import Examples
+from keepers.data.ids import units
+from keepers.data.inputs import RawInputs, stored
 from keepers.data.pictures import png
 from keepers.data.where import Where
 from keepers.types import DataInfo, Kind
@@ -49,26 +50,20 @@ class SkippedRow:
 class Source:
     """Examples in sorted-id order: position i is the i-th id.
 
-    `ids` (n,) are integers or strings; `rows` (n,) the row numbers in the user's data; `labels`
-    (n,) the class numbers, -1 where unknown, None where there are none; `groups` (n,) strings.
-    `shape` is (channels, height, width), (features,) or (). `digests` (n,) are hashes of the raw
-    inputs. `features` (n, d) are those that somebody brought. `where` leads from rows back to
-    files. `hashed` is the `identity`, where it is known. `num_rows` counts the rows of the user's
-    data, also those left out; `found` says in sentences what was taken.
+    `labels` (n,) are the class numbers, -1 where unknown, None where there are none; `groups` (n,)
+    strings. `shape` is (channels, height, width), (features,) or (). `features` (n, d) are those
+    that somebody brought. `where` leads from rows back to files. `num_rows` counts the rows of
+    the user's data, also those left out; `found` says in sentences what was taken.
     """
 
     name: str
     kind: Kind
-    ids: npt.NDArray[Any]
-    rows: npt.NDArray[np.int64]
-    inputs: RawInputs
+    examples: Examples
     labels: npt.NDArray[np.int64] | None
     class_names: tuple[str, ...]
     groups: npt.NDArray[Any] | None
     shape: tuple[int, ...]
     num_rows: int
-    digests: npt.NDArray[np.bytes_]
-    hashed: str | None = None
     features: npt.NDArray[np.float32] | None = None
     columns: Columns = Columns()
     where: Where = field(default_factory=Where)
@@ -76,13 +71,33 @@ class Source:
     skipped: tuple[SkippedRow, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.examples)
 
     def __repr__(self) -> str:
         return (
             f"Source({self.name!r}, {self.kind}, {len(self)} examples, "
             f"{len(self.class_names)} classes)"
         )
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """Integers or strings (n,)."""
+        return self.examples.ids
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The row numbers (n,) in the user's data."""
+        return self.examples.rows
+
+    @property
+    def inputs(self) -> RawInputs:
+        """The raw inputs (n,)."""
+        return self.examples.inputs
+
+    @property
+    def digests(self) -> npt.NDArray[np.bytes_]:
+        """Hashes (n,) of the raw inputs."""
+        return self.examples.digests
 
     @cached_property
     def fingerprint(self) -> str:
@@ -104,10 +119,10 @@ class Source:
             state.update(self.labels.astype("<i8").tobytes())
         return state.hexdigest()
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """32 hexadecimal digits over ids and inputs."""
-        return self.hashed or hash_of(self.ids, self.digests)
+        return self.examples.identity
 
     @cached_property
     def content(self) -> str:
@@ -121,20 +136,16 @@ class Source:
 
         Whatever holds examples out of a training, or pays for their labels, takes whole units.
         """
-        return units(self.digests, self.groups)
+        return self.examples.units if self.groups is None else units(self.digests, self.groups)
 
     def take(self, positions: npt.ArrayLike) -> Source:
         """The examples at `positions`, brought into canonical order."""
         chosen = np.sort(np.asarray(positions, dtype=np.int64))
         return replace(
             self,
-            ids=self.ids[chosen],
-            rows=self.rows[chosen],
-            inputs=take_inputs(self.inputs, chosen),
+            examples=self.examples.take(chosen),
             labels=None if self.labels is None else self.labels[chosen],
             groups=None if self.groups is None else self.groups[chosen],
-            digests=self.digests[chosen],
-            hashed=None,
             features=None if self.features is None else self.features[chosen],
         )
 

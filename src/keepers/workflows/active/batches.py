@@ -66,8 +66,9 @@ def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overw
     are not told apart, so that nobody labels them otherwise.
     """
     check_no_data(state, out)
-    places = [holdings.position[item] for item in batch.ids if item in holdings.position]
-    ids = [item for item in batch.ids if item in holdings.position]
+    placed = {item: holdings.position(item) for item in batch.ids}
+    places = [place for place in placed.values() if place is not None]
+    ids = [item for item, place in placed.items() if place is not None]
     name, values = input_column(holdings.source, places)
     table = pa.table(
         {

@@ -71,6 +71,7 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
         progress=progress,
     )
     _check_models(config, holdings)
+    _ = holdings.source.inputs  # two files whose inputs cannot stand together are refused here
     config = replace(config, classes=holdings.source.class_names)
     events: list[Event] = [
         Started(

@@ -50,14 +50,14 @@ class Ground:
         numbers = {name: number for number, name in enumerate(self.state.classes)}
         found = np.full(len(self.holdings.source), -1, dtype=np.int64)
         for item, name in self.state.labels.items():
-            place = self.holdings.position.get(item)
+            place = self.holdings.position(item)
             if place is not None:
                 found[place] = numbers[name]
         return found
 
     def places(self, items: Iterable[Id]) -> npt.NDArray[np.int64]:
         """Positions of those items that the data hold."""
-        found = map(self.holdings.position.get, items)
+        found = map(self.holdings.position, items)
         return np.array([place for place in found if place is not None], dtype=np.int64)
 
     def _copies(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -77,7 +77,9 @@ class Ground:
         inside = np.flatnonzero(self.holdings.in_pool)
         inside = inside[np.argsort(turn[inside], kind="stable")]
         marked = np.zeros(len(units), dtype=bool)
-        marked[inside[np.unique(units[inside], return_index=True)[1]]] = True
+        first = np.full(len(units), len(inside))
+        np.minimum.at(first, units[inside], np.arange(len(inside)))
+        marked[inside[first[first < len(inside)]]] = True
         return marked
 
     @cached_property
@@ -88,15 +90,13 @@ class Ground:
         of an item that was drawn as control are in it whatever came since.
         """
         holdings, config = self.holdings, self.config
-        units, ids = holdings.source.units, holdings.source.ids
-        firsts = np.flatnonzero(units == np.arange(len(units)))
-        inside = np.zeros(len(units), dtype=bool)
-        inside[firsts] = control.in_reserve(ids[firsts].tolist(), config.control, config.seed)
-        inside = inside[units] & ~self._copies(self.places(holdings.brought))
+        units, numbers = holdings.source.units, holdings.numbers(config.seed)
+        inside = control.in_reserve(numbers, config.control)[units]
+        inside &= ~self._copies(self.places(holdings.brought))
         drawn = [item.id for item in self.state.items.values() if item.part == "control"]
         inside |= self._copies(self.places(drawn))
         found = np.flatnonzero(inside & holdings.in_pool & ~holdings.tested)
-        return torch.from_numpy(found[control.order(ids[units[found]].tolist(), config.seed)])
+        return torch.from_numpy(found[np.argsort(numbers[units[found]], kind="stable")])
 
     @cached_property
     def undrawn(self) -> Tensor:
@@ -138,15 +138,15 @@ class Ground:
         names: dict[int, set[int]] = {}
         for place in labelled.tolist():
             names.setdefault(int(units[place]), set()).add(int(self.labels[place]))
-        ids = self.source.ids
-        return tuple(ids[place] for place in labelled.tolist() if len(names[int(units[place])]) > 1)
+        id = self.source.examples.id  # noqa: A001
+        return tuple(id(place) for place in labelled.tolist() if len(names[int(units[place])]) > 1)
 
     @cached_property
     def selected(self) -> Tensor:
         """Positions of those that are trained on and that the campaign's method chose."""
         members = self.known.members.tolist()
-        ids, part = self.holdings.source.ids.tolist(), self.state.part
-        chosen = [place for place in members if part(ids[place]) == "selected"]
+        id, part = self.holdings.source.examples.id, self.state.part  # noqa: A001
+        chosen = [place for place in members if part(id(place)) == "selected"]
         return torch.tensor(chosen, dtype=torch.int64)
 
     @property
@@ -159,7 +159,7 @@ class Ground:
     def control(self) -> Tensor:
         """Positions of the control items that are labelled."""
         items = (item for item in self.state.labels if self.state.part(item) == "control")
-        places = map(self.holdings.position.get, items)
+        places = map(self.holdings.position, items)
         return torch.tensor(sorted(p for p in places if p is not None), dtype=torch.int64)
 
     @cached_property

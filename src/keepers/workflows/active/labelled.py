@@ -40,7 +40,7 @@ def labelled_table(state: State, holdings: Holdings) -> Any:
     rows = list(_rows(state, holdings))
     items = [item for item, _ in rows]
     places = [place for _, place in rows]
-    own = [place == holdings.position[item.id] for item, place in rows]
+    own = [place == holdings.position(item.id) for item, place in rows]
     methods = {each.round: each.method for each in state.rounds}
     name, values = input_column(source, places)
     columns: dict[str, Any] = {
@@ -82,8 +82,9 @@ def labelled_table(state: State, holdings: Holdings) -> Any:
 def _rows(state: State, holdings: Holdings) -> Iterator[tuple[Item, int]]:
     """Each labelled item with its position, then with those of copies that have its label."""
     source = holdings.source
-    labelled = [name for name in state.labels if name in holdings.position]
-    own = np.array([holdings.position[name] for name in labelled], dtype=np.int64)
+    placed = {name: holdings.position(name) for name in state.labels}
+    labelled = [name for name, place in placed.items() if place is not None]
+    own = np.array([placed[name] for name in labelled], dtype=np.int64)
     units = source.units
     free = holdings.in_pool & ~holdings.tested
     free[own] = False

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from keepers.campaign import control
 from keepers.data import Header, Source, doubtful_classes, joined, open_source, readable
 from keepers.data.opening import SEVERAL_LABELS
 from keepers.errors import DataError, KeepersError, ParameterError, about
@@ -41,7 +42,8 @@ class Holdings:
 
     `source` holds the pool and what was labelled elsewhere; `in_pool` (n,) marks the first.
     `tested` (n,) marks what also stands in the test set. `brought` are labels that came with the
-    data, by id. `features` (n, d) are those of the column that was named, if one was.
+    data, by id. `features` (n, d) are those of the column that was named, if one was. `memory` is
+    a folder in which is kept what follows from all these.
     """
 
     source: Source
@@ -50,11 +52,17 @@ class Holdings:
     test: Source | None
     brought: Mapping[int | str, str]
     features: npt.NDArray[np.float32] | None = None
+    memory: Path | None = None
 
     @cached_property
-    def position(self) -> dict[int | str, int]:
-        """Position of each id."""
-        return {name: place for place, name in enumerate(self.source.ids.tolist())}
+    def position(self) -> Callable[[int | str], int | None]:
+        """The position of an id, None where the data do not hold it."""
+        return cache(self.source.examples.position)
+
+    def numbers(self, seed: int) -> npt.NDArray[np.float64]:
+        """The number u (n,) of each example that decides on the control reserve."""
+        memory = None if self.memory is None else self.memory / "control.safetensors"
+        return control.remembered(self.source.examples, seed, memory)
 
     def readable(self) -> Holdings:
         """The same without the pictures that cannot be decoded."""
@@ -68,6 +76,7 @@ class Holdings:
             in_pool=self.in_pool[stay],
             tested=self.tested[stay],
             features=None if self.features is None else self.features[stay],
+            memory=None,
         )
 
     def with_classes(self, classes: Sequence[str]) -> Holdings:
@@ -86,7 +95,7 @@ def open_holdings(
     memory: Path | None = None,
     progress: Progress | None = None,
 ) -> Holdings:
-    """Open everything a campaign stands on; `memory` is a folder in which hashes are kept.
+    """Open everything a campaign stands on; `memory` is a folder in which it is kept.
 
     Raises:
         DataError: data that cannot be read, or that is not alike.
@@ -146,6 +155,7 @@ def open_holdings(
         test=test_source,
         brought=brought,
         features=feature_column(features, source, (first, pool), (other, labelled)),
+        memory=memory,
     )
 
 
@@ -220,9 +230,8 @@ def _labels_of(source: Source, classes: Sequence[str], what: str) -> dict[int | 
             "to them"
         )
     return {
-        name: source.class_names[number]
-        for name, number in zip(source.ids.tolist(), source.labels.tolist(), strict=True)
-        if number >= 0
+        source.examples.id(place): source.class_names[source.labels[place]]
+        for place in np.flatnonzero(source.labels >= 0).tolist()
     }
 
 
