@@ -9,8 +9,8 @@ checkout: in every repeat both run one after the other, in an order that turns, 
 the ratios is shown.
 Seconds are CPU seconds, imports included; the row `import torch` says what of it none avoids.
 
-With `--pool` it is the campaign's commands alone, on an unchanged pool of so many texts: what they cost
-more than on 1,000 of them, run in turn. The batch is drawn at random, so nothing is trained or scored.
+With `--pool` it is the campaign's commands alone, on an unchanged pool of ROWS texts: what they
+cost more than on 1,000 of them, run in turn. The batch is drawn at random, so nothing is trained.
 """
 
 from __future__ import annotations

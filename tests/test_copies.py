@@ -275,7 +275,7 @@ def test_rows_that_come_later_under_a_lower_key_leave_control_as_it_was(tmp_path
     assert len(control) == 10
     assert not control & {ground.source.digests[place] for place in ground.known.members.tolist()}
     assert not {ground.source.digests[place] for place in ground.known.open.tolist()} & {
-        ground.source.digests[ground.holdings.position[item]] for item in ground.state.items
+        ground.source.digests[ground.holdings.position(item)] for item in ground.state.items
     }
 
 
