@@ -135,18 +135,18 @@ def test_cold_start_and_the_same_batch_again(run: Keepers, digits: None) -> None
 
 
 def test_pictures(run: Keepers, digits: None) -> None:
-    said = run("active", "query", "12", "--campaign", "c")
-    assert said.out.count("picture, 8 × 8") == 10
+    said = run("active", "query", "14", "--campaign", "c")
+    assert said.out.count("picture, 8 × 8") == 12
     assert "… and 2 more" in said.out
     source = open_source("digits")
     assert source.labels is not None
     label = dict(zip(source.ids.tolist(), source.labels.tolist(), strict=True))
     write("back.csv", ["id", "label"], [(item, label[item]) for item in state().pending()])
-    assert run("active", "import", "back.csv", "--campaign", "c").out.startswith("12 new")
+    assert run("active", "import", "back.csv", "--campaign", "c").out.startswith("14 new")
     refused(run("active", "export", "--campaign", "c", "--out", "e.csv"), ".csv files hold no im")
     found = run("active", "export", "--campaign", "c", "--out", "e.parquet", "--json").json()
-    assert found == {"labels": 12, "files": {"out": "e.parquet"}}
-    assert pq.read_table("e.parquet").num_rows == 12
+    assert found == {"labels": 14, "files": {"out": "e.parquet"}}
+    assert pq.read_table("e.parquet").num_rows == 14
 
 
 # Start --------------------------------------------------------------------------------------

@@ -659,9 +659,9 @@ def test_batch_table_shows_the_first_and_not_their_part(
     assert lines[0] == "Round 1: 20 examples to label, by margin, without labels yet (cold start)"
     assert lines[1].startswith("The proxy is 75% right on 4 control labels")
     assert lines[2] == "3 near-duplicates let in: nothing else was left"
-    assert lines[-1].strip() == "… and 10 more"
-    assert [line.split()[:2] for line in lines[4:14]] == [
-        [str(n), f"t{n - 1:02}"] for n in range(1, 11)
+    assert lines[-1].strip() == "… and 8 more"
+    assert [line.split()[:2] for line in lines[4:16]] == [
+        [str(n), f"t{n - 1:02}"] for n in range(1, 13)
     ]
     assert "[red]text" in lines[4]
     assert "\x1b" not in "".join(lines)

@@ -19,6 +19,7 @@ from keepers.campaign import control
 from keepers.data import Source, open_source, readers
 from keepers.data.remembered import SETTLED
 from keepers.errors import DataError, KeepersWarning
+from keepers.reports.active import active_report
 from keepers.workflows.active.ground import Ground
 
 LATER = SETTLED + 10**9
@@ -297,3 +298,34 @@ def test_status_of_an_unchanged_pool_reads_none_of_it(
     with Campaign.open(folder) as campaign:
         assert campaign.status().left == 41
     assert drawn == [40, 40, 41]
+
+
+def test_what_was_shown_is_shown_again_without_reading_the_pool(
+    clock: list[int], readings: list[str], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "pool.jsonl", [f"this is text number {n}" for n in range(40)])
+    folder, page = tmp_path / "campaign", tmp_path / "campaign" / "report.html"
+    Campaign.start(path, campaign=folder, classes=["a", "b"], cold="random").close()
+
+    def shown() -> str:
+        with Campaign.open(folder) as campaign:
+            active_report(campaign, campaign.status())
+        return page.read_text()
+
+    with Campaign.open(folder) as campaign:
+        batch = campaign.query(6)
+    first = shown()
+    assert all(text in first for text in (batch.ids[0], "this is text number"))
+    del readings[:]
+    assert (shown(), readings) == (first, [])
+    memory = folder / "pools" / "shown.json"
+    memory.write_text(memory.read_text().replace("this is", "that was"))
+    with pytest.warns(KeepersWarning, match=r"shown\.json is damaged"):
+        assert shown() == first
+    assert readings == ["pool.jsonl"]
+    _longer(path)
+    del readings[:]
+    shown()
+    assert readings == ["pool.jsonl"]
+    shown()
+    assert readings == ["pool.jsonl"]

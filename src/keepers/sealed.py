@@ -11,12 +11,13 @@ import hashlib
 import json
 import mmap
 import re
-from collections.abc import Container, Generator, Mapping
+import warnings
+from collections.abc import Callable, Container, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keepers.errors import DamagedError, DataError
+from keepers.errors import DamagedError, DataError, KeepersWarning
 from keepers.files import atomic_path, json_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 ArrowTable = Any  # pyarrow has no type stubs
 
+_T = TypeVar("_T")
 _FIELD = "checksum"
 _ZEROS = b"0" * 32
 _BLANK = "blake2b:" + _ZEROS.decode()
@@ -180,6 +182,17 @@ def read_tensors(
             return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{parameter}: {path} cannot be read ({error}). {remedy}") from None
+
+
+def recalled(read: Callable[[], _T]) -> _T | None:
+    """What `read` gives of a file that can be made again: None where it is gone or damaged."""
+    try:
+        return read()
+    except DamagedError as error:
+        warnings.warn(str(error), KeepersWarning, stacklevel=3)
+    except OSError:
+        pass
+    return None
 
 
 def _wrapped(note: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import torch
 
 from keepers.campaign.events import Id
 from keepers.data import Examples
-from keepers.errors import DamagedError, KeepersWarning, ParameterError
+from keepers.errors import ParameterError
 from keepers.random import derived_seed
-from keepers.sealed import read_tensors, write_tensors
+from keepers.sealed import read_tensors, recalled, write_tensors
 
 _SCALE = 2.0**-53
 
@@ -49,14 +48,9 @@ def remembered(examples: Examples, seed: int, memory: Path | None) -> npt.NDArra
     if memory is None:
         return numbers(examples.ids.tolist(), seed)
     note = {"identity": examples.identity, "seed": seed}
-    try:
-        tensors, found = read_tensors(memory, "campaign", "It was made again")
-        if found == note:
-            return tensors["numbers"].numpy()
-    except DamagedError as error:
-        warnings.warn(str(error), KeepersWarning, stacklevel=2)
-    except OSError:
-        pass
+    kept = recalled(lambda: read_tensors(memory, "campaign", "It was made again"))
+    if kept is not None and kept[1] == note:
+        return kept[0]["numbers"].numpy()
     made = numbers(examples.ids.tolist(), seed)
     with contextlib.suppress(OSError):  # a disk that is full or cannot be written to
         write_tensors(memory, {"numbers": torch.from_numpy(made)}, note)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 
 from keepers.campaign.events import External, Id, Sent
 from keepers.campaign.journal import Journal
@@ -11,6 +14,7 @@ from keepers.campaign.recording import Delivery, Recorded, record
 from keepers.campaign.state import State
 from keepers.data import Source
 from keepers.errors import DataError
+from keepers.sealed import read_note, recalled, write_note
 from keepers.types import Kind
 
 
@@ -18,11 +22,15 @@ class Desk:
     """A campaign as a labelling front sees it: what to show, and where answers go.
 
     Threads may share one. Each look at `state` takes in what other processes have added since.
+    `memory` is a file in which is kept what was shown, so that the same few examples of a large
+    pool can be shown again without reading it.
     """
 
-    def __init__(self, journal: Journal, source: Source) -> None:
+    def __init__(self, journal: Journal, source: Source, memory: Path | None = None) -> None:
         self.journal = journal
         self.source = source
+        self._memory = memory
+        self._shown: dict[Id, str | bytes] = {}
         self._mutex = threading.RLock()
         self._state = State.empty()
         self._seen = 0
@@ -51,7 +59,30 @@ class Desk:
         position = self.source.examples.position(item)
         if position is None:
             raise DataError(f"item: the pool holds no example of the id {item!r}")
-        return self.source.preview(position)
+        if self._memory is None or self.kind == "image":  # one picture is read without the others
+            return self.source.preview(position)
+        if item not in self._shown:
+            kept = self._kept.get(item)
+            self._shown[item] = self.source.preview(position) if kept is None else kept
+        return self._shown[item]
+
+    @cached_property
+    def _kept(self) -> dict[Id, str]:
+        memory = self._memory
+        assert memory is not None
+        note = recalled(lambda: read_note(memory, "campaign", "It was made again"))
+        return {} if note is None or note["pool"] != self._pool else dict(note["shown"])
+
+    @property
+    def _pool(self) -> list[str]:
+        return [self.source.identity, *self.source.columns.input]
+
+    def remember(self) -> None:
+        """Keep what was shown, in place of what was kept before."""
+        if self._memory is not None and self._shown and self._shown != self._kept:
+            note = {"pool": self._pool, "shown": list(self._shown.items())}
+            with suppress(OSError):  # a disk that is full or cannot be written to
+                write_note(self._memory, note)
 
     def record(
         self, votes: Iterable[Delivery], partial: bool = False, unsure: str | None = None

@@ -81,6 +81,7 @@ def run_query(
         print_json({**asdict(batch), "files": written})
         return
     console().print(batch_table(campaign, batch))
+    campaign.desk.remember()
     say_written(written)
     _say_next(next_step(campaign.status()))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,9 +31,9 @@ from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.where import Part, Where
-from keepers.errors import DamagedError, DataError, KeepersError, KeepersWarning
+from keepers.errors import DataError, KeepersError
 from keepers.files import fingerprint, hash_bytes
-from keepers.sealed import read_tensors, write_tensors
+from keepers.sealed import read_tensors, recalled, write_tensors
 from keepers.types import Kind
 
 FORMAT = 2
@@ -42,7 +41,6 @@ SETTLED = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system (FAT) counts in 2 s."""
 
 _T = TypeVar("_T")
-_AGAIN = "It was made again"
 _PLAIN = ("name", "kind", "class_names", "shape", "num_rows", "found")
 
 
@@ -61,13 +59,10 @@ class Memory:
 
     def recall(self, read: Callable[[Columns, Kind], RawInputs]) -> Source | None:
         """What was kept, if nothing changed; `read` gives the inputs in the user's order."""
-        try:
-            tensors, note = read_tensors(self.file, "campaign", _AGAIN)
-        except DamagedError as error:
-            warnings.warn(str(error), KeepersWarning, stacklevel=2)
+        kept = recalled(lambda: read_tensors(self.file, "campaign", "It was made again"))
+        if kept is None:
             return None
-        except OSError:
-            return None
+        tensors, note = kept
         if note.get("asked") != self._key or note["state"] != self._state(note["pictures"])[1]:
             return None
         columns = _made(Columns, note["columns"])
@@ -77,6 +72,9 @@ class Memory:
         units[tensors["copies"][0].numpy()] = tensors["copies"][1].numpy()
 
         def inputs() -> RawInputs:
+            if note["root"] is not None:
+                files = np.array([path or "" for path in note["paths"]], dtype=object)
+                return PictureFiles(root=Path(note["root"]), names=files[rows])
             found = take_inputs(read(columns, note["plain"]["kind"]), rows)
             if self._state(note["pictures"])[1] != note["state"]:
                 raise DataError(
@@ -143,6 +141,7 @@ class Memory:
             "asked": self._key,
             "state": state,
             "pictures": pictures,
+            "root": str(material.root) if isinstance(inputs, PictureFiles) else None,
             "identity": source.identity,
             "columns": asdict(source.columns),
             "paths": list(source.where.paths),

@@ -40,6 +40,7 @@ def active_report(campaign: Campaign, standing: Standing, path: str | Path | Non
     """
     destination = campaign.path / "report.html" if path is None else Path(path)
     context = _context(campaign, standing)
+    campaign.desk.remember()
     return write_page(destination, "active.html", overwrite=True, **context)
 
 

@@ -12,12 +12,12 @@ from rich.text import Text
 from keepers.campaign import Id
 from keepers.errors import KeepersError
 from keepers.reports import active_answers, quantities
+from keepers.reports.active_items import NUM_SHOWN
 from keepers.reports.terminal import plain_table
 from keepers.words import counted
 from keepers.workflows.active import Batch, Campaign
 from keepers.workflows.active.standing import Standing
 
-NUM_ITEMS = 10
 NUM_ROUNDS = 20
 NUM_CLASSES = 20
 NUM_ANNOTATORS = 20
@@ -66,10 +66,10 @@ def batch_table(campaign: Campaign, batch: Batch) -> RenderableType:
         number = counted(repeated, "near-duplicate")
         parts.append(Text(f"{number} let in: nothing else was left"))
     table = plain_table(("", True), ("id", False), ("example", False))
-    for number, item in enumerate(batch.ids[:NUM_ITEMS], 1):
+    for number, item in enumerate(batch.ids[:NUM_SHOWN], 1):
         table.add_row(str(number), escape(_short(str(item), NAME)), escape(_seen(campaign, item)))
-    if len(batch) > NUM_ITEMS:
-        table.add_row("", "", f"… and {quantities.count(len(batch) - NUM_ITEMS)} more")
+    if len(batch) > NUM_SHOWN:
+        table.add_row("", "", f"… and {quantities.count(len(batch) - NUM_SHOWN)} more")
     return Group(*parts, table)
 
 

@@ -50,7 +50,9 @@ class Campaign:
         self.journal = opened.journal
         self.config = opened.config
         self.holdings = opened.holdings
-        self.desk = Desk(opened.journal, opened.holdings.source)
+        kept = opened.holdings.memory
+        memory = None if kept is None else kept / "shown.json"
+        self.desk = Desk(opened.journal, opened.holdings.source, memory)
         self._reading = opened.reading
         self._untrusted = opened.untrusted
         self._progress, self._say = progress, say_or_not(say)
