@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer.main
 
+import forked
 from commands import Keepers, Said
 from keepers import Campaign
 from keepers.campaign import Desk, Planned, PlannedItem, State, Vote
@@ -382,6 +383,49 @@ def test_classes_that_cannot_be(run: Keepers, begun: Mapping[str, str]) -> None:
     for argv, words in BAD_CLASSES:
         refused(run("active", "classes", *argv, "--campaign", "c"), words)
         assert state().classes == ("neg", "pos")
+
+
+def test_a_campaign_that_cannot_be_written_to_is_read(
+    run: Keepers, begun: Mapping[str, str], tmp_path: Path
+) -> None:
+    plan("r001", "r002", "r003")
+    write("two.csv", ["id", "label"], [("r001", "neg"), ("r002", "pos")])
+    write("third.csv", ["id", "label"], [("r003", "neg")])
+    assert run("active", "import", "two.csv", "--campaign", "c").status == 0
+    held = {path: path.read_bytes() for path in Path("c").rglob("*") if path.is_file()}
+    places = [Path("c"), *Path("c").rglob("*")]
+    for place in places:
+        place.chmod(place.stat().st_mode & ~0o222)
+    commands = {
+        "status": ("status",),
+        "export": ("export", "--out", "labels.csv"),
+        "same": ("import", "two.csv"),
+        "label": ("label", "--port", "0"),
+        "import": ("import", "third.csv"),
+        "query": ("query", "5"),
+        "train": ("status", "--train"),
+    }
+    jobs = [
+        {"argv": ["active", *each, "--campaign", "c"], "cwd": str(tmp_path), "obey": True}
+        for each in commands.values()
+    ]
+    try:
+        done = dict(zip(commands, forked.run(*jobs), strict=True))
+    finally:
+        for place in places:
+            place.chmod(place.stat().st_mode | 0o200)
+    assert [each for each in commands if not done[each].status] == ["status", "export", "same"]
+    assert done["status"].stdout.startswith("2 labelled of 80 examples")
+    assert len(Path("labels.csv").read_text().splitlines()) == 3
+    assert "0 new, 0 changed, 2 known already" in done["same"].stdout
+    for name, each in done.items():
+        told, *errors = each.stderr.splitlines()
+        assert told == "c cannot be written to: the campaign is shown as it was left", name
+        assert len(errors) == bool(each.status), each.stderr
+    assert "c cannot be written to, so no label would be kept. Let the" in done["label"].stderr
+    for name in ("import", "query", "train"):
+        assert "Make room, or let the folder be written to" in done[name].stderr
+    assert {path: path.read_bytes() for path in Path("c").rglob("*") if path.is_file()} == held
 
 
 # Labelling fronts ---------------------------------------------------------------------------

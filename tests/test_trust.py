@@ -137,3 +137,44 @@ def test_an_absurd_layer_is_refused_before_anything_is_allocated() -> None:
     info = DataInfo(kind="vector", shape=(3,), num_classes=2)
     with pytest.raises(ParameterError, match=r"take 24,000 GB, and this machine has [\d,]+ GB"):
         create("mlp", info, seed=0, options={"hidden": [10**12 - 1]})
+
+
+ENCODER = {
+    "model_type": "bert",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 50,
+    "max_position_embeddings": 40,
+}
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_an_absurd_size_in_a_folder_of_transformers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: bool
+) -> None:
+    info = DataInfo(kind="text", shape=(), num_classes=2)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(ENCODER))
+    model = create(f"hf:{tmp_path}", info, seed=0)
+    if weights:
+        model.module.module.save_pretrained(tmp_path)
+    monkeypatch.setattr(sys.modules["keepers.models.outline"], "_MOST_STEPS", 3_000)
+    for odd, said in (
+        (
+            {"vocab_size": 10**12},
+            "weights of 'hf:.*' with its config.json take 64,000 GB, and this",
+        ),
+        ({"hidden_size": 10**12}, "cannot be loaded: Storage size calculation overflowed"),
+        ({"hidden_size": 2**70}, "cannot be loaded: "),
+        ({"hidden_size": -4}, "cannot be loaded: Trying to create tensor with negative dimension"),
+        ({"hidden_size": "many"}, "cannot be loaded: .*'?hidden_size'?.*many"),
+        ({"num_attention_heads": 0}, "cannot be loaded: integer modulo by zero"),
+        ({"num_hidden_layers": 10**12}, "cannot be loaded: it has too many layers"),
+    ):
+        config.write_text(json.dumps(ENCODER | odd))
+        with pytest.raises(ParameterError, match=said) as raised:
+            create(f"hf:{tmp_path}", info, seed=0)
+        assert str(raised.value).startswith("model: ")
+        assert "\n" not in str(raised.value)

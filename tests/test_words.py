@@ -12,7 +12,7 @@ import pytest
 import keepers
 from keepers.cli.outputs import working
 from keepers.cli.training import uniform_words
-from keepers.errors import ExistsError, KeepersError
+from keepers.errors import ExistsError, KeepersError, RunError
 from keepers.ledger import Cost
 from keepers.words import SHOWN, nearest, remedy
 
@@ -81,6 +81,24 @@ def test_a_command_that_finds_its_own_output_says_what_to_type(
         "out: kept 1.parquet exists. Pass --overwrite (overwrite=True) to replace it: "
         "keepers coreset digits --keep 0.5 --out 'kept 1.parquet' --overwrite"
     )
+
+
+def test_outputs_that_exist_are_named_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept.parquet").write_bytes(b"of an hour ago")
+    Path("export").mkdir()
+    given: dict[str, Any] = {"keep": 0.5, "out": "kept.parquet", "export": "export"}
+    with pytest.raises(ExistsError) as caught:
+        keepers.coreset("digits", **given)
+    assert str(caught.value) == (
+        "out, export: kept.parquet and export exist. Pass --overwrite (overwrite=True) to replace "
+        "both"
+    )
+    Path("export/mine.txt").touch()  # what is not to be replaced at all comes first
+    with pytest.raises(RunError, match="export: export exists and holds files"):
+        keepers.coreset("digits", **given)
 
 
 def test_a_training_says_what_uniform_steps_its_time_would_have_paid_for() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_a_campaign_from_start_to_status(world: World) -> None:
     assert [facts["labels_seen"] for facts in status.rounds] == [0, 8]
     assert status.accuracy is not None
     assert (status.accuracy["on"], status.accuracy["examples"]) == ("control", 2)
+
+
+def test_what_a_kill_left_in_a_campaign_is_swept_as_it_is_opened(world: World) -> None:
+    world.start().close()
+    folder = world.folder / "campaign"
+    held = sorted(folder.rglob("*"))
+    for place in (folder, folder / "pools", folder / "work" / "stages" / "proxy-0123456789ab"):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / ".report.html.x1x2x3x4.partial").write_text("half")
+        (place / ".report.html.notes").write_text("mine")
+    writing = folder / ".model.safetensors.a1a2a3a4.partial"
+    with writing.open("w") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        world.open().close()
+        assert list(folder.rglob("*.partial")) == [writing]
+    world.open().close()
+    assert not list(folder.rglob("*.partial"))
+    assert len(list(folder.rglob(".report.html.notes"))) == 3
+    assert set(held) <= set(folder.rglob("*"))
 
 
 def test_scores_and_predictions_of_a_batch_are_those_of_its_proxy(world: World) -> None:

@@ -67,7 +67,7 @@ def create(
     if info.num_classes < 1:
         raise ParameterError(parameter, f"got {info.num_classes} classes", "Give 1 or more")
     if options and name in MODELS:
-        outlined(lambda: build(info, options), name, parameter)
+        outlined(lambda: build(info, options).module, name, parameter)
     with isolated(seed, "initialise"):
         made = build(info, options)
     if info.kind == "image":
@@ -84,7 +84,7 @@ def outline(
         ParameterError: as `create`.
     """
     build = _builder(name, info, parameter)
-    return outlined(lambda: build(info, options), name, parameter)
+    return outlined(lambda: build(info, options).module, name, parameter)
 
 
 def default_proxy(info: DataInfo, *, in_steps: bool = False) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from keepers.errors import MissingExtraError, ParameterError
+from keepers.errors import KeepersError, MissingExtraError, ParameterError
+from keepers.models.outline import check_memory, first_words, without_values
 from keepers.models.sentences import LENGTH, TextEncoder, pooling
 from keepers.types import DataInfo, EncoderSpec, Model
 
@@ -163,33 +164,42 @@ def _load(
             "Save it with save_pretrained(..., safe_serialization=True)",
         )
     source = str(folder) if local else path
-    try:
+    with _quiet(), _loading(path, parameter, what):
         config: Any = transformers.AutoConfig.from_pretrained(
             source, local_files_only=local, trust_remote_code=False, **settings
         )
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = getattr(config, "eos_token_id", None)
-        with _quiet():
-            if local and not held:
-                module = kind.from_config(config)
-            else:
-                module = kind.from_pretrained(
-                    source,
-                    config=config,
-                    ignore_mismatched_sizes=True,
-                    local_files_only=local,
-                    trust_remote_code=False,
-                    use_safetensors=True,
-                )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        layers = without_values(lambda: kind.from_config(config))
+        check_memory(layers, f"'hf:{path}' with its config.json", parameter)
+        if local and not held:
+            module = kind.from_config(config)
+        else:
+            module = kind.from_pretrained(
+                source,
+                config=config,
+                ignore_mismatched_sizes=True,
+                local_files_only=local,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+    return module.float(), config, source
+
+
+@contextlib.contextmanager
+def _loading(path: str, parameter: str, what: str) -> Generator[None]:
+    """Tell of whatever a library raises that nothing can be loaded from `path`."""
+    try:
+        yield
+    except KeepersError:
+        raise
+    except Exception as error:  # configurations that nobody thought of fail in many ways
         raise ParameterError(
             parameter,
-            f"'hf:{path}' cannot be loaded: {reason}",
+            f"'hf:{path}' cannot be loaded: {first_words(error)}",
             "Give a folder that save_pretrained wrote, or a hub name and a network; it must be "
             f"{what}",
         ) from error
-    return module.float(), config, source
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -56,11 +57,14 @@ def coreset_summary(selection: Selection) -> RenderableType:
 
 
 def cost_table(ledger: Ledger) -> Table:
-    """The ledger, one line for each phase, and their sum."""
+    """The ledger, one line for each phase, and their sum.
+
+    Examples have no sum: each phase sees the same ones again.
+    """
     table = plain_table(
         ("phase", False), *((c, True) for c in ("time", "examples", "steps", "FLOPs"))
     )
-    lines = [*ledger.by_phase(), ledger.total()]
+    lines = [*ledger.by_phase(), replace(ledger.total(), examples=0)]
     for index, cost in enumerate(lines):
         if index == len(lines) - 1:
             table.add_section()

@@ -21,7 +21,7 @@ from keepers.data import (
     is_within,
     open_source,
 )
-from keepers.errors import KeepersWarning, RunError
+from keepers.errors import ExistsError, KeepersWarning, RunError
 from keepers.files import check_output
 from keepers.ledger import Ledger
 from keepers.roles import OnBadRow
@@ -96,24 +96,41 @@ def workplace(
 
 
 def check_outputs(data: Any, outputs: Mapping[str, Any]) -> None:
-    """Refuse, before anything is trained, outputs that cannot be written or would harm the data."""
-    overwrite, export = outputs["overwrite"], outputs.get("export")
+    """Refuse, before anything is trained, outputs that cannot be written or would harm the data.
+
+    Raises:
+        ExistsError: those that are there already, all of them in one error.
+    """
+    out, export, overwrite = outputs["out"], outputs.get("export"), outputs["overwrite"]
     check_run(data, outputs["run"])
     own = {"run": outputs["run"], "config": outputs.get("config")}
-    if outputs["out"] is not None:
-        check_own(outputs["out"], "out", **own)
-        check_apart(data, outputs["out"], "out")
-        check_output(Path(outputs["out"]), overwrite=overwrite)
-    if export is None:
-        return
-    check_destination(data, export, overwrite)
-    for name in ("out", "run"):
-        if outputs[name] is not None and is_within(Path(outputs[name]), Path(export)):
-            raise RunError(
-                f"{name}: {outputs[name]} lies in {export}, which --export writes as a whole. "
-                f"Name another with --{name}"
-            )
-    check_own(export, "export", **own)
+    met: list[ExistsError] = []
+    if out is not None:
+        check_own(out, "out", **own)
+        check_apart(data, out, "out")
+        try:
+            check_output(Path(out), overwrite=overwrite)
+        except ExistsError as error:
+            met.append(error)
+    if export is not None:
+        try:
+            check_destination(data, export, overwrite)
+        except ExistsError as error:
+            met.append(error)
+        for name in ("out", "run"):
+            if outputs[name] is not None and is_within(Path(outputs[name]), Path(export)):
+                raise RunError(
+                    f"{name}: {outputs[name]} lies in {export}, which --export writes as a whole. "
+                    f"Name another with --{name}"
+                )
+        check_own(export, "export", **own)
+    if len(met) > 1:
+        raise ExistsError(
+            f"out, export: {out} and {export} exist. Pass --overwrite (overwrite=True) to replace "
+            "both"
+        )
+    if met:
+        raise met[0]
 
 
 def share(given: Any, parameter: str) -> Budget | None:

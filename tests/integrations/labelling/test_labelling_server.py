@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
+import os
 import signal
 import socket
-import subprocess
+import struct
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 
 import pytest
 import uvicorn
 
-from integrations.labelling.labelling_campaigns import TOKEN, MakeDesk
+from integrations.labelling.labelling_campaigns import TOKEN, MakeDesk, texts
+from keepers.campaign import Desk, Journal
 from keepers.errors import MissingExtraError, ParameterError
 from keepers.integrations.labelling import create_app, serve
 from keepers.integrations.labelling.server import address_for, bind
-
-SERVE = """
-import sys
-from pathlib import Path
-from keepers.campaign import Desk, Journal
-from keepers.data import open_source
-from keepers.integrations.labelling import serve
-
-serve(Desk(Journal.open(Path(sys.argv[1])), open_source("digits")), port=0,
-      tell=lambda address: print(address, flush=True))
-"""
 
 
 @pytest.fixture
@@ -112,16 +105,57 @@ def test_a_new_token_each_time(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPa
     assert (len(first), given) == (43, TOKEN)
 
 
-def test_it_serves_until_control_c(make_desk: MakeDesk) -> None:
-    command = [sys.executable, "-c", SERVE, str(make_desk(items=()).journal.folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
-        late = threading.Timer(100, serving.kill)
-        late.start()
-        assert serving.stdout is not None
-        address = serving.stdout.readline().strip()
+def test_it_serves_until_control_c(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """And says nothing of people who hang up, at any moment."""
+    desk = make_desk()
+    desk.journal.close()
+    mine, theirs = multiprocessing.Pipe(duplex=False)
+    arguments = (desk.journal.folder, theirs, tmp_path / "said")
+    serving = multiprocessing.get_context("fork").Process(target=_serve, args=arguments)
+    serving.start()
+    try:
+        assert mine.poll(60)
+        page, _, token = mine.recv().partition("?token=")
         with pytest.raises(HTTPError, match="401"):
-            urlopen(address.partition("?")[0])
-        serving.send_signal(signal.SIGINT)
-        status = serving.wait()
-        late.cancel()
-    assert status == 0
+            urlopen(page)
+        opened = build_opener(HTTPCookieProcessor())
+        assert opened.open(f"{page}?token={token}").status == 200
+        jar = next(each for each in opened.handlers if isinstance(each, HTTPCookieProcessor))
+        (key,) = jar.cookiejar
+        asked = (
+            f"Host: {urlsplit(page).netloc}\r\nOrigin: {page.rstrip('/')}\r\n"
+            f"Cookie: {key.name}={key.value}\r\nContent-Type: application/json\r\n"
+        )
+        for request in (
+            "",
+            "POST /api/vo",
+            f"POST /api/votes HTTP/1.1\r\n{asked}",
+            f"POST /api/votes HTTP/1.1\r\n{asked}Content-Length: 900\r\n\r\n",
+            f'POST /api/votes HTTP/1.1\r\n{asked}Content-Length: 900\r\n\r\n{{"votes": [',
+            f"GET / HTTP/1.1\r\n{asked}\r\n",
+        ):
+            _hang_up(urlsplit(page), request)
+        assert opened.open(f"{page}api/next?annotator=ann").status == 200
+        os.kill(serving.pid or 0, signal.SIGINT)
+        serving.join(60)
+    finally:
+        serving.kill()
+        serving.join()
+    assert serving.exitcode == 0
+    assert (tmp_path / "said").read_text() == ""
+
+
+def _serve(folder: Path, told: Any, said: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    output = os.open(said, os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.stdout, sys.stderr = (os.fdopen(each, "w", buffering=1) for each in (1, 2))
+    serve(Desk(Journal.open(folder), texts()), port=0, tell=told.send)
+
+
+def _hang_up(address: SplitResult, request: str) -> None:
+    """Send a part of a request, or all of it, and cut the line without reading a word."""
+    with socket.create_connection((address.hostname, address.port)) as line:
+        line.sendall(request.encode())
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

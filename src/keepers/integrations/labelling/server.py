@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 
 from keepers.campaign import Desk
-from keepers.errors import KeepersError, MissingExtraError, ParameterError
+from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.integrations.labelling.application import create_app
 from keepers.integrations.labelling.gate import check_token
 
@@ -44,7 +44,13 @@ def serve(
         MissingExtraError: FastAPI or uvicorn is not installed.
         ParameterError: the port is in use or not allowed, the host is none of this machine, or the
             token is under 16 characters.
+        RunError: the campaign cannot be written to.
     """
+    if desk.journal.read_only:
+        raise RunError(
+            f"campaign: {desk.journal.folder} cannot be written to, so no label would be kept. "
+            "Let the folder be written to"
+        )
     try:
         import uvicorn
     except ImportError as error:
