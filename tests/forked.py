@@ -5,7 +5,8 @@ its `arguments`; with, optionally, `cwd`; `at` (`"module:name"`) and `call`: the
 gets `signal` as that function is called for the `call`-th time; `when`: a glob that the parent
 waits for before it sends `signal`; `file_size`: bytes over which a file cannot be written;
 `report`: false leaves the report out, which takes longest; `look`: a file to read when it ended;
-`obey`: true has root, too, stopped by what a file's mode forbids.
+`obey`: true has root, too, stopped by what a file's mode forbids; `ranks`: so many processes do the
+job together, as `torchrun` would have started them.
 Checkpoints are written after every step.
 """
 
@@ -19,6 +20,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -95,7 +97,33 @@ def _obey() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
+def _ranks(count: int) -> list[int]:
+    """Become `count` processes with what torchrun sets in each; the first gets the others' ids."""
+    import torch._dynamo  # noqa: F401  # parallel training imports it, seconds: once, not each
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    rank, others = 0, list[int]()
+    for number in range(1, count):
+        pid = os.fork()
+        if pid == 0:
+            rank, others = number, []
+            break
+        others.append(pid)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank))
+    return others
+
+
 def _child(job: dict[str, Any]) -> None:
+    others = _ranks(job["ranks"]) if "ranks" in job else []
+    _work(job)
+    for pid in others:
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, f"another rank ended with {status}"
+
+
+def _work(job: dict[str, Any]) -> None:
     if job.get("obey"):
         _obey()
     if "function" in job:

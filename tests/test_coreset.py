@@ -6,9 +6,6 @@ import csv
 import io
 import json
 import signal
-import subprocess
-import sys
-import textwrap
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +23,7 @@ from sklearn.datasets import load_digits
 import forked
 import keepers
 import probes
-from keepers import methods
+from keepers import methods, processes
 from keepers.data import open_source
 from keepers.errors import KeepersError, RunError
 from keepers.selection import COLUMNS, Selection
@@ -629,49 +626,44 @@ def test_a_kill_at_each_stage_resumes_to_the_same_selection(tmp_path: Path) -> N
 
 # Several processes --------------------------------------------------------------------------
 
-WORKER = """
-    import json, os, sys, torch
-    torch.set_num_threads(1)
+
+def worker(folder: str) -> None:
     import torch.distributed as dist
-    import keepers
-    from keepers import processes
-    folder = sys.argv[1]
-    said = []
+
+    said: list[str] = []
     selections = [
         keepers.coreset(
-            "digits", limit=203, keep=0.3, epochs=2, method=method, val=0.1, run=f"{folder}/run",
+            "digits",
+            limit=203,
+            keep=0.3,
+            epochs=2,
+            method=method,
+            val=0.1,
+            run=f"{folder}/run",
             proxy={"model": "mlp", "options": {"hidden": [16]}, "batch_size": 33},
             say=said.append,
         )
         for method in ("forgetting", "k-center")
     ]
-    assert dist.is_initialized() and dist.get_world_size() == 2
+    assert dist.is_initialized()
+    assert dist.get_world_size() == 2
     exact = torch.tensor([16_777_217, 3_001, 2**53 + 1, -(2**62) - 1, 7], dtype=torch.int64)
     assert processes.gather_rows(processes.own_rows(exact), 5).tolist() == exact.tolist()
-    rank = dist.get_rank()
-    with open(f"{folder}/rank{rank}.json", "w") as file:
-        json.dump({"ids": [s.ids for s in selections],
-                   "scores": [s.table["score"].to_pylist() for s in selections],
-                   "rows": [s.indices.tolist() for s in selections],
-                   "said": len(said)}, file)
+    found = {
+        "ids": [s.ids for s in selections],
+        "scores": [s.table["score"].to_pylist() for s in selections],
+        "rows": [s.indices.tolist() for s in selections],
+        "said": len(said),
+    }
+    Path(folder, f"rank{dist.get_rank()}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
-"""
 
 
-@pytest.mark.slow
 def test_two_processes_agree_and_one_writes(tmp_path: Path) -> None:
     """Also InfoBatch: indices that travel with losses stay exact (16,777,217 in float32)."""
-    script = tmp_path / "worker.py"
-    script.write_text(textwrap.dedent(WORKER))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = subprocess.run(
-        [sys.executable, *launch, str(script), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert ended.returncode == 0, ended.stderr
+    job = {"function": "test_coreset:worker", "path": str(Path(__file__).parent)}
+    (done,) = forked.run({**job, "arguments": {"folder": str(tmp_path)}, "ranks": 2})
+    assert done.status == 0, done.stderr
     first, second = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in (0, 1))
     assert first["ids"] == second["ids"]
     assert first["scores"] == second["scores"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import forked
 from emulated import DEVICE, Accelerator
 from keepers.data import DensePool
 from keepers.errors import KeepersWarning
@@ -370,17 +369,10 @@ def worker(folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_processes_hand_over_together(tmp_path: Path) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *launch, __file__, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
+    job = {"function": "test_online_handover:worker", "path": str(Path(__file__).parent)}
+    (done,) = forked.run({**job, "arguments": {"folder": str(tmp_path)}, "ranks": 2})
+    assert done.status == 0, done.stderr
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert first["ends"] >= WINDOW - 1
@@ -389,7 +381,3 @@ def test_processes_hand_over_together(tmp_path: Path) -> None:
     assert alone.ended is not None
     assert first["fit"]["step"] == alone.ended.step
     assert first["rows"] == record.positions
-
-
-if __name__ == "__main__":
-    worker(sys.argv[1])

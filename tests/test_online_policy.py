@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import forked
 from keepers.data import DensePool, crop_and_flip
 from keepers.errors import KeepersError, ParameterError
 from keepers.models import Recipe, count_flops
@@ -518,17 +517,10 @@ def worker(folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_processes_select_what_one_does(tmp_path: Path) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = subprocess.run(
-        [sys.executable, *launch, __file__, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert ended.returncode == 0, ended.stderr
+    job = {"function": "test_online_policy:worker", "path": str(Path(__file__).parent)}
+    (done,) = forked.run({**job, "arguments": {"folder": str(tmp_path)}, "ranks": 2})
+    assert done.status == 0, done.stderr
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     for (norm, method), found in zip(CASES, first, strict=True):
@@ -537,10 +529,6 @@ def test_two_processes_select_what_one_does(tmp_path: Path) -> None:
             assert found[0] == alone[0]
         else:
             assert found == alone, method
-
-
-if __name__ == "__main__":
-    worker(sys.argv[1])
 
 
 @pytest.mark.parametrize("length", [Length(steps=60), Length(epochs=6)], ids=["steps", "epochs"])
