@@ -3,7 +3,7 @@
     python benchmarks/principal.py [--data FOLDER] [--repeats 3] [--out FILE.json]
 
 64 axes of TF-IDF rows of real texts (1,000 and 6,000 of SST-2, 5,000 reviews of IMDB), by
-`keepers.data.latent.principal_axes` and by scikit-learn's `TruncatedSVD`, one after the other in
+`keepers.sparse.principal_axes` and by scikit-learn's `TruncatedSVD`, one after the other in
 each repeat, on one thread. `held` is the share of the largest sum of squares that any 64 axes can
 hold, which the exact ones are taken to reach.
 """
@@ -27,13 +27,13 @@ CASES = (("sst2", 1000), ("sst2", 6000), ("imdb", 5000))
 
 def words(folder: Path, limit: int) -> Any:
     from keepers.data import BagPool, encode, open_source
-    from keepers.data.latent import counts, inverse_frequencies, tf_idf
+    from keepers.sparse import inverse_frequencies, tf_idf
     from keepers.types import EncoderSpec
 
     source = open_source(str(folder), limit=limit)
     _, pool = encode(source, EncoderSpec(kind="text", scheme="hashed", buckets=2**18, ngrams=2))
     assert isinstance(pool, BagPool)
-    rows = counts(pool, torch.arange(limit))
+    rows = pool.counts(torch.arange(limit))
     rows = rows[:, np.unique(rows.indices)]
     return tf_idf(rows, inverse_frequencies(rows))
 
@@ -41,7 +41,7 @@ def words(folder: Path, limit: int) -> Any:
 def measure(rows: Any, repeats: int) -> dict[str, Any]:
     from sklearn.decomposition import TruncatedSVD
 
-    from keepers.data.latent import principal_axes
+    from keepers.sparse import principal_axes
 
     ways = {
         "keepers": lambda: principal_axes(rows, AXES),

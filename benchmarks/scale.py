@@ -55,7 +55,8 @@ def measure(rows: int, way: str) -> dict[str, Any]:
         command = (KEEPERS, "coreset", "texts.parquet", *options)
         measured, stdout = timed(command, threads=1, folder=folder)
     found = json.loads(stdout)
-    proxy = {"proxy": found["proxy"]["model"], "accuracy": found["proxy_validation_accuracy"]}
+    model = found["proxy"] and found["proxy"]["model"]  # none where nothing was ranked
+    proxy = {"proxy": model, "accuracy": found["proxy_validation_accuracy"]}
     phases = {cost["phase"]: round(cost["seconds"], 2) for cost in found["costs"]}
     return {"rows": rows, "way": way, **proxy, **measured, "kept": found["kept"], "phases": phases}
 
@@ -72,7 +73,8 @@ def main() -> None:
     for rows, way in product(map(int, args.rows.split(",")), args.ways.split(",")):
         line = measure(rows, way)
         cpu, memory, right = line["cpu_s"], line["peak_mib"], line["accuracy"]
-        print(f"{rows:>9,} {way:18} {cpu:8.1f} s CPU {memory:6.0f} MiB {right:.1%}", flush=True)
+        said = "" if right is None else f"{right:.1%}"
+        print(f"{rows:>9,} {way:18} {cpu:8.1f} s CPU {memory:6.0f} MiB {said}", flush=True)
         others = (one for one in lines if (one["rows"], one["way"]) != (rows, way))
         lines = sorted([*others, line], key=lambda one: (one["rows"], one["way"]))
         if args.out:

@@ -152,6 +152,16 @@ def test_hashed_ngrams_agree_with_a_loop(texts: list[str], ngrams: int) -> None:
     assert [piece.tolist() for piece in pieces] == [naive_ngrams(t, 97, ngrams) for t in texts]
 
 
+def test_ngrams_of_each_length_have_buckets_of_their_own_where_they_are_apart() -> None:
+    column = pa.chunked_array([pa.array(["a b c", "", "b a"], pa.large_string())])
+    told = {"buckets": 97, "ngrams": 3, "advance": lambda _: None}
+    ((mixed, lengths),) = hashed_ngrams(column, **told)
+    ((parted, same),) = hashed_ngrams(column, **told, apart=True)
+    np.testing.assert_array_equal(parted % 97, mixed)
+    np.testing.assert_array_equal(lengths, same)
+    assert (parted // 97).tolist() == [0, 0, 0, 1, 1, 2, 0, 0, 1]
+
+
 def test_hashes_are_fixed_for_ever() -> None:
     column = pa.chunked_array([pa.array(["Never the same, twice."], pa.large_string())])
     ((values, _),) = hashed_ngrams(column, buckets=1 << 20, ngrams=2, advance=lambda _: None)

@@ -108,11 +108,12 @@ class DataInfo:
 class EncoderSpec:
     """How raw inputs become tensors; part of every cache key.
 
-    Pictures: `size` (height, width) and `channels`. Text: `scheme` `hashed` (unigrams and
-    bigrams hashed into `buckets`), `characters` (`length` of them), `tokens` (the tokeniser
-    at `tokenizer`, at most `length` tokens), or `raw` (strings, for pipelines of scikit-learn and
-    encoders that split texts themselves). `normalise`: `data` (mean and standard deviation of the
-    training inputs), `none`, or `fixed` with `mean` and `std` for each channel.
+    Pictures: `size` (height, width) and `channels`. Text: `scheme` `hashed` (words and their
+    n-grams hashed into `buckets`; with `apart`, into so many for each length of n-gram),
+    `characters` (`length` of them), `tokens` (the tokeniser at `tokenizer`, at most `length`
+    tokens), or `raw` (strings, for pipelines of scikit-learn and encoders that split texts
+    themselves). `normalise`: `data` (mean and standard deviation of the training inputs),
+    `none`, or `fixed` with `mean` and `std` for each channel.
     """
 
     kind: Kind
@@ -121,6 +122,7 @@ class EncoderSpec:
     scheme: Literal["hashed", "characters", "tokens", "raw"] | None = None
     buckets: int = 0
     ngrams: int = 2
+    apart: bool = False
     length: int = 0
     tokenizer: str = ""
     normalise: Literal["data", "none", "fixed"] = "none"

@@ -224,11 +224,16 @@ def _encode_text(
 ) -> Pool:
     if spec.scheme == "hashed":
         blocks = text.hashed_ngrams(
-            source.inputs, buckets=spec.buckets, ngrams=spec.ngrams, advance=advance
+            source.inputs,
+            buckets=spec.buckets,
+            ngrams=spec.ngrams,
+            apart=spec.apart,
+            advance=advance,
         )
+        buckets = spec.buckets * (spec.ngrams if spec.apart else 1)
         estimate = 2 * spec.ngrams * source.inputs.nbytes  # pyright: ignore[reportAttributeAccessIssue]
         indices, lengths = memory.appended(blocks, np.dtype(np.int32), estimate, cache)
-        return BagPool(torch.from_numpy(indices), torch.from_numpy(lengths), spec.buckets)
+        return BagPool(torch.from_numpy(indices), torch.from_numpy(lengths), buckets)
     if spec.scheme == "characters":
         encoded = text.characters(source.inputs, length=spec.length or 1014, advance=advance)
         return DensePool(torch.from_numpy(encoded))

@@ -41,12 +41,17 @@ def appended(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Blocks of values and lengths, each joined; `estimate` bytes of values are expected."""
     lengths: list[npt.NDArray[np.int64]] = []
-    if cache is None or estimate <= free() // 4:  # joining needs the values twice
-        values: list[npt.NDArray[Any]] = []
+    if cache is None or estimate <= free() // 2:
+        # Room that is never written to takes no memory; joining parts would need them twice.
+        values = np.empty(estimate // dtype.itemsize, dtype)
+        done = 0
         for part, length in blocks:
-            values.append(part)
+            if done + len(part) > len(values):
+                values = np.concatenate([values[:done], np.empty(done + 2 * len(part), dtype)])
+            values[done : done + len(part)] = part
+            done += len(part)
             lengths.append(length)
-        return np.concatenate(values), np.concatenate(lengths)
+        return values[:done], np.concatenate(lengths)
     with _nameless(cache, estimate) as file, room_for(cache / "pool", estimate):
         for part, length in blocks:
             part.tofile(file)

@@ -16,7 +16,7 @@ from keepers.data.arrow import compute as pc
 from keepers.errors import KeepersError, ParameterError
 from keepers.types import Pool
 
-_STATISTICS_BATCH = 256
+_STATISTICS_BATCH, _BLOCK = 256, 16_384
 
 
 P = TypeVar("P", bound=Pool)
@@ -128,6 +128,33 @@ class BagPool:
         where, offsets = _ragged(self._starts[positions], lengths)
         weights = torch.repeat_interleave(self._weights[positions], lengths, output_size=len(where))
         return self.indices.index_select(0, where), offsets.int(), weights
+
+    def counts(self, positions: Tensor) -> Any:
+        """How often each hashed word occurs in some texts: CSR (n, buckets) of float32, sorted."""
+        from scipy import sparse
+
+        lengths, buckets = self.lengths[positions].numpy(), self.buckets
+        indices = np.empty(lengths.sum(), np.int32)
+        times = np.empty(len(indices), np.float32)
+        ends = np.zeros(len(positions) + 1, np.int64)
+        done = 0
+        # What a block takes is several times its size.
+        for start in range(0, len(positions), _BLOCK):
+            part = positions[start : start + _BLOCK]
+            first = np.arange(len(part)) * buckets  # of each text, in the numbers that follow
+            own = np.repeat(first, lengths[start : start + len(part)])
+            found = self.gather(part)[0].numpy() + own
+            found.sort()
+            new = np.flatnonzero(np.diff(found, prepend=-1))
+            distinct = found[new]
+            before = np.append(np.searchsorted(distinct, first), len(distinct))
+            block = slice(done, done + len(distinct))
+            indices[block] = distinct - np.repeat(first, np.diff(before))
+            times[block] = np.diff(new, append=len(found))
+            ends[start : start + len(before)] = done + before
+            done = block.stop
+        shape = (len(positions), buckets)
+        return sparse.csr_matrix((times[:done], indices[:done], ends), shape=shape)
 
     def to(self, device: torch.device | str) -> BagPool:
         """The same pool on a device; it is copied there once."""

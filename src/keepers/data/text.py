@@ -25,13 +25,19 @@ ALPHABET = " " + string.ascii_lowercase + string.digits + string.punctuation
 
 
 def hashed_ngrams(
-    texts: ArrowColumn, *, buckets: int, ngrams: int, advance: Callable[[int], None]
+    texts: ArrowColumn,
+    *,
+    buckets: int,
+    ngrams: int,
+    advance: Callable[[int], None],
+    apart: bool = False,
 ) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]]:
     """Hash the words of each text, and their n-grams up to `ngrams`, into `buckets`.
 
     Words are maximal runs of letters and digits, lower-cased. A word's bucket is its BLAKE2b-64
-    modulo `buckets`; an n-gram's is a mix of its words' hashes. The result depends on the text
-    alone, never on the machine.
+    modulo `buckets`; an n-gram's is a mix of its words' hashes. With `apart` n-grams of k words
+    have buckets of their own, from (k − 1) `buckets` on. The result depends on the text alone,
+    never on the machine.
 
     Yields for each block of texts: buckets (total,), and their number for each text (block,).
 
@@ -39,7 +45,7 @@ def hashed_ngrams(
     """
     for block in blocks(texts, _BLOCK):
         hashes, lengths = _word_hashes(block)
-        yield _ngram_buckets(hashes, lengths, buckets, ngrams)
+        yield _ngram_buckets(hashes, lengths, buckets, ngrams, apart)
         advance(len(block))
 
 
@@ -60,7 +66,11 @@ def _word_hashes(block: ArrowArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray
 
 
 def _ngram_buckets(
-    hashes: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64], buckets: int, ngrams: int
+    hashes: npt.NDArray[np.uint64],
+    lengths: npt.NDArray[np.int64],
+    buckets: int,
+    ngrams: int,
+    apart: bool,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     counts = [np.maximum(lengths - order, 0) for order in range(ngrams)]
     totals = np.sum(counts, axis=0)
@@ -76,7 +86,7 @@ def _ngram_buckets(
             mixed = grown
         source = np.repeat(starts_of_words, count) + within
         values = (mixed[source] % np.uint64(buckets)).astype(np.int32)
-        merged[np.repeat(starts, count) + within] = values
+        merged[np.repeat(starts, count) + within] = values + (order * buckets if apart else 0)
         starts = starts + count
     return merged, totals
 

@@ -32,7 +32,7 @@ class ClassifierRow:
 def _linear(seed: int) -> Any:
     from keepers.models.linear import LinearClassifier
 
-    return LinearClassifier(random_state=seed % 2**32)
+    return LinearClassifier(random_state=seed % 2**32, words=BUCKETS, copy=False)
 
 
 def _trees(seed: int) -> Any:
@@ -54,7 +54,7 @@ CLASSIFIERS: Mapping[str, ClassifierRow] = MappingProxyType(
             ClassifierRow(
                 name="linear",
                 kinds=("text", "vector", "image"),
-                summary="logistic regression on TF-IDF of words and bigrams, or on numbers",
+                summary="logistic regression: words, bigrams if they help (TF-IDF), or numbers",
                 paper="Cox 1958; Salton and Buckley 1988; by scikit-learn",
                 make=_linear,
             ),
@@ -118,12 +118,12 @@ def create_classifier(
             f"got '{name}', which takes {' or '.join(row.kinds)} data, and these are {info.kind}",
             "keepers models lists what takes them",
         )
-    return Classifier(make=row.make, encoder=_counts(info), code=(__name__,))
+    return Classifier(make=row.make, encoder=_counts(info, apart=True), code=(__name__,))
 
 
-def _counts(info: DataInfo) -> EncoderSpec:
+def _counts(info: DataInfo, *, apart: bool = False) -> EncoderSpec:
     if info.kind == "text":
-        return EncoderSpec(kind="text", scheme="hashed", buckets=BUCKETS, ngrams=2)
+        return EncoderSpec(kind="text", scheme="hashed", buckets=BUCKETS, ngrams=2, apart=apart)
     dense = dense_encoder(info)
     return EncoderSpec(kind=dense.kind, size=dense.size, channels=dense.channels)
 

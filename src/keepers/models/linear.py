@@ -12,6 +12,8 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from keepers.sparse import columns, frequencies, inverse_frequencies
+
 STRENGTHS = (0.2, 1.0, 5.0, 20.0)
 """Values of C, the inverse strength of regularisation, that are tried."""
 
@@ -25,6 +27,10 @@ LOOSE = 1e-3
 TRIED_ON = 20_000
 """Rows, drawn at random, on which the values of C are compared at most."""
 
+CLEAR = 1.0
+"""Of more rows than `TRIED_ON`, standard errors by which pairs of words must be likelier: they
+cost many times what words alone do, and what they are worth shows on so many rows."""
+
 RARE_FROM = 1_000
 """Texts from which on words that only one of them has are left out."""
 
@@ -34,15 +40,19 @@ TINY = 1e-12
 class LinearClassifier(ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression on counts of words (TF-IDF) or on standardised numbers.
 
-    Sparse rows (n, buckets) are counts of words and pairs of words: each row is weighted by
-    TF-IDF with sublinear counts, and from `RARE_FROM` rows on, what occurs in one row alone is
-    left out. Dense rows (n, d) are standardised. C is the one of `STRENGTHS` with the highest
-    likelihood on a fifth of the rows that is held out first; the model is then fitted on all of
-    them, until the optimiser has converged.
+    Sparse rows (n, buckets) are counts of words and, from column `words` on, of pairs of words:
+    each row is weighted by TF-IDF with sublinear counts, and from `RARE_FROM` rows on, what
+    occurs in one row alone is left out. Dense rows (n, d) are standardised. C is the one of
+    `STRENGTHS` with the highest likelihood on a fifth of the rows that is held out first, of
+    `TRIED_ON` at most; pairs are read where they are likelier than words alone, of more rows than
+    that clearly so. The model is then fitted on all rows, until the optimiser has converged.
 
     Args:
         random_state: of the held-out rows.
+        words: the number of columns that count words; None: there are no pairs.
         C: the inverse strength of regularisation, where it is settled already.
+        pairs: whether pairs are read, where that is settled already.
+        copy: leave sparse rows as they are; otherwise fitting uses them up, to save memory.
 
     Once it is fitted, `settled` holds what it settled, as arguments of another one that need not
     settle it again.
@@ -50,27 +60,35 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     Source: scikit-learn's LogisticRegression (L-BFGS) and TfidfTransformer.
     """
 
-    def __init__(self, random_state: int = 0, C: float | None = None) -> None:
+    def __init__(
+        self,
+        random_state: int = 0,
+        words: int | None = None,
+        C: float | None = None,
+        pairs: bool | None = None,
+        copy: bool = True,
+    ) -> None:
         self.random_state = random_state
+        self.words = words
+        self.copy = copy
         self.C = C
+        self.pairs = pairs
 
     def fit(
         self, X: Any, y: npt.NDArray[np.int64], sample_weight: npt.NDArray[np.float64] | None = None
     ) -> Self:
         """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
-        self.used_ = _used(X) if _is_sparse(X) else None
-        # TF-IDF keeps sparse rows sparse; standardising gives numbers one scale.
-        if self.used_ is None:
-            self.scaler_: Any = StandardScaler()
-            rows: Any = self.scaler_.fit_transform(X)
-        else:
-            rows = X[:, self.used_]
-            del X  # counts that nobody else holds are free from here on
-            self.scaler_ = TfidfTransformer(sublinear_tf=True).fit(rows)
-            rows = self.scaler_.transform(rows, copy=False)
-        found = self._strength(rows, y, sample_weight) if self.C is None else self.C
-        self.C_ = 1.0 if found is None else found
-        self.settled: dict[str, float] = {} if found is None else {"C": found}
+        self.settled: dict[str, float] = {}
+        if self.C is None:
+            self.settled = self._sought(X, y, sample_weight)
+        self.C_ = float(self.settled.get("C", 1.0 if self.C is None else self.C))
+        alone = not self.settled.get("pairs", self.pairs in (None, True))
+        self.used_ = None
+        if _is_sparse(X):
+            self.used_ = _used(X, self.words if alone else None)
+            X = columns(X.copy() if self.copy else X, self.used_)
+        rows, self.scaler_ = _scaled(X)
+        del X
         self.classifier_ = _regression(self._tolerance, C=self.C_)
         _fit(self.classifier_, rows, y, sample_weight)
         self.classes_ = self.classifier_.classes_
@@ -82,32 +100,60 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         """The largest gradient at the end: those of standardised numbers are of the order of 1."""
         return 1e-4 if self.used_ is not None else LOOSE
 
-    def _strength(
-        self, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
-    ) -> float | None:
-        """The likeliest C; None where there is nothing to hold out."""
+    def _sought(
+        self, X: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
+    ) -> dict[str, float]:
+        """The likeliest C and whether pairs are read; nothing where nothing can be held out."""
         held, rest = _held_out(y, self.random_state)
         if not len(held):
-            return None
-        model = _regression(LOOSE, warm_start=True)
-        losses: dict[float, float] = {}
+            return {}
+        tried = np.sort(np.concatenate([held, rest]))
+        few, classes = X[tried], y[tried]
+        at = np.searchsorted(tried, held), np.searchsorted(tried, rest)
+        given = None if weight is None else weight[tried]
+
+        def likeliest(words: int | None) -> tuple[npt.NDArray[np.float64], float]:
+            rows = columns(few.copy(), _used(few, words)) if _is_sparse(few) else few
+            return self._strength(_scaled(rows)[0], classes, given, *at)
+
+        with_pairs, strength = likeliest(None)
+        if self.words is None or not _is_sparse(X):
+            return {"C": strength}
+        alone, other = likeliest(self.words)
+        gain = alone - with_pairs
+        least = CLEAR * gain.std() / len(gain) ** 0.5 if len(y) > TRIED_ON else 0.0
+        pairs = bool(gain.mean() > least)
+        return {"C": strength if pairs else other, "pairs": pairs}
+
+    def _strength(
+        self,
+        rows: Any,
+        y: npt.NDArray[np.int64],
+        weight: npt.NDArray[np.float64] | None,
+        held: npt.NDArray[np.int64],
+        rest: npt.NDArray[np.int64],
+    ) -> tuple[npt.NDArray[np.float64], float]:
+        """The losses (h,) of the rows held out at the C where their mean is least, and that C."""
+        losses: dict[float, npt.NDArray[np.float64]] = {}
 
         def tried(strength: float) -> float:
-            model.set_params(C=strength)
+            # From nothing each time: where another C ended is an end by so loose a tolerance.
+            model = _regression(LOOSE, C=strength)
             _fit(model, rows[rest], y[rest], None if weight is None else weight[rest])
-            losses[strength] = _mean_loss(_likelihood(model, rows[held], y[held]))
-            return losses[strength]
+            losses[strength] = _losses(_likelihood(model, rows[held], y[held]))
+            return float(losses[strength].mean())
 
         # Losses over C have one valley: the third value is on the side where it goes down.
         weak, middle, strong, strongest = STRENGTHS
         tried(strongest if tried(strong) < tried(middle) else weak)
-        return min(losses, key=losses.__getitem__)
+        found = min(losses, key=lambda strength: float(losses[strength].mean()))
+        return losses[found], found
 
     def transform(self, X: Any) -> Any:
         """What the linear layer sees (n, used): sparse for counts."""
         if self.used_ is None:
             return self.scaler_.transform(X)
-        return self.scaler_.transform(X[:, self.used_], copy=False)  # the columns are a copy
+        return self.scaler_.transform(columns(X.copy(), self.used_), copy=False)
 
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Probabilities (n, classes seen), in the order of `classes_`."""
@@ -155,7 +201,9 @@ class LinearAndTrees(ClassifierMixin, BaseEstimator):
             likely = [
                 _likelihood(m.fit(rows[rest], y[rest], weight), rows[held], y[held]) for m in tried
             ]
-            losses = [_mean_loss((1 - share) * likely[0] + share * likely[1]) for share in SHARES]
+            losses = [
+                _losses((1 - share) * likely[0] + share * likely[1]).mean() for share in SHARES
+            ]
             self.share_ = SHARES[int(np.argmin(losses))]
             strength = tried[0].C_
         known = self.share is not None or bool(len(held))
@@ -230,16 +278,29 @@ def _likelihood(model: Any, rows: Any, y: npt.NDArray[np.int64]) -> npt.NDArray[
     return model.predict_proba(rows)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
 
 
-def _mean_loss(likely: npt.NDArray[np.float64]) -> float:
-    return -float(np.log(np.maximum(likely, TINY)).mean())
+def _losses(likely: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return -np.log(np.maximum(likely, TINY))
 
 
 def _is_sparse(rows: Any) -> bool:
     return hasattr(rows, "tocsr")
 
 
-def _used(counts: Any) -> npt.NDArray[np.int64]:
-    """The buckets that count: those of one text alone say nothing of another."""
+def _scaled(rows: Any) -> tuple[Any, Any]:
+    """Rows on one scale, and what scales others so; counts are weighted where they lie.
+
+    TF-IDF keeps sparse rows sparse; standardising gives numbers one scale.
+    """
+    if not _is_sparse(rows):
+        scaler: Any = StandardScaler()
+        return scaler.fit_transform(rows), scaler
+    weighted: Any = TfidfTransformer(sublinear_tf=True)
+    weighted.idf_ = inverse_frequencies(rows)  # what its `fit` finds, in half the memory
+    return weighted.transform(rows, copy=False), weighted
+
+
+def _used(counts: Any, words: int | None) -> npt.NDArray[np.int64]:
+    """The buckets that count, of the first `words`: those of one text alone say nothing."""
     least = 2 if counts.shape[0] >= RARE_FROM else 1
-    found = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= least)
+    found = np.flatnonzero(frequencies(counts)[:words] >= least)
     return found if len(found) else np.array([0])

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from keepers.data import BagPool, TextPool
-from keepers.data.latent import counts, principal_axes
 from keepers.errors import KeepersError, ParameterError
 from keepers.random import derived_seed
+from keepers.sparse import principal_axes
 from keepers.types import Classifier, Pool
 
 GIVES = frozenset({"log_probs", "losses", "features"})
@@ -174,6 +174,6 @@ def rows(pool: Pool, positions: Tensor) -> Any:
     if isinstance(pool, TextPool):
         return pool.texts(positions)
     if isinstance(pool, BagPool):
-        return counts(pool, positions)
+        return pool.counts(positions)
     (values,) = pool.gather(positions)
     return values.flatten(1).float().numpy()

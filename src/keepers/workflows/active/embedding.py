@@ -14,7 +14,6 @@ from torch import Tensor
 
 from keepers.configuration import model_named
 from keepers.data import BagPool, DensePool, Source, encode
-from keepers.data.latent import counts, inverse_frequencies, principal_axes, tf_idf
 from keepers.files import hash_bytes
 from keepers.ledger import Ledger
 from keepers.models import PROBE
@@ -22,6 +21,7 @@ from keepers.random import derived_seed
 from keepers.roles import OnBadRow, Prepared, Role, prepare
 from keepers.runs import StageRecord
 from keepers.signals import extract, store
+from keepers.sparse import inverse_frequencies, principal_axes, tf_idf
 from keepers.types import EncoderSpec
 from keepers.workflows.active.config import BUILT_IN, ActiveConfig
 from keepers.workflows.probing import FEATURES, embedded
@@ -180,7 +180,7 @@ def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
     spec = EncoderSpec(kind="text", scheme="hashed", buckets=BUCKETS, ngrams=2)
     _, pool = encode(source, spec, cache=cache)
     assert isinstance(pool, BagPool)
-    fitted_on = counts(pool, torch.from_numpy(_sampled(len(source), seed)))
+    fitted_on = pool.counts(torch.from_numpy(_sampled(len(source), seed)))
     used = np.unique(fitted_on.indices)  # most buckets of a few texts are empty
     fitted_on = fitted_on[:, used]
     idf = inverse_frequencies(fitted_on)
@@ -188,5 +188,5 @@ def _of_texts(source: Source, seed: int, cache: Path) -> Tensor:
     found = torch.empty(len(source), axes.shape[1])
     for start in range(0, len(source), _BLOCK):
         part = torch.arange(start, min(start + _BLOCK, len(source)))
-        found[part] = torch.from_numpy(tf_idf(counts(pool, part)[:, used], idf) @ axes)
+        found[part] = torch.from_numpy(tf_idf(pool.counts(part)[:, used], idf) @ axes)
     return found

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from keepers.data.latent import inverse_frequencies, principal_axes, tf_idf
+from keepers.data import BagPool
+from keepers.sparse import inverse_frequencies, principal_axes, tf_idf
 
 
 def repeated(phrases: int, texts: int) -> Any:
@@ -16,6 +19,8 @@ def repeated(phrases: int, texts: int) -> Any:
     return base[np.random.default_rng(0).integers(0, phrases, texts)]
 
 
+sparse_module = importlib.import_module("keepers.sparse")
+
 CASES = {
     "wide": sparse.random(300, 900, 0.05, random_state=0, format="csr", dtype=np.float32),
     "tall": sparse.random(900, 300, 0.05, random_state=0, format="csr", dtype=np.float32),
@@ -23,6 +28,38 @@ CASES = {
     "rank 10": repeated(10, 400),
     "no words in common": sparse.eye(400, dtype=np.float32, format="csr"),
 }
+
+
+@pytest.mark.parametrize("block", [1, 3, 1 << 14])
+def test_counts_are_those_of_a_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("keepers.data.pool"), "_BLOCK", block)
+    texts = [[3, 9, 3], [], [0, 9], [9, 9, 9, 1], []]
+    lengths = torch.tensor([len(text) for text in texts])
+    pool = BagPool(
+        torch.tensor([word for text in texts for word in text], dtype=torch.int32), lengths, 10
+    )
+    for positions in ([0, 1, 2, 3, 4], [4, 3, 3, 0], [1], []):
+        expected = np.zeros((len(positions), 10), np.float32)
+        for row, position in enumerate(positions):
+            np.add.at(expected[row], texts[position], 1)
+        found = pool.counts(torch.tensor(positions, dtype=torch.int64))
+        np.testing.assert_array_equal(found.toarray(), expected)
+        assert found.dtype == np.float32
+        assert found.has_sorted_indices
+        assert found.has_canonical_format
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
+def test_columns_are_those_of_scipy(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_module, "_BLOCK", block)
+    draw = np.random.default_rng(block)
+    for shape, share in (((30, 50), 0.2), ((5, 4), 0.0), ((40, 3), 0.9)):
+        rows = sparse.random_array(shape, density=share, format="csr", rng=draw, dtype=np.float32)
+        for used in (np.array([1]), np.arange(0, shape[1], 2), np.arange(shape[1])):
+            expected = rows[:, used]
+            found = sparse_module.columns(rows.copy(), used)
+            assert found.shape == expected.shape
+            np.testing.assert_array_equal(found.toarray(), expected.toarray())
 
 
 @pytest.mark.parametrize("case", CASES)

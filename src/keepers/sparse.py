@@ -1,4 +1,4 @@
-"""Hashed words of texts as sparse rows: counts, TF-IDF, principal axes."""
+"""Sparse rows (CSR) of counts: their columns, TF-IDF, principal axes."""
 
 from __future__ import annotations
 
@@ -6,33 +6,47 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from keepers.data.pool import BagPool
-
+_BLOCK = 1 << 16
+"""Numbers of sparse rows that are worked on at a time."""
 _SMALL = 256
 """Rows or columns up to which all singular vectors are computed at once."""
 _RANK = 1e-3
 """Singular values under this share of the largest are rounding: float32 finds their squares."""
 
 
-def counts(pool: BagPool, positions: Tensor) -> Any:
-    """How often each hashed word occurs in some texts: CSR (n, buckets) of float32."""
-    from scipy import sparse
+def frequencies(rows: Any) -> npt.NDArray[np.int64]:
+    """The number of rows with each word (d,), from counts (n, d)."""
+    holding = np.zeros(rows.shape[1], np.int64)
+    block = max(len(holding), _BLOCK)
+    for start in range(0, len(rows.indices), block):  # bincount makes int64 of what it is given
+        holding += np.bincount(rows.indices[start : start + block], minlength=len(holding))
+    return holding
 
-    indices, offsets, _ = pool.gather(positions)
-    ends = np.append(offsets.numpy(), len(indices))
-    ones = np.ones(len(indices), np.float32)
-    shape = (len(positions), pool.buckets)
-    found = sparse.csr_matrix((ones, indices.numpy(), ends), shape=shape)
-    found.sum_duplicates()
-    return found
+
+def columns(counts: Any, used: npt.NDArray[np.int64]) -> Any:
+    """Some columns, in rising order, of CSR rows, which are used up: no second copy is held."""
+    number = np.full(counts.shape[1], -1, counts.indices.dtype)
+    number[used] = np.arange(len(used))
+    indices, data, bounds = counts.indices, counts.data, counts.indptr
+    ends = np.zeros_like(bounds)
+    rows_in_block = max(1, _BLOCK * counts.shape[0] // max(1, len(indices)))
+    for start in range(0, counts.shape[0], rows_in_block):
+        ends_here = bounds[start : start + rows_in_block + 1]
+        block, done = slice(ends_here[0], ends_here[-1]), ends[start]
+        found = number[indices[block]]
+        kept = found >= 0
+        upto = np.append(0, np.cumsum(kept))
+        room = slice(done, done + upto[-1])
+        indices[room], data[room] = found[kept], data[block][kept]
+        ends[start : start + len(ends_here)] = done + upto[ends_here - ends_here[0]]
+    shape = (counts.shape[0], len(used))
+    return type(counts)((data[: ends[-1]], indices[: ends[-1]], ends), shape=shape)
 
 
 def inverse_frequencies(rows: Any) -> npt.NDArray[np.float32]:
     """ln((1 + n) / (1 + texts with the word)) + 1 of each word (d,), from counts (n, d)."""
-    holding = np.bincount(rows.indices, minlength=rows.shape[1])
-    return (np.log((1 + rows.shape[0]) / (1 + holding)) + 1).astype(np.float32)
+    return (np.log((1 + rows.shape[0]) / (1 + frequencies(rows))) + 1).astype(np.float32)
 
 
 def tf_idf(rows: Any, inverse: npt.NDArray[np.float32]) -> Any:
