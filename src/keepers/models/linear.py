@@ -83,12 +83,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             self.settled = self._sought(X, y, sample_weight)
         self.C_ = float(self.settled.get("C", 1.0 if self.C is None else self.C))
         alone = not self.settled.get("pairs", self.pairs in (None, True))
-        self.used_ = None
+        self.used_, rows = None, X
         if _is_sparse(X):
             self.used_ = _used(X, self.words if alone else None)
-            X = columns(X.copy() if self.copy else X, self.used_)
-        rows, self.scaler_ = _scaled(X)
-        del X
+            rows = columns(X.copy() if self.copy else X, self.used_)
+        rows, self.scaler_ = _scaled(rows)
         self.classifier_ = _regression(self._tolerance, C=self.C_)
         _fit(self.classifier_, rows, y, sample_weight)
         self.classes_ = self.classifier_.classes_

@@ -74,8 +74,6 @@ def fit_classifier(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of convergence: `converged` tells
-            if not given:  # a keyword's call would hold the rows that `fit` lets go of
-                return made.fit(rows(pool, members), y)
             return made.fit(rows(pool, members), y, **given)
     except Exception as error:  # the user's own pipeline may raise anything
         remedy = "It is fitted on what the data hold, as fit(rows, classes)"
