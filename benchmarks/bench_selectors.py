@@ -1,14 +1,15 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/bench_selectors.py [--large | --large-alone | --sampling] [--beside SRC]
-        [--peer-python PATH] [--out FILE]
+    python benchmarks/bench_selectors.py [--large | --large-alone | --wide | --sampling]
+        [--beside SRC] [--peer-python PATH] [--out FILE]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
 is the largest resident size while selecting, over the size before it, with the data in memory and
-the libraries warmed up. In each repeat the candidates run one after the other; a ratio is taken
-within a repeat, and the median over the repeats is shown. `--peer-python` is the interpreter of an
-environment with apricot-select; this file needs NumPy alone there. `--beside` is the `src` of
-another checkout, whose sampling variant stands beside that of this one.
+the libraries warmed up; the whole is that size with the data and the libraries. In each repeat the
+candidates run one after the other; a ratio is taken within a repeat, and the median over the
+repeats is shown. `--peer-python` is the interpreter of an environment with apricot-select; this
+file needs NumPy alone there. `--beside` is the `src` of another checkout, whose sampling variant
+stands beside that of this one.
 """
 
 from __future__ import annotations
@@ -62,12 +63,16 @@ LARGE = (
     Case("k-center, large", 1_000_000, 64, 1_000, ("matrix-vector loop", "k_center_greedy")),
     Case("facility location, large", 1_000_000, 64, 1_000, ("random", "stochastic")),
 )
+WIDE = (
+    Case("facility location, wide", 200_000, 384, 2_000, ("by default", "random"), True),
+    Case("facility location, large and wide", 1_000_000, 512, 1_000, ("by default", "random")),
+)
 SAMPLING = (
     Case("facility location by sampling", 100_000, 64, 200, ("stochastic",)),
     Case("facility location by sampling, clusters", 100_000, 64, 200, ("stochastic",), True),
 )
 BESIDE = "stochastic, beside"
-MEASURES = ("cpu_s", "extra_mb", "objective")
+MEASURES = ("cpu_s", "extra_mb", "whole_mb", "objective")
 
 
 def matrix_vector_loop(features: Floats, k: int) -> npt.NDArray[np.int64]:
@@ -119,6 +124,7 @@ FACTORIES: dict[str, Callable[[], Run]] = {
     "facility_location": lambda: keepers_selector("facility_location"),
     "stochastic": lambda: keepers_selector("facility_location", optimizer="stochastic"),
     BESIDE: lambda: keepers_selector("facility_location", optimizer="stochastic"),
+    "by default": lambda: keepers_selector("facility_location"),
     "apricot lazy": lambda: apricot("lazy"),
     "apricot stochastic": lambda: apricot("stochastic"),
 }
@@ -188,6 +194,7 @@ def work(name: str, n: int, d: int, k: int, clusters: bool) -> dict[str, float]:
         "cpu_s": cpu,
         "wall_s": wall,
         "extra_mb": memory.extra_mb,
+        "whole_mb": memory.largest / 1e6,
         "objective": mean_nearest(features, picks),
     }
 
@@ -238,6 +245,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also 1,000,000 × 64, once")
     parser.add_argument("--large-alone", action="store_true", help="1,000,000 × 64 alone, once")
+    parser.add_argument("--wide", action="store_true", help="384 and 512 numbers alone, once")
     parser.add_argument("--sampling", action="store_true", help="the sampling variant alone")
     parser.add_argument("--beside", type=Path, help="`src` of another checkout")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
@@ -250,10 +258,13 @@ def main() -> None:
         print(json.dumps(work(given.work[0], n, d, k, bool(clusters))))
         return
     beside = given.beside and given.beside.resolve()
-    small = SAMPLING if given.sampling else () if given.large_alone else (K_CENTER, FACILITY)
+    alone = given.large_alone or given.wide
+    small = SAMPLING if given.sampling else () if alone else (K_CENTER, FACILITY)
     tables = [compare(case, given.repeats, given.peer_python, beside) for case in small]
     if given.large or given.large_alone:
         tables += [compare(case, 1, beside=beside) for case in LARGE]
+    if given.wide:
+        tables += [compare(case, 1) for case in WIDE]
     if given.out:
         note = {"python": platform.python_version(), "machine": platform.machine(), "threads": 1}
         given.out.write_text(json.dumps(note | {"tables": tables}, indent=1) + "\n")

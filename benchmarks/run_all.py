@@ -215,11 +215,11 @@ def scale() -> str:
         [
             f"{line['rows']:,}",
             line["way"].partition(":")[0],
-            line["proxy"],
+            line["proxy"] or "none",
             seconds(line["cpu_s"]),
             f"{1000 * line['cpu_s'] / line['rows']:.2f} s",
             f"{line['peak_mib']:,.0f} MiB",
-            f"{line['accuracy']:.1%}",
+            "" if line["accuracy"] is None else f"{line['accuracy']:.1%}",
         ]
         for line in _read("scale.json").get("lines", ())
     ]
@@ -229,14 +229,15 @@ def scale() -> str:
 
 def selectors() -> str:
     parts: list[str] = []
-    names = ("selectors.json", "selectors-sampling.json")
+    names = ("selectors.json", "selectors-sampling.json", "selectors-wide.json")
     for case in (case for name in names for case in _read(name).get("tables", ())):
         rows = [
             [
                 name,
                 f"{row['cpu_s']:.2f} s",
                 f"{row['cpu_ratio']:.2f}",
-                f"{row['extra_mb']:.0f} MB",
+                f"{row['extra_mb']:.0f} MB"
+                + (f", whole {row['whole_mb']:,.0f} MB" if "whole_mb" in row else ""),
                 f"{row['objective']:.4f}",
             ]
             for name, row in case["rows"].items()
@@ -519,6 +520,7 @@ def main() -> None:
     if "selectors" in parts:
         peer = ("--peer-python", args.peer_python) if args.peer_python else ()
         benchmark("bench_selectors.py", "--large", *peer, out="selectors.json", threads=1)
+        benchmark("bench_selectors.py", "--wide", out="selectors-wide.json", threads=1)
         benchmark("signals_memory.py", out="signals-memory.json", threads=1)
     if "commands" in parts:
         data = ("--data", args.data) if args.data else ()
