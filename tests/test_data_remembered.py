@@ -20,6 +20,7 @@ from keepers.data import Source, open_source, readers
 from keepers.data.remembered import SETTLED
 from keepers.errors import DataError, KeepersWarning
 from keepers.reports.active import active_report
+from keepers.sealed import read_tensors
 from keepers.workflows.active.ground import Ground
 
 LATER = SETTLED + 10**9
@@ -33,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     import time
 
     real = time.time_ns
-    monkeypatch.setattr("keepers.data.opening.time.time_ns", lambda: real() + ahead[0])
+    monkeypatch.setattr("keepers.data.remembered.time.time_ns", lambda: real() + ahead[0])
     return ahead
 
 
@@ -126,13 +127,20 @@ def test_what_is_recalled_is_what_was_read(
     same(first, open_source(path, require_labels=False, **options))
 
 
+@pytest.mark.parametrize("change", ["longer", "shorter", "another column"])
 def test_inputs_that_changed_after_they_were_recalled_are_refused(
-    clock: list[int], tmp_path: Path
+    change: str, clock: list[int], tmp_path: Path
 ) -> None:
     path = write(tmp_path / "pool.jsonl", ROWS)
     opened(path)
     recalled = opened(path)
-    _longer(path)
+    lines = path.read_text().splitlines(keepends=True)
+    if change == "longer":
+        _longer(path)
+    elif change == "shorter":
+        path.write_text(lines[0])
+    else:
+        path.write_text("".join(lines).replace('"text"', '"words"'))
     with pytest.raises(DataError, match=r"pool\.jsonl changed since it was opened"):
         recalled.preview(0)
 
@@ -215,6 +223,35 @@ def _painted(folder: Path, name: str, colour: int) -> None:
 
 def _moved(folder: Path) -> None:
     (folder / "a" / "0.png").rename(folder / "b" / "0.png")
+
+
+def test_pictures_that_come_while_others_are_hashed_are_seen(
+    clock: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, aside = tmp_path / "pictures", tmp_path / "aside"
+    for number in range(4):
+        (aside if number == 3 else folder).mkdir(exist_ok=True)
+        _painted(aside if number == 3 else folder, f"{'ab'[number % 2]}/{number}.png", number)
+    hash_all = hashing.digests
+
+    def moved_in(*given: Any) -> Any:
+        if aside.exists():
+            (aside / "b").rename(folder / "c")
+            aside.rmdir()
+        return hash_all(*given)
+
+    monkeypatch.setattr(hashing, "digests", moved_in)
+    assert [len(opened(folder)) for _ in range(2)] == [3, 4]
+
+
+def test_names_of_pictures_are_not_held_in_the_note(clock: list[int], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        _painted(folder, f"{'ab'[number % 2]}/a-long-name-{number}.png", number)
+    opened(folder)
+    _, note = read_tensors(tmp_path / "memory" / "hashed.safetensors", "campaign", "again")
+    assert "a-long-name" not in str(note)  # a note may hold 100 MB at most
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["in a table", "in a folder"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -93,8 +92,7 @@ def open_source(
             raise ParameterError("header", f"got {header!r}", f"Give {', '.join(HEADERS)}")
         if like is not None and header == "auto":
             header = like.columns.header
-        began = time.time_ns()
-        kept = None
+        kept, before = None, (0, None)
         if memory is not None and features is None and group is None and _is_read_as_path(data):
             known = like and (like.kind, like.shape, like.columns, like.class_names)
             asked = (input, label, id, header, known, limit, seed, require_labels, on_bad_row)
@@ -108,6 +106,7 @@ def open_source(
 
             if (recalled := kept.recall(again)) is not None:
                 return recalled
+            before = kept.before()
         material = read_material(data, split, usual, progress, header).plain()
         if not material.table.num_rows:
             raise DataError(f"data: {material.name} holds no row. Give data with rows")
@@ -207,7 +206,7 @@ def open_source(
             ),
         )
         if kept is not None and not whole.unread:
-            kept.keep(source, material, inputs, began=began)
+            kept.keep(source, material, inputs, before)
         return source
 
 

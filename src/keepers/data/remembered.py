@@ -9,7 +9,9 @@ less than `SETTLED` before they were read (git does so with the entries of its i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,7 +38,7 @@ from keepers.files import fingerprint, hash_bytes
 from keepers.sealed import read_tensors, recalled, write_tensors
 from keepers.types import Kind
 
-FORMAT = 2
+FORMAT = 3
 SETTLED = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system (FAT) counts in 2 s."""
 
@@ -63,7 +65,10 @@ class Memory:
         if kept is None:
             return None
         tensors, note = kept
-        if note.get("asked") != self._key or note["state"] != self._state(note["pictures"])[1]:
+        if note.get("asked") != self._key:
+            return None
+        paths, pictures, skipped = json.loads(tensors["listed"].numpy().tobytes())
+        if note["state"] != self._state(pictures)[1]:
             return None
         columns = _made(Columns, note["columns"])
         rows = tensors["rows"].numpy()
@@ -71,15 +76,19 @@ class Memory:
         units = np.arange(len(rows))
         units[tensors["copies"][0].numpy()] = tensors["copies"][1].numpy()
 
-        def inputs() -> RawInputs:
-            if note["root"] is not None:
-                files = np.array([path or "" for path in note["paths"]], dtype=object)
-                return PictureFiles(root=Path(note["root"]), names=files[rows])
-            found = take_inputs(read(columns, note["plain"]["kind"]), rows)
-            if self._state(note["pictures"])[1] != note["state"]:
+        def check() -> None:
+            if self._state(pictures)[1] != note["state"]:
                 raise DataError(
                     f"data: {self.data} changed since it was opened. Type the same command again"
                 )
+
+        def inputs() -> RawInputs:
+            if note["root"] is not None:  # names alone: the pictures are read when they are used
+                files = np.array([path or "" for path in paths], dtype=object)
+                return PictureFiles(root=Path(note["root"]), names=files[rows])
+            check()
+            found = take_inputs(read(columns, note["plain"]["kind"]), rows)
+            check()
             return found
 
         return Source(
@@ -95,15 +104,25 @@ class Memory:
             groups=None,
             columns=columns,
             where=Where(
-                paths=note["paths"],
+                paths=paths,
                 parts=tuple(_made(Part, part, path=Path(part["path"])) for part in note["parts"]),
             ),
-            skipped=tuple(_made(SkippedRow, row) for row in note["skipped"]),
+            skipped=tuple(_made(SkippedRow, row) for row in skipped),
             **_tupled(note["plain"]),
         )
 
-    def keep(self, source: Source, material: Material, inputs: RawInputs, *, began: int) -> None:
-        """Keep what was read from `began` on (nanoseconds), unless a file may have changed since.
+    def before(self) -> tuple[int, str | None]:
+        """What `keep` compares, taken before anything is read: the time, and how the files are."""
+        return time.time_ns(), self._state([])[1]
+
+    def keep(
+        self,
+        source: Source,
+        material: Material,
+        inputs: RawInputs,
+        before: tuple[int, str | None],
+    ) -> None:
+        """Keep what was read, unless a file may have changed since `before`, come or gone.
 
         `inputs` are in the user's order. Nothing is kept of tables that name pictures in files of
         their own beside others that they hold.
@@ -115,8 +134,9 @@ class Memory:
             column = material.table[source.columns.input[0]]
             if pa.types.is_struct(column.type) and any(paths_beside(column)):
                 return
+        began, files = before
         latest, state = self._state(pictures)
-        if state is None or latest + SETTLED >= began:
+        if state is None or latest + SETTLED >= began or self._state([])[1] != files:
             return
         units = source.units
         copies = np.flatnonzero(units != np.arange(len(units)))
@@ -131,22 +151,23 @@ class Memory:
             tensors["starts"] = torch.frombuffer(bytearray(starts), dtype=torch.int64)[
                 : len(source) + 1
             ]
-            tensors["ids"] = torch.tensor(bytearray(text), dtype=torch.uint8)
+            tensors["ids"] = torch.from_numpy(np.frombuffer(text, np.uint8).copy())
         else:
             tensors["ids"] = torch.tensor(source.ids)
         if source.columns.id is not None:  # else they begin the ids
             raw = bytearray.fromhex(source.digests.tobytes().decode())
             tensors["digests"] = torch.frombuffer(raw, dtype=torch.uint8)
+        # Notes have a limit of 100 MB.
+        skipped = [asdict(row) for row in source.skipped]
+        listed = json.dumps([list(source.where.paths), pictures, skipped]).encode()
+        tensors["listed"] = torch.from_numpy(np.frombuffer(listed, np.uint8).copy())
         note = {
             "asked": self._key,
             "state": state,
-            "pictures": pictures,
             "root": str(material.root) if isinstance(inputs, PictureFiles) else None,
             "identity": source.identity,
             "columns": asdict(source.columns),
-            "paths": list(source.where.paths),
             "parts": [{**asdict(part), "path": str(part.path)} for part in source.where.parts],
-            "skipped": [asdict(row) for row in source.skipped],
             "plain": {name: getattr(source, name) for name in _PLAIN},
         }
         with contextlib.suppress(OSError):  # a disk that is full or cannot be written to
