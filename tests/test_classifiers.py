@@ -183,6 +183,8 @@ def test_rows_are_used_up_only_where_that_is_asked_for() -> None:
     used_up = LinearClassifier(words=20, copy=False).fit(rows, labels)
     np.testing.assert_array_equal(kept.predict_proba(before), used_up.predict_proba(before))
     assert (rows.data != before.data).any()  # weighted where they lay
+    turned = LinearClassifier(words=20).fit(before.tocsc(), labels)
+    np.testing.assert_array_equal(kept.predict_proba(before), turned.predict_proba(before.tocsc()))
 
 
 def test_linear_weights_its_copy_of_the_counts_in_place() -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from keepers.data import DensePool
+from keepers.data import DensePool, memory
 from keepers.methods import choose, get, score
 from keepers.processes import Runtime
 from keepers.signals import extract
@@ -88,6 +89,14 @@ def test_predictions_are_those_of_the_whole(signals: Signals) -> None:
     assert torch.equal(found.predicted, mean.argmax(1))
     labels = first.get("labels")
     assert torch.equal(found.label_probability, mean.gather(1, labels[:, None])[:, 0])
+
+
+@pytest.mark.parametrize("estimate", [0, 8, 10**15])
+def test_blocks_are_joined_whatever_was_expected(estimate: int) -> None:
+    blocks = [(np.arange(n, dtype=np.int32), np.array([n, 0])) for n in (3, 0, 5, 1)]
+    values, lengths = memory.appended(iter(blocks), np.dtype(np.int32), estimate, None)
+    np.testing.assert_array_equal(values, np.concatenate([block for block, _ in blocks]))
+    assert lengths.tolist() == [3, 0, 0, 0, 5, 0, 1, 0]
 
 
 def test_a_process_that_keeps_nothing_makes_no_array() -> None:

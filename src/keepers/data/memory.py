@@ -43,11 +43,13 @@ def appended(
     lengths: list[npt.NDArray[np.int64]] = []
     if cache is None or estimate <= free() // 2:
         # Room that is never written to takes no memory; joining parts would need them twice.
-        values = np.empty(estimate // dtype.itemsize, dtype)
+        values = np.empty(min(estimate, free() // 2) // dtype.itemsize, dtype)
         done = 0
         for part, length in blocks:
             if done + len(part) > len(values):
-                values = np.concatenate([values[:done], np.empty(done + 2 * len(part), dtype)])
+                grown = np.empty(max(done + len(part), 2 * len(values)), dtype)
+                grown[:done] = values[:done]
+                values = grown
             values[done : done + len(part)] = part
             done += len(part)
             lengths.append(length)

@@ -78,15 +78,16 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         self, X: Any, y: npt.NDArray[np.int64], sample_weight: npt.NDArray[np.float64] | None = None
     ) -> Self:
         """Fit on rows (n, d), classes (n,) and, where they are given, weights (n,)."""
+        rows = X.tocsr() if _is_sparse(X) else X
         self.settled: dict[str, float] = {}
         if self.C is None:
-            self.settled = self._sought(X, y, sample_weight)
+            self.settled = self._sought(rows, y, sample_weight)
         self.C_ = float(self.settled.get("C", 1.0 if self.C is None else self.C))
         alone = not self.settled.get("pairs", self.pairs in (None, True))
-        self.used_, rows = None, X
-        if _is_sparse(X):
-            self.used_ = _used(X, self.words if alone else None)
-            rows = columns(X.copy() if self.copy else X, self.used_)
+        self.used_ = None
+        if _is_sparse(rows):
+            self.used_ = _used(rows, self.words if alone else None)
+            rows = columns(rows.copy() if self.copy else rows, self.used_)
         rows, self.scaler_ = _scaled(rows)
         self.classifier_ = _regression(self._tolerance, C=self.C_)
         _fit(self.classifier_, rows, y, sample_weight)
@@ -152,7 +153,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         """What the linear layer sees (n, used): sparse for counts."""
         if self.used_ is None:
             return self.scaler_.transform(X)
-        return self.scaler_.transform(columns(X.copy(), self.used_), copy=False)
+        return self.scaler_.transform(columns(X.tocsr(copy=True), self.used_), copy=False)
 
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Probabilities (n, classes seen), in the order of `classes_`."""
