@@ -21,8 +21,8 @@ from keepers.selectors._distances import (
 )
 from keepers.selectors.checks import Report
 
-POINTS_PER_PICK, HELD = 60, 12_000_000
-"""Gains are summed over so many points for each pick, and so many numbers (48 MB) at the most:
+POINTS_PER_PICK, HELD = 60, 5_000_000
+"""Gains are summed over so many points for each pick, and so many numbers (20 MB) at the most:
 every pick goes through them several times."""
 FEW, ENOUGH = 10, 1_000
 """A tenth of those points tells which fresh candidates are evaluated on all of them, if it is
@@ -32,9 +32,9 @@ LEAST, PASSED, SHARE = 8, 48, 12
 POOL = 4_096
 """Candidates that stay in question at the most."""
 WIDE = 256
-ROUNDS, WORTH = 3, 100
+ROUNDS, WORTH, MANY = 3, 100, 12_000_000
 """Rounds of swaps at the most; one that swaps fewer than one pick in a hundred is the last, and so
-is the first where the points are more than `HELD` numbers: each swap goes through all of them."""
+is the first where the points are more than `MANY` numbers: each swap goes through all of them."""
 
 
 def sampled(
@@ -53,7 +53,7 @@ def sampled(
             distances, facilities, len(selected), nearest, generator, report
         )
         facilities = _settled(distances, facilities, len(selected), nearest.facility)
-        if num_swaps * WORTH < k or distances.points_ND.numel() > HELD:
+        if num_swaps * WORTH < k or distances.points_ND.numel() > MANY:
             break
     return facilities[len(selected) :]
 
