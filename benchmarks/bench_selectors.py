@@ -64,8 +64,8 @@ LARGE = (
     Case("facility location, large", 1_000_000, 64, 1_000, ("random", "stochastic")),
 )
 WIDE = (
-    Case("facility location, wide", 200_000, 384, 2_000, ("by default", "random"), True),
-    Case("facility location, large and wide", 1_000_000, 512, 1_000, ("by default", "random")),
+    Case("facility location, wide", 200_000, 384, 2_000, ("stochastic", "random"), True),
+    Case("facility location, large and wide", 1_000_000, 512, 1_000, ("stochastic", "random")),
 )
 SAMPLING = (
     Case("facility location by sampling", 100_000, 64, 200, ("stochastic",)),
@@ -124,7 +124,6 @@ FACTORIES: dict[str, Callable[[], Run]] = {
     "facility_location": lambda: keepers_selector("facility_location"),
     "stochastic": lambda: keepers_selector("facility_location", optimizer="stochastic"),
     BESIDE: lambda: keepers_selector("facility_location", optimizer="stochastic"),
-    "by default": lambda: keepers_selector("facility_location"),
     "apricot lazy": lambda: apricot("lazy"),
     "apricot stochastic": lambda: apricot("stochastic"),
 }
