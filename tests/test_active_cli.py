@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -383,6 +384,21 @@ def test_classes_that_cannot_be(run: Keepers, begun: Mapping[str, str]) -> None:
     for argv, words in BAD_CLASSES:
         refused(run("active", "classes", *argv, "--campaign", "c"), words)
         assert state().classes == ("neg", "pos")
+
+
+def test_labels_do_not_go_with_a_pool_that_changed_where_that_cannot_be_written_down(
+    run: Keepers, begun: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan("r001")
+    write("one.csv", ["id", "label"], [("r001", "neg")])
+    assert run("active", "import", "one.csv", "--campaign", "c").status == 0
+    pool = Path("pool.csv")
+    pool.write_text(pool.read_text().replace("r001,", "r001,another text and ", 1))
+    monkeypatch.setattr("keepers.campaign.journal.os.access", lambda _, mode: mode == os.R_OK)
+    said = run("active", "export", "--out", "labels.csv", "--campaign", "c")
+    assert said.status == 2
+    assert "pool.csv changed since c was last written to" in said.err
+    assert not Path("labels.csv").exists()
 
 
 def test_a_campaign_that_cannot_be_written_to_is_read(

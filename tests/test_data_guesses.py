@@ -179,3 +179,21 @@ def test_pictures_whose_sizes_differ_greatly_are_told() -> None:
     pictures[1] = encoded(np.zeros((8, 8), np.uint8), "PNG")
     source = open_source(pa.table({"image": pictures, "label": [0, 1, 1]}))
     assert "from 8×8 to 100×110 pixels (they differ greatly" in source.found[0]
+
+
+def test_texts_that_hold_nothing_are_told() -> None:
+    held = open_source((["", " \t", "a text", "another", "\u3000"], ["yes", "no"] * 2 + ["no"]))
+    assert any(sentence.startswith("3 texts are empty") for sentence in held.found)
+    assert not any("empty" in sentence for sentence in open_source((TEXTS, LABELS)).found)
+
+
+def test_a_picture_of_a_folder_is_named_by_its_file(tmp_path: Path) -> None:
+    for name in ("a/one.png", "b/two.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("L", (8, 8), 9).save(tmp_path / name)
+    held = open_source(tmp_path)
+    spoilt = tmp_path / "b" / "two.png"
+    spoilt.write_bytes(spoilt.read_bytes()[:40])
+    spec = EncoderSpec(kind="image", size=(8, 8), channels=1)
+    with pytest.raises(DataError, match=r"b/two\.png\) of .* cannot be decoded"):
+        encode(held, spec)

@@ -16,7 +16,7 @@ import torch
 
 from keepers.data import memory, pictures, text
 from keepers.data.arrow import ArrowColumn
-from keepers.data.inputs import RawInputs, stored
+from keepers.data.inputs import PictureFiles, RawInputs, stored
 from keepers.data.pool import BagPool, DensePool, TextPool, TokenPool
 from keepers.data.source import SkippedRow, Source
 from keepers.errors import DataError, ParameterError
@@ -182,10 +182,13 @@ def _read(inputs: RawInputs, index: int) -> bytes | None:
 
 def _bad_picture(source: Source, bad: dict[int, str]) -> DataError:
     position, problem = next(iter(bad.items()))
+    inputs = source.inputs
+    file = f", {inputs.names[position]}" if isinstance(inputs, PictureFiles) else ""
     return DataError(
-        f"data: the picture in row {source.rows[position]} (id {source.ids[position]}) of "
-        f"{source.name} cannot be decoded ({problem}). Repair or remove it, or pass "
-        "--on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
+        f"data: the picture in row {source.rows[position]} (id {source.ids[position]}{file}) of "
+        f"{source.name} cannot be decoded ({problem}). Repair or remove it; or give "
+        "--on-bad-row skip (on_bad_row='skip') to the command that opened the data first, which "
+        "leaves such rows out and lists them"
     )
 
 

@@ -242,6 +242,18 @@ def describe(kind: Kind, count: int, columns: tuple[str, ...], sizes: str) -> st
     )
 
 
+def empty_texts(inputs: RawInputs) -> tuple[str, ...]:
+    """A sentence on texts that hold nothing but white space, where there are such."""
+    if not isinstance(inputs, pa.ChunkedArray) or pa.types.is_large_binary(inputs.type):
+        return ()
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(inputs)), 0)
+    number = pc.sum(blank).as_py() or 0
+    if not number:
+        return ()
+    are = "is" if number == 1 else "are"
+    return (f"{counted(number, 'text')} {are} empty: whatever ranks them, ranks nothing",)
+
+
 def check_same_shape(shape: tuple[int, ...], expected: tuple[int, ...], name: str) -> None:
     """Refuse vectors of another length than the training data's.
 

@@ -167,6 +167,8 @@ def open_source(
                 else brought[order].astype(np.float32, copy=False)
             )
         copies = () if not repeats else _copies(repeats, found.digests, labels, order)
+        if kind == "text":
+            copies += extract.empty_texts(taken)
         shape, sizes = extract.input_shape(taken, kind)
         if like is not None:
             extract.check_same_shape(shape, like.shape, material.name)

@@ -125,7 +125,7 @@ def selection(standing: Standing) -> Answer:
 def _no_comparison(standing: Standing) -> str:
     there = standing.parts.get("control", 0)
     if standing.rounds and not control_planned(standing):
-        return "Not known: the campaign has no control slice of random labels to compare with."
+        return "Not known: no batch so far held control labels, random ones to compare with."
     if there < ENOUGH_CONTROL:
         have = "one is" if there == 1 else f"{quantities.count(there)} are" if there else "none is"
         return f"Not known yet: it takes {ENOUGH_CONTROL} control labels, and {have} there."

@@ -10,7 +10,7 @@ from typing import Any, Self
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
 from keepers.configuration import SAMPLES
 from keepers.data import Header
-from keepers.errors import ParameterError, RunError, unknown_name
+from keepers.errors import DataError, ParameterError, RunError, unknown_name
 from keepers.files import sweep
 from keepers.roles import Role
 from keepers.types import Progress
@@ -167,7 +167,13 @@ class Campaign:
         """Write down how the pool changed, and labels that were added to the data."""
         if self.journal.read_only:
             self._say(f"{self.path} cannot be written to: the campaign is shown as it was left")
-            pool = self.state.pool
+            pool, source = self.state.pool, self.holdings.source
+            if pool is not None and pool.fingerprint != source.identity:
+                raise DataError(
+                    f"pool: {source.name} changed since {self.path} was last written to, and what "
+                    "came and went cannot be written down. Copy the campaign to where it can be "
+                    "written to, or bring the earlier pool back"
+                )
             return Drift(removed=() if pool is None else pool.removed)
         sweep(self.path)
         events, drift = changes(self.path, self.holdings, self.state)
