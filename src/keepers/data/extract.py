@@ -242,11 +242,9 @@ def describe(kind: Kind, count: int, columns: tuple[str, ...], sizes: str) -> st
     )
 
 
-def empty_texts(inputs: RawInputs) -> tuple[str, ...]:
-    """A sentence on texts that hold nothing but white space, where there are such."""
-    if not isinstance(inputs, pa.ChunkedArray) or pa.types.is_large_binary(inputs.type):
-        return ()
-    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(inputs)), 0)
+def empty_texts(texts: Any) -> tuple[str, ...]:
+    """A sentence on those of an Arrow column that hold nothing but white space, if any do."""
+    blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
     number = pc.sum(blank).as_py() or 0
     if not number:
         return ()
