@@ -347,7 +347,7 @@ def test_accuracy_in_words(standing: Standing, words: str) -> None:
         (stand(), "not known yet", "it takes 100 control labels, and none is there."),
         (stand(parts={"control": 1}), "not known yet", "and one is there."),
         (stand(parts={"control": 99}, rounds=(ROUND,)), "not known yet", "and 99 are there."),
-        (stand(rounds=({"control": 0},)), "not known yet", "Not known: the campaign has no contr"),
+        (stand(rounds=({"control": 0},)), "not known yet", "Not known: no batch so far held contr"),
         (
             stand(parts={"control": 120}, rounds=(ROUND,), trained=(measured(),)),
             "not known yet",

@@ -323,7 +323,7 @@ def test_pictures_that_cannot_be_decoded(tmp_path: Path) -> None:
     assert len({campaign.desk.content(item) for item in second.ids}) == 18
 
     strict = Campaign.start(tmp_path / "cut", campaign=tmp_path / "strict", **given)
-    with pytest.raises(DataError, match=r"the picture in row \d+ \(id \w+\) of cut cannot"):
+    with pytest.raises(DataError, match=r"row \d+ \(id \w+, 004\.png\) of cut cannot"):
         strict.query(3)
     assert not strict.state.rounds
 
