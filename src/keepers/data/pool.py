@@ -16,7 +16,9 @@ from keepers.data.arrow import compute as pc
 from keepers.errors import KeepersError, ParameterError
 from keepers.types import Pool
 
-_STATISTICS_BATCH, _BLOCK = 256, 16_384
+_STATISTICS_BATCH = 256
+_BLOCK = 16_384
+"""Texts that are counted at a time."""
 
 
 P = TypeVar("P", bound=Pool)

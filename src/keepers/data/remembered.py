@@ -136,7 +136,9 @@ class Memory:
                 return
         began, files = before
         latest, state = self._state(pictures)
-        if state is None or latest + SETTLED >= began or self._state([])[1] != files:
+        if state is None or latest + SETTLED >= began:
+            return
+        if files != (self._state([])[1] if pictures else state):
             return
         units = source.units
         copies = np.flatnonzero(units != np.arange(len(units)))
