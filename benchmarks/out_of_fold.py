@@ -35,11 +35,10 @@ from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
 from keepers.statistics import paired_difference
 from keepers.training import Hardware, fit_classifier, predict
-from keepers.types import Signals
 from keepers.workflows.stages import OUT_OF_FOLD, Training, train
 from keepers.workflows.workplace import Workplace
 
-METHODS = ("entropy", "margin", "least-confidence", "loss")
+METHODS = ("entropy", "margin", "least-confidence", "loss", "badge", "cluster-margin")
 KEEP, SEEDS, LARGEST, TESTED = (0.1, 0.3, 0.5), 5, 5_000, 3_000
 DRAWS = 2
 
@@ -56,7 +55,7 @@ def one(source: Source, test: Source, seed: int, place: Workplace) -> dict[str, 
         source=source,
         members=everything,
         seed=seed,
-        wanted=frozenset({"log_probs", "losses"}),
+        wanted=frozenset({"log_probs", "losses", "features"}),
     )
     inside = train(place, training).signals
     between = time.process_time()
@@ -66,8 +65,8 @@ def one(source: Source, test: Source, seed: int, place: Workplace) -> dict[str, 
     said = outside.get(OUT_OF_FOLD)
     ways = {
         "in sample": inside,
-        "out of fold": Signals(
-            log_probs=said, losses=-said.gather(1, labels[:, None])[:, 0], labels=labels
+        "out of fold": replace(
+            inside, log_probs=said, losses=-said.gather(1, labels[:, None])[:, 0]
         ),
     }
 

@@ -74,6 +74,25 @@ def pick(method: Method, k: int, seed: int = 0, **settings: Any) -> Tensor:
     return choose(method, [make_signals()], k, generator=generator(seed), **settings)[0].positions
 
 
+LABEL_FREE = ("margin", "entropy", "least-confidence", "badge", "cluster-margin")
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("name", LABEL_FREE)
+def test_a_row_out_of_fold_picks_by_what_other_models_predict(name: str, members: int) -> None:
+    row = methods.get(name)
+    given = [make_signals(seed) for seed in range(members)]
+    told = [dataclasses.replace(each, log_probs=each.out_of_fold_log_probs) for each in given]
+    without = [dataclasses.replace(each, log_probs=None) for each in given]
+    other = methods.out_of_fold(row)
+    assert "log_probs" not in other.needs
+    as_told, _ = choose(row, told, 30, generator=generator())
+    found, _ = choose(other, without, 30, generator=generator())
+    assert torch.equal(found.positions, as_told.positions)
+    by_its_own, _ = choose(row, given, 30, generator=generator())
+    assert not torch.equal(found.positions, by_its_own.positions)
+
+
 def test_the_table_holds_the_named_methods() -> None:
     assert list(METHODS) == [
         "random",

@@ -99,21 +99,39 @@ def out_of_fold(method: Method) -> Method:
     """The row as it reads a model that is fitted until it converges.
 
     Such a model fits its training examples, and what it predicts for them says little of what is
-    hard. A row that takes first what a model is least sure of, whatever the labels, then reads
-    predictions by models that were not trained on the example; other rows stay as they are.
+    hard. A row that reads predictions, and no labels, then reads those by models that were not
+    trained on the example; other rows stay as they are.
 
     >>> from keepers.methods import get
     >>> out_of_fold(get("margin")).needs, out_of_fold(get("loss")).needs
     (frozenset({'out_of_fold_log_probs'}), frozenset({'losses'}))
     """
-    score = method.score
-    if not method.hard_first or score is None or method.needs != frozenset({"log_probs"}):
+    score, select, merge = method.score, method.select, method.merge
+    if "log_probs" not in method.needs or "labels" in method.needs:
         return method
 
-    def of_others(signals: Signals) -> Tensor:
-        return score(replace(signals, log_probs=signals.get("out_of_fold_log_probs")))
+    def of_others(signals: Signals) -> Signals:
+        return replace(signals, log_probs=signals.get("out_of_fold_log_probs"))
 
-    return replace(method, needs=frozenset({"out_of_fold_log_probs"}), score=of_others)
+    def score_of(signals: Signals) -> Tensor:
+        assert score is not None
+        return score(of_others(signals))
+
+    def select_of(signals: Signals, scores: Tensor | None, k: int, **options: Any) -> Picks:
+        return select(of_others(signals), scores, k, **options)
+
+    def merged(members: Sequence[Signals]) -> Signals:
+        assert merge is not None
+        one = merge([of_others(signals) for signals in members])
+        return replace(one, out_of_fold_log_probs=one.log_probs)
+
+    return replace(
+        method,
+        needs=method.needs - {"log_probs"} | {"out_of_fold_log_probs"},
+        score=score and score_of,
+        select=select_of,
+        merge=merge and merged,
+    )
 
 
 def in_words(needs: Collection[str]) -> str:
