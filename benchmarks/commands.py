@@ -1,13 +1,16 @@
 """Whole commands beside a bare script that does the same work, and how fast keepers starts.
 
     python benchmarks/commands.py [--data FOLDER] [--repeats 3] [--threads N] [--only NAME]
-                                  [--out FILE.json]
+                                  [--beside SRC] [--out FILE.json]
 
 Every run is a process of its own, with a run directory of its own, from start to exit. In each
 repeat the candidates run one after the other, in an order that turns; a ratio is taken within a
 repeat and the median over the repeats is shown. Wall and CPU seconds and the largest resident size
 are those that the operating system counts for that process. FOLDER holds imdb/train.parquet and
 cifar10/train.parquet. This file imports neither torch nor keepers.
+
+With `--beside`, the folder `src` of another checkout, it is the command by its defaults alone
+that is held against that of the other, on IMDB and one thread.
 """
 
 from __future__ import annotations
@@ -141,6 +144,31 @@ def compare(case: Case, data: Path, repeats: int, threads: int) -> dict[str, Any
     return {**setting, "options": case.options, "rows": rows}
 
 
+def beside(other: Path, data: Path, repeats: int) -> dict[str, Any]:
+    """The command on IMDB by its defaults, with the code of this checkout and of another."""
+    path = str((data / CASES[0].data).resolve())
+    sides = {"now": HERE.parent / "src", "before": other.resolve()}
+    runs: list[dict[str, dict[str, float]]] = []
+    for repeat in range(repeats):
+        runs.append({})
+        for side in list(sides)[:: 1 if repeat % 2 == 0 else -1]:
+            os.environ["PYTHONPATH"] = str(sides[side])
+            with tempfile.TemporaryDirectory(prefix="keepers-benchmark-") as folder:
+                start = (sys.executable, "-c", "from keepers.cli import main; main()", "coreset")
+                command = (*start, path, "--keep", "0.5", "--run", "run", "--out", "kept.parquet")
+                runs[-1][side] = timed(command, threads=1, folder=Path(folder))[0]
+            print(f"imdb, defaults, {side:6} {runs[-1][side]}", flush=True)
+    found: dict[str, Any] = {
+        side: {
+            measure: median(run[side][measure] for run in runs)
+            for measure in ("wall_s", "cpu_s", "peak_mib")
+        }
+        for side in sides
+    }
+    ratio = median(run["now"]["cpu_s"] / run["before"]["cpu_s"] for run in runs)
+    return {**found, "cpu_ratio": round(ratio, 3), "runs": runs}
+
+
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     phases = {
         phase: round(median(run["phases"][phase] for run in runs), 3)
@@ -169,10 +197,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", choices=("start", *(case.name for case in CASES)))
+    parser.add_argument("--beside", type=Path, help="the folder src of another checkout")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     args = parser.parse_args()
     result: dict[str, Any] = {}
-    if args.only and args.out and args.out.exists():
+    if (args.only or args.beside) and args.out and args.out.exists():
         result = json.loads(args.out.read_text())
 
     def note(name: str, found: dict[str, Any]) -> None:
@@ -180,6 +209,9 @@ def main() -> None:
         if args.out:
             args.out.write_text(json.dumps(result, indent=1) + "\n")
 
+    if args.beside:
+        note("imdb, defaults", beside(args.beside, args.data, args.repeats))
+        return
     if args.only in (None, "start"):
         note("start", starts(max(5, args.repeats)))
     for case in CASES:

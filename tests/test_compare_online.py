@@ -748,6 +748,38 @@ def test_options_of_the_other_comparison_are_refused(
     assert not run.exists()
 
 
+def test_final_accuracies_of_what_was_still_learning_get_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten steps teach little, twenty more: who ends better cannot be told from that."""
+    notes: list[str] = []
+    few = {"methods": ("loss",), "seeds": 3, "steps": 10, "noise": 0.0, "say": notes.append}
+    found = run_online(tmp_path / "run", **few)
+    check = found["convergence"]
+    steps = found["curves"]["uniform-equal-time"][0][-1]["step"]
+    assert (check["steps"], check["longer_steps"]) == (steps, 2 * steps)
+    assert check["longer_accuracy"] > check["accuracy"] + 0.01
+    told = {each["verdict"] for row in found["rows"] for each in row["differences"].values()}
+    assert told == {"cannot tell"}
+    assert sum("was still learning" in note for note in notes) == 1
+    said = "Cannot tell who ends better: uniform training at equal time was still learning"
+    assert online_answers.headline(found) == said
+    assert online_answers.answers(found)[0].verdict == "cannot tell"
+    for shown in (
+        Page(compare_report(found, tmp_path / "r.html")).text,
+        " ".join(plain_lines(online_table(found))),
+    ):
+        assert f"{2 * steps:,} steps in the place of {steps:,}" in shown
+
+    gains = check["longer_accuracy"] - check["accuracy"]
+    monkeypatch.setattr(online_trials, "GAIN", gains + 0.001)  # nothing is trained again
+    found = run_online(tmp_path / "run", **few)
+    assert found["convergence"]["converged"]
+    assert online_answers.about_learning(found) == ""
+    told = {each["verdict"] for row in found["rows"] for each in row["differences"].values()}
+    assert "cannot tell" not in told
+
+
 # The page -----------------------------------------------------------------------------------
 
 

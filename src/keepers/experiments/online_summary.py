@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keepers.experiments.convergence import UNTOLD
 from keepers.ledger import Cost
 from keepers.statistics import Difference, judged, paired_difference, standard_deviation
 from keepers.training import Point
@@ -235,6 +236,19 @@ def with_differences(
         for (row, other), difference in zip(pairs, judged(found), strict=True):
             differences[row["method"]][other["method"]] = _as_accuracies(difference)
     return [{**row, "differences": differences[row["method"]]} for row in rows]
+
+
+def without_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, with differences that tell nothing: what they are held against was learning yet."""
+    return [
+        {
+            **row,
+            "differences": {
+                name: {**found, "verdict": UNTOLD} for name, found in row["differences"].items()
+            },
+        }
+        for row in rows
+    ]
 
 
 def _errors(accuracies: Sequence[float]) -> list[float]:

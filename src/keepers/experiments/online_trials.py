@@ -12,6 +12,7 @@ import torch
 from keepers import processes
 from keepers.data import Source
 from keepers.errors import ParameterError
+from keepers.experiments.convergence import GAIN, LONGER
 from keepers.experiments.corruption import Corrupted
 from keepers.experiments.online_config import (
     EQUAL_TIME,
@@ -161,6 +162,35 @@ class OnlineBench:
                 yield trial
             assert first is not None
             yield self._trial(given, EQUAL_TIME, _as_long_as(first, uniform, length))
+
+    def convergence(self, trial: Trial) -> dict[str, Any]:
+        """Whether uniform training at equal time had converged, by the same for longer.
+
+        `trial` is that of the first seed. Accuracies and steps of both, whether it had
+        converged, and in words where it had not.
+        """
+        given = self.supply.given(trial.seed).without_losses()
+        seconds = self._length(given).seconds
+        length = Length(steps=LONGER * trial.cost.steps)
+        if seconds is not None:
+            length = Length(seconds=LONGER * seconds)
+        training = self._training(given, self.config.selection(UNIFORM), length, decayed=True)
+        longer = train_online(self.place, training)
+        accuracy, longer_accuracy = (each[-1]["accuracy"] for each in (trial.curve, longer.curve))
+        converged = round(longer_accuracy - accuracy, 9) <= GAIN
+        words = (
+            f"uniform training at equal time was still learning: {longer.cost.steps:,} steps in "
+            f"the place of {trial.cost.steps:,} bring its test accuracy from {accuracy:.2%} to "
+            f"{longer_accuracy:.2%}. Final accuracies get no verdict; train for longer"
+        )
+        return {
+            "steps": trial.cost.steps,
+            "accuracy": accuracy,
+            "longer_steps": longer.cost.steps,
+            "longer_accuracy": longer_accuracy,
+            "converged": converged,
+            "words": "" if converged else words,
+        }
 
     def _length(self, given: Given) -> Length:
         recipe = self.target.recipe

@@ -52,6 +52,7 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         target=describe.model_name(config.get("target")),
         headline=online_answers.headline(result),
         answers=online_answers.answers(result),
+        about_learning=online_answers.about_learning(result),
         about_verdicts=online_answers.about_verdicts(result),
         worst=worst_class_differs(rows, "worst_class_accuracy_mean"),
         corruption=online_answers.corruption(result),

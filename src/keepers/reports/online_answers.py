@@ -73,6 +73,8 @@ def about_equal_time(result: Mapping[str, Any]) -> str:
 def headline(result: Mapping[str, Any]) -> str:
     """The answer in one line: final accuracies against those of uniform at equal time."""
     rows = [row for row in methods(result) if took_equal_time(row, result)]
+    if rows and all(_verdict(row, result) == "cannot tell" for row in rows):
+        return "Cannot tell who ends better: uniform training at equal time was still learning"
     better, worse, unclear = (
         [row["method"] for row in rows if _verdict(row, result) == word]
         for word in ("better", "worse", "inconclusive")
@@ -166,6 +168,14 @@ def has_preparation(row: Row) -> bool:
 def at_level(row: Row, level: float) -> Row | None:
     """A row's entry for the accuracy that uniform reaches in every seed."""
     return next((entry for entry in row["targets"] if entry["accuracy"] == level), None)
+
+
+def about_learning(result: Mapping[str, Any]) -> str:
+    """Where uniform training at equal time had not converged; empty where it had."""
+    words: str = (result.get("convergence") or {}).get("words", "")
+    return (
+        words and f"{words[0].upper()}{words[1:]}. How fast each gets there is told all the same."
+    )
 
 
 def about_verdicts(result: Mapping[str, Any]) -> str:

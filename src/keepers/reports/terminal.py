@@ -127,7 +127,9 @@ def online_table(result: Mapping[str, Any]) -> Table:
         timed = online_answers.took_equal_time(row, result)
         table.add_row(*_online_cells(row, level, timed=timed, worst=worst))
     about = online_answers.about_equal_time(result)
-    table.caption = escape(f"{online_answers.headline(result)}\n{about}")
+    learning = online_answers.about_learning(result)
+    lines = (online_answers.headline(result), about, learning)
+    table.caption = escape("\n".join(filter(None, lines)))
     return table
 
 
