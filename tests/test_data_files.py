@@ -145,6 +145,61 @@ def test_a_quote_in_the_middle_of_a_quoted_value_is_refused_with_its_line(tmp_pa
     assert texts(open_source(path))[1] == 'I "loved" it at 5" tall'
 
 
+def test_texts_that_begin_with_a_quote_are_refused_where_the_next_one_closes_it(
+    tmp_path: Path,
+) -> None:
+    lines = ["text,label"] + [f"{WORDS[i % 4]} {i},{'ab'[i % 2]}" for i in range(12)]
+    for row in (1, 5):  # read as one value, from the first of them to the second
+        lines[row] = f'"{lines[row]}'
+    path = written(tmp_path / "open.csv", "\n".join(lines))
+    with pytest.raises(DataError, match="line 2: a quote in the middle of the value"):
+        open_source(path)
+    path.write_text("\n".join(lines[:5]))
+    with pytest.raises(DataError, match="line 2: a quote in the middle of the value"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+@pytest.mark.parametrize("before", ["", "sep={mark}{end}"])
+def test_blank_lines_before_the_header_are_none(
+    form: str, end: str, before: str, tmp_path: Path
+) -> None:
+    mark = {"csv": ",", "tsv": "\t"}[form]
+    rows = [f"{word}{mark}{name}" for word, name in zip(WORDS, "abab", strict=True)]
+    lines = ["", "", f"text{mark}label", *rows]
+    text = before.format(mark=mark, end=end) + end.join(lines) + end
+    path = tmp_path / f"blank.{form}"
+    path.write_bytes(text.encode())
+    source = open_source(path)
+    assert texts(source) == WORDS
+    assert source.class_names == ("a", "b")
+    found = source.where.columns(np.arange(2))["line"].to_pylist()
+    assert found == [4 + bool(before), 5 + bool(before)]
+
+
+@pytest.mark.parametrize("above", [",", "Report of 2024,"])
+def test_a_line_above_the_header_is_refused(above: str, tmp_path: Path) -> None:
+    lines = [above, "text,label", *(f"{text},{name}" for text, name in ROWS)]
+    path = written(tmp_path / "title.csv", "\n".join(lines))
+    with pytest.raises(DataError, match=r"the second looks like their names \('text,label'\)"):
+        open_source(path)
+    names = (above.strip(",") or "unnamed 1", "unnamed 2")
+    said = open_source(path, input=names[0], label=names[1], header="yes")
+    assert len(said) == len(ROWS) + 1
+    path.write_text("\n".join([",text,label", *(f"{n},{t},{c}" for n, (t, c) in enumerate(ROWS))]))
+    assert len(open_source(path)) == len(ROWS)  # a column of row numbers has no name in pandas
+
+
+def test_a_header_among_the_records_is_refused(tmp_path: Path) -> None:
+    part = ["text,label", *(f"{text},{row % 2}" for row, (text, _) in enumerate(ROWS))]
+    path = written(tmp_path / "two.csv", "\n".join(part * 2))
+    with pytest.raises(DataError, match="record 14: the names of the columns stand there again"):
+        open_source(path)
+    path.write_text("\n".join([*part, "text,0", "label,1"]))  # words that name a column, too
+    assert len(open_source(path)) == len(ROWS) + 2
+
+
 # --- values as they are written ----------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
@@ -18,7 +19,7 @@ from keepers.data.arrow import ArrowColumn, ArrowTable, in_blocks
 from keepers.data.arrow import compute as pc
 from keepers.data.folders import suffix_of
 from keepers.data.frames import check_names
-from keepers.data.headers import is_header
+from keepers.data.headers import is_header, names_columns
 from keepers.errors import DataError
 
 Header = Literal["auto", "yes", "no"]
@@ -35,7 +36,6 @@ _EXCEL = re.compile(rb'"?sep=([^\r\n])"?(?:\r\n|\r|\n)', re.IGNORECASE)
 _QUOTED = re.compile(rb'"[^"]*"')
 _WHOLE_QUOTED = re.compile(rb'"(?:[^"]++|"")*+"')
 _QUOTED_TEXT = re.compile(r'"((?:[^"]++|"")*+)"')
-_INNER_QUOTE = re.compile(rb'(?<=[^",;|\t\r\n])"(?=[^",;|\t\r\n])')
 _DECIMAL_COMMA = re.compile(rb"[;\r\n] *[-+]?\d+,\d+ *[;\r\n]")
 _DECIMAL_POINT = re.compile(rb"[;\r\n] *[-+]?\d+\.\d+ *[;\r\n]")
 _CONVERT = "Convert it to UTF-8, for example with iconv -f LATIN1 -t UTF-8"
@@ -48,8 +48,8 @@ class Layout:
     """How the records of a file are written.
 
     `quotes` says whether a value that begins with a quote is a quoted one; the records begin at
-    byte `start`, behind a byte-order mark and Excel's line `sep=;`; `names` are those of the
-    columns, of the first record or, without a `header`, 1, 2, ...
+    byte `start`, behind a byte-order mark, Excel's line `sep=;` and blank lines; `names` are those
+    of the columns, of the first record or, without a `header`, 1, 2, ...
     """
 
     delimiter: str
@@ -66,6 +66,7 @@ def layout_of(path: Path, header: Header = "auto") -> Layout:
     start = len(_BOM) if head.startswith(_BOM) else 0
     excel = _EXCEL.match(head, start)
     start = excel.end() if excel else start
+    start += len(head[start:]) - len(head[start:].lstrip(b"\r\n"))
     mark = excel.group(1).decode(errors="replace") if excel else _delimiter(path, head[start:])
     quotes = mark != "\t" or _tabs_are_quoted(path)
     while True:
@@ -79,6 +80,13 @@ def layout_of(path: Path, header: Header = "auto") -> Layout:
     first, *rows = [_shown(record, mark, quotes) for record in found] or [[]]
     below = [row for row in rows if len(row) == len(first)]
     headed = is_header(first, below) if header == "auto" else header == "yes"
+    unnamed = headed and header == "auto" and not all(first)
+    if unnamed and below and names_columns(below[0], below[1:]):
+        raise DataError(
+            f"data: {path}: the first line ({mark.join(first)[:60]!r}) does not name all columns, "
+            f"and the second looks like their names ({mark.join(below[0])[:60]!r}). Take the lines "
+            "above the names away, or pass --header yes (header='yes') if the first is right"
+        )
     names = [
         (first[place] or f"unnamed {place + 1}") if headed else str(place + 1)
         for place in range(len(first))
@@ -144,6 +152,7 @@ def read_csv(path: Path, as_text: Collection[str] = (), header: Header = "auto")
     table = table.drop_columns(
         [f.name for f in table.schema if f.name.startswith("unnamed ") and pa.types.is_null(f.type)]
     )
+    _check_repeated_header(path, layout, table)
     digits = [f.name for f in table.schema if is_numeric(f.type)]
     again = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
     if digits and _has_codes(path):
@@ -155,6 +164,28 @@ def read_csv(path: Path, as_text: Collection[str] = (), header: Header = "auto")
         if name not in digits or _is_code(written[name], table[name]):
             table = table.set_column(table.column_names.index(name), name, written[name])
     return table
+
+
+def _check_repeated_header(path: Path, layout: Layout, table: ArrowTable) -> None:
+    """Refuse the names of the columns among the records, as in files that were put together."""
+    columns = [table[name] for name in table.column_names]
+    if (
+        not layout.header
+        or len(columns) < 2
+        or not all(pa.types.is_string(c.type) for c in columns)
+    ):
+        return
+    same = pc.equal(columns[0], table.column_names[0])
+    for name, column in zip(table.column_names[1:], columns[1:], strict=True):
+        if not pc.any(same).as_py():
+            return
+        same = pc.and_(same, pc.equal(column, name))
+    if pc.any(same).as_py():
+        row = pc.index(same, True).as_py()
+        raise DataError(
+            f"data: {path}, record {row + 2}: the names of the columns stand there again, as if "
+            "they were an example. Take that line away; several files are read from one folder"
+        )
 
 
 def is_numeric(kind: Any) -> bool:
@@ -192,18 +223,12 @@ def _check_utf8(path: Path) -> None:
 
 
 def _check_quotes(path: Path, layout: Layout) -> None:
-    """Refuse a quote in the middle of a quoted value: the parser would take lines after it for one.
+    """Refuse a quote in the middle of a quoted value, or one that opens a text that is not quoted.
 
-    Files in which no quote stands between two other characters are not looked at again.
+    The parser would take lines after it for one value.
     """
-    before = b"\n"
-    with pa.input_stream(str(path)) as file:
-        while block := file.read(_BLOCK):
-            if b'"' in block and _INNER_QUOTE.search(before[-2:] + block):
-                break
-            before = block
-        else:
-            return
+    if _quotes_are_regular(path, layout):
+        return
     with pa.input_stream(str(path)) as file:
         text: bytes = file.read()
     bare = rf"[^{re.escape(layout.delimiter)}\r\n]*+"
@@ -219,6 +244,26 @@ def _check_quotes(path: Path, layout: Layout) -> None:
                 f"data: {path}, line {line}: a quote in the middle of the value {shown!r}, so that "
                 'lines after it may be taken for its text. Double the quotes within a value ("")'
             )
+
+
+def _quotes_are_regular(path: Path, layout: Layout) -> bool:
+    """Whether every quote begins or ends a value, or stands doubled within one."""
+    beside = np.zeros(256, dtype=bool)
+    beside[list(f'{layout.delimiter}"\r\n'.encode())] = True
+    num_quotes, last = 0, b"\n"
+    with pa.input_stream(str(path)) as file:
+        file.read(layout.start)
+        block = file.read(_BLOCK)
+        while block:
+            after = file.read(_BLOCK)
+            text = np.frombuffer(last + block + (after[:1] or b"\n"), dtype=np.uint8)
+            places = 1 + np.flatnonzero(text[1:-1] == ord('"'))
+            opening, closing = places[num_quotes % 2 :: 2], places[1 - num_quotes % 2 :: 2]
+            if not (beside[text[opening - 1]].all() and beside[text[closing + 1]].all()):
+                return False
+            num_quotes += len(places)
+            last, block = block[-1:], after
+    return num_quotes % 2 == 0
 
 
 def _has_codes(path: Path) -> bool:

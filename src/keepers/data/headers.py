@@ -42,6 +42,16 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
     return said > 0 if said else not any(map(is_number, first))
 
 
+def names_columns(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether a record names all columns, one of them as columns usually are.
+
+    >>> names_columns(["text", "label"], [["so so", "good"], ["well", "bad"]] * 4)
+    True
+    """
+    usual = any(cell.strip().lower() in _USUAL for cell in first)
+    return usual and all(first) and is_header(first, below)
+
+
 def _says(cell: str, values: Sequence[str]) -> int:
     values = [value for value in values if value.lower() not in _NOTHING]
     if cell.lower() in _NOTHING or not values:
