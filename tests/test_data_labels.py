@@ -54,14 +54,16 @@ def test_what_may_be_no_label_is_a_class_with_a_warning() -> None:
 
 
 def test_labels_that_differ_in_case_or_white_space_only_are_told() -> None:
-    source = open_source(with_labels(["pos", "Pos", "neg", "not good", "notgood", "neg "]))
+    values = ["pos", "Pos", "neg", "not good", "notgood", "neg ", "1", "1.0"]
+    source = open_source(with_labels(values))
     warnings = [sentence for sentence in source.found if sentence.startswith("Warning")]
     assert [" and ".join(sorted(w.split("'")[1::2])) for w in warnings] == [
+        "1 and 1.0",
         "Pos and pos",
         "neg and neg ",
         "not good and notgood",
     ]
-    assert len(source.class_names) == 6
+    assert len(source.class_names) == 8
 
 
 def test_a_half_filled_batch_that_pandas_wrote_is_read(tmp_path: Path) -> None:

@@ -56,11 +56,13 @@ def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
     """A warning, in a sentence, for each thing about the names of classes that may be a mistake."""
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in class_names:
-        alike["".join(name.split()).casefold()].append(name)
-    for names in alike.values():
+        bare = "".join(name.split()).casefold()
+        alike[[*readings(bare)][-1] if _WHOLE.fullmatch(bare) else bare].append(name)
+    for key, names in alike.items():
         if len(names) > 1:
             shown = " and ".join(map(repr, names))
-            yield f"Warning: the classes {shown} differ in case or white space only"
+            how = "how a number is written" if _WHOLE.fullmatch(key) else "case or white space"
+            yield f"Warning: the classes {shown} differ in {how} only"
     for name in class_names:
         if name == "-1" or name.strip().lower() in _MAY_BE_NONE:
             yield (
