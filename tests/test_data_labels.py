@@ -130,6 +130,17 @@ def test_a_guess_for_the_pool_is_not_carried_to_what_was_labelled_before() -> No
         assert named(tested) == ["a", "a", "b", "b"] * 2
 
 
+def test_what_to_do_where_a_second_file_has_several_columns() -> None:
+    known = open_source(with_labels(["pos", "neg"] * 2))
+    table = pa.table({"text": TEXTS, "mood": ["pos", "neg"] * 4, "source": ["a", "b"] * 4})
+    with pytest.raises(ParameterError, match="Call the one that is meant 'label' in table"):
+        open_source(table, like=known)
+    assert (
+        open_source(table.rename_columns(["text", "label", "source"]), like=known).labels
+        is not None
+    )
+
+
 def test_a_guessed_label_is_sought_anew_and_a_named_one_is_not() -> None:
     train = pa.table({"text": TEXTS, "sentiment": ["a", "b"] * 4})
     test = pa.table({"text": TEXTS, "label": ["b", "a"] * 4})

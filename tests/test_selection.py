@@ -105,6 +105,9 @@ def test_data_of_other_inputs_are_refused(selection: Selection, tmp_path: Path) 
             selection.subset(data)
     with pytest.raises(KeepersError, match="dataset: got arrays of 39, 40 rows"):
         selection.subset((np.array(upper), np.arange(39)))
+    for other in ("reviews.csv", tmp_path, {"train": reviews()}):  # a Subset of letters or splits
+        with pytest.raises(KeepersError, match=r"dataset: got .*, which has no rows to take. Read"):
+            selection.subset(other)
     keyed = chosen(reviews(), tmp_path / "keyed", id="stars")
     with pytest.raises(KeepersError, match="dataset: it has no column 'stars', which holds the k"):
         keyed.subset(reviews().drop_columns(["stars"]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -91,6 +93,12 @@ class Selection:
         """
         from keepers.data.matching import matching_rows  # reading takes long to import
 
+        if isinstance(dataset, str | os.PathLike | Mapping):
+            raise DataError(
+                f"dataset: got {type(dataset).__name__}, which has no rows to take. Read it first, "
+                "for example pandas.read_csv(path), or take one part; `keepers coreset --export` "
+                "writes the kept rows of files"
+            )
         if isinstance(dataset, tuple) and len(lengths := {len(part) for part in dataset}) > 1:
             raise DataError(
                 f"dataset: got arrays of {', '.join(map(str, sorted(lengths)))} rows. Give arrays "

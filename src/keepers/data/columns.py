@@ -342,9 +342,17 @@ def _is_category(column: ArrowColumn) -> bool:
     return 2 <= distinct <= min(1000, max(10, len(column) // 10)) and distinct < len(column) / 2
 
 
-def _ambiguous(parameter: str, names: Sequence[str]) -> ParameterError:
+class AmbiguousError(ParameterError):
+    """Several columns could be meant."""
+
+    def __init__(self, parameter: str, problem: str, remedy: str) -> None:
+        self.problem = problem
+        super().__init__(parameter, problem, remedy)
+
+
+def _ambiguous(parameter: str, names: Sequence[str]) -> AmbiguousError:
     listed = ", ".join(f"'{name}'" for name in names)
-    return ParameterError(
+    return AmbiguousError(
         parameter,
         f"several columns could be the {parameter}: {listed}",
         f"Name one with --{parameter} ({parameter}=...)",

@@ -17,7 +17,7 @@ from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
-from keepers.data.columns import find_columns, told, turned_down
+from keepers.data.columns import AmbiguousError, find_columns, told, turned_down
 from keepers.data.csv_files import HEADERS, Header
 from keepers.data.examples import Examples
 from keepers.data.features import is_npy, read_features, read_npy
@@ -129,7 +129,14 @@ def open_source(
             features=column,
             brought=brought is not None,
         )
-        columns, kind = find_columns(material, said, require_labels=require_labels)
+        try:
+            columns, kind = find_columns(material, said, require_labels=require_labels)
+        except AmbiguousError as error:
+            if like is None:
+                raise
+            names = {"input": like.columns.input[0], "label": like.columns.label or "label"}
+            remedy = f"Call the one that is meant '{names[error.parameter]}' in {material.name}"
+            raise ParameterError(error.parameter, error.problem, remedy) from None
         if like is not None and kind != like.kind:
             raise ParameterError(
                 "test",
