@@ -37,10 +37,16 @@ DIGITS = ("coreset", "digits", "--method", "entropy", *QUICK)
 
 
 def test_another_choice_in_the_run_of_an_earlier_one_is_told(run: Keepers) -> None:
-    quick = ("coreset", "digits", "--limit", "60", "--method", "random", "--keep")
-    assert "earlier choice" not in run(*quick, "0.5").err
-    assert "earlier choice" not in run(*quick, "0.5").err
-    assert "held an earlier choice, 50% by random, and holds this one" in run(*quick, "0.2").err
+    drawn = ("coreset", "digits", "--method", "random")
+    assert "held" not in run(*drawn).err
+    assert "held" not in run(*drawn).err
+    told = run(*drawn, "--keep", "0.2").err
+    assert "held an earlier choice, with keep 50% (now 20%), and holds this one now: --out" in told
+    assert "report.html held another report (Kept 899 of 1,797 · digits), and holds this one" in told
+    assert "with seed 0 (now 1), and" in run(*drawn, "--keep", "0.2", "--seed", "1").err
+    scored = (*DIGITS, "--run", "run")
+    assert "held" not in run(*scored).err
+    assert "with proxy.epochs 1 (now 2), and" in run(*scored, "--epochs", "2").err
 
 
 def test_coreset_prints_one_json_object(run: Keepers, tmp_path: Path) -> None:

@@ -73,6 +73,26 @@ def test_without_resume_a_stage_is_computed_once_again(tmp_path: Path) -> None:
     assert len(computed) == 1
 
 
+def test_a_result_in_the_place_of_another_one_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = {"kind": "compare", "config": {"seeds": 2, "keep": (0.5,)}, "costs": [1.5]}
+    with Run(tmp_path / "run", IDENTITY) as run:
+        run.leave("compare.json", first, said.append)
+        run.leave("compare.json", first | {"costs": [2.5]}, said.append)
+        assert not said
+        (tmp_path / "run" / "compare.json").write_text("[")  # damaged: there is nothing to compare
+        run.leave("compare.json", first, said.append)
+        assert not said
+        other = first | {"config": {"seeds": 3, "keep": (0.5,)}}
+        run.leave("compare.json", other, said.append)
+    written = tmp_path / "run" / "compare.json"
+    assert json.loads(written.read_text())["config"] == {"seeds": 3, "keep": [0.5]}
+    assert said == [
+        f"{written} held an earlier result, with config.seeds 2 (now 3), and holds this one now: "
+        "another --run keeps both"
+    ]
+
+
 def test_a_run_directory_of_other_data_is_refused(tmp_path: Path) -> None:
     Run(tmp_path / "run", IDENTITY).close()
     with pytest.raises(RunError, match="data 'abc', and this one has 'def'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,12 +17,15 @@ from typing import Any, Self
 
 from keepers import processes
 from keepers.errors import DamagedError, KeepersWarning, RunError
-from keepers.files import check_folder, fingerprint, sweep
+from keepers.files import check_folder, fingerprint, plain, sweep, write_json
 from keepers.ledger import Cost
 from keepers.sealed import read_note, write_note
+from keepers.words import changed
 
 FORMAT = 2
 NOTE = "run.json"
+SETTINGS = ("kind", "data", "config", "select", "keep", "until", "seed", "model")
+"""What of a result says which one it is; it has some of these."""
 
 _RECORD = "stage.json"
 _STAGE = re.compile(r".+-[0-9a-f]{12}(\.partial)?")
@@ -100,6 +104,20 @@ class Run:
         note = read_note(folder / _RECORD, "run", "Run the same command again")
         costs = tuple(Cost(**cost) for cost in note["costs"])
         return folder, StageRecord(facts=note["facts"], costs=costs)
+
+    def leave(self, name: str, result: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Write a result as JSON, atomically; say so where it takes the place of another one."""
+        path, result = self.path / name, plain(result)
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none, or damaged
+            before = None
+        write_json(path, result)
+        if isinstance(before, dict) and (told := changed(before, result, SETTINGS)):
+            say(
+                f"{path} held an earlier result, with {told}, and holds this one now: another "
+                "--run keeps both"
+            )
 
     def _compute(self, folder: Path, inputs: Any, compute: Callable[[Path], StageRecord]) -> None:
         partial = folder.with_name(f"{folder.name}.partial")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 SHOWN = 30
 """A message lists this many names at most."""
@@ -52,3 +53,27 @@ def remedy(name: str, known: Iterable[str], what: str = "Known") -> str:
     if near is not None and len(names) > SHOWN:
         return hint
     return f"{hint} {what}: {listed(names)}".lstrip()
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Which of the settings `names` were otherwise before; "" where none was.
+
+    >>> before, now = {"seed": 0, "proxy": {"model": "mlp"}}, {"seed": 1, "proxy": {"model": "vgg"}}
+    >>> changed(before, now, ["seed", "proxy", "keep"])
+    'seed 0 (now 1), proxy.model mlp (now vgg)'
+    """
+    then, today = (_flat({name: each.get(name) for name in names}) for each in (before, now))
+    different = [name for name in {**today, **then} if then.get(name) != today.get(name)]
+    told = [f"{name} {then.get(name)} (now {today.get(name)})" for name in different]
+    return listed(told, 5) if told else ""
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            inner = _flat(cast("Mapping[str, Any]", value))
+            found |= {f"{name}.{each}": inner[each] for each in inner}
+        else:
+            found[name] = value
+    return found

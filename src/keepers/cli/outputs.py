@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,25 @@ def working(values: dict[str, Any]) -> Generator[dict[str, Any]]:
     finally:
         if progress is not None:
             progress.finish()
+
+
+def reported(run: Path, write: Callable[[Path], Path]) -> Path:
+    """Write the report of a run directory; say so where it takes the place of another one."""
+    path = run / "report.html"
+    before = _title(path)
+    write(path)
+    if before is not None and before != _title(path):
+        echo(f"{path} held another report ({before}), and holds this one now")
+    return path
+
+
+def _title(page: Path) -> str | None:
+    """The title of a page, None where there is none."""
+    try:
+        found = re.search(r"<title>(.*?)</title>", page.read_text(encoding="utf-8"), re.DOTALL)
+    except (OSError, ValueError):
+        return None
+    return None if found is None else unescape(found[1]).strip()
 
 
 def console() -> Console:

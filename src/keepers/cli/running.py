@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from rich.table import Table
 
 import keepers
 from keepers import processes
-from keepers.cli.outputs import console, print_json, say_written, working
+from keepers.cli.outputs import console, print_json, reported, say_written, working
+from keepers.cli.settings import echo
 from keepers.errors import KeepersError
 from keepers.files import plain, write_json
 from keepers.ledger import peak_memory_mib
@@ -23,7 +24,7 @@ from keepers.online import InfoBatch
 from keepers.reports import compare_report, report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
 from keepers.selection import Selection
-from keepers.words import counted
+from keepers.words import changed, counted
 from keepers.workflows.coreset import coreset, write_selection
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
 from keepers.workflows.opening import check_outputs
@@ -38,6 +39,11 @@ DEMO: Mapping[str, Any] = {
     "target_epochs": 20,
     "seeds": 5,
 }
+
+CHOSEN_BY = (
+    *("method", "method_options", "keep", "seed", "proxy", "ensemble", "balance", "min_per_class"),
+    *("near_duplicates", "validation", "data"),
+)
 
 POLICY_OPTIONS = {
     INFOBATCH: {name: each.default for name, each in signature(InfoBatch).parameters.items()}
@@ -58,14 +64,17 @@ def run_coreset(
     table = run / "selection.parquet"
     before = _choice(table)
     written = {"selection": selection.to_parquet(table, overwrite=True)}
-    if before not in (None, (selection.metadata["method"], selection.metadata["keep"])):
-        told = f"{table} held an earlier choice, {before[1]} by {before[0]}, and holds this one now"
-        sys.stderr.write(f"{told}: --out keeps each\n")
+    if before is not None and not before.table.equals(selection.table):
+        told = changed(before.metadata, selection.metadata, CHOSEN_BY)
+        echo(
+            f"{table} held an earlier choice{told and f', with {told}'}, and holds this one now: "
+            "--out keeps each"
+        )
     reading = {name: values[name] for name in ("split", "header")}
     written |= write_selection(
         selection, data, out=out, export=export, overwrite=overwrite, **reading
     )
-    written["report"] = report(selection)
+    written["report"] = reported(run, lambda _: report(selection))
     if as_json:
         print_json(_facts(selection, written))
         return
@@ -73,13 +82,12 @@ def run_coreset(
     say_written(written)
 
 
-def _choice(table: Path) -> tuple[Any, Any] | None:
-    """Method and budget of the selection in a file, if one can be read there."""
+def _choice(table: Path) -> Selection | None:
+    """The selection in a file, if one can be read there."""
     try:
-        note = Selection.read_parquet(table).metadata
+        return Selection.read_parquet(table)
     except KeepersError:
         return None
-    return note.get("method"), note.get("keep")
 
 
 def _facts(selection: Selection, written: Mapping[str, Path]) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def run_advise(
         return
     written = {"result": advice.run / "advice.json"}
     written |= {"out": outputs["out"]} if outputs["out"] is not None else {}
-    written["report"] = advice_report(advice.result, advice.run / "report.html")
+    written["report"] = reported(advice.run, partial(advice_report, advice.result))
     if as_json:
         files = {name: str(path) for name, path in written.items()}
         print_json({**advice.result, "peak_memory_mib": peak_memory_mib(), "files": files})
@@ -181,7 +189,7 @@ def run_compare(
     if out is not None:
         write_json(out, comparison.result, overwrite=outputs["overwrite"])
         written["out"] = out
-    written["report"] = compare_report(comparison.result, comparison.run / "report.html")
+    written["report"] = reported(comparison.run, partial(compare_report, comparison.result))
     if as_json:
         files = {name: str(path) for name, path in written.items()}
         print_json({**comparison.result, "peak_memory_mib": peak_memory_mib(), "files": files})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +89,7 @@ def simulate(
 
 def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:
     from keepers import processes
-    from keepers.cli.outputs import console, print_json, say_written, working
+    from keepers.cli.outputs import console, print_json, reported, say_written, working
     from keepers.experiments.simulate import simulate as run_simulation
     from keepers.ledger import peak_memory_mib
     from keepers.reports.simulate import simulate_report, simulate_table
@@ -105,7 +106,7 @@ def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_js
     if out is not None:
         simulation.to_json(out, overwrite=outputs["overwrite"])
         written["out"] = out
-    written["report"] = simulate_report(result, simulation.run / "report.html")
+    written["report"] = reported(simulation.run, partial(simulate_report, result))
     if as_json:
         files = {name: str(path) for name, path in written.items()}
         print_json({**result, "peak_memory_mib": peak_memory_mib(), "files": files})

@@ -21,7 +21,7 @@ from keepers.experiments.approximation_study import (
     Study,
 )
 from keepers.experiments.compare import Comparison
-from keepers.files import plain, write_json
+from keepers.files import plain
 from keepers.roles import OnBadRow, Role, prepare
 from keepers.statistics import standard_deviation
 from keepers.training import Hardware
@@ -141,7 +141,7 @@ def approximations(
             }
         )
         if processes.rank() == 0:
-            write_json(place.run.path / "approximations.json", result)
+            place.run.leave("approximations.json", result, say)
         return Comparison(result=result, run=place.run.path)
 
 

@@ -132,7 +132,7 @@ def advise_labelling(
             say(sentence)
         labelled = _labelled(source, config)
         result = plain(_result(data, source, labelled, config, place, reading.on_bad_row))
-        return left(result, place, out, overwrite=overwrite)
+        return left(result, place, say, out, overwrite=overwrite)
 
 
 def _labelled(source: Source, config: LabellingConfig) -> Source:

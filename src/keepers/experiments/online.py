@@ -225,7 +225,7 @@ def compare_online(
             }
         )
         if processes.rank() == 0:
-            write_json(path / "compare.json", result)
+            place.run.leave("compare.json", result, say)
             if out is not None:
                 write_json(Path(out), result, overwrite=overwrite)
     return Comparison(result=result, run=path)

@@ -217,7 +217,7 @@ def simulate(
         )
         if processes.rank() == 0:
             write_table(path / PICKS, bench.picks_table(), {})
-            write_json(path / "simulate.json", result)
+            place.run.leave("simulate.json", result, say)
     return Simulation(result=result, run=path)
 
 

@@ -196,7 +196,7 @@ def advise(
                 "epochs": epochs,
             },
         )
-        return left(result, place, out, overwrite=overwrite)
+        return left(result, place, say, out, overwrite=overwrite)
 
 
 def about(source: Source) -> dict[str, Any]:
@@ -211,11 +211,11 @@ def about(source: Source) -> dict[str, Any]:
 
 
 def left(
-    result: dict[str, Any], place: Workplace, out: str | Path | None, *, overwrite: bool
+    result: dict[str, Any], place: Workplace, say: Say, out: str | Path | None, *, overwrite: bool
 ) -> Advice:
     """The advice, left in its run directory and, where it is named, in `out`."""
     if processes.rank() == 0:
-        write_json(place.run.path / RESULT, result)
+        place.run.leave(RESULT, result, say)
         if out is not None:
             write_json(Path(out), result, overwrite=overwrite)
     return Advice(result=result, run=place.run.path)

@@ -143,7 +143,7 @@ def advise_online(
             "losses": str(place.run.path / IL_FILE) if whole and sought.il is None else None,
         }
         result = plain({**result, "sentences": sentences(result)})
-        return left(result, place, out, overwrite=overwrite)
+        return left(result, place, say, out, overwrite=overwrite)
 
 
 def _found(training: OnlineTraining, facts: OnlineFacts) -> dict[str, Any]:

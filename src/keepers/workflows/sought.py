@@ -10,10 +10,10 @@ import torch
 
 from keepers import processes
 from keepers.data import Source
-from keepers.errors import renamed
+from keepers.errors import KeepersError, renamed
 from keepers.online import IrreducibleLosses
 from keepers.roles import OnBadRow
-from keepers.words import counted
+from keepers.words import changed, counted
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
 from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model
 from keepers.workflows.opening import Say
@@ -79,13 +79,28 @@ class Sought:
         with renamed(OF_IRREDUCIBLE):
             made = make_losses(source, self.holdout, self.config, place, on_bad_row, say, test)
         if processes.rank() == 0:
-            made.losses.save(place.run.path / IL_FILE, overwrite=True)
+            _leave(made.losses, place.run.path / IL_FILE, say)
         return made
 
     def check(self, test: Source, say: Say, *, split_off: bool) -> None:
         """Say so where given losses may come from models that were trained on the test data."""
         if self.il is not None:
             check_losses(self.il, test, say, split_off=split_off)
+
+
+def _leave(losses: IrreducibleLosses, path: Path, say: Say) -> None:
+    """Save losses in the run directory; say so where they take the place of others."""
+    try:
+        before = IrreducibleLosses.load(path)
+    except KeepersError:  # none, or damaged
+        before = losses
+    losses.save(path, overwrite=True)
+    if before.fingerprint != losses.fingerprint:
+        told = changed(before.metadata, losses.metadata, ("model", "seed", "folds", "holdout"))
+        say(
+            f"{path} held other irreducible losses{told and f', with {told}'}, and holds these "
+            "now: another --run keeps both"
+        )
 
 
 def given_losses(il: IrreducibleLosses, source: Source, say: Say) -> Irreducible:

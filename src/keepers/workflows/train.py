@@ -13,7 +13,7 @@ import torch
 from keepers import processes
 from keepers.configuration import picked
 from keepers.data import Header, Source
-from keepers.files import atomic_path, plain, write_json
+from keepers.files import atomic_path, plain
 from keepers.models import default_target
 from keepers.online import BatchNorm, IrreducibleLosses
 from keepers.roles import OnBadRow, Role, encode_like, prepare
@@ -232,7 +232,7 @@ def _train(
         }
     )
     if processes.rank() == 0:
-        write_json(place.run.path / "train.json", {**metadata, "curve": trained.curve})
+        place.run.leave("train.json", {**metadata, "curve": trained.curve}, say)
     return TrainResult(
         weights=trained.weights,
         curve=trained.curve,
