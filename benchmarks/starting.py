@@ -9,8 +9,8 @@ checkout: in every repeat both run one after the other, in an order that turns, 
 the ratios is shown.
 Seconds are CPU seconds, imports included; the row `import torch` says what of it none avoids.
 
-With `--pool` it is `import` and `status` alone, on an unchanged pool of ROWS texts: what they cost
-more than on 1,000 of them, run in turn.
+With `--pool` it is `import`, `status` and the next `query`, which is one at random, on an unchanged
+pool of ROWS texts: what they cost more than on 1,000 of them, run in turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,6 +48,11 @@ COMMANDS = {
     "keepers active query 50": (*KEEPERS, "active", "query", str(BATCH), "--campaign", "began"),
     "keepers active import": (*KEEPERS, "active", "import", "labels.csv", "--campaign", "asked"),
     "keepers active status": (*KEEPERS, "active", "status", "--campaign", "labelled"),
+}
+NEXT = "keepers active query 50, the next"
+ON_A_POOL = {
+    **{name: COMMANDS[name] for name in ("keepers active import", "keepers active status")},
+    NEXT: (*KEEPERS, "active", "query", str(BATCH), "--campaign", "labelled"),
 }
 
 
@@ -77,20 +82,22 @@ def prepare(folder: Path, rows: int = ITEMS, cold: str = "typiclust") -> None:
     keepers("import", "labels.csv", "--campaign", "labelled")
 
 
-def once(name: str, source: str, prepared: Path) -> dict[str, float]:
+def once(command: Sequence[str], source: str, prepared: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="keepers-benchmark-") as temporary:
         folder = Path(temporary) / "here"
         shutil.copytree(prepared, folder)
         os.environ["PYTHONPATH"] = source
-        return timed(COMMANDS[name], threads=1, folder=folder)[0]
+        return timed(command, threads=1, folder=folder)[0]
 
 
-def measure(name: str, sides: Mapping[str, tuple[str, Path]], repeats: int) -> dict[str, Any]:
+def measure(
+    command: Sequence[str], sides: Mapping[str, tuple[str, Path]], repeats: int
+) -> dict[str, Any]:
     """One command on each side: a name, the code that runs there, and the folder it prepared."""
     runs: list[dict[str, dict[str, float]]] = []
     for repeat in range(repeats):
         order = list(sides)[:: 1 if repeat % 2 == 0 else -1]
-        runs.append({side: once(name, *sides[side]) for side in order})
+        runs.append({side: once(command, *sides[side]) for side in order})
     row: dict[str, Any] = {
         side: {key: median(run[side][key] for run in runs) for key in ("cpu_s", "peak_mib")}
         for side in sides
@@ -127,10 +134,8 @@ def main() -> None:
                 sides[name] = source, Path(temporary) / name
                 sides[name][1].mkdir()
                 prepare(sides[name][1], items, "random" if args.pool else "typiclust")
-        for name in COMMANDS:
-            if args.pool and not name.endswith(("import", "status")):
-                continue
-            rows[name] = measure(name, sides, args.repeats)
+        for name, command in (ON_A_POOL if args.pool else COMMANDS).items():
+            rows[name] = measure(command, sides, args.repeats)
             row = rows[name]
             ratio = f"{row['ratio']:.2f} of the other's" if "ratio" in row else ""
             more = "".join(f"  {side} {row[side].get('more_s', '')}" for side in sources)

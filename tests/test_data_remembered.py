@@ -14,15 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keepers import Campaign
+from keepers import Campaign, Vote
 from keepers.campaign import control
 from keepers.data import Source, open_source, readers
 from keepers.data.remembered import SETTLED
 from keepers.errors import DataError, KeepersWarning
 from keepers.reports.active import active_report
 from keepers.sealed import read_tensors
+from keepers.workflows.active import drift
 from keepers.workflows.active.ground import Ground
 
+TIME = "2020-03-01T12:00:00Z"
 LATER = SETTLED + 10**9
 hashing = sys.modules["keepers.data.hashing"]
 
@@ -366,3 +368,69 @@ def test_what_was_shown_is_shown_again_without_reading_the_pool(
     assert readings == ["pool.jsonl"]
     shown()
     assert readings == ["pool.jsonl"]
+
+
+def test_what_is_kept_of_texts_without_a_key_is_small(clock: list[int], tmp_path: Path) -> None:
+    rows = [f"text {n % 990}" for n in range(1000)]
+    first = opened(write(tmp_path / "pool.jsonl", rows))
+    same(opened(tmp_path / "pool.jsonl"), first)
+    tensors, _ = read_tensors(tmp_path / "memory" / "hashed.safetensors", "campaign", "")
+    assert sum(tensor.nbytes for tensor in tensors.values()) < 20 * len(rows)
+
+
+def test_a_snapshot_that_was_found_whole_is_not_read_again(
+    clock: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "pool.jsonl", [f"this is text number {n}" for n in range(12)])
+    folder, checked = tmp_path / "campaign", list[str]()
+    check = drift.check_seal
+    monkeypatch.setattr(
+        drift, "check_seal", lambda path, *told: checked.append(path.name) or check(path, *told)
+    )
+    clock[0] = 0
+    Campaign.start(path, campaign=folder, classes=["a", "b"]).close()
+    del checked[:]
+    Campaign.open(folder).close()
+    Campaign.open(folder).close()
+    assert len(checked) == 2  # it was written just now, and may change within a tick of the clock
+    clock[0] = LATER
+    Campaign.open(folder).close()
+    Campaign.open(folder).close()
+    assert len(checked) == 3
+    snapshot = folder / "pools" / checked[0]
+    content = bytearray(snapshot.read_bytes())
+    content[-20] ^= 1
+    snapshot.write_bytes(content)
+    with pytest.warns(KeepersWarning, match="it was written again"):
+        Campaign.open(folder).close()
+    Campaign.open(folder).close()
+    assert len(checked) == 5
+
+
+@pytest.mark.parametrize("labels", [20, 110], ids=["too few", "judged"])
+def test_a_random_round_of_texts_encodes_only_what_was_asked_before(
+    labels: int, tmp_path: Path
+) -> None:
+    words = np.random.default_rng(0).choice(["red", "green", "blue", "one", "two"], (250, 6))
+    rows = [" ".join(row) for row in [*words, *words[:30]]]
+    path, draw = write(tmp_path / "pool.jsonl", rows), np.random.default_rng(1)
+    folder = tmp_path / "campaign"
+    with Campaign.start(path, campaign=folder, classes=["a", "b"], cold="random") as campaign:
+        ids = campaign.query(labels).ids
+        campaign.record(
+            Vote(item=item, annotator="ann", label="ab"[draw.integers(2)], time=TIME)
+            for item in ids
+        )
+    shutil.copytree(folder, tmp_path / "other")
+    with Campaign.open(tmp_path / "other") as campaign:
+        campaign.measure()  # as `keepers active status --train`: of the whole pool
+        (whole,) = campaign.state.trained
+    with Campaign.open(folder) as campaign:
+        batch = campaign.query(9)
+        (few,) = campaign.state.trained
+        (cost,) = (each for each in few.facts["costs"] if each["phase"] == "encoding")
+    assert batch.method == "random"
+    assert cost["examples"] < 2 * 1.3 * labels
+    assert (few.seen, few.labels) == (whole.seen, whole.labels)
+    for name in ("control", "test_accuracy", "against_random", "unanswered_control"):
+        assert few.facts[name] == whole.facts[name], name

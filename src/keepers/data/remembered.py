@@ -25,7 +25,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from keepers.data.arrow import compute as pc
 from keepers.data.examples import Examples
 from keepers.data.extract import paths_beside
 from keepers.data.folders import find_files, metadata_files
@@ -38,7 +37,7 @@ from keepers.files import fingerprint, hash_bytes
 from keepers.sealed import read_tensors, recalled, write_tensors
 from keepers.types import Kind
 
-FORMAT = 3
+FORMAT = 4
 SETTLED = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system (FAT) counts in 2 s."""
 
@@ -71,7 +70,7 @@ class Memory:
         if note["state"] != self._state(pictures)[1]:
             return None
         columns = _made(Columns, note["columns"])
-        rows = tensors["rows"].numpy()
+        rows = tensors["rows"].numpy().astype(np.int64, copy=False)
         labels = tensors.get("labels")
         units = np.arange(len(rows))
         units[tensors["copies"][0].numpy()] = tensors["copies"][1].numpy()
@@ -143,12 +142,15 @@ class Memory:
         units = source.units
         copies = np.flatnonzero(units != np.arange(len(units)))
         tensors = {
-            "rows": torch.from_numpy(source.rows),
+            "rows": torch.from_numpy(source.rows.astype(np.min_scalar_type(-source.num_rows - 1))),
             "copies": torch.from_numpy(np.stack([copies, units[copies]])),
         }
         if source.labels is not None:
             tensors["labels"] = torch.from_numpy(source.labels)
-        if source.examples.are_texts:
+        if source.columns.id is None:
+            repeats = _HashIds.repeats_of(source.ids)
+            tensors["repeats"] = torch.tensor(list(repeats.items()), dtype=torch.int64)
+        elif source.examples.are_texts:
             _, starts, text = pa.array(source.ids, pa.large_string()).buffers()
             tensors["starts"] = torch.frombuffer(bytearray(starts), dtype=torch.int64)[
                 : len(source) + 1
@@ -156,9 +158,8 @@ class Memory:
             tensors["ids"] = torch.from_numpy(np.frombuffer(text, np.uint8).copy())
         else:
             tensors["ids"] = torch.tensor(source.ids)
-        if source.columns.id is not None:  # else they begin the ids
-            raw = bytearray.fromhex(source.digests.tobytes().decode())
-            tensors["digests"] = torch.frombuffer(raw, dtype=torch.uint8)
+        raw = bytearray.fromhex(source.digests.tobytes().decode())
+        tensors["digests"] = torch.frombuffer(raw, dtype=torch.uint8)
         # Notes have a limit of 100 MB.
         skipped = [asdict(row) for row in source.skipped]
         listed = json.dumps([list(source.where.paths), pictures, skipped]).encode()
@@ -209,7 +210,38 @@ def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class _HashIds:
+    """Ids (n,) that are hashes of inputs, as `ids.content_ids` makes them, each on demand.
+
+    `raw` (n, 16) are the hashes, `repeats` the numbers of those that are not the first of theirs.
+    """
+
+    raw: npt.NDArray[np.uint8]
+    repeats: Mapping[int, int]
+
+    @staticmethod
+    def repeats_of(ids: npt.NDArray[Any]) -> dict[int, int]:
+        """The numbers behind the hashes, by position."""
+        return {place: int(each[33:]) for place, each in enumerate(ids.tolist()) if len(each) > 32}
+
+    def __getitem__(self, place: int) -> str:
+        number = self.repeats.get(place)
+        return self.raw[place].tobytes().hex() + ("" if number is None else f"-{number}")
+
+    def to_numpy(self, *, zero_copy_only: bool) -> npt.NDArray[np.object_]:
+        """All of them, as Arrow's arrays of strings give theirs."""
+        digits = self.raw.tobytes().hex()
+        ids = np.array([digits[at : at + 32] for at in range(0, len(digits), 32)], dtype=object)
+        for place, number in self.repeats.items():
+            ids[place] += f"-{number}"
+        return ids
+
+
 def _names(tensors: Mapping[str, Tensor]) -> Any:
+    if "repeats" in tensors:
+        raw = tensors["digests"].numpy().reshape(-1, 16)
+        return _HashIds(raw, dict(tensors["repeats"].reshape(-1, 2).tolist()))
     ids = tensors["ids"].numpy()
     if "starts" not in tensors:
         return ids
@@ -219,8 +251,5 @@ def _names(tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _digests(tensors: Mapping[str, Tensor]) -> npt.NDArray[np.bytes_]:
-    if "digests" in tensors:
-        text = tensors["digests"].numpy().tobytes().hex().encode()
-    else:
-        text = pc.utf8_slice_codeunits(_names(tensors), 0, 32).buffers()[2]
+    text = tensors["digests"].numpy().tobytes().hex().encode()
     return np.frombuffer(text, dtype="S32", count=len(tensors["rows"]))

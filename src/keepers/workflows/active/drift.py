@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,22 @@ import pyarrow as pa
 
 from keepers.campaign import BROUGHT, Event, Pool, State, Vote
 from keepers.data import Source
+from keepers.data.remembered import SETTLED
 from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
-from keepers.sealed import check_seal, read_table, write_table
+from keepers.sealed import (
+    check_seal,
+    read_note,
+    read_table,
+    recalled,
+    write_note,
+    write_table,
+)
 from keepers.words import counted
 from keepers.workflows.active.ground import version_of_data
 from keepers.workflows.active.opening import Holdings
 
 FOLDER = "pools"
+CHECKED = "checked.json"
 SHOWN = 5
 RESTORE = "It lists the pool as it was: restore it from a copy of the campaign"
 
@@ -143,9 +154,21 @@ def _write(path: Path, source: Source) -> None:
 
 
 def _mend(path: Path, source: Source) -> None:
-    """Write a snapshot again that is damaged or gone, while the pool is still what it lists."""
+    """Write a snapshot again that is damaged or gone, while the pool is still what it lists.
+
+    One of the size and time with which it was found whole is not read: what reads it checks it.
+    """
+    memory, began = path.with_name(CHECKED), time.time_ns()
     try:
+        file = path.stat()
+        state = [path.name, file.st_size, file.st_mtime_ns]
+        known = recalled(lambda: read_note(memory, "campaign", "It was made again"))
+        if known is not None and known["snapshot"] == state:
+            return
         if check_seal(path, "campaign", "The pool is still the same: it was written again"):
+            if file.st_mtime_ns + SETTLED < began:
+                with contextlib.suppress(OSError):  # a disk that is full
+                    write_note(memory, {"snapshot": state})
             return
         said = f"campaign: {path} was damaged, and was written again"
     except DamagedError as error:

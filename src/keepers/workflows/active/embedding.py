@@ -62,8 +62,7 @@ def embedding(
     if given is None:
         given = _of_encoder(source, config, place, proxy, on_bad_row)
     inputs = {
-        "ids": hash_bytes("\n".join(map(str, source.ids.tolist())).encode()),
-        "digests": hash_bytes(source.digests),
+        "examples": source.identity,
         "features": config.features if given is None else hash_bytes(given),
         "seed": config.seed,
         "hardware": config.hardware.identity(gains_from_bf16=False),

@@ -44,6 +44,12 @@ class Ground:
         """The examples, under the classes of today."""
         return replace(self.holdings.source, class_names=self.state.classes)
 
+    def of_items(self) -> Ground:
+        """The same of the items of the journal alone, with the first copy of each one's input."""
+        places = self.places(self.state.items)
+        firsts = self.holdings.source.units[places]
+        return replace(self, holdings=self.holdings.take(np.union1d(places, firsts)))
+
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """Class numbers (n,), -1 where no label is agreed on."""
@@ -74,9 +80,12 @@ class Ground:
         turn = np.ones(len(units), dtype=np.int8)
         turn[self.places(self.state.items)] = 0
         turn[self.places(self.state.removed)] = 2
-        inside = np.flatnonzero(self.holdings.in_pool)
+        copied = np.zeros(len(units), dtype=bool)
+        copied[units[units != np.arange(len(units))]] = True
+        copied = copied[units]
+        marked = self.holdings.in_pool & ~copied  # most have no copy
+        inside = np.flatnonzero(self.holdings.in_pool & copied)
         inside = inside[np.argsort(turn[inside], kind="stable")]
-        marked = np.zeros(len(units), dtype=bool)
         first = np.full(len(units), len(inside))
         np.minimum.at(first, units[inside], np.arange(len(inside)))
         marked[inside[first[first < len(inside)]]] = True

@@ -15,7 +15,7 @@ from torch import Tensor
 from keepers.campaign import Planned, State, Trained
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.files import fingerprint, hash_bytes
+from keepers.files import fingerprint
 from keepers.models import default_target
 from keepers.random import derived_seed
 from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
@@ -69,6 +69,17 @@ class Round:
     def seed(self) -> int:
         """All that this round draws is drawn from it."""
         return derived_seed(self.config.seed, "round", self.number)
+
+    @cached_property
+    def of_items(self) -> Round:
+        """The same with the items of the journal alone: enough to measure, and soon encoded.
+
+        Only of texts: how numbers are standardised depends on the whole pool. Nor with a target,
+        whose agreement is measured on the pool.
+        """
+        if self.ground.source.kind != "text" or self.config.target is not None:
+            return self
+        return replace(self, ground=self.ground.of_items())
 
     @cached_property
     def unlabelled(self) -> Source:
@@ -142,10 +153,10 @@ class Round:
         ground = self.ground
         drawn, k = self._shares(count)
         config, why = settled(
-            ground.known,
+            self.of_items.ground.known,
             self.config,
             self.place,
-            judge=lambda: self.judge,
+            judge=lambda: self.of_items.judge,
             seed=self.seed,
             against_random=self._latest_against_random(),
         )
@@ -183,7 +194,7 @@ class Round:
             costs=tuple(asdict(cost) for cost in self.place.ledger.by_phase()),
         )
         if why is not None and not opinion.trained:  # at random, the proxy is measured all the same
-            return planned, self.measure()
+            return planned, self.of_items.measure()
         return planned, self._measured(opinion)
 
     def measure(self) -> Trained | None:
@@ -283,9 +294,9 @@ class Round:
         facts["unanswered_control"] = ground.unanswered
         facts["costs"] = [asdict(cost) for cost in place.ledger.by_phase()]
         facts["stages"] = self._newly_paid()
-        seen = fingerprint(
-            hash_bytes(known.labels), hash_bytes(known.members.numpy()), control.tolist()
-        )
+        places = (torch.from_numpy(known.labels >= 0).nonzero()[:, 0], known.members, control)
+        labelled, *others = ([ground.source.examples.id(p) for p in at.tolist()] for at in places)
+        seen = fingerprint(labelled, known.labels[known.labels >= 0].tolist(), *others)
         return Trained(
             round=self.number - 1, labels=len(known.members), facts=facts, seen=seen[:12]
         )
