@@ -91,6 +91,25 @@ def refused(said: Said, words: str) -> None:
 # The whole way ------------------------------------------------------------------------------
 
 
+def test_start_lists_what_it_leaves_out(run: Keepers) -> None:
+    write("pool.csv", ["x", "y"], [[n, n % 5] for n in range(20)] + [["nan", 1]])
+    write("labelled.csv", ["x", "y", "label"], [[50, 1, "a"], [51, "nan", "b"], [52, 2, "b"]])
+    argv = ("start", "pool.csv", "--labelled", "labelled.csv", "--input", "x,y")
+    said = run("active", *argv, "--on-bad-row", "skip", "--campaign", "c")
+    assert said.status == 0, said.err
+    assert "Skipped 1 row that cannot be used: row 20 (id " in said.err
+    assert "labelled: Skipped 1 row that cannot be used: row 1 (id " in said.err
+
+
+def test_a_pool_that_was_moved(run: Keepers, begun: Mapping[str, str]) -> None:
+    Path("pool.csv").rename("there.csv")
+    status = "active", "status", "--campaign", "c"
+    assert "If it was moved: keepers active moved NEW --campaign c" in run(*status).err
+    said = run("active", "moved", "there.csv", "--campaign", "c")
+    assert said.out == f"The pool data of this campaign are {Path('there.csv').resolve()} now\n"
+    assert run(*status).status == 0
+
+
 def test_a_person_goes_all_the_way(
     run: Keepers, truth: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

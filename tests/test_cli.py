@@ -42,7 +42,9 @@ def test_another_choice_in_the_run_of_an_earlier_one_is_told(run: Keepers) -> No
     assert "held" not in run(*drawn).err
     told = run(*drawn, "--keep", "0.2").err
     assert "held an earlier choice, with keep 50% (now 20%), and holds this one now: --out" in told
-    assert "report.html held another report (Kept 899 of 1,797 · digits), and holds this one" in told
+    assert (
+        "report.html held another report (Kept 899 of 1,797 · digits), and holds this one" in told
+    )
     assert "with seed 0 (now 1), and" in run(*drawn, "--keep", "0.2", "--seed", "1").err
     scored = (*DIGITS, "--run", "run")
     assert "held" not in run(*scored).err

@@ -404,3 +404,17 @@ def test_a_pool_is_copied_to_a_device_once() -> None:
         assert pool.to("cpu") is pool
         assert pool.to("meta") is pool.to(torch.device("meta"))
         assert pool.to("meta").device.type == "meta"
+
+
+def test_a_picture_that_is_replaced_after_it_was_opened_is_noticed(tmp_path: Path) -> None:
+    for number in range(6):
+        folder = tmp_path / "data" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(png_of(GREY + np.uint8(number)))
+    source = open_source(tmp_path / "data")
+    spec = EncoderSpec(kind="image", size=(4, 4), channels=1)
+    assert len(encode(source, spec)[1]) == 6
+    (tmp_path / "data" / "b" / "3.png").write_bytes(png_of(GREY + np.uint8(100)))
+    with pytest.raises(DataError, match=r"\(b/3\.png\) of data changed since the data were opened"):
+        encode(source, spec, on_bad_row="skip")
+    assert len(encode(open_source(tmp_path / "data"), spec)[1]) == 6

@@ -210,6 +210,6 @@ def _require_seal(path: Path, parameter: str, remedy: str) -> None:
 
 def _unsealed(path: Path, parameter: str, remedy: str) -> DamagedError:
     return DamagedError(
-        f"{parameter}: {path} has no checksum: it is damaged, or was written by another program, "
-        f"or by a keepers before 0.1. {remedy}"
+        f"{parameter}: {path} has no checksum: it is damaged, or was written by another program "
+        f"or by an earlier keepers, which wrote none. {remedy}"
     )

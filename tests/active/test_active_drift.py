@@ -163,6 +163,34 @@ def test_other_files_that_are_gone(world: World, name: str) -> None:
         world.open()
 
 
+def test_data_that_were_moved(world: World, tmp_path: Path) -> None:
+    tests = make_world(world.folder, 12, seed=4).write("tests", labels=True)
+    world.write()
+    world.label(campaign := world.start(test=tests), campaign.query(9).ids)
+    campaign.close()
+    folder, pool, there = world.folder / "campaign", world.pool, tmp_path / "there.parquet"
+    shutil.move(pool, there)
+    with pytest.raises(DataError, match=r"pool\.parquet does not exist.* If it was moved: k"):
+        world.open()
+    with pytest.raises(DataError, match=r"pool: .*few.* holds other examples than the campaign"):
+        Campaign.move(folder, pool=world.write("few", range(20)))
+    with pytest.raises(ParameterError, match="labelled: this campaign was begun without"):
+        Campaign.move(folder, pool=there, labelled=there)
+    with pytest.raises(ParameterError, match="pool: got nothing that was moved"):
+        Campaign.move(folder)
+    shutil.move(tests, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=rf" active moved NEW --test NEW --campaign {folder}"):
+        world.open()
+    moved = {"pool": str(there), "test": str(tmp_path / "t.parquet")}
+    assert Campaign.move(folder, **moved) == moved
+    assert len(world.open().query(3)) == 3
+    assert world.open().state.settings["pool"] == str(there)
+    shutil.move(there, pool)
+    Campaign.move(folder, pool=pool)
+    assert len(pools(world.open())) == 1
+    assert len(world.open().state.labels) == 9
+
+
 def test_a_snapshot_that_is_gone(world: World) -> None:
     campaign = world.start()
     shutil.rmtree(world.folder / "campaign" / "pools")

@@ -236,6 +236,11 @@ def test_a_foreign_or_newer_file_is_told(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(RunError, match=r"has format 3, and this keepers reads 2. Install a newer"):
         Journal.open(tmp_path / "new")
+    with sqlite3.connect(tmp_path / "new" / NAME) as other:
+        other.execute("PRAGMA user_version = 1")
+    other.close()
+    with pytest.raises(RunError, match=r"has format 1, which an earlier keepers wrote, without"):
+        Journal.open(tmp_path / "new")
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from keepers.campaign.events import (
     Event,
+    Moved,
     Planned,
     PlannedItem,
     Pool,
@@ -26,6 +27,7 @@ _KINDS: dict[str, type[Any]] = {
     "sent": Sent,
     "vote": Vote,
     "trained": Trained,
+    "moved": Moved,
 }
 
 

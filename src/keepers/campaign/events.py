@@ -266,7 +266,20 @@ class Trained:
         return f"{name}-{self.seen}" if self.seen else name
 
 
-Event = Started | Schema | Pool | Planned | Sent | Vote | Trained
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """Data of the campaign were found elsewhere: `paths` by what they are (`pool`, `test`)."""
+
+    paths: Mapping[str, str]
+    time: str
+
+    @property
+    def key(self) -> str:
+        """One event for each moment."""
+        return f"moved-{self.time}"
+
+
+Event = Started | Schema | Pool | Planned | Sent | Vote | Trained | Moved
 
 
 def _whole(item: Id) -> Id:

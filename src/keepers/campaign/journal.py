@@ -267,8 +267,9 @@ def _check_format(connection: sqlite3.Connection, path: Path, *, new: bool) -> N
         raise RunError(f"campaign: {path} is no journal of keepers. Name another folder")
     if version < FORMAT:
         raise RunError(
-            f"campaign: {path} has format {version}, without checksums, which only a keepers "
-            "before 0.1 wrote. Export its labels with that one, and start again with --labelled"
+            f"campaign: {path} has format {version}, which an earlier keepers wrote, without "
+            f"checksums; this one reads {FORMAT}. Export its labels with the keepers that wrote "
+            "it, and start again with --labelled"
         )
     if version > FORMAT:
         raise RunError(

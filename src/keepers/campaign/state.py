@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from keepers.campaign.events import (
     Event,
     External,
     Id,
+    Moved,
     Part,
     Planned,
     Pool,
@@ -228,6 +229,9 @@ class _Folding:
             case Sent():
                 self.sent[event.channel] = {**self.sent.get(event.channel, {}), **event.tasks}
                 self.touched.update(event.tasks)
+            case Moved():
+                settings = {**self.started.settings, **event.paths}
+                self.started = replace(self.started, settings=settings)
             case Trained():
                 known = self.trained.get((event.round, event.labels))
                 if known is None or known.key != event.key:  # as many labels, but others

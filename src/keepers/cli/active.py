@@ -223,6 +223,20 @@ def export(
     run_export(campaign, out, overwrite=overwrite, as_json=json_)
 
 
+@app.command("moved")
+def moved(
+    pool: Annotated[str | None, typer.Argument(help="Where the pool is now")] = None,
+    campaign: Directory = Path(),
+    labelled: Annotated[str | None, typer.Option(help="Where --labelled of 'start' is now")] = None,
+    test: Annotated[str | None, typer.Option(help="Where --test of 'start' is now")] = None,
+    json_: options.Json = False,
+) -> None:
+    """Say where the data of a campaign are now, after they were moved: the same examples."""
+    from keepers.cli.campaigns import run_moved
+
+    run_moved(campaign, {"pool": pool, "labelled": labelled, "test": test}, as_json=json_)
+
+
 @app.command("classes")
 def classes(
     names: Annotated[str, typer.Argument(help="Names of the classes, separated by commas")],

@@ -23,6 +23,7 @@ from keepers.workflows.active.batches import write_batch
 from keepers.workflows.active.drift import FOLDER as POOLS
 from keepers.workflows.active.labelled import check_no_data, check_table
 from keepers.workflows.active.work import WORK
+from keepers.workflows.opening import say_skipped
 
 
 def _opened(
@@ -51,6 +52,7 @@ def run_start(values: dict[str, Any], *, as_json: bool) -> None:
         return
     for sentence in campaign.holdings.source.found:
         echo(sentence)
+    say_skipped(campaign.holdings.source, echo)
     console().print(
         f"Began a campaign on {counted(facts.pool, 'example')} with {len(facts.classes)} classes, "
         f"{sum(facts.parts.values()):,} labelled already"
@@ -228,6 +230,17 @@ def run_classes(folder: Path, names: str, rename: Sequence[str], *, as_json: boo
         print_json(schema)
         return
     console().print(f"Version {schema.version} of the classes: {', '.join(schema.classes)}")
+
+
+def run_moved(folder: Path, data: Mapping[str, str | None], *, as_json: bool) -> None:
+    """Write down where the data are now."""
+    with working({}) as arguments:
+        paths = Campaign.move(folder, **data, progress=arguments["progress"])
+    if as_json:
+        print_json(paths)
+        return
+    for name, path in paths.items():
+        console().print(Text(f"The {name} data of this campaign are {path} now"), soft_wrap=True)
 
 
 def class_names(given: Any) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 
 from keepers.data import memory, pictures, text
 from keepers.data.arrow import ArrowColumn
-from keepers.data.inputs import PictureFiles, RawInputs, stored
+from keepers.data.inputs import PictureFiles, RawInputs, digest, stored
 from keepers.data.pool import BagPool, DensePool, TextPool, TokenPool
 from keepers.data.source import SkippedRow, Source
 from keepers.errors import DataError, ParameterError
@@ -126,7 +126,7 @@ def _encode_pictures(
         return source, DensePool(_resized(source.inputs, size, channels))
     rows = memory.rows((len(source), *size, channels), np.dtype(np.uint8), cache)
     bad: dict[int, str] = {}
-    for start, values, problems in _decoded(source.inputs, size, channels):
+    for start, values, problems in _decoded(source, size, channels):
         rows[start : start + len(values)] = values
         bad.update(problems)
         advance(len(values))
@@ -143,8 +143,11 @@ def _encode_pictures(
 
 
 def _decoded(
-    inputs: RawInputs, size: tuple[int, int], channels: int
+    source: Source, size: tuple[int, int], channels: int
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8], dict[int, str]]]:
+    inputs = source.inputs
+    in_files = isinstance(inputs, PictureFiles)  # what else they lie in was read as a whole
+
     def block(start: int) -> tuple[int, npt.NDArray[np.uint8], dict[int, str]]:
         indices = range(start, min(start + _BLOCK, len(inputs)))
         values = np.zeros((len(indices), *size, channels), dtype=np.uint8)
@@ -152,6 +155,11 @@ def _decoded(
         for place, (index, data) in enumerate(
             zip(indices, _stored_block(inputs, indices), strict=True)
         ):
+            if in_files and data is not None and digest(data) != source.digests[index].decode():
+                raise DataError(
+                    f"data: the picture in row {source.rows[index]} ({inputs.names[index]}) of "
+                    f"{source.name} changed since the data were opened. Type the same command again"
+                )
             try:
                 values[place] = pictures.decode(data, size, channels)
             except pictures.BadPictureError as error:

@@ -100,35 +100,36 @@ def digests(
         found = _file_digests(inputs, unread, progress or Silent())
     elif isinstance(inputs, pa.ChunkedArray):
         found = [
-            _digest(value or b"")
+            digest(value or b"")
             for block in blocks(inputs)
             for value in block.cast(pa.large_binary()).to_pylist()
         ]
     else:
         rows = np.ascontiguousarray(inputs).reshape(len(inputs), -1)
-        found = [_digest(row.data) for row in rows]
+        found = [digest(row.data) for row in rows]
     return (np.array(found, dtype="S32") if found else np.empty(0, dtype="S32")), unread
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """BLAKE2b-128 of one raw input, as 32 hexadecimal digits."""
     return hashlib.blake2b(value, digest_size=16).hexdigest()
 
 
 def _file_digests(files: PictureFiles, unread: dict[int, str], progress: Progress) -> list[str]:
     def one(index: int) -> str:
         try:
-            return _digest(files.read(index))
+            return digest(files.read(index))
         except OSError as error:
             name = files.names[index]
             why = error.strerror or type(error).__name__
             unread[index] = f"the picture {name} cannot be read ({why})" if name else "no picture"
-            return _digest(b"")
+            return digest(b"")
 
     found: list[str] = []
     progress.start("Reading files", len(files))
     try:
-        for digest in in_threads(one, len(files)):
-            found.append(digest)
+        for each in in_threads(one, len(files)):
+            found.append(each)
             progress.advance(len(found))
     finally:
         progress.finish()

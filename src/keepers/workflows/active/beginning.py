@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from keepers import methods
-from keepers.campaign import BROUGHT, NAME, Event, Journal, Schema, Started, State, Vote
+from keepers.campaign import (
+    BROUGHT,
+    NAME,
+    Event,
+    Journal,
+    Moved,
+    Schema,
+    Started,
+    State,
+    Vote,
+    now,
+)
 from keepers.configuration import is_own_code, model_named, picked
 from keepers.data import check_apart
-from keepers.errors import ParameterError, RunError, renamed
+from keepers.errors import DataError, ParameterError, RunError, renamed
 from keepers.files import check_folder, plain
 from keepers.models import default_target
 from keepers.models.posterior import check_dropout
@@ -132,24 +143,14 @@ def come_back(path: Path, progress: Progress | None, named: Mapping[str, str | N
     """
     journal = Journal.open(path)
     try:
-        state = State.empty().after(event for _, event in journal.read())
-        if not state.campaign:
-            raise RunError(
-                f"campaign: {path} was never started. keepers active start POOL --campaign {path}"
-            )
-        settings = state.settings
-        config = picked(CampaignConfig, dict(settings))
-        reading = picked(PoolReading, settings["reading"])
-        holdings = open_holdings(
-            settings["pool"],
-            reading=reading,
-            classes=names_ever(state.schemas),
-            labelled=settings["labelled"],
-            test=settings["test"],
-            features=config.features,
-            memory=None if journal.read_only else path / FOLDER,
-            progress=progress,
-        )
+        state = _begun(journal, path)
+        config = picked(CampaignConfig, dict(state.settings))
+        reading = picked(PoolReading, state.settings["reading"])
+        try:
+            holdings = _held(journal, path, state, state.settings, progress)
+        except DataError as error:
+            error.args = (str(error) + _where_now(state.settings, path),)
+            raise
         untrusted = _untrusted(config, holdings, named)
     except BaseException:
         journal.close()
@@ -163,6 +164,71 @@ def come_back(path: Path, progress: Progress | None, named: Mapping[str, str | N
         reading=reading,
         untrusted=untrusted,
     )
+
+
+def move(
+    path: Path, data: Mapping[str, str | Path | None], progress: Progress | None
+) -> dict[str, str]:
+    """Write down where data of a campaign are now, by name; what was written down.
+
+    Raises:
+        ParameterError: nothing is named, or data that the campaign never had.
+        DataError: the examples there are others.
+    """
+    where = {name: str(location(each, name)) for name, each in data.items() if each is not None}
+    if not where:
+        raise ParameterError("pool", "got nothing that was moved", "Name the file's new place")
+    with Journal.open(path) as journal, journal.lock("writing down where the data are"):
+        state = _begun(journal, path)
+        for name in where:
+            if state.settings[name] is None:
+                raise ParameterError(name, "this campaign was begun without", "Leave it out")
+        holdings = _held(journal, path, state, {**state.settings, **where}, progress)
+        if state.pool is not None and holdings.source.identity != state.pool.fingerprint:
+            raise DataError(
+                f"{next(iter(where))}: {', '.join(where.values())} holds other examples than the "
+                "campaign had last. Give the same ones; what changes there later is noticed"
+            )
+        journal.append([Moved(paths=where, time=now())])
+    return where
+
+
+def _begun(journal: Journal, path: Path) -> State:
+    state = State.empty().after(event for _, event in journal.read())
+    if not state.campaign:
+        raise RunError(
+            f"campaign: {path} was never started. keepers active start POOL --campaign {path}"
+        )
+    return state
+
+
+def _held(
+    journal: Journal,
+    path: Path,
+    state: State,
+    settings: Mapping[str, Any],
+    progress: Progress | None,
+) -> Holdings:
+    return open_holdings(
+        settings["pool"],
+        reading=picked(PoolReading, settings["reading"]),
+        classes=names_ever(state.schemas),
+        labelled=settings["labelled"],
+        test=settings["test"],
+        features=settings["features"],
+        memory=None if journal.read_only else path / FOLDER,
+        progress=progress,
+    )
+
+
+def _where_now(settings: Mapping[str, Any], path: Path) -> str:
+    """The command for data that are no longer where they were; "" where all are."""
+    files = {name: Path(settings[name]) for name in DATA if settings[name]}
+    gone = [name for name, file in files.items() if file.is_absolute() and not file.exists()]
+    if not gone:
+        return ""
+    given = " ".join("NEW" if name == "pool" else f"--{name} NEW" for name in gone)
+    return f". If it was moved: keepers active moved {given} --campaign {path}"
 
 
 def _untrusted(

@@ -15,7 +15,7 @@ from keepers.files import sweep
 from keepers.roles import Role
 from keepers.types import Progress
 from keepers.workflows.active.batches import Batch, untouched
-from keepers.workflows.active.beginning import Opened, begin, come_back
+from keepers.workflows.active.beginning import Opened, begin, come_back, move
 from keepers.workflows.active.config import check_classes
 from keepers.workflows.active.drift import Drift, changes
 from keepers.workflows.active.ground import Ground
@@ -147,6 +147,24 @@ class Campaign:
         """
         named = {"proxy": proxy, "target": target, "features": features}
         return cls(come_back(Path(campaign), progress, named), progress=progress, say=say)
+
+    @classmethod
+    def move(
+        cls,
+        campaign: str | Path = ".",
+        *,
+        pool: str | Path | None = None,
+        labelled: str | Path | None = None,
+        test: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, str]:
+        """Say where the data of a campaign are now; the paths that were written down.
+
+        Raises:
+            ParameterError: nothing is named, or data that the campaign never had.
+            DataError: the examples there are not those that the campaign had last.
+        """
+        return move(Path(campaign), {"pool": pool, "labelled": labelled, "test": test}, progress)
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ from keepers.roles import OnBadRow
 from keepers.types import Progress
 from keepers.words import counted, remedy
 from keepers.workflows.active.config import BUILT_IN, check_classes
+from keepers.workflows.opening import say_skipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,17 @@ class Holdings:
         """The number u (n,) of each example that decides on the control reserve."""
         memory = None if self.memory is None else self.memory / "control.safetensors"
         return control.remembered(self.source.examples, seed, memory)
+
+    def take(self, places: npt.NDArray[np.int64]) -> Holdings:
+        """Those at some sorted positions."""
+        return replace(
+            self,
+            source=self.source.take(places),
+            in_pool=self.in_pool[places],
+            tested=self.tested[places],
+            features=None if self.features is None else self.features[places],
+            memory=None,
+        )
 
     def readable(self) -> Holdings:
         """The same without the pictures that cannot be decoded."""
@@ -132,8 +144,8 @@ def open_holdings(
         brought |= theirs
         with about("labelled"):
             source = joined(source, other)
-        doubtful = tuple(doubtful_classes(other.class_names))
-        source = replace(source, found=(*source.found, *doubtful))
+        more = (*doubtful_classes(other.class_names), *_left_out(other, "labelled"))
+        source = replace(source, found=(*source.found, *more))
     tested = np.zeros(len(source), dtype=bool)
     test_source = None
     if test is not None:
@@ -143,6 +155,7 @@ def open_holdings(
             )
         if test_source.labels is None:
             raise ParameterError("test", f"{test_source.name} has no labels", "Give labelled data")
+        source = replace(source, found=(*source.found, *_left_out(test_source, "test")))
         tested = np.isin(source.digests, test_source.digests)
         if tested.any():
             stand = counted(int(tested.sum()), "example stands", "examples stand")
@@ -161,6 +174,13 @@ def open_holdings(
 
 def _memory(folder: Path | None, what: str) -> Path | None:
     return None if folder is None else folder / f"hashed-{what}.safetensors"
+
+
+def _left_out(source: Source, what: str) -> list[str]:
+    """Which rows of labelled or test data are left out, in a sentence."""
+    said: list[str] = []
+    say_skipped(source, lambda sentence: said.append(f"{what}: {sentence}"))
+    return said
 
 
 def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
