@@ -540,7 +540,17 @@ def test_start_has_the_names_and_defaults_of_python() -> None:
 
 def test_options_are_spelt_as_in_python_and_explained() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(active.app).commands  # type: ignore[attr-defined]
-    ours = {"start", "query", "import", "label", "label-studio", "status", "export", "classes"}
+    ours = {
+        "start",
+        "query",
+        "import",
+        "label",
+        "label-studio",
+        "status",
+        "export",
+        "classes",
+        "moved",
+    }
     assert set(commands) == ours | {"simulate"}
     for command in map(commands.__getitem__, sorted(ours)):
         assert command.help
@@ -559,6 +569,7 @@ def test_every_command_that_works_alone_prints_one_json_object(run: Keepers, dig
         ("status", "--train"),
         ("export", "--out", "e.parquet"),
         ("classes", "6,7"),
+        ("moved", "digits"),
     ):
         assert isinstance(run("active", *argv, "--campaign", "c", "--json").json(), dict), argv
 
