@@ -146,7 +146,7 @@ def _decoded(
     source: Source, size: tuple[int, int], channels: int
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8], dict[int, str]]]:
     inputs = source.inputs
-    in_files = isinstance(inputs, PictureFiles)  # what else they lie in was read as a whole
+    files = inputs if isinstance(inputs, PictureFiles) else None  # all else was read as a whole
 
     def block(start: int) -> tuple[int, npt.NDArray[np.uint8], dict[int, str]]:
         indices = range(start, min(start + _BLOCK, len(inputs)))
@@ -155,9 +155,9 @@ def _decoded(
         for place, (index, data) in enumerate(
             zip(indices, _stored_block(inputs, indices), strict=True)
         ):
-            if in_files and data is not None and digest(data) != source.digests[index].decode():
+            if files and data is not None and digest(data) != source.digests[index].decode():
                 raise DataError(
-                    f"data: the picture in row {source.rows[index]} ({inputs.names[index]}) of "
+                    f"data: the picture in row {source.rows[index]} ({files.names[index]}) of "
                     f"{source.name} changed since the data were opened. Type the same command again"
                 )
             try:

@@ -57,15 +57,19 @@ def sample_posterior(
         Kirsch, van Amersfoort and Gal, BatchBALD, NeurIPS 2019. Even draws: McKay, Beckman and
         Conover, Latin hypercube sampling, Technometrics 1979.
     """
-    found: list[Tensor] = []
+    found: Tensor | None = None
     with (
         scoring_mode(module, batch_norm=batch_norm, dropout=True, seed=seed),
         _OneMask(module, seed, samples) as mask,
     ):
         for sample in range(samples):
             mask.begin(sample)
-            found.append(F.log_softmax(forward().float(), dim=1))
-    return torch.stack(found, dim=1)
+            log_probs = F.log_softmax(forward().float(), dim=1)
+            if found is None:  # a list of them and their stack would be twice the size
+                found = log_probs.new_empty(len(log_probs), samples, *log_probs.shape[1:])
+            found[:, sample] = log_probs
+    assert found is not None
+    return found
 
 
 def check_dropout(module: nn.Module, remedy: str) -> None:
