@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from keepers.campaign import BROUGHT, Event, Pool, State, Vote
-from keepers.data import Source
-from keepers.data.remembered import SETTLED
+from keepers.data import Source, remembered
 from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
 from keepers.sealed import (
     check_seal,
@@ -166,7 +165,7 @@ def _mend(path: Path, source: Source) -> None:
         if known is not None and known["snapshot"] == state:
             return
         if check_seal(path, "campaign", "The pool is still the same: it was written again"):
-            if file.st_mtime_ns + SETTLED < began:
+            if file.st_mtime_ns + remembered.SETTLED < began:
                 with contextlib.suppress(OSError):  # a disk that is full
                     write_note(memory, {"snapshot": state})
             return
