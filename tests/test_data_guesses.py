@@ -41,6 +41,15 @@ def test_what_is_no_prose_is_not_taken_for_the_text(name: str) -> None:
     assert (source.kind, source.columns.input) == ("text", ("words",))
 
 
+def test_names_of_pictures_that_are_not_there_say_how_to_take_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "captions.csv"
+    lines = [f"some/where/{row}.jpg,it was day {row} of many,{'ab'[row % 2]}" for row in range(8)]
+    path.write_text("\n".join(["file,caption,label", *lines]))
+    with pytest.raises(DataError, match="or name another column than 'file' with --input"):
+        open_source(path)
+    assert open_source(path, input="caption").kind == "text"
+
+
 @pytest.mark.parametrize("name", ["pixels", "embedding"])
 def test_numbers_in_texts_are_vectors_where_there_is_no_text(name: str) -> None:
     source = open_source(pa.table({name: NO_PROSE[name], "label": LABELS}))

@@ -149,12 +149,13 @@ def open_source(
         bad |= turned_down(material.table, columns.label)
         if brought is not None:
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
+        taken_for = columns.input[0] if material.kind is None and not said.input else None
         if bad and on_bad_row == "error":
-            raise _unusable(bad, material.name)
+            raise _unusable(bad, material, taken_for)
         found = hashed(material, inputs, columns, progress)
         bad |= found.unread
         if found.unread and on_bad_row == "error":
-            raise _unusable(found.unread, material.name)
+            raise _unusable(found.unread, material, taken_for)
         whole, repeats = found, found.repeats
         if bad:
             found = found.take(np.flatnonzero(~np.isin(found.rows, list(bad))))
@@ -363,11 +364,14 @@ def _first(bad: dict[int, str]) -> str:
     return first_few(shown)
 
 
-def _unusable(bad: dict[int, str], name: str) -> DataError:
+def _unusable(bad: dict[int, str], material: Material, taken_for: str | None) -> DataError:
+    """The error for bad rows; `taken_for` is the input where nobody named it."""
+    instead = "or pass --on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
+    if len(bad) == material.table.num_rows and taken_for is not None:
+        instead = f"or name another column than '{taken_for}' with --input (input=...)"
     return DataError(
-        f"data: {counted(len(bad), 'row')} of {name} cannot be used ({_first(bad)}). Correct "
-        "them, or pass "
-        "--on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
+        f"data: {counted(len(bad), 'row')} of {material.name} cannot be used ({_first(bad)}). "
+        f"Correct them, {instead}"
     )
 
 
