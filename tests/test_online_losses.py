@@ -196,7 +196,9 @@ def test_weak_losses_do_not_pay_and_an_early_end_alone_is_no_weakness() -> None:
         str(weak.sentences())
     )
     assert online_facts(values, GOOD | {"checked_losses": [[0.5, 0.2]]}, keep=0.1).pays
-    assert online_facts(values, {}, keep=0.1).weak == ()
+    unknown = online_facts(values, {}, keep=0.1, ratio=1.5)
+    assert (unknown.pays, unknown.outlook) == (False, "cannot tell")
+    assert "nothing says how good these losses are" in unknown.why
 
 
 def easy(n: int = 240, noise: float = 0.0) -> tuple[Any, Any]:

@@ -15,6 +15,10 @@ FORWARD = 1 / 3  # of a training step, where nothing was measured
 WRONG = 0.05  # of the labels, from which on steps without them are worth more than they save
 NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot be
 CLOSE = 1.1  # a step's time is known no better: cost and bound within it are not told apart
+UNKNOWN = (
+    "nothing says how good these losses are, as their model's quality is not with them (keepers il "
+    "writes it). Name rho-loss to select by them all the same"
+)
 
 Outlook = Literal["can pay", "can pay in accuracy", "does not pay", "cannot tell"]
 
@@ -100,11 +104,12 @@ def online_facts(
     1 / keep. Where many labels seem wrong, steps without them are worth more than that: uniform
     training may never get as far. `ratio` is m, what a selecting step costs in plain ones
     (`StepCost.ratio`); where it was not measured it is taken as 1 + 1 / (3 keep), a forward pass
-    being a third of a step.
+    being a third of a step. Losses without a `quality` are not trusted: that is weak.
 
     >>> import torch
     >>> sure, unsure, wrong = torch.full((80,), 0.1), torch.full((10,), 0.5), torch.full((10,), 4.0)
-    >>> found = online_facts(torch.cat([sure, unsure, wrong]), {}, keep=0.1)
+    >>> good = {"accuracy": 0.9, "majority": 0.1, "calibration_error": 0.02, "confidence": 0.9}
+    >>> found = online_facts(torch.cat([sure, unsure, wrong]), good, keep=0.1)
     >>> found.redundant, found.unlearnable, round(found.speedup), round(found.ratio, 1), found.pays
     (0.8, 0.1, 10, 4.3, True)
     """
@@ -116,7 +121,7 @@ def online_facts(
         unlearnable=round(unlearnable, 4),
         speedup=1 / useful,
         ratio=assumed_ratio(keep) if ratio is None else ratio,
-        weak=tuple(weaknesses(unfinished)) if "majority" in quality else (),
+        weak=tuple(weaknesses(unfinished)) if "majority" in quality else (UNKNOWN,),
     )
 
 
