@@ -1,6 +1,6 @@
 """Selection that ends by itself, against uniform training and selection to the end.
 
-python benchmarks/online_handover.py --data FOLDER --out FILE [--only mnist] [--seeds 5] [--summary]
+python benchmarks/online_handover.py --data FOLDER --out FILE [--only mnist] [--seeds 10] [--summary]
 
 Each cell is a data set (digits, mnist, sst2), a fraction of wrong labels, those of the holdout too,
 and irreducible losses by a weak, a fair or a good model: one of few, of some or of all holdout
@@ -357,7 +357,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=SETTINGS)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--summary", action="store_true")
     given = parser.parse_args()
     rows = (
