@@ -1,6 +1,7 @@
 """Selection that ends by itself, against uniform training and selection to the end.
 
-python benchmarks/online_handover.py --data FOLDER --out FILE [--only mnist] [--seeds 10] [--summary]
+python benchmarks/online_handover.py --data FOLDER --out FILE [--only mnist] [--seeds 10]
+                                    [--summary]
 
 Each cell is a data set (digits, mnist, sst2), a fraction of wrong labels, those of the holdout too,
 and irreducible losses by a weak, a fair or a good model: one of few, of some or of all holdout
