@@ -131,7 +131,7 @@ def start() -> str:
     return table(["", "wall", "CPU", "goal"], rows) if rows else ""
 
 
-def starting() -> str:
+def starting(file: str = "starting.json") -> str:
     """CPU seconds of small commands, and their ratio to another checkout's where it was beside."""
     rows = [
         [
@@ -140,7 +140,7 @@ def starting() -> str:
             f"{row['ratio']:.2f}" if "ratio" in row else "",
             f"{row['ours']['peak_mib']:,.0f} MiB",
         ]
-        for name, row in _read("starting.json").get("rows", {}).items()
+        for name, row in _read(file).get("rows", {}).items()
     ]
     return table(["", "CPU", "CPU before", "ratio", "peak memory"], rows) if rows else ""
 
@@ -453,6 +453,7 @@ def convergence() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "starting": starting,
+    "starting bare": lambda: starting("starting-bare.json"),
     "starting pool": unchanged_pool,
     "signals memory": memory,
     "dropout passes": dropout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import keepers
+from keepers.data import open_source
 from keepers.data.text import are_tokens
 from keepers.errors import DataError, KeepersError, KeepersWarning, ParameterError
 from keepers.online import IrreducibleLosses, StepCost, online_facts, weaknesses
+from keepers.workflows import sought
 
 N, LENGTH = 60, 12
 REFUSED = "numbers of tokens .* a built-in model would take them for quantities. Give the raw texts"
@@ -265,3 +268,27 @@ def test_auto_in_a_loop() -> None:
         keepers.BatchSelector("auto", keep=0.1)
     with pytest.raises(ParameterError, match="methods: got 'auto', which is rho-loss or uniform"):
         keepers.compare_online(easy(), test=0.2, methods=["auto"])
+
+
+def test_losses_in_the_place_of_others_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(shift: float, seed: int) -> Any:
+        values = torch.arange(5.0) + shift
+        return SimpleNamespace(
+            losses=IrreducibleLosses(ids=np.arange(5), values=values, metadata={"seed": seed})
+        )
+
+    place: Any = SimpleNamespace(run=SimpleNamespace(path=tmp_path))
+    config = sought.IrreducibleConfig()
+    said: list[str] = []
+    for losses in (made(0, 0), made(0, 0), made(1, 3), made(2, 3)):
+        monkeypatch.setattr(sought, "make_losses", lambda *_, losses=losses: losses)
+        sought.Sought(il=None, holdout=None, config=config).of(
+            open_source("digits"), place, "error", said.append, None
+        )
+    file = tmp_path / "il.parquet"
+    held = f"{file} held other irreducible losses"
+    end = "and holds these now: another --run keeps both"
+    assert said == [f"{held}, with seed 0 (now 3), {end}", f"{held}, {end}"]
+    assert IrreducibleLosses.load(file).values[0] == 2
