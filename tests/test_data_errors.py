@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,15 @@ def test_splits(tmp_path: Path) -> None:
     assert open_source(tmp_path, like=training).name.endswith("(validation)")  # the only part
 
 
+def test_a_line_that_is_an_object_of_parts(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": "x"} for text in TEXTS]
+    (tmp_path / "parts.jsonl").write_text(json.dumps({"train": rows, "test": rows}))
+    refused(tmp_path / "parts.jsonl", "is an object of lists of rows: train, test", ".json")
+
+
 def test_pictures_without_classes(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    refused(tmp_path, "lie in no sub-folder", "sub-folder of its name")
+    refused(tmp_path, "lie in no sub-folder", "sub-folder of its name", "metadata.csv")
     assert open_source(tmp_path, require_labels=False).labels is None
 
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn, ArrowTable, ArrowType
 from keepers.data.arrow import compute as pc
+from keepers.data.folders import TRAINING
 from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.data.pictures import SUFFIXES
 from keepers.data.source import Columns
 from keepers.errors import ParameterError, UnlabelledError, unknown_name
 from keepers.types import Kind
+from keepers.words import listed
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
 _ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
@@ -128,7 +130,15 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
         raise UnlabelledError(
             "data",
             f"the pictures of {material.name} lie in no sub-folder, so they have no class",
-            "Put those of each class into a sub-folder of its name",
+            "Put those of each class into a sub-folder of its name, or name file_name and label in "
+            "a metadata.csv beside them",
+        )
+    kinds = [material.table.schema.field(name).type for name in names]
+    if set(names) & set(TRAINING) and all(map(_is_list_of_objects, kinds)):
+        raise UnlabelledError(
+            "data",
+            f"each row of {material.name} is an object of lists of rows: {listed(names)}",
+            "A file of parts is .json; write one row to a line in .jsonl, a file for each part",
         )
     raise UnlabelledError(
         "label",
@@ -136,6 +146,11 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
         + (", ".join(material.table.column_names) or "none"),
         "Name it with --label (label=...)",
     )
+
+
+def _is_list_of_objects(kind: Any) -> bool:
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return lists and pa.types.is_struct(kind.value_type)
 
 
 def _find_input(
