@@ -2,8 +2,8 @@
 
     python benchmarks/starting.py [--beside SRC] [--pool ROWS] [--repeats 3] [--out FILE.json]
 
-`keepers coreset digits --method entropy`, and a labelling campaign on 1,000 short texts: its first
-batch of 50, those labels taken in, and its status. Each is a process of its own on one thread, in a
+`keepers coreset digits` by its defaults and with `--method entropy`, and a labelling campaign on 1,000
+short texts: its first batch of 50, those labels taken in, and its status. Each is a process of its own on one thread, in a
 fresh copy of a folder that the same code prepared. `--beside` is the folder `src` of the other
 checkout: in every repeat both run one after the other, in an order that turns, and the median of
 the ratios is shown.
@@ -38,6 +38,7 @@ KEEPERS = (sys.executable, "-c", "from keepers.cli import main; main()")
 ITEMS, BATCH = 1000, 50
 COMMANDS = {
     "import torch": (sys.executable, "-c", "import torch"),
+    "keepers coreset digits": (*KEEPERS, "coreset", "digits"),
     "keepers coreset digits --method entropy": (
         *KEEPERS,
         "coreset",
@@ -116,6 +117,7 @@ def measure(
 
 
 def main() -> None:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as everywhere
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--beside", help="the folder src of another checkout")
     parser.add_argument("--pool", type=int, help="rows of a pool, measured beside one of 1,000")

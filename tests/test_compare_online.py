@@ -35,9 +35,10 @@ from keepers.experiments.online_summary import (
     targets_of,
 )
 from keepers.ledger import Cost
-from keepers.reports import compare_report, online_answers, online_table
+from keepers.reports import online_answers
+from keepers.reports.compare import compare_report
 from keepers.reports.curves import average
-from keepers.reports.terminal import plain_lines
+from keepers.reports.terminal import online_table, plain_lines
 from test_reports import ATTACK, Page
 
 N, N_TEST, STEPS = 300, 120, 40

@@ -75,8 +75,17 @@ def test_a_core_set_loads_no_more_than_it_uses(tmp_path: Path) -> None:
     code = run_by(
         "coreset", "digits", "--method", "entropy", "--epochs", "1", "--limit", "300", "--json"
     )
-    heavy = (*NEVER, "sklearn", "scipy", "matplotlib")
+    heavy = (*NEVER, "sklearn", "scipy", "matplotlib", "keepers.reports.compare")
     assert modules_after(code, tmp_path, *heavy, "torch") == {"torch"}
+
+
+def test_a_command_searches_what_torch_brings_for_garbage_no_more() -> None:
+    """It looks for garbage as usual otherwise, and the importer that saw to it is gone."""
+    code = run_by("coreset", "no-such-file.csv").replace("assert not end.code, end.code", "pass")
+    told = "gc.isenabled(), gc.get_freeze_count() > 50_000, 'torch' in sys.modules"
+    finders = "[type(finder).__name__ for finder in sys.meta_path]"
+    found = run(f"{code}\nimport gc\nprint({told}, '_Uncollected' in {finders})")
+    assert found.split() == ["True", "True", "True", "False"]
 
 
 def test_a_campaign_loads_no_more_than_it_uses(tmp_path: Path) -> None:

@@ -22,17 +22,12 @@ from rich.console import Console
 from keepers.data import Source, open_source
 from keepers.errors import RunError
 from keepers.ledger import Cost
-from keepers.reports import (
-    answers,
-    compare_report,
-    compare_table,
-    coreset_summary,
-    histogram,
-    report,
-)
+from keepers.reports import answers, histogram
+from keepers.reports.compare import compare_report
+from keepers.reports.coreset import report
 from keepers.reports.examples import SMALL_SIDE, show
 from keepers.reports.findings import doubtful, extremes, find_cut, shares
-from keepers.reports.terminal import plain_lines
+from keepers.reports.terminal import compare_table, coreset_summary, plain_lines
 from keepers.selection import Selection
 from keepers.statistics import ENOUGH_SEEDS
 from keepers.workflows.evidence import Evidence

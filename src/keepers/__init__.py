@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         Scoring,
         with_ids,
     )
-    from keepers.reports import compare_report, report
+    from keepers.reports.compare import compare_report
+    from keepers.reports.coreset import report
     from keepers.roles import Role
     from keepers.selection import Selection
     from keepers.workflows.active import Campaign
@@ -88,11 +89,11 @@ _HOMES = {
     "advise_online": "keepers.workflows.advise_online",
     "compare": "keepers.experiments.compare",
     "compare_online": "keepers.experiments.online",
-    "compare_report": "keepers.reports",
+    "compare_report": "keepers.reports.compare",
     "coreset": "keepers.workflows.coreset",
     "irreducible_losses": "keepers.workflows.irreducible",
     "load_model": "keepers.workflows.weights",
-    "report": "keepers.reports",
+    "report": "keepers.reports.coreset",
     "score": "keepers.workflows.score",
     "simulate": "keepers.experiments.simulate",
     "train": "keepers.workflows.train",

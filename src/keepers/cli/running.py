@@ -21,7 +21,7 @@ from keepers.methods import in_words, workflows
 from keepers.methods import table as methods_table
 from keepers.models import CLASSIFIERS, MIN_STEPS, MODELS
 from keepers.online import InfoBatch
-from keepers.reports import compare_report, report
+from keepers.reports.coreset import report
 from keepers.reports.terminal import compare_table, coreset_summary, online_table
 from keepers.selection import Selection
 from keepers.words import changed, counted
@@ -185,6 +185,8 @@ def run_compare(
         comparison = (compare_online if online else compare)(data, **arguments)
     if processes.rank() != 0:
         return
+    from keepers.reports.compare import compare_report  # a tenth of a second of other commands
+
     written = {"result": comparison.run / "compare.json"}
     if out is not None:
         write_json(out, comparison.result, overwrite=outputs["overwrite"])
