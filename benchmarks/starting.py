@@ -2,11 +2,11 @@
 
     python benchmarks/starting.py [--beside SRC] [--pool ROWS] [--repeats 3] [--out FILE.json]
 
-`keepers coreset digits` by its defaults and with `--method entropy`, and a labelling campaign on 1,000
-short texts: its first batch of 50, those labels taken in, and its status. Each is a process of its own on one thread, in a
-fresh copy of a folder that the same code prepared. `--beside` is the folder `src` of the other
-checkout: in every repeat both run one after the other, in an order that turns, and the median of
-the ratios is shown.
+`keepers coreset digits` by its defaults and with `--method entropy`, and a labelling campaign on
+1,000 short texts: its first batch of 50, those labels taken in, and its status. Each is a process
+of its own on one thread, in a fresh copy of a folder that the same code prepared. `--beside` is the
+folder `src` of the other checkout: in every repeat both run one after the other, in an order that
+turns, and the median of the ratios is shown.
 Seconds are CPU seconds, imports included; the row `import torch` says what of it none avoids.
 
 With `--pool` it is `import`, `status` and the next `query`, which is one at random, on an unchanged
