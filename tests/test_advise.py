@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,21 @@ import pytest
 import scipy.stats
 
 import keepers
+from keepers import methods
+from keepers.data import open_source
 from keepers.errors import ParameterError
+from keepers.ledger import Ledger
 from keepers.reports.advise import advice_report
+from keepers.roles import Role, prepare
+from keepers.runs import Run
+from keepers.training import Hardware
+from keepers.workflows import pilot as pilots
 from keepers.workflows.advise import _choice  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
 from keepers.workflows.settling import SPREAD, findings, said_of_cleaning, settle
+from keepers.workflows.stages import Trained, Training
+from keepers.workflows.workplace import Workplace
 
 
 def blobs(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -112,6 +122,39 @@ def test_what_is_said_of_leaving_wrong_labels_out() -> None:
         "30% kept"
     )
     assert said_of_cleaning(rows[:1]) == ""
+
+
+@pytest.mark.parametrize(("n", "shared", "overlap"), [(60, 0.75, 0.25), (500, 0.0, 0.0)])
+def test_pieces_share_no_examples_where_there_are_enough(
+    n: int, shared: float, overlap: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is trained on four folds and judged by a fifth; all of them judge other examples."""
+    monkeypatch.setattr(pilots, "LARGEST", 100)
+    asked: list[Training] = []
+    original = pilots.train
+
+    def noted(place: Workplace, training: Training) -> Trained:
+        asked.append(training)
+        return original(place, training)
+
+    monkeypatch.setattr(pilots, "train", noted)
+    source = open_source(blobs(n, 0.0))
+    source, prepared = prepare(Role(model="linear"), source)
+    with Run(tmp_path / "run", {}) as run:
+        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        row = methods.get("stratified")
+        found = pilots.run_pilot(prepared, source, place, methods_=[row], keep=[0.5], seed=0)
+    whole = [training for training in asked if len(training.members) < len(training.scored)]
+    trained = [set(training.members.tolist()) for training in whole]
+    judged = [set(t.scored.tolist()) - one for t, one in zip(whole, trained, strict=True)]
+    assert len(whole) == 5
+    assert sum(map(len, judged)) == len(set.union(*judged))
+    pairs = list(combinations(trained, 2))
+    assert sum(len(a & b) for a, b in pairs) == pytest.approx(
+        shared * sum(len(a) for a, _ in pairs), abs=9
+    )
+    assert found.overlap == pytest.approx(overlap)
+    assert set.union(*trained, *judged) == set(range(n))
 
 
 def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:

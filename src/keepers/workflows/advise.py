@@ -32,7 +32,15 @@ from keepers.words import listed
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
-from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, part_of, run_pilot
+from keepers.workflows.pilot import (
+    EVERYTHING,
+    LARGEST,
+    RANDOM,
+    Pilot,
+    looked_at,
+    part_of,
+    run_pilot,
+)
 from keepers.workflows.probing import embedded
 from keepers.workflows.scoring import CLEAN, CORESET_SIGNALS, SAFE, needs_steps, row_for
 from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle, told
@@ -164,10 +172,11 @@ def advise(
             raise ParameterError(
                 "keep", "got budgets that keep everything", "Give a part, such as 0.5"
             )
-        part = part_of(source, config.seed)
-        trained, epochs = _target(part, config, place), None
+        few = part_of(source, config.seed)
+        trained, epochs = _target(few, config, place), None
         if trained.classifier is None:
             epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
+        part = looked_at(source, config.seed)
         part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
@@ -179,9 +188,8 @@ def advise(
             epochs=epochs,
         )
         rows = findings(pilot, config.methods, fractions)
-        scale = len(source) / len(part)
-        fit = scale * _fit_seconds(prepared, part, place)
-        seconds = _target_seconds(part, prepared, trained, fit, scale, place)
+        fit = _fit_seconds(prepared, part, place, len(source))
+        seconds = _target_seconds(few, prepared, trained, fit, len(source), place)
         result = _result(
             source,
             prepared,
@@ -233,32 +241,36 @@ def _target(part: Source, config: AdviseConfig, place: Workplace) -> Prepared:
 
 
 def _target_seconds(
-    part: Source, pilot: Prepared, target: Prepared, fit: float, scale: float, place: Workplace
+    part: Source, pilot: Prepared, target: Prepared, fit: float, n: int, place: Workplace
 ) -> float:
-    """About how long a training of the target on `scale` times the part takes.
+    """About how long a training of the target on `n` examples like the part takes.
 
     That of the pilot's own model takes `fit`.
     """
     if target.role.identity() == pilot.role.identity():
         return fit
     if target.classifier is not None:
-        return scale * _fit_seconds(target, part, place)
+        return _fit_seconds(target, part, place, n)
     return estimate_seconds(
         target.build(0, "target"),
         target.train_view(torch.arange(len(part))),
         target.recipe,
         runtime=place.hardware.runtime(gains_from_bf16=target.recipe.bf16),
-        num_members=round(scale * len(part)),
+        num_members=n,
     )
 
 
-def _fit_seconds(prepared: Prepared, part: Source, place: Workplace) -> float:
-    """How long fitting a classifier takes; an encoder's features are there already."""
+def _fit_seconds(prepared: Prepared, part: Source, place: Workplace, n: int) -> float:
+    """About how long fitting a classifier to `n` examples takes, from `LARGEST` at the most.
+
+    An encoder's features are there already.
+    """
     assert prepared.classifier is not None
     pool = embedded(place, prepared, prepared.pool, part.content)
+    members = torch.linspace(0, len(part) - 1, min(len(part), LARGEST)).long()
     start = time.perf_counter()
-    fit_classifier(prepared.classifier, pool, prepared.labels, torch.arange(len(part)), seed=0)
-    return time.perf_counter() - start
+    fit_classifier(prepared.classifier, pool, prepared.labels, members, seed=0)
+    return (time.perf_counter() - start) * n / len(members)
 
 
 def _result(

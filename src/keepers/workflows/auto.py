@@ -16,7 +16,7 @@ from keepers.types import Budget
 from keepers.words import counted
 from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
-from keepers.workflows.pilot import FEWEST, part_of, run_pilot
+from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
 from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig, row_for
 from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle
 from keepers.workflows.workplace import Workplace
@@ -101,7 +101,7 @@ def take(
             found[k] = Taken(method=SAFE, why=why)
             say(f"auto: {why}: {SAFE} is taken")
             continue
-        looked = looked or joined(part_of(source, seed), proxy, place, on_bad_row)
+        looked = looked or joined(looked_at(source, seed), proxy, place, on_bad_row)
         found[k] = _by_pilot(*looked, fraction, place, seed)
         taken = found[k]
         say(f"auto: {taken.method} is taken: {taken.why} ({taken.cost.seconds:.0f} s)")

@@ -1,8 +1,9 @@
 """The pilot: the whole experiment at a small scale, before anything is selected in earnest.
 
-Part of the data is split into folds. In each, a cheap model is trained on the part that is not
-held out, every method chooses from it at every budget, the same cheap model is trained on each
-choice, and what is held out judges it: selection against a random choice of the same size.
+Part of the data is split into folds, and pieces are made of five of them each: as different ones as
+there are. In each piece a cheap model is trained on four, every method chooses from them at every
+budget, the same cheap model is trained on each choice, and the fifth judges it: selection against a
+random choice of the same size.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -30,8 +32,10 @@ from keepers.workflows.workplace import Workplace
 
 RANDOM, EVERYTHING, FRESH = "random", "everything", "fresh-random"
 FOLDS = 5
+"""Pieces, and the folds of each: one judges, the others are chosen from."""
 LARGEST = 2_000
-"""Examples that a pilot looks at, at most."""
+"""Examples of a piece, at most. What varies most is what is trained on, so pieces that share none,
+of 10,000, say far more than those of the same 2,000, for the same work (benchmarks/pilot.py)."""
 
 FEWEST = 100
 """Examples under which a pilot says nothing."""
@@ -56,9 +60,9 @@ class Pilot:
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
     mean of `DRAWS`, and fresh ones every epoch that with what `gain_of_fresh` finds. `examples`
-    were looked at. `overlap` is those left out over those trained on,
-    in each fold; `costs` is all that it cost. `noise` is how many labels are wrong, by the
-    predictions for what each fold held out.
+    were looked at. `overlap` is by how much the variance of a mean is more than that of so many
+    folds that share nothing; `costs` is all that it cost. `noise` is how many labels are wrong, by
+    the predictions for what each fold held out.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
@@ -73,8 +77,13 @@ class Pilot:
         return sum(cost.seconds for cost in self.costs)
 
 
+def looked_at(source: Source, seed: int) -> Source:
+    """The part that a pilot makes its pieces of; one piece of pictures, which are slow to read."""
+    return part_of(source, seed, LARGEST if source.kind == "image" else FOLDS * LARGEST)
+
+
 def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
-    """The part of the data that a pilot looks at, each class in its proportion.
+    """A part of the data for a pilot, each class in its proportion.
 
     Raises:
         ParameterError: under `FEWEST` examples.
@@ -103,11 +112,11 @@ def run_pilot(
     seed: int,
     epochs: int | None = None,
 ) -> Pilot:
-    """Try every method at every fraction kept.
+    """Try every method at every fraction kept, in each of `FOLDS` pieces.
 
     Args:
         prepared: the cheap model, joined with `source`.
-        source: the part of the data that is looked at (`part_of`).
+        source: the part of the data that is looked at (`looked_at`).
         methods_: rows whose signals that model gives.
         keep: fractions kept, in (0, 1).
         epochs: of the target, for fresh random subsets in each; None where it has none.
@@ -115,15 +124,17 @@ def run_pilot(
     labels, units = prepared.labels, torch.from_numpy(source.units)
     inner = replace(place, ledger=Ledger(), booked=set())
     at = generator(seed, "pilot folds")
-    fold_of = folds(labels, units, FOLDS, generator=at)
+    count = min(FOLDS * FOLDS, max(FOLDS, len(source) * FOLDS // LARGEST))
+    fold_of, pieces = folds(labels, units, count, generator=at), windows(count)
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
     wanted |= {"features"} if epochs else set()
     with place.under_way("pilot") as report:
-        for fold in range(FOLDS):
+        for fold, (judging, *others) in enumerate(pieces):
             report("folds", fold, FOLDS)
-            members, held = ((fold_of != fold).nonzero()[:, 0], (fold_of == fold).nonzero()[:, 0])
+            chosen_from = torch.isin(fold_of, torch.tensor(others))
+            members, held = chosen_from.nonzero()[:, 0], (fold_of == judging).nonzero()[:, 0]
 
             def tell(
                 positions: Tensor,
@@ -180,10 +191,34 @@ def run_pilot(
     return Pilot(
         found={key: tuple(results) for key, results in found.items()},
         examples=len(source),
-        overlap=1 / (FOLDS - 1),
+        overlap=overlap_of(pieces),
         costs=tuple(inner.ledger.by_phase()),
         noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True))),
     )
+
+
+def windows(count: int) -> list[list[int]]:
+    """The folds of each piece, of so many in all: the first one judges.
+
+    >>> windows(5)[:2], windows(25)[:2]
+    ([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]], [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
+    """
+    starts = [piece * count // FOLDS for piece in range(FOLDS)]
+    return [[(start + fold) % count for fold in range(FOLDS)] for start in starts]
+
+
+def overlap_of(pieces: Sequence[Sequence[int]]) -> float:
+    """What pieces that train on the same examples add to the variance of their mean.
+
+    In J folds of one set that is 1 / (J - 1), where two of them share (J - 2) / (J - 1) of what
+    they train on; where they share less, it is less in proportion.
+
+    >>> overlap_of(windows(5)), overlap_of(windows(25))
+    (0.25, 0.0)
+    """
+    trained = [set(others) for _, *others in pieces]
+    shared = [len(one & other) / len(one) for one, other in combinations(trained, 2)]
+    return float(np.mean(shared)) / (FOLDS - 2)
 
 
 def _trained(
