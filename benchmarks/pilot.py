@@ -191,12 +191,20 @@ def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     _, prepared = prepare(Role(model="linear"), source)
     rows = [row_for(name, "linear") for name in METHODS]
     start = time.process_time()
-    seen = run_pilot(prepared, source, place, methods_=rows, keep=KEEP, seed=seed)
+    seen = run_pilot(
+        prepared, source, place, methods_=rows, keep=KEEP, seed=seed, whole=len(source)
+    )
     results = {
         f"{name} {keep}": [[each.error, each.loss] for each in held]
         for (name, keep), held in seen.found.items()
     }
-    return {"results": results, "seconds": time.process_time() - start, "overlap": seen.overlap}
+    seconds = time.process_time() - start
+    return {
+        "results": results,
+        "seconds": seconds,
+        "overlap": seen.overlap,
+        "smaller": seen.smaller,
+    }
 
 
 def run_all(names: Sequence[str], out: Path) -> None:
@@ -240,6 +248,7 @@ def summary(folder: Path) -> dict[str, Any]:
     """What pilots said against what is true, cell by cell, and what `auto` would have gained."""
     rows: list[dict[str, Any]] = []
     autos: list[dict[str, Any]] = []
+    opened: set[str] = set()
     for name, noise in product((name for names in GROUPS.values() for name in names), NOISE):
         draws, seen = (
             [
@@ -250,6 +259,7 @@ def summary(folder: Path) -> dict[str, Any]:
         )
         if len(draws) < 2:
             continue
+        opened.add(name)
         models = sorted({key.partition("|")[0] for key in draws[0]["truth"]})
         pilots = [
             (each["seed"], findings(_as_pilot(each["pilot"]), METHODS, KEEP)) for each in seen
@@ -283,7 +293,7 @@ def summary(folder: Path) -> dict[str, Any]:
                 )
     counts = {
         group: _counts(*([row for row in some if row["data"] in names] for some in (rows, autos)))
-        for group, names in GROUPS.items()
+        for group, names in {**GROUPS, "all": tuple(opened)}.items()
     }
     return {"rows": rows, "auto": autos, "counts": counts}
 
@@ -301,11 +311,14 @@ def _as_pilot(seen: dict[str, Any]) -> Pilot:
         found=found,
         examples=0,
         overlap=seen["overlap"],
+        smaller=seen.get("smaller", False),
         costs=(),
     )
 
 
 def _counts(rows: Sequence[dict[str, Any]], autos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if not rows:
+        return {"cells": 0}
     clear = [row for row in rows if row["truth"]["low"] > 0 or row["truth"]["high"] < 0]
     answered = [row for row in rows if row["told"] != "cannot tell"]
     gained = sum(-each["truth"]["mean"] for each in autos)

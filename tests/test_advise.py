@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from keepers.workflows import pilot as pilots
 from keepers.workflows.advise import _choice  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
-from keepers.workflows.settling import SPREAD, findings, said_of_cleaning, settle
+from keepers.workflows.settling import FARTHER, SPREAD, findings, said_of_cleaning, settle
 from keepers.workflows.stages import Trained, Training
 from keepers.workflows.workplace import Workplace
 
@@ -104,6 +105,19 @@ def test_no_method_is_surer_than_all_of_its_budget_are() -> None:
         assert row.error.high == pytest.approx(gap.mean() + scipy.stats.t.ppf(0.975, df=8) * error)
 
 
+def test_small_pieces_of_many_data_say_less() -> None:
+    """What is chosen of more than a pilot's pieces differs from what they show by more."""
+    results = {**OTHERS, "margin": [0.27, 0.29, 0.28, 0.29, 0.28]}
+    seen = pilot(results)
+    whole, part = (
+        findings(replace(seen, smaller=smaller), ["margin"], [0.3])[0] for smaller in (False, True)
+    )
+    assert whole.error.mean == part.error.mean
+    widths = [row.error.high - row.error.mean for row in (whole, part)]
+    assert widths[1] == pytest.approx(widths[0] * FARTHER / SPREAD)
+    assert 0.5 < part.probability < whole.probability
+
+
 def test_what_never_differs_by_another_amount_is_not_known() -> None:
     """Five folds that differ by the same one example are no certainty."""
     results = {**OTHERS, "margin": [error - 0.05 for error in AT]}
@@ -143,7 +157,9 @@ def test_pieces_share_no_examples_where_there_are_enough(
     with Run(tmp_path / "run", {}) as run:
         place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
         row = methods.get("stratified")
-        found = pilots.run_pilot(prepared, source, place, methods_=[row], keep=[0.5], seed=0)
+        found = pilots.run_pilot(
+            prepared, source, place, methods_=[row], keep=[0.5], seed=0, whole=n
+        )
     whole = [training for training in asked if len(training.members) < len(training.scored)]
     trained = [set(training.members.tolist()) for training in whole]
     judged = [set(t.scored.tolist()) - one for t, one in zip(whole, trained, strict=True)]
@@ -154,6 +170,7 @@ def test_pieces_share_no_examples_where_there_are_enough(
         shared * sum(len(a) for a, _ in pairs), abs=9
     )
     assert found.overlap == pytest.approx(overlap)
+    assert found.smaller == (n > 100)
     assert set.union(*trained, *judged) == set(range(n))
 
 

@@ -174,7 +174,7 @@ def test_options_are_spelt_as_in_python() -> None:
     assert set(commands) == names | {"active", "methods", "models"}
     inside = commands["active"].commands
     actions = {"start", "query", "import", "label", "label-studio", "status", "export", "classes"}
-    assert set(inside) == actions | {"simulate"}
+    assert set(inside) == actions | {"moved", "simulate"}
     for command in (*commands.values(), *inside.values()):
         for parameter in command.params:
             if parameter.param_type_name == "option":

@@ -185,6 +185,7 @@ def advise(
             methods_=[row_for(name, prepared.role.model) for name in config.methods],
             keep=fractions,
             seed=config.seed,
+            whole=len(source),
             epochs=epochs,
         )
         rows = findings(pilot, config.methods, fractions)

@@ -62,7 +62,8 @@ class Pilot:
     mean of `DRAWS`, and fresh ones every epoch that with what `gain_of_fresh` finds. `examples`
     were looked at. `overlap` is by how much the variance of a mean is more than that of so many
     folds that share nothing; `costs` is all that it cost. `noise` is how many labels are wrong, by
-    the predictions for what each fold held out.
+    the predictions for what each fold held out. `smaller`: pieces are smaller than the data that
+    something is chosen of.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
@@ -70,6 +71,7 @@ class Pilot:
     overlap: float
     costs: tuple[Cost, ...]
     noise: LabelNoise | None = None
+    smaller: bool = False
 
     @property
     def seconds(self) -> float:
@@ -110,6 +112,7 @@ def run_pilot(
     methods_: Sequence[Method],
     keep: Sequence[float],
     seed: int,
+    whole: int,
     epochs: int | None = None,
 ) -> Pilot:
     """Try every method at every fraction kept, in each of `FOLDS` pieces.
@@ -119,6 +122,7 @@ def run_pilot(
         source: the part of the data that is looked at (`looked_at`).
         methods_: rows whose signals that model gives.
         keep: fractions kept, in (0, 1).
+        whole: how many examples there are in all.
         epochs: of the target, for fresh random subsets in each; None where it has none.
     """
     labels, units = prepared.labels, torch.from_numpy(source.units)
@@ -193,6 +197,7 @@ def run_pilot(
         examples=len(source),
         overlap=overlap_of(pieces),
         costs=tuple(inner.ledger.by_phase()),
+        smaller=whole > len(source) * FOLDS / count,
         noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True))),
     )
 
