@@ -13,7 +13,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from keepers.selectors._distances import SquaredDistances, flat_positions, multiply, row_blocks
+from keepers.selectors._distances import (
+    SquaredDistances,
+    below,
+    flat_positions,
+    multiply,
+    row_blocks,
+)
 
 UNREACHABLE = -1e30
 LIST_BLOCK = 1 << 20
@@ -75,8 +81,12 @@ class Coverage:
         doubled_CD = 2 * centred_CD
         reach_S = self.nearest_N - self._rows.norms
         reach_S.masked_fill_(self.nearest_N == 0, UNREACHABLE)
+        buffer = None  # a new one for each block would be handed back and cleared each time
         for rows in row_blocks(len(reach_S), len(candidates)):
-            block = multiply(doubled_CD, self._rows.points[rows].T)
+            if buffer is None:
+                buffer = reach_S.new_empty(len(candidates), len(reach_S[rows]))
+            points_RD = self._rows.points[rows]
+            block = multiply(doubled_CD, points_RD.T, buffer[:, : len(points_RD)])
             yield block.add_(reach_S[rows]).sub_(term_C[:, None])
 
 
@@ -194,7 +204,7 @@ def _nearer(coverage: Coverage, rows: slice, buffer: Tensor) -> tuple[Tensor, Te
     block = buffer[: len(points_R)]
     torch.addmm(distances.norms_N, centred_RD, distances.points_ND.T, alpha=-2, out=block)
     limit_R = torch.where(nearest_R == 0, UNREACHABLE, nearest_R - term_R)
-    entries = flat_positions(block < limit_R[:, None])
+    entries = flat_positions(below(block, limit_R[:, None]))
     row_E, column_E = entries // len(coverage), entries % len(coverage)
     distance_E = block.view(-1)[entries] + term_R[row_E]
     near_E = (distance_E <= distances.tolerance(points_R)[row_E]).nonzero().squeeze(1)

@@ -157,6 +157,13 @@ def smallest(block: Tensor) -> Tensor:
     return block.argmin(1)
 
 
+def below(block: Tensor, limit: Tensor) -> Tensor:
+    """Where the entries are less than the limit."""
+    if block.device.type == "cpu":  # NumPy is faster at this, too
+        return torch.from_numpy(np.less(block.numpy(), limit.numpy()))
+    return block < limit
+
+
 def flat_positions(mask: Tensor) -> Tensor:
     """Indices into the flattened mask of what is true."""
     if mask.device.type == "cpu":  # NumPy is several times faster at this than torch
