@@ -191,9 +191,7 @@ def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     _, prepared = prepare(Role(model="linear"), source)
     rows = [row_for(name, "linear") for name in METHODS]
     start = time.process_time()
-    seen = run_pilot(
-        prepared, source, place, methods_=rows, keep=KEEP, seed=seed, whole=len(source)
-    )
+    seen = run_pilot(prepared, source, place, methods_=rows, keep=KEEP, seed=seed, drawn=False)
     results = {
         f"{name} {keep}": [[each.error, each.loss] for each in held]
         for (name, keep), held in seen.found.items()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 import keepers
 from keepers import methods
@@ -21,6 +22,7 @@ from keepers.ledger import Ledger
 from keepers.reports.advise import advice_report
 from keepers.roles import Role, prepare
 from keepers.runs import Run
+from keepers.selectors import folds
 from keepers.training import Hardware
 from keepers.workflows import pilot as pilots
 from keepers.workflows.advise import _choice  # pyright: ignore[reportPrivateUsage]
@@ -158,7 +160,7 @@ def test_pieces_share_no_examples_where_there_are_enough(
         place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
         row = methods.get("stratified")
         found = pilots.run_pilot(
-            prepared, source, place, methods_=[row], keep=[0.5], seed=0, whole=n
+            prepared, source, place, methods_=[row], keep=[0.5], seed=0, drawn=False
         )
     whole = [training for training in asked if len(training.members) < len(training.scored)]
     trained = [set(training.members.tolist()) for training in whole]
@@ -172,6 +174,23 @@ def test_pieces_share_no_examples_where_there_are_enough(
     assert found.overlap == pytest.approx(overlap)
     assert found.smaller == (n > 100)
     assert set.union(*trained, *judged) == set(range(n))
+
+
+def test_pieces_hold_each_class_in_its_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of 25 among 500 has about five examples in each of five pieces, four to train on."""
+    labels = torch.tensor([0] * 25 + [1] * 200 + [2] * 275)
+    fold_of = folds(labels, torch.arange(500), 25, generator=torch.Generator().manual_seed(0))
+    for _, *others in pilots.windows(25):
+        trained = labels[torch.isin(fold_of, torch.tensor(others))]
+        assert abs(int((trained == 0).sum()) - 4) <= 1
+    few = torch.tensor([0] * 4 + [1] * 496)  # no piece has most of a rare class
+    fold_of = folds(few, torch.arange(500), 25, generator=torch.Generator().manual_seed(0))
+    pieces = [torch.isin(fold_of, torch.tensor(piece)) for piece in pilots.windows(25)]
+    assert max(int((few[piece] == 0).sum()) for piece in pieces) <= 2
+    monkeypatch.setattr(pilots, "LARGEST", 100)
+    many = open_source((np.arange(1000, dtype=np.float32).reshape(500, 2), np.arange(500) // 5))
+    assert len(pilots.looked_at(many, 0)) == 100  # all are looked at where classes are few
+    assert len(pilots.looked_at(open_source(blobs(500, 0.0)), 0)) == 500
 
 
 def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:

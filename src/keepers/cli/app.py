@@ -81,7 +81,8 @@ def main() -> None:
     """Run the application; what goes wrong is one sentence on stderr and an exit status."""
     _open_streams()
     _say_warnings()
-    sys.meta_path.insert(0, _Uncollected())
+    if "torch" not in sys.modules and gc.isenabled():
+        sys.meta_path.insert(0, _Uncollected())
     try:
         _run()
     except BrokenPipeError:  # nobody reads any more

@@ -179,9 +179,10 @@ class OnlineBench:
         accuracy, longer_accuracy = (each[-1]["accuracy"] for each in (trial.curve, longer.curve))
         converged = round(longer_accuracy - accuracy, 9) <= GAIN
         words = (
-            f"uniform training at equal time was still learning: {longer.cost.steps:,} steps in "
-            f"the place of {trial.cost.steps:,} bring its test accuracy from {accuracy:.2%} to "
-            f"{longer_accuracy:.2%}. Final accuracies get no verdict; train for longer"
+            "uniform training at equal time was still learning, by one seed: "
+            f"{longer.cost.steps:,} steps in the place of {trial.cost.steps:,} bring its test "
+            f"accuracy from {accuracy:.2%} to {longer_accuracy:.2%}. Final accuracies get no "
+            "verdict; train for longer"
         )
         return {
             "steps": trial.cost.steps,

@@ -177,6 +177,7 @@ def advise(
         if trained.classifier is None:
             epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
         part = looked_at(source, config.seed)
+        drawn = len(part) < len(source)
         part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
         pilot = run_pilot(
             prepared,
@@ -185,7 +186,7 @@ def advise(
             methods_=[row_for(name, prepared.role.model) for name in config.methods],
             keep=fractions,
             seed=config.seed,
-            whole=len(source),
+            drawn=drawn,
             epochs=epochs,
         )
         rows = findings(pilot, config.methods, fractions)

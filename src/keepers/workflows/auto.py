@@ -101,18 +101,21 @@ def take(
             found[k] = Taken(method=SAFE, why=why)
             say(f"auto: {why}: {SAFE} is taken")
             continue
-        looked = looked or joined(looked_at(source, seed), proxy, place, on_bad_row)
-        found[k] = _by_pilot(*looked, fraction, place, seed, len(source))
+        part = looked_at(source, seed)
+        looked = looked or joined(part, proxy, place, on_bad_row)
+        found[k] = _by_pilot(*looked, fraction, place, seed, drawn=len(part) < len(source))
         taken = found[k]
         say(f"auto: {taken.method} is taken: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found
 
 
 def _by_pilot(
-    part: Source, prepared: Prepared, fraction: float, place: Workplace, seed: int, n: int
+    part: Source, prepared: Prepared, fraction: float, place: Workplace, seed: int, *, drawn: bool
 ) -> Taken:
     tried = [row_for(name, prepared.role.model) for name in CANDIDATES]
-    pilot = run_pilot(prepared, part, place, methods_=tried, keep=(fraction,), seed=seed, whole=n)
+    pilot = run_pilot(
+        prepared, part, place, methods_=tried, keep=(fraction,), seed=seed, drawn=drawn
+    )
     rows = findings(pilot, CANDIDATES, (fraction,))
     best = settle(rows, fraction)
     words = (

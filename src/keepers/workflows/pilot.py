@@ -37,6 +37,7 @@ LARGEST = 2_000
 """Examples of a piece, at most. What varies most is what is trained on, so pieces that share none,
 of 10,000, say far more than those of the same 2,000, for the same work (benchmarks/pilot.py)."""
 
+TYPICAL = 10
 FEWEST = 100
 """Examples under which a pilot says nothing."""
 
@@ -80,8 +81,15 @@ class Pilot:
 
 
 def looked_at(source: Source, seed: int) -> Source:
-    """The part that a pilot makes its pieces of; one piece of pictures, which are slow to read."""
-    return part_of(source, seed, LARGEST if source.kind == "image" else FOLDS * LARGEST)
+    """The part that a pilot makes its pieces of.
+
+    One piece of pictures, which are slow to read, and of many classes: a typical one has to have
+    `TYPICAL` examples in a piece.
+    """
+    assert source.labels is not None
+    sizes = np.bincount(source.labels)[source.labels]
+    many = np.median(sizes) * LARGEST < TYPICAL * len(source)
+    return part_of(source, seed, LARGEST if many or source.kind == "image" else FOLDS * LARGEST)
 
 
 def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
@@ -112,7 +120,7 @@ def run_pilot(
     methods_: Sequence[Method],
     keep: Sequence[float],
     seed: int,
-    whole: int,
+    drawn: bool,
     epochs: int | None = None,
 ) -> Pilot:
     """Try every method at every fraction kept, in each of `FOLDS` pieces.
@@ -122,13 +130,13 @@ def run_pilot(
         source: the part of the data that is looked at (`looked_at`).
         methods_: rows whose signals that model gives.
         keep: fractions kept, in (0, 1).
-        whole: how many examples there are in all.
+        drawn: whether it is but a part of the data.
         epochs: of the target, for fresh random subsets in each; None where it has none.
     """
     labels, units = prepared.labels, torch.from_numpy(source.units)
     inner = replace(place, ledger=Ledger(), booked=set())
     at = generator(seed, "pilot folds")
-    count = min(FOLDS * FOLDS, max(FOLDS, len(source) * FOLDS // LARGEST))
+    count = min(FOLDS * FOLDS, max(FOLDS, -(-len(source) * FOLDS // LARGEST)))
     fold_of, pieces = folds(labels, units, count, generator=at), windows(count)
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
@@ -163,8 +171,8 @@ def run_pilot(
                 settled = None  # by the first draw, for all choices of this size
                 for draw in range(DRAWS):
                     at = generator(seed, "pilot", fold, "random", draw)
-                    drawn = members[random_subset(len(members), k, generator=at)]
-                    result, found_settled = tell(drawn, settled)
+                    at_random = members[random_subset(len(members), k, generator=at)]
+                    result, found_settled = tell(at_random, settled)
                     settled = settled or found_settled
                     draws.append(result)
                 random = _mean(draws)
@@ -197,7 +205,7 @@ def run_pilot(
         examples=len(source),
         overlap=overlap_of(pieces),
         costs=tuple(inner.ledger.by_phase()),
-        smaller=whole > len(source) * FOLDS / count,
+        smaller=drawn or count > FOLDS,
         noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True))),
     )
 
@@ -205,11 +213,15 @@ def run_pilot(
 def windows(count: int) -> list[list[int]]:
     """The folds of each piece, of so many in all: the first one judges.
 
+    Those of a piece lie apart, as examples of a class are dealt to folds that lie side by side.
+
     >>> windows(5)[:2], windows(25)[:2]
-    ([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]], [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
+    ([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]], [[0, 6, 12, 18, 24], [5, 11, 17, 23, 4]])
     """
+    step = next(each for each in range(count // FOLDS, count) if math.gcd(each, count) == 1)
+    order = [place * step % count for place in range(count)]
     starts = [piece * count // FOLDS for piece in range(FOLDS)]
-    return [[(start + fold) % count for fold in range(FOLDS)] for start in starts]
+    return [[order[(start + fold) % count] for fold in range(FOLDS)] for start in starts]
 
 
 def overlap_of(pieces: Sequence[Sequence[int]]) -> float:
