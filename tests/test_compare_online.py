@@ -24,7 +24,7 @@ from keepers.cli import app
 from keepers.cli import compare as cli_compare
 from keepers.data import open_source
 from keepers.errors import KeepersError
-from keepers.experiments import online_trials
+from keepers.experiments import convergence, online_trials
 from keepers.experiments.corruption import RARE, Corruption, corrupt, duplicated
 from keepers.experiments.online_summary import (
     Trial,
@@ -773,7 +773,7 @@ def test_final_accuracies_of_what_was_still_learning_get_no_verdict(
         assert f"{2 * steps:,} steps in the place of {steps:,}" in shown
 
     gains = check["longer_accuracy"] - check["accuracy"]
-    monkeypatch.setattr(online_trials, "GAIN", gains + 0.001)  # nothing is trained again
+    monkeypatch.setattr(convergence, "GAIN", gains + 0.001)  # nothing is trained again
     found = run_online(tmp_path / "run", **few)
     assert found["convergence"]["converged"]
     assert online_answers.about_learning(found) == ""

@@ -34,7 +34,12 @@ class Check:
     @property
     def converged(self) -> bool:
         """Whether training for longer gains no more than `GAIN`."""
-        return round(self.error - self.longer_error, 9) <= GAIN  # a hundredth is one of a hundred
+        return is_little(self.error - self.longer_error)
+
+
+def is_little(gain: float) -> bool:
+    """Whether training for longer gains no more than `GAIN`."""
+    return round(gain, 9) <= GAIN  # a hundredth is one of a hundred
 
 
 def convergence(place: Workplace, trainings: Mapping[int, Training]) -> list[Check]:

@@ -12,7 +12,7 @@ import torch
 from keepers import processes
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.experiments.convergence import GAIN, LONGER
+from keepers.experiments.convergence import LONGER, is_little
 from keepers.experiments.corruption import Corrupted
 from keepers.experiments.online_config import (
     EQUAL_TIME,
@@ -177,7 +177,7 @@ class OnlineBench:
         training = self._training(given, self.config.selection(UNIFORM), length, decayed=True)
         longer = train_online(self.place, training)
         accuracy, longer_accuracy = (each[-1]["accuracy"] for each in (trial.curve, longer.curve))
-        converged = round(longer_accuracy - accuracy, 9) <= GAIN
+        converged = is_little(longer_accuracy - accuracy)
         words = (
             "uniform training at equal time was still learning, by one seed: "
             f"{longer.cost.steps:,} steps in the place of {trial.cost.steps:,} bring its test "

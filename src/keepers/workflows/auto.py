@@ -93,7 +93,7 @@ def take(
     its own, as if it were the only one; what they share is found again.
     """
     found: dict[int, Taken] = {}
-    looked: tuple[Source, Prepared] | None = None
+    drawn, looked = False, None
     for k in budgets:
         fraction = round(k / len(source), 6)
         why = _impossible(source, fraction)
@@ -101,9 +101,10 @@ def take(
             found[k] = Taken(method=SAFE, why=why)
             say(f"auto: {why}: {SAFE} is taken")
             continue
-        part = looked_at(source, seed)
-        looked = looked or joined(part, proxy, place, on_bad_row)
-        found[k] = _by_pilot(*looked, fraction, place, seed, drawn=len(part) < len(source))
+        if looked is None:
+            part = looked_at(source, seed)
+            drawn, looked = len(part) < len(source), joined(part, proxy, place, on_bad_row)
+        found[k] = _by_pilot(*looked, fraction, place, seed, drawn=drawn)
         taken = found[k]
         say(f"auto: {taken.method} is taken: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found

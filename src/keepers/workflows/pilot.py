@@ -38,6 +38,8 @@ LARGEST = 2_000
 of 10,000, say far more than those of the same 2,000, for the same work (benchmarks/pilot.py)."""
 
 TYPICAL = 10
+"""Examples that a typical class has in a piece, for a pilot to take more than one piece of data."""
+
 FEWEST = 100
 """Examples under which a pilot says nothing."""
 
@@ -81,11 +83,7 @@ class Pilot:
 
 
 def looked_at(source: Source, seed: int) -> Source:
-    """The part that a pilot makes its pieces of.
-
-    One piece of pictures, which are slow to read, and of many classes: a typical one has to have
-    `TYPICAL` examples in a piece.
-    """
+    """The part that a pilot makes its pieces of; no more than a piece of pictures, slow to read."""
     assert source.labels is not None
     sizes = np.bincount(source.labels)[source.labels]
     many = np.median(sizes) * LARGEST < TYPICAL * len(source)
