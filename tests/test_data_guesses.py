@@ -200,9 +200,9 @@ def test_a_picture_of_a_folder_is_named_by_its_file(tmp_path: Path) -> None:
     for name in ("a/one.png", "b/two.png"):
         (tmp_path / name).parent.mkdir()
         Image.new("L", (8, 8), 9).save(tmp_path / name)
-    held = open_source(tmp_path)
     spoilt = tmp_path / "b" / "two.png"
-    spoilt.write_bytes(spoilt.read_bytes()[:40])
+    spoilt.write_bytes(spoilt.read_bytes()[:40])  # its size can be read, its pixels cannot
+    held = open_source(tmp_path)
     spec = EncoderSpec(kind="image", size=(8, 8), channels=1)
     with pytest.raises(DataError, match=r"b/two\.png\) of .* cannot be decoded"):
         encode(held, spec)
