@@ -303,6 +303,19 @@ def test_of_a_file_with_an_error_nothing_is_taken_unless_partial(
     assert (aside in said.out) == (name == "class.csv")
 
 
+def test_a_text_beside_the_wrong_id(run: Keepers, begun: Mapping[str, str]) -> None:
+    texts = [row["text"] for row in csv.DictReader(Path("pool.csv").read_text().splitlines())]
+    rows = [(f"r{i:03}", text, "pos") for i, text in enumerate(texts[:3])]
+    write("edited.csv", ["id", "text", "label"], [(*rows[0][:1], "cut by a spread", "pos")])
+    assert run("active", "import", "edited.csv", "--campaign", "c").out.startswith("1 new")
+    write("sorted.csv", ["id", "text", "label"], [rows[0], (*rows[1][:1], *rows[2][1:]), rows[2]])
+    words = "sorted.csv, line 3: the text beside the id 'r001' is another example's. Bring ids"
+    refused(run("active", "import", "sorted.csv", "--campaign", "c"), words)
+    said = run("active", "import", "sorted.csv", "--campaign", "c", "--partial", "--annotator", "o")
+    assert said.out.startswith("2 new")
+    assert f"Left out: {words}" in said.out
+
+
 NO_LABELS = [
     ("nowhere.csv", "labels: nowhere.csv does not exist"),
     ("pool.csv", "pool.csv has no column 'id'"),

@@ -75,6 +75,8 @@ def test_csv_with_a_short_record(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text("text,label\nfine day,a\nno label here\nbad day,b\n")
     refused(path, "1 values where 2 were expected", "'no label here'", str(path))
+    path.write_text("Reviews of May\ntext,label\nfine,pos\nbad,neg\n")
+    refused(path, "record 2: 2 values", "leave out the line before it ('Reviews of May') where it")
 
 
 def test_jsonl_names_the_line(tmp_path: Path) -> None:

@@ -196,6 +196,13 @@ def test_texts_that_hold_nothing_are_told() -> None:
     assert not any("empty" in sentence for sentence in open_source((TEXTS, LABELS)).found)
 
 
+def test_rows_without_a_label_are_told() -> None:
+    table = pa.table({"text": ["a", "b", "Total: 2"], "label": ["x", "y", None]})
+    assert "1 row has no label (row 2)" in open_source(table, require_labels=False).found
+    none = pa.table({"text": ["a", "b"], "label": pa.nulls(2, pa.string())})
+    assert not any("no label" in each for each in open_source(none, require_labels=False).found)
+
+
 def test_a_picture_of_a_folder_is_named_by_its_file(tmp_path: Path) -> None:
     for name in ("a/one.png", "b/two.png"):
         (tmp_path / name).parent.mkdir()

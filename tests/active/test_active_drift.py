@@ -181,6 +181,9 @@ def test_data_that_were_moved(world: World, tmp_path: Path) -> None:
     shutil.move(tests, tmp_path / "t.parquet")
     with pytest.raises(DataError, match=rf" active moved NEW --test NEW --campaign {folder}"):
         world.open()
+    others = make_world(tmp_path, 12, seed=5).write("others", labels=True)
+    with pytest.raises(DataError, match=rf"test: {others} holds other examples than the campaign"):
+        Campaign.move(folder, pool=there, test=others)
     moved = {"pool": str(there), "test": str(tmp_path / "t.parquet")}
     assert Campaign.move(folder, **moved) == moved
     assert len(world.open().query(3)) == 3
@@ -189,6 +192,21 @@ def test_data_that_were_moved(world: World, tmp_path: Path) -> None:
     Campaign.move(folder, pool=pool)
     assert len(pools(world.open())) == 1
     assert len(world.open().state.labels) == 9
+
+
+def test_other_test_data_are_told_once(world: World) -> None:
+    other = make_world(world.folder, 12, seed=4)
+    other.write("test", labels=True)
+    world.write()
+    world.start(test=world.folder / "test.parquet").close()
+    assert not world.open().drift.sentences()
+    other.y = other.y[::-1]  # the same inputs
+    other.write("test", labels=True)
+    assert world.open().drift.sentences() == [
+        "The test data hold other examples or labels than before: accuracies from here on do not "
+        "compare with earlier ones"
+    ]
+    assert not world.open().drift.sentences()
 
 
 def test_a_snapshot_that_is_gone(world: World) -> None:

@@ -10,6 +10,7 @@ from keepers.campaign.events import (
     Event,
     External,
     Id,
+    Measure,
     Moved,
     Part,
     Planned,
@@ -27,7 +28,7 @@ from keepers.campaign.events import (
 from keepers.campaign.items import STATUSES, Item, Status
 from keepers.campaign.journal import NAME, Journal
 from keepers.campaign.label_studio import Returned, label_studio_votes
-from keepers.campaign.recording import Delivery, Recorded, record
+from keepers.campaign.recording import Delivery, Recorded, id_readings, record
 from keepers.campaign.returns import read_returned, read_votes
 from keepers.campaign.state import State
 
@@ -45,6 +46,7 @@ __all__ = [
     "Id",
     "Item",
     "Journal",
+    "Measure",
     "Moved",
     "Part",
     "Planned",
@@ -63,6 +65,7 @@ __all__ = [
     "control",
     "fit_curve",
     "forecast",
+    "id_readings",
     "just_after",
     "label_studio_votes",
     "needed_for",

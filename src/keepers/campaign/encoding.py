@@ -8,6 +8,7 @@ from typing import Any
 
 from keepers.campaign.events import (
     Event,
+    Measure,
     Moved,
     Planned,
     PlannedItem,
@@ -23,6 +24,7 @@ _KINDS: dict[str, type[Any]] = {
     "started": Started,
     "schema": Schema,
     "pool": Pool,
+    "measure": Measure,
     "planned": Planned,
     "sent": Sent,
     "vote": Vote,

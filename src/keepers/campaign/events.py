@@ -144,6 +144,23 @@ class Pool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measure:
+    """The test set as it was found for the `number`-th time, counted from 0.
+
+    `fingerprint` is over its ids, inputs and the names of its classes: accuracies on two of them
+    are not of the same examples.
+    """
+
+    number: int
+    fingerprint: str
+
+    @property
+    def key(self) -> str:
+        """One event for each time, as of a pool."""
+        return f"measure-{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedItem:
     """One item of a batch: `rank` counts from 0 in the order to label; `score` higher first."""
 
@@ -279,7 +296,7 @@ class Moved:
         return f"moved-{self.time}"
 
 
-Event = Started | Schema | Pool | Planned | Sent | Vote | Trained | Moved
+Event = Started | Schema | Pool | Measure | Planned | Sent | Vote | Trained | Moved
 
 
 def _whole(item: Id) -> Id:

@@ -90,7 +90,7 @@ def _located(votes: Iterable[Delivery]) -> Iterator[tuple[str, Vote]]:
 def _checked(
     vote: Vote, state: State, known: Container[Id], partial: bool
 ) -> tuple[Vote, str | None]:
-    item = next((i for i in _readings(vote.item) if i in known or i in state.items), None)
+    item = next((i for i in id_readings(vote.item) if i in known or i in state.items), None)
     if item is None:
         return vote, f"the pool holds no example of the id {vote.item!r}"
     if item is not vote.item:
@@ -135,7 +135,7 @@ def _tomorrow() -> str:
     return utc(datetime.now(UTC) + timedelta(days=1))
 
 
-def _readings(id: Id) -> Iterator[Id]:
+def id_readings(id: Id) -> Iterator[Id]:
     """An id as it was given, then as the other type."""
     yield id
     if isinstance(id, int):

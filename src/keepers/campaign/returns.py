@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from keepers.campaign.events import Vote
+from keepers.campaign.events import Id, Vote
 from keepers.campaign.label_studio import Returned, is_task, label_studio_votes
 from keepers.campaign.records import SUFFIXES, Located, MalformedError, read_records
 from keepers.data.folders import missing, suffix_of
@@ -21,13 +21,19 @@ _TRUE = ("1", "true", "yes", "y")
 _FALSE = ("", "0", "false", "no", "n")
 
 
-def read_votes(path: str | Path, *, annotator: str) -> list[tuple[str, Vote]]:
+Check = Callable[[Id, Mapping[str, Any]], str | None]
+"""What is wrong with a row of an id, in a sentence, None where nothing is."""
+
+
+def read_votes(
+    path: str | Path, *, annotator: str, check: Check | None = None
+) -> list[tuple[str, Vote]]:
     """The votes of a file, each with where it stood; a malformed file gives none.
 
     Raises:
         DataError: as `read_returned`, and for every malformed line (the first 5 are named).
     """
-    returned = read_returned(path, annotator=annotator)
+    returned = read_returned(path, annotator=annotator, check=check)
     problems = returned.malformed
     if problems:
         raise DataError(
@@ -38,14 +44,15 @@ def read_votes(path: str | Path, *, annotator: str) -> list[tuple[str, Vote]]:
     return list(returned.votes)
 
 
-def read_returned(path: str | Path, *, annotator: str) -> Returned:
+def read_returned(path: str | Path, *, annotator: str, check: Check | None = None) -> Returned:
     """The votes of a file of labels, and what of it is malformed, by line.
 
     CSV, TSV, JSONL, JSON and Parquet have the columns `id` and `label`, and may have
     `annotator`, `time` (ISO 8601), `seconds` (spent) and `skipped`; other columns are not read.
     A row with neither a label nor a mark that it was skipped is not answered yet, and no vote.
     Label Studio's full JSON export is read by `label_studio_votes`. Votes that name no annotator
-    are those of `annotator`; votes without a time get that of their recording.
+    are those of `annotator`; votes without a time get that of their recording. A row in which
+    `check` finds a fault counts as malformed.
 
     Raises:
         DataError: a file that is missing, of no known format, damaged as a whole, or without the
@@ -61,14 +68,14 @@ def read_returned(path: str | Path, *, annotator: str) -> Returned:
                 "Studio's JSON export"
             )
         try:
-            return _returned(read_records(path), path, annotator)
+            return _returned(read_records(path), path, annotator, check)
         except OSError as error:
             raise DataError(
                 f"data: {path} cannot be read ({error.strerror or first_line(error)})"
             ) from None
 
 
-def _returned(records: Located, path: Path, annotator: str) -> Returned:
+def _returned(records: Located, path: Path, annotator: str, check: Check | None) -> Returned:
     votes: list[tuple[str, Vote]] = []
     malformed: list[str] = []
     for where, record in records:
@@ -81,6 +88,9 @@ def _returned(records: Located, path: Path, annotator: str) -> Returned:
                 malformed += task.malformed
                 continue
             vote = _vote(record, path, annotator)
+            problem = vote and check and check(vote.item, record)
+            if problem:
+                raise MalformedError(problem)
         except (KeepersError, MalformedError) as error:
             malformed.append(f"{where}: {error}")
         else:

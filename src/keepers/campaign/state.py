@@ -17,6 +17,7 @@ from keepers.campaign.events import (
     Event,
     External,
     Id,
+    Measure,
     Moved,
     Part,
     Planned,
@@ -35,8 +36,8 @@ class State:
     """A campaign as its events leave it; the order in which votes arrive makes no difference.
 
     Of one annotator's votes on one item the latest counts, and `undo` withdraws it. `schemas`,
-    `pools` and `rounds` are in the order of their numbers; `sent` holds the task of each item by
-    channel; `items` every example that was planned, sent or voted on.
+    `pools`, `measures` and `rounds` are in the order of their numbers; `sent` holds the task of
+    each item by channel; `items` every example that was planned, sent or voted on.
 
     >>> state = State.empty().after([
     ...     Schema(version=1, classes=("neg", "pos")),
@@ -50,6 +51,7 @@ class State:
     campaign: str = ""
     schemas: tuple[Schema, ...] = ()
     pools: tuple[Pool, ...] = ()
+    measures: tuple[Measure, ...] = ()
     rounds: tuple[Planned, ...] = ()
     trained: tuple[Trained, ...] = ()
     sent: Mapping[str, Mapping[Id, External]] = field(
@@ -198,6 +200,7 @@ class _Folding:
         self.started = Started(settings=before.settings, campaign=before.campaign)
         self.schemas = {schema.version: schema for schema in before.schemas}
         self.pools = {pool.number: pool for pool in before.pools}
+        self.measures = {measure.number: measure for measure in before.measures}
         self.rounds = {planned.round: planned for planned in before.rounds}
         self.trained = {(each.round, each.labels): each for each in before.trained}
         self.sent = dict(before.sent)
@@ -220,6 +223,8 @@ class _Folding:
             case Pool():
                 self.pools.setdefault(event.number, event)
                 self.all = True
+            case Measure():
+                self.measures.setdefault(event.number, event)
             case Planned():
                 if self.rounds.setdefault(event.round, event) is event:
                     for planned in event.items:
@@ -267,6 +272,7 @@ class _Folding:
             campaign=self.started.campaign,
             schemas=schemas,
             pools=pools,
+            measures=_numbered(self.measures),
             rounds=_numbered(self.rounds),
             trained=_numbered(self.trained),
             sent=self.sent,

@@ -21,7 +21,7 @@ from keepers.words import counted
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
 from keepers.workflows.active.drift import FOLDER as POOLS
-from keepers.workflows.active.labelled import check_no_data, check_table
+from keepers.workflows.active.labelled import check_no_data, check_table, row_check
 from keepers.workflows.active.work import WORK
 from keepers.workflows.opening import say_skipped
 
@@ -109,13 +109,15 @@ def run_import(
     unsure = None if annotator is not None else file.stem.strip() or "file"
     annotator = annotator or unsure or "file"
     malformed: Sequence[str] = ()
-    if partial:
-        returned = read_returned(file, annotator=annotator)
-        votes, malformed = returned.votes, returned.malformed
-    else:
-        votes = read_votes(file, annotator=annotator)
     with working({}) as arguments:
-        recorded = _opened(folder, arguments).record(votes, partial=partial, unsure=unsure)
+        campaign = _opened(folder, arguments)
+        check = row_check(campaign.holdings.source)
+        if partial:
+            returned = read_returned(file, annotator=annotator, check=check)
+            votes, malformed = returned.votes, returned.malformed
+        else:
+            votes = read_votes(file, annotator=annotator, check=check)
+        recorded = campaign.record(votes, partial=partial, unsure=unsure)
     say_recorded(recorded, malformed, as_json=as_json)
 
 

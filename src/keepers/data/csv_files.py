@@ -330,9 +330,12 @@ def _parsed(
             raise
         row = broken[0]
         line = f"record {row.number}" if row.number else "a record"
+        title = ""
+        if row.number == 2 and layout.header and row.actual_columns > row.expected_columns:
+            title = f", or leave out the line before it ({layout.names[0]!r}) where it is a title"
         raise DataError(
             f"data: {path}, {line}: {row.actual_columns} values where {row.expected_columns} were "
-            f"expected: {row.text[:80]!r}. Correct the line; a value with a delimiter in it "
+            f"expected: {row.text[:80]!r}. Correct the line{title}; a value with a delimiter in it "
             f"needs quotes ({str(error).strip().splitlines()[0][:60]})"
         ) from None
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError
-from keepers.words import remedy
+from keepers.words import counted, remedy
 
 _SHOWN = 5
 _NO_LABEL = ("", "nan", "<na>", "nat")
@@ -119,6 +119,16 @@ def read_labels(
     numbers = np.full(len(texts) + 1, -1, dtype=np.int64)
     numbers[present] = [classes.index(text) for text in chosen]
     return numbers[codes], classes
+
+
+def unlabelled(
+    numbers: npt.NDArray[np.int64] | None, rows: npt.NDArray[np.int64]
+) -> tuple[str, ...]:
+    """Which rows have no label, in a sentence; none where all are labelled, or not one is."""
+    missing = rows[:0] if numbers is None else np.sort(rows[numbers[rows] < 0])
+    if not 0 < len(missing) < len(rows):
+        return ()
+    return (f"{counted(len(missing), 'row has', 'rows have')} no label ({_rows(missing)})",)
 
 
 def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:

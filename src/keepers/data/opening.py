@@ -24,7 +24,7 @@ from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
-from keepers.data.labels import doubtful_classes, read_labels
+from keepers.data.labels import doubtful_classes, read_labels, unlabelled
 from keepers.data.material import Material
 from keepers.data.remembered import Memory
 from keepers.data.source import Columns, SkippedRow, Source
@@ -174,7 +174,8 @@ def open_source(
                 if own and isinstance(taken, np.ndarray)
                 else brought[order].astype(np.float32, copy=False)
             )
-        copies = () if not repeats else _copies(repeats, found.digests, labels, order)
+        copies = unlabelled(labels, order)
+        copies += () if not repeats else _copies(repeats, found.digests, labels, order)
         if kind == "text":
             copies += extract.empty_texts(taken)
         shape, sizes = extract.input_shape(taken, kind)

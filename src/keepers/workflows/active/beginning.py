@@ -30,7 +30,7 @@ from keepers.models.posterior import check_dropout
 from keepers.roles import Role, made_by
 from keepers.types import Model, Progress
 from keepers.workflows.active.config import CampaignConfig
-from keepers.workflows.active.drift import FOLDER, pool_event
+from keepers.workflows.active.drift import FOLDER, measure_event, pool_event
 from keepers.workflows.active.ground import names_ever
 from keepers.workflows.active.opening import (
     Holdings,
@@ -97,11 +97,12 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
     ]
     path.mkdir(parents=True, exist_ok=True)
     pool, _ = pool_event(path, holdings, State.empty())
+    found = (pool, measure_event(holdings, State.empty()))
     journal = Journal.create(path)
     with journal.lock("starting"):
         if journal.read():
             raise RunError(f"campaign: another process has just begun one in {path}. Go on with it")
-        journal.append(events if pool is None else [*events, pool])
+        journal.append([*events, *filter(None, found)])
     return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)
 
 
@@ -184,10 +185,16 @@ def move(
             if state.settings[name] is None:
                 raise ParameterError(name, "this campaign was begun without", "Leave it out")
         holdings = _held(journal, path, state, {**state.settings, **where}, progress)
-        if state.pool is not None and holdings.source.identity != state.pool.fingerprint:
+        changed = {
+            "test": state.measures and measure_event(holdings, state),
+            "pool": state.pool and holdings.source.identity != state.pool.fingerprint,
+        }
+        for name in where:
+            if not changed["test" if name == "test" else "pool"]:
+                continue
             raise DataError(
-                f"{next(iter(where))}: {', '.join(where.values())} holds other examples than the "
-                "campaign had last. Give the same ones; what changes there later is noticed"
+                f"{name}: {where[name]} holds other examples than the campaign had last. Give the "
+                "same ones; what changes there later is noticed"
             )
         journal.append([Moved(paths=where, time=now())])
     return where

@@ -1,19 +1,21 @@
-"""Pool drift: what came into the pool, and what left it, since the journal last saw it."""
+"""Drift: what came into the pool and left it since the journal last saw it; other test data."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from keepers.campaign import BROUGHT, Event, Pool, State, Vote
+from keepers.campaign import BROUGHT, Event, Measure, Pool, State, Vote
 from keepers.data import Source, remembered
 from keepers.errors import DamagedError, DataError, KeepersWarning, RunError
+from keepers.files import fingerprint
 from keepers.sealed import (
     check_seal,
     read_note,
@@ -37,13 +39,15 @@ class Drift:
     """How the pool differs from the one the journal last saw.
 
     `changed` counts rows whose key stayed and whose input did not; `removed` are the ids with a
-    label, a vote or a place in a batch that are no longer there with the input they had.
+    label, a vote or a place in a batch that are no longer there with the input they had. `tested`
+    says that the test data are others.
     """
 
     added: int = 0
     gone: int = 0
     changed: int = 0
     removed: tuple[int | str, ...] = ()
+    tested: bool = False
 
     def sentences(self) -> list[str]:
         """What a person is told; nothing where nothing changed."""
@@ -61,6 +65,11 @@ class Drift:
                 f"{counted(len(self.removed), 'example')} of this campaign ({names}{more}). They "
                 "are not waited for nor trained on until they come back"
             )
+        if self.tested:
+            found.append(
+                "The test data hold other examples or labels than before: accuracies from here on "
+                "do not compare with earlier ones"
+            )
         return found
 
 
@@ -73,6 +82,10 @@ def changes(folder: Path, holdings: Holdings, state: State) -> tuple[list[Event]
     """
     event, drift = pool_event(folder, holdings, state)
     found: list[Event] = [] if event is None else [event]
+    measure = measure_event(holdings, state)
+    if measure is not None:
+        found.append(measure)
+        drift = replace(drift, tested=measure.number > 0)
     for item, name in holdings.brought.items():
         before = [vote.label for vote in state.item(item).votes if vote.source == BROUGHT]
         if before[-1:] != [name]:
@@ -81,6 +94,19 @@ def changes(folder: Path, holdings: Holdings, state: State) -> tuple[list[Event]
                 Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=schema)
             )
     return found, drift
+
+
+def measure_event(holdings: Holdings, state: State) -> Measure | None:
+    """What to write down of the test data as they are now, None where the journal knows them."""
+    test = holdings.test
+    if test is None or test.labels is None:
+        return None
+    names = np.array(test.class_names, dtype=object)  # as they are called there, whatever the code
+    now = fingerprint(test.identity, names[test.labels].tolist())
+    before = state.measures
+    if before and before[-1].fingerprint == now:
+        return None
+    return Measure(number=len(before), fingerprint=now)
 
 
 def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | None, Drift]:

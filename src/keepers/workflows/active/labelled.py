@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from keepers.campaign import Item, State
+from keepers.campaign import Id, Item, State, id_readings
 from keepers.data import Source, check_apart, where
+from keepers.data.inputs import digest
 from keepers.errors import RunError
 from keepers.files import atomic_path, check_output
 from keepers.workflows.active.opening import Holdings
@@ -106,15 +107,44 @@ def id_column(source: Source, ids: Sequence[int | str | None]) -> Any:
     return pa.array(ids, pa.string() if source.ids.dtype == object else pa.int64())
 
 
+def row_check(source: Source) -> Callable[[Id, Mapping[str, Any]], str | None]:
+    """Tells of a row of a file that came back whether the text in it is another example's.
+
+    A file whose ids were sorted or filled without the other columns puts labels on the wrong
+    examples. A text that is none of the pool was edited, or cut by a spreadsheet: it is let pass.
+    """
+    name = _input_name(source)
+    held = set(source.digests.tolist()) if source.kind == "text" else set[bytes]()
+
+    def check(id: Id, row: Mapping[str, Any]) -> str | None:
+        text = row.get(name)
+        places = [p for p in map(source.examples.position, id_readings(id)) if p is not None]
+        if not held or not places or not isinstance(text, str):
+            return None
+        found = digest(text.encode()).encode()
+        if found == source.digests[places[0]] or found not in held:
+            return None
+        return (
+            f"the {name} beside the id {id!r} is another example's. Bring ids, texts and labels "
+            "back into the same rows"
+        )
+
+    return check
+
+
 def input_column(source: Source, places: list[int]) -> tuple[str, Any]:
     """The name of the input's column, and the inputs at some positions."""
-    names = source.columns.input
-    name = names[0] if len(names) == 1 and names[0] not in TAKEN else NAMES[source.kind]
+    name = _input_name(source)
     if source.kind == "vector":
         values = np.asarray(source.inputs)[places].astype(np.float32)
         return name, pa.array(list(values), pa.list_(pa.float32()))
     kind = pa.string() if source.kind == "text" else pa.binary()
     return name, pa.array([source.preview(place) for place in places], kind)
+
+
+def _input_name(source: Source) -> str:
+    names = source.columns.input
+    return names[0] if len(names) == 1 and names[0] not in TAKEN else NAMES[source.kind]
 
 
 def write_labelled(state: State, holdings: Holdings, out: Path, *, overwrite: bool) -> Path:
