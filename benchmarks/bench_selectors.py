@@ -1,6 +1,6 @@
 """Speed and memory of the selectors beside a bare loop, and beside apricot where it is installed.
 
-    python benchmarks/bench_selectors.py [--large | --large-alone | --wide | --sampling]
+    python benchmarks/bench_selectors.py [--large | --large-alone | --wide | --sampling | --exact]
         [--beside SRC] [--peer-python PATH] [--out FILE]
 
 Every run is a process of its own on one thread. CPU seconds are those of selecting; extra memory
@@ -8,7 +8,7 @@ is the largest resident size while selecting, over the size before it, with the 
 the libraries warmed up; the whole is that size with the data and the libraries. In each repeat the
 candidates run one after the other; a ratio is taken within a repeat, and the median over the
 repeats is shown. `--peer-python` is the interpreter of an environment with apricot-select; this
-file needs NumPy alone there. `--beside` is the `src` of another checkout, whose sampling variant
+file needs NumPy alone there. `--beside` is the `src` of another checkout, whose facility location
 stands beside that of this one.
 """
 
@@ -59,6 +59,7 @@ FACILITY = Case(
     2_000,
     ("apricot lazy", "apricot stochastic", "facility_location", "stochastic", "random"),
 )
+SMALL = (K_CENTER, FACILITY)
 LARGE = (
     Case("k-center, large", 1_000_000, 64, 1_000, ("matrix-vector loop", "k_center_greedy")),
     Case("facility location, large", 1_000_000, 64, 1_000, ("random", "stochastic")),
@@ -71,7 +72,10 @@ SAMPLING = (
     Case("facility location by sampling", 100_000, 64, 200, ("stochastic",)),
     Case("facility location by sampling, clusters", 100_000, 64, 200, ("stochastic",), True),
 )
-BESIDE = "stochastic, beside"
+EXACT = (Case("facility location, exact", 20_000, 64, 2_000, ("facility_location",)),)
+BESIDE = ", beside"
+"""Ends the name of what the other checkout holds."""
+
 MEASURES = ("cpu_s", "extra_mb", "whole_mb", "objective")
 
 
@@ -123,7 +127,6 @@ FACTORIES: dict[str, Callable[[], Run]] = {
     "k_center_greedy": lambda: keepers_selector("k_center_greedy"),
     "facility_location": lambda: keepers_selector("facility_location"),
     "stochastic": lambda: keepers_selector("facility_location", optimizer="stochastic"),
-    BESIDE: lambda: keepers_selector("facility_location", optimizer="stochastic"),
     "apricot lazy": lambda: apricot("lazy"),
     "apricot stochastic": lambda: apricot("stochastic"),
 }
@@ -181,7 +184,7 @@ def made(n: int, d: int, clusters: bool) -> Floats:
 
 def work(name: str, n: int, d: int, k: int, clusters: bool) -> dict[str, float]:
     """One measurement, in this process."""
-    run = FACTORIES[name]()
+    run = FACTORIES[name.removesuffix(BESIDE)]()
     features = made(n, d, clusters)
     run(features[:3000].copy(), 10)
     with PeakMemory() as memory:
@@ -202,7 +205,7 @@ def measure(case: Case, name: str, python: str, beside: Path | None) -> dict[str
     one_thread = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
     )
-    other = {"PYTHONPATH": str(beside)} if name == BESIDE else {}
+    other = {"PYTHONPATH": str(beside)} if name.endswith(BESIDE) else {}
     size = (case.n, case.d, case.k, int(case.clusters))
     command = [python, __file__, "--work", name, *map(str, size)]
     environment = os.environ | one_thread | other
@@ -214,8 +217,10 @@ def compare(
     case: Case, repeats: int, peer_python: str | None = None, beside: Path | None = None
 ) -> dict[str, Any]:
     names = [name for name in case.candidates if peer_python or not name.startswith("apricot")]
-    if beside and "stochastic" in names:
-        names.insert(0, BESIDE)
+    if beside:
+        names = [
+            f"{name}{BESIDE}" for name in ("stochastic", *EXACT[0].candidates) if name in names
+        ] + names
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     print(f"\n{case.name}: {case.n:,} × {case.d}, {case.k:,} picks, {case.data}", flush=True)
     for _ in range(repeats):
@@ -246,6 +251,7 @@ def main() -> None:
     parser.add_argument("--large-alone", action="store_true", help="1,000,000 × 64 alone, once")
     parser.add_argument("--wide", action="store_true", help="384 and 512 numbers alone, once")
     parser.add_argument("--sampling", action="store_true", help="the sampling variant alone")
+    parser.add_argument("--exact", action="store_true", help="exact facility location alone")
     parser.add_argument("--beside", type=Path, help="`src` of another checkout")
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     parser.add_argument(
@@ -258,7 +264,7 @@ def main() -> None:
         return
     beside = given.beside and given.beside.resolve()
     alone = given.large_alone or given.wide
-    small = SAMPLING if given.sampling else () if alone else (K_CENTER, FACILITY)
+    small = SAMPLING if given.sampling else EXACT if given.exact else () if alone else SMALL
     tables = [compare(case, given.repeats, given.peer_python, beside) for case in small]
     if given.large or given.large_alone:
         tables += [compare(case, 1, beside=beside) for case in LARGE]

@@ -229,7 +229,8 @@ def scale() -> str:
 
 def selectors() -> str:
     parts: list[str] = []
-    names = ("selectors.json", "selectors-sampling.json", "selectors-wide.json")
+    runs = ("", "-exact", "-sampling", "-wide")
+    names = [f"selectors{run}.json" for run in runs]
     for case in (case for name in names for case in _read(name).get("tables", ())):
         rows = [
             [

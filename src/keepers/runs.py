@@ -145,10 +145,16 @@ class Run:
 
 
 def _is_whole(folder: Path, key: str) -> bool:
-    """Whether a stage is there and its files are those that were written."""
+    """Whether a stage is there and its files are those that were written.
+
+    What this process found whole is not read again while no file has another size or time.
+    """
     if not folder.exists():
         return False
     try:
+        state = _state(folder)
+        if _whole.get(folder) == state:
+            return True
         note = read_note(folder / _RECORD, "run", _AGAIN)
         if note.get("stage") != key:
             raise DamagedError(f"run: {folder / _RECORD} is of another stage. {_AGAIN}")
@@ -163,8 +169,19 @@ def _is_whole(folder: Path, key: str) -> bool:
         said = f"run: {error.filename} cannot be read ({error.strerror}). {_AGAIN}"
         warnings.warn(said, KeepersWarning, stacklevel=3)
     else:
+        _whole[folder] = state
         return True
     return False
+
+
+_whole: dict[Path, Any] = {}
+"""By folder, the `_state` in which this process found a stage whole."""
+
+
+def _state(folder: Path) -> list[tuple[str, int, int, int]]:
+    """The files of a folder: name, inode, size and time of the last change."""
+    files = ((path.name, path.stat()) for path in sorted(folder.iterdir()))
+    return [(name, file.st_ino, file.st_size, file.st_mtime_ns) for name, file in files]
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +42,20 @@ def numbers(ids: Iterable[Id], seed: int) -> npt.NDArray[np.float64]:
 
 
 def remembered(examples: Examples, seed: int, memory: Path | None) -> npt.NDArray[np.float64]:
-    """`numbers` of all examples (n,), from the file `memory` where they are kept.
+    """`numbers` of all examples (n,), made once in this process, or read from the file `memory`.
 
     They follow from the ids and the seed alone, and a million take seconds.
     """
+    known = _made.setdefault(examples, {})
+    if seed not in known:
+        known[seed] = _remembered(examples, seed, memory)
+    return known[seed]
+
+
+_made: WeakKeyDictionary[Examples, dict[int, npt.NDArray[np.float64]]] = WeakKeyDictionary()
+
+
+def _remembered(examples: Examples, seed: int, memory: Path | None) -> npt.NDArray[np.float64]:
     if memory is None:
         return numbers(examples.ids.tolist(), seed)
     note = {"identity": examples.identity, "seed": seed}

@@ -24,7 +24,7 @@ from keepers.signals import extract, store
 from keepers.sparse import inverse_frequencies, principal_axes, tf_idf
 from keepers.types import EncoderSpec
 from keepers.workflows.active.config import BUILT_IN, ActiveConfig
-from keepers.workflows.probing import FEATURES, embedded
+from keepers.workflows.probing import FEATURES, embedded, embedding_inputs
 from keepers.workflows.workplace import Workplace
 
 BUCKETS = 2**18
@@ -59,11 +59,14 @@ def embedding(
     their standardised values; over 64 dimensions are projected on their 64 principal ones, and up
     to 8 numbers are lifted, so that their similarity is exp(−‖x − y‖² / 2).
     """
-    if given is None:
-        given = _of_encoder(source, config, place, proxy, on_bad_row)
+    made_by: Any = config.features if given is None else hash_bytes(given)
+    if given is None and (probe := _encoder(source, config, proxy, on_bad_row)) is not None:
+        pool = embedded(place, probe, probe.pool, source.content)
+        assert isinstance(pool, DensePool)
+        given, made_by = pool.rows.numpy(), embedding_inputs(place, probe, source.content)
     inputs = {
         "examples": source.identity,
-        "features": config.features if given is None else hash_bytes(given),
+        "features": made_by,
         "seed": config.seed,
         "hardware": config.hardware.identity(gains_from_bf16=False),
     }
@@ -87,21 +90,14 @@ def embedding(
     return store.read(folder)["features"]
 
 
-def _of_encoder(
-    source: Source,
-    config: ActiveConfig,
-    place: Workplace,
-    proxy: Callable[[], Prepared],
-    on_bad_row: OnBadRow,
-) -> npt.NDArray[np.float32] | None:
-    """What the encoder of a probe gives, where there is one; a proxy's is asked once for both."""
+def _encoder(
+    source: Source, config: ActiveConfig, proxy: Callable[[], Prepared], on_bad_row: OnBadRow
+) -> Prepared | None:
+    """The probe whose encoder gives the features, if any; a proxy's is asked once for both."""
     own = config.features == BUILT_IN
     if not (model_named(config.proxy) if own else config.features).startswith(PROBE):
         return None
-    prepared = proxy() if own else _prepared(source, config, on_bad_row)
-    pool = embedded(place, prepared, prepared.pool, source.content)
-    assert isinstance(pool, DensePool)
-    return pool.rows.numpy()
+    return proxy() if own else _prepared(source, config, on_bad_row)
 
 
 def _prepared(source: Source, config: ActiveConfig, on_bad_row: OnBadRow) -> Prepared:
