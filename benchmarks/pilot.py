@@ -308,6 +308,7 @@ def _as_pilot(seen: dict[str, Any]) -> Pilot:
     return Pilot(
         found=found,
         examples=0,
+        judged=0,
         overlap=seen["overlap"],
         smaller=seen.get("smaller", False),
         costs=(),

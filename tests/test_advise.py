@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,32 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from PIL import Image
+from rich.console import Console
 
 import keepers
 from keepers import methods
 from keepers.data import open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger
-from keepers.reports.advise import advice_report
+from keepers.reports.advise import VIEWS, advice_report, advice_table
 from keepers.roles import Role, prepare
 from keepers.runs import Run
 from keepers.selectors import folds
 from keepers.training import Hardware
 from keepers.workflows import pilot as pilots
-from keepers.workflows.advise import _choice  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
-from keepers.workflows.settling import FARTHER, SPREAD, findings, said_of_cleaning, settle
+from keepers.workflows.settling import (
+    FARTHER,
+    SPREAD,
+    Finding,
+    _choice,  # pyright: ignore[reportPrivateUsage]
+    findings,
+    said_of_cleaning,
+    settle,
+    why_safe,
+)
 from keepers.workflows.stages import Trained, Training
 from keepers.workflows.workplace import Workplace
 
@@ -51,11 +62,24 @@ def pilot(results: dict[str, list[float]]) -> Pilot:
         )
         for name, errors in results.items()
     }
-    return Pilot(found=found, examples=0, overlap=0.25, costs=())
+    return Pilot(found=found, examples=0, judged=0, overlap=0.25, costs=())
 
 
 AT = [0.30, 0.31, 0.29, 0.30, 0.32]
 OTHERS = {EVERYTHING: AT, RANDOM: AT, SAFE: AT}
+
+
+def told_of(row: Finding) -> dict[str, Any]:
+    """Advice of one row, as `advise` writes it, of whose 500 examples 100 judged."""
+    seconds = {"selection_seconds": 1.0, "saved_seconds": 2.0}
+    return {
+        "kind": "advise",
+        "config": {"proxy": "linear"},
+        "pilot": {"examples": 500, "judged": 100, "folds": 5, "seconds": 1.0},
+        "target": {"model": "linear", "seconds": 3.0, "epochs": None},
+        "rows": [{**asdict(row), "told_stratified": None, **seconds}],
+        "take": {str(row.keep): row.method},
+    }
 
 
 def shifted(by: float) -> list[float]:
@@ -89,9 +113,52 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
 def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
-    words = _choice(row, 0.3, {"error_everything": 0.2})
-    assert "margin was better than a random choice, by 3.0 points (1.0 to 5.0)" in words
-    assert "and is so with a probability of 97%: 27.0% wrong" in words
+    words = _choice(row, {}, 0.3, {"error_everything": 0.2})
+    assert words.startswith(
+        "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
+        "5.0), 27.0% wrong"
+    )
+    # taken at 90%, where the table says "cannot tell" and a chance that is rounded down
+    row |= {"told": "cannot tell", "probability": 0.9481}
+    words = _choice(row, {}, 0.3, {"error_everything": 0.2})
+    assert words.startswith(
+        "margin is likely, not surely, better than a random choice, with a probability of 94%:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("chances", "words"),
+    [
+        ({SAFE: 0.5, "margin": 0.8999}, "no method has a chance of 90% or more to be better"),
+        ({SAFE: 0.97, "margin": 0.3}, "no method but stratified has a chance of 90% or more"),
+        (
+            {SAFE: 0.97, "margin": 0.96},
+            "margin did better than a random choice, but no better than stratified",
+        ),
+    ],
+)
+def test_why_the_safe_one_is_taken_does_not_deny_the_table(
+    chances: dict[str, float], words: str
+) -> None:
+    assert why_safe(chances).startswith(words)
+
+
+def test_a_chance_below_a_bar_is_not_shown_to_reach_it() -> None:
+    """Here 94.9%, which says "cannot tell", and would be rounded to 95%, which says "better"."""
+    results = {**OTHERS, "margin": [0.2658, 0.2858, 0.2758, 0.2958, 0.2958]}
+    row = findings(pilot(results), ["margin"], [0.3])[0]
+    assert (row.told, round(row.probability, 3)) == ("cannot tell", 0.949)
+    assert said_of_cleaning([replace(row, method="confident-learning")]) == (
+        "In the pilot, leaving them out (confident-learning) was likely, not surely, better than a "
+        "random choice at 30% kept"
+    )
+    result = told_of(row)
+    assert "on 500 examples in 5 folds, judged by 100" in VIEWS["advise"](result, drawn=False).lead
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(advice_table(result))
+    line = next(line for line in shown.export_text().splitlines() if "margin" in line)
+    assert "cannot tell" in line
+    assert "94%" in line
 
 
 def test_no_method_is_surer_than_all_of_its_budget_are() -> None:
@@ -207,6 +274,7 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     noise = selection.metadata["label_noise"]
     assert noise["by"] == "pilot"
     assert noise["low"] < 0.4 < noise["high"]
+    assert auto["pilot"]["judged"] == 1_200
     words = "of the labels are wrong, by 1,200 examples that the pilot's model did not train on"
     assert any(words in sentence for sentence in said)
     assert words in html.unescape(keepers.report(selection).read_text())
@@ -244,9 +312,30 @@ def test_classes_of_one_example_and_many_classes_do_not_stop_a_pilot(tmp_path: P
     assert len(advice.result["rows"]) == 4
 
 
+class Heard:
+    """A `Progress` that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int]] = []
+        self.done: list[int] = []
+
+    def start(self, what: str, total: int) -> None:
+        self.started.append((what, total))
+
+    def advance(self, done: int) -> None:
+        self.done.append(done)
+
+    def finish(self) -> None:
+        pass
+
+
 def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"keep": [0.3, 0.6], "proxy": "linear", "run": tmp_path / "run"}
-    advice = keepers.advise(blobs(300, 0.4), out=tmp_path / "advice.json", **asked)
+    heard = Heard()
+    advice = keepers.advise(blobs(300, 0.4), out=tmp_path / "advice.json", progress=heard, **asked)
+    # one phase, whose clock no training within starts again: in a log it says a line now and then
+    assert heard.started[-2:] == [("pilot", 0), ("pilot: trainings", 65)]
+    assert heard.done == list(range(1, 66))
     result = json.loads((tmp_path / "advice.json").read_text())
     assert result["take"].keys() == {"0.3", "0.6"}
     assert {row["told"] for row in result["rows"]} <= {
@@ -262,6 +351,18 @@ def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
     again = keepers.advise(blobs(300, 0.4), **asked)
     for first, second in zip(result["rows"], again.result["rows"], strict=True):
         assert first["error"] == second["error"]
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for number in range(120):
+        file = tmp_path / "pictures" / f"class-{number % 2}" / f"{number:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8), dtype=np.uint8)).save(file)
+    file.write_bytes(file.read_bytes()[:60])
+    asked: dict[str, Any] = {"keep": [0.5], "methods": ["stratified"], "target": "mlp"}
+    advice = keepers.advise(tmp_path / "pictures", on_bad_row="skip", run=tmp_path / "run", **asked)
+    assert advice.result["pilot"]["examples"] == 119
 
 
 def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:

@@ -323,6 +323,16 @@ def test_the_interval_of_label_noise_holds_the_truth(classes: int, noise: float)
     assert found.disagreement > noise  # which is why it is no estimate
 
 
+def test_few_examples_do_not_tell_how_many_labels_are_wrong() -> None:
+    """A bound of a half is no news; from a quarter down, and wherever many are wrong, it is."""
+    few = label_noise(*out_of_fold(99, 10, 0.0, slope=1.0))
+    assert str(few) == f"it cannot be told how many labels are wrong (up to {few.high:.1%})"
+    assert not dataclasses.replace(few, high=0.25).vague
+    assert (
+        str(dataclasses.replace(few, low=0.06)) == f"6.0% to {few.high:.1%} of the labels are wrong"
+    )
+
+
 def test_label_noise_is_only_bounded_where_no_example_is_easy() -> None:
     draw = torch.Generator().manual_seed(0)
     labels = (torch.rand(3000, generator=draw) < 0.7).long()

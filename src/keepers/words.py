@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -17,6 +18,16 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
     ('1 example', '2,000 examples', '2 classes')
     """
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def probability(value: float) -> str:
+    """A probability in whole percent, rounded towards a half: it never reaches a bar it missed.
+
+    >>> probability(0.949), probability(0.95), probability(0.051), probability(0.9999)
+    ('94%', '95%', '6%', '99%')
+    """
+    hundredths = round(100 * value, 9)
+    return f"{math.ceil(hundredths) if value < 0.5 else math.floor(hundredths)}%"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -17,7 +17,7 @@ from keepers.reports import describe, histogram, quantities
 from keepers.reports.by_budget import Style, differences_drawn, errors_drawn, styles_of
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.terminal import plain_table
-from keepers.words import counted
+from keepers.words import counted, probability
 
 _COLOURS = {"better": "green", "worse": "red"}
 LABELS = "labels"
@@ -102,7 +102,7 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
                     Cell(text=quantities.percent(row["keep"]) if not place else ""),
                     Cell(text=row["method"] + (" *" if row["method"] == taken else "")),
                     Cell(text=difference(row["error"]), told=row["told"]),
-                    Cell(text=quantities.percent(row["probability"], 0)),
+                    Cell(text=probability(row["probability"])),
                     _briefly(row, "stratified"),
                     *[_briefly(row, "fresh")] * fresh,
                     Cell(text=quantities.brief_duration(row["selection_seconds"])),
@@ -131,9 +131,10 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
     return View(
         title="Does selecting pay?",
         lead=f"A pilot on {counted(pilot['examples'], 'example')} in "
-        f"{counted(pilot['folds'], 'fold')}, with {describe.model_name(result['config']['proxy'])},"
-        f" took {quantities.duration(pilot['seconds'])}; training {target['model']} on everything "
-        f"takes about {quantities.duration(target['seconds'])}.",
+        f"{counted(pilot['folds'], 'fold')}, judged by {quantities.count(pilot['judged'])} of "
+        f"them, with {describe.model_name(result['config']['proxy'])}, took "
+        f"{quantities.duration(pilot['seconds'])}; training {target['model']} on everything takes "
+        f"about {quantities.duration(target['seconds'])}.",
         subject="Methods and budgets",
         headings=[
             ("kept", True),

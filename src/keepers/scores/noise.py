@@ -30,6 +30,9 @@ ALLOWANCE = 0.01
 FAIR = 1 / 3
 """Under this part of the way from always guessing the largest class to no error, only a bound."""
 STEEPEST, LOWEST = 20.0, -4.0
+FEW, MANY = 0.05, 0.25
+"""Labels of which fewer are wrong are as good as right, and of which more are, hardly any use: an
+interval from one to the other tells nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,14 @@ class LabelNoise:
     disagreement: float
     num: int
 
+    @property
+    def vague(self) -> bool:
+        """Whether next to none may be wrong, and as well one in four."""
+        return self.low <= FEW and self.high > MANY
+
     def __str__(self) -> str:
+        if self.vague:
+            return f"it cannot be told how many labels are wrong (up to {self.high:.1%})"
         if self.low == 0:
             return f"at most {self.high:.1%} of the labels are wrong"
         return f"{self.low:.1%} to {self.high:.1%} of the labels are wrong"

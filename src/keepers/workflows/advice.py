@@ -39,9 +39,11 @@ class Noise:
 
     def __str__(self) -> str:
         num = self.estimate.num
+        unseen = "examples that the pilot's model did not train on"
         if self.by == "validation":
-            return f"{self.estimate}, by {num:,} validation rows that no proxy trained on"
-        return f"{self.estimate}, by {num:,} examples that the pilot's model did not train on"
+            unseen = "validation rows that no proxy trained on"
+        why = ": too few, or too hard for it" if self.estimate.vague else ""
+        return f"{self.estimate}, by {num:,} {unseen}{why}"
 
     @property
     def sentence(self) -> str:

@@ -28,7 +28,6 @@ from keepers.training import (
     fit_classifier,
 )
 from keepers.types import Budget, Progress
-from keepers.words import listed
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
@@ -42,8 +41,15 @@ from keepers.workflows.pilot import (
     run_pilot,
 )
 from keepers.workflows.probing import embedded
-from keepers.workflows.scoring import CLEAN, CORESET_SIGNALS, SAFE, needs_steps, row_for
-from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle, told
+from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps, row_for
+from keepers.workflows.settling import (
+    Finding,
+    findings,
+    said_of_cleaning,
+    sentences,
+    settle,
+    told,
+)
 from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.workplace import Workplace
 
@@ -172,8 +178,8 @@ def advise(
             raise ParameterError(
                 "keep", "got budgets that keep everything", "Give a part, such as 0.5"
             )
-        few = part_of(source, config.seed)
-        trained, epochs = _target(few, config, place), None
+        few, trained = _target(source, config, place, reading.on_bad_row)
+        epochs = None
         if trained.classifier is None:
             epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
         part = looked_at(source, config.seed)
@@ -236,10 +242,13 @@ def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
     return [fraction for fraction in dict.fromkeys(found) if fraction < 1]
 
 
-def _target(part: Source, config: AdviseConfig, place: Workplace) -> Prepared:
+def _target(
+    source: Source, config: AdviseConfig, place: Workplace, on_bad_row: OnBadRow
+) -> tuple[Source, Prepared]:
+    """A part of the data that tells what the target costs, and the target joined with it."""
+    part, cache = part_of(source, config.seed), place.run.path / "encoded-target"
     role = Role.parse(config.target, default_target(part.info()), "target")
-    cache = place.run.path / "encoded-target"
-    return prepare(role, part, parameter="target", cache=cache)[1]
+    return prepare(role, part, parameter="target", on_bad_row=on_bad_row, cache=cache)
 
 
 def _target_seconds(
@@ -301,6 +310,7 @@ def _result(
         "pilot": {
             "model": model,
             "examples": pilot.examples,
+            "judged": pilot.judged,
             "folds": len(pilot.found[EVERYTHING, 1.0]),
             "seconds": pilot.seconds,
             "errors": {
@@ -339,76 +349,3 @@ def _trainings(method: Method) -> float:
     """Trainings of the proxy that a method takes, in those on everything."""
     needs = method.needs - {"labels"}
     return (1 if needs else 0) + (2 if "out_of_fold_log_probs" in needs else 0)
-
-
-def sentences(result: Mapping[str, Any]) -> list[str]:
-    """The answers in words: for each budget what to take, what to avoid, and what it saves."""
-    pilot, target = result["pilot"], result["target"]
-    found = [
-        f"The pilot took {pilot['seconds']:.3g} s; training {target['model']} on everything takes "
-        f"about {target['seconds']:.3g} s"
-    ]
-    for fraction, taken in result["take"].items():
-        here = [row for row in result["rows"] if row["keep"] == float(fraction)]
-        row = next(row for row in here if row["method"] == taken)
-        lead = f"At {float(fraction):.0%} kept"
-        found.append(f"{lead}: {_choice(row, pilot['errors'][fraction], pilot)}")
-        bad = [row["method"] for row in here if row["told"] == "worse"]
-        if bad:
-            found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
-        found += [f"{lead}, {words}" for words in (_fresh(row), _time(row, pilot, target)) if words]
-    if target["epochs"] is None:
-        found.append(
-            f"{target['model']} has no epochs, so a fresh random part in each is not possible"
-        )
-    if result["label_noise"]:
-        noise = Noise.of(result["label_noise"])
-        pays = result["cleaning"] or f"--methods {CLEAN} tries leaving them out"
-        found.append(f"{noise.sentence}{f'. {pays}' if noise.many else ''}")
-    return found
-
-
-def _choice(row: Mapping[str, Any], random: float, pilot: Mapping[str, Any]) -> str:
-    whole = pilot["error_everything"]
-    if row["method"] == SAFE:
-        return (
-            f"no method was better than a random choice; take {SAFE}. A random choice of it was "
-            f"wrong on {random:.1%} of what it had not seen, everything on {whole:.1%}"
-        )
-    mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
-    return (
-        f"{row['method']} was better than a random choice, by {mean:.1f} points ({low:.1f} to "
-        f"{high:.1f}), and is so with a probability of {row['probability']:.0%}: "
-        f"{random - mean / 100:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
-    )
-
-
-def _fresh(row: Mapping[str, Any]) -> str:
-    """How a fresh random subset every epoch does against what is taken."""
-    if row["fresh"] is None:
-        return ""
-    mean, low, high = (100 * row["fresh"][name] for name in ("mean", "low", "high"))
-    words = {
-        "better": f"{row['method']} is better than a fresh random part every epoch",
-        "worse": f"a fresh random part every epoch is better than {row['method']}, and costs "
-        "nothing to choose: take that (--select fresh-random)",
-        "no difference": f"{row['method']} is as good as a fresh random part every epoch, which "
-        "costs nothing to choose",
-        "cannot tell": f"{row['method']} cannot be told from a fresh random part every epoch, "
-        "which costs nothing to choose",
-    }[row["told_fresh"]]
-    return f"{words} ({mean:+.1f} points, {low:+.1f} to {high:+.1f})"
-
-
-def _time(row: Mapping[str, Any], pilot: Mapping[str, Any], target: Mapping[str, Any]) -> str:
-    """What selecting costs and saves end to end."""
-    saved, cost, whole = row["saved_seconds"], row["selection_seconds"], target["seconds"]
-    if saved <= 0:
-        return (
-            f"selecting takes longer ({cost:.3g} s) than it saves of training {target['model']} "
-            f"({whole:.3g} s): train on everything"
-        )
-    words = f"selecting takes {cost:.3g} s" if cost else "selecting takes no training"
-    times = whole / (whole - saved)
-    more = "; the pilot took more than one training saves" if pilot["seconds"] > saved else ""
-    return f"{words} and saves {saved:.3g} s end to end, {times:.1f} times as fast{more}"

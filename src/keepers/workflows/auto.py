@@ -13,12 +13,18 @@ from keepers.ledger import Cost
 from keepers.models import is_classifier
 from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
 from keepers.types import Budget
-from keepers.words import counted
+from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
 from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig, row_for
-from keepers.workflows.settling import Finding, findings, said_of_cleaning, settle
+from keepers.workflows.settling import (
+    Finding,
+    findings,
+    said_of_cleaning,
+    settle,
+    why_safe,
+)
 from keepers.workflows.workplace import Workplace
 
 CANDIDATES = (SAFE, "margin", "facility-location", CLEAN)
@@ -120,12 +126,12 @@ def _by_pilot(
     rows = findings(pilot, CANDIDATES, (fraction,))
     best = settle(rows, fraction)
     words = (
-        f"in a pilot on {counted(pilot.examples, 'example')} no method was better than a "
-        f"random choice at {fraction:.0%} kept"
+        f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept "
+        f"{why_safe({row.method: row.probability for row in rows})}"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} it was "
         f"{_in_points(best)} than a random choice at {fraction:.0%} kept, and is better with a "
-        f"probability of {best.probability:.0%}"
+        f"probability of {probability(best.probability)}"
     )
     return Taken(
         method=SAFE if best is None else best.method,
@@ -134,6 +140,7 @@ def _by_pilot(
         pilot={
             "model": prepared.role.model,
             "examples": pilot.examples,
+            "judged": pilot.judged,
             "seconds": pilot.seconds,
             "rows": [asdict(row) for row in rows],
         },

@@ -8,10 +8,10 @@ random choice of the same size.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from keepers.roles import Prepared
 from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
 from keepers.workflows.fresh import gain_of_fresh
+from keepers.workflows.probing import embedded
 from keepers.workflows.stages import Trained, Training, train
 from keepers.workflows.workplace import Workplace
 
@@ -63,14 +64,15 @@ class Pilot:
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
     mean of `DRAWS`, and fresh ones every epoch that with what `gain_of_fresh` finds. `examples`
-    were looked at. `overlap` is by how much the variance of a mean is more than that of so many
-    folds that share nothing; `costs` is all that it cost. `noise` is how many labels are wrong, by
-    the predictions for what each fold held out. `smaller`: pieces are smaller than the data that
-    something is chosen of.
+    were looked at, and `judged` of them held out in one piece or another. `overlap` is by how much
+    the variance of a mean is more than that of so many folds that share nothing; `costs` is all
+    that it cost. `noise` is how many labels are wrong, by the predictions for what each fold held
+    out. `smaller`: pieces are smaller than the data that something is chosen of.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
     examples: int
+    judged: int
     overlap: float
     costs: tuple[Cost, ...]
     noise: LabelNoise | None = None
@@ -133,6 +135,8 @@ def run_pilot(
     """
     labels, units = prepared.labels, torch.from_numpy(source.units)
     inner = replace(place, ledger=Ledger(), booked=set())
+    embedded(inner, prepared, prepared.pool, source.content)  # says how far it is itself
+    inner = replace(inner, progress=None)
     at = generator(seed, "pilot folds")
     count = min(FOLDS * FOLDS, max(FOLDS, -(-len(source) * FOLDS // LARGEST)))
     fold_of, pieces = folds(labels, units, count, generator=at), windows(count)
@@ -140,9 +144,9 @@ def run_pilot(
     unseen: list[tuple[Tensor, Tensor]] = []
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
     wanted |= {"features"} if epochs else set()
+    trainings, done = FOLDS * (1 + len(keep) * (DRAWS + len(methods_))), itertools.count(1)
     with place.under_way("pilot") as report:
         for fold, (judging, *others) in enumerate(pieces):
-            report("folds", fold, FOLDS)
             chosen_from = torch.isin(fold_of, torch.tensor(others))
             members, held = chosen_from.nonzero()[:, 0], (fold_of == judging).nonzero()[:, 0]
 
@@ -152,13 +156,15 @@ def run_pilot(
                 held: Tensor = held,
                 fold: int = fold,
             ) -> tuple[Held, Mapping[str, float] | None]:
-                found = _trained(
+                told = _trained(
                     prepared, source, inner, positions, PREDICTIONS, held, seed, fold, settled
                 )
-                return _measured(found.signals.get("log_probs"), labels[held]), found.settled
+                report("trainings", next(done), trainings)
+                return _measured(told.signals.get("log_probs"), labels[held]), told.settled
 
             both = torch.cat([members, held])
             signals = _trained(prepared, source, inner, members, wanted, both, seed, fold).signals
+            report("trainings", next(done), trainings)
             said = signals.get("log_probs")[len(members) :]
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(said, labels[held]))
             unseen.append((labels[held], said))
@@ -197,10 +203,10 @@ def run_pilot(
                     )
                     result, _ = tell(members[picks.positions], settled)
                     found.setdefault((method.name, fraction), []).append(result)
-        report("folds", FOLDS, FOLDS)
     return Pilot(
         found={key: tuple(results) for key, results in found.items()},
         examples=len(source),
+        judged=sum(len(held) for held, _ in unseen),
         overlap=overlap_of(pieces),
         costs=tuple(inner.ledger.by_phase()),
         smaller=drawn or count > FOLDS,
@@ -232,7 +238,7 @@ def overlap_of(pieces: Sequence[Sequence[int]]) -> float:
     (0.25, 0.0)
     """
     trained = [set(others) for _, *others in pieces]
-    shared = [len(one & other) / len(one) for one, other in combinations(trained, 2)]
+    shared = [len(one & other) / len(one) for one, other in itertools.combinations(trained, 2)]
     return float(np.mean(shared)) / (FOLDS - 2)
 
 

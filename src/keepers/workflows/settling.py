@@ -1,16 +1,17 @@
 """What a pilot says of each method: better, no difference or worse than random, or cannot tell.
 
-Pure functions of the results of the folds: `advise` tells them, `auto` acts on them.
+Pure functions of the results of the folds: `auto` acts on them, `advise` tells them in sentences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from keepers.statistics import Difference, forecasts
-from keepers.words import listed
+from keepers.words import listed, probability
+from keepers.workflows.advice import Noise
 from keepers.workflows.pilot import EVERYTHING, FRESH, RANDOM, Pilot
 from keepers.workflows.scoring import CLEAN, SAFE
 
@@ -101,19 +102,31 @@ def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
     return min(good, key=lambda row: row.error.mean, default=None)
 
 
+def why_safe(chances: Mapping[str, float]) -> str:
+    """Why `SAFE` is taken, in words, from the probability of each method that it is better."""
+    likely = [name for name, chance in chances.items() if chance >= TAKEN]
+    others = [name for name in likely if name != SAFE]
+    if others:
+        return f"{listed(others)} did better than a random choice, but no better than {SAFE}"
+    named = f"no method but {SAFE}" if likely else "no method"
+    return f"{named} has a chance of {TAKEN:.0%} or more to be better than a random choice"
+
+
 def said_of_cleaning(rows: Sequence[Finding]) -> str:
     """What a pilot says of leaving out labels that look wrong, in a sentence; "" where untried."""
-    found: dict[Told, list[str]] = {}
-    for row in rows:
-        if row.method == CLEAN:
-            found.setdefault(row.told, []).append(f"{row.keep:.0%}")
+    found: dict[str, list[str]] = {}
     words = {
         "better": "was better than a random choice",
         "worse": "was worse than a random choice",
         "no difference": "made no difference",
         "cannot tell": "could not be told from a random choice",
     }
-    parts = [f"{words[each]} at {listed(kept, 5)} kept" for each, kept in found.items()]
+    for row in rows:
+        if row.method == CLEAN:
+            likely = row.told != "better" and row.probability >= TAKEN
+            said = "was likely, not surely, better than a random choice" if likely else ""
+            found.setdefault(said or words[row.told], []).append(f"{row.keep:.0%}")
+    parts = [f"{each} at {listed(kept, 5)} kept" for each, kept in found.items()]
     return f"In the pilot, leaving them out ({CLEAN}) {'; it '.join(parts)}" if parts else ""
 
 
@@ -145,3 +158,81 @@ def told(error: Difference) -> Told:
     if error.low >= -ALIKE and error.high <= ALIKE:
         return "no difference"
     return "cannot tell"
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """The answers in words: for each budget what to take, what to avoid, and what it saves."""
+    pilot, target = result["pilot"], result["target"]
+    found = [
+        f"The pilot took {pilot['seconds']:.3g} s; training {target['model']} on everything takes "
+        f"about {target['seconds']:.3g} s"
+    ]
+    for fraction, taken in result["take"].items():
+        here = [row for row in result["rows"] if row["keep"] == float(fraction)]
+        row = next(row for row in here if row["method"] == taken)
+        lead = f"At {float(fraction):.0%} kept"
+        chances = {each["method"]: each["probability"] for each in here}
+        found.append(f"{lead}: {_choice(row, chances, pilot['errors'][fraction], pilot)}")
+        bad = [row["method"] for row in here if row["told"] == "worse"]
+        if bad:
+            found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
+        found += [f"{lead}, {words}" for words in (_fresh(row), _time(row, pilot, target)) if words]
+    if target["epochs"] is None:
+        found.append(
+            f"{target['model']} has no epochs, so a fresh random part in each is not possible"
+        )
+    if result["label_noise"]:
+        noise = Noise.of(result["label_noise"])
+        pays = result["cleaning"] or f"--methods {CLEAN} tries leaving them out"
+        found.append(f"{noise.sentence}{f'. {pays}' if noise.many else ''}")
+    return found
+
+
+def _choice(
+    row: Mapping[str, Any], chances: Mapping[str, float], random: float, pilot: Mapping[str, Any]
+) -> str:
+    """What is taken and why: its row, and the probability of each method that it is better."""
+    whole = pilot["error_everything"]
+    if row["method"] == SAFE:
+        return (
+            f"{why_safe(chances)}; take {SAFE}. A random choice was wrong on {random:.1%} of what "
+            f"it had not seen, everything on {whole:.1%}"
+        )
+    mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
+    sure = "is" if row["told"] == "better" else "is likely, not surely,"
+    return (
+        f"{row['method']} {sure} better than a random choice, with a probability of "
+        f"{probability(row['probability'])}: by {mean:.1f} points ({low:.1f} to {high:.1f}), "
+        f"{random - mean / 100:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
+    )
+
+
+def _fresh(row: Mapping[str, Any]) -> str:
+    """How a fresh random subset every epoch does against what is taken."""
+    if row["fresh"] is None:
+        return ""
+    mean, low, high = (100 * row["fresh"][name] for name in ("mean", "low", "high"))
+    words = {
+        "better": f"{row['method']} is better than a fresh random part every epoch",
+        "worse": f"a fresh random part every epoch is better than {row['method']}, and costs "
+        "nothing to choose: take that (--select fresh-random)",
+        "no difference": f"{row['method']} is as good as a fresh random part every epoch, which "
+        "costs nothing to choose",
+        "cannot tell": f"{row['method']} cannot be told from a fresh random part every epoch, "
+        "which costs nothing to choose",
+    }[row["told_fresh"]]
+    return f"{words} ({mean:+.1f} points, {low:+.1f} to {high:+.1f})"
+
+
+def _time(row: Mapping[str, Any], pilot: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    """What selecting costs and saves end to end."""
+    saved, cost, whole = row["saved_seconds"], row["selection_seconds"], target["seconds"]
+    if saved <= 0:
+        return (
+            f"selecting takes longer ({cost:.3g} s) than it saves of training {target['model']} "
+            f"({whole:.3g} s): train on everything"
+        )
+    words = f"selecting takes {cost:.3g} s" if cost else "selecting takes no training"
+    times = whole / (whole - saved)
+    more = "; the pilot took more than one training saves" if pilot["seconds"] > saved else ""
+    return f"{words} and saves {saved:.3g} s end to end, {times:.1f} times as fast{more}"
