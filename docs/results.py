@@ -141,7 +141,7 @@ def costs(rows: list[dict[str, Any]]) -> str:
             f"{row['selection_seconds']:.1f}",
             f"{row['target_seconds']:.1f}",
             f"{row['speedup_seconds']:.2f}×",
-            f"{row['speedup_flops']:.2f}×",
+            f"{row['speedup_flops']:.2f}×" if row["speedup_flops"] else "–",
         ]
         for row in sorted(rows, key=lambda row: row["keep"])
     ]

@@ -25,7 +25,8 @@ import keepers
 from keepers.data import open_source
 from keepers.errors import KeepersError
 from keepers.experiments import convergence, trials
-from keepers.experiments.summary import random_of, with_differences
+from keepers.experiments.summary import Selector, Trial, random_of, summarise, with_differences
+from keepers.ledger import Cost
 from keepers.reports.compare import compare_report
 from keepers.reports.terminal import compare_table, plain_lines
 from keepers.roles import Role, prepare
@@ -157,6 +158,28 @@ def test_costs_and_speed_up(result: dict[str, Any]) -> None:
     )
     ratio = rows["random", None, 60]["target_flops"] / everything["target_flops"]
     assert ratio == pytest.approx(60 / N)
+
+
+@pytest.mark.parametrize(("of_proxy", "of_target"), [(0.0, 10.0), (3.0, 0.0)])
+def test_operations_that_nobody_counts_are_no_speed_up(of_proxy: float, of_target: float) -> None:
+    """What scikit-learn fits books none: by hand, where the target or the proxy is fitted."""
+    ways: list[tuple[str, Selector | None, float]] = [
+        ("everything", None, 0.0),
+        ("random", None, 0.0),
+        ("margin", "proxy", of_proxy),
+    ]
+    trials = [
+        Trial(
+            method=method, selector=selector, keep=0.5, k=10, seed=0, test_error=0.1,
+            worst_class_error=0.1, selection=Cost(phase="selecting", seconds=1.0, flops=flops),
+            target=Cost(phase="target training", seconds=1.0, flops=of_target),
+        )
+        for method, selector, flops in ways
+    ]  # fmt: skip
+    rows = {row["method"]: row for row in summarise(trials)}
+    assert rows["margin"]["end_to_end_flops"] is None
+    assert rows["margin"]["speedup_flops"] is None
+    assert rows["random"]["speedup_flops"] == (1.0 if of_target else None)
 
 
 def test_differences_are_paired_by_seed_against_random(result: dict[str, Any]) -> None:

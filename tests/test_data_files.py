@@ -196,6 +196,11 @@ def test_a_header_among_the_records_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "two.csv", "\n".join(part * 2))
     with pytest.raises(DataError, match="record 14: the names of the columns stand there again"):
         open_source(path)
+    with pytest.raises(DataError, match="an example, rename a column in the first line and"):
+        open_source(path, header="yes")
+    renamed = path.read_text().replace("text,label", "words,label", 1)
+    said = open_source(written(tmp_path / "renamed.csv", renamed), header="yes")
+    assert len(said) == 2 * len(ROWS) + 1
     path.write_text("\n".join([*part, "text,0", "label,1"]))  # words that name a column, too
     assert len(open_source(path)) == len(ROWS) + 2
 

@@ -73,11 +73,28 @@ def test_the_answer_of_a_prodigy_export_is_no_label() -> None:
         open_source(table)
     source = open_source(table, on_bad_row="skip")
     assert (source.columns.label, len(source), len(source.skipped)) == ("label", 24, 16)
+    rejected = prodigy(["reject"] * 40, label=["POS", "NEG"] * 20)
+    with pytest.raises(
+        DataError, match=r"'reject', not 'accept'.*Correct them, or give other data"
+    ):
+        open_source(rejected)  # no other input would help, nor leaving all rows out
+    with pytest.raises(DataError, match=r"40 rows .*Correct them, or give other data"):
+        open_source(rejected, on_bad_row="skip")
     choices = prodigy(["accept"] * 40, accept=[["POS"], ["NEG"]] * 20)
     assert open_source(choices).class_names == ("NEG", "POS")
     assert open_source(prodigy(answers), label="answer").class_names == (
         *("accept", "ignore", "reject"),
     )
+
+
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+@pytest.mark.parametrize("named", [None, "words"])
+def test_an_input_without_one_usable_row_may_be_the_wrong_one(named: Any, on_bad_row: Any) -> None:
+    """What bad rows need follows from what is bad: another input, or other labels."""
+    table = pa.table({"words": pa.array([None] * 8, pa.string()), "label": ["a", "b"] * 4})
+    words = "or name another column than 'words' with --input"
+    with pytest.raises(DataError, match=rf"no text in column 'words'.*{words}"):
+        open_source(table, input=named, on_bad_row=on_bad_row)
 
 
 # --- a folder of pictures and a table of them --------------------------------------------------

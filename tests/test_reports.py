@@ -28,6 +28,7 @@ from keepers.reports.coreset import report
 from keepers.reports.examples import SMALL_SIDE, show
 from keepers.reports.findings import doubtful, extremes, find_cut, shares
 from keepers.reports.terminal import compare_table, coreset_summary, plain_lines
+from keepers.roles import Role
 from keepers.selection import Selection
 from keepers.statistics import ENOUGH_SEEDS
 from keepers.workflows.evidence import Evidence
@@ -522,7 +523,7 @@ def test_a_comparison_answers_in_words_first(tmp_path: Path) -> None:
         "Target preact20, proxy preact8.",
         "Random loses to entropy (proxy) at 70%; it beats entropy (proxy) at 30%",
         "Training on everything has an error of 14%. The part nearest to it is entropy (proxy), at "
-        "70% kept: 14.5%, +0.50 points (+0.50 to +0.50, all 3 parts taken together): not as good "
+        "70% kept: 14.5%, +0.50 points (+0.50 to +0.50, all 5 parts taken together): not as good "
         "as everything. End to end it took 1.36× as fast as everything, selection included.",
         "Proxy and target agree at Spearman 0.73. Two seeds of the same model agree at 0.83 for "
         "the proxy and 0.81 for the target: the noise ceiling",
@@ -568,6 +569,28 @@ def test_no_verdict_comes_from_a_target_that_was_still_learning(tmp_path: Path) 
         one["converged"] = False
     page = Page(compare_report(result, tmp_path / "d.html"))
     assert "Whether a part is as good as everything cannot be told" in page.text
+
+
+def test_a_random_part_may_be_the_nearest_to_everything() -> None:
+    rows = [row("everything", 1.0, 0.14, None), row("random", 0.7, 0.141, None)]
+    result = comparison() | {"rows": [*rows, row("entropy", 0.7, 0.145, "worse")]}
+    words = answers.against_everything(result)
+    assert "The part nearest to it is random, at 70% kept: 14.1%" in words
+    assert "all 2 parts taken together" in words
+
+
+def test_a_comparison_says_why_nothing_is_held_against_fresh_subsets(tmp_path: Path) -> None:
+    result = comparison()
+    assert answers.about_fresh(result) == ""
+    result["rows"] = [one for one in result["rows"] if one["method"] != "fresh-random"]
+    result["config"]["target"] = Role(model="linear").identity()
+    result["rows"][0] |= {"end_to_end_flops": None, "speedup_flops": None}
+    page = Page(compare_report(result, tmp_path / "c.html"))
+    words = "linear has no epochs, so nothing is compared with a fresh random subset in each"
+    assert words in page.text
+    assert words in " ".join(" ".join(plain_lines(compare_table(result))).split())
+    assert "0.00×" not in page.text
+    assert "batch_size" not in page.text  # linear has no recipe
 
 
 def test_few_seeds_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path) -> None:

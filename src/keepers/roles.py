@@ -152,13 +152,16 @@ class Role:
         return replace(default_recipe(self.model), **set_here)
 
     def identity(self) -> dict[str, Any]:
-        """Everything a trained model depends on, defaults filled in, for fingerprints."""
+        """Everything a trained model depends on, defaults filled in, for fingerprints.
+
+        What scikit-learn fits has no recipe.
+        """
         return {
             "model": self.model,
             "options": dict(self.options),
             "resolution": self.resolution,
             "flip": self.flip,
-            **asdict(self.recipe()),
+            **(asdict(self.recipe()) if self.in_steps else {}),
         }
 
 

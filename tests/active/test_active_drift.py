@@ -12,6 +12,7 @@ from PIL import Image
 from keepers import Campaign, Vote
 from keepers.campaign import Pool
 from keepers.errors import DataError, KeepersError, KeepersWarning, ParameterError, RunError
+from keepers.workflows.active.beginning import DATA, _where_now  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
@@ -168,6 +169,8 @@ def test_data_that_were_moved(world: World, tmp_path: Path) -> None:
     world.write()
     world.label(campaign := world.start(test=tests), campaign.query(9).ids)
     campaign.close()
+    my_films = _where_now(dict.fromkeys(DATA, "/gone/a.parquet"), Path("my films"))
+    assert my_films.endswith(" NEW --labelled NEW --test NEW --campaign 'my films'")
     folder, pool, there = world.folder / "campaign", world.pool, tmp_path / "there.parquet"
     shutil.move(pool, there)
     with pytest.raises(DataError, match=r"pool\.parquet does not exist.* If it was moved: k"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from keepers.campaign.label_studio import is_task
-from keepers.data.csv_files import Layout, cells_in, layout_of, plain_cell, records_in
+from keepers.data.arrow import ArrowTable
+from keepers.data.arrow import compute as pc
+from keepers.data.csv_files import Layout, cells_in, layout_of, records_in
 from keepers.data.folders import suffix_of
 from keepers.data.readers import read_table
 from keepers.data.values import first_line
@@ -19,6 +22,8 @@ from keepers.errors import DataError
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _WANTED = ("id", "label", "annotator", "time", "seconds", "skipped")
 _MINIMAL = "annotation_id"  # a column of Label Studio's CSV and JSON-MIN, which leave skips out
+
+_INERT = re.compile(r"'+[=+\-@\t\r]")
 
 Record = dict[str, Any]
 
@@ -173,3 +178,24 @@ def _object(where: str, read: Callable[[], Any], path: Path) -> tuple[str, Recor
     if absent and not (absent == ["label"] and "skipped" in record):
         return where, MalformedError(f"it has no '{absent[0]}'. Give each an id and a label")
     return where, record
+
+
+def inert_cells(table: ArrowTable) -> ArrowTable:
+    """The table with a ' before texts that a spreadsheet would run as formulas.
+
+    They begin with =, +, -, @, a tab or a carriage return; `plain_cell` takes the ' away again.
+    """
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            safe = pc.replace_substring_regex(table[field.name], r"^('*[=+\-@\t\r])", r"'\1")
+            table = table.set_column(place, field, safe)
+    return table
+
+
+def plain_cell(cell: str) -> str:
+    """What a cell holds, without the ' that `inert_cells` put before it.
+
+    >>> plain_cell("'=1+1"), plain_cell("'tis"), plain_cell("-1")
+    ('=1+1', "'tis", '-1')
+    """
+    return cell[1:] if _INERT.match(cell) else cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -127,7 +128,7 @@ def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_
         sys.stdout.write(f"{line}\n")
     console().print(cost_table(Ledger(_costs(losses.metadata["costs"]))))
     say_written({"losses": out})
-    _say_how("Use them:", f"keepers train {data} --il {out}")
+    _say_how("Use them:", shlex.join(["keepers", "train", str(data), "--il", str(out)]))
 
 
 def _quality(losses: IrreducibleLosses) -> list[str]:

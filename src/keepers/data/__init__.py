@@ -8,7 +8,7 @@ from keepers.data.corrupt import (
     most_confused,
     relevance_subset,
 )
-from keepers.data.csv_files import Header, inert_cells
+from keepers.data.csv_files import Header
 from keepers.data.encode import check_quantities, encode, readable
 from keepers.data.examples import Examples
 from keepers.data.export import export
@@ -43,7 +43,6 @@ __all__ = [
     "duplicate",
     "encode",
     "export",
-    "inert_cells",
     "is_vectors",
     "is_within",
     "joined",

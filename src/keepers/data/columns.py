@@ -306,7 +306,9 @@ def turned_down(table: ArrowTable, label: str | None) -> dict[int, str]:
     if label is None or label == "answer" or not _is_prodigy(table, "answer"):
         return {}
     answers = enumerate(table["answer"].to_pylist())
-    return {row: f"its answer is {given!r}" for row, given in answers if given != "accept"}
+    return {
+        row: f"its answer is {given!r}, not 'accept'" for row, given in answers if given != "accept"
+    }
 
 
 def _is_vector(material: Material, name: str) -> bool:

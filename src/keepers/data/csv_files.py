@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -39,7 +40,6 @@ _QUOTED_TEXT = re.compile(r'"((?:[^"]++|"")*+)"')
 _DECIMAL_COMMA = re.compile(rb"[;\r\n] *[-+]?\d+,\d+ *[;\r\n]")
 _DECIMAL_POINT = re.compile(rb"[;\r\n] *[-+]?\d+\.\d+ *[;\r\n]")
 _CONVERT = "Convert it to UTF-8, for example with iconv -f LATIN1 -t UTF-8"
-_INERT = re.compile(r"'+[=+\-@\t\r]")
 _CODE = re.compile(rb'[,;|\t\r\n"] *[-+]?(?:0\d|\d{19})')
 
 
@@ -168,23 +168,20 @@ def read_csv(path: Path, as_text: Collection[str] = (), header: Header = "auto")
 
 def _check_repeated_header(path: Path, layout: Layout, table: ArrowTable) -> None:
     """Refuse the names of the columns among the records, as in files that were put together."""
-    columns = [table[name] for name in table.column_names]
+    names = table.column_names
     if (
         not layout.header
-        or len(columns) < 2
-        or not all(pa.types.is_string(c.type) for c in columns)
+        or len(names) < 2
+        or not all(pa.types.is_string(t) for t in table.schema.types)
     ):
         return
-    same = pc.equal(columns[0], table.column_names[0])
-    for name, column in zip(table.column_names[1:], columns[1:], strict=True):
-        if not pc.any(same).as_py():
-            return
-        same = pc.and_(same, pc.equal(column, name))
-    if pc.any(same).as_py():
-        row = pc.index(same, True).as_py()
+    row = pc.index(reduce(pc.and_, (pc.equal(table[name], name) for name in names)), True).as_py()
+    if row >= 0:
         raise DataError(
             f"data: {path}, record {row + 2}: the names of the columns stand there again, as if "
-            "they were an example. Take that line away; several files are read from one folder"
+            "they were an example. Take that line away (several files are read from one folder); "
+            "if it is an example, rename a column in the first line and pass --header yes "
+            "(header='yes')"
         )
 
 
@@ -361,7 +358,7 @@ def records_in(text: bytes, delimiter: str, quotes: bool = True) -> Iterator[byt
     bare = rf"[^{mark}\r\n]*+"
     field = rf'(?:"[^"]*+(?:""[^"]*+)*+"{bare}|{bare})' if quotes else bare
     record = re.compile(rf"{field}(?:{mark}{field})*+(?:\r\n|\r|\n|\Z)".encode())
-    start = len(_BOM) if text.startswith(_BOM) else 0
+    start = 0
     while start < len(text):
         match = record.match(text, start)
         assert match is not None  # a field may be anything, so every text is a list of records
@@ -394,24 +391,3 @@ def cells_in(record: bytes, delimiter: str, quotes: bool = True) -> list[str]:
             cells.append(text[start:end])
             start = end + 1
     return cells
-
-
-def inert_cells(table: ArrowTable) -> ArrowTable:
-    """The table with a ' before texts that a spreadsheet would run as formulas.
-
-    They begin with =, +, -, @, a tab or a carriage return; `plain_cell` takes the ' away again.
-    """
-    for place, field in enumerate(table.schema):
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            safe = pc.replace_substring_regex(table[field.name], r"^('*[=+\-@\t\r])", r"'\1")
-            table = table.set_column(place, field, safe)
-    return table
-
-
-def plain_cell(cell: str) -> str:
-    """What a cell holds, without the ' that `inert_cells` put before it.
-
-    >>> plain_cell("'=1+1"), plain_cell("'tis"), plain_cell("-1")
-    ('=1+1', "'tis", '-1')
-    """
-    return cell[1:] if _INERT.match(cell) else cell

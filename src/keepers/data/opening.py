@@ -117,7 +117,8 @@ def open_source(
         if like is not None:
             input = input or _known_inputs(like, material)  # noqa: A001
             label = label or _known_label(like, material)
-            id = id or _if_there(like.columns.id, material)  # noqa: A001
+            there = like.columns.id in material.table.column_names
+            id = id or (like.columns.id if there else None)  # noqa: A001
         brought = None if features is None else read_features(features, material)
         column = features if isinstance(features, str) and not is_npy(features) else None
         said = told(
@@ -146,16 +147,14 @@ def open_source(
         inputs = extract.raw_inputs(material, columns.input, kind)
         labels, class_names = _labels(material, columns, like, require_labels, said.label)
         bad = extract.bad_rows(inputs, columns.input, material.table)
+        of_inputs = len(bad)
         bad |= turned_down(material.table, columns.label)
         if brought is not None:
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
-        taken_for = columns.input[0] if material.kind is None and not said.input else None
-        if bad and on_bad_row == "error":
-            raise _unusable(bad, material, taken_for)
+        _check_bad(bad, of_inputs, material, columns, on_bad_row)
         found = hashed(material, inputs, columns, progress)
         bad |= found.unread
-        if found.unread and on_bad_row == "error":
-            raise _unusable(found.unread, material, taken_for)
+        _check_bad(bad, of_inputs + len(found.unread), material, columns, on_bad_row)
         whole, repeats = found, found.repeats
         if bad:
             found = found.take(np.flatnonzero(~np.isin(found.rows, list(bad))))
@@ -163,8 +162,6 @@ def open_source(
         if limit is not None:
             found = found.take(_part(len(found.rows), limit, seed))
         order = found.rows
-        if not len(order):
-            raise DataError(f"data: not one row of {material.name} can be used. {_first(bad)}")
         groups = None if group is None else _strings(material.table[group])[order]
         taken: RawInputs = take_inputs(inputs, order)
         if brought is not None:
@@ -212,8 +209,8 @@ def open_source(
                 brought,
             ),
             skipped=tuple(
-                SkippedRow(row=row, id=_plain(whole.ids[place]), problem=bad[row])
-                for row, place in zip(bad, whole.places(bad), strict=True)
+                SkippedRow(row=row, id=name, problem=bad[row])
+                for row, name in zip(bad, whole.ids[whole.places(bad)].tolist(), strict=True)
             ),
         )
         if kept is not None and not whole.unread:
@@ -232,13 +229,12 @@ def read_material(
     if not isinstance(data, str | Path):
         return objects.read_object(data, split, usual, progress)
     path = Path(data).expanduser()
-    if str(data) in builtin.NAMES and not path.exists():
+    known = str(data) in builtin.NAMES and not path.exists()
+    if known or (is_npy(path) and path.exists()):
         if split is not None:
             raise ParameterError("split", f"got '{split}', and {data} has no parts", "Leave it out")
-        return builtin.digits()
-    if is_npy(path) and path.exists():
-        if split is not None:
-            raise ParameterError("split", f"got '{split}', and {path} is one file", "Leave it out")
+        if known:
+            return builtin.digits()
         return replace(from_arrays(read_npy(path), None), name=path.name)
     if objects.is_saved(path):
         return objects.read_saved(path, split, usual)
@@ -280,10 +276,6 @@ def _known_label(like: Source, material: Material) -> str | None:
     if name in material.table.column_names or (like.columns.label_named and material.kind is None):
         return name
     return None
-
-
-def _if_there(name: str | None, material: Material) -> str | None:
-    return name if name in material.table.column_names else None
 
 
 def _labels(
@@ -356,23 +348,26 @@ def _strings(column: ArrowColumn) -> npt.NDArray[np.object_]:
     return np.array(texts.to_pylist(), dtype=object)
 
 
-def _plain(value: Any) -> int | str:
-    return value if isinstance(value, str) else int(value)
-
-
-def _first(bad: dict[int, str]) -> str:
-    shown = [f"row {row}: {why}" for row, why in bad.items()]
-    return first_few(shown)
-
-
-def _unusable(bad: dict[int, str], material: Material, taken_for: str | None) -> DataError:
-    """The error for bad rows; `taken_for` is the input where nobody named it."""
+def _check_bad(
+    bad: dict[int, str],
+    of_inputs: int,
+    material: Material,
+    columns: Columns,
+    on_bad_row: Literal["error", "skip"],
+) -> None:
+    """Refuse bad rows, of `of_inputs` of which it is the input that is bad; all bad ones always."""
+    num_rows = material.table.num_rows
+    if not bad or (on_bad_row == "skip" and len(bad) < num_rows):
+        return
     instead = "or pass --on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
-    if len(bad) == material.table.num_rows and taken_for is not None:
-        instead = f"or name another column than '{taken_for}' with --input (input=...)"
-    return DataError(
-        f"data: {counted(len(bad), 'row')} of {material.name} cannot be used ({_first(bad)}). "
-        f"Correct them, {instead}"
+    if len(bad) == num_rows:
+        instead = "or give other data"
+        if of_inputs == num_rows and material.kind is None:
+            instead = f"or name another column than '{columns.input[0]}' with --input (input=...)"
+    shown = first_few([f"row {row}: {why}" for row, why in bad.items()])
+    raise DataError(
+        f"data: {counted(len(bad), 'row')} of {material.name} cannot be used ({shown}). Correct "
+        f"them, {instead}"
     )
 
 

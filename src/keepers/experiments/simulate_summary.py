@@ -60,8 +60,8 @@ def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
         target = with_target(row)
         for unit in ("seconds", "flops"):
             own = row[f"selection_{unit}"]
-            found = target[f"selection_{unit}"] / own if target and own else None
-            row[f"selection_speedup_{unit}"] = found
+            known = target[f"selection_{unit}"] if target else 0.0  # 0: operations nobody counts
+            row[f"selection_speedup_{unit}"] = known / own if known and own else None
     return with_differences(rows, difference=random_of(rows), against_target=with_target)
 
 

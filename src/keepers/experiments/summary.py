@@ -41,7 +41,11 @@ class Trial:
 
 
 def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """One row for each method, selector and budget: means over seeds, and against random."""
+    """One row for each method, selector and budget: means over seeds, and against random.
+
+    Operations end to end, and what they save, are None where a model is not trained in steps:
+    nobody counts what scikit-learn does.
+    """
     groups: dict[tuple[str, Selector | None, int], list[Trial]] = {}
     for trial in sorted(trials, key=lambda trial: trial.seed):
         group = groups.setdefault((trial.method, trial.selector, trial.k), [])
@@ -91,6 +95,9 @@ def _row(trials: Sequence[Trial], everything: Sequence[Trial]) -> dict[str, Any]
     worst = [trial.worst_class_error for trial in trials]
     seconds = {name: _mean(trials, name, "seconds") for name in ("selection", "target")}
     flops = {name: _mean(trials, name, "flops") for name in ("selection", "target")}
+    whole = _mean(everything, "target", "flops")
+    selected_by_model = first.selector is not None or first.taken is not None
+    counted = bool(flops["target"] and (flops["selection"] or not selected_by_model))
     changed = [trial.changed_labels for trial in trials if trial.changed_labels is not None]
     return {
         "method": first.method,
@@ -111,9 +118,9 @@ def _row(trials: Sequence[Trial], everything: Sequence[Trial]) -> dict[str, Any]
         "end_to_end_seconds": seconds["selection"] + seconds["target"],
         "selection_flops": flops["selection"],
         "target_flops": flops["target"],
-        "end_to_end_flops": flops["selection"] + flops["target"],
+        "end_to_end_flops": sum(flops.values()) if counted else None,
         "speedup_seconds": _mean(everything, "target", "seconds") / sum(seconds.values()),
-        "speedup_flops": _mean(everything, "target", "flops") / (sum(flops.values()) or 1.0),
+        "speedup_flops": whole / sum(flops.values()) if counted else None,
     }
 
 

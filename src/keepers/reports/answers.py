@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keepers.reports import quantities
+from keepers.reports import describe, quantities
 from keepers.statistics import ENOUGH_SEEDS, LEVEL, Difference, Verdict, paired_difference
 from keepers.words import counted
 
@@ -171,13 +171,24 @@ def about_verdicts(differences: Sequence[Row]) -> str:
     return " ".join(words)
 
 
+def about_fresh(result: Mapping[str, Any]) -> str:
+    """Why nothing is compared with a fresh random subset every epoch; empty where it is."""
+    if any(row["method"] == FRESH for row in result["rows"]):
+        return ""
+    target = describe.model_name((result.get("config") or {}).get("target")) or "The target"
+    return (
+        f"{target} has no epochs, so nothing is compared with a fresh random subset in each: give "
+        "--target a model that is trained in steps for that."
+    )
+
+
 def against_everything(result: Mapping[str, Any]) -> str:
     """Whether a part is as good as everything, and what it saves.
 
     The nearest of all parts is looked at, so its interval is one for all of them together.
     """
     whole = everything(result)
-    rows = [r for r in result["rows"] if r["method"] not in (EVERYTHING, RANDOM, FRESH)]
+    rows = [r for r in result["rows"] if r["method"] not in (EVERYTHING, FRESH)]
     if whole is None or not rows:
         return ""
     best = min(rows, key=lambda row: row["error_mean"])

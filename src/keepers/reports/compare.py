@@ -67,6 +67,7 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
         about_verdicts=answers.about_verdicts(
             [row["difference"] for row in result["rows"] if row.get("difference")]
         ),
+        about_fresh=answers.about_fresh(result),
         nearest=answers.against_everything(result),
         experiment="comparison",
         along=KEPT,

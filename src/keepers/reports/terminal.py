@@ -102,9 +102,8 @@ def compare_table(result: Mapping[str, Any]) -> Table:
         for index, (_, row) in enumerate(group):
             table.add_row(*_cells(row, first=index == 0, worst=worst))
         table.add_section()
-    table.caption = escape(
-        "\n".join(filter(None, (answers.headline(result), answers.about_learning(result))))
-    )
+    about = (answers.about_learning(result), answers.about_fresh(result))
+    table.caption = escape("\n".join(filter(None, (answers.headline(result), *about))))
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             "(the default): keepers compare --online trains both and measures it"
         )
     if result["losses"]:
-        found.append(f"keepers train --il {result['losses']} uses these losses")
+        found.append(f"keepers train --il {shlex.quote(result['losses'])} uses these losses")
     return found
 
 

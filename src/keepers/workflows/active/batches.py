@@ -10,7 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from keepers.campaign import Planned, State
-from keepers.data import inert_cells
+from keepers.campaign.records import inert_cells
 from keepers.workflows.active.labelled import (
     check_no_data,
     id_column,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -204,7 +205,8 @@ def _begun(journal: Journal, path: Path) -> State:
     state = State.empty().after(event for _, event in journal.read())
     if not state.campaign:
         raise RunError(
-            f"campaign: {path} was never started. keepers active start POOL --campaign {path}"
+            f"campaign: {path} was never started. keepers active start POOL --campaign "
+            f"{shlex.quote(str(path))}"
         )
     return state
 
@@ -235,7 +237,7 @@ def _where_now(settings: Mapping[str, Any], path: Path) -> str:
     if not gone:
         return ""
     given = " ".join("NEW" if name == "pool" else f"--{name} NEW" for name in gone)
-    return f". If it was moved: keepers active moved {given} --campaign {path}"
+    return f". If it was moved: keepers active moved {given} --campaign {shlex.quote(str(path))}"
 
 
 def _untrusted(
