@@ -47,11 +47,13 @@ clean:
 	rm -rf $(VENV) $(LABEL_STUDIO) .ci-venv site build dist .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 
-# torch first and by itself: it is by far the largest download, and shows its progress.
+# torch first and by itself: it is by far the largest download, and shows its progress. The pip
+# that Python 3.11 brings takes minutes more over a hundred packages than one of today.
 $(VENV)/torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"keepers needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --quiet 'pip>=26'
 	$(INSTALL) torch
 	@touch $@
 
