@@ -40,7 +40,6 @@ reference: $(VENV)/installed-dev
 	$(BIN)/python docs/generate.py
 
 docs: $(VENV)/installed-dev
-	$(BIN)/python docs/generate.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
