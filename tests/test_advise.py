@@ -126,6 +126,14 @@ def test_a_choice_is_told_with_its_probability() -> None:
     )
 
 
+def test_nobody_is_told_to_take_what_would_do_harm() -> None:
+    row = {"method": SAFE, "told": "worse", "probability": 0.02}
+    words = _choice(row, {SAFE: 0.02, "margin": 0.5}, 0.3, {"error_everything": 0.2})
+    assert "; take a random choice (--method random): stratified, which auto" in words
+    safe = _choice(row | {"told": "no difference"}, {}, 0.3, {"error_everything": 0.2})
+    assert "; take stratified. A random choice was wrong on 30.0%" in safe
+
+
 @pytest.mark.parametrize(
     ("chances", "words"),
     [

@@ -194,8 +194,10 @@ def _choice(
     """What is taken and why: its row, and the probability of each method that it is better."""
     whole = pilot["error_everything"]
     if row["method"] == SAFE:
+        harm = f" (--method random): {SAFE}, which auto takes, did worse"
+        take = f"a random choice{harm}" if row["told"] == "worse" else SAFE
         return (
-            f"{why_safe(chances)}; take {SAFE}. A random choice was wrong on {random:.1%} of what "
+            f"{why_safe(chances)}; take {take}. A random choice was wrong on {random:.1%} of what "
             f"it had not seen, everything on {whole:.1%}"
         )
     mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
