@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.linear_model import LogisticRegression
 
 import keepers
 from keepers.data import Source, TokenPool, open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger, Tally
-from keepers.models.linear import LinearAndTrees, LinearClassifier
+from keepers.models.linear import (
+    LinearAndTrees,
+    LinearClassifier,
+    _fit,  # pyright: ignore[reportPrivateUsage]
+    _turn,  # pyright: ignore[reportPrivateUsage]
+)
 from keepers.random import derived_seed, generator
 from keepers.roles import Role, prepare
 from keepers.runs import Run
@@ -140,6 +146,27 @@ def test_words_of_one_text_alone_are_left_out_of_many_texts() -> None:
         used[len(source)] = len(fitted.used_)
     assert used[200] > 200  # every w0, w1, ...
     assert used[1500] < 1500
+
+
+def test_words_of_one_text_alone_are_one_column_to_the_optimiser() -> None:
+    """The rows turned have the same fit: against scikit-learn on the rows as they are."""
+    draw = np.random.default_rng(0)
+    common = (draw.random((60, 10)) < 0.4) * draw.integers(1, 4, (60, 10))
+    rare = np.zeros((60, 300))
+    rare[draw.integers(0, 50, 300), np.arange(300)] = draw.integers(1, 4, 300)  # 10 rows have none
+    never = np.zeros((60, 5))
+    rows = sparse.csr_array(np.hstack([common, rare, never])[:, draw.permutation(315)])
+    labels = draw.integers(0, 3, 60)
+    turn = _turn(rows)
+    assert turn.shape[1] <= 60
+    assert np.allclose((turn.T @ turn).toarray(), np.eye(turn.shape[1]))
+    assert np.allclose((rows @ turn @ turn.T).toarray(), rows.toarray())
+    plain, turned = (LogisticRegression(C=5.0, tol=1e-9, max_iter=5000) for _ in range(2))
+    plain.fit(rows, labels)
+    _fit(turned, rows, labels, None)
+    assert np.allclose(turned.coef_, plain.coef_, atol=1e-5)
+    assert np.allclose(turned.predict_proba(rows), plain.predict_proba(rows), atol=1e-5)
+    assert _turn(sparse.csr_array(common)) is None  # nothing to gain
 
 
 def test_pairs_of_words_are_read_only_where_they_are_likely_to_help() -> None:

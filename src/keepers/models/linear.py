@@ -268,9 +268,38 @@ def _regression(tolerance: float, **settings: Any) -> Any:
 def _fit(
     model: Any, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
 ) -> None:
+    turn = _turn(rows) if _is_sparse(rows) else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it has converged is read from n_iter_
-        model.fit(rows, y, weight)
+        model.fit(rows if turn is None else rows @ turn, y, weight)
+    if turn is not None:
+        model.coef_, model.n_features_in_ = model.coef_ @ turn.T, turn.shape[0]
+
+
+def _turn(rows: Any) -> Any:
+    """(d, m) with orthonormal columns, in whose span sparse rows (n, d) lie; None if m > d / 2.
+
+    What stands in one row alone is one column of that row, in proportion; most words of few texts
+    do. The best coefficients lie in the span of the rows, and their squares are the same there:
+    so rows @ turn has the same fit in a fraction of the time.
+    """
+    from scipy.sparse import csr_array
+
+    seen = frequencies(rows)
+    shared, alone = np.flatnonzero(seen > 1), np.flatnonzero(seen == 1)
+    here = np.flatnonzero(seen[rows.indices] == 1)
+    row = np.searchsorted(rows.indptr, here, side="right") - 1
+    of_rows, column = np.unique(row, return_inverse=True)
+    m = len(shared) + len(of_rows)
+    if not len(alone) or m > rows.shape[1] / 2:
+        return None
+    length = np.sqrt(np.bincount(column, np.square(rows.data[here])))[column]
+    values = np.concatenate([np.ones(len(shared)), rows.data[here] / length])
+    at = (
+        np.concatenate([shared, rows.indices[here]]),
+        np.concatenate([np.arange(len(shared)), len(shared) + column]),
+    )
+    return csr_array((values.astype(rows.dtype), at), shape=(rows.shape[1], m))
 
 
 def _likelihood(model: Any, rows: Any, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
