@@ -20,7 +20,7 @@ from rich.console import Console
 import keepers
 from keepers import methods
 from keepers.data import open_source
-from keepers.errors import ParameterError
+from keepers.errors import DataError, ParameterError
 from keepers.ledger import Ledger
 from keepers.reports.advise import VIEWS, advice_report, advice_table
 from keepers.roles import Role, prepare
@@ -28,6 +28,7 @@ from keepers.runs import Run
 from keepers.selectors import folds
 from keepers.training import Hardware
 from keepers.workflows import pilot as pilots
+from keepers.workflows.advise import AdviseConfig, _target  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
 from keepers.workflows.settling import (
@@ -368,9 +369,13 @@ def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: 
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (8, 8), dtype=np.uint8)).save(file)
     file.write_bytes(file.read_bytes()[:60])
-    asked: dict[str, Any] = {"keep": [0.5], "methods": ["stratified"], "target": "mlp"}
-    advice = keepers.advise(tmp_path / "pictures", on_bad_row="skip", run=tmp_path / "run", **asked)
-    assert advice.result["pilot"]["examples"] == 119
+    source = open_source(tmp_path / "pictures", on_bad_row="skip")
+    with Run(tmp_path / "run", {}) as run:
+        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        part, target = _target(source, AdviseConfig(target="mlp"), place, "skip")
+        assert (len(source), len(part), len(target.pool)) == (120, 119, 119)
+        with pytest.raises(DataError, match="picture"):
+            _target(source, AdviseConfig(target="mlp"), place, "error")
 
 
 def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:

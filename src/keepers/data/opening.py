@@ -349,11 +349,7 @@ def _strings(column: ArrowColumn) -> npt.NDArray[np.object_]:
 
 
 def _check_bad(
-    bad: dict[int, str],
-    of_inputs: int,
-    material: Material,
-    columns: Columns,
-    on_bad_row: Literal["error", "skip"],
+    bad: dict[int, str], of_inputs: int, material: Material, columns: Columns, on_bad_row: str
 ) -> None:
     """Refuse bad rows, of `of_inputs` of which it is the input that is bad; all bad ones always."""
     num_rows = material.table.num_rows
