@@ -36,6 +36,7 @@ from keepers.workflows.settling import (
     SPREAD,
     Finding,
     _choice,  # pyright: ignore[reportPrivateUsage]
+    fallback,
     findings,
     said_of_cleaning,
     settle,
@@ -101,6 +102,13 @@ def test_noise_is_not_told_from_nothing() -> None:
     rows = findings(pilot(results), [SAFE, "margin"], [0.3])
     assert [row.told for row in rows] == ["cannot tell", "cannot tell"]
     assert settle(rows, 0.3) is None
+    assert fallback(rows, 0.3) == SAFE
+
+
+def test_stratified_is_not_fallen_back_on_where_it_did_worse() -> None:
+    rows = findings(pilot({**OTHERS, SAFE: shifted(0.05)}), [SAFE], [0.3])
+    assert [row.told for row in rows] == ["worse"]
+    assert fallback(rows, 0.3) == RANDOM
 
 
 def test_the_best_of_those_that_are_better_is_taken() -> None:
@@ -114,25 +122,25 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
 def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
-    words = _choice(row, {}, 0.3, {"error_everything": 0.2})
+    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2})
     assert words.startswith(
         "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
         "5.0), 27.0% wrong"
     )
     # taken at 90%, where the table says "cannot tell" and a chance that is rounded down
     row |= {"told": "cannot tell", "probability": 0.9481}
-    words = _choice(row, {}, 0.3, {"error_everything": 0.2})
+    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2})
     assert words.startswith(
         "margin is likely, not surely, better than a random choice, with a probability of 94%:"
     )
 
 
 def test_nobody_is_told_to_take_what_would_do_harm() -> None:
-    row = {"method": SAFE, "told": "worse", "probability": 0.02}
-    words = _choice(row, {SAFE: 0.02, "margin": 0.5}, 0.3, {"error_everything": 0.2})
-    assert "; take a random choice (--method random): stratified, which auto" in words
-    safe = _choice(row | {"told": "no difference"}, {}, 0.3, {"error_everything": 0.2})
-    assert "; take stratified. A random choice was wrong on 30.0%" in safe
+    chances, pilot = {SAFE: 0.02, "margin": 0.5}, {"error_everything": 0.2}
+    words = _choice({"method": SAFE}, RANDOM, chances, 0.3, pilot)
+    assert "to be better than a random choice, and stratified did worse; take random. A" in words
+    words = _choice({"method": SAFE}, SAFE, chances, 0.3, pilot)
+    assert "to be better than a random choice; take stratified. A random choice was wrong" in words
 
 
 @pytest.mark.parametrize(

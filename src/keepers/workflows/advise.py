@@ -44,6 +44,7 @@ from keepers.workflows.probing import embedded
 from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps, row_for
 from keepers.workflows.settling import (
     Finding,
+    fallback,
     findings,
     said_of_cleaning,
     sentences,
@@ -297,7 +298,7 @@ def _result(
 ) -> dict[str, Any]:
     seconds, model = target["seconds"], prepared.role.model
     selecting = {method: _trainings(row_for(method, model)) * fit for method in config.methods}
-    best = {str(fraction): settle(rows, fraction) for fraction in fractions}
+    best = {fraction: settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
         "kind": "advise",
         "data": about(source),
@@ -339,7 +340,8 @@ def _result(
             for row in rows
         ],
         "take": {
-            fraction: SAFE if found is None else found.method for fraction, found in best.items()
+            str(fraction): fallback(rows, fraction) if found is None else found.method
+            for fraction, found in best.items()
         },
     }
     return plain({**result, "sentences": sentences(result)})

@@ -20,6 +20,7 @@ from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
 from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig, row_for
 from keepers.workflows.settling import (
     Finding,
+    fallback,
     findings,
     said_of_cleaning,
     settle,
@@ -95,7 +96,8 @@ def take(
 ) -> dict[int, Taken]:
     """What `auto` takes at each of the budgets, which are counts; said as well.
 
-    Where a pilot cannot be run, or cannot tell, that is `stratified`. Every budget has a pilot of
+    Where a pilot cannot be run, or cannot tell, that is `stratified`, or a random choice where
+    `stratified` did worse. Every budget has a pilot of
     its own, as if it were the only one; what they share is found again.
     """
     found: dict[int, Taken] = {}
@@ -125,16 +127,17 @@ def _by_pilot(
     )
     rows = findings(pilot, CANDIDATES, (fraction,))
     best = settle(rows, fraction)
+    instead = fallback(rows, fraction)
     words = (
         f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept "
-        f"{why_safe({row.method: row.probability for row in rows})}"
+        f"{why_safe({row.method: row.probability for row in rows}, instead)}"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} it was "
         f"{_in_points(best)} than a random choice at {fraction:.0%} kept, and is better with a "
         f"probability of {probability(best.probability)}"
     )
     return Taken(
-        method=SAFE if best is None else best.method,
+        method=instead if best is None else best.method,
         why=words,
         cost=Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples),
         pilot={

@@ -89,7 +89,7 @@ def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
     """The method to take at a fraction: of those likely to be better, the one with the least error.
 
     It must have done better than stratified in the pilot, too. None where there is none: then
-    `SAFE` is taken.
+    `fallback` is taken.
     """
     good = [
         row
@@ -102,14 +102,21 @@ def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
     return min(good, key=lambda row: row.error.mean, default=None)
 
 
-def why_safe(chances: Mapping[str, float]) -> str:
-    """Why `SAFE` is taken, in words, from the probability of each method that it is better."""
+def fallback(rows: Sequence[Finding], keep: float) -> str:
+    """What is taken where no method is likely to be better: `SAFE`, or random if it did worse."""
+    worse = any(row.keep == keep and row.method == SAFE and row.told == "worse" for row in rows)
+    return RANDOM if worse else SAFE
+
+
+def why_safe(chances: Mapping[str, float], taken: str = SAFE) -> str:
+    """Why a fallback is taken, in words, from the probability of each method that it is better."""
     likely = [name for name, chance in chances.items() if chance >= TAKEN]
     others = [name for name in likely if name != SAFE]
     if others:
         return f"{listed(others)} did better than a random choice, but no better than {SAFE}"
     named = f"no method but {SAFE}" if likely else "no method"
-    return f"{named} has a chance of {TAKEN:.0%} or more to be better than a random choice"
+    worse = f", and {SAFE} did worse" if taken == RANDOM else ""
+    return f"{named} has a chance of {TAKEN:.0%} or more to be better than a random choice{worse}"
 
 
 def said_of_cleaning(rows: Sequence[Finding]) -> str:
@@ -169,10 +176,10 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     ]
     for fraction, taken in result["take"].items():
         here = [row for row in result["rows"] if row["keep"] == float(fraction)]
-        row = next(row for row in here if row["method"] == taken)
+        row = next(row for row in here if row["method"] == (SAFE if taken == RANDOM else taken))
         lead = f"At {float(fraction):.0%} kept"
         chances = {each["method"]: each["probability"] for each in here}
-        found.append(f"{lead}: {_choice(row, chances, pilot['errors'][fraction], pilot)}")
+        found.append(f"{lead}: {_choice(row, taken, chances, pilot['errors'][fraction], pilot)}")
         bad = [row["method"] for row in here if row["told"] == "worse"]
         if bad:
             found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
@@ -189,16 +196,18 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
 
 
 def _choice(
-    row: Mapping[str, Any], chances: Mapping[str, float], random: float, pilot: Mapping[str, Any]
+    row: Mapping[str, Any],
+    taken: str,
+    chances: Mapping[str, float],
+    random: float,
+    pilot: Mapping[str, Any],
 ) -> str:
     """What is taken and why: its row, and the probability of each method that it is better."""
     whole = pilot["error_everything"]
     if row["method"] == SAFE:
-        harm = f" (--method random): {SAFE}, which auto takes, did worse"
-        take = f"a random choice{harm}" if row["told"] == "worse" else SAFE
         return (
-            f"{why_safe(chances)}; take {take}. A random choice was wrong on {random:.1%} of what "
-            f"it had not seen, everything on {whole:.1%}"
+            f"{why_safe(chances, taken)}; take {taken}. A random choice was wrong on {random:.1%} "
+            f"of what it had not seen, everything on {whole:.1%}"
         )
     mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
     sure = "is" if row["told"] == "better" else "is likely, not surely,"
