@@ -13,7 +13,7 @@ from active_worlds import World, events, make_world
 
 import forked
 from keepers import Campaign
-from keepers.campaign import Planned, Pool, Schema, Started, Trained, Vote
+from keepers.campaign import Measure, Planned, Pool, Schema, Started, Trained, Vote
 from keepers.errors import RunError
 
 POINTS = 4
@@ -96,7 +96,7 @@ def test_killed_while_it_starts(tmp_path: Path) -> None:
         except RunError:
             finished += 1  # the kill came after the last entry
         with world.open(name) as campaign:
-            assert [type(event) for event in events(campaign)] == [Started, Schema, Pool]
+            assert [type(event) for event in events(campaign)] == [Started, Schema, Pool, Measure]
             campaign.query(8)
             assert planned(campaign) == expected
     assert 1 <= finished <= LAST + 1
