@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Generator
 
@@ -32,5 +33,13 @@ def generator(
 def isolated(seed: int, *purpose: str | int) -> Generator[None]:
     """Seed torch's global generators inside the block (initialisation, dropout), restore after."""
     with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(seed, *purpose))
+        # torch.manual_seed formats the whole stack for devices that are not there, at each call.
+        seeded = torch.manual_seed if _is_accelerated() else torch.default_generator.manual_seed
+        seeded(derived_seed(seed, *purpose))
         yield
+
+
+@functools.cache
+def _is_accelerated() -> bool:
+    devices = (torch.cuda, torch.backends.mps, torch.xpu)
+    return any(device.is_available() for device in devices)
