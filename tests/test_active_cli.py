@@ -306,10 +306,14 @@ def test_of_a_file_with_an_error_nothing_is_taken_unless_partial(
 def test_a_text_beside_the_wrong_id(run: Keepers, begun: Mapping[str, str]) -> None:
     texts = [row["text"] for row in csv.DictReader(Path("pool.csv").read_text().splitlines())]
     rows = [(f"r{i:03}", text, "pos") for i, text in enumerate(texts[:3])]
-    write("edited.csv", ["id", "text", "label"], [(*rows[0][:1], "cut by a spread", "pos")])
-    assert run("active", "import", "edited.csv", "--campaign", "c").out.startswith("1 new")
+    texts = [rows[0][1].upper(), "  " + rows[1][1].replace(" ", ", "), rows[2][1][:15] + "..."]
+    edited = [(row[0], text, "pos") for row, text in zip(rows, texts, strict=True)]
+    write("edited.csv", ["id", "text", "label"], edited)
+    assert run("active", "import", "edited.csv", "--campaign", "c").out.startswith("3 new")
+    write("wrong.csv", ["id", "text", "label"], [(rows[0][0], edited[1][1], "neg")])
+    refused(run("active", "import", "wrong.csv", "--campaign", "c"), "is not that example's")
     write("sorted.csv", ["id", "text", "label"], [rows[0], (*rows[1][:1], *rows[2][1:]), rows[2]])
-    words = "sorted.csv, line 3: the text beside the id 'r001' is another example's. Bring ids"
+    words = "sorted.csv, line 3: the text beside the id 'r001' is not that example's. Bring ids"
     refused(run("active", "import", "sorted.csv", "--campaign", "c"), words)
     said = run("active", "import", "sorted.csv", "--campaign", "c", "--partial", "--annotator", "o")
     assert said.out.startswith("2 new")

@@ -128,7 +128,7 @@ def mixed(left: int, right: int) -> int:
 
 
 def naive_ngrams(text: str, buckets: int, ngrams: int) -> list[int]:
-    words = [word for word in re.split(r"[\W_]+", text.lower()) if word]
+    words = [word for word in re.split(r"[\W_]+", text.lower().replace("漢", " 漢 ")) if word]
     level = [
         int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
         for word in words

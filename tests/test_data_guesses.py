@@ -213,11 +213,23 @@ def test_texts_that_hold_nothing_are_told() -> None:
     assert not any("empty" in sentence for sentence in open_source((TEXTS, LABELS)).found)
 
 
+def test_a_few_numbers_beside_a_text_are_not_the_input() -> None:
+    spans = [[row, 3] if row % 4 else None for row in range(COUNT)]
+    table = pa.table({"text": TEXTS, "span": spans, "label": LABELS})
+    assert open_source(table).columns.input == ("text",)
+    assert open_source(table.drop(["text"]).drop_null()).columns.input == ("span",)
+    wide = [[float(row + at) for at in range(9)] for row in range(COUNT)]
+    assert open_source(table.set_column(1, "embedding", [wide])).columns.input == ("embedding",)
+
+
 def test_rows_without_a_label_are_told() -> None:
     table = pa.table({"text": ["a", "b", "Total: 2"], "label": ["x", "y", None]})
     assert "1 row has no label (row 2)" in open_source(table, require_labels=False).found
     none = pa.table({"text": ["a", "b"], "label": pa.nulls(2, pa.string())})
     assert not any("no label" in each for each in open_source(none, require_labels=False).found)
+    objects = pa.table({"text": ["a", "b"], "label": [{"value": "x"}, {"value": "y"}]})
+    found = open_source(objects, require_labels=False).found
+    assert "no classes can be read from 'label'" in found
 
 
 def test_a_picture_of_a_folder_is_named_by_its_file(tmp_path: Path) -> None:

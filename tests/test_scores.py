@@ -343,6 +343,14 @@ def test_label_noise_is_only_bounded_where_no_example_is_easy() -> None:
     assert found.high > 0.25
 
 
+def test_a_model_that_always_names_the_largest_class_tells_nothing_of_labels() -> None:
+    labels = (
+        torch.arange(2000) % 20 == 0
+    ).long()  # a tenth of another class, half of it relabelled
+    log_probs = torch.tensor([[0.95, 0.05]]).log().expand(2000, 2)
+    assert str(label_noise(labels, log_probs)) == "it cannot be told how many labels are wrong"
+
+
 def test_label_noise_does_not_depend_on_the_order_and_leaves_its_input_alone() -> None:
     labels, log_probs = out_of_fold(1000, 3, 0.1, slope=3.0)
     before, order = log_probs.clone(), torch.randperm(1000)

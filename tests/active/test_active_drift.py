@@ -12,6 +12,7 @@ from PIL import Image
 from keepers import Campaign, Vote
 from keepers.campaign import Pool
 from keepers.errors import DataError, KeepersError, KeepersWarning, ParameterError, RunError
+from keepers.reports.active_answers import accuracy
 from keepers.workflows.active.beginning import DATA, _where_now  # pyright: ignore[reportPrivateUsage]
 
 
@@ -201,7 +202,9 @@ def test_other_test_data_are_told_once(world: World) -> None:
     other = make_world(world.folder, 12, seed=4)
     other.write("test", labels=True)
     world.write()
-    world.start(test=world.folder / "test.parquet").close()
+    campaign = world.start(test=world.folder / "test.parquet")
+    world.label(campaign, campaign.query(9).ids)
+    world.label(campaign, campaign.query(9).ids)
     assert not world.open().drift.sentences()
     other.y = other.y[::-1]  # the same inputs
     other.write("test", labels=True)
@@ -209,7 +212,14 @@ def test_other_test_data_are_told_once(world: World) -> None:
         "The test data hold other examples or labels than before: accuracies from here on do not "
         "compare with earlier ones"
     ]
-    assert not world.open().drift.sentences()
+    campaign = world.open()
+    assert not campaign.drift.sentences()
+    earlier = "The test data changed since the proxy was measured"
+    assert any(earlier in each for each in campaign.status().warnings)
+    assert "of an earlier test set" in accuracy(campaign.status()).words
+    campaign.query(9)
+    assert not any(earlier in each for each in campaign.status().warnings)
+    assert "of the test set" in accuracy(campaign.status()).words
 
 
 def test_a_snapshot_that_is_gone(world: World) -> None:

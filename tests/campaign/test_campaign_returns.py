@@ -92,7 +92,7 @@ def test_malformed_lines_of_csv_are_named_and_nothing_is_taken(tmp_path: Path) -
     with pytest.raises(DataError) as caught:
         read_votes(path, annotator="ann")
     text = str(caught.value)
-    assert text.startswith("labels: 7 lines cannot be read, so nothing was taken: bad.csv, line 3:")
+    assert text.startswith("labels: 7 lines cannot be taken, so none was: bad.csv, line 3:")
     assert "line 7" in text
     assert "line 8" not in text
 

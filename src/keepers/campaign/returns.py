@@ -37,7 +37,7 @@ def read_votes(
     problems = returned.malformed
     if problems:
         raise DataError(
-            f"labels: {counted(len(problems), 'line')} cannot be read, so nothing was taken: "
+            f"labels: {counted(len(problems), 'line')} cannot be taken, so none was: "
             f"{first_few(problems)}. "
             "Correct the file, or pass --partial (partial=True) to take the others"
         )

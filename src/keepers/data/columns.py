@@ -22,6 +22,7 @@ from keepers.words import listed
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
 _ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
 _SAMPLE = 1000
+_NARROW = 8  # numbers in a list that is no embedding
 _NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
 _NO_PROSE = (
     _NUMBERS,
@@ -168,6 +169,8 @@ def _find_input(
         fitting = [name for name in names if accepts(material, name)]
         held = [name for name in fitting if not is_path(material.table[name])]
         fitting = held or fitting  # paths beside the pictures themselves say where they are from
+        if kind == "vector" and _are_beside_a_text(material, names, fitting):
+            continue
         if len(fitting) > 1:
             raise _ambiguous("input", fitting)
         if fitting:
@@ -212,11 +215,8 @@ def _texts(material: Material, names: Sequence[str]) -> list[str]:
     for name in names:
         column = material.table[name]
         is_text = pa.types.is_large_string(column.type) and not _is_category(column)
-        if is_text and not _is_key(column, name):
-            part = column.slice(0, _SAMPLE)
-            spaced = pc.mean(pc.match_substring(part, " ").cast(pa.float64())).as_py() or 0
-            if spaced > 0.5 or not numbers:
-                lengths[name] = pc.mean(pc.utf8_length(part)).as_py() or 0.0
+        if is_text and not _is_key(column, name) and (_is_prose(column) or not numbers):
+            lengths[name] = pc.mean(pc.utf8_length(column.slice(0, _SAMPLE))).as_py() or 0.0
     prose = [name for name in lengths if not _is_like(material.table[name], *_NO_PROSE)]
     order = sorted(prose or lengths, key=lambda name: -lengths[name])
     if len(order) > 1 and lengths[order[1]] > lengths[order[0]] / 2:
@@ -313,6 +313,23 @@ def turned_down(table: ArrowTable, label: str | None) -> dict[int, str]:
 
 def _is_vector(material: Material, name: str) -> bool:
     return is_vector(material.table[name].type)
+
+
+def _is_prose(column: ArrowColumn) -> bool:
+    """Whether most of a column's values are texts with a space."""
+    if not pa.types.is_large_string(column.type) or _is_category(column):
+        return False
+    spaced = pc.match_substring(column.slice(0, _SAMPLE), " ").cast(pa.float64())
+    return (pc.mean(spaced).as_py() or 0) > 0.5
+
+
+def _are_beside_a_text(material: Material, names: Sequence[str], vectors: Sequence[str]) -> bool:
+    """Whether lists of a few numbers stand beside a text: places in it, or what some rows have."""
+    parts = [material.table[name].slice(0, _SAMPLE) for name in vectors]
+    widest = [pc.max(pc.list_value_length(part)).as_py() or 0 for part in parts]
+    return all(width <= _NARROW for width in widest) and any(
+        _is_prose(material.table[name]) for name in names
+    )
 
 
 def is_vector(kind: ArrowType) -> bool:

@@ -379,7 +379,9 @@ def _found(
     if features is not None:
         source = f" from '{columns.features}'" if columns.features else ""
         sentences.append(f"features of {features.shape[1]} numbers{source}")
-    if columns.label is not None:
+    if columns.label is not None and not class_names:
+        sentences.append(f"no classes can be read from '{columns.label}'")
+    elif columns.label is not None:
         shown = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
         sentences.append(
             f"{counted(len(class_names), 'class', 'classes')} from '{columns.label}': {shown}"

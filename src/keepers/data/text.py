@@ -18,6 +18,8 @@ from keepers.errors import DataError, MissingExtraError
 
 _BLOCK = 4096
 _NOT_A_WORD = r"[^\pL\pN]+"
+_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
+"""Scripts that put no spaces between words: each character is a word, and two are a pair."""
 _MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 ALPHABET = " " + string.ascii_lowercase + string.digits + string.punctuation
@@ -34,7 +36,8 @@ def hashed_ngrams(
 ) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]]:
     """Hash the words of each text, and their n-grams up to `ngrams`, into `buckets`.
 
-    Words are maximal runs of letters and digits, lower-cased. A word's bucket is its BLAKE2b-64
+    Words are maximal runs of letters and digits, lower-cased, and single characters of scripts that
+    put no spaces between words. A word's bucket is its BLAKE2b-64
     modulo `buckets`; an n-gram's is a mix of its words' hashes. With `apart` n-grams of k words
     have buckets of their own, from (k − 1) `buckets` on. The result depends on the text alone,
     never on the machine.
@@ -50,6 +53,8 @@ def hashed_ngrams(
 
 
 def _word_hashes(block: ArrowArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    if pc.any(pc.match_substring_regex(block, _UNSPACED)).as_py():
+        block = pc.replace_substring_regex(block, _UNSPACED, r" \1 ")
     words = pc.split_pattern_regex(pc.utf8_lower(block), _NOT_A_WORD)
     bounds = words.offsets.to_numpy()
     flat = words.values.slice(bounds[0], bounds[-1] - bounds[0]).dictionary_encode()

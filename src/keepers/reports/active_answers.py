@@ -65,7 +65,8 @@ def accuracy(standing: Standing) -> Answer:
 def measured_on(found: Mapping[str, Any]) -> str:
     """On what an accuracy was measured."""
     if found["on"] == "test":
-        return f"{counted(found['examples'], 'example')} of the test set"
+        which = "an earlier" if found.get("is_earlier") else "the"
+        return f"{counted(found['examples'], 'example')} of {which} test set"
     labels = counted(found["examples"], "control label")
     return f"{labels}, a random sample of the pool"
 

@@ -29,6 +29,8 @@ ALLOWANCE = 0.01
 """Share of the examples that may be hard for the model however sure it is of them."""
 FAIR = 1 / 3
 """Under this part of the way from always guessing the largest class to no error, only a bound."""
+BLIND = 0.1
+"""Under this part of that way not even a bound: a class that is never named may hide in another."""
 STEEPEST, LOWEST = 20.0, -4.0
 FEW, MANY = 0.05, 0.25
 """Labels of which fewer are wrong are as good as right, and of which more are, hardly any use: an
@@ -56,7 +58,8 @@ class LabelNoise:
 
     def __str__(self) -> str:
         if self.vague:
-            return f"it cannot be told how many labels are wrong (up to {self.high:.1%})"
+            most = f" (up to {self.high:.1%})" if self.high < 1 else ""
+            return f"it cannot be told how many labels are wrong{most}"
         if self.low == 0:
             return f"at most {self.high:.1%} of the labels are wrong"
         return f"{self.low:.1%} to {self.high:.1%} of the labels are wrong"
@@ -73,7 +76,8 @@ def label_noise(labels: Tensor, log_probs: Tensor) -> LabelNoise:
     with lapses, ε being the lapses. The interval is that of the profile likelihood. Its lower end
     is brought down by 0.01, for what is hard for the model however sure it is. It is 0, so that
     the interval is a bound, where predictions agree with less than a third of what always guessing
-    the largest class gets wrong: then the surest may be wrong, too.
+    the largest class gets wrong: then the surest may be wrong, too. With less than a tenth of it
+    the upper end is 1, as examples of a class that is never named may have any other label.
 
     What is assumed: the model did not train on these examples; errors of the labels do not
     depend on how sure it is. Wrong labels that a model can learn (one class renamed, copies of one
@@ -116,6 +120,8 @@ def label_noise(labels: Tensor, log_probs: Tensor) -> LabelNoise:
     guessing = 1 - float(labels.bincount().max()) / n
     if disagreement > (1 - FAIR) * guessing:
         low = 0.0
+    if disagreement > (1 - BLIND) * guessing:
+        high = 1.0
     return LabelNoise(
         rate=float(rates[best]),
         low=max(0.0, low - ALLOWANCE),

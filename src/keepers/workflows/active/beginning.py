@@ -31,7 +31,7 @@ from keepers.models.posterior import check_dropout
 from keepers.roles import Role, made_by
 from keepers.types import Model, Progress
 from keepers.workflows.active.config import CampaignConfig
-from keepers.workflows.active.drift import FOLDER, measure_event, pool_event
+from keepers.workflows.active.drift import FOLDER, is_new, measure_event, pool_event
 from keepers.workflows.active.ground import names_ever
 from keepers.workflows.active.opening import (
     Holdings,
@@ -187,14 +187,14 @@ def move(
                 raise ParameterError(name, "this campaign was begun without", "Leave it out")
         holdings = _held(journal, path, state, {**state.settings, **where}, progress)
         changed = {
-            "test": state.measures and measure_event(holdings, state),
+            "test": is_new(measure_event(holdings, state), state),
             "pool": state.pool and holdings.source.identity != state.pool.fingerprint,
         }
         for name in where:
             if not changed["test" if name == "test" else "pool"]:
                 continue
             raise DataError(
-                f"{name}: {where[name]} holds other examples than the campaign had last. Give the "
+                f"{name}: {where[name]} holds other examples than the campaign had. Give the "
                 "same ones; what changes there later is noticed"
             )
         journal.append([Moved(paths=where, time=now())])

@@ -109,6 +109,12 @@ def measure_event(holdings: Holdings, state: State) -> Measure | None:
     return Measure(number=len(before), fingerprint=now)
 
 
+def is_new(measure: Measure | None, state: State) -> bool:
+    """Whether a test set is none that the campaign ever had; it may never have noted one."""
+    known = {each.fingerprint for each in state.measures}
+    return measure is not None and bool(known) and measure.fingerprint not in known
+
+
 def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | None, Drift]:
     """What to write down of the pool as it is now, None where the journal knows it already.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from keepers.workflows.active.opening import Holdings
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 NAMES = {"text": "text", "image": "image", "vector": "features"}
 
+
+SHORT = 30
+"""Letters and digits under which texts are compared as a whole, else by their runs of three."""
 
 TAKEN = (
     *("id", "row", "label", "copy_of", "round", "part", "method", "score", "rank"),
@@ -108,10 +113,10 @@ def id_column(source: Source, ids: Sequence[int | str | None]) -> Any:
 
 
 def row_check(source: Source) -> Callable[[Id, Mapping[str, Any]], str | None]:
-    """Tells of a row of a file that came back whether the text in it is another example's.
+    """Tells of a row of a file that came back whether the text in it is not its example's.
 
     A file whose ids were sorted or filled without the other columns puts labels on the wrong
-    examples. A text that is none of the pool was edited, or cut by a spreadsheet: it is let pass.
+    examples. A text that was cut, corrected or written in other letters is let pass.
     """
     name = _input_name(source)
     held = set(source.digests.tolist()) if source.kind == "text" else set[bytes]()
@@ -122,14 +127,30 @@ def row_check(source: Source) -> Callable[[Id, Mapping[str, Any]], str | None]:
         if not held or not places or not isinstance(text, str):
             return None
         found = digest(text.encode()).encode()
-        if found == source.digests[places[0]] or found not in held:
+        if found == source.digests[places[0]]:
+            return None
+        if found not in held and _is_alike(text, str(source.preview(places[0]))):
             return None
         return (
-            f"the {name} beside the id {id!r} is another example's. Bring ids, texts and labels "
-            "back into the same rows"
+            f"the {name} beside the id {id!r} is not that example's. Bring ids, texts and labels "
+            f"back into the same rows, or leave the column '{name}' out"
         )
 
     return check
+
+
+def _is_alike(given: str, own: str) -> bool:
+    """Whether a text may be another one that a person or a spreadsheet changed."""
+    given, own = (
+        "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))
+        for text in (given, own)
+    )
+    if own.startswith(given):  # cut, or nothing but marks
+        return True
+    if min(len(given), len(own)) < SHORT:
+        return difflib.SequenceMatcher(None, given, own, autojunk=False).ratio() >= 0.5
+    first, second = ({text[i : i + 3] for i in range(len(text) - 2)} for text in (given, own))
+    return len(first & second) >= 0.5 * len(first | second)
 
 
 def input_column(source: Source, places: list[int]) -> tuple[str, Any]:

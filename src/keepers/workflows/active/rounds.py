@@ -277,6 +277,7 @@ class Round:
         facts: dict[str, Any] = {
             "method": opinion.method.name,
             "test_accuracy": opinion.test_accuracy,
+            "measure": len(self.state.measures) - 1,
             "test_examples": None if self.test is None else len(self.test.view),
             "control": control_accuracy(opinion, known, control),
             "against_random": self._against_random(),

@@ -62,9 +62,14 @@ def standing(
     """Everything `keepers active status` shows, from the journal alone."""
     if goal is not None and not 0 < goal < 1:
         raise ParameterError("goal", f"got {goal}", "Give an accuracy in (0, 1) such as 0.9")
-    trained = tuple(_trained(facts) for facts in state.trained)
+    trained = tuple(_trained(facts, len(state.measures) - 1) for facts in state.trained)
     ground = Ground(holdings=holdings, state=state, config=config)
     found = _pool_since(state, drift)
+    if trained and trained[-1]["is_earlier"]:
+        found.append(
+            "The test data changed since the proxy was measured: its accuracy is that on the "
+            "earlier ones. keepers active status --train measures it again"
+        )
     if trained:
         found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
     if ground.torn:
@@ -134,8 +139,11 @@ def _round(state: State, planned: Any) -> dict[str, Any]:
     }
 
 
-def _trained(event: Any) -> dict[str, Any]:
-    """The facts of one training, its accuracy and interval beside them."""
+def _trained(event: Any, measure: int) -> dict[str, Any]:
+    """The facts of one training, its accuracy and interval beside them.
+
+    `is_earlier` says that the test set, the `measure`-th today, was another one then.
+    """
     facts = {"round": event.round, "labels": event.labels, **event.facts}
     control, test = facts.get("control"), facts.get("test_accuracy")
     accuracy = None
@@ -151,7 +159,10 @@ def _trained(event: Any) -> dict[str, Any]:
             "examples": control["labels"],
             "on": "control",
         }
-    return {**facts, "accuracy": accuracy}
+    earlier = test is not None and facts.get("measure", 0) < measure
+    if accuracy is not None:
+        accuracy["is_earlier"] = earlier
+    return {**facts, "accuracy": accuracy, "is_earlier": earlier}
 
 
 def _annotators(state: State) -> dict[str, dict[str, float]]:
