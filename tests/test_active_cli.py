@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer.main
@@ -318,6 +319,37 @@ def test_a_text_beside_the_wrong_id(run: Keepers, begun: Mapping[str, str]) -> N
     said = run("active", "import", "sorted.csv", "--campaign", "c", "--partial", "--annotator", "o")
     assert said.out.startswith("2 new")
     assert f"Left out: {words}" in said.out
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_a_text_beside_the_wrong_id_in_any_format(run: Keepers, suffix: str) -> None:
+    texts = ["the plot is thin", "a fine film", "what a bore", " ", "I left after an hour"]
+    write("pool.csv", ["key", "Review"], [(f"r{i}", text) for i, text in enumerate(texts)])
+    start = ("start", "pool.csv", "--campaign", "c", "--id", "key", "--classes", "neg,pos")
+    assert run("active", *start, *QUICK).status == 0
+
+    def write_as(name: str, given: Sequence[str]) -> None:
+        rows = [{"id": f"r{i}", "Review": t, "label": "neg"} for i, t in enumerate(given)]
+        if suffix == "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), name)
+        elif suffix in ("csv", "tsv"):
+            mark = "\t" if suffix == "tsv" else ","
+            lines = [["id", "Review", "label"], *(list(row.values()) for row in rows)]
+            Path(name).write_text("".join(mark.join(line) + "\n" for line in lines))
+        else:
+            lines = [json.dumps(row) for row in rows]
+            text = "[" + ",".join(lines) + "]" if suffix == "json" else "\n".join(lines)
+            Path(name).write_text(text)
+
+    write_as(f"turned.{suffix}", texts[::-1])
+    said = run("active", "import", f"turned.{suffix}", "--campaign", "c")
+    refused(said, "Review beside the id 'r0' is not that example's")
+    write_as(f"blank.{suffix}", ["" for _ in texts])
+    assert run("active", "import", f"blank.{suffix}", "--campaign", "c").out.startswith("5 new")
+    if suffix == "jsonl":
+        half = '{"id": "r1", "Review": "\\ud83d", "label": "pos"}\n'
+        Path("half.jsonl").write_text(half)
+        assert run("active", "import", "half.jsonl", "--campaign", "c").out.startswith("1 new")
 
 
 NO_LABELS = [

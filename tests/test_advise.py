@@ -39,6 +39,7 @@ from keepers.workflows.settling import (
     fallback,
     findings,
     said_of_cleaning,
+    sentences,
     settle,
     why_safe,
 )
@@ -141,6 +142,18 @@ def test_nobody_is_told_to_take_what_would_do_harm() -> None:
     assert "to be better than a random choice, and stratified did worse; take random. A" in words
     words = _choice({"method": SAFE}, SAFE, chances, 0.3, pilot)
     assert "to be better than a random choice; take stratified. A random choice was wrong" in words
+
+
+def test_where_random_is_taken_nothing_else_is_said_to_be() -> None:
+    row = findings(pilot({**OTHERS, SAFE: shifted(0.05)}), [SAFE], [0.3])[0]
+    advice = told_of(row)
+    advice["take"] = {"0.3": RANDOM}
+    advice["pilot"] |= {"errors": {"0.3": 0.3}, "error_everything": 0.2}
+    fresh = {"mean": 0.05, "low": 0.03, "high": 0.07}
+    advice["rows"][0] |= {"fresh": fresh, "told_fresh": "worse"}
+    words = " ".join(sentences(advice | {"label_noise": None, "cleaning": ""}))
+    assert "stratified did worse; take random." in words
+    assert "take that" not in words
 
 
 @pytest.mark.parametrize(

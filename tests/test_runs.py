@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keepers import runs
 from keepers.errors import KeepersWarning, RunError
 from keepers.ledger import Cost, Ledger
 from keepers.runs import Run, StageRecord
@@ -153,6 +155,29 @@ def test_a_damaged_stage_is_computed_again(tmp_path: Path, damage: str) -> None:
         again, record = run.stage("proxy", 0, write_one)
     assert (again / "one.txt").read_text() == "1"
     assert record.costs == (COST,)
+
+
+def test_a_stage_found_whole_is_read_once_while_it_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    digest = runs._digest  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(runs, "_digest", lambda path: read.append(path) or digest(path))
+    with Run(tmp_path, IDENTITY) as run:
+        folder, _ = run.stage("proxy", 0, write_one)
+    read.clear()
+    for _ in range(2):
+        with Run(tmp_path, IDENTITY) as run:
+            assert run.finished("proxy", 0)
+    assert read == [folder / "one.txt"]
+    before = (folder / "one.txt").stat()
+    (folder / "one.txt").write_text("2")
+    os.utime(folder / "one.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with (
+        Run(tmp_path, IDENTITY) as run,
+        pytest.warns(KeepersWarning, match=r"one\.txt is damaged"),
+    ):
+        assert not run.finished("proxy", 0)
 
 
 @pytest.mark.parametrize("damage", ["gone", "torn", "flipped"])

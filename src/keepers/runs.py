@@ -178,10 +178,10 @@ _whole: dict[Path, Any] = {}
 """By folder, the `_state` in which this process found a stage whole."""
 
 
-def _state(folder: Path) -> list[tuple[str, int, int, int]]:
-    """The files of a folder: name, inode, size and time of the last change."""
+def _state(folder: Path) -> list[tuple[str | int, ...]]:
+    """The files of a folder: name, inode, size and times of the last changes."""
     files = ((path.name, path.stat()) for path in sorted(folder.iterdir()))
-    return [(name, file.st_ino, file.st_size, file.st_mtime_ns) for name, file in files]
+    return [(name, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for name, f in files]
 
 
 def _digest(path: Path) -> str:

@@ -217,9 +217,17 @@ def test_other_test_data_are_told_once(world: World) -> None:
     earlier = "The test data changed since the proxy was measured"
     assert any(earlier in each for each in campaign.status().warnings)
     assert "of an earlier test set" in accuracy(campaign.status()).words
+    other.y = other.y[::-1]  # as it was when the proxy was measured
+    other.write("test", labels=True)
+    back = world.open().status()
+    assert not any(earlier in each for each in back.warnings)
+    assert "of the test set" in accuracy(back).words
+    other.y = other.y[::-1]
+    other.write("test", labels=True)
+    campaign = world.open()
     campaign.query(9)
     assert not any(earlier in each for each in campaign.status().warnings)
-    assert "of the test set" in accuracy(campaign.status()).words
+    assert [each["is_earlier"] for each in campaign.status().trained] == [True, False]
 
 
 def test_a_snapshot_that_is_gone(world: World) -> None:

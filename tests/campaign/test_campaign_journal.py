@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from keepers.campaign import Journal, Schema, Sent, Started, State, Trained, Vote
+from keepers.campaign import Journal, Schema, Sent, Started, State, Trained, Vote, encoding
 from keepers.campaign.journal import NAME
 from keepers.errors import RunError
 
@@ -268,6 +268,9 @@ def test_an_event_that_cannot_be_read_is_named(
         monkeypatch.setattr("keepers.campaign.journal.encode", lambda _: '{"round": 1}')
         journal.append([Trained(round=0, labels=2, facts={})])
         with pytest.raises(RunError, match=r"is damaged: event 3 \(trained\) cannot be read"):
+            journal.read()
+        monkeypatch.delitem(encoding._KINDS, "trained")  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(RunError, match=r"of a kind \(trained\) .* a newer one wrote them"):
             journal.read()
 
 

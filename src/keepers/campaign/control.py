@@ -48,7 +48,9 @@ def remembered(examples: Examples, seed: int, memory: Path | None) -> npt.NDArra
     """
     known = _made.setdefault(examples, {})
     if seed not in known:
-        known[seed] = _remembered(examples, seed, memory)
+        made = _remembered(examples, seed, memory)
+        made.setflags(write=False)  # everybody is given the same one
+        known[seed] = made
     return known[seed]
 
 

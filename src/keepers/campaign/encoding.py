@@ -38,6 +38,11 @@ def event_kind(event: Event) -> str:
     return type(event).__name__.lower()
 
 
+def is_known(kind: str) -> bool:
+    """Whether this version has events of a kind; a later one may have others."""
+    return kind in _KINDS
+
+
 def encode(event: Event) -> str:
     """The body of an event as JSON; ids stay integers or strings, also as keys."""
     if isinstance(event, Sent):

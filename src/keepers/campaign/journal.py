@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from keepers.campaign.encoding import decode, encode, event_kind
+from keepers.campaign.encoding import decode, encode, event_kind, is_known
 from keepers.campaign.events import Event, Vote, now
 from keepers.errors import RunError
 from keepers.files import check_folder
@@ -190,6 +190,11 @@ class Journal:
                     f"what was written. {_RESTORE}"
                 )
             chain = link
+            if not is_known(row[1]):
+                raise RunError(
+                    f"campaign: {self.path} holds events of a kind ({row[1]}) that this keepers "
+                    "does not have: a newer one wrote them. Open it with that one"
+                )
             try:
                 events.append((seq, decode(row[1], row[3])))
             except (ValueError, TypeError, KeyError, AttributeError):

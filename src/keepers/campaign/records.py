@@ -125,7 +125,15 @@ def _parquet(path: Path) -> Located:
     table = read_table(path)
     names = [name.strip().lower() for name in table.column_names]
     _check_columns(names, path)
-    held = [place for place, name in enumerate(names) if name in _WANTED]
+    held = [
+        place
+        for place, (name, kind) in enumerate(zip(names, table.schema.types, strict=True))
+        if name in _WANTED
+        or (
+            name not in names[:place]
+            and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+        )
+    ]
     table = table.select(held).rename_columns([names[place] for place in held])
     if "time" in table.column_names and pa.types.is_timestamp(table["time"].type):
         microseconds = pa.timestamp("us", table["time"].type.tz)

@@ -183,7 +183,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         bad = [row["method"] for row in here if row["told"] == "worse"]
         if bad:
             found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
-        found += [f"{lead}, {words}" for words in (_fresh(row), _time(row, pilot, target)) if words]
+        fresh = "" if taken == RANDOM else _fresh(row)
+        found += [f"{lead}, {words}" for words in (fresh, _time(row, pilot, target)) if words]
     if target["epochs"] is None:
         found.append(
             f"{target['model']} has no epochs, so a fresh random part in each is not possible"

@@ -17,7 +17,7 @@ from keepers.types import Progress
 from keepers.workflows.active.batches import Batch, untouched
 from keepers.workflows.active.beginning import Opened, begin, come_back, move
 from keepers.workflows.active.config import check_classes
-from keepers.workflows.active.drift import Drift, changes
+from keepers.workflows.active.drift import Drift, changes, is_new, measure_event
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.judging import said_of_halves
 from keepers.workflows.active.labelled import write_labelled
@@ -192,7 +192,11 @@ class Campaign:
                     "came and went cannot be written down. Copy the campaign to where it can be "
                     "written to, or bring the earlier pool back"
                 )
-            return Drift(removed=() if pool is None else pool.removed)
+            other = is_new(measure_event(self.holdings, self.state), self.state)
+            drift = Drift(removed=() if pool is None else pool.removed, tested=other)
+            for sentence in drift.sentences() if other else ():
+                self._say(sentence)
+            return drift
         sweep(self.path)
         events, drift = changes(self.path, self.holdings, self.state)
         if events:

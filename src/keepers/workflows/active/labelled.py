@@ -122,11 +122,11 @@ def row_check(source: Source) -> Callable[[Id, Mapping[str, Any]], str | None]:
     held = set(source.digests.tolist()) if source.kind == "text" else set[bytes]()
 
     def check(id: Id, row: Mapping[str, Any]) -> str | None:
-        text = row.get(name)
+        text = row.get(name, row.get(name.strip().lower()))  # as the names of tables are read
         places = [p for p in map(source.examples.position, id_readings(id)) if p is not None]
-        if not held or not places or not isinstance(text, str):
+        if not held or not places or not isinstance(text, str) or not text.strip():
             return None
-        found = digest(text.encode()).encode()
+        found = digest(text.encode(errors="surrogatepass")).encode()
         if found == source.digests[places[0]]:
             return None
         if found not in held and _is_alike(text, str(source.preview(places[0]))):

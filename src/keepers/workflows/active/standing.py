@@ -62,7 +62,7 @@ def standing(
     """Everything `keepers active status` shows, from the journal alone."""
     if goal is not None and not 0 < goal < 1:
         raise ParameterError("goal", f"got {goal}", "Give an accuracy in (0, 1) such as 0.9")
-    trained = tuple(_trained(facts, len(state.measures) - 1) for facts in state.trained)
+    trained = tuple(_trained(facts, state) for facts in state.trained)
     ground = Ground(holdings=holdings, state=state, config=config)
     found = _pool_since(state, drift)
     if trained and trained[-1]["is_earlier"]:
@@ -139,10 +139,10 @@ def _round(state: State, planned: Any) -> dict[str, Any]:
     }
 
 
-def _trained(event: Any, measure: int) -> dict[str, Any]:
+def _trained(event: Any, state: State) -> dict[str, Any]:
     """The facts of one training, its accuracy and interval beside them.
 
-    `is_earlier` says that the test set, the `measure`-th today, was another one then.
+    `is_earlier` says that the test set was another one then.
     """
     facts = {"round": event.round, "labels": event.labels, **event.facts}
     control, test = facts.get("control"), facts.get("test_accuracy")
@@ -159,7 +159,10 @@ def _trained(event: Any, measure: int) -> dict[str, Any]:
             "examples": control["labels"],
             "on": "control",
         }
-    earlier = test is not None and facts.get("measure", 0) < measure
+    measures, earlier = state.measures, False
+    if test is not None and measures:
+        then = measures[max(0, facts.get("measure", 0))]
+        earlier = then.fingerprint != measures[-1].fingerprint
     if accuracy is not None:
         accuracy["is_earlier"] = earlier
     return {**facts, "accuracy": accuracy, "is_earlier": earlier}
@@ -183,7 +186,7 @@ def _forecast(
     trained: tuple[Mapping[str, Any], ...], goal: float, control: float
 ) -> dict[str, Any]:
     """Labels to train on until the goal, and `to_give`: those with the control slice's."""
-    points = accuracies([dict(facts) for facts in trained])
+    points = accuracies([dict(facts) for facts in trained if not facts["is_earlier"]])
     found = forecast([size for size, _ in points], [value for _, value in points], goal)
     facts: dict[str, Any] = {"goal": goal, "points": len(points)}
     if found is not None:
