@@ -6,7 +6,7 @@ random parts: for texts TF-IDF of words and pairs and logistic regression, for n
 gradient-boosted tree, for pictures a small network. One JSON file for each; a run that is
 interrupted goes on.
 
-    python benchmarks/by_default.py run imdb mnist digits cifar10 brown diamonds --out FOLDER
+    python benchmarks/by_default.py run imdb digits tweets mails diamonds jobs --out FOLDER
     python benchmarks/by_default.py summary FOLDER --out docs/results/benchmarks/by-default.json
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import math
 import unicodedata
@@ -119,17 +120,21 @@ def row_check(source: Source) -> Callable[[Id, Mapping[str, Any]], str | None]:
     examples. A text that was cut, corrected or written in other letters is let pass.
     """
     name = _input_name(source)
-    held = set(source.digests.tolist()) if source.kind == "text" else set[bytes]()
+
+    @functools.cache
+    def held() -> set[bytes]:
+        return set(source.digests.tolist())
 
     def check(id: Id, row: Mapping[str, Any]) -> str | None:
         text = row.get(name, row.get(name.strip().lower()))  # as the names of tables are read
         places = [p for p in map(source.examples.position, id_readings(id)) if p is not None]
-        if not held or not places or not isinstance(text, str) or not text.strip():
+        known = source.kind == "text" and places and isinstance(text, str)
+        if not known or not text.strip():
             return None
         found = digest(text.encode(errors="surrogatepass")).encode()
         if found == source.digests[places[0]]:
             return None
-        if found not in held and _is_alike(text, str(source.preview(places[0]))):
+        if found not in held() and _is_alike(text, str(source.preview(places[0]))):
             return None
         return (
             f"the {name} beside the id {id!r} is not that example's. Bring ids, texts and labels "
