@@ -97,8 +97,8 @@ def take(
     """What `auto` takes at each of the budgets, which are counts; said as well.
 
     Where a pilot cannot be run, or cannot tell, that is `stratified`, or a random choice where
-    `stratified` did worse. Every budget has a pilot of
-    its own, as if it were the only one; what they share is found again.
+    `stratified` did worse. Every budget has a pilot of its own, as if it were the only one; what
+    they share is found again.
     """
     found: dict[int, Taken] = {}
     drawn, looked = False, None

@@ -90,8 +90,8 @@ def coreset(
         keep: the fraction kept (`0.5`, `"50%"`) or a count (`5000`).
         method: a row of `keepers.methods`, whose options are `method_options`; `auto` takes what a
             pilot shows to be better than a random choice, and `stratified` where it cannot tell
-            (`random` where `stratified` did worse).
-            None is `auto`, with features `facility-location`.
+            (`random` where `stratified` did worse). None is `auto`, with features
+            `facility-location`.
         proxy: the name of a model, or a `Role`; None takes one for the kind of data.
         epochs: of the proxy; None is the model's own default.
         resolution: side in pixels at which a picture proxy looks.

@@ -182,28 +182,32 @@ class Campaign:
         return self.desk.state
 
     def _sync(self) -> Drift:
-        """Write down how the pool changed, and labels that were added to the data."""
+        """Say how the data changed; write it down, and labels that were added, where one can."""
         if self.journal.read_only:
-            self._say(f"{self.path} cannot be written to: the campaign is shown as it was left")
-            pool, source = self.state.pool, self.holdings.source
-            if pool is not None and pool.fingerprint != source.identity:
-                raise DataError(
-                    f"pool: {source.name} changed since {self.path} was last written to, and what "
-                    "came and went cannot be written down. Copy the campaign to where it can be "
-                    "written to, or bring the earlier pool back"
-                )
-            other = is_new(measure_event(self.holdings, self.state), self.state)
-            drift = Drift(removed=() if pool is None else pool.removed, tested=other)
-            for sentence in drift.sentences() if other else ():
-                self._say(sentence)
-            return drift
-        sweep(self.path)
-        events, drift = changes(self.path, self.holdings, self.state)
-        if events:
-            self.journal.append(events)
+            drift = self._as_it_was_left()
+        else:
+            sweep(self.path)
+            events, drift = changes(self.path, self.holdings, self.state)
+            if events:
+                self.journal.append(events)
         for sentence in drift.sentences():
             self._say(sentence)
         return drift
+
+    def _as_it_was_left(self) -> Drift:
+        """How the data differ from what the journal says, which cannot be written to."""
+        self._say(f"{self.path} cannot be written to: the campaign is shown as it was left")
+        pool, source = self.state.pool, self.holdings.source
+        if pool is not None and pool.fingerprint != source.identity:
+            raise DataError(
+                f"pool: {source.name} changed since {self.path} was last written to, and what "
+                "came and went cannot be written down. Copy the campaign to where it can be "
+                "written to, or bring the earlier pool back"
+            )
+        return Drift(
+            removed=() if pool is None else pool.removed,
+            tested=is_new(measure_event(self.holdings, self.state), self.state),
+        )
 
     def record(
         self, votes: Iterable[Delivery], *, partial: bool = False, unsure: str | None = None
