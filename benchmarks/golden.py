@@ -56,7 +56,6 @@ COMMANDS = {
     "advise": "advise digits --keep 0.2,0.5",
     "advise-online": "advise digits --online --target mlp --il-model mlp --il-epochs 2",
     "advise-labelling": "advise digits --labelling --budgets 50,100",
-    "approximations": "approximations digits --help",
     "active-start": "active start pool.csv --campaign c --test tests.csv --classes good,bad,calm --json",
     "active-query": "active query 30 --campaign c --out batch.csv",
     "active-import": "active import answers.csv --campaign c",

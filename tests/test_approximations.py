@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +10,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import CliRunner
 
-from keepers.cli import app
-from keepers.cli import approximations as cli_approximations
 from keepers.data import open_source
 from keepers.errors import KeepersError, ParameterError
-from keepers.experiments import ApproximationsConfig, approximation_study, approximations
-from keepers.experiments.approximation_models import Ensemble, Function, Material
-from keepers.experiments.approximation_study import PUBLISHED, Study
 from keepers.roles import Prepared, Role, prepare
 from keepers.statistics import spearman
 from keepers.training import Hardware
+from recipes.approximations import study as approximation_study
+from recipes.approximations.__main__ import approximations, main
+from recipes.approximations.ensembles import Ensemble, Function, Material
+from recipes.approximations.study import PUBLISHED, ApproximationsConfig, Study
 
 ROLE = Role(model="mlp", options={"hidden": [16]}, lr=1e-2, weight_decay=0.01)
 SMALL: dict[str, Any] = {
@@ -39,7 +36,7 @@ SMALL: dict[str, Any] = {
 
 def run_study(run: Path, **more: Any) -> dict[str, Any]:
     given: dict[str, Any] = {**SMALL, "seeds": 1, **more}
-    return approximations("digits", run=run, **given).result
+    return approximations("digits", run=run, **given)
 
 
 @pytest.fixture(scope="module")
@@ -278,38 +275,27 @@ def test_a_role_has_the_papers_learning_rate_unless_it_says_otherwise() -> None:
 # The command --------------------------------------------------------------------------------
 
 
-def test_the_command_has_the_names_and_defaults_of_python() -> None:
-    python = inspect.signature(approximations).parameters
-    command = inspect.signature(cli_approximations.approximations).parameters
-    for name in set(python) - {"data", "progress", "say"}:
-        default = command[name].default
-        assert str(default) == str(python[name].default), name
-
-
 def test_the_command_prints_a_table_and_writes_the_result(
-    run: Path, result: dict[str, Any], tmp_path: Path
+    run: Path, result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = [f"{name}={json.dumps(value)}" for name, value in SMALL.items() if name != "device"]
+    changes = [f"{name}={json.dumps(value)}" for name, value in SMALL.items()]
+    changes += ["seeds=2", "keep=10%"]
     arguments = [part for change in changes for part in ("--set", change)]
     out = tmp_path / "study.json"
-    command = ["approximations", "digits", *arguments, "--seeds", "2", "--keep", "10%"]
     finished = set((run / "stages").iterdir())
-    done = CliRunner().invoke(
-        app, [*command, "--run", str(run), "--out", str(out)], catch_exceptions=False
-    )
-    assert done.exit_code == 0, done.output
+    command = ["digits", *arguments, "--run", str(run), "--out", str(out)]
+    main(command)
     assert json.loads(out.read_text("utf-8"))["rows"] == result["rows"]
     assert set((run / "stages").iterdir()) == finished
-    lines = [line for line in done.stdout.splitlines() if line.startswith("+ ")]
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if line.startswith("+ ")]
     assert [line.split("  ")[0] for line in lines] == [f"+ {name}" for name in PUBLISHED]
     first = result["rows"][1]
     assert f"{first['correlation']:.2f} ± {first['standard_error']:.2f}" in lines[0]
     assert lines[0].split()[-3] == "0.75"
-    assert "mean of 3 batches, 2 seeds" in done.stdout
-    with pytest.raises(KeepersError, match=r"study\.json"):
-        CliRunner().invoke(
-            app, [*command, "--run", str(run), "--out", str(out)], catch_exceptions=False
-        )
+    assert "mean of 3 batches, 2 seeds" in printed
+    with pytest.raises(SystemExit, match=r"study\.json"):
+        main(command)
 
 
 def test_the_study_computes_in_float32(result: dict[str, Any]) -> None:

@@ -170,7 +170,7 @@ def test_python_and_the_command_line_agree(
 
 def test_options_are_spelt_as_in_python() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    names = {"advise", "coreset", "score", "compare", "train", "il", "approximations", "demo"}
+    names = {"advise", "coreset", "score", "compare", "train", "il", "demo"}
     assert set(commands) == names | {"active", "methods", "models"}
     inside = commands["active"].commands
     actions = {"start", "query", "import", "label", "label-studio", "status", "export", "classes"}

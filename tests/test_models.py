@@ -24,9 +24,9 @@ from keepers.models import (
     default_recipe,
 )
 from keepers.models.huggingface import TextClassifier
-from keepers.models.text import VDCNN, k_max
 from keepers.random import isolated
 from keepers.types import DataInfo, EncoderSpec, Model
+from recipes.networks.vdcnn import VDCNN, k_max
 
 CIFAR = DataInfo(kind="image", shape=(3, 32, 32), num_classes=10)
 MNIST = DataInfo(kind="image", shape=(1, 28, 28), num_classes=10)
@@ -34,44 +34,30 @@ DIGITS = DataInfo(kind="image", shape=(1, 8, 8), num_classes=10)
 REVIEWS = DataInfo(kind="text", shape=(), num_classes=2)
 FLOWERS = DataInfo(kind="vector", shape=(4,), num_classes=3)
 
-TARGETS = (
-    "resnet34",
-    "resnet50",
-    "vgg11-bn",
-    "googlenet",
-    "inception-v3",
-    "densenet121",
-    "mobilenet-v2",
-)
+VDCNNS = "recipes.networks.vdcnn:vdcnn"
 SMALL: dict[str, dict[str, Any]] = {
-    **{name: {"width": 0.125} for name in TARGETS},
-    "resnet18": {"width": 0.125},
+    **{f"resnet{depth}": {"width": 0.125} for depth in (18, 34, 50)},
     "small-cnn": {"width": 0.25},
     "mlp": {"hidden": (16, 8)},
     "fasttext": {"buckets": 64, "dim": 6},
-    **{f"vdcnn{d}": {"width": 0.125, "length": 64, "hidden": 24} for d in (9, 17, 29, 49)},
+    VDCNNS: {"width": 0.125, "length": 64, "hidden": 24},
     **{f"preact{d}": {"width": 0.25} for d in (8, 14, 20, 56, 110, 164)},
 }
 WIDTHS = {
     "resnet18": 64,
     "resnet34": 64,
     "resnet50": 256,
-    "vgg11-bn": 64,
-    "googlenet": 128,
-    "inception-v3": 256,
-    "densenet121": 128,
-    "mobilenet-v2": 160,
     "small-cnn": 64,
     "mlp": 8,
     "fasttext": 6,
     "preact164": 64,
     **{f"preact{d}": 16 for d in (8, 14, 20, 56, 110)},
-    **{f"vdcnn{d}": 24 for d in (9, 17, 29, 49)},
+    VDCNNS: 24,
 }
 
 
 def info_for(name: str) -> DataInfo:
-    return REVIEWS if MODELS[name].kinds == ("text",) else CIFAR
+    return REVIEWS if name in ("fasttext", VDCNNS) else CIFAR
 
 
 def small(name: str, info: DataInfo | None = None, seed: int = 0) -> Model:
@@ -112,9 +98,8 @@ def layers(module: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
 def test_the_table_holds_every_promised_model() -> None:
     assert set(MODELS) == {
         *(f"preact{depth}" for depth in (8, 14, 20, 56, 110, 164)),
-        *(f"vdcnn{depth}" for depth in (9, 17, 29, 49)),
-        *("small-cnn", "resnet18", "mlp", "logistic", "fasttext"),
-        *TARGETS,
+        *(f"resnet{depth}" for depth in (18, 34, 50)),
+        *("small-cnn", "mlp", "logistic", "fasttext"),
     }
     for name, row in MODELS.items():
         assert row.name == name
@@ -123,7 +108,7 @@ def test_the_table_holds_every_promised_model() -> None:
         assert default_recipe(name) is row.defaults
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, VDCNNS])
 def test_gives_finite_logits_and_gradients_everywhere_in_float32_and_bfloat16(name: str) -> None:
     info = info_for(name)
     model = small(name)
@@ -140,7 +125,7 @@ def test_gives_finite_logits_and_gradients_everywhere_in_float32_and_bfloat16(na
         assert parameter.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["preact8", "resnet18", "small-cnn", "mlp", "fasttext", "vdcnn9"])
+@pytest.mark.parametrize("name", ["preact8", "resnet18", "small-cnn", "mlp", "fasttext", VDCNNS])
 def test_learns_a_few_examples_by_heart(name: str) -> None:
     info = info_for(name)
     model = small(name)
@@ -158,7 +143,7 @@ def test_learns_a_few_examples_by_heart(name: str) -> None:
     assert loss.item() < 0.5 * math.log(2)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, VDCNNS])
 def test_the_seed_decides_the_weights_and_global_state_is_untouched(name: str) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -209,8 +194,9 @@ def test_the_name_of_a_residual_network_counts_its_layers(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [9, 17, 29, 49])
-def test_the_name_of_a_vdcnn_counts_its_convolutions(depth: int) -> None:
-    assert len(layers(small(f"vdcnn{depth}").module, nn.Conv1d)) == depth
+def test_the_depth_of_a_vdcnn_counts_its_convolutions(depth: int) -> None:
+    module = create(VDCNNS, REVIEWS, seed=0, options={**SMALL[VDCNNS], "depth": depth}).module
+    assert len(layers(module, nn.Conv1d)) == depth
 
 
 def test_depths_of_vdcnn_differ_by_the_parameters_of_its_paper() -> None:
@@ -283,7 +269,7 @@ def test_k_max_keeps_the_order() -> None:
 
 
 def test_vdcnn_by_default_has_the_sizes_of_its_paper() -> None:
-    model = create("vdcnn29", REVIEWS, seed=0)
+    model = create(VDCNNS, REVIEWS, seed=0)
     assert model.encoder == EncoderSpec(kind="text", scheme="characters", length=1014)
     shapes = [
         (linear.in_features, linear.out_features)
@@ -317,7 +303,7 @@ def test_an_unknown_model_is_answered_with_the_nearest_name() -> None:
     ("name", "info", "message"),
     [
         ("fasttext", CIFAR, "takes texts, but the data are pictures. For pictures: preact8, "),
-        ("preact8", REVIEWS, "takes pictures, but the data are texts. For texts: fasttext, "),
+        ("preact8", REVIEWS, "takes pictures, but the data are texts. For texts: fasttext"),
         ("resnet18", FLOWERS, "takes pictures, but the data are vectors. For vectors: mlp, log"),
         ("mlp", REVIEWS, "takes pictures or vectors, but the data are texts"),
     ],
@@ -339,7 +325,6 @@ def test_a_model_for_other_data_is_refused(name: str, info: DataInfo, message: s
         ("mlp", {"dropout": 1.0}, "dropout: got 1.0"),
         ("fasttext", {"dim": 0}, "dim: got 0"),
         ("fasttext", {"buckets": 2.5}, "buckets: got 2.5"),
-        ("vdcnn9", {"length": "long"}, "length: got 'long'"),
         ("preact8", {"width": "wide"}, "width: got 'wide'"),
     ],
 )
@@ -450,7 +435,7 @@ def test_a_recipe_refuses_what_cannot_be_trained(change: dict[str, Any]) -> None
 # Features
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, VDCNNS])
 def test_features_are_what_the_last_linear_layer_saw(name: str) -> None:
     info = info_for(name)
     model = small(name)

@@ -23,17 +23,19 @@ from typer.testing import CliRunner
 
 from keepers.cli import app
 from keepers.configuration import validated
-from keepers.experiments import ApproximationsConfig, CompareConfig, CompareOnlineConfig
+from keepers.experiments import CompareConfig, CompareOnlineConfig
 from keepers.roles import Role
 from keepers.selection import Selection
 from keepers.workflows.online import needs_irreducible
 from keepers.workflows.scoring import CoresetConfig
+from recipes.approximations.__main__ import main
+from recipes.approximations.study import ApproximationsConfig
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 RHO_LOSS = sorted((ROOT / "recipes/rho-loss").glob("*.yaml"))
 RESULTS = sorted((ROOT / "recipes/results").glob("online-*.yaml"))
-COMMAND = re.compile(r"^#   (keepers (?:[^\n]*\\\n# +)*[^\n]*)$", re.MULTILINE)
+COMMAND = re.compile(r"^#   ((?:keepers|python -m) (?:[^\n]*\\\n# +)*[^\n]*)$", re.MULTILINE)
 READING = {"input", "label", "id", "group", "split", "limit", "on_bad_row"}
 CONFIGURATIONS = {"compare": CompareConfig, "coreset": CoresetConfig}
 PAPER_ROLE = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01, "schedule": "constant"}
@@ -192,7 +194,7 @@ SHRUNK = {
     "preact164": ("model=preact20", "options.width=0.25", "resolution=8"),
     "resnet18": ("options.width=0.1", "resolution=8"),
     "fasttext": ("options.buckets=512",),
-    "vdcnn29": ("options.width=0.1", "options.hidden=8", "options.length=64"),
+    "recipes.networks.vdcnn:vdcnn": ("options.width=0.1", "options.hidden=8", "options.length=64"),
 }
 
 
@@ -264,7 +266,7 @@ SMALL = {
     "mlp": ("options.hidden=[8]",),
     "resnet18": ("options.width=0.05", "resolution=8"),
     "small-cnn": ("options.width=0.05", "resolution=8"),
-    "vgg11-bn": ("options.width=0.05",),
+    "recipes.networks.vgg:vgg11_bn": ("options.width=0.05",),
 }
 RUN: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "albert-cola": (glue, ()),
@@ -302,7 +304,7 @@ def test_a_rho_loss_recipe_is_valid_and_has_the_settings_of_the_paper(recipe: Pa
         config: Any = validated(ApproximationsConfig, study)
         target, il_model = config.role("target"), config.role("il_model")
         paper = {name: paper[name] for name in ("lr", "weight_decay")}
-        assert command[1] == "approximations"
+        assert command[:3] == ["python", "-m", "recipes.approximations"]
     else:
         config = online_config(settings)
         target = Role.parse(config.target, "", "target")
@@ -344,8 +346,12 @@ def test_a_rho_loss_recipe_runs(name: str, tmp_path: Path, monkeypatch: pytest.M
     if "proxy" in settings:
         changes += ["proxy.model=mlp", "proxy.epochs=1"]
     for role in ("target", "il_model"):
-        model = str(settings[role]["model"]).partition(":")[0]
-        small = SMALL[model] if (name, role) != ("clothing1m", "target") else ()
+        model = str(settings[role]["model"])
+        small = (
+            SMALL["hf" if model.startswith("hf:") else model]
+            if (name, role) != ("clothing1m", "target")
+            else ()
+        )
         changes += [f"{role}.{change}" for change in (*small, "batch_size=4")]
     arguments = command_of(recipe)[1:]
     if "--run" not in arguments:
@@ -363,16 +369,16 @@ def test_a_rho_loss_recipe_runs(name: str, tmp_path: Path, monkeypatch: pytest.M
     )
 
 
-def test_table_1_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_1_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     mnist(tmp_path)
     recipe = ROOT / "recipes/rho-loss/table1.yaml"
     monkeypatch.chdir(ROOT)
-    command = command_of(recipe)
-    arguments = [*command[1:], "--run", str(tmp_path / "run"), "--json"]
-    arguments[1] = str(tmp_path / command[2])
+    _, _, _, data, *given = command_of(recipe)
+    arguments = [str(tmp_path / data), *given, "--run", str(tmp_path / "run"), "--json"]
     for change in ("limit=null", "batch_size=10", "keep=0.2", "seeds=1", "members=2"):
         arguments += ["--set", change]
-    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    result = json.loads(done.stdout)
+    main(arguments)
+    result = json.loads(capsys.readouterr().out)
     assert (result["batches"], len(result["rows"])) == (3, 5)

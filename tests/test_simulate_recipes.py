@@ -32,7 +32,6 @@ SMALL: dict[str, Callable[[Path], None]] = {
     "amazon-full": amazon_csv("amazon_review_full_csv", 5),
 }
 """One of each kind of data."""
-MODELS = {**SHRUNK, "vdcnn9": SHRUNK["vdcnn29"]}
 
 
 def config_of(recipe: Path) -> SimulateConfig:
@@ -60,7 +59,7 @@ def test_the_schedules_are_those_of_the_paper(recipe: Path) -> None:
     assert settings["rounds"] == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert settings["with_target"] is True
     assert "least-confidence" in settings["methods"]
-    deep = "preact164" if recipe.stem.startswith("cifar") else "vdcnn29"
+    deep = "preact164" if recipe.stem.startswith("cifar") else "recipes.networks.vdcnn:vdcnn"
     assert settings["target"]["model"] == deep
     if deep == "preact164":
         training = {"epochs": 181, "batch_size": 128, "lr": 0.1, "momentum": 0.9}
@@ -83,7 +82,7 @@ def test_the_command_in_the_header_runs(
     changes = ["seeds=1", "initial=8", "rounds=[12]", "methods=[least-confidence]"]
     for role in ("proxy", "target"):
         changes += [f"{role}.epochs=1", f"{role}.batch_size=16"]
-        changes += [f"{role}.{change}" for change in MODELS[settings[role]["model"]]]
+        changes += [f"{role}.{change}" for change in SHRUNK[settings[role]["model"]]]
     arguments = [*command_of(recipe)[1:], "--run", "run", "--json"]
     arguments += [part for change in changes for part in ("--set", change)]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)

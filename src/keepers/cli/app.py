@@ -19,7 +19,6 @@ import typer
 from keepers.cli import (
     active,
     advise,
-    approximations,
     compare,
     coreset,
     il,
@@ -69,7 +68,6 @@ app.command("score")(coreset.score)
 app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("il")(il.il)
-app.command("approximations")(approximations.approximations)
 active.app.command("simulate")(simulate.simulate)
 app.add_typer(active.app, name="active")
 app.command("demo")(compare.demo)

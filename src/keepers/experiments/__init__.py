@@ -1,7 +1,5 @@
 """Experiments: workflows composed to answer whether selection pays."""
 
-from keepers.experiments.approximation_study import ApproximationsConfig
-from keepers.experiments.approximations import approximations
 from keepers.experiments.compare import Comparison, compare
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.online import compare_online
@@ -10,13 +8,11 @@ from keepers.experiments.simulate import Simulation, simulate
 from keepers.experiments.simulate_config import SimulateConfig
 
 __all__ = [
-    "ApproximationsConfig",
     "CompareConfig",
     "CompareOnlineConfig",
     "Comparison",
     "SimulateConfig",
     "Simulation",
-    "approximations",
     "compare",
     "compare_online",
     "simulate",

@@ -44,7 +44,7 @@ def create(
         seed: the same seed gives the same weights.
         options: keywords of the model: `width` (multiplies the filters of a convolutional
             network), `hidden` and `dropout` (`mlp`), `dim`, `buckets` and `ngrams` (`fasttext`),
-            `length` and `hidden` (`vdcnn`), `length` or `size` (`hf:`).
+            `length` or `size` (`hf:`).
         parameter: what errors call `name`.
 
     Raises:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keepers.models.densenet import DenseNet
-from keepers.models.inception import GoogLeNet, InceptionV3
-from keepers.models.layers import scaled
-from keepers.models.mobilenet import MobileNetV2
 from keepers.models.preact import BasicBlock, BottleneckBlock, PreactResNet
 from keepers.models.recipe import Recipe
 from keepers.models.residual import ResidualBlock, ResidualBottleneck, ResNet
-from keepers.models.row import ModelRow, dense_encoder, fraction, multiplier, scaled_filters
-from keepers.models.vgg import VGG11
+from keepers.models.row import ModelRow, dense_encoder, fraction, scaled_filters
 from keepers.models.vision import SmallCNN
 from keepers.types import DataInfo, Model
 
@@ -48,22 +43,6 @@ def _resnet(
     return build
 
 
-def _by_width(
-    network: type[VGG11] | type[GoogLeNet] | type[InceptionV3] | type[MobileNetV2],
-) -> Callable[..., Model]:
-    def build(info: DataInfo, *, width: float = 1.0) -> Model:
-        module = network(info.shape[0], info.num_classes, width=multiplier(width))
-        return Model(module=module, encoder=dense_encoder(info))
-
-    return build
-
-
-def _densenet121(info: DataInfo, *, width: float = 1.0) -> Model:
-    growth = scaled(32, multiplier(width))
-    module = DenseNet(info.shape[0], info.num_classes, blocks=(6, 12, 24, 16), growth=growth)
-    return Model(module=module, encoder=dense_encoder(info))
-
-
 def _small_cnn(info: DataInfo, *, width: float = 1.0, dropout: float = 0.1) -> Model:
     channels, height, breadth = info.shape
     module = SmallCNN(
@@ -78,19 +57,11 @@ def _small_cnn(info: DataInfo, *, width: float = 1.0, dropout: float = 0.1) -> M
 
 _IDENTITY_MAPPINGS = "He et al. 2016, Identity Mappings in Deep Residual Networks"
 _RESIDUAL = "He et al. 2016, Deep Residual Learning for Image Recognition"
-_VGG = (
-    "Simonyan and Zisserman 2015, "
-    "Very Deep Convolutional Networks for Large-Scale Image Recognition"
-)
-_GOOGLENET = "Szegedy et al. 2015, Going Deeper with Convolutions"
-_INCEPTION_V3 = "Szegedy et al. 2016, Rethinking the Inception Architecture for Computer Vision"
-_DENSENET = "Huang et al. 2017, Densely Connected Convolutional Networks"
-_MOBILENET_V2 = "Sandler et al. 2018, MobileNetV2: Inverted Residuals and Linear Bottlenecks"
 _RHO_LOSS = "Mindermann et al. 2022, Prioritized Training on Points that are Learnable"
 
 
 def picture_rows() -> list[ModelRow]:
-    """The models for pictures: residual networks, the networks of RHO-LOSS, and a small one."""
+    """The models for pictures: residual networks and a small one."""
     return [*_preact_rows(), *_target_rows(), _small_cnn_row()]
 
 
@@ -135,16 +106,6 @@ def _target_rows() -> list[ModelRow]:
     others = [
         ("resnet34", "ResNet-34", _RESIDUAL, _resnet((3, 4, 6, 3), ResidualBlock)),
         ("resnet50", "ResNet-50", _RESIDUAL, _resnet((3, 4, 6, 3), ResidualBottleneck)),
-        (
-            "vgg11-bn",
-            "VGG-11 with batch normalisation and one linear layer",
-            _VGG,
-            _by_width(VGG11),
-        ),
-        ("googlenet", "GoogLeNet with batch normalisation", _GOOGLENET, _by_width(GoogLeNet)),
-        ("inception-v3", "Inception-v3", _INCEPTION_V3, _by_width(InceptionV3)),
-        ("densenet121", "DenseNet-121", _DENSENET, _densenet121),
-        ("mobilenet-v2", "MobileNetV2", _MOBILENET_V2, _by_width(MobileNetV2)),
     ]
     return [
         resnet18,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from keepers.errors import ParameterError
 from keepers.models.pictures import picture_rows
 from keepers.models.recipe import Recipe, long_enough
-from keepers.models.row import ModelRow, at_least_one, dense_encoder, fraction, scaled_filters
-from keepers.models.text import STAGES, VDCNN, FastText
+from keepers.models.row import ModelRow, at_least_one, dense_encoder, fraction
+from keepers.models.text import FastText
 from keepers.models.vision import MLP
 from keepers.types import DataInfo, EncoderSpec, Model
 
@@ -41,26 +41,6 @@ def _fasttext(info: DataInfo, *, dim: int = 10, buckets: int = 2**18, ngrams: in
     )
 
 
-def _vdcnn(depth: int) -> Callable[..., Model]:
-    def build(
-        info: DataInfo, *, width: float = 1.0, length: int = 1014, hidden: int = 2048
-    ) -> Model:
-        first, second, third, fourth = scaled_filters((64, 128, 256, 512), width)
-        module = VDCNN(
-            at_least_one("length", length),
-            info.num_classes,
-            depth=depth,
-            filters=(first, second, third, fourth),
-            hidden=at_least_one("hidden", hidden),
-        )
-        return Model(
-            module=module, encoder=EncoderSpec(kind="text", scheme="characters", length=length)
-        )
-
-    return build
-
-
-_VERY_DEEP = "Conneau et al. 2017, Very Deep Convolutional Networks for Text Classification"
 _RHO_LOSS = "Mindermann et al. 2022, Prioritized Training on Points that are Learnable"
 
 
@@ -92,24 +72,6 @@ def _rows() -> list[ModelRow]:
             paper="Joulin et al. 2017, Bag of Tricks for Efficient Text Classification",
             defaults=Recipe(epochs=5, batch_size=64, optimizer="adamw", lr=1e-2),
             build=_fasttext,
-        ),
-        *(
-            ModelRow(
-                name=f"vdcnn{depth}",
-                kinds=("text",),
-                summary=f"convolutions over characters, {depth} layers",
-                paper=_VERY_DEEP,
-                defaults=Recipe(
-                    epochs=15,
-                    batch_size=128,
-                    optimizer="adamw",
-                    lr=1e-3,
-                    weight_decay=1e-4,
-                    bf16=True,
-                ),
-                build=_vdcnn(depth),
-            )
-            for depth in STAGES
         ),
     ]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from keepers.models.layers import PooledClassifier, convolution, convolution_unit, scaled
+from keepers.types import DataInfo
+from recipes.networks.layers import PooledClassifier, convolution, convolution_unit, scaled
 
 # Of each stage: expansion, filters, blocks and stride. The paper's second stage has stride 2,
 # as its stem has; 32×32 pictures are too small for both.
@@ -65,3 +66,8 @@ class MobileNetV2(PooledClassifier):
         last = scaled(1280, width)
         layers.append(convolution_unit(count, last, 1, activation=nn.ReLU6))
         super().__init__(layers, last, num_classes)
+
+
+def mobilenet_v2(info: DataInfo, *, width: float = 1.0) -> MobileNetV2:
+    """The network for these data; `width` multiplies its filters."""
+    return MobileNetV2(info.shape[0], info.num_classes, width=width)

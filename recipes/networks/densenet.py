@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from keepers.models.layers import PooledClassifier, convolution
+from keepers.types import DataInfo
+from recipes.networks.layers import PooledClassifier, convolution, scaled
 
 
 class DenseLayer(nn.Module):
@@ -72,3 +73,8 @@ def _transition(channels: int, filters: int) -> list[nn.Module]:
         convolution(channels, filters, 1),
         nn.AvgPool2d(2, ceil_mode=True),
     ]
+
+
+def densenet121(info: DataInfo, *, width: float = 1.0) -> DenseNet:
+    """DenseNet-121 for these data; `width` multiplies its growth."""
+    return DenseNet(info.shape[0], info.num_classes, growth=scaled(32, width))

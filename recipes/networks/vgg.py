@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from keepers.models.layers import PooledClassifier, convolution_unit, scaled
+from keepers.types import DataInfo
+from recipes.networks.layers import PooledClassifier, convolution_unit, scaled
 
 _STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
@@ -30,3 +31,8 @@ class VGG11(PooledClassifier):
                 channels = filters
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
         super().__init__(layers, channels, num_classes)
+
+
+def vgg11_bn(info: DataInfo, *, width: float = 1.0) -> VGG11:
+    """The network for these data; `width` multiplies its filters."""
+    return VGG11(info.shape[0], info.num_classes, width=width)

@@ -1,60 +1,64 @@
-"""The approximation study: how near cheap selection functions come to the exact one."""
+"""How near do cheap selection functions come to the exact one? Table 1 of RHO-LOSS.
+
+    python -m recipes.approximations DATA [--config FILE.yaml] [--set NAME=VALUE ...]
+                                     [--run FOLDER] [--out FILE.json] [--json]
+
+Settings are those of `ApproximationsConfig`, and `input`, `label`, `limit` and the like.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-from keepers import processes
-from keepers.configuration import picked
-from keepers.data import Header
-from keepers.experiments.approximation_study import (
-    EXACT,
-    PUBLISHED,
-    ROLES,
-    ApproximationsConfig,
-    Study,
-)
-from keepers.experiments.compare import Comparison
-from keepers.files import plain
-from keepers.roles import OnBadRow, Role, prepare
+from keepers.configuration import validated
+from keepers.errors import KeepersError
+from keepers.files import plain, write_json
+from keepers.roles import prepare
 from keepers.statistics import standard_deviation
 from keepers.training import Hardware
-from keepers.types import Progress
-from keepers.workflows.opening import Reading, Say, say_or_not, say_skipped, workplace
+from keepers.workflows.opening import Reading, say_skipped, workplace
+from recipes.approximations.study import EXACT, PUBLISHED, ROLES, ApproximationsConfig, Study
 
 
-def approximations(
-    data: Any,
-    *,
-    target: str | Role | Mapping[str, Any] | None = None,
-    il_model: str | Role | Mapping[str, Any] | None = None,
-    holdout: int | float | str = 0.5,
-    noise: float = 0.1,
-    batch_size: int = 1000,
-    keep: int | float | str = 0.1,
-    members: int = 5,
-    epochs: int = 5,
-    copies: int = 5,
-    seeds: int = 3,
-    device: str = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Comparison:
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the study, print its table or its JSON."""
+    parser = argparse.ArgumentParser(
+        "recipes.approximations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(given)
+    settings: dict[str, Any] = {}
+    if arguments.config is not None:
+        settings = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+    for name, _, value in (change.partition("=") for change in arguments.set):
+        settings[name] = yaml.safe_load(value)
+    try:
+        result = approximations(arguments.data, run=arguments.run, **settings)
+        if arguments.out is not None:
+            write_json(arguments.out, result, overwrite=False)
+    except KeepersError as error:
+        sys.exit(str(error))
+    print(json.dumps(result) if arguments.json else table(result))
+
+
+def approximations(data: Any, *, run: Path | None = None, **settings: Any) -> dict[str, Any]:
     """Rank correlation (Spearman) of ever cheaper selection functions with the exact one.
 
     The exact function is the reducible holdout loss of two ensembles that are trained to
@@ -73,27 +77,15 @@ def approximations(
 
     Args:
         data: as in `keepers.coreset`.
-        target: the model of the target and of the irreducible losses: by default an MLP with two
-            layers of 512. A role of `model`, `options`, `resolution`, `lr` and `weight_decay`.
-        il_model: the smaller irreducible-loss model: by default an MLP with two layers of 256.
-        holdout: fraction of the data for the irreducible-loss model. It is not trained on a
-            tenth of it, 1,000 at most.
-        noise: fraction of the labels that are changed to another class, uniformly.
-        batch_size, keep: the candidates of a batch, and the part of them that is chosen.
-        members: models of an ensemble.
-        epochs: the most epochs of a training to convergence.
-        copies: how often the data are there where single steps are taken.
-        seeds: repetitions; each draws noise, holdout data, order and weights.
-        device, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
+        run: folder of the run; a seed that stands there already is not computed again.
+        settings: of `ApproximationsConfig`, and of how the data are read.
 
     Raises:
         KeepersError: anything wrong with what was given.
     """
-    given = dict(locals())
-    config = picked(ApproximationsConfig, given)
-    reading = picked(Reading, given)
-    say = say_or_not(say)
+    names = {each.name for each in fields(Reading)}
+    reading = validated(Reading, {k: v for k, v in settings.items() if k in names})
+    config = validated(ApproximationsConfig, {k: v for k, v in settings.items() if k not in names})
     opened = workplace(
         data,
         reading=reading,
@@ -101,18 +93,20 @@ def approximations(
         hardware=Hardware(device=config.device, precision="fp32"),
         purpose="approximations",
         run=run,
-        resume=resume,
-        progress=progress,
+        resume=True,
+        progress=None,
     )
     with opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
         cache = place.run.path / "encoded"
         source, large = prepare(
-            config.role("target"), source, parameter="target", on_bad_row=on_bad_row, cache=cache
+            config.role("target"),
+            source,
+            parameter="target",
+            on_bad_row=reading.on_bad_row,
+            cache=cache,
         )
         _, small = prepare(config.role("il_model"), source, parameter="il_model", cache=cache)
-        say_skipped(source, say)
+        say_skipped(source, _say)
         found: list[dict[str, Any]] = []
         for seed in range(config.seeds):
             study = Study(config=config, source=source, target=large, small=small, seed=seed)
@@ -122,7 +116,7 @@ def approximations(
             place.book(folder, record)
             found.append(record.facts)
             means = (f"{name} {mean:.2f}" for name, mean in _means(record.facts).items())
-            say(f"seed {seed}: rank correlation with the exact function: {', '.join(means)}")
+            _say(f"seed {seed}: rank correlation with the exact function: {', '.join(means)}")
         result: dict[str, Any] = plain(
             {
                 "kind": "approximations",
@@ -140,9 +134,12 @@ def approximations(
                 "hardware": place.hardware.identity(gains_from_bf16=False),
             }
         )
-        if processes.rank() == 0:
-            place.run.leave("approximations.json", result, say)
-        return Comparison(result=result, run=place.run.path)
+        place.run.leave("approximations.json", result, _say)
+        return result
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _means(facts: Mapping[str, Any]) -> dict[str, float]:
@@ -154,12 +151,6 @@ def summarise(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     `found` has for each seed and function a list over batches of each quantity. The standard
     error is None under two seeds.
-
-    >>> one = {name: {"correlation": [0.5, 0.7], "shared": [0.4, 0.4], "wrong": [0.0, 0.1]}
-    ...     for name in (EXACT, *PUBLISHED)}
-    >>> row = summarise([one, one])[1]
-    >>> row["name"], round(row["correlation"], 6), row["standard_error"], row["published"]
-    ('single model', 0.6, 0.0, 0.75)
     """
     rows: list[dict[str, Any]] = []
     for name in (EXACT, *PUBLISHED):
@@ -181,3 +172,27 @@ def summarise(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The rows in columns: each approximation has those before it."""
+    seeds = len(result["seeds"])
+    line = "{:32}{:>12}{:7}{:>10}{:>15}{:>16}".format
+    columns = ("correlation", "", "published", "same choice %", "wrong labels %")
+    lines = [line("selection function", *columns)]
+    for row in result["rows"]:
+        name, figures = row["name"], ("–", "", "–", "–")
+        if row["published"] is not None:
+            error = row["standard_error"]
+            spread = "" if error is None else f" ± {error:.2f}"
+            shared = f"{100 * row['shared']:.0f}"
+            name = f"+ {name}"
+            figures = (f"{row['correlation']:.2f}", spread, f"{row['published']:.2f}", shared)
+        lines.append(line(name, *figures, f"{100 * row['wrong']:.1f}"))
+    over = f"{seeds} seeds, ± standard error" if seeds > 1 else "1 seed"
+    batches = f"mean of {result['batches']} batches, {over}"
+    return "\n".join([*lines, f"Rank correlation with the exact scores: {batches}"])
+
+
+if __name__ == "__main__":
+    main()

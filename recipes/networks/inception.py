@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from keepers.models.layers import PooledClassifier, convolution_unit, scaled
+from keepers.types import DataInfo
+from recipes.networks.layers import PooledClassifier, convolution_unit, scaled
 
 _Size = int | tuple[int, int]
 
@@ -186,3 +187,13 @@ def _inception_v3() -> list[_Layer]:
         expanded(),
         expanded(),
     ]
+
+
+def googlenet(info: DataInfo, *, width: float = 1.0) -> GoogLeNet:
+    """The network for these data; `width` multiplies its filters."""
+    return GoogLeNet(info.shape[0], info.num_classes, width=width)
+
+
+def inception_v3(info: DataInfo, *, width: float = 1.0) -> InceptionV3:
+    """The network for these data; `width` multiplies its filters."""
+    return InceptionV3(info.shape[0], info.num_classes, width=width)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from keepers.data import Source, corrupt_labels
 from keepers.errors import ParameterError
-from keepers.experiments.approximation_models import Ensemble, Function, Material
 from keepers.ledger import Ledger
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, Role
@@ -21,6 +20,7 @@ from keepers.statistics import spearman
 from keepers.training import Hardware
 from keepers.types import Budget
 from keepers.workflows.workplace import Workplace
+from recipes.approximations.ensembles import Ensemble, Function, Material
 
 PUBLISHED = {
     "single model": 0.75,
@@ -41,7 +41,7 @@ SETTABLE = ("model", "options", "resolution", "lr", "weight_decay")
 
 @dataclass(frozen=True, kw_only=True)
 class ApproximationsConfig:
-    """Everything the study depends on, beside the data; the CLI has the same names.
+    """Everything the study depends on, beside the data.
 
     Raises:
         ParameterError: a value out of range.
