@@ -38,7 +38,8 @@ COMMANDS = {
     "coreset-ccs": f"{CORESET} --method ccs --proxy mlp --epochs 2 --keep 0.2",
     "coreset-clean": f"{CORESET} --method confident-learning --keep 0.7",
     "coreset-texts": "coreset texts.csv --out kept.parquet --method margin --keep 0.3",
-    "coreset-mixed": "coreset mixed.csv --out kept.parquet --keep 30% --method entropy --group kind",
+    "coreset-mixed": "coreset mixed.csv --out kept.parquet --keep 30% --method entropy "
+    "--group kind",
     "coreset-unlabelled": "coreset bare.jsonl --out kept.parquet --features v --keep 20",
     "score": "score digits --method margin --epochs 2 --out kept.parquet",
     "il": "il digits --model mlp --epochs 2 --out il.parquet",
@@ -47,7 +48,8 @@ COMMANDS = {
     "train-auto": f"train digits {TRAINING} --select auto --il-model mlp --il-epochs 2",
     "train-uniform": f"train digits {TRAINING} --select uniform",
     "train-infobatch": f"train digits {TRAINING} --select infobatch",
-    "train-texts": "train texts.csv --test 0.2 --model fasttext --epochs 3 --select loss --keep 0.5",
+    "train-texts": "train texts.csv --test 0.2 --model fasttext --epochs 3 --select loss "
+    "--keep 0.5",
     "compare": f"compare digits {COMPARE} --methods entropy,k-center,auto --with-target",
     "compare-noise": f"compare digits {COMPARE} --methods loss --proxy linear --noise 0.2",
     "compare-online": f"compare digits {ONLINE} --methods rho-loss,infobatch --noise 0.1",
@@ -56,7 +58,8 @@ COMMANDS = {
     "advise": "advise digits --keep 0.2,0.5",
     "advise-online": "advise digits --online --target mlp --il-model mlp --il-epochs 2",
     "advise-labelling": "advise digits --labelling --budgets 50,100",
-    "active-start": "active start pool.csv --campaign c --test tests.csv --classes good,bad,calm --json",
+    "active-start": "active start pool.csv --campaign c --test tests.csv "
+    "--classes good,bad,calm --json",
     "active-query": "active query 30 --campaign c --out batch.csv",
     "active-import": "active import answers.csv --campaign c",
     "active-query-again": "active query 20 --campaign c --out batch.csv --new",
@@ -159,7 +162,8 @@ def as_text(page: str) -> str:
     """The words of a page, a line for each element, without scripts, styles and pictures."""
     page = re.sub(r"(?s)<(script|style|svg).*?</\1>", "", page)
     page = re.sub(r'src="data:[^"]*"', "", page)
-    return IN_WORDS.sub("#", html.unescape(re.sub(r"\s*\n\s*", "\n", re.sub("<[^>]+>", "\n", page))))
+    words = re.sub(r"\s*\n\s*", "\n", re.sub("<[^>]+>", "\n", page))
+    return IN_WORDS.sub("#", html.unescape(words))
 
 
 def answers(work: Path) -> None:
