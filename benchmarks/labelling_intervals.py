@@ -24,7 +24,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from keepers.experiments.labelling_pilot import DRAWS, Played, rows_of
-from keepers.experiments.simulate_summary import Trial
+from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Cost
 from keepers.workflows.pilot import FOLDS
 
@@ -83,7 +83,7 @@ def truth(data: Data) -> dict[tuple[str, int], float]:
 def pilot(data: Data, number: int) -> list[dict[str, Any]]:
     """What a pilot on a part of the data says: the rows of its advice."""
     part = np.random.default_rng([1, number]).permutation(len(data.y))[: data.n]
-    fold_of, trials = np.arange(data.n) % FOLDS, list[Trial]()
+    fold_of, trials = np.arange(data.n) % FOLDS, list[ChoiceTrial]()
     for fold in range(FOLDS):
         pool, held = part[fold_of != fold], part[fold_of == fold]
         for seed in range(fold, FOLDS * DRAWS, FOLDS):
@@ -91,7 +91,7 @@ def pilot(data: Data, number: int) -> list[dict[str, Any]]:
                 rng = np.random.default_rng([2, number, seed])
                 for k, error in data.errors(pool, held, method, rng).items():
                     trials.append(
-                        Trial(
+                        ChoiceTrial(
                             method=method,
                             selector=None,
                             keep=k / len(pool),

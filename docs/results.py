@@ -10,11 +10,11 @@ from typing import Any
 import online_results
 import simulate_results
 
+from keepers.baselines import BASELINES
 from keepers.experiments import online_summary
 from keepers.experiments.simulate_summary import reached, target_of
 from keepers.experiments.summary import random_of, with_differences
 from keepers.files import plain
-from keepers.reports.online_answers import BASELINES
 
 RESULTS = Path(__file__).parent / "results"
 NAMES = {"fresh-random": "random, fresh every epoch"}

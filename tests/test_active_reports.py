@@ -420,7 +420,7 @@ def test_fidelity_is_judged_by_its_ceiling(agreement: float, how: str, mood: str
     seeds = {"sample": 2000, "proxy_seeds": 0.9, "target_seeds": 0.8}
     facts = measured(fidelity={**seeds, "proxy_target": agreement})
     answer = active_answers.agreement(stand(trained=(facts,)))
-    assert answer.mood == mood
+    assert answer.verdict == mood
     assert answer.words.startswith(f"{how}: their ranks of 2,000 examples agree at Spearman")
     assert "0.90 for the proxy and 0.80 for the target" in answer.words
 
@@ -430,7 +430,7 @@ def test_fidelity_without_a_ceiling_is_not_judged() -> None:
     answer = active_answers.agreement(
         stand(trained=(measured(fidelity={**seeds, "proxy_target": 0.36}),))
     )
-    assert answer.mood == "inconclusive"
+    assert answer.verdict == "inconclusive"
     assert answer.words == (
         "Cannot be told: their ranks of 674 examples agree at Spearman 0.36. Two seeds agree at "
         "−0.06 for the proxy and 1.00 for the target: a model that ranks by chance tells none."

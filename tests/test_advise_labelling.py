@@ -17,7 +17,7 @@ from commands import Keepers
 from keepers.errors import ParameterError
 from keepers.experiments import labelling_pilot
 from keepers.experiments.labelling_pilot import Played, needed_for, rows_of
-from keepers.experiments.simulate_summary import Trial
+from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Cost
 from keepers.reports.advise import advice_report, advice_table
 from keepers.reports.terminal import plain_lines
@@ -94,9 +94,9 @@ def test_the_same_again(advice: keepers.Advice, tmp_path: Path) -> None:
         assert one["accuracy"] == other["accuracy"]
 
 
-def trial(method: str, seed: int, error: float) -> Trial:
+def trial(method: str, seed: int, error: float) -> ChoiceTrial:
     cost = Cost(phase="any")
-    return Trial(
+    return ChoiceTrial(
         method=method,
         selector=None,
         keep=0.1,

@@ -25,10 +25,16 @@ import keepers
 from keepers.data import open_source
 from keepers.errors import KeepersError
 from keepers.experiments import convergence, trials
-from keepers.experiments.summary import Selector, Trial, random_of, summarise, with_differences
+from keepers.experiments.summary import (
+    ChoiceTrial,
+    Chooser,
+    random_of,
+    summarise,
+    with_differences,
+)
 from keepers.ledger import Cost
-from keepers.reports.compare import compare_report
-from keepers.reports.terminal import compare_table, plain_lines
+from keepers.reports.compare import compare_report, compare_table
+from keepers.reports.terminal import plain_lines
 from keepers.roles import Role, prepare
 from keepers.statistics import holm, paired_difference, pearson, spearman
 from keepers.workflows import auto
@@ -163,13 +169,13 @@ def test_costs_and_speed_up(result: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("of_proxy", "of_target"), [(0.0, 10.0), (3.0, 0.0)])
 def test_operations_that_nobody_counts_are_no_speed_up(of_proxy: float, of_target: float) -> None:
     """What scikit-learn fits books none: by hand, where the target or the proxy is fitted."""
-    ways: list[tuple[str, Selector | None, float]] = [
+    ways: list[tuple[str, Chooser | None, float]] = [
         ("everything", None, 0.0),
         ("random", None, 0.0),
         ("margin", "proxy", of_proxy),
     ]
     trials = [
-        Trial(
+        ChoiceTrial(
             method=method, selector=selector, keep=0.5, k=10, seed=0, test_error=0.1,
             worst_class_error=0.1, selection=Cost(phase="selecting", seconds=1.0, flops=flops),
             target=Cost(phase="target training", seconds=1.0, flops=of_target),

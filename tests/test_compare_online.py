@@ -27,7 +27,7 @@ from keepers.errors import KeepersError
 from keepers.experiments import convergence, online_trials
 from keepers.experiments.corruption import RARE, Corruption, corrupt, duplicated
 from keepers.experiments.online_summary import (
-    Trial,
+    OnlineTrial,
     composition,
     held,
     reached,
@@ -38,7 +38,8 @@ from keepers.ledger import Cost
 from keepers.reports import online_answers
 from keepers.reports.compare import compare_report
 from keepers.reports.curves import average
-from keepers.reports.terminal import online_table, plain_lines
+from keepers.reports.online import online_table
+from keepers.reports.terminal import plain_lines
 from test_reports import ATTACK, Page
 
 N, N_TEST, STEPS = 300, 120, 40
@@ -126,13 +127,15 @@ def curve(*accuracies: float, seconds: float = 1.0, **more: Any) -> list[dict[st
     ]
 
 
-def trial(method: str, seed: int, points: list[Any], preparation: Cost | None = None) -> Trial:
+def trial(
+    method: str, seed: int, points: list[Any], preparation: Cost | None = None
+) -> OnlineTrial:
     last = points[-1]
-    return Trial(
+    return OnlineTrial(
         method=method,
         seed=seed,
         curve=points,
-        cost=Cost(
+        target=Cost(
             phase="target training",
             seconds=last["seconds"],
             examples=last["examples"],

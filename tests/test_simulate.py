@@ -22,7 +22,8 @@ from keepers.errors import KeepersError
 from keepers.experiments import SimulateConfig, Simulation, simulate
 from keepers.experiments.simulate_config import Budgets
 from keepers.experiments.simulate_oracle import Oracle
-from keepers.experiments.simulate_summary import Trial, reached, summarise
+from keepers.experiments.simulate_summary import reached, summarise
+from keepers.experiments.summary import ChoiceTrial
 from keepers.files import plain
 from keepers.ledger import Cost
 from keepers.reports.simulate import simulate_report, simulate_table
@@ -284,8 +285,10 @@ def test_features_may_come_from_a_column(simulated: Simulation, tmp_path: Path) 
 # Costs --------------------------------------------------------------------------------------
 
 
-def trial(method: str, selector: Any, k: int, seed: int, error: float, **cost: float) -> Trial:
-    return Trial(
+def trial(
+    method: str, selector: Any, k: int, seed: int, error: float, **cost: float
+) -> ChoiceTrial:
+    return ChoiceTrial(
         method=method, selector=selector, keep=k / 100, k=k, seed=seed, test_error=error,
         worst_class_error=error, selection=Cost(phase="selection", seconds=cost.get("seconds", 0),
         flops=cost.get("flops", 0)), target=Cost(phase="target training", seconds=2, flops=10),
@@ -294,7 +297,7 @@ def trial(method: str, selector: Any, k: int, seed: int, error: float, **cost: f
 
 def by_hand(seeds: int = 5) -> dict[str, Any]:
     """Margin is 0.1 below random at 10 labels and as good as its end; the target takes 8 times."""
-    trials: list[Trial] = []
+    trials: list[ChoiceTrial] = []
     for seed in range(seeds):
         wiggle = seed / 1000
         trials += [

@@ -22,7 +22,7 @@ from keepers.methods import table as methods_table
 from keepers.models import CLASSIFIERS, MIN_STEPS, MODELS
 from keepers.online import InfoBatch
 from keepers.reports.coreset import report
-from keepers.reports.terminal import compare_table, coreset_summary, online_table
+from keepers.reports.terminal import coreset_summary
 from keepers.selection import Selection
 from keepers.words import changed, counted
 from keepers.workflows.coreset import coreset, write_selection
@@ -185,7 +185,8 @@ def run_compare(
         comparison = (compare_online if online else compare)(data, **arguments)
     if processes.rank() != 0:
         return
-    from keepers.reports.compare import compare_report  # a tenth of a second of other commands
+    # a tenth of a second of other commands
+    from keepers.reports.compare import compare_report, compare_table
 
     written = {"result": comparison.run / "compare.json"}
     if out is not None:
@@ -196,7 +197,7 @@ def run_compare(
         files = {name: str(path) for name, path in written.items()}
         print_json({**comparison.result, "peak_memory_mib": peak_memory_mib(), "files": files})
         return
-    console().print((online_table if online else compare_table)(comparison.result))
+    console().print(compare_table(comparison.result))
     say_written(written)
 
 

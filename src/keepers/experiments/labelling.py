@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from keepers import methods as table
+from keepers.baselines import RANDOM
 from keepers.configuration import picked
 from keepers.data import Header, Source
 from keepers.errors import ParameterError
 from keepers.experiments.labelling_pilot import CHOICE, needed_for, play, rows_of
 from keepers.experiments.simulate_config import SimulateConfig
-from keepers.experiments.summary import RANDOM
 from keepers.files import plain
 from keepers.roles import OnBadRow, Role
 from keepers.training import HardwareConfig, Precision

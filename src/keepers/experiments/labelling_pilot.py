@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from keepers.baselines import RANDOM
 from keepers.data import Source
 from keepers.experiments.simulate_config import SimulateConfig
-from keepers.experiments.simulate_summary import Trial
 from keepers.experiments.simulate_trials import Bench
-from keepers.experiments.summary import RANDOM
+from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import OnBadRow
@@ -49,7 +49,7 @@ class Played:
     and of all else in the last round, out of a `pool` of so many.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[ChoiceTrial, ...]
     taken: Mapping[int, tuple[str, ...]]
     rounds: Mapping[str, tuple[float, float]]
     pool: int
@@ -64,7 +64,7 @@ def play(
     labels, units = torch.from_numpy(labelled.labels), torch.from_numpy(labelled.units)
     at = generator(config.choosing.seed, "pilot folds")
     fold_of = folds(labels, units, FOLDS, generator=at).numpy()
-    trials: list[Trial] = []
+    trials: list[ChoiceTrial] = []
     taken: dict[int, set[str]] = {}
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in config.methods}
     seconds, pool = 0.0, len(labelled)

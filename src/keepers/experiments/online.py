@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
+from keepers.baselines import EQUAL_TIME, FRESH, UNIFORM
 from keepers.configuration import picked
 from keepers.data import Header, Source, most_confused
 from keepers.errors import ParameterError, renamed
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
 from keepers.experiments.material import open_both
-from keepers.experiments.online_config import EQUAL_TIME, FRESH, UNIFORM, CompareOnlineConfig
-from keepers.experiments.online_summary import Trial, summarise, without_verdicts
+from keepers.experiments.online_config import CompareOnlineConfig
+from keepers.experiments.online_summary import OnlineTrial, summarise, without_verdicts
 from keepers.experiments.online_trials import OnlineBench
 from keepers.files import fingerprint, plain, write_json
 from keepers.ledger import Ledger
@@ -178,12 +179,12 @@ def compare_online(
         made = corrupt(source, test_source, holdout, corruption, partners, say)
         bench = OnlineBench.prepare(made, losses, config, place, on_bad_row, say)
         say_skipped(bench.source, say)
-        trials: list[Trial] = []
+        trials: list[OnlineTrial] = []
         for trial in bench.trials():
             trials.append(trial)
             say(
-                f"seed {trial.seed}: {trial.method}, {counted(trial.cost.steps, 'step')} in "
-                f"{trial.cost.seconds:.1f} s: test accuracy {trial.curve[-1]['accuracy']:.2%}"
+                f"seed {trial.seed}: {trial.method}, {counted(trial.target.steps, 'step')} in "
+                f"{trial.target.seconds:.1f} s: test accuracy {trial.curve[-1]['accuracy']:.2%}"
             )
         found = summarise(
             trials,
@@ -249,7 +250,7 @@ def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> No
         )
 
 
-def _curves(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+def _curves(trials: Sequence[OnlineTrial]) -> dict[str, list[Any]]:
     """For each method one curve a seed."""
     curves: dict[str, list[Any]] = {}
     for trial in sorted(trials, key=lambda trial: trial.seed):
@@ -257,7 +258,7 @@ def _curves(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     return curves
 
 
-def _hand_overs(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+def _hand_overs(trials: Sequence[OnlineTrial]) -> dict[str, list[Any]]:
     """For each method that ended by itself in some seed, when and why, or None, for every seed."""
     found: dict[str, list[Any]] = {}
     for trial in sorted(trials, key=lambda trial: trial.seed):

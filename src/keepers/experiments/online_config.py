@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keepers import methods
+from keepers.baselines import BASELINES, EQUAL_TIME, FRESH, SVP, UNIFORM
 from keepers.configuration import picked
 from keepers.errors import ParameterError, unknown_name
 from keepers.experiments.corruption import Corruption
@@ -14,8 +15,6 @@ from keepers.roles import Role
 from keepers.training import Length, LengthConfig
 from keepers.workflows.online import (
     AUTO,
-    FRESH,
-    UNIFORM,
     CandidatesConfig,
     SelectionConfig,
     needs_irreducible,
@@ -23,16 +22,11 @@ from keepers.workflows.online import (
 )
 from keepers.workflows.parts import IlModelConfig
 
-EQUAL_TIME = "uniform-equal-time"
-SVP = "svp"
 ONLY_COMPARED: Mapping[str, str] = {
     SVP: "a core-set of the highest entropy under a proxy, trained on uniformly (Coleman et al. "
     "2020)"
 }
 """What a comparison offers beside the selections of a training."""
-BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
-"""What is trained whatever the methods are."""
-
 EVALUATIONS = 40  # of a training of known length, unless `evaluate_every` says otherwise
 EVALUATE_EVERY = 50  # steps, where the length is in seconds
 

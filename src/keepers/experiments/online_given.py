@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from keepers import methods, processes
+from keepers.baselines import SVP
 from keepers.data import Source
 from keepers.errors import renamed
 from keepers.experiments.corruption import duplicated
-from keepers.experiments.online_config import SVP, CompareOnlineConfig
+from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.ledger import Cost, Ledger
 from keepers.models import default_proxy
 from keepers.random import derived_seed, generator

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from keepers.experiments.convergence import UNTOLD
+from keepers.experiments.trial import Row, Trial, by_way, differences, mean
 from keepers.ledger import Cost
-from keepers.statistics import Difference, judged, paired_difference, standard_deviation
+from keepers.statistics import Difference, standard_deviation
 from keepers.training import Point
 
 Curve = Sequence[Mapping[str, float]]
@@ -23,17 +22,14 @@ _MEASURED = frozenset(field.name for field in fields(Point)) - {"correct"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One target, trained in one way with one seed.
+class OnlineTrial(Trial):
+    """One target, trained with one selection.
 
     `preparation` is what had to be made before: irreducible losses, a core-set; None where its
     cost is not known.
     """
 
-    method: str
-    seed: int
     curve: Curve
-    cost: Cost
     epochs: float
     candidates: int
     choosing_seconds: float
@@ -84,7 +80,7 @@ def composition(curve: Curve) -> dict[str, float]:
     }
 
 
-def level_of(baseline: Sequence[Trial]) -> float:
+def level_of(baseline: Sequence[OnlineTrial]) -> float:
     """The accuracy that uniform reaches in every seed, rounded down to a tenth of a point."""
     return math.floor(1000 * min(held(trial.curve) for trial in baseline) + 1e-9) / 1000
 
@@ -100,7 +96,7 @@ def targets_of(level: float, asked: Sequence[float]) -> list[float]:
 
 
 def summarise(
-    trials: Sequence[Trial],
+    trials: Sequence[OnlineTrial],
     *,
     uniform: str,
     baselines: Sequence[str],
@@ -112,11 +108,7 @@ def summarise(
     Preparation is charged to a training in three ways: `none` of it, a `shared` part
     (1 / `uses`), and in `full`.
     """
-    groups: dict[str, list[Trial]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        group = groups.setdefault(trial.method, [])
-        assert all(trial.seed != other.seed for other in group), "one trial for each seed"
-        group.append(trial)
+    groups = {method: group for (method,), group in by_way(trials).items()}
     groups = {name: groups[name] for name in (*baselines, *groups) if name in groups}
     level = level_of(groups[uniform])
     targets = targets_of(level, asked)
@@ -138,7 +130,7 @@ def summarise(
 
 
 def _to_target(
-    trials: Sequence[Trial], target: float, charges: Mapping[str, float]
+    trials: Sequence[OnlineTrial], target: float, charges: Mapping[str, float]
 ) -> dict[str, Any]:
     points = [reached(trial.curve, target) for trial in trials]
     there = [point for point in points if point is not None]
@@ -154,14 +146,14 @@ def _to_target(
     if len(there) < len(points):  # a mean over the seeds that got there would flatter
         return entry | dict.fromkeys((*COUNTED, *CHARGED))
     for name in COUNTED:
-        entry[name] = _mean([point[name] for point in there])
+        entry[name] = mean([point[name] for point in there])
     for name in CHARGED:
         entry[name] = _charged(trials, name, [point[name] for point in there], charges)
     return entry
 
 
 def _charged(
-    trials: Sequence[Trial], name: str, values: Sequence[float], charges: Mapping[str, float]
+    trials: Sequence[OnlineTrial], name: str, values: Sequence[float], charges: Mapping[str, float]
 ) -> dict[str, float | None]:
     """The mean of the values with so much of each trial's preparation; None where unknown."""
     before = [trial.preparation for trial in trials]
@@ -171,7 +163,7 @@ def _charged(
             found[charge] = None
             continue
         more = [part * getattr(cost, name) if cost is not None else 0.0 for cost in before]
-        found[charge] = _mean([value + extra for value, extra in zip(values, more, strict=True)])
+        found[charge] = mean([value + extra for value, extra in zip(values, more, strict=True)])
     return found
 
 
@@ -187,7 +179,7 @@ def _speedup(baseline: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def _row(trials: Sequence[Trial], charges: Mapping[str, float]) -> dict[str, Any]:
+def _row(trials: Sequence[OnlineTrial], charges: Mapping[str, float]) -> dict[str, Any]:
     accuracies = [trial.curve[-1]["accuracy"] for trial in trials]
     worst = [trial.curve[-1]["worst_class_accuracy"] for trial in trials]
     parts = [composition(trial.curve) for trial in trials]
@@ -197,48 +189,47 @@ def _row(trials: Sequence[Trial], charges: Mapping[str, float]) -> dict[str, Any
         "method": trials[0].method,
         "seeds": [trial.seed for trial in trials],
         "accuracies": accuracies,
-        "accuracy_mean": _mean(accuracies),
+        "accuracy_mean": mean(accuracies),
         "accuracy_std": standard_deviation(accuracies),
         "worst_class_accuracies": worst,
-        "worst_class_accuracy_mean": _mean(worst),
+        "worst_class_accuracy_mean": mean(worst),
         "trained_on": trials[0].trained_on,
-        "steps": _mean([trial.cost.steps for trial in trials]),
-        "epochs": _mean([trial.epochs for trial in trials]),
-        "examples": _mean([trial.cost.examples for trial in trials]),
-        "candidates": _mean([trial.candidates for trial in trials]),
-        "choosing_seconds": _mean([trial.choosing_seconds for trial in trials]),
-        "step_seconds": [trial.cost.seconds / max(1, trial.cost.steps) for trial in trials],
+        "steps": mean([trial.target.steps for trial in trials]),
+        "epochs": mean([trial.epochs for trial in trials]),
+        "examples": mean([trial.target.examples for trial in trials]),
+        "candidates": mean([trial.candidates for trial in trials]),
+        "choosing_seconds": mean([trial.choosing_seconds for trial in trials]),
+        "step_seconds": [trial.target.seconds / max(1, trial.target.steps) for trial in trials],
         "preparation": None
         if len(known) < len(preparations)
-        else {name: _mean([getattr(cost, name) for cost in known]) for name in CHARGED},
-        "fractions": {name: _mean([part[name] for part in parts]) for name in parts[0]},
+        else {name: mean([getattr(cost, name) for cost in known]) for name in CHARGED},
+        "fractions": {name: mean([part[name] for part in parts]) for name in parts[0]},
     } | {
-        name: _charged(trials, name, [getattr(trial.cost, name) for trial in trials], charges)
+        name: _charged(trials, name, [getattr(trial.target, name) for trial in trials], charges)
         for name in CHARGED
     }
 
 
-def with_differences(
-    rows: Sequence[Mapping[str, Any]], baselines: Sequence[str]
-) -> list[dict[str, Any]]:
+def with_differences(rows: Sequence[Row], baselines: Sequence[str]) -> list[dict[str, Any]]:
     """The rows, each with its differences from the baselines: final accuracies, above 0 is better.
 
     Those of the methods are one family, told together; those of the baselines are another.
     """
     others = [row for row in rows if row["method"] in baselines]
-    differences: dict[str, dict[str, Any]] = {row["method"]: {} for row in rows}
+    found: dict[str, dict[str, Any]] = {row["method"]: {} for row in rows}
     for family in ([row for row in rows if row["method"] not in baselines], others):
-        pairs = [(row, other) for row in family for other in others if other is not row]
-        found = [
-            paired_difference(_errors(row["accuracies"]), _errors(other["accuracies"]))
-            for row, other in pairs
-        ]
-        for (row, other), difference in zip(pairs, judged(found), strict=True):
-            differences[row["method"]][other["method"]] = _as_accuracies(difference)
-    return [{**row, "differences": differences[row["method"]]} for row in rows]
+        pairs = {
+            (row["method"], other["method"]): (_errors(row), _errors(other))
+            for row in family
+            for other in others
+            if other is not row
+        }
+        for (method, other), difference in differences(pairs).items():
+            found[method][other] = _as_accuracies(difference)
+    return [{**row, "differences": found[row["method"]]} for row in rows]
 
 
-def without_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def without_verdicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows, with differences that tell nothing: what they are held against was learning yet."""
     return [
         {
@@ -251,8 +242,8 @@ def without_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _errors(accuracies: Sequence[float]) -> list[float]:
-    return [1 - accuracy for accuracy in accuracies]
+def _errors(row: Row) -> list[float]:
+    return [1 - accuracy for accuracy in row["accuracies"]]
 
 
 def _as_accuracies(found: Difference) -> dict[str, Any]:
@@ -265,7 +256,3 @@ def _as_accuracies(found: Difference) -> dict[str, Any]:
 
 def _ratio(baseline: float | None, value: float | None) -> float | None:
     return baseline / value if baseline is not None and value else None
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))

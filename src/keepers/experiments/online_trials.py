@@ -10,19 +10,14 @@ import numpy as np
 import torch
 
 from keepers import processes
+from keepers.baselines import EQUAL_TIME, FRESH, SVP, UNIFORM
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import LONGER, is_little
 from keepers.experiments.corruption import Corrupted
-from keepers.experiments.online_config import (
-    EQUAL_TIME,
-    FRESH,
-    SVP,
-    UNIFORM,
-    CompareOnlineConfig,
-)
+from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.experiments.online_given import NOTHING, Given, Supply
-from keepers.experiments.online_summary import Trial
+from keepers.experiments.online_summary import OnlineTrial
 from keepers.ledger import Cost
 from keepers.models import default_target
 from keepers.online import IrreducibleLosses, Selecting
@@ -137,7 +132,7 @@ class OnlineBench:
             if isinstance(policy, Selecting):
                 policy.make(self.target.build(0, parameter="target"), runtime)
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[OnlineTrial]:
         """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
         config = self.config
         for seed in range(config.seeds):
@@ -150,7 +145,7 @@ class OnlineBench:
             uniform = self._trial(given, UNIFORM, length)
             yield uniform
             yield self._trial(given, FRESH, length)
-            first: Trial | None = None
+            first: OnlineTrial | None = None
             for name in config.methods:
                 chosen, preparation = given, NOTHING
                 if name == SVP:
@@ -163,7 +158,7 @@ class OnlineBench:
             assert first is not None
             yield self._trial(given, EQUAL_TIME, _as_long_as(first, uniform, length))
 
-    def convergence(self, trial: Trial) -> dict[str, Any]:
+    def convergence(self, trial: OnlineTrial) -> dict[str, Any]:
         """Whether uniform training at equal time had converged, by the same for longer.
 
         `trial` is that of the first seed. Accuracies and steps of both, whether it had
@@ -171,7 +166,7 @@ class OnlineBench:
         """
         given = self.supply.given(trial.seed).without_losses()
         seconds = self._length(given).seconds
-        length = Length(steps=LONGER * trial.cost.steps)
+        length = Length(steps=LONGER * trial.target.steps)
         if seconds is not None:
             length = Length(seconds=LONGER * seconds)
         training = self._training(given, self.config.selection(UNIFORM), length, decayed=True)
@@ -180,12 +175,12 @@ class OnlineBench:
         converged = is_little(longer_accuracy - accuracy)
         words = (
             "uniform training at equal time was still learning, by one seed: "
-            f"{longer.cost.steps:,} steps in the place of {trial.cost.steps:,} bring its test "
+            f"{longer.cost.steps:,} steps in the place of {trial.target.steps:,} bring its test "
             f"accuracy from {accuracy:.2%} to {longer_accuracy:.2%}. Final accuracies get no "
             "verdict; train for longer"
         )
         return {
-            "steps": trial.cost.steps,
+            "steps": trial.target.steps,
             "accuracy": accuracy,
             "longer_steps": longer.cost.steps,
             "longer_accuracy": longer_accuracy,
@@ -227,7 +222,7 @@ class OnlineBench:
 
     def _trial(
         self, given: Given, method: str, length: Length, preparation: Cost | None = NOTHING
-    ) -> Trial:
+    ) -> OnlineTrial:
         if method not in self.config.with_irreducible:
             given = given.without_losses()
         training = self._training(
@@ -251,16 +246,18 @@ class OnlineBench:
         )
 
 
-def _trial(given: Given, method: str, trained: OnlineTrained, preparation: Cost | None) -> Trial:
+def _trial(
+    given: Given, method: str, trained: OnlineTrained, preparation: Cost | None
+) -> OnlineTrial:
     curve, epochs = trained.curve, float(trained.facts["epochs"])
     if method in (FRESH, SVP):  # their own epochs are passes over a part
         curve = [{**point, "epoch": point["candidates"] / given.size} for point in curve]
         epochs = trained.facts["candidates"] / given.size
-    return Trial(
+    return OnlineTrial(
         method=method,
         seed=given.seed,
         curve=curve,
-        cost=trained.cost,
+        target=trained.cost,
         epochs=epochs,
         candidates=trained.facts["candidates"],
         choosing_seconds=trained.facts["choosing_seconds"],
@@ -270,7 +267,7 @@ def _trial(given: Given, method: str, trained: OnlineTrained, preparation: Cost 
     )
 
 
-def _as_long_as(first: Trial, uniform: Trial, length: Length) -> Length:
+def _as_long_as(first: OnlineTrial, uniform: OnlineTrial, length: Length) -> Length:
     """So many plain steps as fit into the seconds that a selecting training took.
 
     Both times are those that their stages noted, so that a rerun comes to the same number.
@@ -278,5 +275,5 @@ def _as_long_as(first: Trial, uniform: Trial, length: Length) -> Length:
     if length.seconds is not None:
         return length
     return Length(
-        steps=max(2, round(first.cost.seconds / uniform.cost.seconds * uniform.cost.steps))
+        steps=max(2, round(first.target.seconds / uniform.target.seconds * uniform.target.steps))
     )

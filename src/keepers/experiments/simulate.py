@@ -17,8 +17,9 @@ from keepers.data import Header, Source, check_run, open_source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
-from keepers.experiments.simulate_summary import Trial, reached, summarise
+from keepers.experiments.simulate_summary import reached, summarise
 from keepers.experiments.simulate_trials import Bench
+from keepers.experiments.summary import ChoiceTrial
 from keepers.files import plain, write_json
 from keepers.ledger import Ledger
 from keepers.roles import OnBadRow, Role
@@ -175,7 +176,7 @@ def simulate(
         place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
         bench = Bench.prepare(data, source, tested, config, place, on_bad_row)
         say_skipped(bench.pool, say)
-        trials: list[Trial] = []
+        trials: list[ChoiceTrial] = []
         for trial in bench.trials(range(config.seeds)):
             trials.append(trial)
             way = f"{trial.method}{' by the target' if trial.selector == 'target' else ''}"

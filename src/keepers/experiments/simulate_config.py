@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any, Self
 
 from keepers import methods
+from keepers.baselines import RANDOM
 from keepers.configuration import picked
 from keepers.errors import ParameterError, unknown_name
-from keepers.experiments.summary import RANDOM
 from keepers.models import default_target
 from keepers.roles import Role
 from keepers.types import Budget, DataInfo

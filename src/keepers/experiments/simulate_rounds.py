@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from keepers import methods, processes
+from keepers.baselines import RANDOM
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_oracle import Oracle, round_seed
-from keepers.experiments.summary import RANDOM, Selector
+from keepers.experiments.summary import Chooser
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
 from keepers.roles import Prepared, prepare
@@ -129,7 +130,7 @@ class Rounds:
             found[neighbour_index.INDEX] = (self.index[1],)
         return found
 
-    def steps(self, seed: int, method: str, selector: Selector | None) -> list[Step]:
+    def steps(self, seed: int, method: str, selector: Chooser | None) -> list[Step]:
         """Every round of one campaign, from the initial labels on."""
         config = self.config.of_method(method)
         if _uses_features(config):
@@ -159,7 +160,7 @@ class Rounds:
         members: Tensor,
         k: int,
         config: ActiveConfig,
-        selector: Selector | None,
+        selector: Chooser | None,
     ) -> Step:
         known, judging = self.oracle.label(members), self._aside()
         config, why = settled(
@@ -235,7 +236,7 @@ class Rounds:
             auto=None if why is None else {"method": method.name, "why": why},
         )
 
-    def _identity(self, config: ActiveConfig, selector: Selector | None) -> dict[str, Any]:
+    def _identity(self, config: ActiveConfig, selector: Chooser | None) -> dict[str, Any]:
         """What a pick depends on, beside the data and the model."""
         names = ["cold", "distinct", "neighbours", "balance"]
         names += ["ensemble", "samples"] if selector else []
@@ -284,7 +285,7 @@ def _uses_features(config: ActiveConfig) -> bool:
     return filtered or config.neighbours is not None or config.cold != "random"
 
 
-def _of_selector(cost: Cost, selector: Selector | None) -> Cost:
+def _of_selector(cost: Cost, selector: Chooser | None) -> Cost:
     """A phase by the name of the role that selected."""
     if selector == "target" and cost.phase == "proxy training":
         return replace(cost, phase="target training")

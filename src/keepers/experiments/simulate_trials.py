@@ -10,13 +10,13 @@ import pyarrow as pa
 from torch import Tensor
 
 from keepers import methods
+from keepers.baselines import RANDOM
 from keepers.data import Source
 from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.simulate_rounds import Rounds, Step
-from keepers.experiments.simulate_summary import Trial
-from keepers.experiments.summary import RANDOM, Selector
+from keepers.experiments.summary import ChoiceTrial, Chooser
 from keepers.ledger import Cost, Ledger
 from keepers.random import derived_seed
 from keepers.roles import OnBadRow, encode_like, prepare
@@ -100,7 +100,7 @@ class Bench:
         """The pool, without labels."""
         return self.rounds.oracle.pool
 
-    def trials(self, seeds: Iterable[int]) -> Iterator[Trial]:
+    def trials(self, seeds: Iterable[int]) -> Iterator[ChoiceTrial]:
         """Every trial, seed by seed, so that an interrupted simulation has whole seeds."""
         config = self.rounds.config
         for seed in seeds:
@@ -113,12 +113,12 @@ class Bench:
                 if selector and config.with_target:
                     yield from self._campaign(seed, name, "target")
 
-    def selector(self, name: str) -> Selector | None:
+    def selector(self, name: str) -> Chooser | None:
         """Who selects by a method; None where it asks no model."""
         needs = methods.get(self.rounds.config.of_method(name).asking).needs
         return "proxy" if needs else None
 
-    def _campaign(self, seed: int, method: str, selector: Selector | None) -> Iterator[Trial]:
+    def _campaign(self, seed: int, method: str, selector: Chooser | None) -> Iterator[ChoiceTrial]:
         budgets = self.rounds.budgets
         steps = self.rounds.steps(seed, method, selector)
         self._keep(seed, method, selector, steps)
@@ -137,7 +137,7 @@ class Bench:
             if k not in budgets.measured:
                 continue
             facts, cost = after.seen if after and after.seen else self._target(seed, step)
-            yield Trial(
+            yield ChoiceTrial(
                 method=method,
                 selector=selector,
                 keep=k / len(self.pool),
@@ -177,7 +177,7 @@ class Bench:
             role="target",
         )
 
-    def _keep(self, seed: int, method: str, selector: Selector | None, steps: list[Step]) -> None:
+    def _keep(self, seed: int, method: str, selector: Chooser | None, steps: list[Step]) -> None:
         labelled = 0
         for step in steps:
             about = {"seed": seed, "method": method, "selector": selector, "round": step.number}

@@ -6,58 +6,50 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from keepers.baselines import EVERYTHING, RANDOM
+from keepers.experiments.trial import UNITS, Row, Trial, by_way, differences, mean
 from keepers.ledger import Cost
-from keepers.statistics import (
-    Floats,
-    judged,
-    paired_difference,
-    pearson,
-    spearman,
-    standard_deviation,
-)
+from keepers.statistics import Floats, pearson, spearman, standard_deviation
 
-EVERYTHING, RANDOM, FRESH_RANDOM = "everything", "random", "fresh-random"
-Selector = Literal["proxy", "target"]
+Chooser = Literal["proxy", "target"]
+BaselineOf = Callable[[Row], Row | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One target, trained on one choice with one seed; `taken` is the method that `auto` took."""
+class ChoiceTrial(Trial):
+    """One target, trained on what was chosen up to one budget.
 
-    method: str
-    selector: Selector | None
+    `keep` is that as a fraction, `k` as a count; `selection` is what choosing all of it cost, and
+    `taken` the method that `auto` took.
+    """
+
+    selector: Chooser | None
     keep: float
     k: int
-    seed: int
     test_error: float
     worst_class_error: float
     selection: Cost
-    target: Cost
     changed_labels: float | None = None
     floored: int = 0
+    near_duplicates: int = 0
     taken: str | None = None
 
+    @property
+    def way(self) -> tuple[Any, ...]:
+        """Method, role that selected, and budget."""
+        return (self.method, self.selector, self.k)
 
-def summarise(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+
+def summarise(trials: Sequence[ChoiceTrial]) -> list[dict[str, Any]]:
     """One row for each method, selector and budget: means over seeds, and against random.
 
     Operations end to end, and what they save, are None where a model is not trained in steps:
     nobody counts what scikit-learn does.
     """
-    groups: dict[tuple[str, Selector | None, int], list[Trial]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        group = groups.setdefault((trial.method, trial.selector, trial.k), [])
-        assert all(trial.seed != other.seed for other in group), "one trial for each seed"
-        group.append(trial)
-    everything = next(group for (method, _, _), group in groups.items() if method == EVERYTHING)
+    groups = by_way(trials)
+    everything = costs_of(next(g for (method, *_), g in groups.items() if method == EVERYTHING))
     rows = [_row(group, everything) for group in groups.values()]
     return with_differences(rows, difference=random_of(rows))
-
-
-Row = Mapping[str, Any]
-BaselineOf = Callable[[Row], Row | None]
 
 
 def random_of(rows: Sequence[Row]) -> BaselineOf:
@@ -72,60 +64,67 @@ def with_differences(rows: Sequence[Row], **baselines: BaselineOf) -> list[dict[
     Rows hold `errors`, one for each seed and in the same order of seeds. None where a row has no
     such baseline.
     """
-    others = {
-        (place, name): other
-        for place, row in enumerate(rows)
-        for name, baseline_of in baselines.items()
-        if (other := baseline_of(row)) is not None
-    }
-    found = [
-        paired_difference(rows[place]["errors"], other["errors"])
-        for (place, _), other in others.items()
-    ]
-    told = dict(zip(others, judged(found), strict=True))
+    found = differences(
+        {
+            (place, name): (row["errors"], other["errors"])
+            for place, row in enumerate(rows)
+            for name, baseline_of in baselines.items()
+            if (other := baseline_of(row)) is not None
+        }
+    )
     return [
-        {**row, **{name: told.get((place, name)) for name in baselines}}
+        {**row, **{name: found.get((place, name)) for name in baselines}}
         for place, row in enumerate(rows)
     ]
 
 
-def _row(trials: Sequence[Trial], everything: Sequence[Trial]) -> dict[str, Any]:
-    first = trials[0]
-    errors = [trial.test_error for trial in trials]
-    worst = [trial.worst_class_error for trial in trials]
-    seconds = {name: _mean(trials, name, "seconds") for name in ("selection", "target")}
-    flops = {name: _mean(trials, name, "flops") for name in ("selection", "target")}
-    whole = _mean(everything, "target", "flops")
-    selected_by_model = first.selector is not None or first.taken is not None
-    counted = bool(flops["target"] and (flops["selection"] or not selected_by_model))
+def _row(trials: Sequence[ChoiceTrial], everything: Row) -> dict[str, Any]:
+    first, costs = trials[0], costs_of(trials)
+    by_model = first.selector is not None or first.taken is not None
+    counted = bool(costs["target_flops"] and (costs["selection_flops"] or not by_model))
     changed = [trial.changed_labels for trial in trials if trial.changed_labels is not None]
+    if not counted:
+        costs["end_to_end_flops"] = None
     return {
         "method": first.method,
         "selector": first.selector,
         "taken": first.taken,
-        "keep": first.keep,
-        "k": first.k,
-        "errors": errors,
-        "error_mean": float(np.mean(errors)),
-        "error_std": standard_deviation(errors),
-        "worst_class_errors": worst,
-        "worst_class_error_mean": float(np.mean(worst)),
-        "changed_labels": float(np.mean(changed)) if changed else None,
-        "floored": float(np.mean([trial.floored for trial in trials])),
-        "steps": first.target.steps,
-        "selection_seconds": seconds["selection"],
-        "target_seconds": seconds["target"],
-        "end_to_end_seconds": seconds["selection"] + seconds["target"],
-        "selection_flops": flops["selection"],
-        "target_flops": flops["target"],
-        "end_to_end_flops": sum(flops.values()) if counted else None,
-        "speedup_seconds": _mean(everything, "target", "seconds") / sum(seconds.values()),
-        "speedup_flops": whole / sum(flops.values()) if counted else None,
+        **errors_of(trials),
+        "changed_labels": mean(changed) if changed else None,
+        "floored": mean([trial.floored for trial in trials]),
+        **costs,
+        "speedup_seconds": everything["target_seconds"] / costs["end_to_end_seconds"],
+        "speedup_flops": everything["target_flops"] / costs["end_to_end_flops"]
+        if counted
+        else None,
     }
 
 
-def _mean(trials: Sequence[Trial], part: str, unit: str) -> float:
-    return float(np.mean([getattr(getattr(trial, part), unit) for trial in trials]))
+def errors_of(trials: Sequence[ChoiceTrial]) -> dict[str, Any]:
+    """The budget, and the test errors of all seeds."""
+    errors = [trial.test_error for trial in trials]
+    worst = [trial.worst_class_error for trial in trials]
+    return {
+        "keep": trials[0].keep,
+        "k": trials[0].k,
+        "errors": errors,
+        "error_mean": mean(errors),
+        "error_std": standard_deviation(errors),
+        "worst_class_errors": worst,
+        "worst_class_error_mean": mean(worst),
+    }
+
+
+def costs_of(trials: Sequence[ChoiceTrial]) -> dict[str, Any]:
+    """What selecting and training took, and both."""
+    found: dict[str, Any] = {"steps": trials[0].target.steps}
+    for unit in UNITS:
+        selection = mean([getattr(trial.selection, unit) for trial in trials])
+        training = mean([getattr(trial.target, unit) for trial in trials])
+        found[f"selection_{unit}"] = selection
+        found[f"target_{unit}"] = training
+        found[f"end_to_end_{unit}"] = selection + training
+    return found
 
 
 def agreement(score: str, scores_by_model: Mapping[str, Floats]) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from keepers import methods, processes
+from keepers.baselines import EVERYTHING, FRESH, RANDOM
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.convergence import Check, convergence
-from keepers.experiments.summary import EVERYTHING, FRESH_RANDOM, RANDOM, Selector, Trial
+from keepers.experiments.summary import ChoiceTrial, Chooser
 from keepers.ledger import Cost
 from keepers.methods import Method
 from keepers.models import default_proxy, default_target
@@ -115,7 +116,7 @@ class Bench:
             taken=taken,
         )
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[ChoiceTrial]:
         """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
         for seed in range(self.config.seeds):
             yield self._trial(seed, EVERYTHING, torch.arange(len(self.source)), 1.0)
@@ -123,7 +124,7 @@ class Bench:
                 yield self._trial(seed, RANDOM, self._random(seed, k), k)
                 if self.target.classifier is None:  # what has epochs can have a fresh subset each
                     yield self._trial(
-                        seed, FRESH_RANDOM, torch.arange(len(self.source)), k, policy=FreshSubset(k)
+                        seed, FRESH, torch.arange(len(self.source)), k, policy=FreshSubset(k)
                     )
                 yield from self._selected_trials(seed, k)
 
@@ -138,13 +139,13 @@ class Bench:
         trainings = {len(part): self._target_training(0, part, Shuffle()) for part in parts}
         return convergence(self.place, trainings)
 
-    def _selected_trials(self, seed: int, k: int) -> Iterator[Trial]:
+    def _selected_trials(self, seed: int, k: int) -> Iterator[ChoiceTrial]:
         for name in self.config.methods:
             if name == RANDOM:
                 continue
             taken = self.taken[k] if name == AUTO else None
             own = name if taken is None else taken.method
-            selectors: list[Selector | None] = ["proxy"]
+            selectors: list[Chooser | None] = ["proxy"]
             if not methods.get(own).needs - {"labels"}:
                 selectors = [None]
             elif self.config.with_target and taken is None:
@@ -181,19 +182,19 @@ class Bench:
         members: Tensor,
         k: float,
         *,
-        selector: Selector | None = None,
+        selector: Chooser | None = None,
         selection: Cost = NO_COST,
         floored: int = 0,
         taken: str | None = None,
         policy: BatchPolicy | None = None,
-    ) -> Trial:
+    ) -> ChoiceTrial:
         n = len(self.source)
         k = n if method == EVERYTHING else int(k)
         trained = self._train_target(seed, members.sort().values, policy or Shuffle())
         changed = None
         if self.changed is not None:
             changed = float(self.changed[members].double().mean())
-        return Trial(
+        return ChoiceTrial(
             method=method,
             selector=selector,
             keep=k / n,
@@ -230,11 +231,11 @@ class Bench:
             return frozenset({"log_probs"})
         return self._wanted_in_full("target")
 
-    def _method(self, name: str, selector: Selector | None) -> Method:
+    def _method(self, name: str, selector: Chooser | None) -> Method:
         """A method as it reads the model that selects."""
         return row_for(name, (self.target if selector == "target" else self.proxy).role.model)
 
-    def _wanted_in_full(self, selector: Selector) -> frozenset[str]:
+    def _wanted_in_full(self, selector: Chooser) -> frozenset[str]:
         """What the methods ask of a model that is trained to the end."""
         names = [*self.config.named, *(taken.method for taken in self.taken.values())]
         needs = [self._method(name, selector).needs for name in names]
@@ -242,7 +243,7 @@ class Bench:
         return frozenset({"log_probs"}).union(*late) - {"labels"}
 
     def _members(
-        self, seed: int, method: Method, selector: Selector | None
+        self, seed: int, method: Method, selector: Chooser | None
     ) -> tuple[Sequence[Signals], Cost]:
         """The signals that the method is given, and what they cost."""
         everything = torch.arange(len(self.source))
@@ -281,7 +282,7 @@ class Bench:
         self,
         seed: int,
         method: Method,
-        selector: Selector | None,
+        selector: Chooser | None,
         members: Sequence[Signals],
         k: int,
     ) -> tuple[Picks, StageRecord]:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from keepers.reports import quantities
+from keepers.reports.answer import Answer
+from keepers.statistics import Verdict
 from keepers.words import counted
 from keepers.workflows.active.judging import Judgement, judged
 from keepers.workflows.active.measuring import ENOUGH_CONTROL
 from keepers.workflows.active.standing import Standing
 
 WAITING = ("planned", "sent")
-Mood = Literal["better", "worse", "inconclusive"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A question that a campaign answers; `mood` is its colour, `brief` a word for a tile."""
-
-    name: str
-    brief: str
-    words: str
-    mood: Mood = "inconclusive"
 
 
 def headline(standing: Standing) -> str:
@@ -37,7 +27,7 @@ def headline(standing: Standing) -> str:
         return f"{counted(labelled, 'example')} labelled, accuracy not known yet"
     trained_on = counted(standing.trained[-1]["labels"], "label")
     words = f"{quantities.percent(found['value'])} accurate, trained on {trained_on}"
-    verdict = selection(standing).mood
+    verdict = selection(standing).verdict
     if verdict == "better":
         return f"{words}; selection beats random"
     return f"{words}; random labels do better" if verdict == "worse" else words
@@ -103,7 +93,7 @@ def selection(standing: Standing) -> Answer:
     found = comparison(standing)
     if found is None:
         return Answer(name=name, brief="not known yet", words=_no_comparison(standing))
-    mood: Mood = found["difference"]["verdict"]
+    verdict: Verdict = found["difference"]["verdict"]
     mean = found["difference"]["mean"]
     where = "the test set" if found["measured_on"] == "test" else "control labels left out"
     errors = {part: sum(values) / len(values) for part, values in found["errors"].items()}
@@ -115,10 +105,10 @@ def selection(standing: Standing) -> Answer:
         f"{_points_interval(found['difference'])}, {found['difference']['pairs']} draws, measured "
         f"on {where}."
     )
-    if mood == "better":
-        return Answer(name=name, brief="yes", words=f"Yes: {words}", mood=mood)
-    if mood == "worse":
-        return Answer(name=name, brief="no", words=f"No, it is worse: {words}", mood=mood)
+    if verdict == "better":
+        return Answer(name=name, brief="yes", words=f"Yes: {words}", verdict=verdict)
+    if verdict == "worse":
+        return Answer(name=name, brief="no", words=f"No, it is worse: {words}", verdict=verdict)
     more = "The interval holds zero; more control labels make it narrower."
     return Answer(name=name, brief="not known yet", words=f"Not known yet: {words} {more}")
 
@@ -151,7 +141,7 @@ def price(standing: Standing) -> Answer:
         sure = reached["low"] >= found["goal"]
         doubt = "" if sure else f", though its interval goes down to {_share(reached['low'])}"
         words = f"It is there with {counted(now, 'label')}{doubt}."
-        return Answer(name=name, brief="reached", words=words, mood="better")
+        return Answer(name=name, brief="reached", words=words, verdict="better")
     if "labels" not in found:
         if found["points"] < 3:
             there = ("none is", "one is", "two are")[found["points"]]
@@ -180,7 +170,7 @@ def fidelity(standing: Standing) -> Mapping[str, Any] | None:
     return next((each for each in found if each is not None), None)
 
 
-_MOODS: Mapping[Judgement, Mood] = {
+_VERDICTS: Mapping[Judgement, Verdict] = {
     "largely": "better",
     "in part": "inconclusive",
     "hardly": "worse",
@@ -205,7 +195,7 @@ def agreement(standing: Standing) -> Answer:
         f"seeds agree at {_signed(found['proxy_seeds'])} for the proxy and "
         f"{_signed(found['target_seeds'])} for the target: {end}."
     )
-    return Answer(name=name, brief=_signed(value), words=words, mood=_MOODS[judgement])
+    return Answer(name=name, brief=_signed(value), words=words, verdict=_VERDICTS[judgement])
 
 
 def _signed(value: float) -> str:

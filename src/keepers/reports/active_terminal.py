@@ -23,7 +23,7 @@ NUM_CLASSES = 20
 NUM_ANNOTATORS = 20
 EXCERPT = 64
 NAME = 24
-_COLOURS = {"better": "green", "worse": "red", "inconclusive": "default"}
+_COLOURS = {"better": "green", "worse": "red"}
 _STATUSES = ("skipped", "disputed", "quarantined", "removed")
 
 
@@ -37,7 +37,8 @@ def active_summary(standing: Standing) -> RenderableType:
     parts: list[RenderableType] = [head]
     for answer in active_answers.answers(standing):
         words = Text(f"{answer.name} ", style="bold")
-        words.append(answer.words, style=f"not bold {_COLOURS[answer.mood]}")
+        colour = _COLOURS.get(str(answer.verdict), "default")
+        words.append(answer.words, style=f"not bold {colour}")
         parts.append(words)
     if standing.rounds or standing.counts["labelled"]:
         parts.append(_rounds(standing))

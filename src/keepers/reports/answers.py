@@ -8,25 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from keepers.baselines import EVERYTHING, FRESH, RANDOM
 from keepers.reports import describe, quantities
-from keepers.statistics import ENOUGH_SEEDS, LEVEL, Difference, Verdict, paired_difference
+from keepers.reports.answer import Answer, Row
+from keepers.statistics import LEVEL, Difference, Verdict, paired_difference
 from keepers.words import counted
-
-Row = Mapping[str, Any]
-EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What is known of one way of selecting, in a sentence; `lowest` is its best difference."""
-
-    name: str
-    verdict: Verdict
-    words: str
-    lowest: float
 
 
 def name_of(row: Row) -> str:
@@ -102,32 +90,32 @@ def _where(rows: Sequence[Row], compared: Sequence[Row]) -> str:
 
 def answers(result: Mapping[str, Any]) -> list[Answer]:
     """One answer for each way of selecting: those that beat random somewhere come first."""
-    found: list[Answer] = []
+    order: dict[Verdict | None, int] = {"better": 0, "worse": 1, "inconclusive": 2}
+    found: list[tuple[int, float, Answer]] = []
     for name, rows in series(result).items():
         compared = [row for row in rows if row.get("difference")]
         if compared:
-            found.append(_answer(name, compared))
-    order: dict[Verdict, int] = {"better": 0, "worse": 1, "inconclusive": 2, "cannot tell": 3}
-    return sorted(found, key=lambda answer: (order[answer.verdict], answer.lowest))
+            answer = _answer(name, compared)
+            lowest = min(row["difference"]["mean"] for row in compared)
+            found.append((order.get(answer.verdict, 3), lowest, answer))
+    return [answer for *_, answer in sorted(found, key=lambda each: each[:2])]
 
 
 def _answer(name: str, rows: Sequence[Row]) -> Answer:
-    parts: list[str] = []
-    better, worse, open_ = (_with(rows, v) for v in ("better", "worse", "inconclusive"))
-    if better:
-        parts.append(f"beats random at {_gains(better)}")
-    if worse:
-        parts.append(f"is worse than random at {_gains(worse)}")
-    if open_:
-        parts.append(f"is inconclusive at {_leanings(open_)}")
-    untold = _with(rows, "cannot tell")
-    if untold:
-        parts.append(f"cannot be told at {_fractions(untold)}")
+    better, worse, open_, untold = (
+        _with(rows, verdict) for verdict in ("better", "worse", "inconclusive", "cannot tell")
+    )
+    parts = {
+        f"beats random at {_gains(better)}": better,
+        f"is worse than random at {_gains(worse)}": worse,
+        f"is inconclusive at {_leanings(open_)}": open_,
+        f"cannot be told at {_fractions(untold)}": untold,
+    }
     verdict: Verdict = "inconclusive" if open_ else "cannot tell"
     if better or worse:
         verdict = "better" if better else "worse"
-    lowest = min(row["difference"]["mean"] for row in rows)
-    return Answer(name=name, verdict=verdict, words="; ".join(parts) + ".", lowest=lowest)
+    words = "; ".join(part for part, there in parts.items() if there)
+    return Answer(name=name, verdict=verdict, words=f"{words}.")
 
 
 def about_learning(result: Mapping[str, Any]) -> str:
@@ -144,31 +132,6 @@ def about_learning(result: Mapping[str, Any]) -> str:
         f"error on {worst['k']:,} from {before} to {after}. Nothing is told from what is found "
         f"there: give it --target-epochs {most} or more."
     )
-
-
-def about_verdicts(differences: Sequence[Row]) -> str:
-    """What the verdicts of a report mean: why some are open, and that they hold together."""
-    words: list[str] = []
-    if any(found["verdict"] == "inconclusive" for found in differences):
-        pairs = min(found["pairs"] for found in differences)
-        if pairs < ENOUGH_SEEDS:
-            words.append(
-                f"“Inconclusive”: with {counted(pairs, 'seed')} only a very clear "
-                f"difference gets a verdict. Run again with --seeds {ENOUGH_SEEDS} or more; what "
-                "is finished is not repeated."
-            )
-        else:
-            words.append(
-                "“Inconclusive”: these seeds do not tell the two apart. More seeds make the "
-                "intervals narrower."
-            )
-    if len(differences) > 1:
-        words.append(
-            f"The {len(differences)} comparisons of this report are judged together: the chance "
-            "that any of their verdicts is false is at most 5% (Holm's method). Each interval "
-            "stands for itself, so it can leave out zero where the verdict is inconclusive."
-        )
-    return " ".join(words)
 
 
 def about_fresh(result: Mapping[str, Any]) -> str:
@@ -226,11 +189,6 @@ def _nearness(gap: Difference, num_parts: int) -> str:
     return f"{words}it cannot be told from everything, and is at most {worst} points worse."
 
 
-def worst_class_differs(rows: Sequence[Row], name: str = "worst_class_error_mean") -> bool:
-    """Whether a column with the worst class says anything: not where it is the same in each row."""
-    return len({row.get(name) for row in rows}) > 1
-
-
 def noise_ceiling(agreement: Mapping[str, Any]) -> str:
     """How well proxy and target agree, against two seeds of the same model."""
     models: Sequence[str] = agreement["models"]
@@ -264,14 +222,6 @@ def role_of(model: str) -> str:
     'proxy'
     """
     return model.split(" seed ")[0]
-
-
-def interval(difference: Row) -> tuple[float, float]:
-    """The ends of a difference's interval: the mean itself where one pair gives none."""
-    low, high = difference["low"], difference["high"]
-    if low is None or high is None:
-        return difference["mean"], difference["mean"]
-    return low, high
 
 
 def _with(rows: Sequence[Row], verdict: str) -> list[Row]:

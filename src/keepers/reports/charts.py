@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup, escape
 
@@ -28,6 +28,8 @@ _VARIABLES.update({colour: f"series-{index}" for index, colour in enumerate(SERI
 _DRAWN = ("axes.", "grid.", "lines.", "patch.", "path.", "text.", "xtick.", "ytick.")
 _OURS = (*_DRAWN, "figure.", "font.", "savefig.", "svg.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+Stroke = Literal["solid", "dashed", "dotted"]
+STROKES = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.4))}
 GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "⬟")
 
 
@@ -43,6 +45,47 @@ def page_style() -> Generator[None, None, None]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Style:
+    """How one way of selecting is drawn; the legend under the chart says the same.
+
+    `shape` counts the markers; None is a curve without.
+    """
+
+    name: str
+    hue: int
+    shape: int | None = None
+    stroke: Stroke = "solid"
+
+    @property
+    def colour(self) -> str:
+        """What stands for the page's colour in a drawing."""
+        return SERIES[self.hue]
+
+    @property
+    def variable(self) -> str:
+        """The page's name of that colour."""
+        return f"series-{self.hue}"
+
+    @property
+    def glyph(self) -> str:
+        """The marker as a letter."""
+        return "" if self.shape is None else GLYPHS[self.shape]
+
+    @property
+    def legend(self) -> str:
+        """What stands for it in the legend."""
+        strokes = {"solid": "━━", "dashed": "╍╍", "dotted": "┉┉"}
+        if self.shape is not None:
+            strokes = {"solid": "─", "dashed": "┄"}
+        return f"{self.glyph}{strokes[self.stroke]}"
+
+
+def hue_of(place: int) -> int:
+    """The colour of the method at `place`; 0 is that of what all are compared with."""
+    return 1 + place % (NUM_SERIES - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """One method on a chart: fractions kept, values in percent, and the band around them."""
 
@@ -50,9 +93,7 @@ class Line:
     values: Sequence[float]
     lows: Sequence[float]
     highs: Sequence[float]
-    colour: str
-    marker: str
-    dashed: bool = False
+    style: Style
 
 
 @page_style()
@@ -72,11 +113,14 @@ def error_chart(
         axes.axhspan(mean - spread, mean + spread, color=INK, alpha=0.08, linewidth=0)
         axes.axhline(mean, color=INK, linewidth=1, linestyle=(0, (1, 2)))
     for line in lines:
+        colour = line.style.colour
         axes.fill_between(
-            line.fractions, line.lows, line.highs, color=line.colour, alpha=0.13, linewidth=0
+            line.fractions, line.lows, line.highs, color=colour, alpha=0.13, linewidth=0
         )
         if len(line.fractions) == 1:
-            axes.vlines(line.fractions, line.lows, line.highs, color=line.colour, linewidth=1.4)
+            axes.vlines(
+                line.fractions, line.lows, line.highs, color=line.style.colour, linewidth=1.4
+            )
         _plot(axes, line.fractions, line, joined=True)
     _fractions_axis(axes, lines, along)
     axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -96,7 +140,7 @@ def difference_chart(lines: Sequence[Line], *, along: str = "fraction kept") -> 
     for place, line in enumerate(lines):
         offset = (place - (len(lines) - 1) / 2) * 0.7 / max(len(lines), 2)
         where = [fractions.index(fraction) + offset for fraction in line.fractions]
-        axes.vlines(where, line.lows, line.highs, color=line.colour, linewidth=1.4)
+        axes.vlines(where, line.lows, line.highs, color=line.style.colour, linewidth=1.4)
         _plot(axes, where, line, joined=False)
     axes.set_xlim(-0.5, len(fractions) - 0.5)
     axes.set_xticks(range(len(fractions)), [_as_budget(fraction, 0) for fraction in fractions])
@@ -121,16 +165,17 @@ def _signed(value: float, _: float | None) -> str:
 
 
 def _plot(axes: Axes, where: Sequence[float], line: Line, *, joined: bool) -> None:
-    stroke = (0, (4, 2)) if line.dashed else "-"
+    style = line.style
+    dashed = style.stroke == "dashed"
     axes.plot(
         where,
         line.values,
-        color=line.colour,
+        color=style.colour,
         linewidth=1.8,
-        linestyle=stroke if joined else "none",
-        marker=line.marker,
+        linestyle=STROKES[style.stroke] if joined else "none",
+        marker=MARKERS[style.shape or 0],
         markersize=5,
-        markerfacecolor="none" if line.dashed else line.colour,
+        markerfacecolor="none" if dashed else style.colour,
     )
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keepers.reports import answers, describe
-from keepers.reports.by_budget import KEPT, differences_drawn, errors_drawn, styles_of
-from keepers.reports.expenses import expenses
-from keepers.reports.online import online_report
-from keepers.reports.page import as_yaml, write_page
+from rich.table import Table
+
+from keepers.reports import answers, quantities
+from keepers.reports.answer import about_verdicts
+from keepers.reports.by_budget import KEPT, budget_page, budget_table
+from keepers.reports.online import online_report, online_table
+from keepers.reports.page import write_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,50 +44,46 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
     """
     if result.get("kind") == "compare-online":
         return online_report(result, path, overwrite=overwrite)
-    by_name = answers.series(result)
-    styles = styles_of(by_name)
-    whole = answers.everything(result)
-    agreement = result.get("agreement") or []
     config: Mapping[str, Any] = result.get("config") or {}
     facts = {key: config[key] for key in ("proxy", "target") if config.get(key)}
-    facts |= result.get("hardware") or {}
-    facts |= result.get("facts") or {}
     return write_page(
         Path(path),
         "compare.html",
         overwrite=overwrite,
-        data=result["data"],
-        facts=facts,
-        target=describe.model_name(facts.get("target")),
-        proxy=describe.model_name(facts.get("proxy")),
-        worst=answers.worst_class_differs(result["rows"]),
+        **budget_page(result, along=KEPT),
+        facts=facts | (result.get("hardware") or {}) | (result.get("facts") or {}),
         changed=any(row.get("changed_labels") is not None for row in result["rows"]),
-        seeds=result["seeds"],
-        headline=answers.headline(result),
-        answers=answers.answers(result),
-        about_learning=answers.about_learning(result),
-        about_verdicts=answers.about_verdicts(
+        about_verdicts=about_verdicts(
             [row["difference"] for row in result["rows"] if row.get("difference")]
         ),
         about_fresh=answers.about_fresh(result),
         nearest=answers.against_everything(result),
         experiment="comparison",
-        along=KEPT,
-        chart=errors_drawn(by_name, styles, whole),
-        differences=differences_drawn(by_name, styles),
-        styles=list(styles.values()),
-        whole=whole,
-        groups=answers.by_fraction(by_name),
         agreement=[
             {
                 "score": one["score"],
                 "words": answers.noise_ceiling(one),
                 "matrices": [_matrix(one, "spearman"), _matrix(one, "pearson")],
             }
-            for one in agreement
+            for one in result.get("agreement") or []
         ],
-        expenses=expenses(result.get("costs")),
-        config=as_yaml(config),
+    )
+
+
+def compare_table(result: Mapping[str, Any]) -> Table:
+    """The same for a terminal, with or without `--online`."""
+    if result.get("kind") == "compare-online":
+        return online_table(result)
+    return budget_table(
+        result,
+        heading="kept",
+        budget=lambda row: quantities.percent(row["keep"]),
+        faster="speedup_seconds",
+        about=(
+            answers.headline(result),
+            answers.about_learning(result),
+            answers.about_fresh(result),
+        ),
     )
 
 

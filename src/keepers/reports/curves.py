@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,23 +13,8 @@ from keepers.reports import charts
 
 GRID = 120  # places at which the seeds are averaged
 DEPTH = 25.0  # points shown below what uniform reaches
-AXES = {"step": "gradient steps", "seconds": "seconds of training"}
-STROKES = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.4))}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stroke:
-    """How one method is drawn; the legend under the chart says the same."""
-
-    name: str
-    colour: str
-    variable: str
-    stroke: Literal["solid", "dashed", "dotted"] = "solid"
-
-    @property
-    def glyph(self) -> str:
-        """What stands for it in the legend."""
-        return {"solid": "━━", "dashed": "╍╍", "dotted": "┉┉"}[self.stroke]
+Axis = Literal["step", "seconds"]
+AXES: Mapping[Axis, str] = {"step": "gradient steps", "seconds": "seconds of training"}
 
 
 def average(
@@ -52,9 +36,9 @@ def average(
 @charts.page_style()
 def curve_chart(
     curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
-    strokes: Sequence[Stroke],
+    styles: Mapping[str, charts.Style],
     *,
-    against: Literal["step", "seconds"],
+    against: Axis,
     level: float,
 ) -> Markup:
     """Test accuracy in percent; `level` is drawn across, and what is far below it is cut off."""
@@ -64,17 +48,17 @@ def curve_chart(
     if level > 0:
         axes.axhline(100 * level, color=charts.INK, linewidth=1, linestyle=(0, (1, 2)))
     finals: list[float] = []
-    for stroke in strokes:
-        seeds = [curve for curve in curves[stroke.name] if curve]
+    for method, style in styles.items():
+        seeds = [curve for curve in curves[method] if curve]
         if not seeds:
             continue
         xs = [[point[against] for point in curve] for curve in seeds]
         ys = [[100 * point["accuracy"] for point in curve] for curve in seeds]
         if len(seeds) > 1:
             for x, y in zip(xs, ys, strict=True):
-                axes.plot(x, y, color=stroke.colour, linewidth=0.7, alpha=0.35)
+                axes.plot(x, y, color=style.colour, linewidth=0.7, alpha=0.35)
         x, y = average(xs, ys)
-        axes.plot(x, y, color=stroke.colour, linewidth=1.8, linestyle=STROKES[stroke.stroke])
+        axes.plot(x, y, color=style.colour, linewidth=1.8, linestyle=charts.STROKES[style.stroke])
         finals += [y for curve in ys for y in curve[len(curve) // 4 :]]
     if finals:  # the first quarter of a training would take all the room
         room = max(0.5, 0.03 * (max(finals) - min(finals)))

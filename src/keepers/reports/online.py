@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keepers.reports import charts, describe, online_answers
-from keepers.reports.answers import worst_class_differs
-from keepers.reports.curves import Stroke, curve_chart
-from keepers.reports.expenses import expenses
-from keepers.reports.online_answers import BASELINES, EQUAL_TIME, FRESH, UNIFORM
+from rich.markup import escape
+from rich.table import Table
+
+from keepers.baselines import BASELINES, EQUAL_TIME, FRESH, UNIFORM
+from keepers.reports import charts, describe, online_answers, quantities
+from keepers.reports.answer import about_verdicts, worst_class_differs
+from keepers.reports.curves import Axis, curve_chart
 from keepers.reports.page import as_yaml, write_page
+from keepers.reports.terminal import gap_cells, plain_table
+
+GREY: Mapping[str, charts.Stroke] = {UNIFORM: "solid", EQUAL_TIME: "dashed", FRESH: "dotted"}
+"""The stroke of each baseline."""
+
+CHARTS: Mapping[Axis, str] = {"step": "Against steps", "seconds": "Against seconds"}
 
 MARKS = {
     "corrupted": "Changed labels",
@@ -41,7 +49,7 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
     """
     rows = result["rows"]
     config: Mapping[str, Any] = result["config"]
-    strokes = _strokes(result)
+    styles = _styles(result)
     level = result["level"]
     return write_page(
         Path(path),
@@ -53,20 +61,23 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         headline=online_answers.headline(result),
         answers=online_answers.answers(result),
         about_learning=online_answers.about_learning(result),
-        about_verdicts=online_answers.about_verdicts(result),
+        about_verdicts=about_verdicts(
+            [
+                found
+                for row in online_answers.methods(result)
+                for found in row["differences"].values()
+            ]
+        ),
         worst=worst_class_differs(rows, "worst_class_accuracy_mean"),
         corruption=online_answers.corruption(result),
         rows=rows,
         name_of=online_answers.name_of,
         timed={row["method"] for row in rows if online_answers.took_equal_time(row, result)},
         about_equal_time=online_answers.about_equal_time(result),
-        strokes=strokes,
+        styles=list(styles.values()),
         charts=[
-            ("Against steps", curve_chart(result["curves"], strokes, against="step", level=level)),
-            (
-                "Against seconds",
-                curve_chart(result["curves"], strokes, against="seconds", level=level),
-            ),
+            (title, curve_chart(result["curves"], styles, against=axis, level=level))
+            for axis, title in CHARTS.items()
         ],
         level=level,
         targets=[
@@ -81,33 +92,26 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         not_reached=online_answers.not_reached(result),
         parts=_parts(result),
         quality=result.get("irreducible") or [],
-        expenses=expenses(result.get("costs")),
+        expenses=result.get("costs") or [],
         facts=result.get("hardware") or {},
         config=as_yaml(config),
     )
 
 
-def _strokes(result: Mapping[str, Any]) -> list[Stroke]:
+def _styles(result: Mapping[str, Any]) -> dict[str, charts.Style]:
     """The baselines are grey, told apart by their stroke; each method has a colour."""
-    grey = {UNIFORM: "solid", EQUAL_TIME: "dashed", FRESH: "dotted"}
-    found: list[Stroke] = []
-    hues = 0
+    methods = [row["method"] for row in result["rows"] if row["method"] not in BASELINES]
+    found: dict[str, charts.Style] = {}
     for row in result["rows"]:
-        name = row["method"]
-        if name in BASELINES:
-            hue, stroke = 0, grey[name]
+        method = row["method"]
+        name = online_answers.name_of(method)
+        if method in BASELINES:
+            found[method] = charts.Style(name=name, hue=0, stroke=GREY[method])
         else:
-            hue = 1 + hues % (charts.NUM_SERIES - 1)
-            stroke = "solid" if hues < charts.NUM_SERIES - 1 else "dashed"
-            hues += 1
-        found.append(
-            Stroke(
-                name=name,
-                colour=charts.SERIES[hue],
-                variable=f"series-{hue}",
-                stroke=stroke,  # pyright: ignore[reportArgumentType]
-            )
-        )
+            place = methods.index(method)
+            many = place >= charts.NUM_SERIES - 1
+            stroke = "dashed" if many else "solid"
+            found[method] = charts.Style(name=name, hue=charts.hue_of(place), stroke=stroke)
     return found
 
 
@@ -145,3 +149,56 @@ def _parts(result: Mapping[str, Any]) -> list[tuple[str, list[Bar]]]:
         for mark, words in MARKS.items()
         if mark in there
     ]
+
+
+def online_table(result: Mapping[str, Any]) -> Table:
+    """Final accuracies and verdicts, and what the accuracy that uniform reaches took."""
+    level = result["level"]
+    worst = worst_class_differs(result["rows"], "worst_class_accuracy_mean")
+    table = plain_table(
+        ("method", False),
+        ("accuracy %", True),
+        ("against equal time", True),
+        ("", False),
+        *[("worst", True)] * worst,
+        (f"to {quantities.percent(level, 2)}: steps", True),
+        ("time", True),
+        ("in full", True),
+        ("wrong", True),
+    )
+    for row in result["rows"]:
+        timed = online_answers.took_equal_time(row, result)
+        table.add_row(*_online_cells(row, level, timed=timed, worst=worst))
+    about = online_answers.about_equal_time(result)
+    learning = online_answers.about_learning(result)
+    lines = (online_answers.headline(result), about, learning)
+    table.caption = escape("\n".join(filter(None, lines)))
+    return table
+
+
+def _online_cells(
+    row: Mapping[str, Any], level: float, *, timed: bool, worst: bool
+) -> tuple[str, ...]:
+    gap, verdict = gap_cells(row["differences"].get(EQUAL_TIME))
+    entry = online_answers.at_level(row, level)
+    taken = ("–", "–", "–")
+    if entry is not None and entry["step"] is None:
+        reached = f"{entry['reached']} of {entry['of']}" if entry["reached"] else "not reached"
+        taken = (reached, "–", "–")
+    elif entry is not None:
+        full = entry["seconds"]["full"]
+        taken = (
+            quantities.count(entry["step"]),
+            quantities.brief_duration(entry["seconds"]["none"]),
+            "unknown" if full is None else quantities.brief_duration(full),
+        )
+    equal_time = row["method"] == EQUAL_TIME
+    return (
+        "equal time" if equal_time else escape(str(row["method"])),
+        quantities.with_spread(row["accuracy_mean"], row["accuracy_std"]),
+        gap,
+        verdict if timed else "",
+        *[quantities.points(row["worst_class_accuracy_mean"], 1)] * worst,
+        *taken,
+        quantities.percent(row["fractions"].get("corrupted"), 0),
+    )

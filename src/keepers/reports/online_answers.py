@@ -7,18 +7,14 @@ the same seed, so above 0 is better.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from keepers.reports import answers as answers_by_budget
+from keepers.baselines import BASELINES, EQUAL_TIME, FRESH, SVP, UNIFORM
 from keepers.reports import quantities
-from keepers.reports.answers import Row
+from keepers.reports.answer import Answer, Row
 from keepers.statistics import Verdict
 from keepers.words import counted
 
-UNIFORM, EQUAL_TIME, FRESH = "uniform", "uniform-equal-time", "fresh-random"
-SVP = "svp"
-BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
 NAMES = {
     UNIFORM: "uniform",
     EQUAL_TIME: "uniform at equal time",
@@ -32,15 +28,6 @@ ORDER: dict[Verdict | None, int] = {
     "worse": 3,
 }
 NEAR = 0.1  # two trainings took the same time if one took at most so much more or less
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What is known of one method, in a sentence; no verdict where its time was another."""
-
-    name: str
-    verdict: Verdict | None
-    words: str
 
 
 def name_of(method: str) -> str:
@@ -175,14 +162,6 @@ def about_learning(result: Mapping[str, Any]) -> str:
     words: str = (result.get("convergence") or {}).get("words", "")
     return (
         words and f"{words[0].upper()}{words[1:]}. How fast each gets there is told all the same."
-    )
-
-
-def about_verdicts(result: Mapping[str, Any]) -> str:
-    """What the verdicts mean: those of the methods against each baseline are one family."""
-    rows = methods(result)
-    return answers_by_budget.about_verdicts(
-        [found for row in rows for found in row["differences"].values()]
     )
 
 

@@ -38,6 +38,15 @@ def points(fraction: float, digits: int = 2, *, signed: bool = False) -> str:
     return f"{fraction * 100:{'+' if signed else ''}.{digits}f}".replace("-", "−")
 
 
+def with_spread(fraction: float, spread: float | None) -> str:
+    """A fraction in points, with its standard deviation where there is one.
+
+    >>> with_spread(0.1234, 0.01), with_spread(0.1234, None)
+    ('12.34 ±1.00', '12.34')
+    """
+    return points(fraction) if spread is None else f"{points(fraction)} ±{points(spread)}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the unit that fits.
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keepers.baselines import RANDOM
 from keepers.reports import answers, quantities
-from keepers.reports.answers import Row
+from keepers.reports.answer import Row
 from keepers.words import counted
 from keepers.workflows.active.judging import about_ceiling
 
@@ -95,7 +96,7 @@ def label_savings(result: Mapping[str, Any]) -> list[str]:
     goal = result["reached"]
     found: list[str] = []
     for row in goal["rows"]:
-        if row["method"] == answers.RANDOM:
+        if row["method"] == RANDOM:
             continue
         name = answers.name_of(row)
         if row["labels"] is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from keepers.ledger import Ledger
-from keepers.reports import answers, describe, online_answers, quantities
+from keepers.reports import describe, quantities
+from keepers.reports.answer import interval
 from keepers.selection import Selection
 from keepers.words import counted
 from keepers.workflows.evidence import Evidence
@@ -78,119 +79,12 @@ def cost_table(ledger: Ledger) -> Table:
     return table
 
 
-def compare_table(result: Mapping[str, Any]) -> Table:
-    """Errors, verdicts, times and speed-ups of a comparison, one section for each fraction."""
-    worst = answers.worst_class_differs(result["rows"])
-    table = plain_table(
-        ("kept", True),
-        ("method", False),
-        ("by", False),
-        ("error %", True),
-        ("against random", True),
-        ("", False),
-        *[("worst", True)] * worst,
-        ("select", True),
-        ("train", True),
-        ("faster", True),
-    )
-    named = answers.series(result)
-    whole = answers.everything(result)
-    groups = answers.by_fraction(named)
-    if whole is not None:
-        groups.append([("everything", whole)])
-    for group in groups:
-        for index, (_, row) in enumerate(group):
-            table.add_row(*_cells(row, first=index == 0, worst=worst))
-        table.add_section()
-    about = (answers.about_learning(result), answers.about_fresh(result))
-    table.caption = escape("\n".join(filter(None, (answers.headline(result), *about))))
-    return table
-
-
-def online_table(result: Mapping[str, Any]) -> Table:
-    """Final accuracies and verdicts, and what the accuracy that uniform reaches took."""
-    level = result["level"]
-    worst = answers.worst_class_differs(result["rows"], "worst_class_accuracy_mean")
-    table = plain_table(
-        ("method", False),
-        ("accuracy %", True),
-        ("against equal time", True),
-        ("", False),
-        *[("worst", True)] * worst,
-        (f"to {quantities.percent(level, 2)}: steps", True),
-        ("time", True),
-        ("in full", True),
-        ("wrong", True),
-    )
-    for row in result["rows"]:
-        timed = online_answers.took_equal_time(row, result)
-        table.add_row(*_online_cells(row, level, timed=timed, worst=worst))
-    about = online_answers.about_equal_time(result)
-    learning = online_answers.about_learning(result)
-    lines = (online_answers.headline(result), about, learning)
-    table.caption = escape("\n".join(filter(None, lines)))
-    return table
-
-
-def _online_cells(
-    row: Mapping[str, Any], level: float, *, timed: bool, worst: bool
-) -> Sequence[str]:
-    spread: float | None = row["accuracy_std"]
-    accuracy = quantities.points(row["accuracy_mean"])
-    if spread is not None:
-        accuracy += f" ±{quantities.points(spread)}"
-    gap, verdict = gap_cells(row["differences"].get(online_answers.EQUAL_TIME))
-    entry = online_answers.at_level(row, level)
-    taken = ("–", "–", "–")
-    if entry is not None and entry["step"] is None:
-        reached = f"{entry['reached']} of {entry['of']}" if entry["reached"] else "not reached"
-        taken = (reached, "–", "–")
-    elif entry is not None:
-        full = entry["seconds"]["full"]
-        taken = (
-            quantities.count(entry["step"]),
-            quantities.brief_duration(entry["seconds"]["none"]),
-            "unknown" if full is None else quantities.brief_duration(full),
-        )
-    equal_time = row["method"] == online_answers.EQUAL_TIME
-    return (
-        "equal time" if equal_time else escape(str(row["method"])),
-        accuracy,
-        gap,
-        verdict if timed else "",
-        *[quantities.points(row["worst_class_accuracy_mean"], 1)] * worst,
-        *taken,
-        quantities.percent(row["fractions"].get("corrupted"), 0),
-    )
-
-
 def plain_lines(renderable: RenderableType) -> list[str]:
     """What a console of 100 columns shows, without colours: for files and pipes."""
     console = Console(width=WIDTH, color_system=None, force_terminal=False)
     with console.capture() as capture:
         console.print(renderable)
     return [line.rstrip() for line in capture.get().splitlines()]
-
-
-def _cells(row: Mapping[str, Any], *, first: bool, worst: bool) -> Sequence[str]:
-    spread: float | None = row.get("error_std")
-    error = quantities.points(row["error_mean"])
-    if spread is not None:
-        error += f" ±{quantities.points(spread)}"
-    gap, verdict = gap_cells(row.get("difference"))
-    worst_error = row.get("worst_class_error_mean")
-    return (
-        quantities.percent(row["keep"]) if first else "",
-        escape(": ".join(filter(None, (row["method"], row.get("taken"))))),
-        escape(row.get("selector") or ""),
-        error,
-        gap,
-        verdict,
-        *[quantities.points(worst_error, 1) if worst_error is not None else "–"] * worst,
-        quantities.brief_duration(row.get("selection_seconds")),
-        quantities.brief_duration(row.get("target_seconds")),
-        quantities.times(row.get("speedup_seconds")),
-    )
 
 
 def gap_cells(difference: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -201,7 +95,7 @@ def gap_cells(difference: Mapping[str, Any] | None) -> tuple[str, str]:
     if difference["low"] is None:  # one seed gives no interval
         mean = quantities.points(difference["mean"], signed=True)
         return mean, f"[{_COLOURS[word]}]{word}[/]"
-    low, high = (quantities.points(e, signed=True) for e in answers.interval(difference))
+    low, high = (quantities.points(e, signed=True) for e in interval(difference))
     return f"{low}…{high}", f"[{_COLOURS[word]}]{word}[/]"
 
 

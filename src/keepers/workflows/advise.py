@@ -13,6 +13,7 @@ import torch
 
 from keepers import methods as table
 from keepers import processes
+from keepers.baselines import EVERYTHING, RANDOM
 from keepers.configuration import picked
 from keepers.data import Header, Source
 from keepers.errors import ParameterError
@@ -32,9 +33,7 @@ from keepers.workflows.advice import Noise
 from keepers.workflows.auto import CANDIDATES, joined
 from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
 from keepers.workflows.pilot import (
-    EVERYTHING,
     LARGEST,
-    RANDOM,
     Pilot,
     looked_at,
     part_of,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from keepers import methods
+from keepers.baselines import EVERYTHING, FRESH, RANDOM
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.ledger import Cost, Ledger
@@ -31,7 +32,6 @@ from keepers.workflows.probing import embedded
 from keepers.workflows.stages import Trained, Training, train
 from keepers.workflows.workplace import Workplace
 
-RANDOM, EVERYTHING, FRESH = "random", "everything", "fresh-random"
 FOLDS = 5
 """Pieces, and the folds of each: one judges, the others are chosen from."""
 LARGEST = 2_000

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from keepers import processes
+from keepers.baselines import UNIFORM
 from keepers.configuration import picked
 from keepers.data import Header, Source
 from keepers.files import atomic_path, plain
@@ -25,7 +26,6 @@ from keepers.workflows.online import (
     AUTO,
     ORIGINAL,
     RHO_LOSS,
-    UNIFORM,
     OnlineTrained,
     OnlineTraining,
     ScorePrecision,

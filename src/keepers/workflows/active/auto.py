@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from keepers.baselines import RANDOM
 from keepers.campaign import wilson
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
@@ -18,7 +19,6 @@ from keepers.workflows.scoring import AUTO
 from keepers.workflows.stages import OUT_OF_FOLD, train
 from keepers.workflows.workplace import Workplace
 
-RANDOM = "random"
 FEWEST = 100
 """Labels to train on under which nothing is asked of a proxy."""
 

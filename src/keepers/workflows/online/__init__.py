@@ -9,12 +9,10 @@ from keepers.workflows.online.config import (
 )
 from keepers.workflows.online.selections import (
     AUTO,
-    FRESH,
     INFOBATCH,
     ORIGINAL,
     POLICIES,
     RHO_LOSS,
-    UNIFORM,
     needs_irreducible,
     selections,
 )
@@ -23,12 +21,10 @@ from keepers.workflows.online.training import OnlineTraining, prepare_stand_in
 
 __all__ = [
     "AUTO",
-    "FRESH",
     "INFOBATCH",
     "ORIGINAL",
     "POLICIES",
     "RHO_LOSS",
-    "UNIFORM",
     "CandidatesConfig",
     "OnlineTrained",
     "OnlineTraining",

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from keepers import methods
+from keepers.baselines import FRESH, UNIFORM
 from keepers.errors import ParameterError, renamed, unknown_name
 from keepers.online import SUPPLIED, WATCHED, InfoBatch
 
-UNIFORM, FRESH, INFOBATCH, ORIGINAL = "uniform", "fresh-random", "infobatch", "rho-loss-original"
+INFOBATCH, ORIGINAL = "infobatch", "rho-loss-original"
 AUTO, RHO_LOSS = "auto", "rho-loss"
 POLICIES: Mapping[str, str] = {
     AUTO: "rho-loss where its losses are good and its steps can pay, uniform elsewhere",

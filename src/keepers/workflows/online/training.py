@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from keepers.baselines import FRESH, UNIFORM
 from keepers.data import Source
 from keepers.files import hash_bytes
 from keepers.online import Backend, Companion, InfoBatch, InProcess, Scoring, Selecting, Selector
@@ -18,10 +19,8 @@ from keepers.types import EvalView, Pool
 from keepers.workflows.irreducible import Irreducible
 from keepers.workflows.online.config import SelectionConfig
 from keepers.workflows.online.selections import (
-    FRESH,
     INFOBATCH,
     ORIGINAL,
-    UNIFORM,
     method_identity,
     not_one_model,
 )

@@ -1,0 +1,10 @@
+"""The names of what selections are compared with, which stand in every result."""
+
+EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
+"""Training on all of it, on a random part, and on another random part in every epoch."""
+
+UNIFORM, EQUAL_TIME, SVP = "uniform", "uniform-equal-time", "svp"
+"""Plain training for as many steps, for as long, and on a core-set by a proxy's entropy."""
+
+BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
+"""What is trained beside every online selection."""
