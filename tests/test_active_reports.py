@@ -585,7 +585,7 @@ def test_quarantined_names_are_counted() -> None:
 # Charts -------------------------------------------------------------------------------------
 
 POINTS = [
-    active_charts.Point(labels=n, value=v, low=v - 0.05, high=v + 0.02)
+    {"labels": n, "accuracy": {"value": v, "low": v - 0.05, "high": v + 0.02}}
     for n, v in ((50, 0.7), (100, 0.8), (200, 0.85))
 ]
 

@@ -42,7 +42,7 @@ AGREEMENT_SEEDS = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
+class PlayedRound:
     """A round that was simulated.
 
     `positions` are its picks in their order, `members` all that is labelled after it. `stages`:
@@ -130,7 +130,7 @@ class Rounds:
             found[neighbour_index.INDEX] = (self.index[1],)
         return found
 
-    def steps(self, seed: int, method: str, selector: Chooser | None) -> list[Step]:
+    def steps(self, seed: int, method: str, selector: Chooser | None) -> list[PlayedRound]:
         """Every round of one campaign, from the initial labels on."""
         config = self.config.of_method(method)
         if _uses_features(config):
@@ -139,7 +139,7 @@ class Rounds:
             _ = self.index
         start = self.config.of_method(RANDOM) if config.cold == "random" else config
         members = torch.empty(0, dtype=torch.int64)
-        found: list[Step] = []
+        found: list[PlayedRound] = []
         for number, k in enumerate((self.budgets.initial, *self.budgets.rounds)):
             step = self._step(
                 seed,
@@ -161,7 +161,7 @@ class Rounds:
         k: int,
         config: ActiveConfig,
         selector: Chooser | None,
-    ) -> Step:
+    ) -> PlayedRound:
         known, judging = self.oracle.label(members), self._aside()
         config, why = settled(
             known, config, judging, judge=lambda: self.judge, seed=round_seed(seed, number)
@@ -225,7 +225,7 @@ class Rounds:
             name: tuple(Cost(**cost) for cost in costs)
             for name, costs in record.facts["stages"].items()
         }
-        return Step(
+        return PlayedRound(
             number=number,
             positions=positions,
             members=torch.cat([members, positions]),

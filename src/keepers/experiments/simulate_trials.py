@@ -15,7 +15,7 @@ from keepers.data import Source
 from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_oracle import Oracle, round_seed
-from keepers.experiments.simulate_rounds import Rounds, Step
+from keepers.experiments.simulate_rounds import PlayedRound, Rounds
 from keepers.experiments.summary import ChoiceTrial, Chooser
 from keepers.ledger import Cost, Ledger
 from keepers.random import derived_seed
@@ -157,12 +157,12 @@ class Bench:
         trainings = {len(step.members): self._target_training(0, step) for step in measured}
         return convergence(self.rounds.place, trainings)
 
-    def _target(self, seed: int, step: Step) -> tuple[dict[str, float], Cost]:
+    def _target(self, seed: int, step: PlayedRound) -> tuple[dict[str, float], Cost]:
         """The target, trained from scratch on what is labelled, and tested."""
         trained = train(self.rounds.place, self._target_training(seed, step))
         return trained.facts, trained.costs[0]
 
-    def _target_training(self, seed: int, step: Step) -> Training:
+    def _target_training(self, seed: int, step: PlayedRound) -> Training:
         """The training of the target on what is labelled.
 
         Its seed is that with which the next round would train it as a selector: then one training
@@ -177,7 +177,9 @@ class Bench:
             role="target",
         )
 
-    def _keep(self, seed: int, method: str, selector: Chooser | None, steps: list[Step]) -> None:
+    def _keep(
+        self, seed: int, method: str, selector: Chooser | None, steps: list[PlayedRound]
+    ) -> None:
         labelled = 0
         for step in steps:
             about = {"seed": seed, "method": method, "selector": selector, "round": step.number}

@@ -3,7 +3,17 @@
 from keepers.methods.by_class import Floor
 from keepers.methods.choose import choose, score, settings
 from keepers.methods.merging import as_posterior
-from keepers.methods.method import ACTIVE, CORESET, ONLINE, Method, in_words, out_of_fold, workflows
+from keepers.methods.method import (
+    ACTIVE,
+    CORESET,
+    ONLINE,
+    Method,
+    in_words,
+    out_of_fold,
+    signals_made_by,
+    signals_of,
+    workflows,
+)
 from keepers.methods.rows import METHODS
 from keepers.methods.table import ENTRY_POINT_GROUP, get, names, offered, table
 
@@ -24,6 +34,8 @@ __all__ = [
     "out_of_fold",
     "score",
     "settings",
+    "signals_made_by",
+    "signals_of",
     "table",
     "workflows",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,27 +15,9 @@ from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.methods.by_class import Floor, balanced, check_weights, floored, pick_within
 from keepers.methods.merging import as_posterior
 from keepers.methods.method import Method
-from keepers.scores.checks import (
-    check_counts,
-    check_features,
-    check_labels,
-    check_one_each,
-)
+from keepers.scores.checks import fit_for_formula
 from keepers.selectors.checks import Report, check_selected
-from keepers.tensors import check_log_probs
 from keepers.types import Picks, Signals
-
-_CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
-    "log_probs": lambda value, name: check_log_probs(value, 2, name),
-    "early_log_probs": lambda value, name: check_log_probs(value, 3, name),
-    "posterior_log_probs": lambda value, name: check_log_probs(value, 3, name),
-    "out_of_fold_log_probs": lambda value, name: check_log_probs(value, 2, name),
-    "losses": check_one_each,
-    "irreducible_losses": lambda value, name: check_one_each(value, name, finite=True),
-    "features": check_features,
-    "forgetting": check_counts,
-    "aum": check_one_each,
-}
 
 
 def choose(
@@ -206,16 +188,8 @@ def _stand_in(members: Sequence[Signals]) -> bool:
 
 def _checked(method: Method, signals: Signals) -> Signals:
     """The signals that a score reads, fit for its formula. Selectors check what they read."""
-    found = {
-        name: _CHECKS[name](value, name)
-        for name, value in signals.items()
-        if name in method.needs and name in _CHECKS
-    }
-    predictions = [value for name, value in found.items() if name.endswith("log_probs")]
-    if "labels" in method.needs and predictions:
-        labels = check_labels(signals.get("labels"), len(signals), predictions[0].shape[-1])
-        found["labels"] = labels.to(predictions[0].device)
-    return replace(signals, **found)
+    read = {name: value for name, value in signals.items() if name in method.needs}
+    return replace(signals, **fit_for_formula(read))
 
 
 def _check_contract(method: Method, picks: Picks, k: int, free: Tensor) -> None:

@@ -24,26 +24,52 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 class SignalFacts(NamedTuple):
-    """What a field of `Signals` is called, and the workflows that have it."""
+    """What a field of `Signals` is called, the workflows that have it, and what gives it.
+
+    `made`: an inference `pass`, or what is watched while a model trains (`dynamics`); empty where
+    it takes models of its own, or is given.
+    """
 
     words: str
     workflows: tuple[str, ...]
+    made: str = ""
 
 
 SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
     {
-        "log_probs": SignalFacts("predictions", (CORESET, ONLINE, ACTIVE)),
+        "log_probs": SignalFacts("predictions", (CORESET, ONLINE, ACTIVE), "pass"),
         "early_log_probs": SignalFacts("predictions early in training", (CORESET,)),
-        "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE)),
+        "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE), "pass"),
         "out_of_fold_log_probs": SignalFacts("predictions out of fold", (CORESET,)),
         "labels": SignalFacts("labels", (CORESET, ONLINE)),
-        "losses": SignalFacts("losses", (CORESET, ONLINE)),
+        "losses": SignalFacts("losses", (CORESET, ONLINE), "pass"),
         "irreducible_losses": SignalFacts("irreducible losses", (ONLINE,)),
-        "features": SignalFacts("features", (CORESET, ONLINE, ACTIVE)),
-        "forgetting": SignalFacts("forgetting events", (CORESET,)),
-        "aum": SignalFacts("margins over training", (CORESET,)),
+        "features": SignalFacts("features", (CORESET, ONLINE, ACTIVE), "pass"),
+        "forgetting": SignalFacts("forgetting events", (CORESET,), "dynamics"),
+        "aum": SignalFacts("margins over training", (CORESET,), "dynamics"),
     }
 )
+"""All signals: what a workflow can supply, and what a pass or a training gives, are columns."""
+
+
+def signals_of(workflow: str) -> frozenset[str]:
+    """The signals that a workflow has.
+
+    >>> sorted(signals_of(ACTIVE))
+    ['features', 'log_probs', 'posterior_log_probs']
+    """
+    return frozenset(name for name, facts in SIGNALS.items() if workflow in facts.workflows)
+
+
+def signals_made_by(source: str) -> frozenset[str]:
+    """The signals that a `pass` gives, or `dynamics`.
+
+    >>> sorted(signals_made_by("dynamics"))
+    ['aum', 'forgetting']
+    """
+    return frozenset(name for name, facts in SIGNALS.items() if facts.made == source)
+
+
 WITH_REPLACEMENT = (ONLINE,)
 """The workflows that take picks which may repeat."""
 

@@ -28,16 +28,7 @@ from keepers.random import derived_seed
 from keepers.training import Candidates, Choice
 from keepers.types import Budget, Signals
 
-SUPPLIED = frozenset(
-    {
-        "features",
-        "irreducible_losses",
-        "labels",
-        "log_probs",
-        "losses",
-        "posterior_log_probs",
-    }
-)
+SUPPLIED = methods.signals_of(methods.ONLINE)
 """The signals that online selection has."""
 
 

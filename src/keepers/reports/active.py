@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def active_report(campaign: Campaign, standing: Standing, path: str | Path | Non
 
 def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
     state = campaign.state
-    points = chart_points(standing)
+    measured = [facts for facts in standing.trained if facts["accuracy"] is not None]
     doubts = active_items.doubts(state)
     pending = state.pending()
     expenses = active_costs.costs(state, standing)
@@ -66,9 +66,8 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
         "waiting": active_answers.waiting,
         "rounds": standing.rounds[-NUM_ROUNDS:],
         "unplanned": _unplanned(standing),
-        "points": points,
-        "accuracy_chart": _accuracy_chart(standing, points),
-        "measured": [facts for facts in standing.trained if facts["accuracy"] is not None],
+        "accuracy_chart": _accuracy_chart(standing, measured),
+        "measured": measured,
         "comparison": comparison,
         "draws_chart": None if not comparison else active_charts.draws_chart(comparison["errors"]),
         "fidelity": active_answers.fidelity(standing),
@@ -96,27 +95,13 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
     }
 
 
-def chart_points(standing: Standing) -> list[active_charts.Point]:
-    """The accuracies that were measured, in the order of the rounds."""
-    return [
-        active_charts.Point(
-            labels=facts["labels"],
-            value=facts["accuracy"]["value"],
-            low=facts["accuracy"]["low"],
-            high=facts["accuracy"]["high"],
-        )
-        for facts in standing.trained
-        if facts["accuracy"] is not None
-    ]
-
-
-def _accuracy_chart(standing: Standing, points: Sequence[active_charts.Point]) -> Any:
-    if not points:
+def _accuracy_chart(standing: Standing, measured: Sequence[Mapping[str, Any]]) -> Any:
+    if not measured:
         return None
     on = {"test": "the test set", "control": "control labels"}[
         (standing.accuracy or {"on": "control"})["on"]
     ]
-    return active_charts.accuracy_chart(points, forecast=standing.forecast, on=on)
+    return active_charts.accuracy_chart(measured, forecast=standing.forecast, on=on)
 
 
 def _unplanned(standing: Standing) -> dict[str, int]:

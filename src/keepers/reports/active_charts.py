@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,42 +15,25 @@ FAR = 6
 """A forecast of so many times the labels there are is drawn on a logarithmic axis."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """An accuracy with its interval, after training on so many labels; all in fractions."""
-
-    labels: int
-    value: float
-    low: float
-    high: float
-
-
 @charts.page_style()
 def accuracy_chart(
-    points: Sequence[Point], *, forecast: Mapping[str, Any] | None, on: str
+    measured: Sequence[Mapping[str, Any]], *, forecast: Mapping[str, Any] | None, on: str
 ) -> Markup:
     """Accuracy by labels with intervals; the goal lies across, the curve to it is dashed.
 
-    `forecast` is that of a `Standing`; `on` says what was measured on.
+    `measured` are the rounds of a `Standing` that have an accuracy, `forecast` is its forecast;
+    `on` says what was measured on.
     """
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     axes = charts.plain_axes(height=3.4)
-    labels = [point.labels for point in points]
-    values = [100 * point.value for point in points]
-    axes.vlines(
-        labels,
-        [100 * point.low for point in points],
-        [100 * point.high for point in points],
-        color=charts.KEPT,
-        linewidth=5,
-        alpha=0.28,
+    labels = [facts["labels"] for facts in measured]
+    values, lows, highs = (
+        [100 * facts["accuracy"][name] for facts in measured] for name in ("value", "low", "high")
     )
+    axes.vlines(labels, lows, highs, color=charts.KEPT, linewidth=5, alpha=0.28)
     axes.plot(labels, values, color=charts.KEPT, linewidth=1.8, marker="o", markersize=5)
-    bottom, top = (
-        100 * end
-        for end in (min(point.low for point in points), max(point.high for point in points))
-    )
+    bottom, top = min(lows), max(highs)
     furthest = max(labels)
     if forecast is not None:
         goal = 100 * forecast["goal"]

@@ -36,7 +36,7 @@ class Gallery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Balance:
+class Shares:
     """Kept share by class or by group: `bars` are shown, `rows` stand in a table to open."""
 
     heading: str
@@ -118,9 +118,9 @@ def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Balance]:
+def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Shares]:
     source = evidence.source
-    balances: list[Balance] = []
+    balances: list[Shares] = []
     if source.labels is not None:
         rows = findings.shares(source.labels, source.class_names, kept, candidates)
         balances.append(_balance("Classes", "class", "classes", rows))
@@ -132,7 +132,7 @@ def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Balance]
     return balances
 
 
-def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Balance:
+def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Shares:
     by_share = sorted(rows, key=lambda row: -row.share)
     bars = rows
     if len(rows) > NUM_BARS:
@@ -140,7 +140,7 @@ def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Balance:
     shown = by_share
     if len(rows) > NUM_TABLE_ROWS:
         shown = by_share[: NUM_TABLE_ROWS // 2] + by_share[-NUM_TABLE_ROWS // 2 :]
-    return Balance(
+    return Shares(
         heading=heading,
         noun=noun,
         words=_balance_words(nouns, by_share),

@@ -5,13 +5,18 @@ With p_k = exp(posterior_log_probs[:, k]), H the entropy in nats and y the label
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
-from keepers.scores import formulas
-from keepers.scores.checks import check_labels
-from keepers.tensors import check_log_probs
+from keepers.scores import loss, uncertainty
+from keepers.scores.checks import checked, row_wise, unchecked
+
+_entropy, _cross_entropy = unchecked(uncertainty.entropy), unchecked(loss.cross_entropy)
 
 
+@checked
+@row_wise
 def predictive_entropy(posterior_log_probs: Tensor) -> Tensor:
     """H[mean_k p_k]: all uncertainty, of the label and of the model.
 
@@ -32,9 +37,11 @@ def predictive_entropy(posterior_log_probs: Tensor) -> Tensor:
     Paper:
         Gal, Islam and Ghahramani, Deep Bayesian Active Learning with Image Data, ICML 2017.
     """
-    return formulas.predictive_entropy(_checked(posterior_log_probs))
+    return _entropy(_log_mean(posterior_log_probs))
 
 
+@checked
+@row_wise
 def conditional_entropy(posterior_log_probs: Tensor) -> Tensor:
     """mean_k H[p_k]: the uncertainty of the label that no more data would take away.
 
@@ -56,9 +63,11 @@ def conditional_entropy(posterior_log_probs: Tensor) -> Tensor:
         Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning, and
         Not Yet Learnt, ICML 2022, compare with it.
     """
-    return formulas.conditional_entropy(_checked(posterior_log_probs))
+    return _entropy(posterior_log_probs).mean(1)
 
 
+@checked
+@row_wise
 def bald(posterior_log_probs: Tensor) -> Tensor:
     """H[mean_k p_k] − mean_k H[p_k]: how much the draws disagree.
 
@@ -83,9 +92,14 @@ def bald(posterior_log_probs: Tensor) -> Tensor:
         Houlsby, Huszár, Ghahramani and Lengyel, Bayesian Active Learning for Classification and
         Preference Learning, 2011.
     """
-    return formulas.bald(_checked(posterior_log_probs))
+    # The difference of two entropies would lose what the samples agree on to rounding.
+    ratios = posterior_log_probs - _log_mean(posterior_log_probs)[:, None]
+    terms = ratios.mul_(posterior_log_probs.exp())
+    return terms.masked_fill_(posterior_log_probs.isneginf(), 0).sum(-1).mean(1).clamp_(min=0)
 
 
+@checked
+@row_wise
 def loss_minus_conditional_entropy(posterior_log_probs: Tensor, labels: Tensor) -> Tensor:
     """−log mean_k p_k(y) − mean_k H[p_k]: the loss beyond what the model takes for noise.
 
@@ -109,10 +123,10 @@ def loss_minus_conditional_entropy(posterior_log_probs: Tensor, labels: Tensor) 
         Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning, and
         Not Yet Learnt, ICML 2022, compare with it.
     """
-    log_probs_NKC = _checked(posterior_log_probs)
-    labels_N = check_labels(labels, len(log_probs_NKC), log_probs_NKC.shape[-1])
-    return formulas.loss_minus_conditional_entropy(log_probs_NKC, labels_N.to(log_probs_NKC.device))
+    losses = _cross_entropy(_log_mean(posterior_log_probs), labels)
+    return losses - unchecked(conditional_entropy)(posterior_log_probs)
 
 
-def _checked(posterior_log_probs: Tensor) -> Tensor:
-    return check_log_probs(posterior_log_probs, 3, "posterior_log_probs")
+def _log_mean(log_probs_NKC: Tensor) -> Tensor:
+    """log mean_k p_k, (n, classes)."""
+    return log_probs_NKC.logsumexp(1) - math.log(log_probs_NKC.shape[1])

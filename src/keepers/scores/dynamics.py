@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from keepers.scores import formulas
-from keepers.scores.checks import check_counts, check_one_each
+from keepers.scores.checks import checked
 
 
+@checked
 def forgetting(events: Tensor) -> Tensor:
     """How often an example went from classified correctly to incorrectly.
 
@@ -30,9 +30,10 @@ def forgetting(events: Tensor) -> Tensor:
         Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network
         Learning, ICLR 2019.
     """
-    return formulas.forgetting(check_counts(events, "events"))
+    return events
 
 
+@checked
 def area_under_margin(aum: Tensor) -> Tensor:
     """−AUM: low margins over training are hard examples, and often wrong labels.
 
@@ -54,4 +55,4 @@ def area_under_margin(aum: Tensor) -> Tensor:
         Pleiss et al., Identifying Mislabeled Data using the Area Under the Margin Ranking,
         NeurIPS 2020.
     """
-    return formulas.area_under_margin(check_one_each(aum, "aum"))
+    return -aum

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from keepers.errors import ParameterError
-from keepers.scores import formulas
-from keepers.scores.checks import check_features, check_labels, check_one_each
-from keepers.tensors import check_log_probs
+from keepers.scores.checks import checked, row_wise, unchecked
 
 
+@checked
 def cross_entropy(log_probs: Tensor, labels: Tensor) -> Tensor:
     """−log p(y).
 
@@ -28,10 +27,10 @@ def cross_entropy(log_probs: Tensor, labels: Tensor) -> Tensor:
         >>> cross_entropy(torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([0, 1]))
         tensor([0.2877, 0.6931])
     """
-    log_probs, labels = _labelled(log_probs, labels)
-    return formulas.cross_entropy(log_probs, labels)
+    return 0 - log_probs.gather(1, labels[:, None]).squeeze(1)
 
 
+@checked
 def reducible_loss(losses: Tensor, irreducible_losses: Tensor) -> Tensor:
     """The loss less the irreducible loss: L[y | x; D_t] − L[y | x; D_ho].
 
@@ -57,17 +56,11 @@ def reducible_loss(losses: Tensor, irreducible_losses: Tensor) -> Tensor:
         Mindermann et al., Prioritized Training on Points that are Learnable, Worth Learning, and
         Not Yet Learnt, ICML 2022.
     """
-    losses = check_one_each(losses, "losses")
-    irreducible = check_one_each(irreducible_losses, "irreducible_losses", finite=True)
-    if len(irreducible) != len(losses):
-        raise ParameterError(
-            "irreducible_losses",
-            f"got {len(irreducible)} of them",
-            f"Give one for each of the {len(losses)} examples",
-        )
-    return formulas.reducible_loss(losses, irreducible.to(losses.device))
+    return losses - irreducible_losses
 
 
+@checked
+@row_wise
 def error_norm(log_probs: Tensor, labels: Tensor) -> Tensor:
     """‖p − onehot(y)‖₂ of one model.
 
@@ -86,10 +79,10 @@ def error_norm(log_probs: Tensor, labels: Tensor) -> Tensor:
         >>> error_norm(torch.tensor([[0.75, 0.25], [1.0, 0.0]]).log(), torch.tensor([0, 1]))
         tensor([0.3536, 1.4142])
     """
-    log_probs, labels = _labelled(log_probs, labels)
-    return formulas.error_norm(log_probs, labels)
+    return _error_norms(log_probs.unsqueeze(1), labels).squeeze(1)
 
 
+@checked
 def last_layer_gradient_norm(log_probs: Tensor, labels: Tensor, features: Tensor) -> Tensor:
     """‖p − onehot(y)‖₂ ‖h‖₂, with h the features: the norm of the last layer's gradient.
 
@@ -119,15 +112,11 @@ def last_layer_gradient_norm(log_probs: Tensor, labels: Tensor, features: Tensor
         Katharopoulos and Fleuret, Not All Samples Are Created Equal: Deep Learning with Importance
         Sampling, ICML 2018, bound the gradient norm with that of the last layer.
     """
-    log_probs, labels = _labelled(log_probs, labels)
-    features = check_features(features)
-    if len(features) != len(log_probs):
-        raise ParameterError(
-            "features", f"got shape {tuple(features.shape)}", f"Give {len(log_probs)} rows"
-        )
-    return formulas.last_layer_gradient_norm(log_probs, labels, features.to(log_probs.device))
+    return unchecked(error_norm)(log_probs, labels) * features.norm(dim=1)
 
 
+@checked
+@row_wise
 def el2n(early_log_probs: Tensor, labels: Tensor) -> Tensor:
     """‖p − onehot(y)‖₂ at an early epoch, averaged over independent runs.
 
@@ -149,18 +138,10 @@ def el2n(early_log_probs: Tensor, labels: Tensor) -> Tensor:
     Paper:
         Paul, Ganguli and Dziugaite, Deep Learning on a Data Diet, NeurIPS 2021.
     """
-    log_probs, labels = _labelled(early_log_probs, labels, 3, "early_log_probs")
-    return formulas.el2n(log_probs, labels)
+    return _error_norms(early_log_probs, labels).mean(1)
 
 
-def _labelled(
-    log_probs: Tensor, labels: Tensor, ndim: int = 2, parameter: str = "log_probs"
-) -> tuple[Tensor, Tensor]:
-    log_probs = check_log_probs(log_probs, ndim, parameter)
-    checked = check_labels(labels, len(log_probs), log_probs.shape[-1])
-    return log_probs, checked.to(log_probs.device)
-
-
+@checked
 def uncontradicted(log_probs: Tensor, labels: Tensor) -> Tensor:
     """p(y), plus 1 where the label stands by confident learning.
 
@@ -187,4 +168,18 @@ def uncontradicted(log_probs: Tensor, labels: Tensor) -> Tensor:
         >>> (uncontradicted(probs.log(), torch.tensor([0, 0, 1, 1])) > 1).tolist()
         [True, True, True, False]
     """
-    return formulas.uncontradicted(*_labelled(log_probs, labels, 2, "log_probs"))
+    probs_NC = log_probs.exp()
+    own_N = probs_NC.gather(1, labels[:, None]).squeeze(1)
+    sums_C = probs_NC.new_zeros(probs_NC.shape[1]).index_add_(0, labels, own_N)
+    counts_C = torch.bincount(labels, minlength=probs_NC.shape[1])
+    mean_C = torch.where(counts_C > 0, sums_C / counts_C.clamp(min=1), torch.inf)
+    sure_NC = probs_NC.masked_fill(probs_NC < mean_C, 0)
+    likeliest_N = sure_NC.max(1)
+    stands_N = (likeliest_N.values == 0) | (likeliest_N.indices == labels)
+    return own_N + stands_N
+
+
+def _error_norms(log_probs_NKC: Tensor, labels_N: Tensor) -> Tensor:
+    classes_C = torch.arange(log_probs_NKC.shape[-1], device=log_probs_NKC.device)
+    onehot_NC = (labels_N[:, None] == classes_C).to(log_probs_NKC.dtype)
+    return (log_probs_NKC.exp() - onehot_NC[:, None]).norm(dim=-1)

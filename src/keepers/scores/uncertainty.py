@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from keepers.scores import formulas
-from keepers.tensors import check_log_probs
+from keepers.scores.checks import checked, row_wise
 
 
+@checked
+@row_wise
 def least_confidence(log_probs: Tensor) -> Tensor:
     """1 − p₁.
 
@@ -31,9 +32,11 @@ def least_confidence(log_probs: Tensor) -> Tensor:
     Paper:
         Lewis and Gale, A Sequential Algorithm for Training Text Classifiers, SIGIR 1994.
     """
-    return formulas.least_confidence(check_log_probs(log_probs, 2))
+    return -log_probs.amax(-1).expm1()
 
 
+@checked
+@row_wise
 def margin(log_probs: Tensor) -> Tensor:
     """1 − (p₁ − p₂).
 
@@ -55,9 +58,12 @@ def margin(log_probs: Tensor) -> Tensor:
         Scheffer, Decomain and Wrobel, Active Hidden Markov Models for Information Extraction,
         IDA 2001.
     """
-    return formulas.margin(check_log_probs(log_probs, 2))
+    top_N2 = log_probs.topk(2, dim=-1).values
+    return top_N2[:, 1].exp() - top_N2[:, 0].expm1()
 
 
+@checked
+@row_wise
 def entropy(log_probs: Tensor) -> Tensor:
     """−Σ p log p, with 0 log 0 = 0.
 
@@ -79,4 +85,6 @@ def entropy(log_probs: Tensor) -> Tensor:
         Shannon, A Mathematical Theory of Communication, 1948; for selection: Coleman et al.,
         Selection via Proxy, ICLR 2020.
     """
-    return formulas.entropy(check_log_probs(log_probs, 2))
+    terms = log_probs.exp().mul_(log_probs)
+    # Where p is 0, p log p is 0 · −∞.
+    return 0 - terms.masked_fill_(log_probs.isneginf(), 0).sum(-1)

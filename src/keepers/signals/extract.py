@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from keepers import processes
+from keepers import methods, processes
 from keepers.configuration import SAMPLES
 from keepers.data import TextPool
 from keepers.errors import KeepersError, ParameterError
@@ -25,7 +25,7 @@ from keepers.signals.store import allocate
 from keepers.types import EvalView, Pool, Progress, Signals, Silent
 
 FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
-PASS_SIGNALS = frozenset({"log_probs", "losses", "features", "posterior_log_probs"})
+PASS_SIGNALS = methods.signals_made_by("pass")
 """The signals that inference passes give."""
 
 

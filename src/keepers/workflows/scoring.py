@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -39,10 +39,7 @@ AUTO = "auto"
 
 Balance = Literal["class"]
 
-CORESET_SIGNALS = frozenset(field.name for field in fields(Signals)) - {
-    "posterior_log_probs",
-    "irreducible_losses",
-}
+CORESET_SIGNALS = methods.signals_of(methods.CORESET)
 """What core-set selection can supply; its picks are a set, so methods with replacement are out."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepers import processes
+from keepers import methods, processes
 from keepers.configuration import SAMPLES
 from keepers.data import Source
 from keepers.files import hash_bytes
@@ -44,7 +44,7 @@ EARLY_SHARE = 0.1
 """Scores of early training are taken after this share of the epochs, and at least one."""
 
 SHUFFLE = Shuffle()
-DYNAMICS = frozenset({"forgetting", "aum"})
+DYNAMICS = methods.signals_made_by("dynamics")
 CHECKPOINT = "checkpoint.safetensors"
 OUT_OF_FOLD = "out_of_fold_log_probs"
 FOLDS = 3

@@ -9,16 +9,13 @@ from typing import Any, Literal, get_args
 from keepers import methods
 from keepers.configuration import SAMPLES, model_named
 from keepers.errors import ParameterError, unknown_name
-from keepers.methods.method import SIGNALS
 from keepers.models import default_proxy
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import DataInfo
 from keepers.workflows.scoring import AUTO, Balance, check_supplies, needs_steps
 
-ACTIVE_SIGNALS = frozenset(
-    name for name, facts in SIGNALS.items() if methods.ACTIVE in facts.workflows
-)
+ACTIVE_SIGNALS = methods.signals_of(methods.ACTIVE)
 """What active learning can supply: the pool has no labels."""
 
 Cold = Literal["typiclust", "probcover", "k-center", "random"]
