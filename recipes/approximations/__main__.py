@@ -25,8 +25,8 @@ from keepers.errors import KeepersError
 from keepers.files import plain, write_json
 from keepers.roles import prepare
 from keepers.statistics import standard_deviation
-from keepers.training import Hardware
-from keepers.workflows.opening import Reading, say_skipped, workplace
+from keepers.workflows.opening import say_skipped, workplace
+from keepers.workflows.options.shared import Reading, Shared
 from recipes.approximations.study import EXACT, PUBLISHED, ROLES, ApproximationsConfig, Study
 
 
@@ -83,28 +83,14 @@ def approximations(data: Any, *, run: Path | None = None, **settings: Any) -> di
     Raises:
         KeepersError: anything wrong with what was given.
     """
-    names = {each.name for each in fields(Reading)}
-    reading = validated(Reading, {k: v for k, v in settings.items() if k in names})
+    names = {"limit", *(each.name for each in fields(Reading))}
     config = validated(ApproximationsConfig, {k: v for k, v in settings.items() if k not in names})
-    opened = workplace(
-        data,
-        reading=reading,
-        seed=0,
-        hardware=Hardware(device=config.device, precision="fp32"),
-        purpose="approximations",
-        run=run,
-        resume=True,
-        progress=None,
-    )
-    with opened as (source, place):
+    where = {"device": config.device, "precision": "fp32", "run": run}
+    options = validated(Shared, where | {k: v for k, v in settings.items() if k in names})
+    with workplace(data, options, _say, purpose="approximations") as (source, place):
         cache = place.run.path / "encoded"
-        source, large = prepare(
-            config.role("target"),
-            source,
-            parameter="target",
-            on_bad_row=reading.on_bad_row,
-            cache=cache,
-        )
+        bad, target = options.on_bad_row, config.role("target")
+        source, large = prepare(target, source, parameter="target", on_bad_row=bad, cache=cache)
         _, small = prepare(config.role("il_model"), source, parameter="il_model", cache=cache)
         say_skipped(source, _say)
         found: list[dict[str, Any]] = []

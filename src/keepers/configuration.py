@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, TypeVar, cast
 
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import ParameterError, unknown_name
 
 T = TypeVar("T")
 
 SAMPLES = 100
 """Passes with dropout on that score a pool: see docs/benchmarks.md for the choice."""
+
+
+class _Names(dict[str, Any]):
+    """The names of a module; one that it imports for type checkers alone is any type."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
+
+
+def hints(kind: type) -> dict[str, Any]:
+    """The annotations of a dataclass and of its bases, with what `Annotated` adds, by name."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        names = _Names(vars(sys.modules[base.__module__]))
+        for name, text in vars(base).get("__annotations__", {}).items():
+            found[name] = eval(text, {}, names) if isinstance(text, str) else text
+    return found
+
+
+@cache
+def _adapters(kind: type) -> dict[str, Any]:
+    """What checks the type of each field; one with a converter is checked by that."""
+    from pydantic import TypeAdapter
+
+    found = hints(kind)
+    names = [each.name for each in fields(cast(Any, kind)) if "converter" not in each.metadata]
+    return {name: TypeAdapter(found[name]) for name in names}
 
 
 def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
@@ -20,22 +50,28 @@ def validated(kind: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     Raises:
         ParameterError: a value of another type; what `kind` itself refuses passes through.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    for name in ("keep", "seed", "limit", "epochs", "seeds"):
-        if isinstance(values.get(name), bool):
-            raise ParameterError(f"{prefix}{name}", f"got {values[name]!r}", "Give a number")
-
-    try:
-        return TypeAdapter(kind).validate_python({k: _plain(v) for k, v in values.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, KeepersError):
-            raise cause from None
-        where = [str(part) for part in first["loc"]]
-        name = f"{prefix}{where[0]}" if where else prefix.rstrip(".")
-        raise ParameterError(name, f"got {first['input']!r}", first["msg"]) from None
+    adapters, checked = _adapters(kind), dict(values)
+    for name, value in values.items():
+        if isinstance(value, bool) and name in ("keep", "seed", "limit", "epochs", "seeds"):
+            raise ParameterError(f"{prefix}{name}", f"got {value!r}", "Give a number")
+        checked[name] = _plain(value)
+        if name not in adapters:
+            continue
+        try:
+            checked[name] = adapters[name].validate_python(checked[name])
+        except ValidationError as error:
+            first = error.errors()[0]
+            told = f"got {first['input']!r}"
+            raise ParameterError(f"{prefix}{name}", told, first["msg"]) from None
+    every = fields(cast(Any, kind))
+    for name in checked.keys() - {each.name for each in every}:
+        raise unknown_name(f"{prefix}{name}", name, [each.name for each in every])
+    for each in every:
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in checked:
+            raise ParameterError(f"{prefix}{each.name}", "is missing")
+    return kind(**checked)
 
 
 def is_own_code(name: str) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from keepers.choices import OnBadRow
 from keepers.configuration import validated
 from keepers.data import (
     DensePool,
@@ -211,9 +212,6 @@ class Prepared:
     def eval_view(self) -> EvalView:
         """The view of all examples, never augmented."""
         return EvalView(pool=self.pool, labels=self.labels)
-
-
-OnBadRow = Literal["error", "skip"]
 
 
 def prepare(

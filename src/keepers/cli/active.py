@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from keepers.cli import options
-from keepers.cli.settings import settings
+from keepers.cli.settings import settings_of
 from keepers.configuration import SAMPLES
 
 TOKEN = "LABEL_STUDIO_TOKEN"
@@ -103,7 +103,7 @@ def start(
     json_: options.Json = False,
 ) -> None:
     """Begin a campaign on a pool of unlabelled examples."""
-    values = settings(context, config, set_ or ())
+    values = settings_of(context, config, set_ or ())
     from keepers.cli.campaigns import run_start
 
     run_start(values, as_json=json_)

@@ -9,7 +9,7 @@ import typer
 
 from keepers.cli import online_options as online_
 from keepers.cli import options
-from keepers.cli.settings import given_names, settings
+from keepers.cli.settings import given_names, settings_of
 from keepers.errors import ParameterError
 
 CORESET, ONLINE, LABELLING = "core-sets", "--online", "--labelling"
@@ -87,7 +87,7 @@ def advise(
     With --labelling: how accurate a model will be with so many labels, and whether choosing what to
     label beats chance, by campaigns played on the labels there are.
     """
-    values = settings(context, config, set_ or ())
+    values = settings_of(context, config, set_ or ())
     given = given_names(context, config, set_ or ())
     asked = [name for name in ("online", "labelling") if values.pop(name)]
     if len(asked) > 1:

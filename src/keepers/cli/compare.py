@@ -9,7 +9,7 @@ import typer
 
 from keepers.cli import online_options as online_
 from keepers.cli import options
-from keepers.cli.settings import given_names, settings
+from keepers.cli.settings import given_names, settings_of
 from keepers.errors import ParameterError
 
 ONLY_ONLINE = frozenset(
@@ -107,7 +107,7 @@ def compare(
     With --online: which examples of each batch are worth a gradient step? Every method and
     uniform training, timed to given accuracies; uniform once more at equal time.
     """
-    values = settings(context, config, set_ or ())
+    values = settings_of(context, config, set_ or ())
     given = given_names(context, config, set_ or ())
     outputs = {name: values.pop(name) for name in ("out", "overwrite")} | {"config": config}
     asked = bool(values.pop("online"))

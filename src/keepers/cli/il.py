@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keepers.cli import options
-from keepers.cli.settings import settings
+from keepers.cli.settings import settings_of
 
 
 def il(
@@ -47,7 +47,7 @@ def il(
 
     They tell what can be learnt from what cannot, and serve any target: 'keepers train --il'.
     """
-    values = settings(context, config, set_ or ())
+    values = settings_of(context, config, set_ or ())
     outputs: dict[str, Any] = {name: values.pop(name) for name in ("out", "overwrite")}
     from keepers.cli.training import run_il
 

@@ -10,16 +10,39 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from keepers import processes
 from keepers.cli.progress import TerminalProgress
 from keepers.cli.settings import echo
+from keepers.configuration import validated
 from keepers.errors import ExistsError
 from keepers.files import plain
+from keepers.options import Options
 from keepers.reports.terminal import WIDTH
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+
+
+@contextlib.contextmanager
+def work(kind: type[O], given: Mapping[str, Any]) -> Generator[O]:
+    """The options that were given, checked, with where to report.
+
+    However the work ends, its progress bar is taken off the terminal. Where an output of the work
+    exists already, the error has the command that replaces it; the batch of a campaign is not such
+    an output, since people write labels into it.
+    """
+    progress = TerminalProgress() if processes.rank() == 0 else None
+    try:
+        yield validated(kind, {**given, "progress": progress, "say": echo})
+    except ExistsError as error:
+        again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
+        raise ExistsError(f"{error}: {again}") from None
+    finally:
+        if progress is not None:
+            progress.finish()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import keepers
 from keepers import processes
-from keepers.cli.outputs import console, print_json, reported, say_written, working
+from keepers.cli.outputs import console, print_json, reported, say_written, work, working
 from keepers.cli.settings import echo
 from keepers.errors import KeepersError
 from keepers.files import plain, write_json
@@ -25,9 +25,10 @@ from keepers.reports.coreset import report
 from keepers.reports.terminal import coreset_summary
 from keepers.selection import Selection
 from keepers.words import changed, counted
-from keepers.workflows.coreset import coreset, write_selection
+from keepers.workflows.coreset import coreset
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
-from keepers.workflows.opening import check_outputs
+from keepers.workflows.opening import check_outputs_of
+from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.score import score
 
 DEMO: Mapping[str, Any] = {
@@ -50,14 +51,10 @@ POLICY_OPTIONS = {
 }
 
 
-def run_coreset(
-    data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
-) -> None:
+def run_coreset(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Select, then write the selection, the kept rows and the report, and say so."""
-    out, export, overwrite = (outputs[name] for name in ("out", "export", "overwrite"))
-    with working(values) as arguments:
-        check_outputs(data, {**outputs, "run": values["run"]})
-        selection = coreset(data, **arguments)
+    with work(CoresetOptions, given) as options:
+        selection = coreset(data, **vars(options))
     if processes.rank() != 0:
         return
     run: Path = selection.evidence.run
@@ -70,10 +67,11 @@ def run_coreset(
             f"{table} held an earlier choice{told and f', with {told}'}, and holds this one now: "
             "--out keeps each"
         )
-    reading = {name: values[name] for name in ("split", "header")}
-    written |= write_selection(
-        selection, data, out=out, export=export, overwrite=overwrite, **reading
-    )
+    written |= {
+        name: Path(place)
+        for name, place in (("out", options.out), ("export", options.export))
+        if place is not None
+    }
     written["report"] = reported(run, lambda _: report(selection))
     if as_json:
         print_json(_facts(selection, written))
@@ -125,7 +123,7 @@ def run_advise(
             values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
     with working(values) as arguments:
         for read in (data, values.get("holdout"), values.get("il")):
-            check_outputs(read, {**outputs, "run": values["run"]})
+            check_outputs_of(read, {**outputs, "run": values["run"]})
         advise = getattr(keepers, f"advise_{question}" if question else "advise")
         advice = advise(data, **arguments)
     if processes.rank() != 0:
@@ -143,24 +141,19 @@ def run_advise(
     say_written(written)
 
 
-def run_score(
-    data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
-) -> None:
+def run_score(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Score, and write the scores."""
-    out: Path = outputs["out"]
-    with working(values) as arguments:
-        check_outputs(data, {**outputs, "run": values["run"]})
-        scores = score(data, **arguments)
+    with work(ScoreOptions, given) as options:
+        scores = score(data, **vars(options))
     if processes.rank() != 0:
         return
-    scores.to_parquet(out, overwrite=outputs["overwrite"])
     if as_json:
-        print_json({**scores.metadata, "files": {"scores": str(out)}})
+        print_json({**scores.metadata, "files": {"scores": str(options.out)}})
         return
     console().print(
         f"Scored {counted(scores.table.num_rows, 'example')} by {scores.metadata['method']}"
     )
-    say_written({"scores": out})
+    say_written({"scores": Path(str(options.out))})
 
 
 def run_compare(
@@ -181,7 +174,7 @@ def run_compare(
             values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
     with working(values) as arguments:
         for read in (data, values["test"], values.get("holdout"), values.get("il")):
-            check_outputs(read, {**outputs, "run": values["run"]})
+            check_outputs_of(read, {**outputs, "run": values["run"]})
         comparison = (compare_online if online else compare)(data, **arguments)
     if processes.rank() != 0:
         return

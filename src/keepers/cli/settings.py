@@ -1,17 +1,19 @@
-"""Where a value comes from: the command line, then --set, then --config, then the default."""
+"""Where an option comes from: the command line, then --set, then --config, then its default."""
 
 from __future__ import annotations
 
 import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from typer import Context
 
 from keepers.configuration import is_own_code, model_named
 from keepers.errors import ParameterError, unknown_name
+from keepers.options import Declared
 
 NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
 STRUCTURED = frozenset(
@@ -35,7 +37,51 @@ OPTIONS = {
 """Mappings that only a file or `--set` can give, by the option that they belong to."""
 
 
-def settings(context: Context, config: Path | None, assignments: Sequence[str]) -> dict[str, Any]:
+def settings(
+    context: Context,
+    options: Mapping[str, Declared],
+    config: Path | None,
+    assignments: Sequence[str],
+) -> dict[str, Any]:
+    """What was given of the options of a command, by their Python names.
+
+    Raises:
+        ParameterError: the file or an assignment cannot be read, or names what is no option.
+    """
+    given: dict[str, Any] = {}
+    if config is not None:
+        given = _read(config)
+        typed = {assignment.partition("=")[0].partition(".")[0] for assignment in assignments}
+        _refuse_code(context, config, {k: v for k, v in given.items() if k not in typed})
+    for assignment in assignments:
+        _assign(given, assignment)
+    for name in given:
+        if name not in options:
+            raise unknown_name("set" if config is None else f"config {config}", name, options)
+    for name, option in options.items():
+        source = context.get_parameter_source(name)
+        typed_here = source is not None and source.name == "COMMANDLINE"
+        value = context.params.get(name)
+        if isinstance(value, Enum):
+            value = value.value
+        if typed_here and isinstance(given.get(name), dict):  # the model, and its settings
+            given[name] = {**given[name], "model": value}
+        elif typed_here or (option.about.typed and name not in given):
+            given[name] = value
+        if isinstance(given.get(name), str) and _is_list(option.type):
+            given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
+    return given
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether an option takes several values, and not one alone."""
+    parts = get_args(kind) if get_origin(kind) is not Sequence else (kind,)
+    return str not in parts and any(get_origin(part) is Sequence for part in parts)
+
+
+def settings_of(
+    context: Context, config: Path | None, assignments: Sequence[str]
+) -> dict[str, Any]:
     """The value of each parameter of the command, by its Python name.
 
     Raises:

@@ -11,7 +11,7 @@ import typer
 
 from keepers.cli import options
 from keepers.cli.active import Cold, Distinct, Features, Neighbours, Samples
-from keepers.cli.settings import settings
+from keepers.cli.settings import settings_of
 from keepers.configuration import SAMPLES
 
 LISTS = ("methods", "rounds", "measure")
@@ -79,7 +79,7 @@ def simulate(
     revealed; at each budget the target is trained on them and tested, over several seeds, and so
     it is on as many random labels. Prints a table and writes report.html.
     """
-    values = settings(context, config, set_ or ())
+    values = settings_of(context, config, set_ or ())
     outputs = {name: values.pop(name) for name in ("out", "overwrite")} | {"config": config}
     for name in LISTS:
         if isinstance(values.get(name), str):
@@ -93,11 +93,11 @@ def _run(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_js
     from keepers.experiments.simulate import simulate as run_simulation
     from keepers.ledger import peak_memory_mib
     from keepers.reports.simulate import simulate_report, simulate_table
-    from keepers.workflows.opening import check_outputs
+    from keepers.workflows.opening import check_outputs_of
 
     with working(values) as arguments:
         for read in (data, values["test"]):
-            check_outputs(read, {**outputs, "run": values["run"]})
+            check_outputs_of(read, {**outputs, "run": values["run"]})
         simulation = run_simulation(data, **arguments)
     if processes.rank() != 0:
         return

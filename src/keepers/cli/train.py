@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keepers.cli import options
-from keepers.cli.settings import settings
+from keepers.cli.settings import settings_of
 
 
 def train(
@@ -100,7 +100,7 @@ def train(
     rho-loss first makes irreducible losses, with a second model: on --holdout data, on a fraction
     of DATA, or on --folds of it; --il uses those of an earlier run.
     """
-    values = settings(context, config, set_ or ())
+    values = settings_of(context, config, set_ or ())
     outputs: dict[str, Any] = {name: values.pop(name) for name in ("out", "overwrite")}
     from keepers.cli.training import run_train
 

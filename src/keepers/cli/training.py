@@ -18,7 +18,7 @@ from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
-from keepers.workflows.opening import check_outputs
+from keepers.workflows.opening import check_outputs_of
 from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
 
@@ -30,7 +30,7 @@ def run_train(
     out: Path | None = outputs["out"]
     with working(values) as arguments:
         for read in (data, values["test"], values["holdout"], values["il"]):
-            check_outputs(read, {**outputs, "run": values["run"]})
+            check_outputs_of(read, {**outputs, "run": values["run"]})
         result = train(data, **arguments)
     if processes.rank() != 0:
         return
@@ -115,7 +115,7 @@ def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_
     out: Path = outputs["out"]
     with working(values) as arguments:
         for read in (data, values["holdout"]):
-            check_outputs(read, {**outputs, "run": values["run"]})
+            check_outputs_of(read, {**outputs, "run": values["run"]})
         losses = irreducible_losses(data, **arguments)
     if processes.rank() != 0:
         return

@@ -1,5 +1,6 @@
 """Data: anything that holds examples, opened in canonical order and encoded as tensors."""
 
+from keepers.choices import Header
 from keepers.data.augment import crop_and_flip
 from keepers.data.corrupt import (
     corrupt_confused,
@@ -8,7 +9,6 @@ from keepers.data.corrupt import (
     most_confused,
     relevance_subset,
 )
-from keepers.data.csv_files import Header
 from keepers.data.encode import check_quantities, encode, readable
 from keepers.data.examples import Examples
 from keepers.data.export import export

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from keepers.choices import Header
 from keepers.data.arrow import ArrowColumn, ArrowTable, in_blocks
 from keepers.data.arrow import compute as pc
 from keepers.data.folders import suffix_of
@@ -23,7 +24,6 @@ from keepers.data.frames import check_names
 from keepers.data.headers import is_header, names_columns
 from keepers.errors import DataError
 
-Header = Literal["auto", "yes", "no"]
 HEADERS = get_args(Header)
 
 _BOM = b"\xef\xbb\xbf"

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from keepers.choices import OnBadRow
 from keepers.data import memory, pictures, text
 from keepers.data.arrow import ArrowColumn
 from keepers.data.inputs import PictureFiles, RawInputs, digest, stored
@@ -22,7 +23,6 @@ from keepers.data.source import SkippedRow, Source
 from keepers.errors import DataError, ParameterError
 from keepers.types import EncoderSpec, Pool, Progress, Silent
 
-OnBadRow = Literal["error", "skip"]
 _BLOCK = 128
 _THREADS = 2
 

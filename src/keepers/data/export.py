@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keepers.choices import Header
 from keepers.data.arrow import ArrowTable
 from keepers.data.columns import is_path
-from keepers.data.csv_files import Header, split_records
+from keepers.data.csv_files import split_records
 from keepers.data.extract import paths_beside
 from keepers.data.features import is_npy, read_npy
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of

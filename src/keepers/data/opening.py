@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from keepers.choices import Header, OnBadRow
 from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import AmbiguousError, find_columns, told, turned_down
-from keepers.data.csv_files import HEADERS, Header
+from keepers.data.csv_files import HEADERS
 from keepers.data.examples import Examples
 from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
@@ -52,7 +53,7 @@ def open_source(
     limit: int | None = None,
     seed: int = 0,
     require_labels: bool = True,
-    on_bad_row: Literal["error", "skip"] = "error",
+    on_bad_row: OnBadRow = "error",
     memory: Path | None = None,
     progress: Progress | None = None,
 ) -> Source:

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from keepers.choices import Header
 from keepers.data.arrow import ArrowTable
-from keepers.data.csv_files import Header, layout_of, read_csv
+from keepers.data.csv_files import layout_of, read_csv
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.frames import check_names
 from keepers.data.headers import is_number

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.data.csv_files import Header
+from keepers.choices import Header
 from keepers.data.examples import Examples
 from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored

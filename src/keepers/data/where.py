@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.csv_files import Header, split_records
+from keepers.choices import Header
+from keepers.data.csv_files import split_records
 from keepers.data.folders import suffix_of
 
 COLUMNS = ("path", "file", "file_row", "line")

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from keepers import processes
+from keepers.choices import Balance, Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source, corrupt_labels
+from keepers.data import Source, corrupt_labels
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.material import open_both
@@ -20,20 +21,19 @@ from keepers.experiments.trials import Bench
 from keepers.files import plain, write_json
 from keepers.ledger import Ledger
 from keepers.random import generator
-from keepers.roles import OnBadRow, Role
+from keepers.roles import Role
 from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
-from keepers.training import Precision
 from keepers.types import Budget, Progress
 from keepers.workflows.opening import (
-    Reading,
+    ReadingOf,
     Say,
-    check_outputs,
+    check_outputs_of,
     default_run,
     say_or_not,
     say_skipped,
 )
-from keepers.workflows.scoring import AUTO, Balance
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.workplace import Workplace
 
 
@@ -111,12 +111,12 @@ def compare(
     """
     given = {**locals(), "method_options": method_options or {}}
     config = picked(CompareConfig, given)
-    reading = picked(Reading, given)
+    reading = picked(ReadingOf, given)
     hardware = config.hardware
     hardware.join_processes()
     say = say_or_not(say)
     for read in (data, test):
-        check_outputs(read, given)
+        check_outputs_of(read, given)
     source, test_source, in_both = open_both(data, test, reading, progress, say)
     for budget in config.keep:
         Budget.parse(budget).resolve(len(source))

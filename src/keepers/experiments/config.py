@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keepers import methods
+from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import Budget
+from keepers.workflows.options.coreset import floor
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.scoring import (
-    AUTO,
     CORESET_SIGNALS,
-    Balance,
-    check_floor,
     check_supplies,
 )
 
@@ -66,7 +66,7 @@ class CompareConfig(HardwareConfig):
             Budget.parse(keep)
         if self.seeds < 1:
             raise ParameterError("seeds", f"got {self.seeds}", "Give 1 or more; 5 for a verdict")
-        check_floor(self.min_per_class)
+        floor("min_per_class", self.min_per_class)
         for name in ("epochs", "target_epochs", "target_resolution"):
             value = getattr(self, name)
             if value is not None and value < 1:

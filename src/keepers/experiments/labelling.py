@@ -11,22 +11,24 @@ import numpy as np
 
 from keepers import methods as table
 from keepers.baselines import RANDOM
+from keepers.choices import Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source
+from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.labelling_pilot import CHOICE, needed_for, play, rows_of
 from keepers.experiments.simulate_config import SimulateConfig
 from keepers.files import plain
-from keepers.roles import OnBadRow, Role
-from keepers.training import HardwareConfig, Precision
+from keepers.roles import Role
+from keepers.training import HardwareConfig
 from keepers.types import Progress
 from keepers.words import counted, listed
 from keepers.workflows.active.config import ACTIVE_SIGNALS, UNSURE, ActiveConfig
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.auto import pilot_role
-from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
+from keepers.workflows.opening import ReadingOf, Say, check_outputs_of, say_or_not, workplace_of
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, FOLDS, part_of
-from keepers.workflows.scoring import AUTO, needs_steps
+from keepers.workflows.scoring import needs_steps
 from keepers.workflows.workplace import Workplace
 
 LARGEST = 4_000
@@ -114,10 +116,10 @@ def advise_labelling(
     """
     given = dict(locals())
     config = picked(LabellingConfig, given)
-    reading = picked(Reading, given | {"require_labels": False})
+    reading = picked(ReadingOf, given | {"require_labels": False})
     say = say_or_not(say)
-    check_outputs(data, given)
-    opened = workplace(
+    check_outputs_of(data, given)
+    opened = workplace_of(
         data,
         reading=reading,
         seed=seed,

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 
 from keepers.baselines import RANDOM
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.simulate_config import SimulateConfig
 from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Ledger
 from keepers.random import generator
-from keepers.roles import OnBadRow
 from keepers.selectors import folds
 from keepers.statistics import Difference, judged, paired_difference
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FOLDS
-from keepers.workflows.scoring import AUTO
 from keepers.workflows.settling import told
 from keepers.workflows.workplace import Workplace
 

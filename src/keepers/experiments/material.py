@@ -6,12 +6,12 @@ from typing import Any
 
 from keepers.data import Source, open_source
 from keepers.types import Progress
-from keepers.workflows.opening import Reading, Say
+from keepers.workflows.opening import ReadingOf, Say
 from keepers.workflows.tested import with_test
 
 
 def open_both(
-    data: Any, test: Any, reading: Reading, progress: Progress | None, say: Say
+    data: Any, test: Any, reading: ReadingOf, progress: Progress | None, say: Say
 ) -> tuple[Source, Source, int]:
     """The training data, the test data, and how many test inputs stand in both.
 

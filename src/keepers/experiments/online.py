@@ -9,8 +9,9 @@ from typing import Any
 
 from keepers import processes
 from keepers.baselines import EQUAL_TIME, FRESH, UNIFORM
+from keepers.choices import BatchNorm, Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source, most_confused
+from keepers.data import Source, most_confused
 from keepers.errors import ParameterError, renamed
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
@@ -20,18 +21,17 @@ from keepers.experiments.online_summary import OnlineTrial, summarise, without_v
 from keepers.experiments.online_trials import OnlineBench
 from keepers.files import fingerprint, plain, write_json
 from keepers.ledger import Ledger
-from keepers.online import BatchNorm, IrreducibleLosses
-from keepers.roles import OnBadRow, Role, prepare
+from keepers.online import IrreducibleLosses
+from keepers.roles import Role, prepare
 from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
-from keepers.training import Precision
 from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL, fraction
 from keepers.workflows.opening import (
-    Reading,
+    ReadingOf,
     Say,
-    check_outputs,
+    check_outputs_of,
     default_run,
     say_or_not,
     say_skipped,
@@ -142,12 +142,12 @@ def compare_online(
     """
     given = {**locals(), "method_options": dict(method_options or {}), "keep": fraction(keep)}
     config = picked(CompareOnlineConfig, given)
-    reading = picked(Reading, given)
+    reading = picked(ReadingOf, given)
     hardware = config.hardware
     hardware.join_processes()
     say = say_or_not(say)
     for each in (data, test, holdout):
-        check_outputs(each, given)
+        check_outputs_of(each, given)
     _check_irreducible(config, il, holdout)
     losses = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
     source, test_source, in_both = open_both(data, test, reading, progress, say)

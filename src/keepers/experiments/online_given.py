@@ -12,6 +12,7 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.baselines import SVP
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import renamed
 from keepers.experiments.corruption import duplicated
@@ -19,7 +20,7 @@ from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.ledger import Cost, Ledger
 from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
-from keepers.roles import OnBadRow, Role, prepare
+from keepers.roles import Role, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.types import Budget

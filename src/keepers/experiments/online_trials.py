@@ -11,6 +11,7 @@ import torch
 
 from keepers import processes
 from keepers.baselines import EQUAL_TIME, FRESH, SVP, UNIFORM
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import LONGER, is_little
@@ -22,7 +23,7 @@ from keepers.ledger import Cost
 from keepers.models import default_target
 from keepers.online import IrreducibleLosses, Selecting
 from keepers.random import derived_seed
-from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.training import Length, Shuffle, estimate_seconds, steps_in_epoch
 from keepers.types import EvalView
 from keepers.workflows.online import (

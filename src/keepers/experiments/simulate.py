@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from keepers import processes
+from keepers.choices import Balance, Header, OnBadRow, Precision
 from keepers.configuration import SAMPLES, picked
-from keepers.data import Header, Source, check_run, open_source
+from keepers.data import Source, check_run, open_source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
@@ -22,16 +23,16 @@ from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
 from keepers.files import plain, write_json
 from keepers.ledger import Ledger
-from keepers.roles import OnBadRow, Role
+from keepers.roles import Role
 from keepers.runs import Run
 from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.statistics import FEWEST_SEEDS
-from keepers.training import Hardware, Precision
+from keepers.training import Hardware
 from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.active.config import BUILT_IN, Cold
-from keepers.workflows.opening import Reading, Say, default_run, say_or_not, say_skipped
-from keepers.workflows.scoring import AUTO, Balance
+from keepers.workflows.opening import ReadingOf, Say, default_run, say_or_not, say_skipped
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.tested import with_test
 from keepers.workflows.workplace import Workplace
 
@@ -162,7 +163,7 @@ def simulate(
     """
     given = dict(locals())
     config = SimulateConfig.of(given)
-    reading = picked(Reading, given | {"features": None})  # here they are those of the proposals
+    reading = picked(ReadingOf, given | {"features": None})  # here they are those of the proposals
     hardware = Hardware(device=config.choosing.device, precision=config.choosing.precision)
     hardware.join_processes()
     say = say_or_not(say)
@@ -223,7 +224,7 @@ def simulate(
 
 
 def _open(
-    data: Any, test: Any, reading: Reading, progress: Progress | None, say: Say
+    data: Any, test: Any, reading: ReadingOf, progress: Progress | None, say: Say
 ) -> tuple[Source, Source, int]:
     """The pool, the test data, and how many of the pool were left out as they stand in both."""
     source = open_source(data, progress=progress, **vars(reading))

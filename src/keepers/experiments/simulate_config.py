@@ -15,7 +15,7 @@ from keepers.models import default_target
 from keepers.roles import Role
 from keepers.types import Budget, DataInfo
 from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
-from keepers.workflows.scoring import AUTO
+from keepers.workflows.options.shared import AUTO
 
 PER_METHOD = frozenset({"method", "method_options", "seed"})
 """What a campaign has one of, and a simulation one for each method or seed."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from keepers import methods
 from keepers.baselines import RANDOM
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
@@ -19,7 +20,7 @@ from keepers.experiments.simulate_rounds import PlayedRound, Rounds
 from keepers.experiments.summary import ChoiceTrial, Chooser
 from keepers.ledger import Cost, Ledger
 from keepers.random import derived_seed
-from keepers.roles import OnBadRow, encode_like, prepare
+from keepers.roles import encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.workflows.active.asking import training_of
 from keepers.workflows.active.opening import feature_column

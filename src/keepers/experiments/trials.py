@@ -14,6 +14,7 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.baselines import EVERYTHING, FRESH, RANDOM
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.config import CompareConfig
 from keepers.experiments.convergence import Check, convergence
@@ -22,7 +23,7 @@ from keepers.ledger import Cost
 from keepers.methods import Method
 from keepers.models import default_proxy, default_target
 from keepers.random import derived_seed, generator
-from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.statistics import Floats
@@ -30,7 +31,8 @@ from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
 from keepers.workflows.auto import Taken, take
 from keepers.workflows.opening import Say
-from keepers.workflows.scoring import AUTO, needs_steps, row_for, wanted_signals
+from keepers.workflows.options.shared import AUTO
+from keepers.workflows.scoring import needs_steps, row_for, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, train
 from keepers.workflows.workplace import Workplace
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+
+from keepers.choices import BatchNorm
 
 WITH_DROPOUT = (
     _DropoutNd,
@@ -20,8 +21,6 @@ WITH_DROPOUT = (
     nn.TransformerDecoderLayer,
 )
 """Layers whose dropout goes by their own mode; in evaluation mode some skip that of their parts."""
-
-BatchNorm = Literal["batch", "batch-and-update", "eval"]
 
 
 @contextlib.contextmanager

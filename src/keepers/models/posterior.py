@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from keepers.choices import BatchNorm
 from keepers.errors import ParameterError
-from keepers.models.mode import BatchNorm, scoring_mode
+from keepers.models.mode import scoring_mode
 from keepers.random import generator
 
 _WHOLE_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

@@ -1,6 +1,7 @@
 """Online batch selection: which of these examples is worth a gradient step?"""
 
-from keepers.models.mode import BatchNorm, scoring_mode
+from keepers.choices import BatchNorm
+from keepers.models.mode import scoring_mode
 from keepers.online.backend import Backend
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import processes
+from keepers.choices import BatchNorm
 from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.models import FeatureTap
-from keepers.models.mode import BatchNorm, scoring_mode, uses_batch_statistics
+from keepers.models.mode import scoring_mode, uses_batch_statistics
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.online.logits import check_logits, check_range, cross_entropy
 from keepers.random import derived_seed

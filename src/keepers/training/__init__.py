@@ -13,7 +13,7 @@ from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
 from keepers.training.fit import Checkpoint, epochs_of, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
-from keepers.training.hardware import Hardware, HardwareConfig, Precision, Runtime, has_bf16
+from keepers.training.hardware import Hardware, HardwareConfig, Runtime, has_bf16
 from keepers.training.length import Length, LengthConfig
 from keepers.training.observer import Observer, Step
 from keepers.training.policy import (
@@ -45,7 +45,6 @@ __all__ = [
     "LengthConfig",
     "Observer",
     "Point",
-    "Precision",
     "Runtime",
     "Shuffle",
     "Step",

@@ -10,8 +10,9 @@ import torch
 
 from keepers.scores import LabelNoise, label_noise
 from keepers.words import counted, listed
+from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.predictions import mean_log_probs
-from keepers.workflows.scoring import CLEAN, SAFE, CoresetConfig, Scored
+from keepers.workflows.scoring import CLEAN, SAFE, Scored
 
 LOW_FRACTION = 0.5
 NEARLY_ALL = 0.9
@@ -135,7 +136,7 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
     return warnings
 
 
-def tell_floor(labels: torch.Tensor, names: Sequence[str], config: CoresetConfig) -> str:
+def tell_floor(labels: torch.Tensor, names: Sequence[str], config: CoresetOptions) -> str:
     """What the floor did, in a sentence: labels (f,) of the examples that it put in."""
     found = [f"'{names[label]}'" for label in labels.unique().tolist()]
     return (

@@ -14,24 +14,19 @@ import torch
 from keepers import methods as table
 from keepers import processes
 from keepers.baselines import EVERYTHING, RANDOM
+from keepers.choices import Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source
+from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.files import plain, write_json
 from keepers.methods import Method
 from keepers.models import default_target
-from keepers.roles import OnBadRow, Prepared, Role, prepare
-from keepers.training import (
-    HardwareConfig,
-    Precision,
-    epochs_of,
-    estimate_seconds,
-    fit_classifier,
-)
+from keepers.roles import Prepared, Role, prepare
+from keepers.training import HardwareConfig, epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget, Progress
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import CANDIDATES, joined
-from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
+from keepers.workflows.opening import ReadingOf, Say, check_outputs_of, say_or_not, workplace_of
 from keepers.workflows.pilot import (
     LARGEST,
     Pilot,
@@ -157,10 +152,10 @@ def advise(
     """
     given = dict(locals())
     config = picked(AdviseConfig, given)
-    reading = picked(Reading, given)
+    reading = picked(ReadingOf, given)
     say = say_or_not(say)
-    check_outputs(data, given)
-    opened = workplace(
+    check_outputs_of(data, given)
+    opened = workplace_of(
         data,
         reading=reading,
         seed=config.seed,

@@ -12,25 +12,26 @@ import torch
 from torch import Tensor
 
 from keepers.campaign import wilson
+from keepers.choices import Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source
+from keepers.data import Source
 from keepers.errors import renamed
 from keepers.files import plain
 from keepers.online import IrreducibleLosses, OnlineFacts, StepCost, shares
-from keepers.roles import OnBadRow, Role
-from keepers.training import Precision, Shuffle, epochs_of, steps_in_epoch
+from keepers.roles import Role
+from keepers.training import Shuffle, epochs_of, steps_in_epoch
 from keepers.types import Progress
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.online import AUTO, OnlineTraining, TrainConfig, fraction
 from keepers.workflows.opening import (
-    Reading,
+    ReadingOf,
     Say,
-    check_outputs,
+    check_outputs_of,
     say_or_not,
     share,
-    workplace,
+    workplace_of,
 )
 from keepers.workflows.pilot import part_of
 from keepers.workflows.sought import IL_FILE, Sought
@@ -92,13 +93,13 @@ def advise_online(
     given = {**locals(), "model": target, "select": AUTO, "keep": fraction(keep)}
     with renamed({"model": "target"}):
         config = picked(TrainConfig, given)
-    reading = picked(Reading, given)
+    reading = picked(ReadingOf, given)
     say = say_or_not(say)
     for read in (data, holdout, il):
-        check_outputs(read, given)
+        check_outputs_of(read, given)
     sought = Sought.read(config.select, il, holdout, config.irreducible(seed), say)
     assert sought is not None
-    opened = workplace(
+    opened = workplace_of(
         data,
         reading=reading,
         seed=seed,

@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from keepers import methods
+from keepers.choices import OnBadRow
 from keepers.configuration import model_named
 from keepers.data import Source
 from keepers.ledger import Cost
 from keepers.models import is_classifier
-from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
-from keepers.types import Budget
+from keepers.roles import Prepared, Role, made_by, prepare
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
-from keepers.workflows.scoring import AUTO, CLEAN, SAFE, CoresetConfig, row_for
+from keepers.workflows.scoring import CLEAN, SAFE, row_for
 from keepers.workflows.settling import (
     Finding,
     fallback,
@@ -60,21 +62,21 @@ class Taken:
 
 
 def settled(
-    source: Source, config: CoresetConfig, place: Workplace, *, on_bad_row: OnBadRow, say: Say
-) -> tuple[CoresetConfig, Taken | None]:
+    source: Source, config: CoresetOptions, place: Workplace, *, say: Say
+) -> tuple[CoresetOptions, Taken | None]:
     """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed."""
     if config.method != AUTO:
         return config, None
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
         made_by(replace(config, method=SAFE).role(source), source.info(), "proxy")
-    k = Budget.parse(config.keep).resolve(len(source))
+    k = config.keep.resolve(len(source))
     taken = take(
         source,
         (k,),
         place,
         proxy=config.proxy,
         seed=config.seed,
-        on_bad_row=on_bad_row,
+        on_bad_row=config.on_bad_row,
         say=say,
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])

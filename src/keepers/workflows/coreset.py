@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from keepers import methods, processes
-from keepers.configuration import picked
-from keepers.data import Header, is_vectors
 from keepers.data import export as export_rows
+from keepers.data import is_vectors
 from keepers.files import plain
+from keepers.options import taking
 from keepers.random import generator
-from keepers.roles import OnBadRow, Role
 from keepers.selection import Selection
-from keepers.training import Precision
-from keepers.types import Budget, Picks, Progress, Signals
+from keepers.types import Picks, Signals
 from keepers.workflows.advice import (
     accuracy,
     noise_of,
@@ -31,52 +29,20 @@ from keepers.workflows.advice import (
 )
 from keepers.workflows.auto import Taken, settled
 from keepers.workflows.covering import (
-    COVERING,
     needs_labels,
     or_unlabelled,
     plane,
     without_copies,
 )
 from keepers.workflows.evidence import Evidence
-from keepers.workflows.opening import Reading, Say, check_outputs, say_or_not, workplace
-from keepers.workflows.scoring import AUTO, Balance, CoresetConfig, Scored, parted, score_source
+from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.scoring import Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
 
 
-def coreset(
-    data: Any,
-    *,
-    keep: int | float | str = 0.5,
-    method: str | None = None,
-    method_options: Mapping[str, Any] | None = None,
-    proxy: str | Role | Mapping[str, Any] | None = None,
-    epochs: int | None = None,
-    resolution: int | None = None,
-    ensemble: int | None = None,
-    balance: Balance | None = None,
-    min_per_class: int = 1,
-    val: float = 0.0,
-    features: Any = None,
-    near_duplicates: float | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    export: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Selection:
+@taking(CoresetOptions)
+def coreset(data: Any, options: CoresetOptions) -> Selection:
     """Choose the part of the data worth training on, with a small proxy model or your embeddings.
 
     The proxy is trained on all the data, its evaluation pass gives signals, the method turns them
@@ -87,36 +53,6 @@ def coreset(
         data: a path (Parquet, CSV, JSONL, a folder of pictures), `"digits"`, a hub id, an Arrow
             table, a pandas frame, a Hugging Face data set, a tuple of arrays, or a map-style
             PyTorch data set; a `.npy` file or an array of vectors alone is its own features.
-        keep: the fraction kept (`0.5`, `"50%"`) or a count (`5000`).
-        method: a row of `keepers.methods`, whose options are `method_options`; `auto` takes what a
-            pilot shows to be better than a random choice, and `stratified` where it cannot tell
-            (`random` where `stratified` did worse). None is `auto`, with features
-            `facility-location`.
-        proxy: the name of a model, or a `Role`; None takes one for the kind of data.
-        epochs: of the proxy; None is the model's own default.
-        resolution: side in pixels at which a picture proxy looks.
-        ensemble: how many proxies, combined by rank; None is the method's own default.
-        balance: `"class"` shares the budget evenly between the classes.
-        min_per_class: how many examples each class keeps at least, as far as it has them and the
-            budget reaches; 0 lets a class lose all.
-        val: fraction split off to measure the proxy on; such rows are never selected.
-        features: embeddings, one vector for each row: a column of the data, a `.npy` file, an
-            array or a tensor in the order of the rows.
-        near_duplicates: cosine similarity of the features from which on two rows are copies. All
-            but the first by id are set aside before anything is selected.
-        seed: the same data and seed give the same selection, in whatever order the rows come.
-        device: `auto`, `cpu`, `cuda`, `mps`.
-        precision: `auto`, `fp32`, `bf16`.
-        input, label, id, group, split, header: columns, where they are not to be found by
-            themselves; whether CSV files have a header.
-        limit: try it on a random part of so many examples.
-        on_bad_row: `error`, or `skip` to leave out and list pictures that cannot be read.
-        out: Parquet file for one row per example. export: folder for the kept rows, in the
-            format of `data`. overwrite: whether they may replace earlier ones.
-        run: the run directory; finished stages in it are found again.
-        resume: continue what the run directory holds; False computes again.
-        progress: where long phases report.
-        say: gets sentences for a person: what was found, how long it will take, warnings.
 
     Raises:
         KeepersError: anything wrong with what was given: the parameter, what was got, the remedy.
@@ -127,72 +63,39 @@ def coreset(
     >>> len(selection), selection.table.num_rows
     (899, 1797)
     """
-    given = dict(locals())
-    if features is None and is_vectors(data):
-        given["features"] = features = data
-    if method is None or method == AUTO:
-        given["method"] = AUTO if features is None else COVERING
-    config = picked(CoresetConfig, given)
-    given["require_labels"] = needs_labels(config, brought=features is not None)
-    reading = picked(Reading, given)
-    say = say_or_not(say)
-    check_outputs(data, given)
-    opened = workplace(
-        data,
-        reading=reading,
-        seed=config.seed,
-        hardware=config.hardware,
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
+    if options.features is None and is_vectors(data):
+        options = replace(options, features=data)
+    brought = options.features is not None
+    labels = needs_labels(options, brought=brought)
+    say = say_or_not(options.say)
+    check_outputs(data, options, options.export)
+    reading = {"group": options.group, "features": options.features, "require_labels": labels}
+    opened = workplace(data, options, say, purpose="coreset", seed=options.seed, **reading)
     with or_unlabelled(), opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
-        Budget.parse(config.keep).resolve(len(parted(source, config)[0]))
-        config, auto = settled(source, config, place, on_bad_row=reading.on_bad_row, say=say)
-        scored = score_source(source, config, place, on_bad_row=reading.on_bad_row, say=say)
+        options.keep.resolve(len(parted(source, options)[0]))
+        config, auto = settled(source, options, place, say=say)
+        scored = score_source(source, config, place, say=say)
         if config.near_duplicates is not None:
             scored = without_copies(scored, config.near_duplicates, say)
         selection = _select(scored, config, say, auto)
     if processes.rank() == 0:
-        write_selection(
-            selection,
-            data,
-            out=out,
-            export=export,
-            overwrite=overwrite,
-            split=split,
-            header=header,
-        )
+        write_selection(selection, data, options)
     return selection
 
 
-def write_selection(
-    selection: Selection,
-    data: Any,
-    *,
-    out: str | Path | None,
-    export: str | Path | None,
-    overwrite: bool,
-    split: str | None,
-    header: Header,
-) -> dict[str, Path]:
-    """Write a selection, and its kept rows, where they are asked for; what was written, by name."""
-    written: dict[str, Path] = {}
-    if out is not None:
-        written["out"] = selection.to_parquet(out, overwrite=overwrite)
-    if export is not None:
-        rows = sorted(selection.indices.tolist())
-        export_rows(data, rows, export, split=split, header=header, overwrite=overwrite)
-        written["export"] = Path(export)
-    return written
+def write_selection(selection: Selection, data: Any, options: CoresetOptions) -> None:
+    """Write a selection, and its kept rows, where they are asked for."""
+    overwrite = options.overwrite
+    if options.out is not None:
+        selection.to_parquet(options.out, overwrite=overwrite)
+    if options.export is not None:
+        rows, split, header = sorted(selection.indices.tolist()), options.split, options.header
+        export_rows(data, rows, options.export, split=split, header=header, overwrite=overwrite)
 
 
-def _select(scored: Scored, config: CoresetConfig, say: Say, auto: Taken | None) -> Selection:
+def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None) -> Selection:
     candidates, ledger = scored.candidates, scored.place.ledger
-    budget = Budget.parse(config.keep)
-    k = budget.resolve(len(candidates))
+    k = config.keep.resolve(len(candidates))
     noise = noise_of(scored) or (auto and auto.noise)
     if noise is not None:
         say(noise.sentence)
@@ -279,7 +182,7 @@ def _of_candidates(scored: Scored) -> npt.NDArray[np.float64] | None:
 
 
 def choose(
-    scored: Scored, config: CoresetConfig, k: int, report: Callable[[str, int, int], None]
+    scored: Scored, config: CoresetOptions, k: int, report: Callable[[str, int, int], None]
 ) -> tuple[Picks, Tensor | None]:
     """The picks, as positions into `scored.candidates`, and the scores of the candidates."""
     members: Sequence[Signals] = scored.members

@@ -19,10 +19,9 @@ from keepers.selectors import near_duplicates
 from keepers.words import counted
 from keepers.workflows.evidence import Plane, spread
 from keepers.workflows.opening import Say
-from keepers.workflows.scoring import AUTO, SAFE, CoresetConfig, Scored
-
-COVERING = "facility-location"
-"""The method of who names none and brings features."""
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.options.shared import AUTO
+from keepers.workflows.scoring import SAFE, Scored
 
 BROUGHT = frozenset({"labels", "features"})
 FITTED_ON = 5_000
@@ -32,7 +31,7 @@ DRAWN = 3_000
 """Kept examples that a map shows at the most, and as many that are not."""
 
 
-def needs_labels(config: CoresetConfig, *, brought: bool) -> bool:
+def needs_labels(config: CoresetOptions, *, brought: bool) -> bool:
     """Whether a core-set needs labels, where features are `brought` or are not.
 
     Raises:

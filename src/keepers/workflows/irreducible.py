@@ -12,26 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from keepers import processes
+from keepers.choices import Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source, encode
+from keepers.data import Source, encode
 from keepers.errors import ParameterError, renamed
 from keepers.files import fingerprint, plain
 from keepers.ledger import Cost, Ledger
 from keepers.models import dense_encoder
 from keepers.online import IrreducibleLosses, weaknesses
-from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.roles import Prepared, Role, prepare
 from keepers.signals import extract
-from keepers.training import Precision, epochs_of
+from keepers.training import epochs_of
 from keepers.types import EvalView, Model, Pool, Progress
 from keepers.words import counted
 from keepers.workflows.opening import (
-    Reading,
+    ReadingOf,
     Say,
-    check_outputs,
+    check_outputs_of,
     say_or_not,
     say_skipped,
     share,
-    workplace,
+    workplace_of,
 )
 from keepers.workflows.parts import IrreducibleConfig, apart, split
 from keepers.workflows.stages import SHUFFLE
@@ -115,12 +116,12 @@ def irreducible_losses(
     """
     given = dict(locals())
     config = picked(IrreducibleConfig, given)
-    reading = picked(Reading, given)
+    reading = picked(ReadingOf, given)
     config.check_beside(holdout=holdout)
     say = say_or_not(say)
     for read in (train, holdout):
-        check_outputs(read, given)
-    opened = workplace(
+        check_outputs_of(read, given)
+    opened = workplace_of(
         train,
         reading=reading,
         seed=config.seed,

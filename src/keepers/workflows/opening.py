@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keepers import processes
+from keepers.choices import Header, OnBadRow
 from keepers.data import (
-    Header,
     Source,
     check_apart,
     check_destination,
@@ -24,21 +24,20 @@ from keepers.data import (
 from keepers.errors import ExistsError, KeepersWarning, RunError
 from keepers.files import check_output
 from keepers.ledger import Ledger
-from keepers.roles import OnBadRow
+from keepers.options import cut
 from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Budget, Progress
 from keepers.words import counted
+from keepers.workflows.options.shared import Reading, Say, Shared
 from keepers.workflows.workplace import Workplace
 
 RUNS = Path("keepers-runs")
 WARNING = "Warning: "  # how a sentence begins that nobody should miss
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadingOf:
     """How the data are read; the CLI has the same names.
 
     `features` (a column, a `.npy` file, an array) are vectors that somebody brings.
@@ -62,11 +61,40 @@ def default_run(source: Source, purpose: str = "coreset") -> Path:
     return RUNS / f"{purpose}-{name}-{source.fingerprint[:8]}"
 
 
+def read_data(data: Any, options: Shared, **more: Any) -> Source:
+    """The data, opened as the options say, and `more`."""
+    reading, progress = vars(cut(options, Reading)), options.progress
+    return open_source(data, **reading, limit=options.limit, progress=progress, **more)
+
+
 @contextmanager
 def workplace(
+    data: Any, options: Shared, say: Say, *, purpose: str, seed: int = 0, **reading: Any
+) -> Generator[tuple[Source, Workplace]]:
+    """The data, opened and described to a person, and a place to work on them."""
+    ledger = Ledger()
+    options.hardware.join_processes()
+    check_run(data, options.run)
+    with ledger.phase("reading") as tally:
+        source = read_data(data, options, seed=seed, **reading)
+        tally.examples = len(source)
+    path = Path(options.run or default_run(source, purpose))
+    with Run(path, {"data": source.fingerprint}, resume=options.resume) as opened:
+        for sentence in source.found:
+            say(sentence)
+        yield (
+            source,
+            Workplace(
+                run=opened, hardware=options.hardware, ledger=ledger, progress=options.progress
+            ),
+        )
+
+
+@contextmanager
+def workplace_of(
     data: Any,
     *,
-    reading: Reading,
+    reading: ReadingOf,
     seed: int,
     hardware: Hardware,
     purpose: str = "coreset",
@@ -95,7 +123,16 @@ def workplace(
         )
 
 
-def check_outputs(data: Any, outputs: Mapping[str, Any]) -> None:
+def check_outputs(data: Any, options: Shared, export: str | Path | None = None) -> None:
+    """Refuse, before anything is trained, outputs that cannot be written or would harm the data.
+
+    Raises:
+        ExistsError: those that are there already, all of them in one error.
+    """
+    check_outputs_of(data, {**vars(options), "export": export})
+
+
+def check_outputs_of(data: Any, outputs: Mapping[str, Any]) -> None:
     """Refuse, before anything is trained, outputs that cannot be written or would harm the data.
 
     Raises:

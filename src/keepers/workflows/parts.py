@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from keepers.choices import OnBadRow
 from keepers.data import Source, encode, open_source
 from keepers.errors import ParameterError, about, renamed
 from keepers.models import MIN_STEPS, default_irreducible
 from keepers.random import derived_seed, generator
-from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.roles import Prepared, Role, prepare
 from keepers.selectors import stratified_units
 from keepers.training import HardwareConfig
 from keepers.types import Budget, EvalView, Progress

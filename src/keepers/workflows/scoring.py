@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from keepers import methods, processes
-from keepers.configuration import model_named
 from keepers.data import Source, readable
 from keepers.errors import ParameterError
 from keepers.methods import Method
-from keepers.models import default_proxy, is_classifier
+from keepers.models import is_classifier
 from keepers.random import derived_seed, generator
-from keepers.roles import OnBadRow, Prepared, Role, made_by, prepare
+from keepers.roles import Prepared, made_by, prepare
 from keepers.selectors import stratified_units
-from keepers.training import GIVES, HardwareConfig, estimate_seconds
+from keepers.training import GIVES, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.probing import FEATURES, embedding_inputs
 from keepers.workflows.stages import FOLDS, OUT_OF_FOLD, Training, is_trained, train
@@ -34,21 +33,8 @@ SAFE = "stratified"
 CLEAN = "confident-learning"
 """The method that leaves out labels that look wrong."""
 
-AUTO = "auto"
-"""The method that a pilot settles."""
-
-Balance = Literal["class"]
-
 CORESET_SIGNALS = methods.signals_of(methods.CORESET)
 """What core-set selection can supply; its picks are a set, so methods with replacement are out."""
-
-
-def check_floor(least: Any) -> None:
-    """`min_per_class` is a count of 0 or more."""
-    if isinstance(least, bool) or not isinstance(least, int) or least < 0:
-        raise ParameterError(
-            "min_per_class", f"got {least!r}", "Give a count: 1 or more, or 0 for no floor"
-        )
 
 
 def row_for(name: str, model: str) -> Method:
@@ -80,68 +66,6 @@ def check_supplies(parameter: str, model: str, method: str) -> None:
             f"got '{model}', which gives no {lacking}, and '{method}' needs them",
             "Name a model that is trained in steps, such as fasttext, mlp or preact8, or leave it "
             "out",
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoresetConfig(HardwareConfig):
-    """Everything a core-set run depends on, beside the data; the CLI has the same names.
-
-    Raises:
-        ParameterError: a value out of range, or an unknown method, balance or precision.
-    """
-
-    keep: int | float | str = 0.5
-    method: str = AUTO
-    method_options: Mapping[str, Any] | None = None
-    proxy: str | Role | Mapping[str, Any] | None = None
-    epochs: int | None = None
-    resolution: int | None = None
-    ensemble: int | None = None
-    balance: Balance | None = None
-    min_per_class: int = 1
-    val: float = 0.0
-    near_duplicates: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        Budget.parse(self.keep)
-        if self.method != AUTO:
-            methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
-            check_supplies("proxy", model_named(self.proxy), self.method)
-        elif self.method_options:
-            raise ParameterError(
-                "method_options", f"got options for '{AUTO}'", "Name the method they are for"
-            )
-        if self.balance is not None and self.balance not in get_args(Balance):
-            raise ParameterError(
-                "balance", f"got {self.balance!r}", "Give 'class', or leave it out"
-            )
-        check_floor(self.min_per_class)
-        if self.ensemble is not None and self.ensemble < 1:
-            raise ParameterError("ensemble", f"got {self.ensemble}", "Give 1 or more models")
-        if self.epochs is not None and self.epochs < 1:
-            raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
-        if not 0 <= self.val < 1:
-            raise ParameterError("val", f"got {self.val}", "Give a fraction in [0, 1)")
-        _check_near_duplicates(self.near_duplicates)
-        Role.check("proxy", self.proxy)
-
-    def role(self, source: Source) -> Role:
-        """The proxy's role, with `epochs` and `resolution` over what it says itself."""
-        in_steps = self.epochs is not None or needs_steps(self.method)
-        default = default_proxy(source.info(self.resolution), in_steps=in_steps)
-        role = Role.parse(self.proxy, default)
-        return role.having(epochs=self.epochs, resolution=self.resolution)
-
-
-def _check_near_duplicates(threshold: float | None) -> None:
-    if threshold is not None and not 0 < threshold <= 1:
-        raise ParameterError(
-            "near_duplicates",
-            f"got {threshold}",
-            "Give a cosine similarity in (0, 1], such as 0.95, at which two rows are copies",
         )
 
 
@@ -193,32 +117,25 @@ class Scored:
         return predictions(self.members) if self.prepared else None
 
 
-def score_source(
-    source: Source,
-    config: CoresetConfig,
-    place: Workplace,
-    *,
-    on_bad_row: OnBadRow = "error",
-    say: Say,
-) -> Scored:
+def score_source(source: Source, config: CoresetOptions, place: Workplace, *, say: Say) -> Scored:
     """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
     if method.needs <= set(dict(data_signals(source).items())):
-        return _by_data_alone(source, method, config, place, on_bad_row, say)
+        return _by_data_alone(source, method, config, place, say)
     role = config.role(source)
     method = row_for(config.method, role.model)
     with place.ledger.phase("encoding") as tally:
         source, prepared = prepare(
             role,
             source,
-            on_bad_row=on_bad_row,
+            on_bad_row=config.on_bad_row,
             cache=place.run.path / "encoded",
             progress=place.progress,
         )
         tally.examples = len(source)
     say_skipped(source, say)
     candidates, validation = parted(source, config)
-    Budget.parse(config.keep).resolve(len(candidates))
+    config.keep.resolve(len(candidates))
     ensemble = config.ensemble or method.default_ensemble
     trainings = [
         Training(
@@ -256,9 +173,8 @@ def data_signals(source: Source) -> Signals:
 def _by_data_alone(
     source: Source,
     method: Method,
-    config: CoresetConfig,
+    config: CoresetOptions,
     place: Workplace,
-    on_bad_row: OnBadRow,
     say: Say,
 ) -> Scored:
     unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
@@ -272,7 +188,7 @@ def _by_data_alone(
         say(f"Warning: {why}: no use for {', '.join(unused)}. {remedy}")
     if source.kind == "image":
         with place.ledger.phase("checking") as tally:
-            source = readable(source, on_bad_row=on_bad_row, progress=place.progress)
+            source = readable(source, on_bad_row=config.on_bad_row, progress=place.progress)
             tally.examples = len(source)
     say_skipped(source, say)
     candidates, validation = parted(source, config)
@@ -287,7 +203,7 @@ def _by_data_alone(
     )
 
 
-def parted(source: Source, config: CoresetConfig) -> tuple[Tensor, Tensor]:
+def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
     """Positions of what may be selected, and of what is held out for validation.
 
     Copies of an input, and the members of a group, stand on one side.

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from keepers import processes
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import KeepersError, renamed
 from keepers.online import IrreducibleLosses
-from keepers.roles import OnBadRow
 from keepers.words import changed, counted
 from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
 from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model

@@ -15,9 +15,9 @@ from keepers.data import Source
 from keepers.files import hash_bytes, plain
 from keepers.methods import Method
 from keepers.selection import ArrowTable
-from keepers.types import Budget
 from keepers.workflows.evidence import Evidence
-from keepers.workflows.scoring import CoresetConfig, Scored
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.scoring import Scored
 
 
 def selection_table(
@@ -101,7 +101,7 @@ def _dropped(evidence: Evidence, method: Method, candidates: npt.NDArray[np.bool
 
 def metadata(
     scored: Scored,
-    config: CoresetConfig,
+    config: CoresetOptions,
     k: int,
     evidence: Evidence,
     training_accuracy: float | None,
@@ -112,7 +112,7 @@ def metadata(
         {
             "method_options": dict(scored.method.options) | dict(config.method_options or {}),
             "how": how,
-            "keep": str(Budget.parse(config.keep)),
+            "keep": str(config.keep),
             "k": k,
             "n": len(scored.candidates),
             "validation": len(scored.validation),
@@ -128,7 +128,7 @@ def metadata(
     )
 
 
-def provenance(scored: Scored, config: CoresetConfig) -> dict[str, Any]:
+def provenance(scored: Scored, config: CoresetOptions) -> dict[str, Any]:
     """How scores came about: method, seed, models, data, hardware, costs, versions."""
     source = scored.source
     proxy = scored.prepared.role.identity() if scored.prepared else None

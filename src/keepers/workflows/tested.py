@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from keepers.choices import OnBadRow
 from keepers.data import Source, open_source
 from keepers.errors import ParameterError
 from keepers.online import IrreducibleLosses
 from keepers.random import generator
-from keepers.roles import OnBadRow
 from keepers.selectors import stratified_units
 from keepers.types import Progress
 from keepers.words import counted

@@ -12,13 +12,14 @@ import torch
 
 from keepers import processes
 from keepers.baselines import UNIFORM
+from keepers.choices import BatchNorm, Header, OnBadRow, Precision
 from keepers.configuration import picked
-from keepers.data import Header, Source
+from keepers.data import Source
 from keepers.files import atomic_path, plain
 from keepers.models import default_target
-from keepers.online import BatchNorm, IrreducibleLosses
-from keepers.roles import OnBadRow, Role, encode_like, prepare
-from keepers.training import Point, Precision, steps_in_epoch
+from keepers.online import IrreducibleLosses
+from keepers.roles import Role, encode_like, prepare
+from keepers.training import Point, steps_in_epoch
 from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.expected import expected_cost, known_facts, step_facts
@@ -36,13 +37,13 @@ from keepers.workflows.online import (
     train_online,
 )
 from keepers.workflows.opening import (
-    Reading,
+    ReadingOf,
     Say,
-    check_outputs,
+    check_outputs_of,
     say_or_not,
     say_skipped,
     share,
-    workplace,
+    workplace_of,
 )
 from keepers.workflows.sought import Sought
 from keepers.workflows.tested import with_test
@@ -154,12 +155,12 @@ def train(
     """
     given = {**locals(), "select_options": dict(select_options or {}), "keep": fraction(keep)}
     config = picked(TrainConfig, given)
-    reading = picked(Reading, given)
+    reading = picked(ReadingOf, given)
     say = say_or_not(say)
     for read in (data, test, holdout, il):
-        check_outputs(read, given)
+        check_outputs_of(read, given)
     sought = Sought.read(config.select, il, holdout, config.irreducible(config.seed), say)
-    opened = workplace(
+    opened = workplace_of(
         data,
         reading=reading,
         seed=config.seed,

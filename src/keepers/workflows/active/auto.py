@@ -15,7 +15,7 @@ from keepers.roles import Prepared
 from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, training_of
 from keepers.workflows.active.config import UNSURE, ActiveConfig
-from keepers.workflows.scoring import AUTO
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.stages import OUT_OF_FOLD, train
 from keepers.workflows.workplace import Workplace
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
+from keepers.choices import Header
 from keepers.configuration import SAMPLES
-from keepers.data import Header
 from keepers.errors import DataError, ParameterError, RunError, unknown_name
 from keepers.files import sweep
 from keepers.roles import Role
@@ -26,7 +26,7 @@ from keepers.workflows.active.rounds import Round
 from keepers.workflows.active.standing import Standing, standing
 from keepers.workflows.active.work import at_work, discard_models
 from keepers.workflows.opening import Say, say_or_not
-from keepers.workflows.scoring import AUTO
+from keepers.workflows.options.shared import AUTO
 
 
 class Campaign:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from keepers import methods
+from keepers.choices import Balance, Cold
 from keepers.configuration import SAMPLES, model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.models import default_proxy
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import DataInfo
-from keepers.workflows.scoring import AUTO, Balance, check_supplies, needs_steps
+from keepers.workflows.options.shared import AUTO
+from keepers.workflows.scoring import check_supplies, needs_steps
 
 ACTIVE_SIGNALS = methods.signals_of(methods.ACTIVE)
 """What active learning can supply: the pool has no labels."""
 
-Cold = Literal["typiclust", "probcover", "k-center", "random"]
 BUILT_IN = "built-in"
 UNSURE = "margin"
 """What `auto` takes once the proxy knows enough."""

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from keepers.choices import OnBadRow
 from keepers.configuration import model_named
 from keepers.data import BagPool, DensePool, Source, encode
 from keepers.files import hash_bytes
 from keepers.ledger import Ledger
 from keepers.models import PROBE
 from keepers.random import derived_seed
-from keepers.roles import OnBadRow, Prepared, Role, prepare
+from keepers.roles import Prepared, Role, prepare
 from keepers.runs import StageRecord
 from keepers.signals import extract, store
 from keepers.sparse import inverse_frequencies, principal_axes, tf_idf

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.campaign import control
-from keepers.data import Header, Source, doubtful_classes, joined, open_source, readable
+from keepers.choices import Header, OnBadRow
+from keepers.data import Source, doubtful_classes, joined, open_source, readable
 from keepers.data.opening import SEVERAL_LABELS
 from keepers.errors import DataError, KeepersError, ParameterError, about
-from keepers.roles import OnBadRow
 from keepers.types import Progress
 from keepers.words import counted, remedy
 from keepers.workflows.active.config import BUILT_IN, check_classes

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from keepers.campaign import Planned, State, Trained
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.files import fingerprint
 from keepers.models import default_target
 from keepers.random import derived_seed
-from keepers.roles import OnBadRow, Prepared, Role, encode_like, prepare
+from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.words import counted
 from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Opinion, ask

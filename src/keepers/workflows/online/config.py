@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from keepers.choices import BatchNorm, ScorePrecision
 from keepers.configuration import picked
 from keepers.errors import ParameterError, renamed
-from keepers.online import BatchNorm, Scoring
+from keepers.online import Scoring
 from keepers.roles import Role
 from keepers.training import Length, LengthConfig
 from keepers.types import Budget
 from keepers.workflows.online.selections import check_options, unused
 from keepers.workflows.parts import IlModelConfig
 
-ScorePrecision = Literal["same", "fp32", "bf16", "auto"]
 AS_GIVEN = {name: f"score_{name}" for name in ("precision", "resolution", "part")}
 """What `Scoring` calls its fields, and what a configuration does."""
 

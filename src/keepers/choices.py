@@ -1,0 +1,26 @@
+"""What the options take that know only a few words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Balance = Literal["class"]
+"""What the budget is shared over."""
+
+BatchNorm = Literal["batch", "batch-and-update", "eval"]
+"""Which statistics a model that is scored normalises with."""
+
+Cold = Literal["typiclust", "probcover", "k-center", "random"]
+"""How to choose while fewer than two classes are labelled."""
+
+Header = Literal["auto", "yes", "no"]
+"""Whether CSV and TSV files have a header."""
+
+OnBadRow = Literal["error", "skip"]
+"""What to do with a row that cannot be read."""
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""Number formats of training and inference."""
+
+ScorePrecision = Literal["same", "fp32", "bf16", "auto"]
+"""Number formats of online scoring."""

@@ -1,0 +1,1 @@
+"""The options of the workflows, each declared once, in modules that import without torch."""

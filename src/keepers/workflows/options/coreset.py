@@ -1,0 +1,144 @@
+"""The options of `coreset` and `score`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from keepers.choices import Balance
+from keepers.configuration import model_named
+from keepers.errors import ParameterError
+from keepers.options import Option, read, share
+from keepers.workflows.options.shared import AUTO, Proxied, Seeded, Shared
+
+if TYPE_CHECKING:
+    from keepers.data import Source
+    from keepers.roles import Role
+    from keepers.types import Budget
+
+COVERING = "facility-location"
+"""The method of who names none and brings features."""
+
+
+def budget(keep: int | float | str | Budget) -> Budget:
+    """The budget that is meant by `keep`."""
+    from keepers.types import Budget
+
+    return Budget.parse(keep)
+
+
+def _or_auto(method: str | None) -> str:
+    return method or AUTO
+
+
+def floor(name: str, value: Any) -> None:
+    """Check that a number of examples is a count."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ParameterError(name, f"got {value!r}", "Give a count: 1 or more, or 0 for no floor")
+
+
+def similarity(name: str, value: float) -> None:
+    """Check that a cosine similarity tells copies."""
+    if not 0 < value <= 1:
+        raise ParameterError(
+            name,
+            f"got {value}",
+            "Give a cosine similarity in (0, 1], such as 0.95, at which two rows are copies",
+        )
+
+
+class CoresetOptions(Proxied, Seeded, Shared):
+    """The options of a core-set.
+
+    Raises:
+        ParameterError: a value out of range, or an unknown method.
+    """
+
+    keep: Annotated[Budget, Option("Fraction kept (0.5 or 50%) or a count (5000)")] = read(
+        default=0.5, converter=budget
+    )
+    method: Annotated[
+        str,
+        Option(
+            "How to select; see 'keepers methods' (default: auto, with --features "
+            "facility-location)",
+            "`auto` takes what a pilot shows to be better than a random choice, and `stratified` "
+            "where it cannot tell (`random` where `stratified` did worse)",
+        ),
+    ] = read(default=None, converter=_or_auto)
+    method_options: Annotated[
+        Mapping[str, Any] | None, Option(more="The options of the method")
+    ] = None
+    balance: Annotated[
+        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
+    ] = None
+    min_per_class: Annotated[
+        int,
+        floor,
+        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
+    ] = 1
+    val: Annotated[
+        float, share, Option("Fraction held out to measure the proxy, never selected")
+    ] = 0.0
+    features: Annotated[
+        Any,
+        Option(
+            "Column of embeddings, or a .npy file of one for each row, to cover: no labels are "
+            "needed and no proxy is trained",
+            "An array or a tensor in the order of the rows will do",
+        ),
+    ] = None
+    near_duplicates: Annotated[
+        float | None,
+        similarity,
+        Option(
+            "Set aside all but the first of rows whose features are alike by this cosine "
+            "similarity or more",
+            metavar="SIMILARITY",
+        ),
+    ] = None
+    group: Annotated[str | None, Option("Column to report the kept share by", after="id")] = None
+    out: Annotated[
+        str | Path | None, Option("Parquet file for one row per example of the input")
+    ] = None
+    export: Annotated[
+        str | Path | None,
+        Option("Folder for the kept rows, in the input's own format", after="out"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method == AUTO and self.features is not None:
+            object.__setattr__(self, "method", COVERING)
+        from keepers import methods
+        from keepers.workflows.scoring import CORESET_SIGNALS, check_supplies
+
+        if self.method != AUTO:
+            methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
+            check_supplies("proxy", model_named(self.proxy), self.method)
+        elif self.method_options:
+            raise ParameterError(
+                "method_options", f"got options for '{AUTO}'", "Name the method they are for"
+            )
+
+    def role(self, source: Source) -> Role:
+        """The proxy's role, with `epochs` and `resolution` over what it says itself."""
+        from keepers.models import default_proxy
+        from keepers.roles import Role
+        from keepers.workflows.scoring import needs_steps
+
+        in_steps = self.epochs is not None or needs_steps(self.method)
+        default = default_proxy(source.info(self.resolution), in_steps=in_steps)
+        role = Role.parse(self.proxy, default)
+        return role.having(epochs=self.epochs, resolution=self.resolution)
+
+
+class ScoreOptions(Proxied, Seeded, Shared):
+    """The options of scores."""
+
+    method: Annotated[str, Option("How to select; see 'keepers methods'")] = "entropy"
+    out: Annotated[
+        str | Path | None,
+        Option("Parquet file for id, row, label, score", typed="scores.parquet"),
+    ] = None

@@ -1,0 +1,120 @@
+"""Options that every workflow has: where it runs, how data are read, what is written where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from keepers.choices import Header, OnBadRow, Precision
+from keepers.errors import ParameterError
+from keepers.options import Option, Options, at_least
+
+if TYPE_CHECKING:
+    from keepers.roles import Role
+    from keepers.training import Hardware
+    from keepers.types import Progress
+
+    ModelLike = str | Role | Mapping[str, Any] | None
+    """A model by its name, as a role, or as the fields of one; None is one for the data."""
+else:
+    ModelLike = Annotated[Any, lambda name, value: check_model(name, value)]
+
+AUTO = "auto"
+"""What a pilot settles: a method, or whether to select at all."""
+
+Say = Callable[[str], None]
+
+
+def check_model(name: str, given: Any) -> None:
+    """Refuse, before data are read, a model or a field of a role that there is not."""
+    from keepers.roles import Role
+
+    if not isinstance(given, str | Mapping | Role):
+        raise ParameterError(name, f"got {given!r}", "Give the name of a model, or a keepers.Role")
+    Role.check(name, given)
+
+
+class Seeded(Options):
+    """What all randomness is derived from."""
+
+    seed: Annotated[int, Option("Same data, same seed, same selection")] = 0
+
+
+class HardwareOptions(Options):
+    """Where models are trained and run.
+
+    Raises:
+        ParameterError: as `keepers.training.Hardware`.
+    """
+
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps")] = "auto"
+    precision: Annotated[Precision, Option("Number format; auto: bf16 where it pays")] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.hardware
+
+    @property
+    def hardware(self) -> Hardware:
+        """The hardware that is meant."""
+        from keepers.training import Hardware
+
+        return Hardware(device=self.device, precision=self.precision)
+
+
+class Reading(Options):
+    """How the data are read."""
+
+    input: Annotated[
+        str | None,
+        Option("Column with the picture, text or vector", "Several between commas are joined"),
+    ] = None
+    label: Annotated[str | None, Option("Column with the label")] = None
+    id: Annotated[str | None, Option("Column with a unique key (default: input hash)")] = None
+    split: Annotated[str | None, Option("Part of a folder, file or hub data set to read")] = None
+    header: Annotated[
+        Header, Option("Whether the first line of CSV and TSV files names the columns")
+    ] = "auto"
+    on_bad_row: Annotated[OnBadRow, Option("Stop at rows that cannot be read, or skip them")] = (
+        "error"
+    )
+
+
+class Listening(Options):
+    """What hears of the work, in Python alone."""
+
+    progress: Annotated[Progress | None, Option(more="Where long phases report")] = None
+    say: Annotated[
+        Say | None,
+        Option(more="Gets sentences for a person: what was found, how long it takes, warnings"),
+    ] = None
+
+
+class Proxied(Options):
+    """The model that selects."""
+
+    proxy: Annotated[
+        ModelLike, Option("Model that selects; see 'keepers models' (default: by data)")
+    ] = None
+    epochs: Annotated[
+        int | None, at_least(1), Option("Epochs of the proxy (default: the model's own)")
+    ] = None
+    resolution: Annotated[int | None, Option("Side in pixels at which the proxy looks")] = None
+    ensemble: Annotated[
+        int | None, at_least(1), Option("Proxies combined by rank (default: the method's own)")
+    ] = None
+
+
+class Shared(HardwareOptions, Reading, Listening):
+    """The options of a workflow that works in a run directory."""
+
+    limit: Annotated[
+        int | None, Option("Try it on a random part of so many rows", after="header")
+    ] = None
+    out: Annotated[str | Path | None, Option("JSON file for the result", after="on_bad_row")] = None
+    overwrite: Annotated[bool, Option("Replace outputs that exist")] = False
+    run: Annotated[
+        str | Path | None, Option("Run directory (default: keepers-runs/ and the data's name)")
+    ] = None
+    resume: Annotated[bool, Option("Continue what the run directory holds")] = True
