@@ -22,7 +22,6 @@ import keepers
 from commands import Keepers, Said
 from keepers.cli import app
 from keepers.cli import compare as cli_compare
-from keepers.cli import coreset as cli_coreset
 from keepers.cli import il as cli_il
 from keepers.cli import train as cli_train
 from keepers.methods import METHODS
@@ -136,8 +135,6 @@ ONLY_PYTHON = {"method_options", "select_options", "progress", "say"}
 ONLY_COMMAND = {"context", "data", "config", "set_", "json_"}
 ONLY_ONLINE = {"online", *cli_compare.ONLY_ONLINE}
 PAIRS = [
-    (keepers.coreset, cli_coreset.coreset),
-    (keepers.score, cli_coreset.score),
     (keepers.compare, cli_compare.compare),
     (keepers.train, cli_train.train),
     (keepers.irreducible_losses, cli_il.il),

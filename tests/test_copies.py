@@ -20,8 +20,9 @@ from keepers.data import Source, open_source
 from keepers.data.ids import units
 from keepers.experiments.material import open_both
 from keepers.selectors import stratified, stratified_units
-from keepers.workflows.opening import Reading
-from keepers.workflows.scoring import CoresetConfig, parted
+from keepers.workflows.opening import ReadingOf
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.scoring import parted
 
 CLASSES = ("neg", "pos")
 PROXY = {"model": "logistic", "epochs": 5, "lr": 0.3}
@@ -102,7 +103,7 @@ def _apart(source: Source, inside: Sequence[int]) -> bool:
 @pytest.mark.parametrize("group", [None, "person"])
 def test_validation_has_no_copy_of_what_is_trained_on(group: str | None) -> None:
     source = open_source(four_times(), id="key", label="label", input="x", group=group)
-    candidates, validation = parted(source, CoresetConfig(val=0.25))
+    candidates, validation = parted(source, CoresetOptions(val=0.25))
     assert len(validation) == 56 if group else 60
     assert len(candidates) + len(validation) == 240
     assert _apart(source, validation.tolist())
@@ -121,7 +122,7 @@ def test_a_proxy_is_not_right_about_random_labels_it_has_not_seen(tmp_path: Path
 
 
 def test_test_data_that_are_split_off_take_their_copies_along() -> None:
-    reading = Reading(id="key", label="label", input="x")
+    reading = ReadingOf(id="key", label="label", input="x")
     source, test, in_both = open_both(four_times(), 0.25, reading, None, lambda _: None)
     assert (len(source), len(test), in_both) == (180, 60, 0)
     assert not set(source.digests) & set(test.digests)

@@ -27,10 +27,10 @@ from keepers import methods, processes
 from keepers.data import open_source
 from keepers.errors import KeepersError, RunError
 from keepers.selection import COLUMNS, Selection
-from keepers.training import Hardware
 from keepers.types import Signals
-from keepers.workflows.opening import Reading, workplace
-from keepers.workflows.scoring import CORESET_SIGNALS, CoresetConfig, score_source
+from keepers.workflows.opening import workplace
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.scoring import CORESET_SIGNALS, score_source
 
 METHODS = tuple(methods.offered(CORESET_SIGNALS, replacement=False))
 SMALL = {"hidden": [16]}
@@ -86,16 +86,8 @@ def select(data: Any, run: Path, **options: Any) -> Selection:
 def members_of(data: Any, run: Path, **options: Any) -> list[Signals]:
     """The signals that a run directory holds, in canonical order."""
     given = {"method": "entropy", "proxy": PROXY, "epochs": 2, "device": "cpu", **options}
-    config = CoresetConfig(**given)
-    opening = workplace(
-        data,
-        reading=Reading(),
-        seed=config.seed,
-        hardware=Hardware(device=config.device, precision=config.precision),
-        run=run,
-        resume=True,
-        progress=None,
-    )
+    config = CoresetOptions(**given, run=run)
+    opening = workplace(data, config, lambda _: None, purpose="coreset", seed=config.seed)
     with opening as opened:
         scored = score_source(opened[0], config, opened[1], say=lambda _: None)
         return list(scored.members)

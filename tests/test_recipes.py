@@ -27,7 +27,7 @@ from keepers.experiments import CompareConfig, CompareOnlineConfig
 from keepers.roles import Role
 from keepers.selection import Selection
 from keepers.workflows.online import needs_irreducible
-from keepers.workflows.scoring import CoresetConfig
+from keepers.workflows.options.coreset import CoresetOptions
 from recipes.approximations.__main__ import main
 from recipes.approximations.study import ApproximationsConfig
 
@@ -37,7 +37,7 @@ RHO_LOSS = sorted((ROOT / "recipes/rho-loss").glob("*.yaml"))
 RESULTS = sorted((ROOT / "recipes/results").glob("online-*.yaml"))
 COMMAND = re.compile(r"^#   ((?:keepers|python -m) (?:[^\n]*\\\n# +)*[^\n]*)$", re.MULTILINE)
 READING = {"input", "label", "id", "group", "split", "limit", "on_bad_row"}
-CONFIGURATIONS = {"compare": CompareConfig, "coreset": CoresetConfig}
+CONFIGURATIONS = {"compare": CompareConfig, "coreset": CoresetOptions}
 PAPER_ROLE = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01, "schedule": "constant"}
 
 

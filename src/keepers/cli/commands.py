@@ -52,7 +52,11 @@ def command(
 
         def command(context: typer.Context, **given: Any) -> None:
             config, assignments = given["config"], given["set_"] or ()
-            run(given[first], settings(context, every, config, assignments), given["json_"])
+            chosen = settings(context, every, config, assignments)
+            for name in ("out", "export"):
+                if config is not None and chosen.get(name) is not None:
+                    _spare(config, chosen[name], name)
+            run(given[first], chosen, given["json_"])
 
         command.__doc__, command.__annotations__ = run.__doc__, hints
         command.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
@@ -69,6 +73,13 @@ def command(
         return command
 
     return decorate
+
+
+def _spare(config: Path, output: Any, name: str) -> None:
+    """Refuse an output that would replace the file of options."""
+    from keepers.data import check_own
+
+    check_own(output, name, run=None, config=config)
 
 
 def shown(each: Declared) -> tuple[Any, Any]:

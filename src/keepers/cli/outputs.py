@@ -20,15 +20,16 @@ from keepers.cli.settings import echo
 from keepers.configuration import validated
 from keepers.errors import ExistsError
 from keepers.files import plain
-from keepers.options import Options
 from keepers.reports.terminal import WIDTH
+from keepers.workflows.opening import check_outputs
+from keepers.workflows.options.shared import Shared
 
-O = TypeVar("O", bound=Options)  # noqa: E741
+O = TypeVar("O", bound=Shared)  # noqa: E741
 
 
 @contextlib.contextmanager
-def work(kind: type[O], given: Mapping[str, Any]) -> Generator[O]:
-    """The options that were given, checked, with where to report.
+def work(kind: type[O], given: Mapping[str, Any], *read: Any) -> Generator[O]:
+    """The options that were given, checked also beside the data that are `read`, and listeners.
 
     However the work ends, its progress bar is taken off the terminal. Where an output of the work
     exists already, the error has the command that replaces it; the batch of a campaign is not such
@@ -36,7 +37,10 @@ def work(kind: type[O], given: Mapping[str, Any]) -> Generator[O]:
     """
     progress = TerminalProgress() if processes.rank() == 0 else None
     try:
-        yield validated(kind, {**given, "progress": progress, "say": echo})
+        options = validated(kind, {**given, "progress": progress, "say": echo})
+        for data in read:
+            check_outputs(data, options, getattr(options, "export", None))
+        yield options
     except ExistsError as error:
         again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
         raise ExistsError(f"{error}: {again}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -25,7 +26,7 @@ from keepers.reports.coreset import report
 from keepers.reports.terminal import coreset_summary
 from keepers.selection import Selection
 from keepers.words import changed, counted
-from keepers.workflows.coreset import coreset
+from keepers.workflows.coreset import coreset, write_selection
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
 from keepers.workflows.opening import check_outputs_of
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
@@ -53,8 +54,8 @@ POLICY_OPTIONS = {
 
 def run_coreset(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Select, then write the selection, the kept rows and the report, and say so."""
-    with work(CoresetOptions, given) as options:
-        selection = coreset(data, **vars(options))
+    with work(CoresetOptions, given, data) as options:
+        selection = coreset(data, **vars(replace(options, out=None, export=None)))
     if processes.rank() != 0:
         return
     run: Path = selection.evidence.run
@@ -67,11 +68,7 @@ def run_coreset(data: str, given: dict[str, Any], *, as_json: bool) -> None:
             f"{table} held an earlier choice{told and f', with {told}'}, and holds this one now: "
             "--out keeps each"
         )
-    written |= {
-        name: Path(place)
-        for name, place in (("out", options.out), ("export", options.export))
-        if place is not None
-    }
+    written |= write_selection(selection, data, options)
     written["report"] = reported(run, lambda _: report(selection))
     if as_json:
         print_json(_facts(selection, written))
@@ -143,7 +140,7 @@ def run_advise(
 
 def run_score(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Score, and write the scores."""
-    with work(ScoreOptions, given) as options:
+    with work(ScoreOptions, given, data) as options:
         scores = score(data, **vars(options))
     if processes.rank() != 0:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,14 +84,16 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
     return selection
 
 
-def write_selection(selection: Selection, data: Any, options: CoresetOptions) -> None:
-    """Write a selection, and its kept rows, where they are asked for."""
-    overwrite = options.overwrite
+def write_selection(selection: Selection, data: Any, options: CoresetOptions) -> dict[str, Path]:
+    """Write a selection, and its kept rows, where they are asked for; what was written, by name."""
+    overwrite, written = options.overwrite, dict[str, Path]()
     if options.out is not None:
-        selection.to_parquet(options.out, overwrite=overwrite)
+        written["out"] = selection.to_parquet(options.out, overwrite=overwrite)
     if options.export is not None:
         rows, split, header = sorted(selection.indices.tolist()), options.split, options.header
         export_rows(data, rows, options.export, split=split, header=header, overwrite=overwrite)
+        written["export"] = Path(options.export)
+    return written
 
 
 def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None) -> Selection:
