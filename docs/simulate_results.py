@@ -110,15 +110,15 @@ def selection(result: Row, points: Any, table: Any) -> str:
     lines = [[*header, "error by proxy less error by target (95%)"]]
     lines += [
         [
-            pace.method,
-            f"{pace.k:,}",
-            f"{pace.proxy_seconds:.1f}",
-            f"{pace.target_seconds:.1f}",
-            times(pace.speedup_seconds),
-            times(pace.speedup_flops),
-            interval(pace.difference, points),
+            row["method"],
+            f"{row['k']:,}",
+            f"{row['selection_seconds']:.1f}",
+            f"{target['selection_seconds']:.1f}",
+            times(row["selection_speedup_seconds"]),
+            times(row["selection_speedup_flops"]),
+            interval(row["against_target"], points),
         ]
-        for pace in paces(result)
+        for row, target in paces(result)
     ]
     return table(lines)
 

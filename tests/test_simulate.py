@@ -366,7 +366,8 @@ def test_words_about_selection_by_hand() -> None:
         "Up to 20% labelled, the proxy selected 2.50× as fast as the target itself, with a higher "
         "error for margin."
     )
-    assert [(pace.k, pace.proxy_seconds, pace.target_seconds) for pace in paces(result)] == [
+    took = "selection_seconds"
+    assert [(row["k"], row[took], target[took]) for row, target in paces(result)] == [
         (10, 3, 24), (20, 4, 10),
     ]  # fmt: skip
     alone = {**result, "rows": [row for row in result["rows"] if row["selector"] != "target"]}

@@ -6,7 +6,6 @@ A simulation is the JSON object that `keepers active simulate` writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from keepers.baselines import RANDOM
@@ -16,39 +15,12 @@ from keepers.words import counted
 from keepers.workflows.active.judging import about_ceiling
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """Data selection of one method up to one budget: by the proxy, and by the target itself."""
-
-    method: str
-    keep: float
-    k: int
-    proxy_seconds: float
-    target_seconds: float
-    proxy_flops: float
-    target_flops: float
-    speedup_seconds: float | None
-    speedup_flops: float | None
-    difference: Row | None
-
-
-def paces(result: Mapping[str, Any]) -> list[Pace]:
-    """Where both selected, method by method, the smallest budget first."""
+def paces(result: Mapping[str, Any]) -> list[tuple[Row, Row]]:
+    """Where both selected: the proxy's row and the target's, in the order of the rows."""
     rows = result["rows"]
     target = {(row["method"], row["k"]): row for row in rows if row["selector"] == "target"}
     return [
-        Pace(
-            method=row["method"],
-            keep=row["keep"],
-            k=row["k"],
-            proxy_seconds=row["selection_seconds"],
-            target_seconds=target[row["method"], row["k"]]["selection_seconds"],
-            proxy_flops=row["selection_flops"],
-            target_flops=target[row["method"], row["k"]]["selection_flops"],
-            speedup_seconds=row["selection_speedup_seconds"],
-            speedup_flops=row["selection_speedup_flops"],
-            difference=row["against_target"],
-        )
+        (row, target[row["method"], row["k"]])
         for row in rows
         if row["selector"] == "proxy" and (row["method"], row["k"]) in target
     ]
@@ -56,16 +28,20 @@ def paces(result: Mapping[str, Any]) -> list[Pace]:
 
 def about_selection(result: Mapping[str, Any]) -> str:
     """How much faster the proxy selects, and whether that costs accuracy, at the last budget."""
-    found = paces(result)
+    found = [row for row, _ in paces(result)]
     if not found:
         return ""
-    last = [pace for pace in found if pace.k == max(each.k for each in found)]
-    ratios = sorted(pace.speedup_seconds or 0.0 for pace in last)
+    last = [row for row in found if row["k"] == max(each["k"] for each in found)]
+    ratios = sorted(row["selection_speedup_seconds"] or 0.0 for row in last)
     spread = quantities.times(ratios[0])
     if len(ratios) > 1:
         spread = f"{spread} to {quantities.times(ratios[-1])}"
     by_verdict = {
-        verdict: [p.method for p in last if p.difference and p.difference["verdict"] == verdict]
+        verdict: [
+            row["method"]
+            for row in last
+            if row["against_target"] and row["against_target"]["verdict"] == verdict
+        ]
         for verdict in ("better", "worse", "inconclusive", "cannot tell")
     }
     words = {
@@ -80,8 +56,8 @@ def about_selection(result: Mapping[str, Any]) -> str:
         if by_verdict[verdict]
     ]
     return (
-        f"Up to {quantities.percent(last[0].keep)} labelled, the proxy selected {spread} as fast "
-        f"as the target itself, {'; '.join(parts)}."
+        f"Up to {quantities.percent(last[0]['keep'])} labelled, the proxy selected {spread} as "
+        f"fast as the target itself, {'; '.join(parts)}."
     )
 
 
