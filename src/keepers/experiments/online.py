@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.baselines import EQUAL_TIME, FRESH, UNIFORM
+from keepers.baselines import BASELINES, EQUAL_TIME, UNIFORM
 from keepers.choices import BatchNorm, Header, OnBadRow, Precision
 from keepers.configuration import picked
 from keepers.data import Source, most_confused
@@ -19,6 +19,7 @@ from keepers.experiments.material import open_both
 from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.experiments.online_summary import OnlineTrial, summarise, without_verdicts
 from keepers.experiments.online_trials import OnlineBench
+from keepers.experiments.trial import by_way
 from keepers.files import fingerprint, plain, write_json
 from keepers.ledger import Ledger
 from keepers.online import IrreducibleLosses
@@ -189,7 +190,7 @@ def compare_online(
         found = summarise(
             trials,
             uniform=UNIFORM,
-            baselines=(UNIFORM, EQUAL_TIME, FRESH),
+            baselines=BASELINES,
             asked=config.targets,
             uses=config.uses,
         )
@@ -252,15 +253,10 @@ def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> No
 
 def _curves(trials: Sequence[OnlineTrial]) -> dict[str, list[Any]]:
     """For each method one curve a seed."""
-    curves: dict[str, list[Any]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        curves.setdefault(trial.method, []).append(list(trial.curve))
-    return curves
+    return {method: [list(t.curve) for t in group] for (method,), group in by_way(trials).items()}
 
 
 def _hand_overs(trials: Sequence[OnlineTrial]) -> dict[str, list[Any]]:
     """For each method that ended by itself in some seed, when and why, or None, for every seed."""
-    found: dict[str, list[Any]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        found.setdefault(trial.method, []).append(trial.hand_over)
+    found = {method: [t.hand_over for t in group] for (method,), group in by_way(trials).items()}
     return {method: each for method, each in found.items() if any(each)}

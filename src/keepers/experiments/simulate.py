@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from keepers.choices import Balance, Header, OnBadRow, Precision
 from keepers.configuration import SAMPLES, picked
 from keepers.data import Source, check_run, open_source
 from keepers.errors import ParameterError
+from keepers.experiments.compare import Comparison
 from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.simulate_config import Budgets, SimulateConfig
 from keepers.experiments.simulate_summary import reached, summarise
@@ -39,12 +39,8 @@ from keepers.workflows.workplace import Workplace
 PICKS = "picks.parquet"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Simulation:
+class Simulation(Comparison):
     """The result of `simulate` as plain JSON values, and the run directory it stands in."""
-
-    result: dict[str, Any]
-    run: Path
 
     @property
     def rows(self) -> list[dict[str, Any]]:
