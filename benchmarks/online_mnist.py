@@ -34,8 +34,9 @@ from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.runs import Run
 from keepers.training import Hardware, Length
 from keepers.types import EvalView
-from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
-from keepers.workflows.online import OnlineTraining, SelectionConfig, train_online
+from keepers.workflows.irreducible import Irreducible, make_losses
+from keepers.workflows.online import OnlineTraining, train_online
+from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
 from keepers.workflows.workplace import Workplace
 
 HIDDEN = {"hidden": (512, 512)}

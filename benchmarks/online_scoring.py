@@ -28,8 +28,9 @@ from keepers.random import generator
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
 from keepers.training import Hardware, Length
-from keepers.workflows.irreducible import IrreducibleConfig, make_losses
-from keepers.workflows.online import OnlineTraining, SelectionConfig, prepare_stand_in, train_online
+from keepers.workflows.irreducible import make_losses
+from keepers.workflows.online import OnlineTraining, prepare_stand_in, train_online
+from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
 from keepers.workflows.workplace import Workplace
 
 NOISE = 0.1

@@ -1,18 +1,42 @@
-"""A griffe extension: examples that stand bare in a docstring are shown as code."""
+"""A griffe extension: bare examples are shown as code, and declared options as keywords."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from typing import Any
 
 import griffe
 
 
 class FenceDoctests(griffe.Extension):
-    """Put a fence around every paragraph that starts with `>>>`."""
+    """Put a fence around every paragraph that starts with `>>>`; list what a function takes."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        if isinstance(obj, griffe.Function):
+            with_options(obj)
         if obj.docstring is not None:
             obj.docstring.value = fenced(obj.docstring.value)
+
+
+def with_options(function: griffe.Function) -> None:
+    """Show the keywords and the docstring that `keepers.options.taking` makes."""
+    if not any(str(each.value).startswith("taking(") for each in function.decorators):
+        return
+    real = getattr(importlib.import_module(function.module.path), function.name)
+    assert function.docstring is not None
+    function.docstring.value = real.__doc__
+    function.parameters = griffe.Parameters(
+        *(
+            griffe.Parameter(
+                each.name,
+                annotation=str(each.annotation),
+                kind=griffe.ParameterKind[each.kind.name.lower()],
+                default=None if each.default is inspect.Parameter.empty else repr(each.default),
+            )
+            for each in inspect.signature(real).parameters.values()
+        )
+    )
 
 
 def fenced(text: str) -> str:

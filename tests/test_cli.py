@@ -22,8 +22,6 @@ import keepers
 from commands import Keepers, Said
 from keepers.cli import app
 from keepers.cli import compare as cli_compare
-from keepers.cli import il as cli_il
-from keepers.cli import train as cli_train
 from keepers.methods import METHODS
 from keepers.selection import Selection
 from keepers.workflows.online import POLICIES
@@ -131,13 +129,12 @@ def test_without_json_a_person_reads_a_table(run: Keepers) -> None:
 
 # The same names and defaults ----------------------------------------------------------------
 
+LAST = ["config", "set_", "json_"]
 ONLY_PYTHON = {"method_options", "select_options", "progress", "say"}
 ONLY_COMMAND = {"context", "data", "config", "set_", "json_"}
 ONLY_ONLINE = {"online", *cli_compare.ONLY_ONLINE}
 PAIRS = [
     (keepers.compare, cli_compare.compare),
-    (keepers.train, cli_train.train),
-    (keepers.irreducible_losses, cli_il.il),
 ]
 
 
@@ -163,6 +160,29 @@ def test_python_and_the_command_line_agree(
             assert str(default) == offered[name], name
         else:
             assert default == offered[name], name
+
+
+ONLY_FILES = {"method_options", "select_options"}
+
+
+@pytest.mark.parametrize(
+    ("python", "name"),
+    [
+        (keepers.coreset, "coreset"),
+        (keepers.score, "score"),
+        (keepers.train, "train"),
+        (keepers.irreducible_losses, "il"),
+    ],
+)
+def test_a_command_offers_the_keywords_of_python(python: Callable[..., Any], name: str) -> None:
+    commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    offered = [each.name for each in commands[name].params]
+    _, *keywords = inspect.signature(python).parameters
+    without = {"progress", "say", *ONLY_FILES}
+    assert offered[1:] == [*(each for each in keywords if each not in without), *LAST]
+    assert python.__doc__ is not None
+    for keyword in keywords:
+        assert f"\n    {keyword}: " in python.__doc__
 
 
 def test_options_are_spelt_as_in_python() -> None:

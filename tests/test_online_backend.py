@@ -34,7 +34,8 @@ from keepers.runs import Run
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import Signals, TrainView
 from keepers.workflows.expected import expected_cost
-from keepers.workflows.online import OnlineTraining, SelectionConfig, train_online
+from keepers.workflows.online import OnlineTraining, train_online
+from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.workplace import Workplace
 
 N, CLASSES, STEPS = 48, 3, 4

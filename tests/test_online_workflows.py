@@ -28,9 +28,10 @@ from keepers.roles import Role, prepare
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
 from keepers.workflows import opening
-from keepers.workflows.online import SelectionConfig, selections, stage, training
+from keepers.workflows.online import selections, stage, training
 from keepers.workflows.online.training import is_dense
-from keepers.workflows.parts import IrreducibleConfig, quick
+from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
+from keepers.workflows.parts import quick
 from keepers.workflows.teaching import (
     Taught,
     agreement,

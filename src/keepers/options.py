@@ -133,7 +133,7 @@ def declared(*kinds: type[Options]) -> Mapping[str, Declared]:
                 parts[-1][1].append(name)
                 found[name] = Declared(
                     name=name,
-                    type=hint.__origin__ if extra else hint,
+                    type=_held(hint, known[name]),
                     written=_written(inspect.get_annotations(base)[name], known[name]),
                     default=known[name].default,
                     about=_about(hint),
@@ -152,6 +152,13 @@ def declared(*kinds: type[Options]) -> Mapping[str, Declared]:
 def _about(hint: Any) -> Option:
     extra = getattr(hint, "__metadata__", ())
     return next((each for each in extra if isinstance(each, Option)), Option())
+
+
+def _held(hint: Any, declaration: Field[Any]) -> Any:
+    """The type of what may be given, any where it is converted."""
+    if "converter" in declaration.metadata:
+        return Any
+    return getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
 
 
 def _written(annotation: str, declaration: Field[Any]) -> str:

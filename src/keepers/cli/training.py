@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.cli.outputs import console, print_json, say_written, working
-from keepers.files import atomic_path
+from keepers.cli.outputs import console, print_json, say_written, work
 from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
-from keepers.workflows.opening import check_outputs_of
+from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
 from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
 
 
-def run_train(
-    data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool
-) -> None:
+def run_train(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Train, and write a copy of the weights where one is asked for."""
-    out: Path | None = outputs["out"]
-    with working(values) as arguments:
-        for read in (data, values["test"], values["holdout"], values["il"]):
-            check_outputs_of(read, {**outputs, "run": values["run"]})
-        result = train(data, **arguments)
+    read = (data, *(given.get(name) for name in ("test", "holdout", "il")))
+    with work(TrainOptions, given, *read) as options:
+        result = train(data, **vars(options))
     if processes.rank() != 0:
         return
+    out = options.out
     written = {"weights": result.weights}
     if out is not None:
-        with atomic_path(out, overwrite=outputs["overwrite"]) as partial:
-            shutil.copyfile(result.weights, partial)
-        written["out"] = out
+        written["out"] = Path(out)
     if result.made_losses:
         written["losses"] = result.run / IL_FILE
     written["result"] = result.run / "train.json"
@@ -110,16 +103,13 @@ def _il_cost(result: TrainResult) -> str:
     return f"The irreducible losses were given; they cost {paid} when made"
 
 
-def run_il(data: str, values: dict[str, Any], outputs: Mapping[str, Any], *, as_json: bool) -> None:
+def run_il(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     """Make irreducible losses, and write them."""
-    out: Path = outputs["out"]
-    with working(values) as arguments:
-        for read in (data, values["holdout"]):
-            check_outputs_of(read, {**outputs, "run": values["run"]})
-        losses = irreducible_losses(data, **arguments)
+    with work(IrreducibleOptions, given, data, given.get("holdout")) as options:
+        losses = irreducible_losses(data, **vars(options))
     if processes.rank() != 0:
         return
-    losses.save(out, overwrite=outputs["overwrite"])
+    out = Path(str(options.out))
     if as_json:
         facts = {"n": len(losses), "mean": float(losses.values.mean()), **losses.metadata}
         print_json({**facts, "files": {"losses": str(out)}})

@@ -28,7 +28,7 @@ from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
 from keepers.types import Progress
 from keepers.words import counted
-from keepers.workflows.online import INFOBATCH, ORIGINAL, fraction
+from keepers.workflows.online import INFOBATCH, ORIGINAL
 from keepers.workflows.opening import (
     ReadingOf,
     Say,
@@ -38,7 +38,8 @@ from keepers.workflows.opening import (
     say_skipped,
     share,
 )
-from keepers.workflows.parts import OF_IRREDUCIBLE, open_holdout
+from keepers.workflows.options.training import OF_IRREDUCIBLE, fraction
+from keepers.workflows.parts import open_holdout
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import Workplace
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from keepers import methods
@@ -11,16 +11,16 @@ from keepers.baselines import BASELINES, EQUAL_TIME, FRESH, SVP, UNIFORM
 from keepers.configuration import picked
 from keepers.errors import ParameterError, unknown_name
 from keepers.experiments.corruption import Corruption
+from keepers.options import cut
 from keepers.roles import Role
-from keepers.training import Length, LengthConfig
-from keepers.workflows.online import (
-    AUTO,
+from keepers.training import Length
+from keepers.workflows.online import AUTO, needs_irreducible, selections
+from keepers.workflows.options.training import (
     CandidatesConfig,
+    IlModelConfig,
+    LengthConfig,
     SelectionConfig,
-    needs_irreducible,
-    selections,
 )
-from keepers.workflows.parts import IlModelConfig
 
 ONLY_COMPARED: Mapping[str, str] = {
     SVP: "a core-set of the highest entropy under a proxy, trained on uniformly (Coleman et al. "
@@ -31,7 +31,6 @@ EVALUATIONS = 40  # of a training of known length, unless `evaluate_every` says 
 EVALUATE_EVERY = 50  # steps, where the length is in seconds
 
 
-@dataclass(frozen=True, kw_only=True)
 class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corruption):
     """Everything an online comparison depends on, beside the data; the CLI has the same names.
 
@@ -59,7 +58,7 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
                 "got nothing beside what is always compared with",
                 "Name at least one, such as rho-loss",
             )
-        CandidatesConfig.__post_init__(self)
+        super().__post_init__()
         for name in asked:
             self._check_method(name)
         for name in self.method_options:
@@ -75,7 +74,6 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
             if getattr(self, name) < least:
                 raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
         Corruption.__post_init__(self)
-        IlModelConfig.__post_init__(self)
         Role.check("proxy", self.proxy)
         Role.check("target", self.target)
 
@@ -91,7 +89,6 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
             raise unknown_name("methods", name, (*selections(), SVP))
 
     def _check_length(self) -> None:
-        LengthConfig.__post_init__(self)
         every = self.evaluate_every
         if every is not None and self.steps is not None and 2 * every > self.steps:
             raise ParameterError(
@@ -112,7 +109,8 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Corrupt
         if select in (UNIFORM, EQUAL_TIME, SVP):
             return SelectionConfig(select=UNIFORM)
         options = dict(self.method_options.get(select, {}))
-        return picked(SelectionConfig, {**vars(self), "select": select, "select_options": options})
+        candidates = vars(cut(self, CandidatesConfig))
+        return SelectionConfig(select=select, select_options=options, **candidates)
 
     def corruption(self) -> Corruption:
         """The part that is about what is done to the data."""

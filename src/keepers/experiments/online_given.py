@@ -26,7 +26,7 @@ from keepers.signals import store
 from keepers.types import Budget
 from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
 from keepers.workflows.opening import Say
-from keepers.workflows.parts import OF_IRREDUCIBLE
+from keepers.workflows.options.training import OF_IRREDUCIBLE
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace
 

@@ -30,11 +30,11 @@ from keepers.workflows.online import (
     ORIGINAL,
     OnlineTrained,
     OnlineTraining,
-    SelectionConfig,
     prepare_stand_in,
     train_online,
 )
 from keepers.workflows.opening import Say
+from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.sought import given_losses
 from keepers.workflows.workplace import Workplace
 

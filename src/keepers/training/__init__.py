@@ -14,7 +14,7 @@ from keepers.training.evaluation import Evaluation, Point
 from keepers.training.fit import Checkpoint, epochs_of, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
 from keepers.training.hardware import Hardware, HardwareConfig, Runtime, has_bf16
-from keepers.training.length import Length, LengthConfig
+from keepers.training.length import Length
 from keepers.training.observer import Observer, Step
 from keepers.training.policy import (
     Arguments,
@@ -42,7 +42,6 @@ __all__ = [
     "Hardware",
     "HardwareConfig",
     "Length",
-    "LengthConfig",
     "Observer",
     "Point",
     "Runtime",

@@ -43,39 +43,3 @@ class Length:
             return steps / self.steps
         assert self.seconds is not None
         return seconds / self.seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class LengthConfig:
-    """How long a training is asked to be: one of the first three at most, or the model's own.
-
-    `evaluate_every`: steps between measurements on the way.
-
-    Raises:
-        ParameterError: a value out of range, or more than one length.
-    """
-
-    epochs: int | None = None
-    steps: int | None = None
-    seconds: float | None = None
-    evaluate_every: int | None = None
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ParameterError(given[1], f"got beside {given[0]}", "Give one of them")
-        self.length(1)
-        if self.evaluate_every is not None and self.evaluate_every < 1:
-            raise ParameterError("evaluate_every", f"got {self.evaluate_every}", "Give 1 or more")
-
-    def length(self, epochs: int) -> Length:
-        """What was asked for, or so many epochs.
-
-        >>> LengthConfig(steps=200).length(10)
-        Length(epochs=None, steps=200, seconds=None)
-        """
-        if self.steps is not None:
-            return Length(steps=self.steps)
-        if self.seconds is not None:
-            return Length(seconds=self.seconds)
-        return Length(epochs=epochs if self.epochs is None else self.epochs)

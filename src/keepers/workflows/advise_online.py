@@ -24,7 +24,7 @@ from keepers.types import Progress
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
-from keepers.workflows.online import AUTO, OnlineTraining, TrainConfig, fraction
+from keepers.workflows.online import AUTO, OnlineTraining
 from keepers.workflows.opening import (
     ReadingOf,
     Say,
@@ -33,6 +33,7 @@ from keepers.workflows.opening import (
     share,
     workplace_of,
 )
+from keepers.workflows.options.training import TrainOptions, fraction
 from keepers.workflows.pilot import part_of
 from keepers.workflows.sought import IL_FILE, Sought
 from keepers.workflows.train import ready
@@ -92,7 +93,7 @@ def advise_online(
     """
     given = {**locals(), "model": target, "select": AUTO, "keep": fraction(keep)}
     with renamed({"model": "target"}):
-        config = picked(TrainConfig, given)
+        config = picked(TrainOptions, given)
     reading = picked(ReadingOf, given)
     say = say_or_not(say)
     for read in (data, holdout, il):

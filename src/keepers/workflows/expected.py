@@ -12,10 +12,10 @@ from keepers.files import hash_bytes
 from keepers.online import OnlineFacts, Scoring, Selecting, StepCost, measure_step, online_facts
 from keepers.runs import StageRecord
 from keepers.training import Candidates
-from keepers.workflows.online.config import AS_GIVEN
 from keepers.workflows.online.stage import OnlineTrained
 from keepers.workflows.online.training import OnlineTraining
 from keepers.workflows.opening import Say
+from keepers.workflows.options.training import AS_GIVEN
 from keepers.workflows.workplace import Workplace
 
 

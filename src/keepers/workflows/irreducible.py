@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,29 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from keepers import processes
-from keepers.choices import Header, OnBadRow, Precision
-from keepers.configuration import picked
+from keepers.choices import OnBadRow
 from keepers.data import Source, encode
 from keepers.errors import ParameterError, renamed
 from keepers.files import fingerprint, plain
 from keepers.ledger import Cost, Ledger
 from keepers.models import dense_encoder
 from keepers.online import IrreducibleLosses, weaknesses
-from keepers.roles import Prepared, Role, prepare
+from keepers.options import taking
+from keepers.roles import Prepared, prepare
 from keepers.signals import extract
 from keepers.training import epochs_of
-from keepers.types import EvalView, Model, Pool, Progress
+from keepers.types import EvalView, Model, Pool
 from keepers.words import counted
 from keepers.workflows.opening import (
-    ReadingOf,
     Say,
-    check_outputs_of,
+    check_outputs,
     say_or_not,
     say_skipped,
     share,
-    workplace_of,
+    workplace,
 )
-from keepers.workflows.parts import IrreducibleConfig, apart, split
+from keepers.workflows.options.training import IrreducibleConfig, IrreducibleOptions
+from keepers.workflows.parts import apart, split
 from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.teaching import Taught, measured, quality, teach
 from keepers.workflows.workplace import Workplace
@@ -62,31 +61,8 @@ class Irreducible:
         return values
 
 
-def irreducible_losses(
-    train: Any,
-    *,
-    holdout: Any = None,
-    folds: int = 2,
-    model: str | Role | Mapping[str, Any] | nn.Module | Model | None = None,
-    epochs: int | None = None,
-    resolution: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> IrreducibleLosses:
+@taking(IrreducibleOptions)
+def irreducible_losses(train: Any, options: IrreducibleOptions) -> IrreducibleLosses:
     """The loss of each training example under a model that has not seen it.
 
     Without `holdout` the data are cut into `folds`, balanced by class, and each fold gets its
@@ -96,14 +72,6 @@ def irreducible_losses(
 
     Args:
         train: as in `keepers.coreset`.
-        holdout: other data with the same columns, or the fraction of `train` to take (those rows
-            then have no losses).
-        model: as `proxy` in `keepers.coreset`; or a trained module of your own that has not seen
-            `train`, which is only evaluated.
-        folds, epochs, resolution, seed: of the models.
-        out, overwrite: Parquet file for the losses, and whether it may replace an earlier one.
-        device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.
@@ -114,30 +82,15 @@ def irreducible_losses(
     >>> len(losses), sorted(losses.quality)[:2]
     (1797, ['accuracy', 'agreement'])
     """
-    given = dict(locals())
-    config = picked(IrreducibleConfig, given)
-    reading = picked(ReadingOf, given)
-    config.check_beside(holdout=holdout)
-    say = say_or_not(say)
-    for read in (train, holdout):
-        check_outputs_of(read, given)
-    opened = workplace_of(
-        train,
-        reading=reading,
-        seed=config.seed,
-        hardware=config.hardware,
-        purpose="il",
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
-    with opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
-        losses = make_losses(source, holdout, config, place, reading.on_bad_row, say).losses
-    if out is not None and processes.rank() == 0:
-        losses.save(out, overwrite=overwrite)
-    return losses
+    options.check_beside(holdout=options.holdout)
+    say = say_or_not(options.say)
+    for read in (train, options.holdout):
+        check_outputs(read, options)
+    with workplace(train, options, say, purpose="il", seed=options.seed) as (source, place):
+        made = make_losses(source, options.holdout, options, place, options.on_bad_row, say)
+    if options.out is not None and processes.rank() == 0:
+        made.losses.save(options.out, overwrite=options.overwrite)
+    return made.losses
 
 
 def make_losses(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,96 +12,21 @@ from torch import Tensor
 
 from keepers.choices import OnBadRow
 from keepers.data import Source, encode, open_source
-from keepers.errors import ParameterError, about, renamed
-from keepers.models import MIN_STEPS, default_irreducible
+from keepers.errors import ParameterError, about
+from keepers.models import MIN_STEPS
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, Role, prepare
 from keepers.selectors import stratified_units
-from keepers.training import HardwareConfig
 from keepers.types import Budget, EvalView, Progress
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.options.training import IrreducibleConfig
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
 from keepers.workflows.tested import check_holdout
 from keepers.workflows.workplace import Workplace
 
 NARROW = (256, 256)
 """The hidden layers of a perceptron that only makes irreducible losses."""
-OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
-"""What `IrreducibleConfig` calls its fields, and a training does."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IrreducibleConfig(HardwareConfig):
-    """Everything irreducible losses depend on, beside the data; the CLI has the same names.
-
-    Raises:
-        ParameterError: a value out of range.
-    """
-
-    model: Any = None
-    folds: int = 2
-    epochs: int | None = None
-    resolution: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.folds < 2:
-            raise ParameterError("folds", f"got {self.folds}", "Give 2 or more")
-        if self.epochs is not None and self.epochs < 1:
-            raise ParameterError("epochs", f"got {self.epochs}", "Give 1 or more")
-        Role.check("model", self.model)
-
-    def check_beside(self, *, il: Any = None, holdout: Any = None) -> None:
-        """Refuse losses and holdout data at once, and folds where there are none to make.
-
-        Raises:
-            ParameterError: more than one way to get the losses.
-        """
-        if il is not None and holdout is not None:
-            raise ParameterError("holdout", "got beside il", "Give one of them")
-        for name, given in (("il", il), ("holdout", holdout)):
-            if given is not None and self.folds != IrreducibleConfig.folds:
-                raise ParameterError(
-                    "folds", f"got {self.folds} beside {name}, which needs none", "Leave one out"
-                )
-
-    def role(self, source: Source) -> Role:
-        """The role of the irreducible-loss model."""
-        default = default_irreducible(source.info(self.resolution))
-        role = Role.parse(self.model, default, "model")
-        role = role.having(epochs=self.epochs, resolution=self.resolution)
-        return quick(role, len(source)) if role.model == "mlp" else role
-
-
-@dataclass(frozen=True, kw_only=True)
-class IlModelConfig(HardwareConfig):
-    """The settings of `IrreducibleConfig`, for a configuration that has them among others.
-
-    Raises:
-        ParameterError: as `IrreducibleConfig`, by the names that they have here.
-    """
-
-    il_model: str | Role | Mapping[str, Any] | None = None
-    il_epochs: int | None = None
-    folds: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.irreducible(0)
-
-    def irreducible(self, seed: int) -> IrreducibleConfig:
-        """The part that is about irreducible losses, for one seed."""
-        with renamed(OF_IRREDUCIBLE):
-            return IrreducibleConfig(
-                model=self.il_model,
-                folds=self.folds,
-                epochs=self.il_epochs,
-                seed=seed,
-                device=self.device,
-                precision=self.precision,
-            )
 
 
 def quick(role: Role, n: int) -> Role:

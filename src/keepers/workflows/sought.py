@@ -14,10 +14,10 @@ from keepers.data import Source
 from keepers.errors import KeepersError, renamed
 from keepers.online import IrreducibleLosses
 from keepers.words import changed, counted
-from keepers.workflows.irreducible import Irreducible, IrreducibleConfig, make_losses
+from keepers.workflows.irreducible import Irreducible, make_losses
 from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model
 from keepers.workflows.opening import Say
-from keepers.workflows.parts import OF_IRREDUCIBLE
+from keepers.workflows.options.training import OF_IRREDUCIBLE, IrreducibleConfig
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import Workplace
 

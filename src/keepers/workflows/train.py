@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,13 @@ import torch
 
 from keepers import processes
 from keepers.baselines import UNIFORM
-from keepers.choices import BatchNorm, Header, OnBadRow, Precision
-from keepers.configuration import picked
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.files import atomic_path, plain
 from keepers.models import default_target
-from keepers.online import IrreducibleLosses
+from keepers.options import taking
 from keepers.roles import Role, encode_like, prepare
 from keepers.training import Point, steps_in_epoch
-from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.expected import expected_cost, known_facts, step_facts
 from keepers.workflows.online import (
@@ -29,21 +26,20 @@ from keepers.workflows.online import (
     RHO_LOSS,
     OnlineTrained,
     OnlineTraining,
-    ScorePrecision,
-    SelectionConfig,
-    TrainConfig,
-    fraction,
     prepare_stand_in,
     train_online,
 )
 from keepers.workflows.opening import (
-    ReadingOf,
     Say,
-    check_outputs_of,
+    check_outputs,
     say_or_not,
     say_skipped,
     share,
-    workplace_of,
+    workplace,
+)
+from keepers.workflows.options.training import (
+    SelectionConfig,
+    TrainOptions,
 )
 from keepers.workflows.sought import Sought
 from keepers.workflows.tested import with_test
@@ -71,78 +67,15 @@ class TrainResult:
         return f"TrainResult(select={self.metadata['select']!r}{reached})"
 
 
-def train(
-    data: Any,
-    *,
-    test: Any = None,
-    select: str = "rho-loss",
-    keep: float | str = 0.1,
-    until: float = 1.0,
-    hand_over: bool = True,
-    model: str | Role | Mapping[str, Any] | None = None,
-    epochs: int | None = None,
-    steps: int | None = None,
-    seconds: float | None = None,
-    evaluate_every: int | None = None,
-    il: str | Path | IrreducibleLosses | None = None,
-    il_model: str | Role | Mapping[str, Any] | None = None,
-    il_epochs: int | None = None,
-    holdout: Any = None,
-    folds: int = 2,
-    batch_norm: BatchNorm = "batch",
-    score_precision: ScorePrecision = "same",
-    score_resolution: int | None = None,
-    score_part: float = 1.0,
-    max_age: int = 0,
-    stand_in: str | Role | Mapping[str, Any] | None = None,
-    select_options: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> TrainResult:
+@taking(TrainOptions)
+def train(data: Any, options: TrainOptions) -> TrainResult:
     """Train a target; each step takes the best `keep` of its candidates.
 
     Of n_B = n_b / keep candidates a step trains on the n_b with the highest score; n_b is the
     batch size of the model's recipe, and an epoch one pass over the candidates.
 
     Args:
-        data, test: as in `keepers.coreset`; the target is measured on `test` on the way.
-        select: `auto` (`rho-loss` where its losses are good and a step can save more than it
-            costs, `uniform` elsewhere), `uniform`, `fresh-random`, `infobatch`,
-            `rho-loss-original`, or a method of `keepers methods` that online training offers.
-        keep: the fraction of the candidates that is trained on; of `infobatch`, see
-            `select_options`; `uniform` has none.
-        until: after this share of the training, steps are uniform; only where they were not.
-        hand_over: `rho-loss` goes on with uniform steps by itself once nothing reducible is left;
-            False selects to the end.
-        model: the target: a name or a `Role`.
-        epochs, steps, seconds: how long; the learning-rate schedule is fitted to it.
-        evaluate_every: steps between measurements on `test`; None is once an epoch, but at most
-            twenty times, or every 100 steps where the length is in seconds.
-        il: irreducible losses, or their file; None makes them, with `il_model`, `il_epochs`,
-            `holdout` and `folds` as in `keepers.irreducible_losses`.
-        batch_norm, score_precision, score_resolution, score_part, max_age: how candidates are
-            scored, see `keepers.Scoring`.
-        stand_in: a small model that is scored in place of the target, and trained beside it.
-        select_options: options of the selection; of `infobatch` `keep` (0.5), the fraction of the
-            examples with low loss that stays, and `off` (0.125), the last share of the training,
-            which is on everything.
-        out, overwrite: file for the weights, and whether it may replace an earlier one.
-        seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
+        data: as in `keepers.coreset`.
 
     Raises:
         KeepersError: anything wrong with what was given.
@@ -153,29 +86,15 @@ def train(
     >>> result.metadata["costs"][-1]["steps"]
     20
     """
-    given = {**locals(), "select_options": dict(select_options or {}), "keep": fraction(keep)}
-    config = picked(TrainConfig, given)
-    reading = picked(ReadingOf, given)
-    say = say_or_not(say)
-    for read in (data, test, holdout, il):
-        check_outputs_of(read, given)
-    sought = Sought.read(config.select, il, holdout, config.irreducible(config.seed), say)
-    opened = workplace_of(
-        data,
-        reading=reading,
-        seed=config.seed,
-        hardware=config.hardware,
-        purpose="train",
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
-    with opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
-        result = _train(source, test, sought, config, place, reading.on_bad_row, say)
-    if out is not None and processes.rank() == 0:
-        with atomic_path(Path(out), overwrite=overwrite) as partial:
+    say = say_or_not(options.say)
+    for read in (data, options.test, options.holdout, options.il):
+        check_outputs(read, options)
+    losses = options.irreducible(options.seed)
+    sought = Sought.read(options.select, options.il, options.holdout, losses, say)
+    with workplace(data, options, say, purpose="train", seed=options.seed) as (source, place):
+        result = _train(source, options.test, sought, options, place, options.on_bad_row, say)
+    if options.out is not None and processes.rank() == 0:
+        with atomic_path(Path(options.out), overwrite=options.overwrite) as partial:
             shutil.copyfile(result.weights, partial)
     return result
 
@@ -184,7 +103,7 @@ def _train(
     source: Source,
     test: Any,
     sought: Sought | None,
-    config: TrainConfig,
+    config: TrainOptions,
     place: Workplace,
     on_bad_row: OnBadRow,
     say: Say,
@@ -247,7 +166,7 @@ def ready(
     source: Source,
     tested: Source | None,
     sought: Sought | None,
-    config: TrainConfig,
+    config: TrainOptions,
     place: Workplace,
     on_bad_row: OnBadRow,
     say: Say,
@@ -286,7 +205,9 @@ def ready(
     )
 
 
-def _facts(config: TrainConfig, training: OnlineTraining, trained: OnlineTrained) -> dict[str, Any]:
+def _facts(
+    config: TrainOptions, training: OnlineTraining, trained: OnlineTrained
+) -> dict[str, Any]:
     source, irreducible = training.source, training.irreducible
     last = trained.curve[-1] if trained.curve else {}
     losses = None if irreducible is None else irreducible.losses

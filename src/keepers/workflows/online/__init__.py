@@ -1,12 +1,5 @@
 """Online batch selection: train a target on what is worth a gradient step."""
 
-from keepers.workflows.online.config import (
-    CandidatesConfig,
-    ScorePrecision,
-    SelectionConfig,
-    TrainConfig,
-    fraction,
-)
 from keepers.workflows.online.selections import (
     AUTO,
     INFOBATCH,
@@ -25,13 +18,8 @@ __all__ = [
     "ORIGINAL",
     "POLICIES",
     "RHO_LOSS",
-    "CandidatesConfig",
     "OnlineTrained",
     "OnlineTraining",
-    "ScorePrecision",
-    "SelectionConfig",
-    "TrainConfig",
-    "fraction",
     "needs_irreducible",
     "prepare_stand_in",
     "selections",

@@ -17,13 +17,13 @@ from keepers.roles import Prepared, Role, prepare
 from keepers.training import BatchPolicy, FreshSubset, Length, Runtime, Shuffle, has_bf16
 from keepers.types import EvalView, Pool
 from keepers.workflows.irreducible import Irreducible
-from keepers.workflows.online.config import SelectionConfig
 from keepers.workflows.online.selections import (
     INFOBATCH,
     ORIGINAL,
     method_identity,
     not_one_model,
 )
+from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.weights import load_weights
 from keepers.workflows.workplace import Workplace
 

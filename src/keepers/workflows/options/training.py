@@ -1,0 +1,337 @@
+"""The options of `train`, and what `irreducible_losses` shares with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from keepers.choices import BatchNorm, ScorePrecision
+from keepers.errors import ParameterError, renamed
+from keepers.options import Option, Options, at_least, cut, read
+from keepers.workflows.options.shared import HardwareOptions, ModelLike, Seeded, Shared
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from keepers.data import Source
+    from keepers.online import IrreducibleLosses, Scoring
+    from keepers.roles import Role
+    from keepers.training import Length
+    from keepers.types import Model
+
+    OwnModel = ModelLike | nn.Module | Model
+else:
+    OwnModel = Any
+
+OF_IRREDUCIBLE = {"model": "il_model", "epochs": "il_epochs"}
+"""What `IrreducibleConfig` calls its fields, and a training does."""
+AS_GIVEN = {name: f"score_{name}" for name in ("precision", "resolution", "part")}
+"""What `Scoring` calls its fields, and a training does."""
+
+EVERY = 100  # steps between evaluations at least, where the length is in seconds
+EVALUATIONS = 20  # of a training at most, unless `evaluate_every` says otherwise
+
+
+def fraction(keep: int | float | str) -> float:
+    """The fraction of the candidates that `0.1` or `10%` says.
+
+    Raises:
+        ParameterError: a count, or out of range.
+    """
+    from keepers.types import Budget
+
+    value = Budget.parse(keep).value
+    if isinstance(value, int):
+        raise ParameterError(
+            "keep", f"got the count {keep}", "Give the fraction of the candidates, such as 0.1"
+        )
+    return value
+
+
+def _own(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    given: Any = options or {}
+    if not isinstance(given, Mapping):
+        raise ParameterError("select_options", f"got {given!r}", "Give a mapping")
+    return dict(cast("Mapping[str, Any]", given))
+
+
+class IrreducibleConfig(HardwareOptions):
+    """Everything irreducible losses depend on, beside the data.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+
+    folds: Annotated[
+        int,
+        at_least(2),
+        Option("Without holdout: parts of DATA, each scored by a model of the others"),
+    ] = 2
+    model: Annotated[
+        OwnModel,
+        Option(
+            "Model that gives irreducible losses (default: by data)",
+            "A trained module of your own that has not seen the data is only evaluated",
+        ),
+    ] = None
+    epochs: Annotated[int | None, at_least(1), Option("Epochs of the model (default: its own)")] = (
+        None
+    )
+    resolution: Annotated[int | None, Option("Side in pixels at which the model looks")] = None
+    seed: Annotated[int, Option("Same data, same seed, same losses")] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers.roles import Role
+
+        Role.check("model", self.model)
+
+    def check_beside(self, *, il: Any = None, holdout: Any = None) -> None:
+        """Refuse losses and holdout data at once, and folds where there are none to make.
+
+        Raises:
+            ParameterError: more than one way to get the losses.
+        """
+        if il is not None and holdout is not None:
+            raise ParameterError("holdout", "got beside il", "Give one of them")
+        for name, given in (("il", il), ("holdout", holdout)):
+            if given is not None and self.folds != IrreducibleConfig.folds:
+                raise ParameterError(
+                    "folds", f"got {self.folds} beside {name}, which needs none", "Leave one out"
+                )
+
+    def role(self, source: Source) -> Role:
+        """The role of the irreducible-loss model."""
+        from keepers.models import default_irreducible
+        from keepers.roles import Role
+        from keepers.workflows.parts import quick
+
+        default = default_irreducible(source.info(self.resolution))
+        given: Any = self.model
+        role = Role.parse(given, default, "model")
+        role = role.having(epochs=self.epochs, resolution=self.resolution)
+        return quick(role, len(source)) if role.model == "mlp" else role
+
+
+class IrreducibleOptions(IrreducibleConfig, Shared):
+    """The options of irreducible losses."""
+
+    holdout: Annotated[
+        Any, Option("Data like DATA for that model, or a fraction of DATA (default: folds)")
+    ] = None
+    out: Annotated[
+        str | Path | None,
+        Option("Parquet file for id, irreducible_loss, label", typed="il.parquet"),
+    ] = None
+
+
+class IlModelConfig(HardwareOptions):
+    """The settings of `IrreducibleConfig`, for options that have them among others.
+
+    Raises:
+        ParameterError: as `IrreducibleConfig`, by the names that they have here.
+    """
+
+    il_model: Annotated[
+        ModelLike, Option("Model that gives irreducible losses (default: by data)")
+    ] = None
+    il_epochs: Annotated[int | None, Option("Epochs of the irreducible-loss model")] = None
+    folds: Annotated[
+        int, Option("Without holdout: parts of DATA, each scored by a model of the others")
+    ] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.irreducible(0)
+
+    def irreducible(self, seed: int) -> IrreducibleConfig:
+        """The part that is about irreducible losses, for one seed."""
+        with renamed(OF_IRREDUCIBLE):
+            return IrreducibleConfig(
+                model=self.il_model,
+                folds=self.folds,
+                epochs=self.il_epochs,
+                seed=seed,
+                device=self.device,
+                precision=self.precision,
+            )
+
+
+class LengthConfig(Options):
+    """How long a training is asked to be: one of the first three at most, or the model's own.
+
+    Raises:
+        ParameterError: a value out of range, or more than one length.
+    """
+
+    epochs: Annotated[
+        int | None, Option("Passes over the candidates (default: the model's own)")
+    ] = None
+    steps: Annotated[int | None, Option("Optimiser steps, in place of epochs")] = None
+    seconds: Annotated[float | None, Option("Seconds of training, in place of epochs")] = None
+    evaluate_every: Annotated[
+        int | None, at_least(1), Option("Steps between measurements on the test data")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ParameterError(given[1], f"got beside {given[0]}", "Give one of them")
+        self.length(1)
+
+    def length(self, epochs: int) -> Length:
+        """What was asked for, or so many epochs.
+
+        >>> LengthConfig(steps=200).length(10)
+        Length(epochs=None, steps=200, seconds=None)
+        """
+        from keepers.training import Length
+
+        if self.steps is not None:
+            return Length(steps=self.steps)
+        if self.seconds is not None:
+            return Length(seconds=self.seconds)
+        return Length(epochs=epochs if self.epochs is None else self.epochs)
+
+
+class CandidatesConfig(Options):
+    """How many candidates a step has, and how they are scored, whatever selects among them.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+
+    keep: Annotated[float, Option("Fraction of the candidates trained on (or 10%)")] = read(
+        default=0.1, converter=fraction
+    )
+    until: Annotated[float, Option("Share of the training after which steps are uniform")] = 1.0
+    hand_over: Annotated[
+        bool, Option("rho-loss ends by itself where nothing reducible is left")
+    ] = True
+    batch_norm: Annotated[
+        BatchNorm, Option("Batch normalisation while candidates are scored", after="folds")
+    ] = "batch"
+    score_precision: Annotated[
+        ScorePrecision, Option("Number format of scoring; auto: bf16 where it pays")
+    ] = "same"
+    score_resolution: Annotated[
+        int | None, Option("Side in pixels at which candidates are scored")
+    ] = None
+    score_part: Annotated[float, Option("Share of the candidates that is scored at all")] = 1.0
+    max_age: Annotated[int, Option("Use a loss again for so many steps; 0 scores afresh")] = 0
+    stand_in: Annotated[ModelLike, Option("Small model that is scored in place of the target")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.until <= 1:
+            raise ParameterError("until", f"got {self.until}", "Give a share in (0, 1]")
+        self.scoring()
+
+    def scoring(self, *, gains_from_bf16: bool = False) -> Scoring:
+        """How candidates are scored, by a model that does or does not gain from bf16 there."""
+        from keepers.online import Scoring
+
+        precision = self.score_precision
+        if precision == "auto":
+            precision = "bf16" if gains_from_bf16 else "same"
+        with renamed(AS_GIVEN):
+            return Scoring(
+                batch_norm=self.batch_norm,
+                precision=precision,
+                resolution=self.score_resolution,
+                part=self.score_part,
+                max_age=self.max_age,
+            )
+
+
+class SelectionConfig(CandidatesConfig):
+    """Which part of the candidates a step trains on, and how they are scored.
+
+    Raises:
+        ParameterError: a value out of range, or an unknown selection.
+    """
+
+    select: Annotated[
+        str,
+        Option(
+            "Which candidates a step trains on: auto, uniform, fresh-random, infobatch, "
+            "rho-loss-original, or a method offered online (see 'keepers methods')",
+            "`auto` is `rho-loss` where its losses are good and a step can save more than it "
+            "costs, `uniform` elsewhere",
+        ),
+    ] = "rho-loss"
+    select_options: Annotated[
+        Mapping[str, Any],
+        Option(
+            more="Options of the selection; of `infobatch` `keep` (0.5), the fraction of the "
+            "examples with low loss that stays, and `off` (0.125), the last share of the "
+            "training, which is on everything",
+            after="stand_in",
+        ),
+    ] = read(default=None, converter=_own)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers.workflows.online.selections import check_options
+
+        check_options(self.select, self.select_options)
+
+
+class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared):
+    """The options of a training with online selection.
+
+    Raises:
+        ParameterError: a value out of range, one that the selection has no use for, or more than
+            one of epochs, steps and seconds.
+    """
+
+    test: Annotated[Any, Option("Test data like DATA, or a fraction of DATA to split off")] = None
+    model: Annotated[
+        ModelLike,
+        Option(
+            "Model to train, compare's target (default: by data)",
+            after="hand_over",
+            also=("--target",),
+        ),
+    ] = None
+    il: Annotated[
+        str | Path | IrreducibleLosses | None,
+        Option("Irreducible losses of 'keepers il' (default: make them)", after="evaluate_every"),
+    ] = None
+    holdout: Annotated[
+        Any,
+        Option(
+            "Data like DATA for that model, or a fraction of DATA (default: folds)",
+            after="il_epochs",
+        ),
+    ] = None
+    seed: Annotated[int, Option("Same data, same seed, same weights")] = 0
+    out: Annotated[str | Path | None, Option("File for the weights (safetensors)")] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers.workflows.online.selections import unused
+
+        for name, remedy in unused(self.select).items():
+            if getattr(self, name) != getattr(TrainOptions, name):
+                found = f"got {getattr(self, name)}, which {self.select} does not use"
+                raise ParameterError(name, found, remedy)
+
+    def selection(self) -> SelectionConfig:
+        """The part that is about selection."""
+        return cut(self, SelectionConfig)
+
+    def every(self, length: Length, epoch: int) -> int:
+        """Steps between evaluations; by nothing that is measured: a rerun finds the same."""
+        if self.evaluate_every is not None:
+            return self.evaluate_every
+        if length.seconds is not None:
+            return max(epoch, EVERY)
+        total = length.steps if length.epochs is None else length.epochs * epoch
+        assert total is not None
+        return max(epoch, math.ceil(total / EVALUATIONS))
