@@ -28,7 +28,8 @@ from keepers.runs import Run
 from keepers.selectors import folds
 from keepers.training import Hardware
 from keepers.workflows import pilot as pilots
-from keepers.workflows.advise import AdviseConfig, _target  # pyright: ignore[reportPrivateUsage]
+from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
+from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
 from keepers.workflows.scoring import SAFE
 from keepers.workflows.settling import (
@@ -393,10 +394,10 @@ def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: 
     source = open_source(tmp_path / "pictures", on_bad_row="skip")
     with Run(tmp_path / "run", {}) as run:
         place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
-        part, target = _target(source, AdviseConfig(target="mlp"), place, "skip")
+        part, target = _target(source, AdviseOptions(target="mlp"), place, "skip")
         assert (len(source), len(part), len(target.pool)) == (120, 119, 119)
         with pytest.raises(DataError, match="picture"):
-            _target(source, AdviseConfig(target="mlp"), place, "error")
+            _target(source, AdviseOptions(target="mlp"), place, "error")
 
 
 def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:

@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from keepers import methods as table
 from keepers import processes
 from keepers.baselines import EVERYTHING, RANDOM
-from keepers.choices import Header, OnBadRow, Precision
-from keepers.configuration import picked
+from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.files import plain, write_json
 from keepers.methods import Method
 from keepers.models import default_target
+from keepers.options import taking
 from keepers.roles import Prepared, Role, prepare
-from keepers.training import HardwareConfig, epochs_of, estimate_seconds, fit_classifier
-from keepers.types import Budget, Progress
+from keepers.training import epochs_of, estimate_seconds, fit_classifier
+from keepers.types import Budget
 from keepers.workflows.advice import Noise
-from keepers.workflows.auto import CANDIDATES, joined
-from keepers.workflows.opening import ReadingOf, Say, check_outputs_of, say_or_not, workplace_of
+from keepers.workflows.auto import joined
+from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
+from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.pilot import (
     LARGEST,
     Pilot,
@@ -35,7 +35,7 @@ from keepers.workflows.pilot import (
     run_pilot,
 )
 from keepers.workflows.probing import embedded
-from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps, row_for
+from keepers.workflows.scoring import row_for
 from keepers.workflows.settling import (
     Finding,
     fallback,
@@ -53,44 +53,6 @@ RESULT = "advice.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdviseConfig(HardwareConfig):
-    """Everything that advice depends on, beside the data; the CLI has the same names.
-
-    Raises:
-        ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
-    """
-
-    keep: Sequence[int | float | str] = (0.1, 0.3, 0.5)
-    methods: Sequence[str] = CANDIDATES
-    proxy: str | Role | Mapping[str, Any] | None = None
-    target: str | Role | Mapping[str, Any] | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("methods", "keep"):
-            values: Sequence[Any] = getattr(self, name)
-            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
-            if not values:
-                raise ParameterError(name, "got none", "Give at least one")
-        # A random choice stands beside every method, and the safe one is what is taken without.
-        tried = (SAFE, *(name for name in self.methods if name not in (SAFE, RANDOM)))
-        object.__setattr__(self, "methods", tried)
-        for keep in self.keep:
-            Budget.parse(keep)
-        for name in self.methods:
-            table.get(name, CORESET_SIGNALS)
-            if needs_steps(name):
-                raise ParameterError(
-                    "methods",
-                    f"got '{name}', which watches a training in steps: a pilot has none",
-                    "keepers compare tries it with real targets",
-                )
-        Role.check("proxy", self.proxy)
-        Role.check("target", self.target)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Advice:
     """What a pilot says, as plain JSON values, and the run directory it stands in."""
 
@@ -103,31 +65,8 @@ class Advice:
         return self.result["sentences"]
 
 
-def advise(
-    data: Any,
-    *,
-    keep: Sequence[int | float | str] = (0.1, 0.3, 0.5),
-    methods: Sequence[str] = CANDIDATES,
-    proxy: str | Role | Mapping[str, Any] | None = None,
-    target: str | Role | Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Advice:
+@taking(AdviseOptions)
+def advise(data: Any, options: AdviseOptions) -> Advice:
     """Say, before anything is selected, whether selecting pays: for each budget and method.
 
     A pilot tries every method on a part of the data, in folds, with a cheap model as proxy and as
@@ -136,50 +75,27 @@ def advise(
 
     Args:
         data: as in `keepers.coreset`, with labels.
-        keep, methods: every method is tried at every budget, and `stratified` beside them.
-        proxy: the model of the pilot, one that scikit-learn fits (`linear`, `tabular`,
-            `sklearn:...`, `probe:...`); None takes one for the kind of data. For a proxy that is
-            trained in steps, `linear` stands in.
-        target: the model that the choice is for; its cost is estimated. None takes one for the
-            kind of data.
-        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
-        device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, group, split, header, limit, on_bad_row: likewise.
 
     Raises:
         ParameterError: under 100 examples, one class, or a method that a pilot cannot try.
         KeepersError: anything else wrong with what was given.
     """
-    given = dict(locals())
-    config = picked(AdviseConfig, given)
-    reading = picked(ReadingOf, given)
-    say = say_or_not(say)
-    check_outputs_of(data, given)
-    opened = workplace_of(
-        data,
-        reading=reading,
-        seed=config.seed,
-        hardware=config.hardware,
-        run=run,
-        resume=resume,
-        progress=progress,
-        purpose="advise",
-    )
+    config, say = options, say_or_not(options.say)
+    check_outputs(data, options)
+    opened = workplace(data, options, say, purpose="advise", seed=options.seed, group=options.group)
     with opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
         fractions = _fractions(config.keep, len(source))
         if not fractions:
             raise ParameterError(
                 "keep", "got budgets that keep everything", "Give a part, such as 0.5"
             )
-        few, trained = _target(source, config, place, reading.on_bad_row)
+        few, trained = _target(source, config, place, config.on_bad_row)
         epochs = None
         if trained.classifier is None:
             epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
         part = looked_at(source, config.seed)
         drawn = len(part) < len(source)
-        part, prepared = joined(part, config.proxy, place, reading.on_bad_row)
+        part, prepared = joined(part, config.proxy, place, config.on_bad_row)
         pilot = run_pilot(
             prepared,
             part,
@@ -207,7 +123,7 @@ def advise(
                 "epochs": epochs,
             },
         )
-        return left(result, place, say, out, overwrite=overwrite)
+        return left(result, place, say, options.out, overwrite=options.overwrite)
 
 
 def about(source: Source) -> dict[str, Any]:
@@ -238,7 +154,7 @@ def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
 
 
 def _target(
-    source: Source, config: AdviseConfig, place: Workplace, on_bad_row: OnBadRow
+    source: Source, config: AdviseOptions, place: Workplace, on_bad_row: OnBadRow
 ) -> tuple[Source, Prepared]:
     """A part of the data that tells what the target costs, and the target joined with it."""
     part, cache = part_of(source, config.seed), place.run.path / "encoded-target"
@@ -282,7 +198,7 @@ def _fit_seconds(prepared: Prepared, part: Source, place: Workplace, n: int) -> 
 def _result(
     source: Source,
     prepared: Prepared,
-    config: AdviseConfig,
+    config: AdviseOptions,
     pilot: Pilot,
     rows: Sequence[Finding],
     fractions: Sequence[float],

@@ -5,35 +5,30 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from keepers.campaign import wilson
-from keepers.choices import Header, OnBadRow, Precision
-from keepers.configuration import picked
 from keepers.data import Source
 from keepers.errors import renamed
 from keepers.files import plain
-from keepers.online import IrreducibleLosses, OnlineFacts, StepCost, shares
-from keepers.roles import Role
+from keepers.online import OnlineFacts, StepCost, shares
+from keepers.options import taking
 from keepers.training import Shuffle, epochs_of, steps_in_epoch
-from keepers.types import Progress
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.online import AUTO, OnlineTraining
 from keepers.workflows.opening import (
-    ReadingOf,
-    Say,
-    check_outputs_of,
+    check_outputs,
     say_or_not,
     share,
-    workplace_of,
+    workplace,
 )
-from keepers.workflows.options.training import TrainOptions, fraction
+from keepers.workflows.options.advise import AdviseOnlineOptions
+from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.pilot import part_of
 from keepers.workflows.sought import IL_FILE, Sought
 from keepers.workflows.train import ready
@@ -44,33 +39,8 @@ LARGEST = 5_000
 BINS = 40
 
 
-def advise_online(
-    data: Any,
-    *,
-    keep: float | str = 0.1,
-    target: str | Role | Mapping[str, Any] | None = None,
-    il: str | Path | IrreducibleLosses | None = None,
-    il_model: str | Role | Mapping[str, Any] | None = None,
-    il_epochs: int | None = None,
-    holdout: Any = None,
-    folds: int = 2,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Advice:
+@taking(AdviseOnlineOptions)
+def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
     """Say, before a target is trained, whether choosing what gets a gradient step can pay.
 
     The irreducible losses are made for 5,000 examples at most, as `keepers.train` makes them, and
@@ -80,47 +50,29 @@ def advise_online(
 
     Args:
         data: as in `keepers.coreset`, with labels.
-        keep: the fraction of its candidates that a step trains on.
-        target: the model that is to be trained in steps. None takes one for the kind of data.
-        il, il_model, il_epochs, holdout, folds: as in `keepers.train`.
-        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
-        seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         ParameterError: under 100 examples, a target that scikit-learn fits, or losses of others.
         KeepersError: anything else wrong with what was given.
     """
-    given = {**locals(), "model": target, "select": AUTO, "keep": fraction(keep)}
+    given = {name: value for name, value in vars(options).items() if name != "target"}
     with renamed({"model": "target"}):
-        config = picked(TrainOptions, given)
-    reading = picked(ReadingOf, given)
-    say = say_or_not(say)
-    for read in (data, holdout, il):
-        check_outputs_of(read, given)
-    sought = Sought.read(config.select, il, holdout, config.irreducible(seed), say)
+        config = TrainOptions(model=options.target, select=AUTO, **given)
+    seed, say = options.seed, say_or_not(options.say)
+    for read in (data, options.holdout, options.il):
+        check_outputs(read, options)
+    sought = Sought.read(config.select, options.il, options.holdout, config.irreducible(seed), say)
     assert sought is not None
-    opened = workplace_of(
-        data,
-        reading=reading,
-        seed=seed,
-        hardware=config.hardware,
-        purpose="advise-online",
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
+    opened = workplace(data, options, say, purpose="advise-online", seed=seed)
     with opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
         part = source if sought.il is not None else part_of(source, seed, LARGEST)
         with renamed({"model": "target"}):
-            training = ready(part, None, sought, config, place, reading.on_bad_row, say)
+            training = ready(part, None, sought, config, place, config.on_bad_row, say)
             expected = expected_cost(training, place, lambda _: None)
         assert expected is not None
         cost = expected[0]
         training = training.with_losses(
-            sought.of(training.source, place, reading.on_bad_row, say, None)
+            sought.of(training.source, place, config.on_bad_row, say, None)
         )
         facts = known_facts(training, cost, place)
         irreducible, whole = training.irreducible, len(part) == len(source)
@@ -146,7 +98,7 @@ def advise_online(
             "losses": str(place.run.path / IL_FILE) if whole and sought.il is None else None,
         }
         result = plain({**result, "sentences": sentences(result)})
-        return left(result, place, say, out, overwrite=overwrite)
+        return left(result, place, say, options.out, overwrite=options.overwrite)
 
 
 def _found(training: OnlineTraining, facts: OnlineFacts) -> dict[str, Any]:

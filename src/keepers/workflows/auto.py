@@ -16,10 +16,11 @@ from keepers.roles import Prepared, Role, made_by, prepare
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
+from keepers.workflows.options.advise import CANDIDATES
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
-from keepers.workflows.scoring import CLEAN, SAFE, row_for
+from keepers.workflows.scoring import SAFE, row_for
 from keepers.workflows.settling import (
     Finding,
     fallback,
@@ -29,10 +30,6 @@ from keepers.workflows.settling import (
     why_safe,
 )
 from keepers.workflows.workplace import Workplace
-
-CANDIDATES = (SAFE, "margin", "facility-location", CLEAN)
-"""The methods that are tried where nobody names any: at random by class, the hardest first, the
-most typical, and those whose labels no other model contradicts."""
 
 SIDE = 16
 """Pixels a side at which a pilot looks at pictures."""

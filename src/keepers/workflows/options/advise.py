@@ -1,0 +1,97 @@
+"""The options of `advise` and `advise_online`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from keepers.errors import ParameterError
+from keepers.options import Option, read
+from keepers.workflows.options.shared import ModelLike, Seeded, Shared
+from keepers.workflows.options.training import IlModelConfig, fraction
+
+if TYPE_CHECKING:
+    from keepers.online import IrreducibleLosses
+
+CANDIDATES = ("stratified", "margin", "facility-location", "confident-learning")
+"""The methods that are tried where nobody names any: at random by class, the hardest first, the
+most typical, and those whose labels no other model contradicts."""
+
+
+class AdviseOptions(Seeded, Shared):
+    """The options of advice on core-sets.
+
+    Raises:
+        ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
+    """
+
+    keep: Annotated[
+        Sequence[int | float | str],
+        Option("Budgets, separated by commas (online: one fraction, 0.1)"),
+    ] = (0.1, 0.3, 0.5)
+    methods: Annotated[
+        Sequence[str],
+        Option(
+            "Methods to try, separated by commas (default: four; labelling: auto,margin)",
+            "`stratified` is tried beside them",
+            typed="",
+        ),
+    ] = CANDIDATES
+    proxy: Annotated[
+        ModelLike,
+        Option(
+            "Model of the pilot: linear, probe:..., sklearn:...",
+            "None takes one for the kind of data; for a proxy that is trained in steps, `linear` "
+            "stands in",
+        ),
+    ] = None
+    target: Annotated[
+        ModelLike,
+        Option("Model that the choice is for (default: by data)", "Its cost is estimated"),
+    ] = None
+    group: Annotated[str | None, Option("Column to report the kept share by", after="id")] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers import methods as table
+        from keepers.types import Budget
+        from keepers.workflows.pilot import RANDOM
+        from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps
+
+        for name in ("methods", "keep"):
+            values: Sequence[Any] = getattr(self, name)
+            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+            if not values:
+                raise ParameterError(name, "got none", "Give at least one")
+        # A random choice stands beside every method, and the safe one is what is taken without.
+        tried = (SAFE, *(name for name in self.methods if name not in (SAFE, RANDOM)))
+        object.__setattr__(self, "methods", tried)
+        for keep in self.keep:
+            Budget.parse(keep)
+        for name in self.methods:
+            table.get(name, CORESET_SIGNALS)
+            if needs_steps(name):
+                raise ParameterError(
+                    "methods",
+                    f"got '{name}', which watches a training in steps: a pilot has none",
+                    "keepers compare tries it with real targets",
+                )
+
+
+class AdviseOnlineOptions(IlModelConfig, Seeded, Shared):
+    """The options of advice on online selection."""
+
+    keep: Annotated[float, Option("Fraction of its candidates that a step trains on")] = read(
+        default=0.1, converter=fraction
+    )
+    target: Annotated[
+        ModelLike, Option("Model that is to be trained in steps (default: by data)")
+    ] = None
+    il: Annotated[
+        str | Path | IrreducibleLosses | None,
+        Option("Irreducible losses of 'keepers il', for all seeds"),
+    ] = None
+    holdout: Annotated[
+        Any, Option("Data for that model, or a fraction of DATA", after="il_epochs")
+    ] = None
