@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
@@ -213,7 +214,7 @@ def _explained(text: str, described: Mapping[str, Declared]) -> str:
     for name, each in described.items():
         told = ". ".join(filter(None, (each.about.help, each.about.more)))
         if told:
-            lines.append(f"    {name}: {told}")
+            lines.append(textwrap.indent(textwrap.fill(f"{name}: {told}", 88), " " * 8)[4:])
     head, args, rest = text.partition("Args:\n")
     if not args:
         head, args, rest = text.partition("\n\nRaises:")
