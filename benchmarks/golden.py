@@ -74,7 +74,7 @@ UNSTABLE = re.compile(
 )
 NUMBER = r"[-+]?[\d][\d.,]*(?:e[-+]?\d+)?"
 IN_WORDS = re.compile(
-    rf"{NUMBER}(?= ?(?:s|ms|min|h|CPU|GFLOPs?|MFLOPs?|TFLOPs?|kB|MB|GB|×|x)\b|×)|/[\w/.-]*/[\w.-]+"
+    rf"(?<=costs ){NUMBER}|(?<=1/){NUMBER}|{NUMBER}(?= ?(?:s|ms|min|h|CPU|GFLOPs?|MFLOPs?|TFLOPs?|kB|MB|GB|×|x)\b|×)|/[\w/.-]*/[\w.-]+"
 )
 
 

@@ -20,8 +20,8 @@ from keepers.ledger import Ledger, Tally
 from keepers.models.linear import (
     LinearAndTrees,
     LinearClassifier,
-    _fit,  # pyright: ignore[reportPrivateUsage]
     _turn,  # pyright: ignore[reportPrivateUsage]
+    fit_quietly,
 )
 from keepers.random import derived_seed, generator
 from keepers.roles import Role, prepare
@@ -163,7 +163,7 @@ def test_words_of_one_text_alone_are_one_column_to_the_optimiser() -> None:
     assert np.allclose((rows @ turn @ turn.T).toarray(), rows.toarray())
     plain, turned = (LogisticRegression(C=5.0, tol=1e-9, max_iter=5000) for _ in range(2))
     plain.fit(rows, labels)
-    _fit(turned, rows, labels, None)
+    fit_quietly(turned, rows, labels, None)
     assert np.allclose(turned.coef_, plain.coef_, atol=1e-5)
     assert np.allclose(turned.predict_proba(rows), plain.predict_proba(rows), atol=1e-5)
     assert _turn(sparse.csr_array(common)) is None  # nothing to gain

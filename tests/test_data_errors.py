@@ -163,7 +163,7 @@ def test_ambiguous_columns_are_listed() -> None:
     refused(two_labels, "label: several", "'class', 'target'", "--label", kind=ParameterError)
     two_texts = pa.table({"title": TEXTS, "body": TEXTS, "label": [0, 1, 0, 1]})
     refused(two_texts, "input: several", "'title', 'body'", "--input", kind=ParameterError)
-    by_value = pa.table({"text": TEXTS * 9, "a": [0, 1] * 18, "b": [1, 0] * 18})
+    by_value = pa.table({"text": TEXTS * 9, "a": [0, 1] * 18, "b": [2, 3] * 18})
     refused(by_value, "label: several", "'a', 'b'", kind=ParameterError, input="text")
     none = pa.table({"text": TEXTS})
     refused(none, "looks like a class label", "the columns are: text", kind=ParameterError)
@@ -179,10 +179,10 @@ def test_unusable_labels() -> None:
     refused(with_labels(["a", None, "b", ""]), "2 of 4 rows have no label", "rows 1, 3")
     refused(with_labels([0.0, None, 1.0, float("nan")]), "2 of 4 rows have no label")
     refused(with_labels(pa.nulls(4)), "4 of 4 rows have no label")
-    refused(with_labels([0.5, 1.25, 2.0]), "fractions such as 0.5", "regression")
-    refused(with_labels([[0], [0, 1], [1]]), "multi-label")
+    refused(with_labels([0.5, 1.25, 2.0]), "fractions such as 0.5", "--task number", task="class")
+    refused(with_labels([[0], [0, 1], [1]]), "several labels or numbers", task="class")
     refused(with_labels(list(range(1000))), "1,000 different values", "continuous target or a key")
-    refused((np.zeros((3, 2), np.float32), np.eye(3)), "multi-label")
+    refused((np.zeros((3, 2), np.float32), np.eye(3)), "one 1 in each row", kind=ParameterError)
     refused((np.zeros((3, 2), np.float32), [0, 1]), "3 inputs and 2 labels")
 
 

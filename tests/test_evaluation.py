@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from keepers.ledger import Cost
+from keepers.tasks import CLASSES, Measured
 from keepers.training import Evaluation, Fitted, Point, Step
-from keepers.types import Signals
 
 LABELS = torch.tensor([0, 0, 0, 1])
 
 
-def signals(*right: bool, confidence: float = 0.9) -> Signals:
+def signals(*right: bool, confidence: float = 0.9) -> Measured:
     """Four test examples, each predicted right or not with the same confidence."""
     probs = torch.full((4, 2), 1 - confidence)
     for row, good in enumerate(right):
         probs[row, LABELS[row] if good else 1 - LABELS[row]] = confidence
-    return Signals(log_probs=probs.log(), labels=LABELS)
+    return CLASSES.measure(probs.log(), LABELS)
 
 
 def step(number: int, positions: list[int], right: list[bool], began: float = 0.0) -> Step:
@@ -88,7 +88,7 @@ def test_the_worst_class_is_not_the_mean() -> None:
 
 
 def test_what_it_takes_is_not_charged() -> None:
-    def slowly() -> Signals:
+    def slowly() -> Measured:
         time.sleep(0.05)
         return signals(True, True, True, True)
 
@@ -102,7 +102,7 @@ def test_what_it_takes_is_not_charged() -> None:
 def test_the_end_is_measured_once_with_the_costs_of_the_training() -> None:
     calls = 0
 
-    def measure() -> Signals:
+    def measure() -> Measured:
         nonlocal calls
         calls += 1
         return signals(True, True, True, True)
@@ -134,7 +134,7 @@ def test_the_weights_of_the_lowest_loss_are_kept_and_not_those_of_the_best_accur
         ]
     )
 
-    def measure() -> Signals:
+    def measure() -> Measured:
         value, said = next(found)
         module.weight.data.fill_(value)
         return said

@@ -67,6 +67,9 @@ def make_signals(seed: int = 0, n: int = N) -> Signals:
         aum=torch.randn(n, generator=draw),
         posterior_log_probs=torch.randn(n, 4, CLASSES, generator=draw).log_softmax(-1),
         irreducible_losses=torch.rand(n, generator=draw),
+        log_odds=torch.randn(n, 4, generator=draw),
+        predictions=torch.randn(n, 2, generator=draw),
+        posterior_predictions=torch.randn(n, 3, 2, generator=draw),
     )
 
 
@@ -122,6 +125,11 @@ def test_the_table_holds_the_named_methods() -> None:
         "confident-learning",
         "gradient-norm-is",
         "selective-backprop",
+        "label-entropy",
+        "label-margin",
+        "mmc",
+        "committee",
+        "greedy-sampling",
     ]
     assert list(REPEATING) == ["gradient-norm-is"]
     fields = {field.name for field in dataclasses.fields(Signals)}

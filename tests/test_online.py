@@ -33,8 +33,8 @@ from keepers.online import (
     scoring_mode,
 )
 from keepers.online.batch import cut_batch
-from keepers.online.logits import check_logits, cross_entropy
 from keepers.online.numbering import DENSE, as_numbers
+from keepers.tasks.classes import check_logits, cross_entropy
 from keepers.training import Arguments, Candidates
 from keepers.types import Signals
 

@@ -25,6 +25,7 @@ from keepers.models import MIN_STEPS
 from keepers.online import Companion, IrreducibleLosses, weaknesses
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
+from keepers.tasks.classes import calibration_error
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
 from keepers.workflows import opening
@@ -35,7 +36,6 @@ from keepers.workflows.parts import quick
 from keepers.workflows.teaching import (
     Taught,
     agreement,
-    calibration_error,
     folds_of,
     quality,
 )

@@ -34,6 +34,7 @@ from keepers.models import (
     Optimizer,
     Recipe,
     Schedule,
+    Stretched,
     check_name,
     classifier_fingerprint,
     create,
@@ -42,6 +43,7 @@ from keepers.models import (
     is_classifier,
     module_fingerprint,
 )
+from keepers.tasks import CLASSES, Targets, Task
 from keepers.types import (
     Classifier,
     DataInfo,
@@ -180,10 +182,16 @@ class Prepared:
     info: DataInfo
     encoder: EncoderSpec
     pool: Pool
-    labels: Tensor
+    labels: Targets
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     classifier: Classifier | None = None
+    task: Task = CLASSES
+
+    @property
+    def strata(self) -> Tensor:
+        """What splits and folds are over (n,)."""
+        return self.task.strata(self.labels)
 
     def build(self, seed: int, parameter: str = "proxy") -> nn.Module:
         """A module with weights drawn by `seed`, its input normalised as the encoder says."""
@@ -194,11 +202,12 @@ class Prepared:
             options=self.role.options,
             parameter=parameter,
         ).module
-        return self.normalised(module)
+        return self.normalised(self.task.begin(module))
 
     def normalised(self, module: nn.Module) -> nn.Module:
-        """The module with its input normalised as the encoder says."""
-        return Normalised(module, self.mean, self.std) if self.mean else module
+        """The module with its input normalised as the encoder says, and its output in units."""
+        module = Normalised(module, self.mean, self.std) if self.mean else module
+        return Stretched(module, *self.task.scale) if self.task.scale[0] else module
 
     def train_view(self, positions: Tensor) -> TrainView:
         """The augmented view of the members at `positions`."""
@@ -207,11 +216,17 @@ class Prepared:
             channels, height, _ = self.info.shape
             flip = channels == 3 if self.role.flip is None else self.role.flip
             augment = crop_and_flip(padding=max(1, round(height / 8)), flip=flip)
-        return TrainView(pool=self.pool, labels=self.labels, positions=positions, augment=augment)
+        return TrainView(
+            pool=self.pool,
+            labels=self.labels,
+            positions=positions,
+            augment=augment,
+            task=self.task,
+        )
 
     def eval_view(self) -> EvalView:
         """The view of all examples, never augmented."""
-        return EvalView(pool=self.pool, labels=self.labels)
+        return EvalView(pool=self.pool, labels=self.labels, task=self.task)
 
 
 def prepare(
@@ -238,7 +253,7 @@ def prepare(
     source, pool = encode(
         source, made.encoder, on_bad_row=on_bad_row, cache=cache, progress=progress or Silent()
     )
-    if source.labels is None:
+    if source.targets is None:
         raise ParameterError("label", "the data have no labels", "Name the column with --label")
     mean, std = made.encoder.mean, made.encoder.std
     if made.encoder.normalise == "data" and isinstance(pool, DensePool):
@@ -250,10 +265,11 @@ def prepare(
         info=info,
         encoder=made.encoder,
         pool=pool,
-        labels=torch.from_numpy(source.labels),
+        labels=source.targets,
         mean=mean,
         std=std,
         classifier=made if isinstance(made, Classifier) else None,
+        task=source.task,
     )
     return source, prepared
 
@@ -299,5 +315,4 @@ def encode_like(
     """The evaluation view of other data (a test set), encoded as `prepared` encodes its own."""
     with about("test"):
         source, pool = encode(source, prepared.encoder, on_bad_row=on_bad_row, cache=cache)
-    labels = None if source.labels is None else torch.from_numpy(source.labels)
-    return EvalView(pool=pool, labels=labels)
+    return EvalView(pool=pool, labels=source.targets, task=prepared.task)

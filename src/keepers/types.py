@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from keepers.errors import KeepersError, ParameterError
+from keepers.tasks import CLASSES, Targets, Task
 
 Kind = Literal["image", "text", "vector"]
 
@@ -97,11 +98,14 @@ class DataInfo:
     """What a model factory is told about the data it will see.
 
     `shape` is (channels, height, width) for pictures, (features,) for vectors, () for text.
+    `num_classes` is the width of the output: a logit for each class, the log-odds of each label, or
+    a number for each target, by `task`.
     """
 
     kind: Kind
     shape: tuple[int, ...]
     num_classes: int
+    task: str = "class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,22 +199,22 @@ class Augment(Protocol):
 class TrainView:
     """The training view: augmented. `fit` takes only this.
 
-    `positions` (m,) are the members that are trained on, as positions into the pool.
+    `positions` (m,) are the members that are trained on, as positions into the pool. `task` says
+    what the labels (n, ...) mean.
     """
 
     pool: Pool
-    labels: Tensor
+    labels: Targets
     positions: Tensor
     augment: Augment | None = None
+    task: Task = CLASSES
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def restrict(self, positions: Tensor) -> TrainView:
         """The view of other members of the same pool."""
-        return TrainView(
-            pool=self.pool, labels=self.labels, positions=positions, augment=self.augment
-        )
+        return replace(self, positions=positions)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -218,7 +222,8 @@ class EvalView:
     """The evaluation view: never augmented. `extract` takes only this."""
 
     pool: Pool
-    labels: Tensor | None = None
+    labels: Targets | None = None
+    task: Task = CLASSES
 
     def __len__(self) -> int:
         return len(self.pool)
@@ -228,18 +233,24 @@ class EvalView:
 class Signals:
     """What one model said of each example: the only thing scores and selectors are given.
 
-    Shapes: `log_probs` (n, classes); `early_log_probs` (n, runs, classes), of models stopped
+    Shapes: `log_probs` (n, classes); `log_odds` (n, labels) of several labels; `predictions`
+    (n, numbers) in the units of the data, `posterior_predictions` (n, models, numbers) those of an
+    ensemble; `early_log_probs` (n, runs, classes), of models stopped
     early in training; `posterior_log_probs` (n, samples, classes), of draws of the weights: one
     model with dropout on, or the members of an ensemble; `out_of_fold_log_probs` (n, classes), each
-    row of a model that was trained on the other folds; `labels` (n,); `losses` (n,);
+    row of a model that was trained on the other folds; `labels` (n,), the classes, or the strata of
+    other targets; `losses` (n,);
     `irreducible_losses` (n,), of a model trained on other data; `features` (n, d); `forgetting`
     (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
     training.
     """
 
     log_probs: Tensor | None = None
+    log_odds: Tensor | None = None
+    predictions: Tensor | None = None
     early_log_probs: Tensor | None = None
     posterior_log_probs: Tensor | None = None
+    posterior_predictions: Tensor | None = None
     out_of_fold_log_probs: Tensor | None = None
     labels: Tensor | None = None
     losses: Tensor | None = None

@@ -15,6 +15,7 @@ from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.data.pictures import SUFFIXES
 from keepers.data.source import Columns
+from keepers.data.targets import is_flag, label_columns
 from keepers.errors import ParameterError, UnlabelledError, unknown_name
 from keepers.types import Kind
 from keepers.words import listed
@@ -60,9 +61,11 @@ def told(
     if len(names) == 1 and names[0] not in table.column_names:
         names = [name.strip() for name in names[0].split(",")]
     said = Told(input=tuple(names), label=label, **other)
+    several = label is not None and label not in table.column_names and "," in label
+    labels = [each.strip() for each in label.split(",")] if label and several else [label]
     for parameter, chosen in (
         *(("input", name) for name in said.input),
-        ("label", said.label),
+        *(("label", name) for name in labels),
         ("id", said.id),
         ("group", said.group),
     ):
@@ -79,7 +82,8 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
     Raises:
         ParameterError: no column, or several, could be meant; they are listed.
     """
-    set_apart = (said.id, said.group, said.label, said.features)
+    several = [] if said.label is None else label_columns(said.label, material.table)
+    set_apart = (said.id, said.group, said.label, said.features, *several)
     free = [n for n in material.table.column_names if n not in set_apart]
     strict = require_labels or not said.input
     label = said.label or _label_by_name(material, [n for n in free if n not in said.input], strict)
@@ -123,6 +127,8 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
     ]
     if len(few) == 1:
         return few[0]
+    if len(few) > 1 and all(is_flag(material.table[name]) for name in few):
+        return ", ".join(few)
     if not required:
         return None
     if few:

@@ -106,7 +106,7 @@ def read_labels(
     if len(missing) and require:
         raise DataError(
             f"label: {len(missing):,} of {len(values):,} rows have no label in column '{name}' "
-            f"({_rows(missing)}). Label them or leave those rows out"
+            f"({rows_in_words(missing)}). Label them or leave those rows out"
         )
     if known is not None:
         classes = tuple(known)
@@ -128,12 +128,12 @@ def unlabelled(
     missing = rows[:0] if numbers is None else np.sort(rows[numbers[rows] < 0])
     if not 0 < len(missing) < len(rows):
         return ()
-    return (f"{counted(len(missing), 'row has', 'rows have')} no label ({_rows(missing)})",)
+    return (f"{counted(len(missing), 'row has', 'rows have')} no label ({rows_in_words(missing)})",)
 
 
 def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
     kind = column.type
-    if pa.types.is_nested(kind) and _is_single(column):
+    if pa.types.is_nested(kind) and is_single(column):
         column = pc.list_element(column, 0)
         kind = column.type
     if pa.types.is_struct(kind) or pa.types.is_map(kind) or isinstance(kind, pa.JsonType):
@@ -144,8 +144,9 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
         )
     if pa.types.is_nested(kind):
         raise DataError(
-            f"label: column '{name}' holds several values in each row ({kind}): a multi-label "
-            "target, which is not supported. Give one class for each row"
+            f"label: column '{name}' holds several values in each row ({kind}): several labels "
+            "or numbers, not one class. Give --task labels or number (task=...) where that is "
+            "offered, or one class for each row"
         )
     if pa.types.is_decimal(kind):
         column, kind = column.cast(pa.float64()), pa.float64()
@@ -154,8 +155,9 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
         if pc.any(pc.not_equal(present, pc.round(present))).as_py():
             raise DataError(
                 f"label: column '{name}' holds fractions such as "
-                f"{_first_fraction(present)}: a continuous (regression) target, which is not "
-                "supported. Give a column of classes with --label (label=...), or bin the values"
+                f"{_first_fraction(present)}: numbers, not classes. Give --task number "
+                "(task='number') where that is offered, a column of classes with --label "
+                "(label=...), or bin the values"
             )
         finite = pc.is_finite(column.cast(pa.float64()))
         return pc.if_else(finite, column, None).cast(pa.int64())
@@ -164,7 +166,7 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
     return column.cast(pa.large_string()) if not pa.types.is_boolean(kind) else column
 
 
-def _is_single(column: ArrowColumn) -> bool:
+def is_single(column: ArrowColumn) -> bool:
     """Whether every row holds a list of exactly one value: labels of shape (n, 1)."""
     if pa.types.is_struct(column.type) or pa.types.is_map(column.type):
         return False
@@ -223,10 +225,12 @@ def _check_classes(
         raise DataError(
             f"label: column '{column}' holds {len(names):,} different values in {labelled:,} "
             f"rows: {what} rather than a class. Name another column with --label (label=...)"
+            + (", or --task number (task='number')" if isinstance(distinct[0], int) else "")
         )
 
 
-def _rows(rows: npt.NDArray[np.int64]) -> str:
+def rows_in_words(rows: npt.NDArray[np.int64]) -> str:
+    """The first rows of many, for a message."""
     shown = ", ".join(str(row) for row in rows[:_SHOWN].tolist())
     return (
         f"row {shown}" if len(rows) == 1 else f"rows {shown}{', …' if len(rows) > _SHOWN else ''}"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from keepers.choices import Header, OnBadRow
+from keepers.choices import Header, OnBadRow, TaskName
 from keepers.data import builtin, extract, folders, ids, objects, readers
 from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
@@ -25,14 +25,16 @@ from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
-from keepers.data.labels import doubtful_classes, read_labels, unlabelled
+from keepers.data.labels import doubtful_classes, unlabelled
 from keepers.data.material import Material
 from keepers.data.remembered import Memory
-from keepers.data.source import Columns, SkippedRow, Source
+from keepers.data.source import Columns, SkippedRow, Source, rows_of
+from keepers.data.targets import TASKS, Read, in_words, label_columns, read_targets
 from keepers.data.values import check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
+from keepers.tasks import Task
 from keepers.types import Kind, Progress
 from keepers.words import counted
 
@@ -51,6 +53,7 @@ def open_source(
     header: Header = "auto",
     like: Source | None = None,
     limit: int | None = None,
+    task: TaskName = "auto",
     seed: int = 0,
     require_labels: bool = True,
     on_bad_row: OnBadRow = "error",
@@ -68,7 +71,9 @@ def open_source(
     files names the columns; `auto` judges it by the lines below. A test set
     is opened `like` the training source: the same columns and classes. `features` are vectors that
     somebody brings: a column, a `.npy` file or an array with one row for each of the data. `limit`
-    takes a random part, drawn over the ids with `seed`.
+    takes a random part, drawn over the ids with `seed`. `task` says what the labels are: a `class`
+    each, several `labels` (lists, columns of 0 and 1, or texts that a separator divides), or a
+    `number` (or several); `auto` judges it by the values.
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
     text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
@@ -81,8 +86,8 @@ def open_source(
     ('image', 1797, (1, 8, 8), 10)
 
     Raises:
-        DataError: a missing or damaged file, missing labels, one class only, a continuous or
-            multi-label target, NaN features, or keys that are not unique.
+        DataError: a missing or damaged file, missing labels, one class only, targets that are not
+            of the task, NaN features, or keys that are not unique.
         ParameterError: a column that is not there, or several that could be meant.
 
         Those on a test set begin with `test`.
@@ -91,12 +96,15 @@ def open_source(
         usual = folders.TRAINING if like is None else folders.TESTING
         if header not in HEADERS:
             raise ParameterError("header", f"got {header!r}", f"Give {', '.join(HEADERS)}")
+        if task not in TASKS:
+            raise ParameterError("task", f"got {task!r}", f"Give {', '.join(TASKS)}")
         if like is not None and header == "auto":
             header = like.columns.header
         kept, before = None, (0, None)
         if memory is not None and features is None and group is None and _is_read_as_path(data):
             known = like and (like.kind, like.shape, like.columns, like.class_names)
             asked = (input, label, id, header, known, limit, seed, require_labels, on_bad_row)
+            asked = (*asked, task) if task != "auto" else asked
             path = Path(data).expanduser()
             kept = Memory(file=memory, data=path, split=split, usual=usual, asked=asked)
 
@@ -146,7 +154,9 @@ def open_source(
                 "Give alike",
             )
         inputs = extract.raw_inputs(material, columns.input, kind)
-        labels, class_names = _labels(material, columns, like, require_labels, said.label)
+        labels, class_names, other_task = _labels(
+            material, columns, like, require_labels, said.label, task
+        )
         bad = extract.bad_rows(inputs, columns.input, material.table)
         of_inputs = len(bad)
         bad |= turned_down(material.table, columns.label)
@@ -172,8 +182,9 @@ def open_source(
                 if own and isinstance(taken, np.ndarray)
                 else brought[order].astype(np.float32, copy=False)
             )
-        copies = unlabelled(labels, order)
-        copies += () if not repeats else _copies(repeats, found.digests, labels, order)
+        classes = labels if other_task is None else None
+        copies = unlabelled(classes, order)
+        copies += () if not repeats else _copies(repeats, found.digests, classes, order)
         if kind == "text":
             copies += extract.empty_texts(taken)
         shape, sizes = extract.input_shape(taken, kind)
@@ -189,7 +200,7 @@ def open_source(
                 read_digests=lambda: found.digests,
                 read_inputs=lambda: taken,  # pyright: ignore[reportUnknownLambdaType]
             ),
-            labels=None if labels is None else labels[order],
+            labels=None if labels is None else rows_of(labels, order),
             class_names=class_names,
             groups=groups,
             shape=shape,
@@ -205,16 +216,18 @@ def open_source(
                 extract.describe(
                     kind, len(order), columns.input if material.kind is None else (), sizes
                 ),
-                class_names,
+                labels,
+                class_names if other_task is None else other_task,
                 copies,
                 brought,
             ),
+            other_task=other_task,
             skipped=tuple(
                 SkippedRow(row=row, id=name, problem=bad[row])
                 for row, name in zip(bad, whole.ids[whole.places(bad)].tolist(), strict=True)
             ),
         )
-        if kept is not None and not whole.unread:
+        if kept is not None and not whole.unread and other_task is None:
             kept.keep(source, material, inputs, before)
         return source
 
@@ -285,24 +298,30 @@ def _labels(
     like: Source | None,
     require: bool,
     named: str | None,
-) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
+    task: TaskName,
+) -> Read:
     known = like.class_names if like is not None and like.class_names else None
+    other = None if like is None else like.other_task
     if columns.label is None:
-        return None, known or ()
+        return None, known or (), other
     feature = material.features.get(columns.label, {})
-    declared = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    inner: Any = feature.get("feature", feature)
+    inner = inner if isinstance(inner, dict) else feature
+    declared = inner.get("names") if inner.get("_type") == "ClassLabel" else None
     try:
-        return read_labels(
-            material.table[columns.label],
+        return read_targets(
+            material.table,
             columns.label,
-            class_names=declared,
+            task=task,
+            declared=declared,
             known=known,
+            like=other,
             require=require,
         )
     except DataError:
         if require or named is not None:
             raise
-        return None, known or ()  # nobody said that these are labels
+        return None, known or (), other  # nobody said that these are labels
 
 
 def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[str | None]:
@@ -372,7 +391,8 @@ def _found(
     material: Material,
     columns: Columns,
     taken: str,
-    class_names: tuple[str, ...],
+    labels: Any,
+    names: tuple[str, ...] | Task,
     copies: tuple[str, ...],
     features: npt.NDArray[Any] | None,
 ) -> tuple[str, ...]:
@@ -380,20 +400,23 @@ def _found(
     if features is not None:
         source = f" from '{columns.features}'" if columns.features else ""
         sentences.append(f"features of {features.shape[1]} numbers{source}")
-    if columns.label is not None and not class_names:
+    if columns.label is not None and not names:
         sentences.append(f"no classes can be read from '{columns.label}'")
-    elif columns.label is not None:
-        shown = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
+    elif columns.label is not None and not isinstance(names, tuple):
+        sentences.append(in_words(labels, columns.label, names))
+    elif columns.label is not None and isinstance(names, tuple):
+        shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
         sentences.append(
-            f"{counted(len(class_names), 'class', 'classes')} from '{columns.label}': {shown}"
+            f"{counted(len(names), 'class', 'classes')} from '{columns.label}': {shown}"
         )
-        sentences += doubtful_classes(class_names)
+        sentences += doubtful_classes(names)
     if columns.id is not None:
         sentences.append(f"ids from '{columns.id}'")
     else:
         sentences.append("ids are hashes of the inputs")
     sentences += copies
-    used = {*columns.input, columns.label, columns.id, columns.group, columns.features}
+    labelled = () if columns.label is None else label_columns(columns.label, material.table)
+    used = {*columns.input, *labelled, columns.label, columns.id, columns.group, columns.features}
     unused = [name for name in material.table.column_names if name not in used]
     if unused and material.kind is None:
         sentences.append("not used: " + ", ".join(f"'{name}'" for name in unused[:10]))

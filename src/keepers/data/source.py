@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from keepers.choices import Header
 from keepers.data.examples import Examples
@@ -16,6 +19,7 @@ from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored
 from keepers.data.pictures import png
 from keepers.data.where import Where
+from keepers.tasks import Classes, Tags, Targets, Task
 from keepers.types import DataInfo, Kind
 
 
@@ -37,6 +41,11 @@ class Columns:
     header: Header = "auto"
 
 
+def rows_of(labels: Any, positions: npt.NDArray[np.int64]) -> Any:
+    """The labels of some examples, of the same kind."""
+    return labels.take(positions) if isinstance(labels, Tags) else labels[positions]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SkippedRow:
     """A row that could not be used, and why."""
@@ -50,7 +59,8 @@ class SkippedRow:
 class Source:
     """Examples in sorted-id order: position i is the i-th id.
 
-    `labels` (n,) are the class numbers, -1 where unknown, None where there are none; `groups` (n,)
+    `labels` (n,) are the class numbers, -1 where unknown, None where there are none; those of
+    another `task` are `Tags` or numbers (n, d), and there are no class names. `groups` (n,)
     strings. `shape` is (channels, height, width), (features,) or (). `features` (n, d) are those
     that somebody brought. `where` leads from rows back to files. `num_rows` counts the rows of
     the user's data, also those left out; `found` says in sentences what was taken.
@@ -59,7 +69,7 @@ class Source:
     name: str
     kind: Kind
     examples: Examples
-    labels: npt.NDArray[np.int64] | None
+    labels: Any
     class_names: tuple[str, ...]
     groups: npt.NDArray[Any] | None
     shape: tuple[int, ...]
@@ -69,6 +79,7 @@ class Source:
     where: Where = field(default_factory=Where)
     found: tuple[str, ...] = ()
     skipped: tuple[SkippedRow, ...] = ()
+    other_task: Task | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -116,7 +127,11 @@ class Source:
         if isinstance(self.inputs, np.ndarray):  # equal bytes may be other numbers
             state.update(f"{self.inputs.dtype.name} {self.inputs.shape[1:]}".encode())
         if self.labels is not None:
-            state.update(self.labels.astype("<i8").tobytes())
+            whole: Any = self.labels.numpy() if isinstance(self.labels, Tags) else self.labels
+            kind = "<f4" if whole.dtype.kind == "f" else "<i8"
+            state.update(whole.astype(kind).tobytes())
+        if self.other_task is not None:
+            state.update(json.dumps(self.other_task.facts()).encode())
         return state.hexdigest()
 
     @property
@@ -144,17 +159,45 @@ class Source:
         return replace(
             self,
             examples=self.examples.take(chosen),
-            labels=None if self.labels is None else self.labels[chosen],
+            labels=None if self.labels is None else rows_of(self.labels, chosen),
             groups=None if self.groups is None else self.groups[chosen],
             features=None if self.features is None else self.features[chosen],
         )
 
     def info(self, resolution: int | None = None) -> DataInfo:
         """What a model factory is told; pictures at `resolution` × `resolution` where given."""
-        shape = self.shape
+        shape, task = self.shape, self.task
         if resolution is not None and self.kind == "image":
             shape = (shape[0], resolution, resolution)
-        return DataInfo(kind=self.kind, shape=shape, num_classes=len(self.class_names))
+        return DataInfo(kind=self.kind, shape=shape, num_classes=task.num_outputs, task=task.name)
+
+    @property
+    def task(self) -> Task:
+        """What the labels mean."""
+        return Classes(self.class_names) if self.other_task is None else self.other_task
+
+    @property
+    def targets(self) -> Targets | None:
+        """The labels as a training takes them; None where there are none."""
+        labels = self.labels
+        return torch.from_numpy(labels) if isinstance(labels, np.ndarray) else labels
+
+    @cached_property
+    def strata(self) -> npt.NDArray[np.int64] | None:
+        """What splits, folds and floors are over (n,): the classes, or the strata of the task."""
+        if self.other_task is None or self.targets is None:
+            return self.labels
+        return self.other_task.strata(self.targets).numpy()
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """What the strata are called."""
+        return self.task.strata_names
+
+    def shown_labels(self, positions: Sequence[int] | None = None) -> list[str | None]:
+        """The labels of the examples at `positions`, or of all, in words."""
+        at = range(len(self)) if positions is None else positions
+        return [None] * len(at) if self.targets is None else self.task.show(self.targets, at)
 
     def preview(self, position: int) -> str | bytes:
         """What a person is shown of one example: its text, or a PNG of its picture.

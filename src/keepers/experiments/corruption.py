@@ -187,7 +187,7 @@ def confusion(prepared: Prepared, source: Source, place: Workplace) -> Tensor:
 
     A model is trained on a random half, balanced by class, and confuses the other half.
     """
-    labels = prepared.labels
+    labels = prepared.strata
     units, half = torch.from_numpy(source.units), len(labels) // 2
     drawn = stratified_units(labels, units, half, generator=generator(0, "confusion"))
     trained = train(

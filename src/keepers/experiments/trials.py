@@ -250,7 +250,7 @@ class Bench:
         """The signals that the method is given, and what they cost."""
         everything = torch.arange(len(self.source))
         if selector is None:
-            return [Signals(labels=self.proxy.labels)], NO_COST
+            return [Signals(labels=self.proxy.strata)], NO_COST
         early = "early_log_probs" in method.needs
         if selector == "target" and not early:
             trained = [self._train_target(seed, everything, Shuffle())]
@@ -297,8 +297,8 @@ class Bench:
                     method,
                     members,
                     k,
-                    balance=self.proxy.labels if self.config.balance == "class" else None,
-                    floor=methods.Floor(self.proxy.labels, self.config.min_per_class),
+                    balance=self.proxy.strata if self.config.balance == "class" else None,
+                    floor=methods.Floor(self.proxy.strata, self.config.min_per_class),
                     generator=generator(seed, "select", method.name),
                     num_classes=len(self.source.class_names),
                     options=self.config.method_options.get(method.name),

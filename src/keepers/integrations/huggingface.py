@@ -15,8 +15,8 @@ from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunE
 from keepers.integrations.checks import check_selector
 from keepers.online import BatchSelector
 from keepers.online.batch import LABEL_KEYS
-from keepers.online.logits import check_logits
 from keepers.sealed import read_tensors, write_tensors
+from keepers.tasks.classes import check_logits
 
 WEIGHTS = "keepers_weights"
 """The key under which a batch carries its weights to `compute_loss`, where the method has any."""

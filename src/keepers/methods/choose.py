@@ -13,7 +13,7 @@ from torch import Tensor
 from keepers import scores as scoring
 from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.methods.by_class import Floor, balanced, check_weights, floored, pick_within
-from keepers.methods.merging import as_posterior
+from keepers.methods.merging import as_committee, as_posterior
 from keepers.methods.method import Method
 from keepers.scores.checks import fit_for_formula
 from keepers.selectors.checks import Report, check_selected
@@ -159,6 +159,8 @@ def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tenso
         )
     if "posterior_log_probs" in method.needs and _stand_in(members):
         members = [as_posterior(members)]
+    if "posterior_predictions" in method.needs:
+        members = as_committee(members)
     for signals in members:
         for name in sorted(method.needs):
             signals.get(name)

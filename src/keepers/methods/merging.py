@@ -46,6 +46,15 @@ def as_one_model(members: Sequence[Signals]) -> Signals:
     )
 
 
+def as_committee(members: Sequence[Signals]) -> list[Signals]:
+    """The predicted numbers of the models as those of one committee, where none brings its own."""
+    own = any(s.posterior_predictions is not None or s.predictions is None for s in members)
+    if own or len(members) < 2:
+        return list(members)
+    found = torch.stack([signals.get("predictions") for signals in members], 1)
+    return [replace(members[0], posterior_predictions=found)]
+
+
 def as_posterior(members: Sequence[Signals]) -> Signals:
     """The predictions of an ensemble as posterior samples, one for each member.
 

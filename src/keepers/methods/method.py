@@ -38,6 +38,9 @@ class SignalFacts(NamedTuple):
 SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
     {
         "log_probs": SignalFacts("predictions", (CORESET, ONLINE, ACTIVE), "pass"),
+        "log_odds": SignalFacts("predictions of several labels", (CORESET, ONLINE), "pass"),
+        "predictions": SignalFacts("predicted numbers", (CORESET, ONLINE), "pass"),
+        "posterior_predictions": SignalFacts("predicted numbers of several models", (CORESET,)),
         "early_log_probs": SignalFacts("predictions early in training", (CORESET,)),
         "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE), "pass"),
         "out_of_fold_log_probs": SignalFacts("predictions out of fold", (CORESET,)),

@@ -9,8 +9,9 @@ from keepers.methods.drawn import BY_SCORE, UNIFORM
 from keepers.methods.method import Method
 from keepers.methods.posterior import POSTERIOR
 from keepers.methods.ranked import LEARNT, LOST, UNCERTAIN
+from keepers.methods.several import SEVERAL
 from keepers.methods.spread import SPREAD
 
-_ROWS = (*UNIFORM, *UNCERTAIN, *LEARNT, *SPREAD, *LOST, *POSTERIOR, *BY_SCORE)
+_ROWS = (*UNIFORM, *UNCERTAIN, *LEARNT, *SPREAD, *LOST, *POSTERIOR, *BY_SCORE, *SEVERAL)
 
 METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS})

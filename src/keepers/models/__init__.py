@@ -20,7 +20,7 @@ from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
 from keepers.models.identity import classifier_fingerprint, module_fingerprint
 from keepers.models.layers import to_channels_last
-from keepers.models.normalise import Normalised
+from keepers.models.normalise import Normalised, Stretched
 from keepers.models.recipe import MIN_STEPS, Optimizer, Recipe, Schedule
 from keepers.models.row import ModelRow, dense_encoder
 from keepers.models.table import MODELS
@@ -37,6 +37,7 @@ __all__ = [
     "Optimizer",
     "Recipe",
     "Schedule",
+    "Stretched",
     "check_name",
     "classifier_fingerprint",
     "count_flops",

@@ -20,19 +20,37 @@ BUCKETS = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRow:
-    """A built-in classifier. `make(seed)` gives one that is not fitted yet."""
+    """A built-in model. For each task that it has, `make[task](seed)` gives one not fitted yet."""
 
     name: str
     kinds: tuple[Kind, ...]
     summary: str
     paper: str
-    make: Callable[[int], Any]
+    make: Mapping[str, Callable[[int], Any]]
 
 
 def _linear(seed: int) -> Any:
     from keepers.models.linear import LinearClassifier
 
     return LinearClassifier(random_state=seed % 2**32, words=BUCKETS, copy=False)
+
+
+def _linear_labels(seed: int) -> Any:
+    from keepers.models.linear_targets import LinearLabels
+
+    return LinearLabels(random_state=seed % 2**32)
+
+
+def _linear_numbers(seed: int) -> Any:
+    from keepers.models.linear_targets import LinearNumbers
+
+    return LinearNumbers(random_state=seed % 2**32)
+
+
+def _tabular_numbers(seed: int) -> Any:
+    from keepers.models.linear_targets import NumbersAndTrees
+
+    return NumbersAndTrees(random_state=seed % 2**32)
 
 
 def _trees(seed: int) -> Any:
@@ -47,6 +65,11 @@ def _tabular(seed: int) -> Any:
     return LinearAndTrees(random_state=seed % 2**32)
 
 
+LINEAR: Mapping[str, Callable[[int], Any]] = MappingProxyType(
+    {"class": _linear, "labels": _linear_labels, "number": _linear_numbers}
+)
+"""The linear model of each task."""
+
 CLASSIFIERS: Mapping[str, ClassifierRow] = MappingProxyType(
     {
         row.name: row
@@ -56,21 +79,21 @@ CLASSIFIERS: Mapping[str, ClassifierRow] = MappingProxyType(
                 kinds=("text", "vector", "image"),
                 summary="logistic regression: words, bigrams if they help (TF-IDF), or numbers",
                 paper="Cox 1958; Salton and Buckley 1988; by scikit-learn",
-                make=_linear,
+                make=LINEAR,
             ),
             ClassifierRow(
                 name="boosted-trees",
                 kinds=("vector",),
                 summary="gradient-boosted trees by histograms",
                 paper="Ke et al. 2017, LightGBM; by scikit-learn",
-                make=_trees,
+                make={"class": _trees},
             ),
             ClassifierRow(
                 name="tabular",
                 kinds=("vector",),
                 summary="linear and boosted-trees, mixed as is likely on rows held out",
                 paper="Wolpert 1992, Stacked Generalization",
-                make=_tabular,
+                make={"class": _tabular, "labels": _linear_labels, "number": _tabular_numbers},
             ),
         )
     }
@@ -118,7 +141,26 @@ def create_classifier(
             f"got '{name}', which takes {' or '.join(row.kinds)} data, and these are {info.kind}",
             "keepers models lists what takes them",
         )
-    return Classifier(make=row.make, encoder=_counts(info, apart=True), code=(__name__,))
+    make = _of_task(name, row.make, info, parameter)
+    return Classifier(make=make, encoder=_counts(info, apart=True), code=(__name__,))
+
+
+def _of_task(
+    name: str, make: Mapping[str, Callable[[int], Any]], info: DataInfo, parameter: str
+) -> Callable[[int], Any]:
+    """What makes the model for the task of the data.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    if info.task not in make:
+        having = [each for each, row in CLASSIFIERS.items() if info.task in row.make]
+        raise ParameterError(
+            parameter,
+            f"got '{name}', which is not for targets of the kind '{info.task}'",
+            f"Name {' or '.join(having) or 'a model that is trained in steps, such as mlp'}",
+        )
+    return make[info.task]
 
 
 def _counts(info: DataInfo, *, apart: bool = False) -> EncoderSpec:
@@ -135,11 +177,12 @@ def _own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: str) 
     path = name.removeprefix(SKLEARN)
     with imported(path, parameter) as function, telling(name, parameter, _CALLED):
         made: Any = function(**options)
-    if not hasattr(made, "fit") or not hasattr(made, "predict_proba"):
+    asked = "predict" if info.task == "number" else "predict_proba"
+    if not hasattr(made, "fit") or not hasattr(made, asked):
         has = f"returned {type(made).__name__}"
         raise ParameterError(
             parameter,
-            f"'{name}' {has}, which lacks {'predict_proba' if hasattr(made, 'fit') else 'fit'}",
+            f"'{name}' {has}, which lacks {asked if hasattr(made, 'fit') else 'fit'}",
             "Give a scikit-learn classifier with predict_proba; for SVC set probability=True, or "
             "wrap it in CalibratedClassifierCV",
         )
@@ -169,7 +212,8 @@ def _probe(path: str, info: DataInfo, options: Mapping[str, Any], parameter: str
 
         check_options(build_encoder, path, options)
         made = build_encoder(path.removeprefix("hf:"), info, parameter, **options)
-        return Classifier(make=_linear, encoder=made.encoder, embedder=made.module)
+        linear = _of_task("linear", LINEAR, info, parameter)
+        return Classifier(make=linear, encoder=made.encoder, embedder=made.module)
     if ":" not in path:
         raise ParameterError(
             parameter,
@@ -187,4 +231,5 @@ def _probe(path: str, info: DataInfo, options: Mapping[str, Any], parameter: str
             "Return keepers.types.Model(module=..., encoder=...) whose module gives (n, d)",
         )
     code = (path.partition(":")[0],)
-    return Classifier(make=_linear, encoder=found.encoder, embedder=found.module, code=code)
+    linear = _of_task("linear", LINEAR, info, parameter)
+    return Classifier(make=linear, encoder=found.encoder, embedder=found.module, code=code)

@@ -88,9 +88,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         if _is_sparse(rows):
             self.used_ = _used(rows, self.words if alone else None)
             rows = columns(rows.copy() if self.copy else rows, self.used_)
-        rows, self.scaler_ = _scaled(rows)
-        self.classifier_ = _regression(self._tolerance, C=self.C_)
-        _fit(self.classifier_, rows, y, sample_weight)
+        rows, self.scaler_ = scaled(rows)
+        self.classifier_ = regression(self._tolerance, C=self.C_)
+        fit_quietly(self.classifier_, rows, y, sample_weight)
         self.classes_ = self.classifier_.classes_
         self.n_iter_ = self.classifier_.n_iter_
         return self
@@ -114,7 +114,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
         def likeliest(words: int | None) -> tuple[npt.NDArray[np.float64], float]:
             rows = columns(few.copy(), _used(few, words)) if _is_sparse(few) else few
-            return self._strength(_scaled(rows)[0], classes, given, *at)
+            return self._strength(scaled(rows)[0], classes, given, *at)
 
         with_pairs, strength = likeliest(None)
         if self.words is None or not _is_sparse(X):
@@ -138,8 +138,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
         def tried(strength: float) -> float:
             # From nothing each time: where another C ended is an end by so loose a tolerance.
-            model = _regression(LOOSE, C=strength)
-            _fit(model, rows[rest], y[rest], None if weight is None else weight[rest])
+            model = regression(LOOSE, C=strength)
+            fit_quietly(model, rows[rest], y[rest], None if weight is None else weight[rest])
             losses[strength] = _losses(_likelihood(model, rows[held], y[held]))
             return float(losses[strength].mean())
 
@@ -261,13 +261,15 @@ def _held_out(
     return held[np.isin(y[held], y[rest])], rest
 
 
-def _regression(tolerance: float, **settings: Any) -> Any:
+def regression(tolerance: float, **settings: Any) -> Any:
+    """A logistic regression that is not fitted yet."""
     return LogisticRegression(max_iter=1000, tol=tolerance, **settings)
 
 
-def _fit(
+def fit_quietly(
     model: Any, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
 ) -> None:
+    """Fit a linear model, in the span of the rows where they are sparse and few."""
     turn = _turn(rows) if _is_sparse(rows) else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it has converged is read from n_iter_
@@ -315,7 +317,16 @@ def _is_sparse(rows: Any) -> bool:
     return hasattr(rows, "tocsr")
 
 
-def _scaled(rows: Any) -> tuple[Any, Any]:
+def as_rows(X: Any) -> tuple[Any, npt.NDArray[np.int64] | None]:
+    """Rows to fit on: of counts the buckets that are used, and which; numbers as they are."""
+    if not _is_sparse(X):
+        return X, None
+    rows = X.tocsr(copy=True)
+    used = _used(rows, None)
+    return columns(rows, used), used
+
+
+def scaled(rows: Any) -> tuple[Any, Any]:
     """Rows on one scale, and what scales others so; counts are weighted where they lie.
 
     TF-IDF keeps sparse rows sparse; standardising gives numbers one scale.

@@ -10,6 +10,29 @@ from torch import Tensor, nn
 from keepers.errors import ParameterError
 
 
+class Stretched(nn.Module):
+    """A module whose output is in the units of the targets: mean + std · output.
+
+    Its own output has a mean of about 0 and a spread of about 1, which is what networks learn.
+
+    >>> Stretched(nn.Identity(), mean=(10.0,), std=(2.0,))(torch.tensor([[0.5]]))
+    tensor([[11.]])
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.module = module
+        self.register_buffer("target_mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("target_std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The module's output (n, numbers), in float32."""
+        return self.target_mean + self.target_std * self.module(*inputs).float()
+
+
 class Normalised(nn.Module):
     """A module whose first input is normalised: (x − mean) / std for each channel or feature.
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from keepers.errors import ParameterError
 from keepers.online.scorer import Autocast, InProcess, LossFunction, Scorer, Scoring
+from keepers.tasks import CLASSES, Task
 
 
 class Backend(Protocol):
@@ -28,11 +29,12 @@ class Backend(Protocol):
         seed: int = 0,
         autocast: Autocast = contextlib.nullcontext,
         loss: LossFunction | None = None,
+        task: Task = CLASSES,
     ) -> Scorer:
         """The scorer of `module`.
 
         `scoring` says how it scores, `seed` draws its dropout, `autocast` is the precision of the
-        training, `loss` takes the place of the cross-entropy.
+        training; `task` says what labels mean, and `loss` takes the place of its own.
         """
         ...
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.models import Optimizer
 from keepers.models.mode import scoring_mode
-from keepers.online.logits import check_logits, cross_entropy
 from keepers.random import isolated
+from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates, optimizer_state, restore_optimizer
 from keepers.training.optim import optimizer as build_optimizer
 
@@ -29,6 +28,7 @@ class Companion:
         optimizer: `adamw` or `sgd`, with `lr`, `momentum` and `weight_decay`.
         inputs: gives its inputs by positions, un-augmented; None takes those of the candidates.
         seed: of its dropout while it trains.
+        task: what labels mean.
 
     Raises:
         ParameterError: an unknown optimiser, a learning rate that is not positive, or a module
@@ -48,10 +48,11 @@ class Companion:
         weight_decay: float = 0.01,
         inputs: Inputs | None = None,
         seed: int = 0,
+        task: Task = CLASSES,
     ) -> None:
         self.module = module
         self.inputs = inputs
-        self.seed = seed
+        self.seed, self.task = seed, task
         self.optimizer = build_optimizer(
             optimizer, module, lr=lr, momentum=momentum, weight_decay=weight_decay
         )
@@ -63,16 +64,15 @@ class Companion:
         return [type(self.optimizer).__name__, settings, self.seed]
 
     def losses(self, candidates: Candidates) -> Tensor:
-        """Cross-entropy (n,) of the candidates, in evaluation mode."""
+        """The losses (n,) of the candidates, in evaluation mode."""
         with torch.no_grad(), scoring_mode(self.module, batch_norm="eval"):
-            logits = self._logits(candidates)
-            return cross_entropy(logits, candidates.labels)
+            return self.task.losses(self._output(candidates), candidates.labels)
 
     def update(self, chosen: Candidates) -> None:
         """One optimiser step on what was chosen; the global random state is left as it was."""
         with isolated(self.seed, "companion", chosen.version), torch.enable_grad():
             self.module.train()
-            F.cross_entropy(self._logits(chosen).float(), chosen.labels).backward()
+            self.task.loss(self._output(chosen), chosen.labels).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
 
@@ -80,12 +80,12 @@ class Companion:
         """What the module is called with."""
         return candidates.args if self.inputs is None else self.inputs(candidates.positions)
 
-    def _logits(self, candidates: Candidates) -> Tensor:
+    def _output(self, candidates: Candidates) -> Tensor:
         keywords = candidates.keywords if self.inputs is None else {}
         # Autocast would go on with the weights that it cast before the last step.
         with torch.autocast(candidates.labels.device.type, enabled=False):
             output = self.module(*self.arguments(candidates), **keywords)
-        return check_logits(output, candidates.labels, candidates.version)
+        return self.task.check(output, candidates.labels, candidates.version)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights and optimiser state as tensors."""

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.models import Optimizer
-from keepers.online.logits import check_logits
 from keepers.online.scorer import Autocast, LossFunction, Scorer
 from keepers.online.selector import Selector
+from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates
 from keepers.training.optim import optimizer as build_optimizer
 
@@ -56,6 +55,7 @@ def measure_step(
     k: int | None = None,
     loss: LossFunction | None = None,
     autocast: Autocast = contextlib.nullcontext,
+    task: Task = CLASSES,
     optimizer_name: Optimizer = "adamw",
 ) -> StepCost:
     """Time the choice among these candidates, and a training step of a copy of the model.
@@ -92,8 +92,7 @@ def measure_step(
         if loss is not None:
             value = loss(output, chosen.labels).mean()
         else:
-            logits = check_logits(output, chosen.labels, chosen.version)
-            value = F.cross_entropy(logits.float(), chosen.labels)
+            value = task.loss(task.check(output, chosen.labels, chosen.version), chosen.labels)
         value.backward()
         optimizer.step()
         optimizer.zero_grad()

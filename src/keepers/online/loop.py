@@ -246,7 +246,11 @@ class BatchSelector:
         if isinstance(model, DistributedDataParallel):
             model = model.module  # scoring is the business of one process
         return self.backend(
-            module=model, scoring=selector.scoring, seed=selector.seed, loss=self.loss
+            module=model,
+            scoring=selector.scoring,
+            seed=selector.seed,
+            loss=self.loss,
+            task=selector.task,
         )
 
     def step_cost(
@@ -264,7 +268,13 @@ class BatchSelector:
         """
         candidates, known = self._candidates(self._parts(batch, labels, ids))
         cost = measure_step(
-            model, candidates, self._scorer(model), self.selector, known=known, loss=self.loss
+            model,
+            candidates,
+            self._scorer(model),
+            self.selector,
+            known=known,
+            loss=self.loss,
+            task=self.selector.task,
         )
         if say is not None:
             say(str(cost))

@@ -130,7 +130,7 @@ class IrreducibleLosses:
                 REMEDY,
             )
         if self.labels is not None and source.labels is not None:
-            names = np.array(source.class_names, dtype=object)[source.labels]
+            names = np.array(source.shown_labels(), dtype=object)
             other = np.flatnonzero(names != self.labels[positions.numpy()])
             if len(other):
                 raise ParameterError(
@@ -216,10 +216,15 @@ def weaknesses(found: dict[str, Any]) -> list[str]:
     warnings: list[str] = []
     gain = (found["accuracy"] - found["majority"]) / max(1e-9, 1 - found["majority"])
     if gain < 0.3:
+        how = (
+            f"reaches {found['score']} of {found['accuracy']:.2f} on what it has not seen"
+            if "score" in found
+            else f"is right on {found['accuracy']:.0%} of what it has not seen, and always naming "
+            f"the largest class on {found['majority']:.0%}"
+        )
         warnings.append(
-            f"the irreducible-loss model is right on {found['accuracy']:.0%} of what it has not "
-            f"seen, and always naming the largest class on {found['majority']:.0%}: its losses "
-            "say little. Use a larger --il-model or more epochs"
+            f"the irreducible-loss model {how}: its losses say little. Use a larger --il-model or "
+            "more epochs"
         )
     for losses in found.get("checked_losses", ()):
         if len(losses) > 1 and losses[-1] == min(losses) and losses[-1] < 0.95 * losses[-2]:
@@ -228,7 +233,7 @@ def weaknesses(found: dict[str, Any]) -> list[str]:
                 f"{losses[-2]:.3f}, then {losses[-1]:.3f}): give it more epochs"
             )
             break
-    if found["calibration_error"] > 0.15:
+    if (found.get("calibration_error") or 0.0) > 0.15:
         too_sure = found["confidence"] > found["accuracy"]
         remedy = "Fewer epochs, or a smaller --il-model" if too_sure else "Give it more epochs"
         warnings.append(

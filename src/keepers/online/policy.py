@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import processes
@@ -85,7 +84,9 @@ class Selecting(BatchPolicy):
         self.selector = selector = self.make(module, runtime)
         check_backend(self.backend, selector.stand_in)
         scoring, autocast = selector.scoring, runtime.autocast
-        scorer = self.backend(module=module, scoring=scoring, seed=seed, autocast=autocast)
+        scorer = self.backend(
+            module=module, scoring=scoring, seed=seed, autocast=autocast, task=selector.task
+        )
         if processes.count() > 1:
             together = uses_batch_statistics(module, scoring.batch_norm)
             scorer = AcrossProcesses(scorer=scorer, together=together)
@@ -260,7 +261,7 @@ class InfoBatch(BatchPolicy):
 
     def after_step(self, step: Step) -> float:
         """Note the losses of what was trained on."""
-        losses = F.cross_entropy(step.logits, step.labels, reduction="none")
+        losses = step.task.losses(step.logits, step.labels)
         self.losses[step.positions] = losses.to(self.losses)
         return 0.0
 

@@ -18,8 +18,9 @@ from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.models import FeatureTap
 from keepers.models.mode import scoring_mode, uses_batch_statistics
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
-from keepers.online.logits import check_logits, check_range, cross_entropy
 from keepers.random import derived_seed
+from keepers.tasks import CLASSES, Task
+from keepers.tasks.classes import check_logits, check_range
 from keepers.training import Candidates
 from keepers.types import Signals
 
@@ -120,6 +121,7 @@ class InProcess:
     seed: int = 0
     autocast: Autocast = contextlib.nullcontext
     loss: LossFunction | None = None
+    task: Task = CLASSES
 
     def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
         """One pass over all candidates, in one piece; several where the posterior is sampled.
@@ -211,12 +213,12 @@ class InProcess:
                     "each has of its own)",
                 )
             found["losses"] = losses.detach().float()
-        if needs & {"losses", "log_probs"} - found.keys():
-            logits = check_logits(output, labels, candidates.version)
-            if "log_probs" in needs:
-                found["log_probs"] = F.log_softmax(logits.float(), dim=1)
+        if needs & {"losses", self.task.said} - found.keys():
+            checked = self.task.check(output, labels, candidates.version)
+            if self.task.said in needs:
+                found[self.task.said] = self.task.say(checked)
             if "losses" in needs and self.loss is None:
-                found["losses"] = cross_entropy(logits, labels)
+                found["losses"] = self.task.losses(checked, labels)
         return found
 
     def _posterior(

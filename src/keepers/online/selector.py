@@ -25,11 +25,17 @@ from keepers.online.companion import Companion
 from keepers.online.handover import WATCHED, HandOver, Watch
 from keepers.online.scorer import Scored, Scorer, Scoring, scored_by
 from keepers.random import derived_seed
+from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates, Choice
 from keepers.types import Budget, Signals
 
 SUPPLIED = methods.signals_of(methods.ONLINE)
-"""The signals that online selection has."""
+"""The signals that online selection has, of any task."""
+
+
+def supplied(task: Task) -> frozenset[str]:
+    """The signals that online selection has of a task."""
+    return SUPPLIED & (task.signals | {"labels", "irreducible_losses"})
 
 
 class Selector:
@@ -48,6 +54,7 @@ class Selector:
         updated: an irreducible-loss model that goes on learning from what is chosen (the
             original function of Mindermann et al. 2022).
         hand_over: end by itself where nothing reducible is left (`rho-loss` alone knows).
+        task: what labels mean.
 
     Raises:
         ParameterError: a method that needs what is not there, or a saving that it cannot use.
@@ -68,18 +75,19 @@ class Selector:
         stand_in: Companion | None = None,
         updated: Companion | None = None,
         hand_over: bool = True,
+        task: Task = CLASSES,
     ) -> None:
         row = (
             method
             if isinstance(method, Method)
-            else methods.get(method, supplied=SUPPLIED, replacement=True)
+            else methods.get(method, supplied=supplied(task), replacement=True)
         )
         self.method, self.options = row, methods.settings(row, options, num_classes)
         self.budget = Budget.parse(keep)
         self.scoring = scoring or Scoring()
         self.irreducible, self.seed, self.of = irreducible, seed, of
         self.stand_in, self.updated = stand_in, updated
-        self.longest = self.staleness = 0
+        self.longest, self.staleness, self.task = 0, 0, task
         self.generator, self.draws = torch.Generator(), derived_seed(seed, "choose")
         check_method(
             row,

@@ -84,7 +84,7 @@ def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
     cut = None
     if evidence.scores is not None:
         cut = findings.find_cut(
-            evidence.scores, evidence.rank, candidates, source.labels, count=NUM_SHOWN
+            evidence.scores, evidence.rank, candidates, source.strata, count=NUM_SHOWN
         )
     ledger = Ledger(list(evidence.costs))
     measured, accuracy = describe.accuracy(metadata, evidence.validation_accuracy)
@@ -121,8 +121,8 @@ def _context(evidence: Evidence, metadata: dict[str, Any]) -> dict[str, Any]:
 def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Shares]:
     source = evidence.source
     balances: list[Shares] = []
-    if source.labels is not None:
-        rows = findings.shares(source.labels, source.class_names, kept, candidates)
+    if source.strata is not None:
+        rows = findings.shares(source.strata, source.strata_names, kept, candidates)
         balances.append(_balance("Classes", "class", "classes", rows))
     if source.groups is not None:
         names, codes = np.unique(source.groups.astype(str), return_inverse=True)

@@ -50,11 +50,10 @@ def show(evidence: Evidence, positions: Iterable[int], *, about: str) -> list[Ex
 
 def _example(evidence: Evidence, position: int, about: str) -> Example:
     source = evidence.source
-    label = -1 if source.labels is None else int(source.labels[position])
     return Example(
         id=str(source.ids[position]),
         row=int(source.rows[position]),
-        label=str(source.class_names[label]) if label >= 0 else "",
+        label=source.shown_labels([position])[0] or "",
         state=_state(evidence, position),
         note=_note(evidence, position, about),
         preview=preview(source.preview(position)),

@@ -17,6 +17,12 @@ from keepers.scores.loss import (
 )
 from keepers.scores.noise import LabelNoise, label_noise
 from keepers.scores.ranks import combine_ranks, ranks
+from keepers.scores.several import (
+    committee_variance,
+    label_entropy,
+    label_margin,
+    maximal_confidence_loss,
+)
 from keepers.scores.uncertainty import entropy, least_confidence, margin
 
 __all__ = [
@@ -24,17 +30,21 @@ __all__ = [
     "area_under_margin",
     "bald",
     "combine_ranks",
+    "committee_variance",
     "conditional_entropy",
     "cross_entropy",
     "el2n",
     "entropy",
     "error_norm",
     "forgetting",
+    "label_entropy",
+    "label_margin",
     "label_noise",
     "last_layer_gradient_norm",
     "least_confidence",
     "loss_minus_conditional_entropy",
     "margin",
+    "maximal_confidence_loss",
     "predictive_entropy",
     "ranks",
     "reducible_loss",

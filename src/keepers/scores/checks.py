@@ -43,6 +43,17 @@ def check_features(features: Tensor, parameter: str = "features") -> Tensor:
     return check_no_nan(features, parameter, finite=True)
 
 
+def check_committee(predictions: Tensor, parameter: str = "posterior_predictions") -> Tensor:
+    """Predicted numbers (n, models, numbers), finite, of 2 models or more."""
+    if predictions.ndim != 3 or predictions.shape[1] < 2:
+        raise ParameterError(
+            parameter,
+            f"got shape {tuple(predictions.shape)}",
+            "Give (n, models, numbers) of 2 models or more: an ensemble",
+        )
+    return check_no_nan(predictions, parameter, finite=True)
+
+
 def check_labels(labels: Tensor, n: int, num_classes: int) -> Tensor:
     """One class number for each example."""
     if labels.shape != (n,) or labels.dtype.is_floating_point or labels.dtype == torch.bool:
@@ -68,6 +79,9 @@ CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
     "losses": check_one_each,
     "irreducible_losses": lambda value, name: check_one_each(value, name, finite=True),
     "features": check_features,
+    "log_odds": check_features,
+    "predictions": check_features,
+    "posterior_predictions": check_committee,
     "forgetting": check_counts,
     "events": check_counts,
     "aum": check_one_each,

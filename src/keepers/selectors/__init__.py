@@ -6,6 +6,7 @@ from keepers.selectors.cluster_margin import cluster_margin
 from keepers.selectors.coverage_centric import coverage_centric
 from keepers.selectors.distinct import Distinct, distinct, near_duplicates
 from keepers.selectors.facility_location import facility_location
+from keepers.selectors.greedy_sampling import greedy_sampling
 from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
 from keepers.selectors.ranking import top_k
@@ -29,6 +30,7 @@ __all__ = [
     "distinct",
     "facility_location",
     "folds",
+    "greedy_sampling",
     "importance_sample",
     "k_center_greedy",
     "near_duplicates",

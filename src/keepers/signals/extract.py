@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import methods, processes
@@ -22,6 +21,7 @@ from keepers.models.imported import telling
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.processes import Runtime
 from keepers.signals.store import allocate
+from keepers.tasks import Measured, labels_at
 from keepers.types import EvalView, Pool, Progress, Signals, Silent
 
 FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
@@ -35,7 +35,7 @@ def extract(
     view: EvalView,
     *,
     runtime: Runtime,
-    wanted: Collection[str] = ("log_probs",),
+    wanted: Collection[str] | None = None,
     positions: Tensor | None = None,
     batch_size: int = 512,
     samples: int = SAMPLES,
@@ -47,10 +47,11 @@ def extract(
 ) -> Signals:
     """Signals of every example of `view`, in evaluation mode, on inputs that are not augmented.
 
-    With `positions` (n,), of those alone, in their order.
+    With `positions` (n,), of those alone, in their order. What is wanted is by default what the
+    task of the view predicts: `log_probs` (n, classes), log-softmax in float32 whatever the
+    precision of the model; `log_odds` (n, labels); or `predictions` (n, numbers).
 
-    `log_probs` (n, classes) is log-softmax in float32, whatever the precision of the model;
-    `losses` (n,) is the cross-entropy of the labels; `features` (n, d) is the input of the last
+    `losses` (n,) are those of the task; `features` (n, d) is the input of the last
     layer. `posterior_log_probs` (n, samples, classes) is log-softmax of `samples` passes with
     dropout on: sample k has one mask for all examples, drawn by `seed`, and batch normalisation
     takes its running statistics. Arrays over 256 MiB are memory-mapped under `folder`; without
@@ -61,7 +62,8 @@ def extract(
         KeepersError: losses without labels, or log-probabilities that are not finite.
         ParameterError: posterior samples of a model without dropout, or fewer than 1.
     """
-    progress, device = progress or Silent(), runtime.device
+    progress, device, task = progress or Silent(), runtime.device, view.task
+    wanted = (task.said,) if wanted is None else wanted
     sampled = "posterior_log_probs" in wanted
     plain = not sampled or bool(set(wanted) - {"posterior_log_probs", "labels"})
     if sampled:
@@ -72,7 +74,7 @@ def extract(
         if samples < 1:
             raise ParameterError("samples", f"got {samples}", "Give 1 or more")
     asked = torch.arange(len(view)) if positions is None else positions.cpu()
-    labels = None if view.labels is None else view.labels.cpu()[asked]
+    labels = None if view.labels is None else labels_at(view.labels.cpu(), asked)
     n = len(asked)
     if "losses" in wanted and view.labels is None:
         raise KeepersError("signals: losses need labels, and the view has none")
@@ -95,7 +97,7 @@ def extract(
             if plain:
                 with runtime.autocast():
                     logits = module(*inputs)
-                found["log_probs"] = F.log_softmax(logits.float(), dim=1)
+                found[task.said] = task.say(logits)
             if features is not None:
                 found["features"] = features.features.float()
             if sampled:
@@ -104,7 +106,7 @@ def extract(
                         module, functools.partial(module, *inputs), samples=samples, seed=seed
                     )
             if not start and "losses" in wanted and labels is not None:
-                _check_width(found["log_probs"], labels)
+                task.check_width(found[task.said], labels)
             for name, value in found.items():
                 whole = processes.gather_rows(value, stop - start).cpu()
                 _check_pass(name, whole, first=start == 0)
@@ -115,10 +117,36 @@ def extract(
             progress.advance(stop)
     progress.finish()
     if "losses" in wanted and labels is not None and keep:
-        arrays["losses"] = -arrays["log_probs"].gather(1, labels[:, None])[:, 0]
+        arrays["losses"] = task.losses_of(arrays[task.said], labels)
     return Signals(
-        **{name: value for name, value in arrays.items() if name in wanted}, labels=labels
+        **{name: value for name, value in arrays.items() if name in wanted},
+        labels=None if labels is None else task.strata(labels),
     )
+
+
+def measure(
+    module: nn.Module,
+    view: EvalView,
+    *,
+    runtime: Runtime,
+    positions: Tensor | None = None,
+    tally: Tally | None = None,
+) -> Measured:
+    """How good a model is on labelled data, or on those at `positions`: one inference pass.
+
+    Raises:
+        KeepersError: the view has no labels, or the model gives NaN.
+    """
+    if view.labels is None:
+        raise KeepersError("signals: a measurement needs labels, and the view has none")
+    task = view.task
+    signals = extract(
+        module, view, runtime=runtime, wanted=(task.said,), positions=positions, tally=tally
+    )
+    labels = view.labels.cpu()
+    if positions is not None:
+        labels = labels_at(labels, positions.cpu())
+    return task.measure(signals.get(task.said), labels)
 
 
 @torch.inference_mode()
@@ -204,19 +232,9 @@ def _evaluating(module: nn.Module) -> Generator[None]:
         module.train(was_training)
 
 
-def _check_width(log_probs: Tensor, labels: Tensor) -> None:
-    width, most = log_probs.shape[1], int(labels.max())
-    if most >= width:
-        raise ParameterError(
-            "model",
-            f"gives {width} classes, but a label is number {most}",
-            "Give a model with an output for each class",
-        )
-
-
 def _check_pass(name: str, value: Tensor, *, first: bool) -> None:
     """Refuse NaN in a batch, and a posterior that shows no dropout in the first one."""
-    if name.endswith("log_probs") and bool(value.isnan().any()):
+    if name != "features" and bool(value.isnan().any()):
         raise KeepersError(
             "signals: the model gives NaN. Train it with a lower lr, or with precision fp32"
         )

@@ -15,9 +15,10 @@ from keepers.data import BagPool, TextPool
 from keepers.errors import KeepersError, ParameterError
 from keepers.random import derived_seed
 from keepers.sparse import principal_axes
+from keepers.tasks import CLASSES, Targets, Task, labels_at
 from keepers.types import Classifier, Pool
 
-GIVES = frozenset({"log_probs", "losses", "features"})
+GIVES = frozenset({"log_probs", "log_odds", "predictions", "losses", "features"})
 """The signals that a classifier of scikit-learn gives."""
 
 COMPONENTS = 64
@@ -25,17 +26,16 @@ COMPONENTS = 64
 
 FITTED_ON = 20_000
 BLOCK = 16_384
-TINY = 1e-12
-"""The probability of a class that a classifier has not seen."""
 
 
 def fit_classifier(
     classifier: Classifier,
     pool: Pool,
-    labels: Tensor,
+    labels: Targets,
     members: Tensor,
     *,
     seed: int,
+    task: Task = CLASSES,
     weights: Tensor | None = None,
     resample: bool = False,
     settled: Mapping[str, float] | None = None,
@@ -44,7 +44,7 @@ def fit_classifier(
     """A classifier, fitted on the examples of `pool` at `members`.
 
     Args:
-        labels: class numbers (n,) of the pool.
+        labels: of the pool, of `task`.
         weights: (m,) multipliers of the members' losses, where there are any.
         resample: fit it on as many members drawn with replacement, as one of an ensemble
             (Breiman 1996, Bagging Predictors).
@@ -59,8 +59,8 @@ def fit_classifier(
         draw = np.random.default_rng(derived_seed(seed, "resample"))
         drawn = torch.from_numpy(np.sort(draw.integers(0, len(members), len(members))))
         members, weights = members[drawn], None if weights is None else weights[drawn]
-    y = labels[members].numpy()
-    if len(np.unique(y)) < 2:
+    y = task.to_fit(labels_at(labels, members))
+    if y.ndim == 1 and len(np.unique(y)) < 2:
         from sklearn.dummy import DummyClassifier
 
         return DummyClassifier().fit(np.zeros((len(y), 1)), y)
@@ -89,9 +89,8 @@ def fit_classifier(
 
 def settled_by(fitted: Any) -> dict[str, float]:
     """What fitting a built-in classifier settled beside its weights: a search that others spare."""
-    from keepers.models.linear import LinearAndTrees, LinearClassifier
-
-    return fitted.settled if isinstance(fitted, LinearClassifier | LinearAndTrees) else {}
+    built_in = type(fitted).__module__.startswith("keepers.models.")
+    return fitted.settled if built_in else {}
 
 
 def converged(fitted: Any) -> bool:
@@ -108,25 +107,29 @@ def converged(fitted: Any) -> bool:
 
 
 def predict(
-    fitted: Any, pool: Pool, positions: Tensor, num_classes: int, parameter: str = "proxy"
+    fitted: Any,
+    pool: Pool,
+    positions: Tensor,
+    num_outputs: int,
+    parameter: str = "proxy",
+    task: Task = CLASSES,
 ) -> Tensor:
-    """Log-probabilities (p, classes), float32, of the examples at `positions`.
+    """What it predicts, (p, outputs) float32, of the examples at `positions`, as the task says it.
 
     Raises:
-        KeepersError: probabilities that are not finite.
+        KeepersError: predictions that are not finite.
     """
-    classes = torch.from_numpy(np.asarray(fitted.classes_, dtype=np.int64))
-    found = torch.full((len(positions), num_classes), TINY)
+    found = torch.empty(len(positions), num_outputs)
     for start in range(0, len(positions), BLOCK):
         part = positions[start : start + BLOCK]
-        probs = torch.from_numpy(np.asarray(fitted.predict_proba(rows(pool, part))))
-        if not bool(probs.isfinite().all()):
+        said = task.asked(fitted, rows(pool, part), num_outputs)
+        if not bool(said.isfinite().all()):
             raise KeepersError(
-                f"{parameter}: the classifier gives probabilities that are not finite. Scale its "
+                f"{parameter}: the model gives predictions that are not finite. Scale its "
                 "input, or take another"
             )
-        found[start : start + len(part), classes] = probs.float().clamp(min=TINY)
-    return found.div_(found.sum(1, keepdim=True)).log_()
+        found[start : start + len(part)] = said
+    return found
 
 
 def last_input(fitted: Any, pool: Pool, positions: Tensor, seed: int) -> Tensor:

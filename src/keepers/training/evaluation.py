@@ -11,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from keepers.errors import KeepersError
+from keepers.tasks import Measured
 from keepers.training.fitted import Fitted
 from keepers.training.observer import Step
-from keepers.types import Signals
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One evaluation, and what was trained on since the one before.
 
-    `seconds` are those that the training is charged with; `correct` is the fraction of what was
-    trained on that was classified correctly before its step.
+    `seconds` are those that the training is charged with. `accuracy` is the score of the task that
+    leads (accuracy, micro-F1, R²), `worst_class_accuracy` that of the class, label or part of the
+    range that is worst; `correct` the share of what was trained on that was right before its step.
     """
 
     step: int
@@ -40,7 +41,7 @@ class Evaluation:
     """An observer that measures the module every so many steps; call `at_end` after the last.
 
     Args:
-        measure: gives the signals of the data it is measured on: labels, log-probabilities.
+        measure: says how good the module is on the data it is measured on.
         every: steps between evaluations; 0 for none before the end.
         marks: for each name a mask (n,) over positions: the fraction of what was trained on that
             it covers is noted with each point.
@@ -50,7 +51,7 @@ class Evaluation:
 
     def __init__(
         self,
-        measure: Callable[[], Signals],
+        measure: Callable[[], Measured],
         *,
         every: int = 0,
         marks: Mapping[str, Tensor] | None = None,
@@ -72,7 +73,7 @@ class Evaluation:
         start = time.perf_counter()
         counts = [
             torch.full((), float(len(step.labels)), device=self.device),
-            (step.logits.argmax(1) == step.labels).sum(),
+            step.task.right(step.logits, step.labels).sum(),
             *(mask[step.positions].sum() for mask in self.marks.values()),
         ]
         self._counts += torch.stack([count.float() for count in counts])
@@ -105,18 +106,14 @@ class Evaluation:
         return self.points[-1]
 
     def _evaluate(self, **reached: Any) -> None:
-        signals = self.measure()
-        labels = signals.get("labels").cpu()
-        log_probs = signals.get("log_probs")
-        correct = (log_probs.argmax(1) == labels).double()
-        loss = float(-log_probs.gather(1, labels[:, None]).double().mean())
+        found = self.measure()
         counts = self._counts.tolist()
         self._counts.zero_()
         point = Point(
             **reached,
-            loss=loss,
-            accuracy=float(correct.mean()),
-            worst_class_accuracy=min(float(correct[labels == c].mean()) for c in labels.unique()),
+            loss=found.loss,
+            accuracy=found.score,
+            worst_class_accuracy=found.worst_score,
             correct=counts[1] / max(1.0, counts[0]),
         )
         marked = {
@@ -125,8 +122,8 @@ class Evaluation:
         }
         self.points.append(point)
         self.marked.append(marked)
-        if self.best_of is not None and loss < self._best_loss:
-            self._best_loss = loss
+        if self.best_of is not None and found.loss < self._best_loss:
+            self._best_loss = found.loss
             self._best = {k: v.detach().clone() for k, v in self.best_of.state_dict().items()}
         if self.say is not None:
             self.say(point, marked)

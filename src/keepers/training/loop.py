@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers import processes
@@ -82,6 +81,7 @@ class Loop:
         )
         self.forward = runtime.parallel(module)
         self.pool, self.labels = view.pool.to(device), view.labels.to(device)
+        self.task = view.task
         self.augment, self.augmenting = view.augment, generator(seed, "augment", device=device)
         self.recipe, self.runtime, self.seed = recipe, runtime, seed
         self.policy, self.stateful = policy, (*observers, policy)
@@ -116,11 +116,8 @@ class Loop:
         set_learning_rate(optimizer, self.recipe.lr * self.factor(min(progress, 1.0)))
         with runtime.autocast():
             logits = self.forward(*inputs)
-        if weights is None:
-            loss = F.cross_entropy(logits.float(), labels)
-        else:
-            own = processes.own_rows(weights)
-            loss = (F.cross_entropy(logits.float(), labels, reduction="none") * own).mean()
+        own = None if weights is None else processes.own_rows(weights)
+        loss = self.task.loss(logits, labels, own)
         # Processes average their gradients: each counts by its share of the batch.
         share = len(labels) * processes.count() / len(here)
         (loss if share == 1 else loss * share).backward()
@@ -187,6 +184,7 @@ class Loop:
             positions=positions,
             labels=self.labels[positions],
             logits=processes.gather_rows(own_logits.float(), len(positions)),
+            task=self.task,
             number=at.step,
             epoch=passes,
             examples=at.examples,

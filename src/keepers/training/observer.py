@@ -7,13 +7,16 @@ from typing import Protocol
 
 from torch import Tensor
 
+from keepers.tasks import CLASSES, Task
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """What an observer sees of one step.
 
-    `positions` (n,), `labels` (n,) and `logits` (n, classes) are of what was trained on, before
-    the update. `number` counts steps from 1, `epoch` is a fraction of passes over the members,
+    `positions` (n,), `labels` (n, ...) and `logits` (n, outputs) are of what was trained on, before
+    the update; `task` says what they mean. `number` counts steps from 1, `epoch` is a fraction of
+    passes over the members,
     `examples` and `candidates` what was trained on and chosen from so far, `progress` how much
     of the training is done. `began` is the reading of `time.perf_counter` at which a training
     without interruptions would have begun.
@@ -22,6 +25,7 @@ class Step:
     positions: Tensor
     labels: Tensor
     logits: Tensor
+    task: Task = CLASSES
     number: int = 0
     epoch: float = 0.0
     examples: int = 0

@@ -20,13 +20,17 @@ MANY_LABEL_ERRORS = 0.05
 WEAK_PROXY = 0.4
 HARDLY_BETTER = 1.2
 EXTREME = 4.0
+LITTLE = 0.1
 ENOUGH_FOR_NOISE = 50
 
 
 def accuracy(scored: Scored, at: torch.Tensor) -> float | None:
-    """Share of the examples at these positions whose label the proxies predict."""
+    """Share of the examples at these positions whose label the proxies predict.
+
+    Where targets are no classes, the score of the task: micro-F1, R².
+    """
     if scored.predictions is None or not len(at):
-        return None
+        return scored.score(at)
     right = scored.predictions.predicted[at] == scored.labels[at]
     return float(right.double().mean())
 
@@ -71,7 +75,7 @@ class Noise:
 def noise_of(scored: Scored) -> Noise | None:
     """The share of wrong labels, by validation rows that no proxy trained on; None where few."""
     at = scored.validation
-    if not scored.prepared or len(at) < ENOUGH_FOR_NOISE:
+    if scored.predictions is None or len(at) < ENOUGH_FOR_NOISE:
         return None
     found = label_noise(scored.labels[at], mean_log_probs(scored.members, at))
     return Noise(estimate=found, by="validation")
@@ -103,6 +107,13 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
         pays = tried or f"keepers advise tells whether leaving them out ({CLEAN}) pays"
         warnings.append(f"{noise}{first}. {pays}")
     if scored.predictions is None:
+        reached = scored.score(at)
+        if reached is not None and reached < LITTLE:
+            warnings.append(
+                f"the proxy has hardly learnt anything: its {scored.source.task.score_words} on "
+                f"what it was trained on is {reached:.2f}. Its choice is little better than a "
+                "random one. Give it more --epochs, or another --proxy"
+            )
         return warnings
     right = accuracy(scored, at) or 0.0
     labels = scored.labels[at]

@@ -13,6 +13,7 @@ from keepers.data import Source
 from keepers.ledger import Cost
 from keepers.models import is_classifier
 from keepers.roles import Prepared, Role, made_by, prepare
+from keepers.tasks import Task
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.opening import Say
@@ -20,7 +21,7 @@ from keepers.workflows.options.advise import CANDIDATES
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
-from keepers.workflows.scoring import SAFE, row_for
+from keepers.workflows.scoring import SAFE, row_for, signals_for
 from keepers.workflows.settling import (
     Finding,
     fallback,
@@ -30,6 +31,12 @@ from keepers.workflows.settling import (
     why_safe,
 )
 from keepers.workflows.workplace import Workplace
+
+
+def candidates(task: Task) -> tuple[str, ...]:
+    """Those of `CANDIDATES` that there are for a task."""
+    return tuple(name for name in CANDIDATES if methods.get(name).needs <= signals_for(task))
+
 
 SIDE = 16
 """Pixels a side at which a pilot looks at pictures."""
@@ -120,11 +127,12 @@ def take(
 def _by_pilot(
     part: Source, prepared: Prepared, fraction: float, place: Workplace, seed: int, *, drawn: bool
 ) -> Taken:
-    tried = [row_for(name, prepared.role.model) for name in CANDIDATES]
+    names = candidates(prepared.task)
+    tried = [row_for(name, prepared.role.model) for name in names]
     pilot = run_pilot(
         prepared, part, place, methods_=tried, keep=(fraction,), seed=seed, drawn=drawn
     )
-    rows = findings(pilot, CANDIDATES, (fraction,))
+    rows = findings(pilot, names, (fraction,))
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
     words = (
@@ -165,15 +173,15 @@ def _in_points(row: Finding) -> str:
 
 def _impossible(source: Source, fraction: float) -> str | None:
     """Why a pilot would say nothing here, in words."""
-    if source.labels is None:
+    if source.strata is None:
         return "a pilot needs labels"
     if len(source) < FEWEST:
         return f"a pilot needs {FEWEST} examples, and there are {len(source)}"
-    if len(set(source.labels.tolist())) < 2:
+    if len(set(source.strata.tolist())) < 2:
         return "a pilot needs two classes"
     if fraction >= 1:
         return "everything is kept"
-    if fraction * len(source) < 2 * len(source.class_names):
+    if fraction * len(source) < 2 * len(source.strata_names):
         return "so few are kept that a pilot would have under two of a class"
     return None
 

@@ -117,7 +117,7 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     rank = np.full(len(scored.source), -1, dtype=np.int64)
     kept = candidates[picks.positions].numpy()
     rank[kept] = np.arange(k)
-    labels, names = scored.labels[candidates], scored.source.class_names
+    labels, names = scored.labels[candidates], scored.source.strata_names
     is_kept = torch.from_numpy(rank >= 0)[candidates]
     floor = "" if picks.floored is None else tell_floor(labels[picks.floored], names, config)
     if floor:
@@ -199,7 +199,7 @@ def choose(
         balance=labels if config.balance == "class" else None,
         floor=methods.Floor(labels, config.min_per_class),
         generator=generator(config.seed, "select", scored.method.name),
-        num_classes=len(scored.source.class_names) or None,
+        num_classes=len(scored.source.strata_names) or None,
         options=config.method_options or {},
         report=report,
     )

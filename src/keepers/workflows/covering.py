@@ -21,9 +21,9 @@ from keepers.workflows.evidence import Plane, spread
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import SAFE, Scored
+from keepers.workflows.scoring import OF_DATA, SAFE, Scored
 
-BROUGHT = frozenset({"labels", "features"})
+BROUGHT = OF_DATA
 FITTED_ON = 5_000
 """Examples that the principal components are fitted on, evenly spread over the ids."""
 ITERATIONS = 20

@@ -49,7 +49,11 @@ def expected_cost(
             cut=lambda rows: (pool.gather(positions[rows]), {}),
         )
         scorer = training.backend(
-            module=module, scoring=selector.scoring, seed=training.seed, autocast=autocast
+            module=module,
+            scoring=selector.scoring,
+            seed=training.seed,
+            autocast=autocast,
+            task=prepared.task,
         )
         cost = measure_step(
             module,
@@ -58,6 +62,7 @@ def expected_cost(
             selector,
             k=prepared.recipe.batch_size,
             autocast=autocast,
+            task=prepared.task,
             optimizer_name=prepared.recipe.optimizer,
         )
     say(in_words(cost, selector.scoring))

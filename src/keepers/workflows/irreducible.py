@@ -185,15 +185,14 @@ def _by_own_model(
     with renamed({"proxy": "model"}):
         source, pool = encode(source, made.encoder, on_bad_row=on_bad_row, progress=place.progress)
     say_skipped(source, say)
-    assert source.labels is not None
-    view = EvalView(pool=pool, labels=torch.from_numpy(source.labels))
+    view = EvalView(pool=pool, labels=source.targets, task=source.task)
     with place.ledger.phase("irreducible-loss scoring") as tally:
         runtime = place.hardware.runtime(gains_from_bf16=False)
         signals = extract(
-            made.module, view, runtime=runtime, wanted=("log_probs", "losses"), tally=tally
+            made.module, view, runtime=runtime, wanted=(view.task.said, "losses"), tally=tally
         )
     found: dict[str, Any] = {
-        **measured(signals),
+        **measured(signals, view, torch.arange(len(source))),
         "agreement": None,
         "checked": 0,
         "checked_losses": [],
@@ -214,17 +213,19 @@ def _losses(
     source: Source, values: Tensor, members: Tensor, how: Mapping[str, Any]
 ) -> IrreducibleLosses:
     chosen = members.numpy()
-    assert source.labels is not None
+    targets: Any = source.targets
+    other = {} if source.other_task is None else {"task": source.other_task.facts()}
     return IrreducibleLosses(
         ids=source.ids[chosen],
         values=values[members].float(),
-        labels=np.array(source.class_names, dtype=object)[source.labels[chosen]],
+        labels=np.array(source.shown_labels(chosen.tolist()), dtype=object),
         metadata=plain(
             {
                 "kind": "irreducible-losses",
                 "data": source.fingerprint,
-                "labels": fingerprint(source.labels.tolist()),
+                "labels": fingerprint(targets.numpy().tolist()),
                 "class_names": list(source.class_names),
+                **other,
                 **how,
             }
         ),

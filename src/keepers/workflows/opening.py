@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.choices import Header, OnBadRow
+from keepers.choices import Header, OnBadRow, TaskName
 from keepers.data import (
     Source,
     check_apart,
@@ -51,6 +51,7 @@ class ReadingOf:
     split: str | None = None
     header: Header = "auto"
     limit: int | None = None
+    task: TaskName = "auto"
     on_bad_row: OnBadRow = "error"
     require_labels: bool = True
 

@@ -66,7 +66,7 @@ def split(
     source: Source, prepared: Prepared, fraction: Budget | None, config: IrreducibleConfig
 ) -> list[Teaching]:
     """The models of the folds, or the one that is trained on a fraction."""
-    labels, everything = prepared.labels, torch.arange(len(source))
+    labels, everything = prepared.strata, torch.arange(len(source))
 
     def teaching(members: Tensor, scored: Tensor, checked: Tensor, number: int) -> Teaching:
         return Teaching(
@@ -159,8 +159,7 @@ def apart(
         progress=place.progress,
     )
     say_skipped(source, say)
-    assert source.labels is not None
-    view = EvalView(pool=pool, labels=torch.from_numpy(source.labels))
+    view = EvalView(pool=pool, labels=source.targets, task=source.task)
     everything = torch.arange(len(source))
     return (
         source,

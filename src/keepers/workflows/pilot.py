@@ -27,6 +27,7 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
+from keepers.tasks import labels_at
 from keepers.workflows.fresh import gain_of_fresh
 from keepers.workflows.probing import embedded
 from keepers.workflows.stages import Trained, Training, train
@@ -86,8 +87,8 @@ class Pilot:
 
 def looked_at(source: Source, seed: int) -> Source:
     """The part that a pilot makes its pieces of; no more than a piece of pictures, slow to read."""
-    assert source.labels is not None
-    sizes = np.bincount(source.labels)[source.labels]
+    assert source.strata is not None
+    sizes = np.bincount(source.strata)[source.strata]
     many = np.median(sizes) * LARGEST < TYPICAL * len(source)
     return part_of(source, seed, LARGEST if many or source.kind == "image" else FOLDS * LARGEST)
 
@@ -106,8 +107,8 @@ def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
         )
     if len(source) <= largest:
         return source
-    assert source.labels is not None
-    labels, units = torch.from_numpy(source.labels), torch.from_numpy(source.units)
+    assert source.strata is not None
+    labels, units = torch.from_numpy(source.strata), torch.from_numpy(source.units)
     drawn = stratified_units(labels, units, largest, generator=generator(seed, "pilot"))
     return source.take(drawn.numpy())
 
@@ -133,7 +134,9 @@ def run_pilot(
         drawn: whether it is but a part of the data.
         epochs: of the target, for fresh random subsets in each; None where it has none.
     """
-    labels, units = prepared.labels, torch.from_numpy(source.units)
+    labels, units, task = prepared.strata, torch.from_numpy(source.units), prepared.task
+    of_classes, predicted = task.said in PREDICTIONS, frozenset({task.said})
+    epochs = epochs if of_classes else None  # what fresh parts gain is estimated of classes alone
     inner = replace(place, ledger=Ledger(), booked=set())
     embedded(inner, prepared, prepared.pool, source.content)  # says how far it is itself
     inner = replace(inner, progress=None)
@@ -142,7 +145,7 @@ def run_pilot(
     fold_of, pieces = folds(labels, units, count, generator=at), windows(count)
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
-    wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | PREDICTIONS
+    wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | predicted
     wanted |= {"features"} if epochs else set()
     trainings, done = FOLDS * (1 + len(keep) * (DRAWS + len(methods_))), itertools.count(1)
     with place.under_way("pilot") as report:
@@ -157,16 +160,16 @@ def run_pilot(
                 fold: int = fold,
             ) -> tuple[Held, Mapping[str, float] | None]:
                 told = _trained(
-                    prepared, source, inner, positions, PREDICTIONS, held, seed, fold, settled
+                    prepared, source, inner, positions, predicted, held, seed, fold, settled
                 )
                 report("trainings", next(done), trainings)
-                return _measured(told.signals.get("log_probs"), labels[held]), told.settled
+                return _measured(prepared, told.signals.get(task.said), held), told.settled
 
             both = torch.cat([members, held])
             signals = _trained(prepared, source, inner, members, wanted, both, seed, fold).signals
             report("trainings", next(done), trainings)
-            said = signals.get("log_probs")[len(members) :]
-            found.setdefault((EVERYTHING, 1.0), []).append(_measured(said, labels[held]))
+            said = signals.get(task.said)[len(members) :]
+            found.setdefault((EVERYTHING, 1.0), []).append(_measured(prepared, said, held))
             unseen.append((labels[held], said))
             inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
             for fraction in keep:
@@ -198,7 +201,7 @@ def run_pilot(
                         [inside],
                         k,
                         generator=generator(seed, "pilot", fold, method.name),
-                        num_classes=prepared.info.num_classes,
+                        num_classes=len(task.strata_names),
                         floor=methods.Floor(labels[members], 1),
                     )
                     result, _ = tell(members[picks.positions], settled)
@@ -210,7 +213,9 @@ def run_pilot(
         overlap=overlap_of(pieces),
         costs=tuple(inner.ledger.by_phase()),
         smaller=drawn or count > FOLDS,
-        noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True))),
+        noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
+        if of_classes
+        else None,
     )
 
 
@@ -268,10 +273,9 @@ def _trained(
     )
 
 
-def _measured(log_probs: Tensor, labels: Tensor) -> Held:
-    own = log_probs.double().gather(1, labels[:, None])
-    wrong = log_probs.argmax(1) != labels
-    return Held(error=float(wrong.double().mean()), loss=-float(own.mean()))
+def _measured(prepared: Prepared, said: Tensor, held: Tensor) -> Held:
+    found = prepared.task.measure(said, labels_at(prepared.labels, held))
+    return Held(error=found.error, loss=found.loss)
 
 
 def _mean(results: Sequence[Held]) -> Held:

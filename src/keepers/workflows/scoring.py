@@ -17,6 +17,7 @@ from keepers.models import is_classifier
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, made_by, prepare
 from keepers.selectors import stratified_units
+from keepers.tasks import CLASSES, Task, labels_at
 from keepers.training import GIVES, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
@@ -69,6 +70,13 @@ def check_supplies(parameter: str, model: str, method: str) -> None:
         )
 
 
+COMMITTEE = "posterior_predictions"
+"""What the models of an ensemble predict, side by side."""
+
+OF_DATA = frozenset({"labels", "features"})
+"""What the data themselves, or who brings them, can supply."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scored:
     """What scoring gives: signals of each member of the ensemble, and what was not scored.
@@ -94,7 +102,7 @@ class Scored:
 
     @property
     def labels(self) -> Tensor:
-        """Class numbers (n,), -1 where unknown."""
+        """Class numbers (n,), or the strata of other targets; -1 where unknown."""
         return self.members[0].get("labels")
 
     @cached_property
@@ -113,13 +121,25 @@ class Scored:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """What the proxies predict together, if there are any."""
-        return predictions(self.members) if self.prepared else None
+        """Which classes the proxies predict together, if there are proxies, and classes."""
+        given = {name for name, _ in self.members[0].items()}
+        told = self.prepared is not None and given & {"log_probs", "early_log_probs"}
+        return predictions(self.members) if told else None
+
+    def score(self, at: Tensor) -> float | None:
+        """The score of the proxies' mean prediction on some examples, where it is no class."""
+        task, targets = self.source.task, self.source.targets
+        said = [getattr(signals, task.said) for signals in self.members]
+        if targets is None or not len(at) or any(each is None for each in said):
+            return None
+        mean = torch.stack([each[at] for each in said]).mean(0)
+        return task.measure(mean, labels_at(targets, at)).score
 
 
 def score_source(source: Source, config: CoresetOptions, place: Workplace, *, say: Say) -> Scored:
     """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
+    _check_offered(method, source.task)
     if method.needs <= set(dict(data_signals(source).items())):
         return _by_data_alone(source, method, config, place, say)
     role = config.role(source)
@@ -143,7 +163,7 @@ def score_source(source: Source, config: CoresetOptions, place: Workplace, *, sa
             source=source,
             members=candidates,
             seed=derived_seed(config.seed, "proxy", member),
-            wanted=wanted_signals(method.needs),
+            wanted=wanted_signals(method.needs, source.task),
             resample=ensemble > 1,
         )
         for member in range(ensemble)
@@ -163,7 +183,7 @@ def score_source(source: Source, config: CoresetOptions, place: Workplace, *, sa
 
 def data_signals(source: Source) -> Signals:
     """What the data say by themselves: labels, -1 where unknown, and features that were brought."""
-    labels, features = source.labels, source.features
+    labels, features = source.strata, source.features
     return Signals(
         labels=torch.full((len(source),), -1) if labels is None else torch.from_numpy(labels),
         features=None if features is None else torch.from_numpy(features),
@@ -226,13 +246,31 @@ def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
     return everything[~held_out], everything[held_out]
 
 
-def wanted_signals(needs: frozenset[str]) -> frozenset[str]:
+def _check_offered(method: Method, task: Task) -> None:
+    """Refuse a method that reads what models of such targets do not give."""
+    if method.needs <= signals_for(task):
+        return
+    rows = methods.offered(signals_for(task), replacement=False)
+    missing = methods.in_words(method.needs - signals_for(task))
+    raise ParameterError(
+        "method",
+        f"got '{method.name}', which needs {missing}, and the targets are {task.plural}",
+        f"For those: {', '.join(sorted(rows))}",
+    )
+
+
+def signals_for(task: Task) -> frozenset[str]:
+    """What core-set selection can supply where targets are of this task."""
+    return CORESET_SIGNALS & (task.signals | OF_DATA)
+
+
+def wanted_signals(needs: frozenset[str], task: Task = CLASSES) -> frozenset[str]:
     """What is asked of a proxy: what the method needs, and what tells labels that look wrong.
 
     Predictions come with every pass, margins with every whole training.
     """
     wanted = needs - {"labels"}
-    return wanted if "early_log_probs" in wanted else wanted | {"log_probs", "aum"}
+    return wanted if "early_log_probs" in wanted else wanted | (task.signals & {task.said, "aum"})
 
 
 def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None:

@@ -20,6 +20,7 @@ from keepers.roles import Prepared
 from keepers.runs import StageRecord
 from keepers.selectors import folds
 from keepers.signals import PASS_SIGNALS, extract, store
+from keepers.tasks import labels_at
 from keepers.training import (
     GIVES,
     BatchPolicy,
@@ -181,7 +182,7 @@ def train(place: Workplace, training: Training) -> Trained:
     inputs = training.inputs(place.hardware)
     folder, record = place.run.stage(training.role, inputs, lambda at: learn(place, training, at))
     place.book(folder, record)
-    labels, scored = training.prepared.labels, training.scored
+    labels, scored = training.prepared.strata, training.scored
     labels = labels if scored is None else labels[scored]
     arrays = store.read(folder)
     tested = arrays.pop(TESTED, None)
@@ -195,7 +196,7 @@ def _cross_fitted(place: Workplace, training: Training) -> Trained:
     What is no member is predicted by the model of the first fold.
     """
     plain = train(place, replace(training, wanted=training.wanted - {OUT_OF_FOLD}))
-    members, labels = training.members, training.prepared.labels
+    members, labels = training.members, training.prepared.strata
     fold_of = folds(
         labels[members],
         torch.from_numpy(training.source.units)[members],
@@ -252,7 +253,7 @@ def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> Stage
     ledger = Ledger([fitted.cost])
     arrays: dict[str, Tensor] = {}
     store.clear(folder)
-    in_pass = wanted & PASS_SIGNALS | ({"log_probs"} if early else set())
+    in_pass = wanted & PASS_SIGNALS | ({prepared.task.said} if early else set())
     if in_pass:
         with ledger.phase("scoring") as tally:
             signals = extract(
@@ -276,10 +277,12 @@ def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> Stage
         arrays |= {name: value for name, value in found.items() if name in wanted}
     facts: dict[str, Any] = {"losses": fitted.losses}
     if training.test is not None:
-        said = extract(module, training.test.view, runtime=runtime, keep=processes.rank() == 0)
-        if processes.rank() == 0:  # the others read the facts that it writes
-            facts |= _measure(said)
-            arrays |= {TESTED: said.get("log_probs")} if training.test.kept else {}
+        view, first = training.test.view, processes.rank() == 0
+        told = extract(module, view, runtime=runtime, keep=first)
+        if first:  # the others read the facts that it writes
+            said = told.get(view.task.said)
+            facts |= _measure(said, view)
+            arrays |= {TESTED: said} if training.test.kept else {}
     if processes.rank() == 0:
         store.write(folder, arrays)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -288,7 +291,7 @@ def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> Stage
 
 def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecord:
     """Fit a classifier of scikit-learn, and ask it."""
-    prepared, labels = training.prepared, training.prepared.labels
+    prepared, labels, task = training.prepared, training.prepared.labels, training.prepared.task
     assert prepared.classifier is not None
     num_classes = prepared.info.num_classes
     pool = embedded(place, prepared, prepared.pool, training.source.content)
@@ -304,6 +307,7 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
             labels,
             training.members,
             seed=derived_seed(training.seed, "fit"),
+            task=task,
             weights=weights,
             resample=training.resample,
             settled=training.settled,
@@ -312,11 +316,11 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
         tally.examples = len(training.members)
     arrays: dict[str, Tensor] = {}
     with ledger.phase("scoring") as tally:
-        if training.given & {"log_probs", "losses"}:
-            arrays["log_probs"] = predict(fitted, pool, scored, num_classes, training.role)
+        if training.given & {task.said, "losses"}:
+            arrays[task.said] = predict(fitted, pool, scored, num_classes, training.role, task)
             tally.examples = len(scored)
         if "losses" in training.given:
-            arrays["losses"] = -arrays["log_probs"].gather(1, labels[scored, None])[:, 0]
+            arrays["losses"] = task.losses_of(arrays[task.said], labels_at(labels, scored))
         if "features" in training.given:
             arrays["features"] = last_input(fitted, pool, scored, training.seed)
     arrays = {name: value for name, value in arrays.items() if name in training.given}
@@ -328,8 +332,9 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
     test = training.test
     if test is not None:
         tested = embedded(place, prepared, test.view.pool, test.fingerprint)
-        said = predict(fitted, tested, torch.arange(len(tested)), num_classes, training.role)
-        facts |= _measure(Signals(log_probs=said, labels=test.view.labels))
+        whole = torch.arange(len(tested))
+        said = predict(fitted, tested, whole, num_classes, training.role, task)
+        facts |= _measure(said, test.view)
         if test.kept:
             arrays[TESTED] = said
     if processes.rank() == 0:
@@ -337,8 +342,9 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
     return StageRecord(facts=facts, costs=tuple(ledger.costs))
 
 
-def _measure(signals: Signals) -> dict[str, Any]:
-    labels = signals.get("labels")
-    wrong = (signals.get("log_probs").argmax(1) != labels).double()
-    by_class = [float(wrong[labels == c].mean()) for c in labels.unique()]
-    return {"test_error": float(wrong.mean()), "worst_class_error": max(by_class)}
+def _measure(said: Tensor, view: EvalView) -> dict[str, Any]:
+    """The error of what was said of a test set, and what else its task measures."""
+    assert view.labels is not None
+    found = view.task.measure(said, view.labels)
+    errors = {"test_error": found.error, "worst_class_error": found.worst_error}
+    return errors | ({"metrics": dict(found.others)} if found.others else {})

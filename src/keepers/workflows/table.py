@@ -76,9 +76,7 @@ def selection_table(
 
 def label_names(source: Source) -> Any:
     """A column (n,) of the names of the classes, null where there is no label."""
-    numbers = np.full(len(source), -1) if source.labels is None else source.labels
-    names = np.array([*source.class_names, None], dtype=object)
-    return pa.array(names[numbers], pa.string())
+    return pa.array(source.shown_labels(), pa.string())
 
 
 def with_where(table: ArrowTable, source: Source) -> ArrowTable:

@@ -20,7 +20,8 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.runs import StageRecord
 from keepers.scores import ranks
-from keepers.signals import extract, store
+from keepers.signals import extract, measure, store
+from keepers.tasks import Measured, labels_at
 from keepers.training import Checkpoint, Evaluation, fit, steps_in_epoch
 from keepers.training.policy import Shuffle
 from keepers.types import EvalView, Signals
@@ -31,7 +32,6 @@ from keepers.workflows.workplace import Workplace
 ROLE = "irreducible"
 CHECKED = 2048  # examples on which the checkpoint is chosen
 MOST_CHECKS = 50  # of a training: every epoch where there are fewer epochs
-BINS = 15  # of the calibration error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,16 +102,9 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     ledger, checks = Ledger(), Ledger()
     store.clear(folder)
 
-    def check() -> Signals:
+    def check() -> Measured:
         with checks.phase("irreducible-loss scoring") as tally:
-            return extract(
-                module,
-                view,
-                runtime=runtime,
-                wanted=("log_probs", "losses"),
-                positions=teaching.checked,
-                tally=tally,
-            )
+            return measure(module, view, runtime=runtime, positions=teaching.checked, tally=tally)
 
     epoch = steps_in_epoch(len(teaching.members), recipe.batch_size, Shuffle())
     checking = Evaluation(
@@ -139,18 +132,30 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
             module,
             view,
             runtime=runtime,
-            wanted=("log_probs", "losses"),
+            wanted=(view.task.said, "losses"),
             positions=teaching.scored,
             keep=processes.rank() == 0,
             tally=tally,
             progress=place.progress,
         )
-    checked = check()
+    with checks.phase("irreducible-loss scoring") as tally:
+        checked = extract(
+            module,
+            view,
+            runtime=runtime,
+            wanted=("losses",),
+            positions=teaching.checked,
+            tally=tally,
+        )
     ledger.book(checks.costs)
     facts: dict[str, Any] = {}
     if processes.rank() == 0:  # the others read what it writes
         points = [point.loss for point in checking.points]
-        facts = {**measured(scored), "best_epoch": best.epoch, "checked_losses": points}
+        facts = {
+            **measured(scored, view, teaching.scored),
+            "best_epoch": best.epoch,
+            "checked_losses": points,
+        }
         found = {"losses": scored.get("losses"), "checked_losses": checked.get("losses")}
         store.write(folder, found)
         save_weights(module, prepared, folder / WEIGHTS)
@@ -158,15 +163,13 @@ def _teach(place: Workplace, teaching: Teaching, folder: Path) -> StageRecord:
     return StageRecord(facts=facts, costs=tuple(ledger.costs))
 
 
-def measured(signals: Signals) -> dict[str, float]:
-    """Loss, accuracy and calibration of a model, from its predictions and losses with labels."""
-    labels, log_probs = signals.get("labels"), signals.get("log_probs")
+def measured(signals: Signals, view: EvalView, positions: Tensor) -> dict[str, Any]:
+    """Loss, score and calibration of a model, from what it says of the examples at `positions`."""
+    task, targets = view.task, view.labels
+    assert targets is not None
     return {
         "loss": float(signals.get("losses").double().mean()),
-        "accuracy": float((log_probs.argmax(1) == labels).double().mean()),
-        "calibration_error": calibration_error(log_probs, labels),
-        "confidence": float(log_probs.amax(1).double().exp().mean()),
-        "majority": float(labels.bincount().max() / len(labels)),
+        **task.quality(signals.get(task.said), labels_at(targets.cpu(), positions)),
     }
 
 
@@ -196,20 +199,6 @@ def folds_of(
     return parts, checked
 
 
-def calibration_error(log_probs: Tensor, labels: Tensor) -> float:
-    """Expected calibration error over 15 bins of confidence (Guo et al., ICML 2017), in [0, 1].
-
-    >>> always = torch.tensor([[0.8, 0.2]]).log().repeat(5, 1)
-    >>> calibration_error(always, torch.tensor([0, 0, 0, 0, 1]))
-    0.0
-    """
-    largest, predicted = log_probs.max(1)
-    confidence, correct = largest.double().exp(), (predicted == labels).double()
-    bins = (confidence * BINS).long().clamp(max=BINS - 1)
-    gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, bins, correct - confidence)
-    return round(float(gaps.abs().sum() / len(labels)), 6)
-
-
 def agreement(losses: Sequence[Tensor]) -> float | None:
     """Mean rank correlation of the losses of every two models on the same examples."""
     pairs = list(itertools.combinations([ranks(values).double() for values in losses], 2))
@@ -223,10 +212,12 @@ def quality(taught: Sequence[Taught]) -> dict[str, Any]:
     """What is known of the losses before anything is trained with them."""
     facts = [each.facts for each in taught]
 
-    def mean(name: str) -> float:
-        return sum(fact[name] for fact in facts) / len(facts)
+    def mean(name: str) -> float | None:
+        values = [fact[name] for fact in facts]
+        return None if None in values else sum(values) / len(values)
 
     return {
+        **({"score": facts[0]["score"]} if "score" in facts[0] else {}),
         "loss": mean("loss"),
         "accuracy": mean("accuracy"),
         "majority": mean("majority"),

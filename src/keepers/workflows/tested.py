@@ -92,9 +92,9 @@ def _parted(
     fraction = share(test, "test")
     if fraction is None:
         return source, open_source(test, like=source, on_bad_row=on_bad_row, progress=progress)
-    assert source.labels is not None
+    assert source.strata is not None
     count = fraction.resolve(len(source), "test")
-    classes = len(np.unique(source.labels))
+    classes = len(np.unique(source.strata))
     if count < (classes if isinstance(fraction.value, int) else 2):
         raise ParameterError(
             "test",
@@ -102,7 +102,7 @@ def _parted(
             f"are {classes} classes",
             f"Give a fraction such as 0.2, or a count of {classes} or more",
         )
-    labels, units = torch.from_numpy(source.labels), torch.from_numpy(source.units)
+    labels, units = torch.from_numpy(source.strata), torch.from_numpy(source.units)
     drawn = stratified_units(labels, units, count, generator=generator(0, "test")).numpy()
     rest = np.setdiff1d(np.arange(len(source)), drawn)
     if not len(rest):

@@ -138,7 +138,8 @@ def _train(
         f"{counted(len(members), 'example')}, "
         f"{counted(epoch, 'step')} per epoch"
     )
-    trained = train_online(place, training, say=lambda point, _: say(_words(point)))
+    score = training.prepared.task.score_words
+    trained = train_online(place, training, say=lambda point, _: say(_words(point, score)))
     if trained.facts["hand_over"] is not None:
         say(trained.facts["hand_over"]["why"])
     metadata = plain(
@@ -224,6 +225,8 @@ def _facts(
         "irreducible": None
         if losses is None
         else {**losses.metadata, "fingerprint": losses.fingerprint},
+        "task": training.prepared.task.name,
+        "score": training.prepared.task.score_words,
         "accuracy": last.get("accuracy"),
         "worst_class_accuracy": last.get("worst_class_accuracy"),
         "epochs": trained.facts["epochs"],
@@ -232,9 +235,9 @@ def _facts(
     }
 
 
-def _words(point: Point) -> str:
+def _words(point: Point, score: str) -> str:
     return (
-        f"step {point.step:,}, epoch {point.epoch:.1f}, {point.seconds:.1f} s: test accuracy "
+        f"step {point.step:,}, epoch {point.epoch:.1f}, {point.seconds:.1f} s: test {score} "
         f"{point.accuracy:.2%}, worst class {point.worst_class_accuracy:.2%}; of what was trained "
         f"on, {point.correct:.0%} was right before its step"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 from keepers.configuration import is_own_code, validated
 from keepers.errors import DataError, ParameterError
 from keepers.files import plain
-from keepers.models import MODELS, Normalised, create, outline
+from keepers.models import MODELS, Normalised, Stretched, create, outline
 from keepers.roles import Prepared
 from keepers.sealed import read_tensors, write_tensors
 from keepers.types import DataInfo, Model
@@ -33,18 +32,19 @@ class _Note:
     info: DataInfo
     channels: int
     class_names: list[str] = field(default_factory=list[str])
+    task: dict[str, Any] | None = None
 
 
-def save_weights(
-    module: nn.Module, prepared: Prepared, path: Path, class_names: Sequence[str] = ()
-) -> None:
+def save_weights(module: nn.Module, prepared: Prepared, path: Path) -> None:
     """Write the state of `module`, which `prepared` built, and what it takes to build it again."""
+    task = prepared.task
     note = _Note(
         model=prepared.role.model,
         options=dict(prepared.role.options),
         info=prepared.info,
         channels=len(prepared.mean),
-        class_names=list(class_names),
+        class_names=list(task.names),
+        task=task.facts(),
     )
     write_tensors(path, module.state_dict(), plain(asdict(note)))
 
@@ -86,11 +86,13 @@ def load_model(path: str | Path, *, model: str | None = None) -> Model:
     name = _agreed(note.model, model, path)
 
     def normalised(module: nn.Module) -> nn.Module:
-        zeros = (0.0,) * (tensors["mean"].numel() if note.channels else 0)
-        return Normalised(module, zeros, (1.0,) * len(zeros)) if zeros else module
+        zeros = (0.0,) * (tensors[prefix + "mean"].numel() if note.channels else 0)
+        module = Normalised(module, zeros, (1.0,) * len(zeros)) if zeros else module
+        return Stretched(module, *2 * ((1.0,) * note.info.num_classes,)) if prefix else module
 
+    prefix = "module." if "target_std" in tensors else ""
     misfit = DataError(f"model: the weights in {path} are not those of '{name}'. {_REMEDY}")
-    if note.channels and "mean" not in tensors:
+    if note.channels and prefix + "mean" not in tensors:
         raise misfit
     if name in MODELS:
         module = normalised(outline(name, note.info, note.options))

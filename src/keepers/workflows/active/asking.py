@@ -101,7 +101,7 @@ class Opinion:
         labels, tested = self.test.view.labels, [each.tested for each in self.trained]
         assert labels is not None
         mean = torch.stack([said.double().exp() for said in tested if said is not None]).mean(0)
-        return float((mean.argmax(1) == labels).double().mean())
+        return self.test.view.task.measure(mean.log(), labels).score
 
 
 def training_of(

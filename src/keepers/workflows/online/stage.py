@@ -12,7 +12,7 @@ from keepers.ledger import Cost
 from keepers.online import Selecting
 from keepers.random import derived_seed
 from keepers.runs import StageRecord
-from keepers.signals import extract, store
+from keepers.signals import measure, store
 from keepers.training import BatchPolicy, Checkpoint, Evaluation, Point, fit
 from keepers.workflows.online.training import OnlineTraining
 from keepers.workflows.stages import CHECKPOINT
@@ -68,7 +68,7 @@ def _train(
         view = training.test
         observers.append(
             Evaluation(
-                lambda: extract(module, view, runtime=runtime),
+                lambda: measure(module, view, runtime=runtime),
                 every=training.every,
                 marks=training.marks,
                 device=runtime.device,
@@ -95,7 +95,7 @@ def _train(
         curve = evaluation.curve()
     if processes.rank() == 0:
         store.clear(folder)
-        save_weights(module, prepared, folder / WEIGHTS, training.source.class_names)
+        save_weights(module, prepared, folder / WEIGHTS)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     facts: dict[str, Any] = {
         "curve": curve,

@@ -114,11 +114,12 @@ class OnlineTraining:
                 scoring=self.scoring(module, runtime.device.type),
                 seed=derived_seed(self.seed, "select"),
                 num_examples=len(self.source),
-                num_classes=len(self.source.class_names),
+                num_classes=len(self.source.strata_names),
                 options=selection.select_options,
                 stand_in=self._stand_in(runtime),
                 updated=self._updated(runtime) if original else None,
                 hand_over=selection.hand_over,
+                task=self.prepared.task,
             )
 
         return Selecting(
@@ -188,6 +189,7 @@ def _companion(
         weight_decay=recipe.weight_decay,
         inputs=pool.gather,
         seed=derived_seed(seed, "companion"),
+        task=prepared.task,
     )
 
 

@@ -112,11 +112,17 @@ class CoresetOptions(Proxied, Seeded, Shared):
         if self.method == AUTO and self.features is not None:
             object.__setattr__(self, "method", COVERING)
         from keepers import methods
-        from keepers.workflows.scoring import CORESET_SIGNALS, check_supplies
+        from keepers.workflows.scoring import COMMITTEE, CORESET_SIGNALS, check_supplies
 
         if self.method != AUTO:
             methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
             check_supplies("proxy", model_named(self.proxy), self.method)
+            if self.ensemble == 1 and COMMITTEE in methods.get(self.method).needs:
+                raise ParameterError(
+                    "ensemble",
+                    f"got 1, and '{self.method}' compares several",
+                    "Give 2 or more models",
+                )
         elif self.method_options:
             raise ParameterError(
                 "method_options", f"got options for '{AUTO}'", "Name the method they are for"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from keepers.choices import Header, OnBadRow, Precision
+from keepers.choices import Header, OnBadRow, Precision, TaskName
 from keepers.errors import ParameterError
 from keepers.options import Option, Options, at_least
 
@@ -70,7 +70,14 @@ class Reading(Options):
         str | None,
         Option("Column with the picture, text or vector", "Several between commas are joined"),
     ] = None
-    label: Annotated[str | None, Option("Column with the label")] = None
+    label: Annotated[
+        str | None,
+        Option("Column with the label", "Several between commas: of 0 and 1, or of numbers"),
+    ] = None
+    task: Annotated[
+        TaskName,
+        Option("What labels are: one class each, several labels, or a number (default: by values)"),
+    ] = "auto"
     id: Annotated[str | None, Option("Column with a unique key (default: input hash)")] = None
     split: Annotated[str | None, Option("Part of a folder, file or hub data set to read")] = None
     header: Annotated[

@@ -1,0 +1,413 @@
+"""Targets: columns to classes, several labels or numbers; which of them, told or found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from keepers.choices import TaskName
+from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.data.arrow import compute as pc
+from keepers.data.labels import is_single, label_text, read_labels, rows_in_words
+from keepers.errors import DataError, ParameterError
+from keepers.tasks import Labels, Number, Tags, Task
+from keepers.words import counted, listed, remedy
+
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
+
+FEW_VALUES, PER_VALUE = 20, 5
+"""Whole numbers are classes where they are few, or each stands in so many rows on average."""
+
+DELIMITERS = (",", ";", "|")
+LONGEST, MOST = 60, 2000
+"""Characters of a label, and different ones, where a field is split without being told so."""
+
+Read = tuple[Any, tuple[str, ...], Task | None]
+"""Labels (n, ...), the names of classes, and the task where it is not that of classes."""
+
+
+def label_columns(label: str, table: ArrowTable) -> list[str]:
+    """The columns that a label names: one, or several that commas separate."""
+    if label in table.column_names:
+        return [label]
+    return [name.strip() for name in label.split(",")]
+
+
+def read_targets(
+    table: ArrowTable,
+    label: str,
+    *,
+    task: TaskName,
+    declared: Sequence[str] | None,
+    known: Sequence[str] | None,
+    like: Task | None,
+    require: bool,
+) -> Read:
+    """The targets in the column or columns `label`.
+
+    `declared` are the classes that the file declares for integers. `known` are the classes of the
+    training data, `like` their task where it is another than that of classes: a test set keeps to
+    it. `require`: every row needs a target.
+
+    Raises:
+        DataError: targets that are missing, or cannot be read as the task asks; the column, the
+            row and the remedy are named.
+    """
+    names = label_columns(label, table)
+    columns = [table[name] for name in names]
+    if like is not None:
+        task = "labels" if isinstance(like, Labels) else "number"
+    elif known is not None:
+        task = "class"
+    found = _found(columns, names) if task == "auto" else task
+    if task == "auto" and found == "class" and declared is None:
+        _check_clear(columns[0], names[0])
+    if found == "class":
+        if len(names) > 1:
+            raise ParameterError(
+                "label",
+                f"got {len(names)} columns for one class",
+                "Name one column, or give --task labels or number (task=...)",
+            )
+        labels, classes = read_labels(
+            columns[0], names[0], class_names=declared, known=known, require=require
+        )
+        return labels, classes, None
+    if found == "labels":
+        read = _labels(columns, names, label, declared, like, require)
+        if task == "auto" and len(read[0].members) == len(read[0]) and _is_hot(columns):
+            _check_several(read[0], label)
+        return read
+    return _numbers(columns, names, label, like, require)
+
+
+def _found(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
+    if len(columns) > 1:
+        if all(map(is_flag, columns)):
+            return "labels"
+        if all(_is_numeric(column.type) for column in columns):
+            return "number"
+        others = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c.type)]
+        raise DataError(
+            f"label: of the columns {listed(names, 5)}, {listed(others, 3)} hold no numbers. Name "
+            "columns of 0 and 1 for several labels, or of numbers"
+        )
+    column = columns[0]
+    kind = column.type
+    if _is_list(kind) and not is_single(column):
+        inner = kind.value_type
+        if _is_numeric(inner) and _multi_hot(column.to_pylist()) is not None:
+            return "labels"
+        whole = pa.types.is_integer(inner) or pa.types.is_boolean(inner)
+        if whole or pa.types.is_large_string(inner) or pa.types.is_string(inner):
+            return "labels"
+        if pa.types.is_null(inner):
+            return "labels"
+        return "number" if _is_numeric(inner) else "class"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = column.cast(pa.float64())
+        values = values.filter(pc.is_finite(values.fill_null(float("nan"))))
+        fractions = pc.any(pc.not_equal(values, pc.round(values))).as_py()
+        return "number" if fractions else "class"
+    return "labels" if delimiter_of(column) is not None else "class"
+
+
+def _check_clear(column: ArrowColumn, name: str) -> None:
+    """Refuse to guess whether whole numbers, each of which stands in few rows, are classes."""
+    if not _is_numeric(column.type):
+        return
+    different, rows = len(pc.unique(column.drop_null())), column.length()
+    if FEW_VALUES < different <= rows / 2 and rows < PER_VALUE * different:
+        raise ParameterError(
+            "task",
+            f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows, so "
+            "classes or amounts",
+            "Say which: --task class or --task number (task=...)",
+        )
+
+
+def _is_hot(columns: Sequence[ArrowColumn]) -> bool:
+    """Whether targets are given as 0 and 1 for each label."""
+    return len(columns) > 1 or _multi_hot(columns[0].to_pylist()) is not None
+
+
+def _check_several(tags: Tags, label: str) -> None:
+    """Refuse to guess what rows mean each of which has exactly one label."""
+    if bool((tags.offsets.diff() == 1).all()):
+        raise ParameterError(
+            "task",
+            f"'{label}' holds 0 and 1 with exactly one 1 in each row, so one class or one label",
+            "Give the number of the class in each row (argmax), or --task labels (task='labels')",
+        )
+
+
+def is_flag(column: ArrowColumn) -> bool:
+    """Whether a column holds 0 and 1 alone, both of them or one."""
+    if pa.types.is_boolean(column.type):
+        return True
+    if not _is_numeric(column.type):
+        return False
+    values = pc.unique(column.cast(pa.float64()).drop_null()).to_pylist()
+    return bool(values) and set(values) <= {0.0, 1.0}
+
+
+def delimiter_of(column: ArrowColumn) -> str | None:
+    """What separates labels in a column of texts whose parts recur; None where nothing does.
+
+    There have to be fewer different parts than different texts, and nearly every part has to be
+    in several rows.
+
+    >>> delimiter_of(pa.chunked_array([["a|b", "b|c", "a|c", "a", "b", "c", "a|b|c"]]))
+    '|'
+    >>> delimiter_of(pa.chunked_array([["Paris, France", "Lyon, France"] * 9]))
+    """
+    if not (pa.types.is_large_string(column.type) or pa.types.is_string(column.type)):
+        return None
+    sizes = Counter(text for text in column.to_pylist() if text)
+    for mark in DELIMITERS:
+        if sum(size for text, size in sizes.items() if mark in text) * 100 < column.length():
+            continue
+        parts: Counter[str] = Counter()
+        for text, size in sizes.items():
+            parts.update(dict.fromkeys(set(_split(text, mark)), size))
+        if not parts or len(parts) >= len(sizes) or len(parts) > MOST:
+            continue
+        recurring = sum(size > 1 for size in parts.values())
+        if recurring >= 0.9 * len(parts) and max(map(len, parts)) <= LONGEST:
+            return mark
+    return None
+
+
+def _split(text: str, mark: str | None) -> list[str]:
+    parts = [text] if mark is None else text.strip("[]{}() ").split(mark)
+    return [part.strip().strip("'\"") for part in parts if part.strip()]
+
+
+def _labels(
+    columns: Sequence[ArrowColumn],
+    names: Sequence[str],
+    label: str,
+    declared: Sequence[str] | None,
+    like: Task | None,
+    require: bool,
+) -> Read:
+    if len(columns) > 1:
+        given = [column.cast(pa.float64()).to_numpy() for column in columns]
+        table = np.column_stack(given)
+        missing = np.flatnonzero(np.isnan(table).any(1))
+        _check_missing(missing, len(table), label, require)
+        bad = np.flatnonzero(~np.isin(table, (0.0, 1.0)).all(1))
+        bad = np.setdiff1d(bad, missing)
+        if len(bad):
+            raise DataError(
+                f"label: columns {listed(names, 3)} hold others than 0 and 1 "
+                f"({rows_in_words(bad)}). Give 0 or 1, or --task number (task='number')"
+            )
+        rows = [np.flatnonzero(row == 1.0).tolist() for row in table]
+        return _tagged([[names[at] for at in row] for row in rows], names, label, like)
+    column, name = columns[0], names[0]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if _is_list(column.type):
+        values: list[Any] = column.to_pylist()
+        flags = _multi_hot(values)
+        if flags is not None:
+            width, values = flags
+            return _tagged(values, [str(each) for each in range(width)], label, like)
+        values = [
+            None if row is None else [_name(each, declared) for each in row] for row in values
+        ]
+    elif pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
+        mark = delimiter_of(column) or _only_delimiter(column, name)
+        values = [None if each is None else _split(each, mark) for each in column.to_pylist()]
+    else:
+        values = [
+            None if (text := label_text(each)) is None else [text] for each in column.to_pylist()
+        ]
+    missing = np.flatnonzero([row is None for row in values])
+    _check_missing(missing, len(values), label, require)
+    rows = [[each for each in row or () if each] for row in values]
+    seen = Counter(each for row in rows for each in set(row))
+    return _tagged(rows, sorted(seen, key=_order), label, like)
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Numbers by their value, then texts."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
+def _name(value: Any, declared: Sequence[str] | None) -> str:
+    if declared is not None and isinstance(value, int) and 0 <= value < len(declared):
+        return declared[value]
+    return label_text(value) or ""
+
+
+def _multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:
+    """Lists of one length, of 0 and 1 alone: the width, and the places of the ones."""
+    lengths = {len(row) for row in values if row is not None}
+    if len(lengths) != 1 or not lengths - {0, 1}:
+        return None
+    whole = {each for row in values for each in row or ()}
+    if not whole <= {0, 1}:
+        return None
+    return lengths.pop(), [
+        [] if row is None else [str(at) for at, each in enumerate(row) if each] for row in values
+    ]
+
+
+def _only_delimiter(column: ArrowColumn, name: str) -> str | None:
+    """The delimiter of a field that is said to hold labels; None where none is in it.
+
+    Raises:
+        DataError: several could be it.
+    """
+    texts = [text for text in column.to_pylist() if text]
+    there = [mark for mark in DELIMITERS if any(mark in text for text in texts)]
+    if len(there) > 1:
+        raise DataError(
+            f"label: column '{name}' holds {' and '.join(map(repr, there))}, and either could "
+            "separate labels. Write them as lists, or with one separator"
+        )
+    return there[0] if there else None
+
+
+def _tagged(
+    rows: Sequence[Sequence[str]], names: Sequence[str], label: str, like: Task | None
+) -> Read:
+    known = tuple(names) if like is None else like.names
+    number = {name: at for at, name in enumerate(known)}
+    for row in rows:
+        for name in row:
+            if name not in number:
+                raise DataError(
+                    f"label: '{label}' holds the label '{name}', which the training data does not "
+                    f"have. {remedy(name, known, 'Its labels are')}"
+                )
+    tags = Tags.of([[number[name] for name in row] for row in rows], len(known))
+    if like is not None:
+        return tags, (), like
+    counts = tags.counts().tolist()
+    if len(known) < 2 or sum(count > 0 for count in counts) < 2:
+        raise DataError(
+            f"label: '{label}' holds {counted(sum(count > 0 for count in counts), 'label')}. "
+            "Selection needs at least 2; name another column with --label (label=...)"
+        )
+    if len(known) > max(20, len(rows) / 2):
+        raise DataError(
+            f"label: '{label}' holds {len(known):,} different labels in {len(rows):,} rows: keys "
+            "or texts rather than labels. Name another column with --label (label=...)"
+        )
+    return tags, (), Labels(names=known, counts=tuple(counts), total=len(rows))
+
+
+def _numbers(
+    columns: Sequence[ArrowColumn],
+    names: Sequence[str],
+    label: str,
+    like: Task | None,
+    require: bool,
+) -> Read:
+    parts: list[npt.NDArray[np.float64]] = []
+    titles: list[str] = []
+    for name, column in zip(names, columns, strict=True):
+        if _is_list(column.type):
+            values = _rows_of_numbers(column, name)
+            parts.append(values)
+            width = values.shape[1]
+            titles += [name] if width == 1 else [f"{name}[{at}]" for at in range(width)]
+        else:
+            parts.append(_as_numbers(column, name)[:, None])
+            titles.append(name)
+    table = np.concatenate(parts, axis=1)
+    missing = np.flatnonzero(np.isnan(table).any(1))
+    _check_missing(missing, len(table), label, require)
+    endless = np.flatnonzero(np.isinf(table).any(1))
+    if len(endless):
+        raise DataError(
+            f"label: '{label}' is infinite in {rows_in_words(endless)}. Correct those, or leave "
+            "the rows out"
+        )
+    if like is not None and len(titles) != like.num_outputs:
+        raise DataError(
+            f"label: '{label}' holds {len(titles)} numbers, the training data {like.num_outputs}. "
+            "Give alike"
+        )
+    there = table[~np.isnan(table).any(1)]
+    task = like or Number.of(tuple(titles), torch.from_numpy(there))
+    return table.astype(np.float32), (), task
+
+
+def _rows_of_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
+    rows = column.to_pylist()
+    widths = {len(row) for row in rows if row is not None}
+    if len(widths) != 1 or widths == {0}:
+        raise DataError(
+            f"label: column '{name}' holds lists of {listed(sorted(map(str, widths)), 4)} numbers. "
+            "Give as many numbers in each row, or --task labels (task='labels')"
+        )
+    empty = [float("nan")] * widths.pop()
+    try:
+        return np.array([empty if row is None else row for row in rows], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"label: column '{name}' holds lists of others than numbers") from None
+
+
+def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
+    if _is_numeric(column.type):
+        return column.cast(pa.float64()).to_numpy().astype(np.float64)
+    found = np.full(column.length(), np.nan)
+    for row, value in enumerate(column.to_pylist()):
+        text = label_text(value)
+        if text is None:
+            continue
+        try:
+            found[row] = float(text)
+        except ValueError:
+            raise DataError(
+                f"label: '{text}' in row {row} of column '{name}' is no number. Correct it, or "
+                "give --task class (task='class')"
+            ) from None
+    return found
+
+
+def _check_missing(missing: npt.NDArray[np.int64], count: int, label: str, require: bool) -> None:
+    if len(missing) and require:
+        raise DataError(
+            f"label: {len(missing):,} of {count:,} rows have no label in '{label}' "
+            f"({rows_in_words(missing)}). Label them or leave those rows out"
+        )
+
+
+def _is_list(kind: Any) -> bool:
+    return (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _is_numeric(kind: Any) -> bool:
+    return (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def in_words(labels: Any, label: str, task: Task) -> str:
+    """What was taken, in a sentence."""
+    if isinstance(labels, Tags):
+        each = len(labels.members) / max(1, len(labels))
+        shown = listed(task.names, 6)
+        return f"{counted(task.num_outputs, 'label')} from '{label}', {each:.2g} per row: {shown}"
+    low, high = np.nanmin(labels), np.nanmax(labels)
+    what = "numbers" if task.num_outputs == 1 else f"{task.num_outputs} numbers per row"
+    return f"{what} from '{label}': {low:.4g} to {high:.4g}"

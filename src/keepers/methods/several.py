@@ -1,0 +1,71 @@
+"""Rows for several labels and for numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keepers import selectors
+from keepers.methods.merging import side_by_side
+from keepers.methods.method import Method
+from keepers.methods.ranked import top
+from keepers.scores import formulas
+from keepers.types import Picks, Signals
+
+
+def _greedy(signals: Signals, scores: None, k: int, *, generator: object, **settings: Any) -> Picks:
+    points, values = signals.get("features"), signals.get("predictions")
+    return Picks(positions=selectors.greedy_sampling(points, values, k, **settings))
+
+
+SEVERAL = (
+    Method(
+        name="label-entropy",
+        needs=frozenset({"log_odds"}),
+        score=lambda signals: formulas.label_entropy(signals.get("log_odds")),
+        select=top,
+        summary="entropy of each label, averaged",
+        when="several labels, half or more is kept and labels are clean",
+        paper="Esuli and Sebastiani, ECIR 2009",
+        hard_first=True,
+    ),
+    Method(
+        name="label-margin",
+        needs=frozenset({"log_odds"}),
+        score=lambda signals: formulas.label_margin(signals.get("log_odds")),
+        select=top,
+        summary="the label whose probability is nearest to one half",
+        when="several labels that are easily confused, half or more is kept",
+        paper="Brinker, GfKl 2006",
+        hard_first=True,
+    ),
+    Method(
+        name="mmc",
+        needs=frozenset({"log_odds"}),
+        score=lambda signals: formulas.maximal_confidence_loss(signals.get("log_odds")),
+        select=top,
+        summary="expected number of wrong labels, if as many are named as are expected",
+        when="several labels, and the number of them differs",
+        paper="Yang, Sun, Wang and Chen, KDD 2009",
+        hard_first=True,
+    ),
+    Method(
+        name="committee",
+        needs=frozenset({"posterior_predictions"}),
+        score=lambda signals: formulas.committee_variance(signals.get("posterior_predictions")),
+        select=top,
+        default_ensemble=5,
+        summary="how far the predicted numbers of several models lie apart",
+        when="numbers, and several models can be paid for",
+        paper="Burbidge, Rowland and King, IDEAL 2007",
+        hard_first=True,
+    ),
+    Method(
+        name="greedy-sampling",
+        needs=frozenset({"features", "predictions"}),
+        select=_greedy,
+        merge=side_by_side("features"),
+        summary="repeatedly the point farthest from the picks, in features times predicted numbers",
+        when="numbers, few examples are kept and the range must be covered; outliers come first",
+        paper="Wu, Lin and Huang, Information Sciences 2019 (iGS)",
+    ),
+)

@@ -1,0 +1,194 @@
+"""Numbers: each example has one, or several."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from keepers.errors import ParameterError
+from keepers.tasks.classes import tensor_in
+from keepers.tasks.task import Measured, Targets
+
+PARTS = 10
+"""Strata of a number: parts of its range with about equally many examples."""
+
+NEAR = 0.5
+"""A prediction counts as right within so many standard deviations of the target."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """Targets (n, numbers) and outputs (n, numbers) are in the units of the data.
+
+    `mean` and `std` are those of the training targets; the loss of an example is the mean of
+    ((output - target) / std)² over its numbers, so that it does not depend on the units. `edges`
+    are the ends of the strata of the first number.
+    """
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+
+    name: ClassVar[str] = "number"
+    plural: ClassVar[str] = "numbers"
+    said: ClassVar[str] = "predictions"
+    signals: ClassVar[frozenset[str]] = frozenset(
+        {"predictions", "posterior_predictions", "losses", "features"}
+    )
+    score_words: ClassVar[str] = "R²"
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], targets: Tensor) -> Number:
+        """With the mean, spread and strata of training targets (n, numbers).
+
+        Raises:
+            ParameterError: a number that is the same for all examples.
+        """
+        std, mean = targets.double().std(0, correction=0), targets.double().mean(0)
+        for name, spread, size in zip(names, std.tolist(), mean.abs().tolist(), strict=True):
+            if spread <= 1e-12 * max(1.0, size):
+                raise ParameterError(
+                    "label",
+                    f"'{name}' is the same number in all rows",
+                    "Name a column that differs with --label (label=...)",
+                )
+        at = torch.linspace(0, 1, PARTS + 1, dtype=torch.float64)[1:-1]
+        edges = targets[:, 0].double().quantile(at).unique() if len(targets) else at[:0]
+        return cls(names, tuple(mean.tolist()), tuple(std.tolist()), tuple(edges.tolist()))
+
+    @property
+    def num_outputs(self) -> int:
+        """One for each number."""
+        return len(self.names)
+
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the training targets."""
+        return self.mean, self.std
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """The parts of the range, by their ends."""
+        shown = [f"{edge:.4g}" for edge in self.edges]
+        ends = [f"{low} to {high}" for low, high in itertools.pairwise(shown)]
+        return (f"to {shown[0]}", *ends, f"over {shown[-1]}") if shown else ("all",)
+
+    def begin(self, module: nn.Module) -> nn.Module:
+        """As it is."""
+        return module
+
+    def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
+        """The numbers (n, numbers) in a model's output; one number may be (n,), both ways."""
+        if isinstance(output, Tensor) and output.ndim == 1 and targets.ndim == 2:
+            output = output[:, None]
+        found = tensor_in(output, targets, "numbers (n, numbers)")
+        if targets.ndim != 2 or found.shape != targets.shape:
+            raise ParameterError(
+                "model",
+                f"got an output of shape {tuple(found.shape)} for targets {tuple(targets.shape)}",
+                "Return one number for each target",
+            )
+        return found
+
+    def check_width(self, said: Tensor, targets: Targets) -> None:
+        """Refuse another number of outputs than of numbers."""
+        if said.shape[1] != self.num_outputs:
+            raise ParameterError(
+                "model",
+                f"gives {said.shape[1]} outputs for {self.num_outputs} numbers",
+                "Give a model with an output for each number",
+            )
+
+    def say(self, output: Tensor) -> Tensor:
+        """The predicted numbers in float32."""
+        return output.float()
+
+    def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean squared error, in standard deviations."""
+        losses = self.losses(output, targets)
+        return (losses if weights is None else losses * weights).mean()
+
+    def losses(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The squared error of each example in standard deviations, averaged over its numbers."""
+        std = torch.tensor(self.std, dtype=torch.float32, device=output.device)
+        return ((output.float() - targets.float()) / std).square().mean(1)
+
+    def losses_of(self, said: Tensor, targets: Targets) -> Tensor:
+        """The same of all examples."""
+        assert isinstance(targets, Tensor)
+        return self.losses(said, targets)
+
+    def right(self, output: Tensor, targets: Tensor) -> Tensor:
+        """1 where all numbers are within half a standard deviation (`NEAR`)."""
+        std = torch.tensor(self.std, dtype=torch.float32, device=output.device)
+        return (((output.float() - targets.float()).abs() / std) <= NEAR).all(1)
+
+    def measure(self, said: Tensor, targets: Targets) -> Measured:
+        """R² (averaged over the numbers), RMSE and MAE; the worst stratum by its share of error.
+
+        `error` is 1 - R²: the squared error over the variance of these targets. That of a stratum
+        is its mean squared error over the same variance.
+        """
+        assert isinstance(targets, Tensor)
+        gap = said.double() - targets.double()
+        variance = targets.double().var(0, correction=0).clamp(min=1e-300)
+        by_example = (gap.square() / variance).mean(1)
+        strata = self.strata(targets)
+        error = float(by_example.mean())
+        worst = max(float(by_example[strata == each].mean()) for each in strata.unique())
+        return Measured(
+            loss=float(self.losses(said, targets).double().mean()),
+            score=1 - error,
+            error=error,
+            worst_score=1 - worst,
+            worst_error=worst,
+            others={
+                "r2": 1 - error,
+                "rmse": float(gap.square().mean(0).sqrt().mean()),
+                "mae": float(gap.abs().mean()),
+            },
+        )
+
+    def to_fit(self, targets: Targets) -> Any:
+        """Numbers (n, numbers) in double precision."""
+        assert isinstance(targets, Tensor)
+        return targets.double().numpy()
+
+    def asked(self, fitted: Any, rows: Any, num_outputs: int) -> Tensor:
+        """What `predict` gives."""
+        found = torch.from_numpy(np.asarray(fitted.predict(rows))).float()
+        return found.reshape(len(found), num_outputs)
+
+    def quality(self, said: Tensor, targets: Targets) -> dict[str, Any]:
+        """The score; to name nothing, or always the mean, scores 0."""
+        found = self.measure(said, targets)
+        unknown = {"calibration_error": None, "confidence": None}
+        return {"score": self.score_words, "accuracy": found.score, "majority": 0.0, **unknown}
+
+    def strata(self, targets: Targets) -> Tensor:
+        """The part of the range of the first number; -1 where it is unknown."""
+        assert isinstance(targets, Tensor)
+        first = targets[:, 0].double()
+        edges = torch.tensor(self.edges, dtype=torch.float64)
+        return torch.bucketize(first, edges).masked_fill(first.isnan(), -1)
+
+    def show(self, targets: Targets, positions: Sequence[int]) -> list[str | None]:
+        """The numbers, separated by commas."""
+        assert isinstance(targets, Tensor)
+        rows = targets[torch.as_tensor(positions, dtype=torch.int64)].tolist()
+        return [
+            None if any(value != value for value in row) else ", ".join(f"{v:.7g}" for v in row)
+            for row in rows
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """Names, mean, spread and strata."""
+        spread = {"mean": list(self.mean), "std": list(self.std), "edges": list(self.edges)}
+        return {"task": self.name, "names": list(self.names), **spread}

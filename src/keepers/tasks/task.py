@@ -1,0 +1,153 @@
+"""`Task`: what targets are, what a model's output means for them, and what counts as right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from keepers.tasks.tags import Tags
+
+Targets = Tensor | Tags
+"""Class numbers (n,), numbers (n, d) or the labels of n examples; an index gives those of a few."""
+
+
+def labels_at(targets: Targets, positions: Tensor) -> Targets:
+    """The targets of some examples, of the same kind."""
+    return targets.take(positions) if isinstance(targets, Tags) else targets[positions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How good predictions are.
+
+    `score` is the metric that leads, 1 where all is right; `error` is 1 less it. `worst_score` and
+    `worst_error` are those of the class, label or part of the range that it is worst at. `loss` is
+    the mean loss, `others` further metrics by name.
+    """
+
+    loss: float
+    score: float
+    error: float
+    worst_score: float
+    worst_error: float
+    others: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+class Task(Protocol):
+    """What differs between classes, several labels, and numbers. Nothing above asks which it is.
+
+    A task knows the names of its classes, labels or numbers, and whatever else of the training
+    data its losses depend on. Add one through the entry point group `keepers.tasks`.
+    """
+
+    name: ClassVar[str]
+    """`class`, `labels`, `number`: as it is named and written."""
+    plural: ClassVar[str]
+    """What the targets are called in a sentence."""
+    said: ClassVar[str]
+    """The field of `Signals` that holds what a model predicts."""
+    signals: ClassVar[frozenset[str]]
+    """The fields of `Signals` that such a model can give, in a pass or while it trains."""
+    score_words: ClassVar[str]
+    """What `Measured.score` is called: accuracy, micro-F1, R²."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, labels or numbers."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """The width of a model's output."""
+        ...
+
+    @property
+    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the targets that a network's output is stretched by.
+
+        Empty where its output is taken as it is.
+        """
+        ...
+
+    def begin(self, module: nn.Module) -> nn.Module:
+        """The module, its last layer made to begin with what is known of the targets alone."""
+        ...
+
+    def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
+        """The output (n, outputs) of anyone's model, or what is wrong with it or the targets.
+
+        Raises:
+            ParameterError: they do not fit each other, or are something else.
+        """
+        ...
+
+    def check_width(self, said: Tensor, targets: Targets) -> None:
+        """Refuse a model whose output is of another width than the targets need.
+
+        Raises:
+            ParameterError: it is.
+        """
+        ...
+
+    def say(self, output: Tensor) -> Tensor:
+        """What an output (n, outputs) predicts, as the signal `said`."""
+        ...
+
+    def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean loss that is trained on, each example multiplied by its weight."""
+        ...
+
+    def losses(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The loss (n,) of each example."""
+        ...
+
+    def losses_of(self, said: Tensor, targets: Targets) -> Tensor:
+        """The losses (n,) of predictions that `say` gave, of all examples."""
+        ...
+
+    def right(self, output: Tensor, targets: Tensor) -> Tensor:
+        """How much of each example (n,) is right, from 0 to 1."""
+        ...
+
+    def measure(self, said: Tensor, targets: Targets) -> Measured:
+        """How good the predictions of n examples are."""
+        ...
+
+    def to_fit(self, targets: Targets) -> Any:
+        """The targets as `fit` of scikit-learn takes them."""
+        ...
+
+    def asked(self, fitted: Any, rows: Any, num_outputs: int) -> Tensor:
+        """What a model of scikit-learn predicts of rows (r, outputs), float32, as by `say`."""
+        ...
+
+    def quality(self, said: Tensor, targets: Targets) -> dict[str, Any]:
+        """What tells whether losses of such predictions mean something.
+
+        `accuracy` (the score), `majority` (that of one that looks at no input), `confidence` and
+        `calibration_error` (None where there is no such thing).
+        """
+        ...
+
+    def strata(self, targets: Targets) -> Tensor:
+        """The stratum (n,) of each example: its class, its rarest label, its part of the range.
+
+        Splits, folds, floors and balance are over these; -1 where the target is unknown.
+        """
+        ...
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """What the strata are called."""
+        ...
+
+    def show(self, targets: Targets, positions: Sequence[int]) -> list[str | None]:
+        """The targets of some examples, as a person reads them; None where unknown."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What it takes to make it again, as JSON values."""
+        ...
