@@ -73,8 +73,9 @@ UNSTABLE = re.compile(
     r"second|flops|speed|time|version|path|^run$|created|fingerprint|identity|report|written|cost"
 )
 NUMBER = r"[-+]?[\d][\d.,]*(?:e[-+]?\d+)?"
+UNITS = r"s|ms|min|h|CPU|GFLOPs?|MFLOPs?|TFLOPs?|kB|MB|GB|×|x"
 IN_WORDS = re.compile(
-    rf"(?<=costs ){NUMBER}|(?<=1/){NUMBER}|{NUMBER}(?= ?(?:s|ms|min|h|CPU|GFLOPs?|MFLOPs?|TFLOPs?|kB|MB|GB|×|x)\b|×)|/[\w/.-]*/[\w.-]+"
+    rf"(?<=costs ){NUMBER}|(?<=1/){NUMBER}|{NUMBER}(?= ?(?:{UNITS})\b|×)|/[\w/.-]*/[\w.-]+"
 )
 
 

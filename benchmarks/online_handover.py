@@ -46,9 +46,9 @@ from keepers.online.facts import Outlook
 from keepers.random import generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.signals import extract
+from keepers.tasks.classes import calibration_error
 from keepers.training import BatchPolicy, Hardware, Length, Shuffle, fit
 from keepers.types import EvalView
-from keepers.workflows.teaching import calibration_error
 
 KEEP = 0.1
 NOISES = (0.0, 0.05, 0.1, 0.2, 0.4)
