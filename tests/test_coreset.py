@@ -27,12 +27,13 @@ from keepers import methods, processes
 from keepers.data import open_source
 from keepers.errors import KeepersError, RunError
 from keepers.selection import COLUMNS, Selection
+from keepers.tasks import CLASSES
 from keepers.types import Signals
 from keepers.workflows.opening import workplace
 from keepers.workflows.options.coreset import CoresetOptions
-from keepers.workflows.scoring import CORESET_SIGNALS, score_source
+from keepers.workflows.scoring import score_source, signals_for
 
-METHODS = tuple(methods.offered(CORESET_SIGNALS, replacement=False))
+METHODS = tuple(methods.offered(signals_for(CLASSES), replacement=False))
 SMALL = {"hidden": [16]}
 PROXY = {"model": "mlp", "options": SMALL, "batch_size": 32}
 N = 240

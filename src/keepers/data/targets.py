@@ -61,6 +61,12 @@ def read_targets(
     """
     names = label_columns(label, table)
     columns = [table[name] for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if _is_list(column.type) and pa.types.is_nested(column.type.value_type):
+            raise DataError(
+                f"label: column '{name}' holds lists of lists or of objects ({column.type}). Give "
+                "a list of labels, or of numbers, for each row"
+            )
     if like is not None:
         task = "labels" if isinstance(like, Labels) else "number"
     elif known is not None:

@@ -1,0 +1,288 @@
+"""Core-sets, scores, irreducible losses and training where targets are labels or numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import keepers
+from keepers import methods
+from keepers.data import open_source
+from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.tasks import Labels, Number
+from keepers.workflows.scoring import signals_for
+
+N = 240
+WORDS = {"sport": "goal match", "politics": "vote party", "money": "bank price", "art": "film song"}
+
+
+def texts() -> pa.Table:
+    """Texts with up to three labels, each of which brings words of its own."""
+    at = np.random.default_rng(0)
+    rows: list[list[str]] = []
+    for place in range(N):
+        count = place % 4
+        rows.append(sorted(at.choice(list(WORDS), size=count, replace=False).tolist()))
+    said = [
+        " ".join([*(word for name in row for word in WORDS[name].split() * 2), f"row {place}"])
+        for place, row in enumerate(rows)
+    ]
+    return pa.table({"text": said, "labels": rows})
+
+
+def numbers() -> pa.Table:
+    """Vectors, and a number that depends on the first two of them."""
+    at = np.random.default_rng(1)
+    x = at.normal(size=(N, 4))
+    y = 100 + 20 * x[:, 0] - 10 * np.maximum(x[:, 1], 0) + at.normal(size=N)
+    columns = {f"x{number}": x[:, number] for number in range(4)}
+    return pa.table({**columns, "price": y})
+
+
+DATA: Mapping[str, tuple[pa.Table, Mapping[str, Any], Any]] = {
+    "labels": (texts(), {}, Labels),
+    "number": (numbers(), {"label": "price"}, Number),
+}
+OFFERED = [
+    (task, name)
+    for task, (_, _, kind) in DATA.items()
+    for name, row in methods.METHODS.items()
+    if not row.replacement and row.needs <= signals_for(kind)
+]
+
+
+def select(task: str, run: Path, **options: Any) -> keepers.Selection:
+    table, columns, _ = DATA[task]
+    return keepers.coreset(table, run=run, **{**columns, **options})
+
+
+@pytest.mark.parametrize(("task", "method"), OFFERED)
+def test_contract_of_every_method_and_task(task: str, method: str, tmp_path: Path) -> None:
+    ensemble = {} if method != "committee" else {"ensemble": 2}
+    selection = select(task, tmp_path / "run", method=method, keep=60, val=0.2, **ensemble)
+    found = selection.table.to_pydict()
+    assert sum(found["kept"]) == 60
+    assert selection.metadata["n"] == N - selection.metadata["validation"]
+    held_out = [reason == "held out for validation" for reason in found["reason"]]
+    assert sum(held_out) == selection.metadata["validation"] > 0
+    assert not any(kept and out for kept, out in zip(found["kept"], held_out, strict=True))
+    page = report(selection).read_text()
+    assert method in page
+    again = select(task, tmp_path / "again", method=method, keep=60, val=0.2, **ensemble)
+    assert again.ids == selection.ids
+    reached = selection.metadata["proxy_validation_accuracy"]
+    if methods.get(method).needs - {"labels"}:
+        assert reached > 0.6  # of average precision, of R²
+    else:
+        assert reached is None
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_a_shuffled_table_gives_the_same_choice(task: str, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    order = np.random.default_rng(3).permutation(N)
+    options: Any = {**columns, "keep": 0.25, "method": "loss"}
+    one = keepers.coreset(table, run=tmp_path / "one", **options)
+    other = keepers.coreset(table.take(order), run=tmp_path / "other", **options)
+    assert set(one.ids) == set(other.ids)
+
+
+def test_every_label_keeps_an_example_and_every_part_of_the_range(tmp_path: Path) -> None:
+    for task in DATA:
+        source = open_source(DATA[task][0], **DATA[task][1])
+        assert source.strata is not None
+        kept = select(task, tmp_path / task, method="loss", keep=30, min_per_class=2)
+        places = np.isin(source.ids, kept.ids)
+        counts = np.bincount(source.strata[places], minlength=len(source.strata_names))
+        there = np.bincount(source.strata, minlength=len(source.strata_names))
+        assert (counts >= np.minimum(there, 2)).all()
+
+
+@pytest.mark.parametrize(("task", "method"), [("labels", "entropy"), ("number", "badge")])
+def test_a_method_of_classes_is_refused_and_others_are_named(
+    task: str, method: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ParameterError, match=r"needs .*predictions, and the targets are .*loss"):
+        select(task, tmp_path / "run", method=method)
+    with pytest.raises(ParameterError, match="the targets are classes"):
+        keepers.coreset("digits", method="mmc", limit=100, run=tmp_path / "digits")
+    with pytest.raises(ParameterError, match="compares several"):
+        select("number", tmp_path / "one", method="committee", ensemble=1)
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_auto_falls_back_or_says_what_a_pilot_found(task: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    selection = select(task, tmp_path / "run", keep=0.3, say=said.append)
+    assert selection.metadata["auto"]["taken"] in ("stratified", "random", "facility-location")
+    assert any(sentence.startswith("auto: ") for sentence in said)
+    assert len(selection) == 72
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_irreducible_losses_and_training(task: str, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    said: list[str] = []
+    result = keepers.train(
+        table,
+        test=0.2,
+        keep=0.5,
+        epochs=60,
+        il_epochs=40,
+        hand_over=False,
+        run=tmp_path / "run",
+        say=said.append,
+        **columns,
+    )
+    assert result.metadata["task"] == task
+    assert result.metadata["accuracy"] > 0.7
+    score = {"labels": "average precision", "number": "R²"}[task]
+    assert any(f"test {score} " in sentence for sentence in said)
+    quality = result.metadata["irreducible"]["quality"]
+    assert quality["score"] == score
+    assert quality["majority"] < quality["accuracy"] <= 1
+    assert result.metadata["irreducible"]["task"]["task"] == task
+    loaded = keepers.load_model(result.weights)
+    assert loaded.module is not None
+
+
+def test_a_loaded_model_gives_numbers_in_the_units_of_the_data(tmp_path: Path) -> None:
+    table, columns, _ = DATA["number"]
+    result = keepers.train(
+        table, select="uniform", epochs=40, model="mlp", run=tmp_path / "run", **columns
+    )
+    rows = np.column_stack([table[f"x{number}"].to_numpy() for number in range(4)])
+    with torch.no_grad():
+        said = keepers.load_model(result.weights).module(torch.from_numpy(rows).float())[:, 0]
+    truth = table["price"].to_numpy()
+    assert 1 - np.square(said.numpy() - truth).mean() / truth.var() > 0.8
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_losses_of_other_targets_are_refused(task: str, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    losses = keepers.irreducible_losses(table, epochs=2, run=tmp_path / "il", **columns)
+    path = losses.save(tmp_path / "il.parquet")
+    name = columns.get("label", "labels")
+    at = table.column_names.index(name)
+    values = table[name].to_pylist()
+    other = table.set_column(at, name, pa.array(values[1:] + values[:1]))
+    with pytest.raises(ParameterError, match="another label than the losses were made for"):
+        keepers.train(other, il=path, epochs=1, run=tmp_path / "train", **columns)
+
+
+def test_scores_are_written_with_what_the_targets_are(tmp_path: Path) -> None:
+    scores = keepers.score(texts(), method="label-entropy", run=tmp_path / "run")
+    rows = scores.table.sort_by("row").to_pydict()
+    assert rows["label"][:2] == ["", rows["label"][1]]
+    assert all(0 <= value <= 0.7 for value in rows["score"])
+
+
+def test_a_test_set_keeps_to_the_labels_and_numbers_of_the_training(tmp_path: Path) -> None:
+    source = open_source(texts())
+    strange = pa.table({"text": ["row a", "row b"], "labels": [["sport"], ["weather"]]})
+    with pytest.raises(DataError, match="'weather', which the training data does not have"):
+        open_source(strange, like=source)
+    few = open_source(pa.table({"text": ["row a"], "labels": [["sport", "art"]]}), like=source)
+    assert few.task.names == source.task.names
+    priced = open_source(numbers(), label="price")
+    whole = numbers().slice(0, 5)
+    whole = whole.set_column(4, "price", pa.array([1, 2, 3, 4, 5]))
+    again = open_source(whole, like=priced)
+    assert again.task == priced.task
+
+
+READ: list[tuple[str, Any, str, tuple[str, ...]]] = [
+    ("lists", [["a", "b"], ["b"], [], ["a"]] * 6, "labels", ("a", "b")),
+    ("numbers of labels", [[2, 14], [2], [14], []] * 6, "labels", ("2", "14")),
+    ("multi-hot", [[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 0]] * 6, "labels", ("0", "1", "2")),
+    ("separated", ["x|y", "y|z", "x", "z|x|y", "z", "y"] * 4, "labels", ("x", "y", "z")),
+    ("fractions", [0.5, 1.25, 2.0, 3.0] * 6, "number", ("label",)),
+    ("several numbers", [[0.5, 1], [1.5, 2], [0, 0], [3, 1]] * 6, "number", None),  # type: ignore[list-item]
+    ("places", ["Paris, France", "Lyon, France", "Rome, Italy"] * 8, "class", None),  # type: ignore[list-item]
+    ("classes", [["a"], ["b"], ["a"], ["b"]] * 6, "class", ("a", "b")),
+]
+
+
+@pytest.mark.parametrize(("what", "values", "task", "names"), READ, ids=[row[0] for row in READ])
+def test_what_targets_are_is_found(what: str, values: Any, task: str, names: Any) -> None:
+    source = open_source(pa.table({"text": [f"text {i}" for i in range(24)], "label": values}))
+    assert source.task.name == task
+    if names is not None:
+        assert source.task.names == names
+
+
+def test_columns_of_flags_are_several_labels_and_are_found() -> None:
+    table = pa.table(
+        {
+            "comment": [f"comment number {i}" for i in range(24)],
+            "toxic": [0, 1, 1, 0] * 6,
+            "rude": [False, True, False, False] * 6,
+        }
+    )
+    source = open_source(table)
+    assert source.task.names == ("toxic", "rude")
+    assert source.shown_labels([0])[0] in ("", "toxic", "toxic, rude")
+    named = open_source(table, label="rude,toxic")
+    assert named.task.names == ("rude", "toxic")
+    assert "2 labels from 'toxic, rude'" in source.found[1]
+
+
+BAD: list[tuple[Any, Mapping[str, Any], str]] = [
+    ([[["a"], ["b"]]] * 12, {}, "holds lists of lists"),
+    ([["a"], None, ["b"], ["a", "b"]] * 3, {}, r"3 of 12 rows have no label in 'label' \(rows 1"),
+    ([1.5, None, 2.5, float("nan")] * 3, {}, r"6 of 12 rows have no label in 'label'"),
+    ([1.5, float("inf"), 2.5, 3.0] * 3, {}, "is infinite in rows 1, 5, 9"),
+    (["1", "2.5", "many", "3"] * 3, {"task": "number"}, "'many' in row 2 of column 'label' is no"),
+    (["a,b", "b;c", "a", "c"] * 3, {"task": "labels"}, "holds ',' and ';', and either could"),
+    ([2.5] * 12, {"task": "number"}, "'label' is the same number in all rows"),
+    ([[1.5, 2.5], [1.5]] * 6, {}, "lists of 1, 2 numbers|lists of 1 and 2 numbers"),
+    (["a", "b", "c", "a"] * 3, {"task": "number"}, "'a' in row 0 of column 'label' is no number"),
+    ([1, 2, 3] * 4, {"task": "lables"}, "Give auto, class, labels, number"),
+    ([[1, 0], [0, 1]] * 6, {}, "exactly one 1 in each row"),
+    ([["a"], [], ["a"], []] * 3, {}, "holds 1 label"),
+]
+
+
+@pytest.mark.parametrize(("values", "options", "message"), BAD)
+def test_bad_targets_are_named(values: Any, options: Mapping[str, Any], message: str) -> None:
+    table = pa.table({"text": [f"text {i}" for i in range(len(values))], "label": values})
+    with pytest.raises(KeepersError, match=message):
+        open_source(table, **options)
+
+
+def test_whole_numbers_that_stand_in_few_rows_are_asked_about() -> None:
+    table = pa.table(
+        {"text": [f"text {i}" for i in range(90)], "label": [i // 3 for i in range(90)]}
+    )
+    with pytest.raises(ParameterError, match="--task class or --task number"):
+        open_source(table)
+    assert open_source(table, task="number").task.name == "number"
+    assert len(open_source(table, task="class").class_names) == 30
+
+
+def test_targets_go_through_a_file(tmp_path: Path) -> None:
+    for name, (table, columns, _) in DATA.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(table, path)
+        selection = keepers.coreset(
+            path,
+            keep=20,
+            method="random",
+            run=tmp_path / f"run-{name}",
+            export=tmp_path / name,
+            **columns,
+        )
+        kept = pq.read_table(tmp_path / name)
+        assert (
+            kept.schema.field(columns.get("label", "labels")).type
+            == table.schema.field(columns.get("label", "labels")).type
+        )
+        assert kept.num_rows == len(selection) == 20
