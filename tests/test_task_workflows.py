@@ -16,6 +16,7 @@ import keepers
 from keepers import methods
 from keepers.data import open_source
 from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.reports.coreset import report
 from keepers.tasks import Labels, Number
 from keepers.workflows.scoring import signals_for
 
