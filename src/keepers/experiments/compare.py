@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from keepers import methods as table
 from keepers import processes
 from keepers.choices import Balance, Header, OnBadRow, Precision
 from keepers.configuration import picked
@@ -30,10 +31,12 @@ from keepers.workflows.opening import (
     Say,
     check_outputs_of,
     default_run,
+    only_classes,
     say_or_not,
     say_skipped,
 )
 from keepers.workflows.options.shared import AUTO
+from keepers.workflows.scoring import check_offered
 from keepers.workflows.workplace import Workplace
 
 
@@ -111,13 +114,18 @@ def compare(
     """
     given = {**locals(), "method_options": method_options or {}}
     config = picked(CompareConfig, given)
-    reading = picked(ReadingOf, given)
+    reading = replace(picked(ReadingOf, given), task="auto")
     hardware = config.hardware
     hardware.join_processes()
     say = say_or_not(say)
     for read in (data, test):
         check_outputs_of(read, given)
     source, test_source, in_both = open_both(data, test, reading, progress, say)
+    for name in config.methods:
+        if name != AUTO:
+            check_offered(table.get(name), source.task)
+    if source.other_task is not None:
+        say(f"Errors are 1 - {source.task.score_words}")
     for budget in config.keep:
         Budget.parse(budget).resolve(len(source))
     source, changed = _with_noise(source, config.noise, say)
@@ -147,11 +155,12 @@ def compare(
         result: dict[str, Any] = plain(
             {
                 "kind": "compare",
+                **({"score": source.task.score_words} if source.other_task else {}),
                 "data": {
                     "name": source.name,
                     "kind": source.kind,
                     "n": len(bench.source),
-                    "num_classes": len(source.class_names),
+                    "num_classes": source.task.num_outputs,
                     "test_name": test_source.name,
                     "test_n": len(bench.test.view),
                     "in_both": in_both,
@@ -178,6 +187,7 @@ def compare(
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:
     if not noise:
         return source, None
+    only_classes(source, "noise")
     labels, changed = corrupt_labels(
         torch.from_numpy(source.labels),
         len(source.class_names),

@@ -36,7 +36,7 @@ from keepers.workflows.scoring import needs_steps, row_for, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, train
 from keepers.workflows.workplace import Workplace
 
-PREDICTIONS: frozenset[str] = frozenset({"log_probs"})
+UNCERTAIN = ("entropy", "label-entropy")
 NO_COST = Cost(phase="selection")
 
 
@@ -230,7 +230,7 @@ class Bench:
     @property
     def _wanted_of_target(self) -> frozenset[str]:
         if not self.config.with_target:
-            return frozenset({"log_probs"})
+            return frozenset({self.target.task.said})
         return self._wanted_in_full("target")
 
     def _method(self, name: str, selector: Chooser | None) -> Method:
@@ -242,7 +242,7 @@ class Bench:
         names = [*self.config.named, *(taken.method for taken in self.taken.values())]
         needs = [self._method(name, selector).needs for name in names]
         late = [need for need in needs if "early_log_probs" not in need]
-        return frozenset({"log_probs"}).union(*late) - {"labels"}
+        return frozenset({self.target.task.said}).union(*late) - {"labels"}
 
     def _members(
         self, seed: int, method: Method, selector: Chooser | None
@@ -265,7 +265,7 @@ class Bench:
                         source=self.source,
                         members=everything,
                         seed=derived_seed(seed, selector, member),
-                        wanted=wanted_signals(method.needs)
+                        wanted=wanted_signals(method.needs, self.proxy.task)
                         if early
                         else self._wanted_in_full(selector),
                         role=selector,
@@ -335,13 +335,15 @@ class Bench:
         return picks, record
 
     def scores_by_model(self) -> tuple[str, dict[str, Floats]]:
-        """Entropy (or the first of the methods that scores predictions) by model and seed."""
-        names = [*self.config.named, "entropy"]
-        method = next(
-            m
-            for m in map(methods.get, names)
-            if m.score is not None and m.needs - {"labels"} == PREDICTIONS
-        )
+        """Entropy (or the first of the methods that scores predictions) by model and seed.
+
+        Nothing where no method scores what such models predict.
+        """
+        names, said = [*self.config.named, *UNCERTAIN], frozenset({self.target.task.said})
+        rows = [m for m in map(methods.get, names) if m.needs - {"labels"} == said and m.score]
+        if not rows:
+            return "", {}
+        method = rows[0]
         assert method.score is not None
         found: dict[str, Floats] = {}
         for role in ("proxy", "target"):

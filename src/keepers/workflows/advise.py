@@ -25,7 +25,7 @@ from keepers.training import epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
-from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
+from keepers.workflows.opening import Say, check_outputs, only_classes, say_or_not, workplace
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.pilot import (
     LARGEST,
@@ -84,6 +84,7 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
     check_outputs(data, options)
     opened = workplace(data, options, say, purpose="advise", seed=options.seed, group=options.group)
     with opened as (source, place):
+        only_classes(source, "advice")
         fractions = _fractions(config.keep, len(source))
         if not fractions:
             raise ParameterError(

@@ -23,6 +23,7 @@ from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.online import AUTO, OnlineTraining
 from keepers.workflows.opening import (
     check_outputs,
+    only_classes,
     say_or_not,
     share,
     workplace,
@@ -65,6 +66,7 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
     assert sought is not None
     opened = workplace(data, options, say, purpose="advise-online", seed=seed)
     with opened as (source, place):
+        only_classes(source, "advice")
         part = source if sought.il is not None else part_of(source, seed, LARGEST)
         with renamed({"model": "target"}):
             training = ready(part, None, sought, config, place, config.on_bad_row, say)

@@ -21,7 +21,7 @@ from keepers.data import (
     is_within,
     open_source,
 )
-from keepers.errors import ExistsError, KeepersWarning, RunError
+from keepers.errors import ExistsError, KeepersWarning, ParameterError, RunError
 from keepers.files import check_output
 from keepers.ledger import Ledger
 from keepers.options import cut
@@ -51,9 +51,23 @@ class ReadingOf:
     split: str | None = None
     header: Header = "auto"
     limit: int | None = None
-    task: TaskName = "auto"
+    task: TaskName = "class"
     on_bad_row: OnBadRow = "error"
     require_labels: bool = True
+
+
+def only_classes(source: Source, who: str) -> None:
+    """Refuse targets that are no classes where only those are understood.
+
+    Raises:
+        ParameterError: they are labels or numbers.
+    """
+    if source.other_task is not None:
+        raise ParameterError(
+            "task",
+            f"the targets are {source.task.plural}, and {who} is of classes",
+            "keepers coreset, score, il, train and compare take them; --task class reads classes",
+        )
 
 
 def default_run(source: Source, purpose: str = "coreset") -> Path:

@@ -139,7 +139,7 @@ class Scored:
 def score_source(source: Source, config: CoresetOptions, place: Workplace, *, say: Say) -> Scored:
     """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
-    _check_offered(method, source.task)
+    check_offered(method, source.task)
     if method.needs <= set(dict(data_signals(source).items())):
         return _by_data_alone(source, method, config, place, say)
     role = config.role(source)
@@ -246,7 +246,7 @@ def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
     return everything[~held_out], everything[held_out]
 
 
-def _check_offered(method: Method, task: Task) -> None:
+def check_offered(method: Method, task: Task) -> None:
     """Refuse a method that reads what models of such targets do not give."""
     if method.needs <= signals_for(task):
         return

@@ -129,6 +129,7 @@ def open_holdings(
         with about("labelled"):
             other = open_source(
                 labelled,
+                task="class",
                 like=_known(first, classes, reading),
                 on_bad_row=reading.on_bad_row,
                 memory=_memory(memory, "labelled"),
