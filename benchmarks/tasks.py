@@ -3,8 +3,9 @@
     python benchmarks/tasks.py [--data FOLDER] [--out FILE.json] [--seeds 5]
 
 `keepers.compare` as anybody would call it: GoEmotions (28 labels, 6,000 comments drawn at random;
-FOLDER holds goemotions/train.tsv), diabetes (442 patients; scikit-learn has it) and Friedman's first
-problem (3,000 rows made by scikit-learn). Errors are 1 less the score: average precision, R².
+FOLDER holds goemotions/train.tsv), diabetes (442 patients; scikit-learn has it) and the first
+problem of Friedman (3,000 rows made by scikit-learn). Errors are 1 less the score: average
+precision, R².
 """
 
 from __future__ import annotations

@@ -287,3 +287,30 @@ def test_targets_go_through_a_file(tmp_path: Path) -> None:
             == table.schema.field(columns.get("label", "labels")).type
         )
         assert kept.num_rows == len(selection) == 20
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_a_loop_of_ones_own_knows_the_targets_by_their_losses(task: str, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    losses = keepers.irreducible_losses(table, epochs=30, run=tmp_path / "il", **columns)
+    path = losses.save(tmp_path / "il.parquet")
+    source = open_source(table, **columns)
+    targets: Any = source.targets
+    width = source.task.num_outputs
+    model = torch.nn.Linear(3, width)
+    choose = keepers.RhoLoss(type(losses).load(path), keep=0.25)
+    at = torch.arange(16)
+    x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    y = targets[at]
+    ids = source.ids[at.numpy()].tolist()
+    chosen = choose(model, (x, y, ids))
+    with torch.no_grad():
+        expected = source.task.losses(model(x), y) - torch.tensor(losses.of(source))[at]
+    order = expected.argsort(descending=True, stable=True)[:4]
+    assert chosen.ids == [ids[place] for place in order.tolist()]
+    assert chosen.batch[1].shape == (4, width)
+    if task == "number":  # one number for each example may be flat
+        flat = keepers.RhoLoss(losses, keep=0.25)(model, (x, y[:, 0], ids))
+        assert flat.ids == chosen.ids
+    with pytest.raises(ParameterError):
+        choose(torch.nn.Linear(3, width + 1), (x, y, ids))

@@ -24,6 +24,7 @@ from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
 from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.selector import Selector
+from keepers.tasks import CLASSES, task_of
 from keepers.training import Candidates
 
 _COMPANION = "Give a keepers.Companion, which holds the model and its optimiser"
@@ -141,6 +142,7 @@ class BatchSelector:
             stand_in=stand_in,
             updated=updated,
             hand_over=hand_over,
+            task=CLASSES if losses is None else task_of(losses.metadata.get("task")),
         )
         if losses is not None and "irreducible_losses" in self.selector.method.needs:
             for sentence in losses.weaknesses if processes.rank() == 0 else ():
@@ -218,7 +220,7 @@ class BatchSelector:
         positions, known = self._positions(parts)
         candidates = Candidates(
             positions=positions.to(device, non_blocking=True),
-            labels=labels.to(device, non_blocking=True),
+            labels=self.selector.task.batch(labels).to(device, non_blocking=True),
             args=parts.args,
             keywords=parts.keywords or {},
             cut=parts.cut,

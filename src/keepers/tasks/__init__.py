@@ -5,6 +5,7 @@ from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.tags import Tags
 from keepers.tasks.task import Measured, Targets, Task, labels_at
+from keepers.tasks.written import task_of
 
 __all__ = [
     "CLASSES",
@@ -16,4 +17,5 @@ __all__ = [
     "Targets",
     "Task",
     "labels_at",
+    "task_of",
 ]

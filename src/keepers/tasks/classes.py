@@ -62,6 +62,10 @@ class Classes:
         """As it is."""
         return module
 
+    def batch(self, labels: Tensor) -> Tensor:
+        """As they are."""
+        return labels
+
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """As `check_logits`."""
         return check_logits(output, targets, version)

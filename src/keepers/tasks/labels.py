@@ -74,6 +74,10 @@ class Labels:
                 bias.copy_(odds)
         return module
 
+    def batch(self, labels: Tensor) -> Tensor:
+        """As they are: (n, labels) of 0 and 1."""
+        return labels
+
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """The log-odds (n, labels) in a model's output, of targets (n, labels) of 0 and 1."""
         if targets.ndim != 2:

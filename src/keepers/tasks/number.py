@@ -84,6 +84,10 @@ class Number:
         """As it is."""
         return module
 
+    def batch(self, labels: Tensor) -> Tensor:
+        """Numbers (n, numbers); of one number, (n,) will do."""
+        return labels[:, None] if labels.ndim == 1 else labels
+
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """The numbers (n, numbers) in a model's output; one number may be (n,), both ways."""
         if isinstance(output, Tensor) and output.ndim == 1 and targets.ndim == 2:

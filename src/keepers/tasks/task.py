@@ -76,6 +76,10 @@ class Task(Protocol):
         """The module, its last layer made to begin with what is known of the targets alone."""
         ...
 
+    def batch(self, labels: Tensor) -> Tensor:
+        """The targets of a batch of somebody's own loop, as `losses` takes them."""
+        ...
+
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """The output (n, outputs) of anyone's model, or what is wrong with it or the targets.
 
