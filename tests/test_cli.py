@@ -336,10 +336,10 @@ BAD_DATA: dict[str, tuple[Callable[[], str], tuple[str, ...], tuple[str, ...]]] 
     "missing labels": (_missing_labels, (), ("label", "row", "0")),
     "continuous target": (
         lambda: _write("float.parquet", {"text": WORDS, "label": np.linspace(0, 1, 40)}),
-        (),
-        ("label", "continuous"),
+        ("--task", "class"),
+        ("label", "--task number"),
     ),
-    "multi-label target": (_multi_label, (), ("label", "multi-label")),
+    "multi-label target": (_multi_label, ("--task", "class"), ("label", "several labels")),
     "NaN feature": (_nan, (), ("'b'", "row 17", "NaN")),
     "duplicate keys": (
         lambda: _write("twice.parquet", {"text": WORDS, "label": HALVES, "key": [*range(39), 5]}),

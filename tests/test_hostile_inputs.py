@@ -88,8 +88,10 @@ def test_labels_of_one_column_are_classes(labels: Any) -> None:
     assert labels_of((VECTORS, labels)) == CLASSES.tolist()
     table = pa.table({"text": TEXTS, "label": [[0], [1], [1], [0]]})
     assert labels_of(table) == [0, 1, 1, 0]
-    refused((VECTORS, np.eye(6)[:, :2]), "multi-label")
-    refused(pa.table({"text": TEXTS, "label": [[0], [1], [], [0]]}), "multi-label")
+    assert open_source((VECTORS, np.eye(6)[:, :2])).task.name == "labels"
+    several = pa.table({"text": TEXTS, "label": [[0], [1], [], [0]]})
+    assert open_source(several).task.name == "labels"
+    refused(several, "several labels or numbers", task="class")
     refused(pa.table({"text": TEXTS, "label": [[0], [1], None, [0]]}), "row 2")
 
 
@@ -112,7 +114,7 @@ def test_sparse_matrices() -> None:
 
 def test_ragged_lists_name_a_row() -> None:
     refused(([[1.0, 2.0], [3.0], [4.0, 5.0]], [0, 1, 0]), "input: ", "mostly 2, but 1 in row 1")
-    refused((VECTORS[:3], [[0], [0, 1], [1]]), "label: ", "mostly 1, but 2 in row 1")
+    assert open_source((VECTORS[:3], [[0], [0, 1], [1]])).task.name == "labels"
     refused(([torch.zeros(2), torch.zeros(3)], [0, 1]), "input: ", "mostly 2, but 3 in row 1")
 
 

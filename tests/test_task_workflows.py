@@ -175,7 +175,7 @@ def test_losses_of_other_targets_are_refused(task: str, tmp_path: Path) -> None:
     at = table.column_names.index(name)
     values = table[name].to_pylist()
     other = table.set_column(at, name, pa.array(values[1:] + values[:1]))
-    with pytest.raises(ParameterError, match="another label than the losses were made for"):
+    with pytest.raises(ParameterError, match=r"another label than|on another scale"):
         keepers.train(other, il=path, epochs=1, run=tmp_path / "train", **columns)
 
 
@@ -207,6 +207,9 @@ READ: list[tuple[str, Any, str, tuple[str, ...]]] = [
     ("separated", ["x|y", "y|z", "x", "z|x|y", "z", "y"] * 4, "labels", ("x", "y", "z")),
     ("fractions", [0.5, 1.25, 2.0, 3.0] * 6, "number", ("label",)),
     ("several numbers", [[0.5, 1], [1.5, 2], [0, 0], [3, 1]] * 6, "number", None),  # type: ignore[list-item]
+    ("two factors", ["Oil, crude", "Gas, crude", "Oil, raw", "Gas, raw"] * 6, "class", None),
+    ("decimal commas", [f"{20 + i % 3},{i % 3}" for i in range(24)], "class", None),
+    ("a scale", ["agree", "agree, strongly", "no", "no, strongly"] * 6, "class", None),
     ("places", ["Paris, France", "Lyon, France", "Rome, Italy"] * 8, "class", None),  # type: ignore[list-item]
     ("classes", [["a"], ["b"], ["a"], ["b"]] * 6, "class", ("a", "b")),
 ]
@@ -240,7 +243,7 @@ BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     ([[["a"], ["b"]]] * 12, {}, "holds lists of lists"),
     ([["a"], None, ["b"], ["a", "b"]] * 3, {}, r"3 of 12 rows have no label in 'label' \(rows 1"),
     ([1.5, None, 2.5, float("nan")] * 3, {}, r"6 of 12 rows have no label in 'label'"),
-    ([1.5, float("inf"), 2.5, 3.0] * 3, {}, "is infinite in rows 1, 5, 9"),
+    ([1.5, float("inf"), 2.5, 3.0] * 3, {}, "is infinite, or over 3e38, in rows 1, 5, 9"),
     (["1", "2.5", "many", "3"] * 3, {"task": "number"}, "'many' in row 2 of column 'label' is no"),
     (["a,b", "b;c", "a", "c"] * 3, {"task": "labels"}, "holds ',' and ';', and either could"),
     ([2.5] * 12, {"task": "number"}, "'label' is the same number in all rows"),
@@ -314,3 +317,45 @@ def test_a_loop_of_ones_own_knows_the_targets_by_their_losses(task: str, tmp_pat
         assert flat.ids == chosen.ids
     with pytest.raises(ParameterError):
         choose(torch.nn.Linear(3, width + 1), (x, y, ids))
+
+
+def test_flags_among_features_are_never_taken_for_labels() -> None:
+    at = np.random.default_rng(0)
+    columns = {name: at.integers(0, 2, 60) for name in ("smoker", "married", "parent")}
+    table = pa.table({**columns, "age": at.normal(40, 9, 60)})
+    with pytest.raises(ParameterError, match="several columns could be the label"):
+        open_source(table)
+    named = open_source(table, label="smoker,parent")
+    assert named.columns.input == ("married", "age")
+    assert named.task.names == ("smoker", "parent")
+
+
+def test_lists_of_labels_come_beside_texts(tmp_path: Path) -> None:
+    said = texts()["text"].to_pylist()
+    rows = texts()["labels"].to_pylist()
+    selection = keepers.coreset((said, rows), keep=20, method="random", run=tmp_path / "run")
+    assert len(selection) == 20
+    with pytest.raises(DataError, match="240 inputs and 239 labels"):
+        open_source((said, rows[:-1]))
+
+
+@pytest.mark.parametrize(
+    "model", ["sklearn.neighbors:KNeighborsClassifier", "sklearn.tree:DecisionTreeClassifier"]
+)
+def test_a_label_that_no_training_row_has_is_unlikely(model: str, tmp_path: Path) -> None:
+    at = np.random.default_rng(0)
+    x = at.normal(size=(80, 3)).astype(np.float32)
+    y = np.zeros((80, 3), dtype=int)
+    y[:, 0], y[:, 1] = x[:, 0] > 0, x[:, 1] > 0
+    scores = keepers.score((x, y), method="loss", proxy=f"sklearn:{model}", run=tmp_path / "run")
+    assert float(np.mean(scores.table["score"].to_numpy())) < 1
+
+
+def test_losses_know_the_scale_they_were_made_on(tmp_path: Path) -> None:
+    table = numbers()
+    losses = keepers.irreducible_losses(table, label="price", epochs=1, run=tmp_path / "il")
+    path = losses.save(tmp_path / "il.parquet")
+    prices = table["price"].to_numpy()
+    other = table.set_column(4, "price", pa.array(100 * prices))
+    with pytest.raises(ParameterError, match="on another scale"):
+        keepers.train(other, label="price", il=path, epochs=1, run=tmp_path / "train")

@@ -51,7 +51,7 @@ def settings(
     given: dict[str, Any] = {}
     if config is not None:
         given = _read(config)
-        typed = {assignment.partition("=")[0].partition(".")[0] for assignment in assignments}
+        typed = {name.partition("=")[0].strip().removesuffix(".model") for name in assignments}
         _refuse_code(context, config, {k: v for k, v in given.items() if k not in typed})
     for assignment in assignments:
         _assign(given, assignment)
@@ -93,7 +93,7 @@ def settings_of(
     given: dict[str, Any] = {}
     if config is not None:
         given = _read(config)
-        typed = {assignment.partition("=")[0].partition(".")[0] for assignment in assignments}
+        typed = {name.partition("=")[0].strip().removesuffix(".model") for name in assignments}
         _refuse_code(context, config, {k: v for k, v in given.items() if k not in typed})
     for assignment in assignments:
         _assign(given, assignment)

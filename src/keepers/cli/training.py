@@ -125,12 +125,18 @@ def _quality(losses: IrreducibleLosses) -> list[str]:
     facts, found = losses.metadata, losses.quality
     folds = facts["folds"]
     how = f"{folds} models, each on the other folds" if folds else "a model on held-out data"
+    known = (
+        f"On what it has not seen the model reaches {found['score']} of {found['accuracy']:.2f}"
+        if "score" in found
+        else f"On what it has not seen the model is right on "
+        f"{quantities.percent(found['accuracy'])} (the largest class: "
+        f"{quantities.percent(found['majority'])}), its probabilities are off by "
+        f"{quantities.percent(found['calibration_error'])}"
+    )
     lines = [
         f"Irreducible losses of {counted(len(losses), 'example')} from {how} "
         f"({facts['model']['model']}): mean {float(losses.values.mean()):.3f}",
-        f"On what it has not seen the model is right on {quantities.percent(found['accuracy'])} "
-        f"(the largest class: {quantities.percent(found['majority'])}), its probabilities are off "
-        f"by {quantities.percent(found['calibration_error'])}",
+        known,
     ]
     if found["agreement"] is not None:
         lines.append(

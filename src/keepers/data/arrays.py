@@ -49,6 +49,14 @@ def from_arrays(inputs: Any, labels: Any) -> Material:
 
 
 def _labels(labels: Any, count: int) -> ArrowArray:
+    if isinstance(labels, list | tuple) and any(isinstance(each, list | tuple) for each in labels):  # pyright: ignore[reportUnknownVariableType]
+        lists: list[Any] = list(labels)  # pyright: ignore[reportUnknownArgumentType]
+        if len(lists) != count:
+            raise DataError(
+                f"data: {counted(count, 'input')} and {counted(len(lists), 'label')}. Give one for "
+                "each"
+            )
+        return column(lists, "label")
     array = as_array(labels, "label")
     if array.ndim == 0 or len(array) != count:
         found = counted(len(array), "label") if array.ndim else "a single label"

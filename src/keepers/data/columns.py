@@ -95,7 +95,9 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
     else:
         inputs, kind, label = _find_input(material, rest, label, said, require_labels)
     if label is None:
-        label = _label_by_values(material, [n for n in rest if n not in inputs], require_labels)
+        left = [name for name in rest if name not in inputs]
+        label = _flags(material, left, kind) if require_labels else None
+        label = label or _label_by_values(material, left, require_labels)
     found = Columns(input=inputs, label=label, id=said.id, group=said.group, features=said.features)
     return found, kind
 
@@ -127,8 +129,6 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
     ]
     if len(few) == 1:
         return few[0]
-    if len(few) > 1 and all(is_flag(material.table[name]) for name in few):
-        return ", ".join(few)
     if not required:
         return None
     if few:
@@ -153,6 +153,16 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
         + (", ".join(material.table.column_names) or "none"),
         "Name it with --label (label=...)",
     )
+
+
+def _flags(material: Material, names: Sequence[str], kind: Kind) -> str | None:
+    """Columns of 0 and 1 beside a text or a picture, where nothing else could be the label.
+
+    Beside numbers they may be features, so nothing is guessed there.
+    """
+    few = [name for name in names if _is_category(material.table[name])]
+    flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
+    return ", ".join(flags) if kind != "vector" and 1 < len(flags) == len(few) else None
 
 
 def _is_list_of_objects(kind: Any) -> bool:

@@ -87,7 +87,7 @@ class Source:
     def __repr__(self) -> str:
         return (
             f"Source({self.name!r}, {self.kind}, {len(self)} examples, "
-            f"{len(self.class_names)} classes)"
+            f"{self.task.num_outputs} {self.task.plural})"
         )
 
     @property

@@ -72,7 +72,7 @@ def read_targets(
     elif known is not None:
         task = "class"
     found = _found(columns, names) if task == "auto" else task
-    if task == "auto" and found == "class" and declared is None:
+    if task == "auto" and found == "class" and declared is None and require:
         _check_clear(columns[0], names[0])
     if found == "class":
         if len(names) > 1:
@@ -166,8 +166,9 @@ def is_flag(column: ArrowColumn) -> bool:
 def delimiter_of(column: ArrowColumn) -> str | None:
     """What separates labels in a column of texts whose parts recur; None where nothing does.
 
-    There have to be fewer different parts than different texts, and nearly every part has to be
-    in several rows.
+    There have to be at most half as many different parts as different texts, nearly every part has
+    to be in several rows, and rows have to differ in how many they hold: `Oil, crude` and `20,3`
+    are classes, or keys.
 
     >>> delimiter_of(pa.chunked_array([["a|b", "b|c", "a|c", "a", "b", "c", "a|b|c"]]))
     '|'
@@ -182,7 +183,8 @@ def delimiter_of(column: ArrowColumn) -> str | None:
         parts: Counter[str] = Counter()
         for text, size in sizes.items():
             parts.update(dict.fromkeys(set(_split(text, mark)), size))
-        if not parts or len(parts) >= len(sizes) or len(parts) > MOST:
+        counts = {len(_split(text, mark)) for text in sizes}
+        if len(counts) < 2 or 2 * len(parts) > len(sizes) or len(parts) > MOST:
             continue
         recurring = sum(size > 1 for size in parts.values())
         if recurring >= 0.9 * len(parts) and max(map(len, parts)) <= LONGEST:
@@ -191,8 +193,17 @@ def delimiter_of(column: ArrowColumn) -> str | None:
 
 
 def _split(text: str, mark: str | None) -> list[str]:
-    parts = [text] if mark is None else text.strip("[]{}() ").split(mark)
-    return [part.strip().strip("'\"") for part in parts if part.strip()]
+    if mark is None:
+        return [text.strip()] if text.strip() else []
+    text = text.strip()
+    if text[:1] + text[-1:] in ("[]", "{}", "()"):
+        text = text[1:-1]
+    parts = (part.strip() for part in text.split(mark))
+    return [
+        part[1:-1] if part[:1] in "'\"" and part[:1] == part[-1:] else part
+        for part in parts
+        if part
+    ]
 
 
 def _labels(
@@ -204,6 +215,9 @@ def _labels(
     require: bool,
 ) -> Read:
     if len(columns) > 1:
+        others = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c.type)]
+        if others:
+            raise DataError(f"label: {listed(others, 3)} hold no numbers. Name columns of 0 and 1")
         given = [column.cast(pa.float64()).to_numpy() for column in columns]
         table = np.column_stack(given)
         missing = np.flatnonzero(np.isnan(table).any(1))
@@ -223,14 +237,16 @@ def _labels(
     if _is_list(column.type):
         values: list[Any] = column.to_pylist()
         flags = _multi_hot(values)
-        if flags is not None:
+        if flags is not None and (like is None or like.names == _places(flags[0])):
+            empty = np.flatnonzero([row is None for row in values])
+            _check_missing(empty, len(values), label, require)
             width, values = flags
-            return _tagged(values, [str(each) for each in range(width)], label, like)
+            return _tagged(values, _places(width), label, like)
         values = [
             None if row is None else [_name(each, declared) for each in row] for row in values
         ]
     elif pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
-        mark = delimiter_of(column) or _only_delimiter(column, name)
+        mark = _delimiter(column, name, like)
         values = [None if each is None else _split(each, mark) for each in column.to_pylist()]
     else:
         values = [
@@ -241,6 +257,20 @@ def _labels(
     rows = [[each for each in row or () if each] for row in values]
     seen = Counter(each for row in rows for each in set(row))
     return _tagged(rows, sorted(seen, key=_order), label, like)
+
+
+def _places(width: int) -> tuple[str, ...]:
+    return tuple(str(each) for each in range(width))
+
+
+def _delimiter(column: ArrowColumn, name: str, like: Task | None) -> str | None:
+    """What separates labels; in a test set, what leaves those that are known."""
+    if like is not None:
+        texts = [text for text in column.to_pylist() if text]
+        for mark in (None, *DELIMITERS):
+            if all(part in like.names for text in texts for part in _split(text, mark)):
+                return mark
+    return delimiter_of(column) or _only_delimiter(column, name)
 
 
 def _order(name: str) -> tuple[int, float, str]:
@@ -336,20 +366,21 @@ def _numbers(
     table = np.concatenate(parts, axis=1)
     missing = np.flatnonzero(np.isnan(table).any(1))
     _check_missing(missing, len(table), label, require)
-    endless = np.flatnonzero(np.isinf(table).any(1))
+    endless = np.flatnonzero((np.abs(table) > np.finfo(np.float32).max).any(1))
     if len(endless):
         raise DataError(
-            f"label: '{label}' is infinite in {rows_in_words(endless)}. Correct those, or leave "
-            "the rows out"
+            f"label: '{label}' is infinite, or over 3e38, in {rows_in_words(endless)}. Correct "
+            "those, or leave the rows out"
         )
     if like is not None and len(titles) != like.num_outputs:
         raise DataError(
             f"label: '{label}' holds {len(titles)} numbers, the training data {like.num_outputs}. "
             "Give alike"
         )
-    there = table[~np.isnan(table).any(1)]
+    single = table.astype(np.float32)
+    there = single[~np.isnan(single).any(1)]
     task = like or Number.of(tuple(titles), torch.from_numpy(there))
-    return table.astype(np.float32), (), task
+    return single, (), task
 
 
 def _rows_of_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:

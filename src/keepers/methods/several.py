@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from keepers import selectors
 from keepers.methods.merging import side_by_side
@@ -10,6 +14,12 @@ from keepers.methods.method import Method
 from keepers.methods.ranked import top
 from keepers.scores import formulas
 from keepers.types import Picks, Signals
+
+
+def _as_one(members: Sequence[Signals]) -> Signals:
+    """The mean prediction, and the features side by side."""
+    mean = torch.stack([signals.get("predictions") for signals in members]).mean(0)
+    return replace(side_by_side("features")(members), predictions=mean)
 
 
 def _greedy(signals: Signals, scores: None, k: int, *, generator: object, **settings: Any) -> Picks:
@@ -63,7 +73,7 @@ SEVERAL = (
         name="greedy-sampling",
         needs=frozenset({"features", "predictions"}),
         select=_greedy,
-        merge=side_by_side("features"),
+        merge=_as_one,
         summary="repeatedly the point farthest from the picks, in features times predicted numbers",
         when="numbers, few examples are kept and the range must be covered; outliers come first",
         paper="Wu, Lin and Huang, Information Sciences 2019 (iGS)",

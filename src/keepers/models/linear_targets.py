@@ -47,8 +47,7 @@ class LinearLabels(BaseEstimator):
         labels = y.tocsc()
         self.settled: dict[str, float] = {}
         if self.C is None and whole.shape[0] >= 5:
-            order = np.random.default_rng(self.random_state).permutation(whole.shape[0])[:TRIED_ON]
-            held, rest = np.split(np.sort(order), [max(1, int(HELD_OUT * len(order)))])
+            held, rest = _held_out(whole.shape[0], self.random_state)
             self.settled = {"C": self._strength(whole, labels, sample_weight, held, rest)}
         self.C_ = float(self.settled.get("C", self.C or 1.0))
         rows, self.scaler_ = scaled(whole)

@@ -20,6 +20,11 @@ UNKNOWN = (
     "writes it). Name rho-loss to select by them all the same"
 )
 
+OTHERS = (
+    "what losses of labels or numbers say of it beforehand is not known. Name rho-loss to select "
+    "by them all the same"
+)
+
 Outlook = Literal["can pay", "can pay in accuracy", "does not pay", "cannot tell"]
 
 
@@ -121,8 +126,15 @@ def online_facts(
         unlearnable=round(unlearnable, 4),
         speedup=1 / useful,
         ratio=assumed_ratio(keep) if ratio is None else ratio,
-        weak=tuple(weaknesses(unfinished)) if "majority" in quality else (UNKNOWN,),
+        weak=_weak(unfinished),
     )
+
+
+def _weak(quality: Mapping[str, Any]) -> tuple[str, ...]:
+    if "majority" not in quality:
+        return (UNKNOWN,)
+    untold = (OTHERS,) if "score" in quality else ()
+    return (*weaknesses(dict(quality)), *untold)
 
 
 def assumed_ratio(keep: float) -> float:

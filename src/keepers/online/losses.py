@@ -129,6 +129,14 @@ class IrreducibleLosses:
                 f"{source.ids[missing[:SHOWN]].tolist()}",
                 REMEDY,
             )
+        made = self.metadata.get("task")
+        now = None if source.other_task is None else plain(source.other_task.facts())
+        if made is not None and made != now:
+            raise ParameterError(
+                parameter,
+                f"the losses were made for {made.get('task')} of other data, on another scale",
+                REMEDY,
+            )
         if self.labels is not None and source.labels is not None:
             names = np.array(source.shown_labels(), dtype=object)
             other = np.flatnonzero(names != self.labels[positions.numpy()])

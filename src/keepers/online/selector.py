@@ -35,7 +35,9 @@ SUPPLIED = methods.signals_of(methods.ONLINE)
 
 def supplied(task: Task) -> frozenset[str]:
     """The signals that online selection has of a task."""
-    return SUPPLIED & (task.signals | {"labels", "irreducible_losses"})
+    return SUPPLIED & (
+        task.signals | {"irreducible_losses"} | ({"labels"} if task.likely else set())
+    )
 
 
 class Selector:
@@ -80,8 +82,16 @@ class Selector:
         row = (
             method
             if isinstance(method, Method)
-            else methods.get(method, supplied=supplied(task), replacement=True)
+            else methods.get(method, supplied=SUPPLIED, replacement=True)
         )
+        if not row.needs <= supplied(task):
+            missing = methods.in_words(row.needs - supplied(task))
+            rows = methods.offered(supplied(task), replacement=True)
+            raise ParameterError(
+                "method",
+                f"got '{row.name}', which needs {missing}, and the targets are {task.plural}",
+                f"For those: {', '.join(sorted(rows))}",
+            )
         self.method, self.options = row, methods.settings(row, options, num_classes)
         self.budget = Budget.parse(keep)
         self.scoring = scoring or Scoring()
@@ -97,7 +107,7 @@ class Selector:
             stand_in=stand_in is not None,
             updated=updated is not None,
         )
-        self.watch = Watch(active=hand_over and row.needs >= WATCHED)
+        self.watch = Watch(active=hand_over and task.likely and row.needs >= WATCHED)
         self.drawn = torch.zeros(num_examples if self.watch.active else 0, dtype=torch.int16)
         aged = num_examples if self.scoring.max_age else 0
         self.recent = torch.zeros(aged)

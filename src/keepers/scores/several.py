@@ -31,7 +31,8 @@ def label_entropy(log_odds: Tensor) -> Tensor:
         Esuli and Sebastiani, Active Learning Strategies for Multi-Label Text Classification, ECIR
         2009 (confidence, averaged over the labels).
     """
-    return (F.softplus(log_odds) - log_odds * log_odds.sigmoid()).mean(1)
+    size_NL = log_odds.abs()
+    return (F.softplus(-size_NL) + size_NL * (-size_NL).sigmoid()).mean(1)
 
 
 @checked

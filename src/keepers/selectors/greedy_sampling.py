@@ -22,7 +22,8 @@ def greedy_sampling(
 
     Args:
         features: (n, d), a tensor or a NumPy array.
-        values: (n, numbers), labels where they are known and predictions elsewhere.
+        values: (n, numbers), labels where they are known and predictions elsewhere; the spread of
+            each number counts as one.
         k: number of new picks.
         selected: positions (s,) already selected or labelled; they are never picked again.
 
@@ -45,6 +46,8 @@ def greedy_sampling(
     points_ND = check_points(features)
     n = len(points_ND)
     values_ND = check_rows(check_no_nan(values, "values", finite=True), n, "features")
+    spread_D = values_ND.std(0, correction=0).clamp(min=torch.finfo(values_ND.dtype).tiny)
+    values_ND = values_ND / spread_D
     start = check_selected(selected, n, points_ND.device)
     check_count(k, n - len(start))
     picks = torch.empty(k, dtype=torch.int64, device=points_ND.device)

@@ -33,6 +33,7 @@ class Classes:
     names: tuple[str, ...] = ()
 
     name: ClassVar[str] = "class"
+    likely: ClassVar[bool] = True
     plural: ClassVar[str] = "classes"
     said: ClassVar[str] = "log_probs"
     signals: ClassVar[frozenset[str]] = frozenset(

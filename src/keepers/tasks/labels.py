@@ -34,11 +34,12 @@ class Labels:
 
     names: tuple[str, ...]
     counts: tuple[int, ...]
-    """How many training examples have each label: the rarest of an example is its stratum."""
+    """How many examples of the data have each label: the rarest of an example is its stratum."""
     total: int
-    """How many training examples there are."""
+    """How many examples there are."""
 
     name: ClassVar[str] = "labels"
+    likely: ClassVar[bool] = False
     plural: ClassVar[str] = "several labels"
     said: ClassVar[str] = "log_odds"
     signals: ClassVar[frozenset[str]] = frozenset({"log_odds", "losses", "features"})
@@ -148,8 +149,9 @@ class Labels:
             both += (predicted & truth).sum(0)
         there = targets.counts().to(both)
         known = (there > 0).nonzero()[:, 0]
+        by_column = said.t().contiguous()
         by_label = [
-            average_precision(said[:, label], targets.having(label)) for label in known.tolist()
+            average_precision(by_column[label], targets.having(label)) for label in known.tolist()
         ]
         f1 = (2 * both / (found + there).clamp(min=1))[known]
         pairs, hits = _pairs(said, targets)
@@ -180,7 +182,13 @@ class Labels:
             return torch.from_numpy(np.asarray(fitted.log_odds(rows))).float()
         found = fitted.predict_proba(rows)
         if isinstance(found, list):  # one array (n, 2) for each label
-            found = np.column_stack([each[:, -1] for each in found])
+            seen: list[Any] = list(fitted.classes_)
+            found = np.column_stack(
+                [
+                    each[:, -1] * (classes[-1] == 1)
+                    for each, classes in zip(found, seen, strict=True)
+                ]
+            )
         return torch.from_numpy(np.asarray(found)).float().logit(eps=1e-6)
 
     def quality(self, said: Tensor, targets: Targets) -> dict[str, Any]:
@@ -248,5 +256,5 @@ def average_precision(values: Tensor, truth: Tensor) -> float:
 def _pairs(said: Tensor, targets: Tags) -> tuple[Tensor, Tensor]:
     """Log-odds and truth of all pairs of example and label; of many, of examples evenly spread."""
     n = max(1, min(len(said), PAIRS // max(1, said.shape[1])))
-    at = torch.linspace(0, len(said) - 1, n).long()
+    at = torch.linspace(0, len(said) - 1, n, dtype=torch.float64).long()
     return said[at].flatten(), (targets[at] > 0).flatten()

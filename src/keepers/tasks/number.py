@@ -37,6 +37,7 @@ class Number:
     edges: tuple[float, ...] = ()
 
     name: ClassVar[str] = "number"
+    likely: ClassVar[bool] = False
     plural: ClassVar[str] = "numbers"
     said: ClassVar[str] = "predictions"
     signals: ClassVar[frozenset[str]] = frozenset(
@@ -53,14 +54,21 @@ class Number:
         """
         std, mean = targets.double().std(0, correction=0), targets.double().mean(0)
         for name, spread, size in zip(names, std.tolist(), mean.abs().tolist(), strict=True):
-            if spread <= 1e-12 * max(1.0, size):
+            if not spread:
                 raise ParameterError(
                     "label",
                     f"'{name}' is the same number in all rows",
                     "Name a column that differs with --label (label=...)",
                 )
-        at = torch.linspace(0, 1, PARTS + 1, dtype=torch.float64)[1:-1]
-        edges = targets[:, 0].double().quantile(at).unique() if len(targets) else at[:0]
+            if spread <= 1e3 * torch.finfo(torch.float32).eps * size:
+                raise ParameterError(
+                    "label",
+                    f"'{name}' differs by {spread:.3g} around {size:.3g}, too little for single "
+                    "precision",
+                    "Subtract a constant from it first",
+                )
+        at = np.linspace(0, 1, PARTS + 1)[1:-1]
+        edges = np.unique(np.quantile(targets[:, 0].double().numpy(), at))
         return cls(names, tuple(mean.tolist()), tuple(std.tolist()), tuple(edges.tolist()))
 
     @property
@@ -121,6 +129,12 @@ class Number:
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """The squared error of each example in standard deviations, averaged over its numbers."""
+        if output.shape != targets.shape:
+            raise ParameterError(
+                "model",
+                f"got an output of shape {tuple(output.shape)} for targets {tuple(targets.shape)}",
+                "Return (n, numbers), one number for each target",
+            )
         std = torch.tensor(self.std, dtype=torch.float32, device=output.device)
         return ((output.float() - targets.float()) / std).square().mean(1)
 
@@ -142,7 +156,9 @@ class Number:
         """
         assert isinstance(targets, Tensor)
         gap = said.double() - targets.double()
-        variance = targets.double().var(0, correction=0).clamp(min=1e-300)
+        variance = targets.double().var(0, correction=0)
+        own = torch.tensor(self.std, dtype=torch.float64).square()
+        variance = torch.where(variance > 0, variance, own)  # of targets that are all alike
         by_example = (gap.square() / variance).mean(1)
         strata = self.strata(targets)
         error = float(by_example.mean())

@@ -41,7 +41,7 @@ class Tags:
         return len(self.offsets) - 1
 
     def __getitem__(self, positions: Any) -> Tensor:
-        at = torch.as_tensor(positions, device=self.offsets.device)
+        at = torch.as_tensor(positions, dtype=torch.int64, device=self.offsets.device)
         dense = torch.zeros(len(at), self.num_labels, device=self.offsets.device)
         rows, members = self._entries(at)
         dense[rows, members] = 1.0
@@ -57,15 +57,16 @@ class Tags:
 
     def take(self, positions: npt.ArrayLike | Tensor) -> Tags:
         """The labels of some examples."""
-        at = torch.as_tensor(positions, device=self.offsets.device)
+        at = torch.as_tensor(positions, dtype=torch.int64, device=self.offsets.device)
         lengths = self.offsets[at + 1] - self.offsets[at]
         zero = torch.zeros(1, dtype=torch.int64, device=at.device)
         return Tags(torch.cat([zero, lengths.cumsum(0)]), self._entries(at)[1], self.num_labels)
 
     def having(self, label: int) -> Tensor:
         """Which examples have a label (n,), of bool."""
-        found = torch.zeros(len(self), dtype=torch.bool)
-        found[self.rows()[self.members == label]] = True
+        found = torch.zeros(len(self), dtype=torch.bool, device=self.offsets.device)
+        at = (self.members == label).nonzero()[:, 0]
+        found[torch.searchsorted(self.offsets, at, right=True) - 1] = True
         return found
 
     def counts(self) -> Tensor:

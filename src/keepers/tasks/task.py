@@ -39,12 +39,14 @@ class Measured:
 class Task(Protocol):
     """What differs between classes, several labels, and numbers. Nothing above asks which it is.
 
-    A task knows the names of its classes, labels or numbers, and whatever else of the training
-    data its losses depend on. Add one through the entry point group `keepers.tasks`.
+    A task knows the names of its classes, labels or numbers, and whatever else of the data its
+    losses depend on.
     """
 
     name: ClassVar[str]
     """`class`, `labels`, `number`: as it is named and written."""
+    likely: ClassVar[bool]
+    """Whether exp(-loss) is the probability of the target, on which a hand-over goes."""
     plural: ClassVar[str]
     """What the targets are called in a sentence."""
     said: ClassVar[str]
@@ -52,7 +54,7 @@ class Task(Protocol):
     signals: ClassVar[frozenset[str]]
     """The fields of `Signals` that such a model can give, in a pass or while it trains."""
     score_words: ClassVar[str]
-    """What `Measured.score` is called: accuracy, micro-F1, R²."""
+    """What `Measured.score` is called: accuracy, average precision, R²."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ def fit_classifier(
 
         return DummyClassifier().fit(np.zeros((len(y), 1)), y)
     made = classifier.make(seed)
+    if hasattr(y, "toarray") and not _is_built_in(made):
+        y = y.toarray()  # most classifiers of scikit-learn take no sparse labels
     if settled:
         made.set_params(**settled)
     given: dict[str, Any] = {}
@@ -89,8 +91,11 @@ def fit_classifier(
 
 def settled_by(fitted: Any) -> dict[str, float]:
     """What fitting a built-in classifier settled beside its weights: a search that others spare."""
-    built_in = type(fitted).__module__.startswith("keepers.models.")
-    return fitted.settled if built_in else {}
+    return getattr(fitted, "settled", {}) if _is_built_in(fitted) else {}
+
+
+def _is_built_in(model: Any) -> bool:
+    return type(model).__module__.startswith("keepers.models.")
 
 
 def converged(fitted: Any) -> bool:

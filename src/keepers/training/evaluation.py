@@ -21,8 +21,9 @@ class Point:
     """One evaluation, and what was trained on since the one before.
 
     `seconds` are those that the training is charged with. `accuracy` is the score of the task that
-    leads (accuracy, micro-F1, R²), `worst_class_accuracy` that of the class, label or part of the
-    range that is worst; `correct` the share of what was trained on that was right before its step.
+    leads (accuracy, average precision, R²), `worst_class_accuracy` that of the class, label or part
+    of the range that is worst; `correct` the share of what was trained on that was right before its
+    step.
     """
 
     step: int

@@ -27,7 +27,7 @@ ENOUGH_FOR_NOISE = 50
 def accuracy(scored: Scored, at: torch.Tensor) -> float | None:
     """Share of the examples at these positions whose label the proxies predict.
 
-    Where targets are no classes, the score of the task: micro-F1, R².
+    Where targets are no classes, the score of the task: average precision, R².
     """
     if scored.predictions is None or not len(at):
         return scored.score(at)

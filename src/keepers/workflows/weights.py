@@ -59,8 +59,8 @@ def load_model(path: str | Path, *, model: str | None = None) -> Model:
     """The model in a file of weights that `keepers train` wrote, in evaluation mode.
 
     Its `module` takes inputs as `keepers.data.encode` with its `encoder` gives them (pictures
-    (n, channels, height, width) in [0, 1]) and gives logits (n, classes). It normalises them
-    by itself.
+    (n, channels, height, width) in [0, 1]) and gives logits (n, classes), log-odds (n, labels), or
+    numbers (n, numbers) in the units of the data it was trained on. It normalises by itself.
 
     Args:
         path: the file.

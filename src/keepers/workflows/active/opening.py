@@ -152,7 +152,11 @@ def open_holdings(
     if test is not None:
         with about("test"):
             test_source = open_source(
-                test, like=source, on_bad_row=reading.on_bad_row, memory=_memory(memory, "test")
+                test,
+                task="class",
+                like=source,
+                on_bad_row=reading.on_bad_row,
+                memory=_memory(memory, "test"),
             )
         if test_source.labels is None:
             raise ParameterError("test", f"{test_source.name} has no labels", "Give labelled data")
@@ -222,7 +226,10 @@ def _classes(
     if test is not None:
         with about("test"):
             opened = open_source(
-                test, like=_known(like, None, reading), on_bad_row=reading.on_bad_row
+                test,
+                task="class",
+                like=_known(like, None, reading),
+                on_bad_row=reading.on_bad_row,
             )
         if opened.class_names:
             return tuple(check_classes(opened.class_names))
@@ -288,6 +295,7 @@ def feature_column(
                 id=opened.columns.id,
                 split=opened.columns.split,
                 header=opened.columns.header,
+                task="class",
                 require_labels=False,
             )
         except ParameterError as error:
