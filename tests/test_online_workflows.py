@@ -27,7 +27,7 @@ from keepers.online import Companion, IrreducibleLosses, weaknesses
 from keepers.online.selector import supplied
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
-from keepers.tasks import CLASSES
+from keepers.tasks import Classes
 from keepers.tasks.classes import calibration_error
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
@@ -751,7 +751,7 @@ def test_uniform_is_a_plain_training_to_the_bit(tmp_path: Path, measured: bool) 
     assert result.metadata["step_cost"] is None
 
 
-OF_CLASSES = methods.offered(supplied(CLASSES), replacement=True)
+OF_CLASSES = methods.offered(supplied(Classes()), replacement=True)
 TRAINED = [name for name in selections() if name in OF_CLASSES or name not in methods.table()]
 
 
