@@ -426,7 +426,7 @@ def test_a_killed_comparison_continues_to_the_same_curves(tmp_path: Path) -> Non
     argv += ["--steps", "12", "--evaluate-every", "3", "--noise", "0.2"]
     again = {"argv": [*argv, "--run", str(tmp_path / "killed")]}
     # Four evaluations of uniform, four of fresh-random: the tenth is within rho-loss.
-    at = {"at": "keepers.workflows.online.stage:extract", "call": 10, "signal": signal.SIGKILL}
+    at = {"at": "keepers.workflows.online.stage:measure", "call": 10, "signal": signal.SIGKILL}
     whole, killed, resumed = forked.run(
         {"argv": [*argv, "--run", str(tmp_path / "whole")]}, {**again, **at}, again
     )

@@ -91,6 +91,11 @@ def test_a_configuration_calls_what_is_typed(
         main()
     assert f"type it as well: --proxy {NAME}" in capsys.readouterr().err
     assert not marker.exists()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--set", "proxy.lr=0.1"])  # names no model
+    with pytest.raises(SystemExit):
+        main()
+    assert f"type it as well: --proxy {NAME}" in capsys.readouterr().err
+    assert not marker.exists()
 
 
 def _weights(path: Path, **odd: Any) -> Path:

@@ -278,7 +278,7 @@ def test_a_column_called_label_that_holds_none(world: World) -> None:
     world.more["label"] = [None] * 60
     world.write()
     assert len(world.start().query(3)) == 3
-    with pytest.raises(DataError, match=r"continuous \(regression\) target"):
+    with pytest.raises(DataError, match=r"numbers, not classes"):
         world.start("named", label="target")
 
 

@@ -162,7 +162,11 @@ def _flags(material: Material, names: Sequence[str], kind: Kind) -> str | None:
     """
     few = [name for name in names if _is_category(material.table[name])]
     flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
-    return ", ".join(flags) if kind != "vector" and 1 < len(flags) == len(few) else None
+    amounts = [n for n in names if _is_number(material.table[n].type) and n not in flags]
+    other = any(not _is_key(material.table[name], name) for name in amounts)
+    if kind == "vector" or other or not 1 < len(flags) == len(few):
+        return None
+    return ", ".join(flags)
 
 
 def _is_list_of_objects(kind: Any) -> bool:

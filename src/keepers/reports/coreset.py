@@ -123,7 +123,8 @@ def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Shares]:
     balances: list[Shares] = []
     if source.strata is not None:
         rows = findings.shares(source.strata, source.strata_names, kept, candidates)
-        balances.append(_balance("Classes", "class", "classes", rows))
+        noun, nouns = source.task.stratum
+        balances.append(_balance(nouns.capitalize(), noun, nouns, rows))
     if source.groups is not None:
         names, codes = np.unique(source.groups.astype(str), return_inverse=True)
         rows = findings.shares(codes, names.tolist(), kept, candidates)

@@ -34,6 +34,7 @@ class Classes:
 
     name: ClassVar[str] = "class"
     likely: ClassVar[bool] = True
+    stratum: ClassVar[tuple[str, str]] = ("class", "classes")
     plural: ClassVar[str] = "classes"
     said: ClassVar[str] = "log_probs"
     signals: ClassVar[frozenset[str]] = frozenset(

@@ -40,6 +40,7 @@ class Labels:
 
     name: ClassVar[str] = "labels"
     likely: ClassVar[bool] = False
+    stratum: ClassVar[tuple[str, str]] = ("label", "labels")
     plural: ClassVar[str] = "several labels"
     said: ClassVar[str] = "log_odds"
     signals: ClassVar[frozenset[str]] = frozenset({"log_odds", "losses", "features"})

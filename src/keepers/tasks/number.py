@@ -38,6 +38,7 @@ class Number:
 
     name: ClassVar[str] = "number"
     likely: ClassVar[bool] = False
+    stratum: ClassVar[tuple[str, str]] = ("part of the range", "parts of the range")
     plural: ClassVar[str] = "numbers"
     said: ClassVar[str] = "predictions"
     signals: ClassVar[frozenset[str]] = frozenset(

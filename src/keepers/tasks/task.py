@@ -47,6 +47,8 @@ class Task(Protocol):
     """`class`, `labels`, `number`: as it is named and written."""
     likely: ClassVar[bool]
     """Whether exp(-loss) is the probability of the target, on which a hand-over goes."""
+    stratum: ClassVar[tuple[str, str]]
+    """What one of the strata is called, and several."""
     plural: ClassVar[str]
     """What the targets are called in a sentence."""
     said: ClassVar[str]

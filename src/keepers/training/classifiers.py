@@ -79,7 +79,8 @@ def fit_classifier(
             return made.fit(rows(pool, members), y, **given)
     except Exception as error:  # the user's own pipeline may raise anything
         remedy = "It is fitted on what the data hold, as fit(rows, classes)"
-        if "dense" in str(error) or "sparse" in str(error):
+        counts = isinstance(pool, BagPool | TextPool)
+        if counts and ("dense" in str(error) or "sparse" in str(error)):
             remedy = (
                 "Texts are sparse rows for it: give a pipeline that splits them itself and makes "
                 "them dense, such as TfidfVectorizer, TruncatedSVD, then the classifier"

@@ -147,18 +147,30 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
     return warnings
 
 
-def tell_floor(labels: torch.Tensor, names: Sequence[str], config: CoresetOptions) -> str:
+OF_CLASSES = ("class", "classes")
+
+
+def tell_floor(
+    labels: torch.Tensor,
+    names: Sequence[str],
+    config: CoresetOptions,
+    of: tuple[str, str] = OF_CLASSES,
+) -> str:
     """What the floor did, in a sentence: labels (f,) of the examples that it put in."""
     found = [f"'{names[label]}'" for label in labels.unique().tolist()]
     return (
         f"--min-per-class {config.min_per_class} put in {counted(len(labels), 'example')} of "
-        f"{counted(len(found), 'class', 'classes')} of which {config.method} keeps fewer "
+        f"{counted(len(found), *of)} of which {config.method} keeps fewer "
         f"({listed(found, 3)}), in place of its last picks of others"
     )
 
 
 def warn_of_lost(
-    labels: torch.Tensor, kept: torch.Tensor, names: Sequence[str], least: int
+    labels: torch.Tensor,
+    kept: torch.Tensor,
+    names: Sequence[str],
+    least: int,
+    of: tuple[str, str] = OF_CLASSES,
 ) -> list[str]:
     """Warnings of classes that keep nothing, or fewer than `least`.
 
@@ -172,19 +184,24 @@ def warn_of_lost(
     ]
     if lost:
         shown = listed([f"'{name}'" for name in lost], 3)
-        told = counted(len(lost), "class loses all its", "classes lose all their")
+        told = counted(len(lost), f"{of[0]} loses all its", f"{of[1]} lose all their")
         there, k = int((sizes > 0).sum()), int(kept.sum())
         remedy = f"Keep {there:,} or more" if k < there else "--min-per-class 1 keeps one of each"
         warnings.append(f"{told} examples: {shown}. {remedy}")
     if least > 1 and bool((keeps < sizes.clamp(max=least)).any()):
         warnings.append(
-            f"{int(kept.sum()):,} examples are too few for {least:,} of each class, or all that "
+            f"{int(kept.sum()):,} examples are too few for {least:,} of each {of[0]}, or all that "
             f"it has: the budget is shared evenly. It takes {int(sizes.clamp(max=least).sum()):,}"
         )
     return warnings
 
 
-def warn_of_shares(labels: torch.Tensor, kept: torch.Tensor, names: Sequence[str]) -> list[str]:
+def warn_of_shares(
+    labels: torch.Tensor,
+    kept: torch.Tensor,
+    names: Sequence[str],
+    of: tuple[str, str] = OF_CLASSES,
+) -> list[str]:
     """Warnings of classes whose kept share is extreme: labels (n,), kept (n,) of bool, names.
 
     A share is extreme where it is under half of that of all examples, or what is dropped is under
@@ -204,5 +221,5 @@ def warn_of_shares(labels: torch.Tensor, kept: torch.Tensor, names: Sequence[str
     return [
         f"of '{known[low]}' {float(share[low]):.1%} are kept and of '{known[high]}' "
         f"{float(share[high]):.1%}, where {overall:.1%} of all are: the choice changes how often "
-        "each class occurs. --balance class evens it out"
+        f"each {of[0]} occurs. --balance class evens it out"
     ]

@@ -119,13 +119,14 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     rank[kept] = np.arange(k)
     labels, names = scored.labels[candidates], scored.source.strata_names
     is_kept = torch.from_numpy(rank >= 0)[candidates]
-    floor = "" if picks.floored is None else tell_floor(labels[picks.floored], names, config)
+    of = scored.source.task.stratum
+    floor = "" if picks.floored is None else tell_floor(labels[picks.floored], names, config, of)
     if floor:
         say(floor)
     known = labels >= 0
-    by_class = warn_of_lost(labels[known], is_kept[known], names, config.min_per_class)
+    by_class = warn_of_lost(labels[known], is_kept[known], names, config.min_per_class, of)
     if config.balance is None:
-        by_class += warn_of_shares(labels[known], is_kept[known], names)
+        by_class += warn_of_shares(labels[known], is_kept[known], names, of)
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")

@@ -119,6 +119,7 @@ def open_holdings(
             pool,
             label=reading.label,
             split=reading.split,
+            task="class",
             require_labels=False,
             memory=_memory(memory, "pool"),
             progress=progress,
