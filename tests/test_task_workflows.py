@@ -76,6 +76,11 @@ def test_contract_of_every_method_and_task(task: str, method: str, tmp_path: Pat
     assert not any(kept and out for kept, out in zip(found["kept"], held_out, strict=True))
     page = report(selection).read_text()
     assert method in page
+    assert "0 classes" not in page
+    if methods.get(method).needs - {"labels"}:
+        score = {"labels": "average precision", "number": "R²"}[task]
+        assert f"{score} of the proxy" in page
+        assert selection.metadata["data"]["score"] == score
     again = select(task, tmp_path / "again", method=method, keep=60, val=0.2, **ensemble)
     assert again.ids == selection.ids
     reached = selection.metadata["proxy_validation_accuracy"]

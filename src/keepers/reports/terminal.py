@@ -51,7 +51,10 @@ def coreset_summary(selection: Selection) -> RenderableType:
         validated = evidence.validation_accuracy
     measured, accuracy = describe.accuracy(metadata, validated)
     if proxy and accuracy is not None:
-        parts.append(Text(f"The proxy is right on {quantities.percent(accuracy)}, {measured}"))
+        score = metadata.get("data", {}).get("score")
+        reached = f"reaches {score} of {accuracy:.2f}" if score else ""
+        right = f"is right on {quantities.percent(accuracy)}"
+        parts.append(Text(f"The proxy {reached or right}, {measured}"))
     if isinstance(evidence, Evidence):
         parts.append(cost_table(Ledger(list(evidence.costs))))
     return Group(*parts)

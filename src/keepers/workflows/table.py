@@ -144,7 +144,7 @@ def provenance(scored: Scored, config: CoresetOptions) -> dict[str, Any]:
             "fingerprint": source.fingerprint,
             "rows": source.num_rows,
             "num_classes": source.task.num_outputs,
-            **({} if source.other_task is None else {"task": source.other_task.facts()}),
+            **_task(source),
             "class_names": source.class_names,
             "columns": source.columns,
             "features": None if source.features is None else hash_bytes(source.features),
@@ -158,3 +158,9 @@ def provenance(scored: Scored, config: CoresetOptions) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
+
+
+def _task(source: Source) -> dict[str, Any]:
+    """What the targets are and what the score is called, where they are no classes."""
+    task = source.other_task
+    return {} if task is None else {"task": task.facts(), "score": task.score_words}
