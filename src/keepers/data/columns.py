@@ -15,7 +15,7 @@ from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.data.pictures import SUFFIXES
 from keepers.data.source import Columns
-from keepers.data.targets import is_flag, label_columns
+from keepers.data.targets import is_flag, is_number, label_columns
 from keepers.errors import ParameterError, UnlabelledError, unknown_name
 from keepers.types import Kind
 from keepers.words import listed
@@ -61,8 +61,7 @@ def told(
     if len(names) == 1 and names[0] not in table.column_names:
         names = [name.strip() for name in names[0].split(",")]
     said = Told(input=tuple(names), label=label, **other)
-    several = label is not None and label not in table.column_names and "," in label
-    labels = [each.strip() for each in label.split(",")] if label and several else [label]
+    labels = [] if label is None else label_columns(label, table)
     for parameter, chosen in (
         *(("input", name) for name in said.input),
         *(("label", name) for name in labels),
@@ -162,7 +161,7 @@ def _flags(material: Material, names: Sequence[str], kind: Kind) -> str | None:
     """
     few = [name for name in names if _is_category(material.table[name])]
     flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
-    amounts = [n for n in names if _is_number(material.table[n].type) and n not in flags]
+    amounts = [n for n in names if is_number(material.table[n].type) and n not in flags]
     other = any(not _is_key(material.table[name], name) for name in amounts)
     if kind == "vector" or other or not 1 < len(flags) == len(few):
         return None
@@ -208,7 +207,7 @@ def _find_input(
     if label is None:
         # The numbers beside the label are the features, so the label has to be known first.
         label = _label_by_values(material, names, required=require_labels)
-    numbers = [n for n in names if n != label and _is_number(material.table[n].type)]
+    numbers = [n for n in names if n != label and is_number(material.table[n].type)]
     chosen = tuple(n for n in numbers if not _is_key(material.table[n], n))
     if not chosen:
         raise ParameterError(
@@ -229,7 +228,7 @@ def _texts(material: Material, names: Sequence[str]) -> list[str]:
     """The columns that may be the text, the longest first; others only where none is prose."""
     lengths: dict[str, float] = {}
     numbers = any(
-        _is_number(material.table[name].type) and not _is_key(material.table[name], name)
+        is_number(material.table[name].type) and not _is_key(material.table[name], name)
         for name in names
     )
     for name in names:
@@ -250,7 +249,7 @@ def kind_of(material: Material, names: Sequence[str]) -> Kind:
     Raises:
         ParameterError: several columns that are not all numbers, or one of another type.
     """
-    if all(_is_number(material.table[name].type) for name in names):
+    if all(is_number(material.table[name].type) for name in names):
         return "vector"
     if len(names) == 1:
         if _is_picture(material, names[0]):
@@ -355,19 +354,7 @@ def _are_beside_a_text(material: Material, names: Sequence[str], vectors: Sequen
 def is_vector(kind: ArrowType) -> bool:
     """Whether values of a type are lists of numbers."""
     nested = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return (nested or pa.types.is_fixed_size_list(kind)) and _is_number(kind.value_type)
-
-
-def _is_number(kind: ArrowType) -> bool:
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_integer,
-            pa.types.is_floating,
-            pa.types.is_decimal,
-            pa.types.is_boolean,
-        )
-    )
+    return (nested or pa.types.is_fixed_size_list(kind)) and is_number(kind.value_type)
 
 
 def _is_key(column: ArrowColumn, name: str) -> bool:

@@ -28,13 +28,13 @@ from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.labels import doubtful_classes, unlabelled
 from keepers.data.material import Material
 from keepers.data.remembered import Memory
-from keepers.data.source import Columns, SkippedRow, Source, rows_of
+from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.targets import TASKS, Read, in_words, label_columns, read_targets
 from keepers.data.values import check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
-from keepers.tasks import Task
+from keepers.tasks import Task, labels_at
 from keepers.types import Kind, Progress
 from keepers.words import counted
 
@@ -200,7 +200,7 @@ def open_source(
                 read_digests=lambda: found.digests,
                 read_inputs=lambda: taken,  # pyright: ignore[reportUnknownLambdaType]
             ),
-            labels=None if labels is None else rows_of(labels, order),
+            labels=None if labels is None else labels_at(labels, order),
             class_names=class_names,
             groups=groups,
             shape=shape,

@@ -19,7 +19,7 @@ from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored
 from keepers.data.pictures import png
 from keepers.data.where import Where
-from keepers.tasks import Classes, Tags, Targets, Task
+from keepers.tasks import Classes, Tags, Targets, Task, labels_at
 from keepers.types import DataInfo, Kind
 
 
@@ -39,11 +39,6 @@ class Columns:
     features: str | None = None
     split: str | None = None
     header: Header = "auto"
-
-
-def rows_of(labels: Any, positions: npt.NDArray[np.int64]) -> Any:
-    """The labels of some examples, of the same kind."""
-    return labels.take(positions) if isinstance(labels, Tags) else labels[positions]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +154,7 @@ class Source:
         return replace(
             self,
             examples=self.examples.take(chosen),
-            labels=None if self.labels is None else rows_of(self.labels, chosen),
+            labels=None if self.labels is None else labels_at(self.labels, chosen),
             groups=None if self.groups is None else self.groups[chosen],
             features=None if self.features is None else self.features[chosen],
         )

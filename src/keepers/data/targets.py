@@ -14,6 +14,7 @@ import torch
 from keepers.choices import TaskName
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
+from keepers.data.delimited import delimiter_for, delimiter_of, split
 from keepers.data.labels import is_single, label_text, read_labels, rows_in_words
 from keepers.errors import DataError, ParameterError
 from keepers.tasks import Labels, Number, Tags, Task
@@ -24,9 +25,14 @@ TASKS: tuple[TaskName, ...] = get_args(TaskName)
 FEW_VALUES, PER_VALUE = 20, 5
 """Whole numbers are classes where they are few, or each stands in so many rows on average."""
 
-DELIMITERS = (",", ";", "|")
-LONGEST, MOST = 60, 2000
-"""Characters of a label, and different ones, where a field is split without being told so."""
+_OF_NAMES = (
+    pa.types.is_integer,
+    pa.types.is_boolean,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_null,
+)
+"""What lists of labels hold: their names, or their numbers."""
 
 Read = tuple[Any, tuple[str, ...], Task | None]
 """Labels (n, ...), the names of classes, and the task where it is not that of classes."""
@@ -87,8 +93,14 @@ def read_targets(
         return labels, classes, None
     if found == "labels":
         read = _labels(columns, names, label, declared, like, require)
-        if task == "auto" and len(read[0].members) == len(read[0]) and _is_hot(columns):
-            _check_several(read[0], label)
+        if task == "auto" and bool((read[0].offsets.diff() == 1).all()) and _is_hot(columns):
+            raise ParameterError(
+                "task",
+                f"'{label}' holds 0 and 1 with exactly one 1 in each row, so one class or one "
+                "label",
+                "Give the number of the class in each row (argmax), or --task labels "
+                "(task='labels')",
+            )
         return read
     return _numbers(columns, names, label, like, require)
 
@@ -97,9 +109,9 @@ def _found(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
     if len(columns) > 1:
         if all(map(is_flag, columns)):
             return "labels"
-        if all(_is_numeric(column.type) for column in columns):
+        if all(is_number(column.type) for column in columns):
             return "number"
-        others = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c.type)]
+        others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
         raise DataError(
             f"label: of the columns {listed(names, 5)}, {listed(others, 3)} hold no numbers. Name "
             "columns of 0 and 1 for several labels, or of numbers"
@@ -108,14 +120,11 @@ def _found(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
     kind = column.type
     if _is_list(kind) and not is_single(column):
         inner = kind.value_type
-        if _is_numeric(inner) and _multi_hot(column.to_pylist()) is not None:
+        if any(test(inner) for test in _OF_NAMES):
             return "labels"
-        whole = pa.types.is_integer(inner) or pa.types.is_boolean(inner)
-        if whole or pa.types.is_large_string(inner) or pa.types.is_string(inner):
-            return "labels"
-        if pa.types.is_null(inner):
-            return "labels"
-        return "number" if _is_numeric(inner) else "class"
+        if not is_number(inner):
+            return "class"
+        return "number" if _multi_hot(column.to_pylist()) is None else "labels"
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = column.cast(pa.float64())
         values = values.filter(pc.is_finite(values.fill_null(float("nan"))))
@@ -126,7 +135,7 @@ def _found(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
 
 def _check_clear(column: ArrowColumn, name: str) -> None:
     """Refuse to guess whether whole numbers, each of which stands in few rows, are classes."""
-    if not _is_numeric(column.type):
+    if not is_number(column.type):
         return
     different, rows = len(pc.unique(column.drop_null())), column.length()
     if FEW_VALUES < different <= rows / 2 and rows < PER_VALUE * different:
@@ -143,67 +152,14 @@ def _is_hot(columns: Sequence[ArrowColumn]) -> bool:
     return len(columns) > 1 or _multi_hot(columns[0].to_pylist()) is not None
 
 
-def _check_several(tags: Tags, label: str) -> None:
-    """Refuse to guess what rows mean each of which has exactly one label."""
-    if bool((tags.offsets.diff() == 1).all()):
-        raise ParameterError(
-            "task",
-            f"'{label}' holds 0 and 1 with exactly one 1 in each row, so one class or one label",
-            "Give the number of the class in each row (argmax), or --task labels (task='labels')",
-        )
-
-
 def is_flag(column: ArrowColumn) -> bool:
     """Whether a column holds 0 and 1 alone, both of them or one."""
     if pa.types.is_boolean(column.type):
         return True
-    if not _is_numeric(column.type):
+    if not is_number(column.type):
         return False
     values = pc.unique(column.cast(pa.float64()).drop_null()).to_pylist()
     return bool(values) and set(values) <= {0.0, 1.0}
-
-
-def delimiter_of(column: ArrowColumn) -> str | None:
-    """What separates labels in a column of texts whose parts recur; None where nothing does.
-
-    There have to be at most half as many different parts as different texts, nearly every part has
-    to be in several rows, and rows have to differ in how many they hold: `Oil, crude` and `20,3`
-    are classes, or keys.
-
-    >>> delimiter_of(pa.chunked_array([["a|b", "b|c", "a|c", "a", "b", "c", "a|b|c"]]))
-    '|'
-    >>> delimiter_of(pa.chunked_array([["Paris, France", "Lyon, France"] * 9]))
-    """
-    if not (pa.types.is_large_string(column.type) or pa.types.is_string(column.type)):
-        return None
-    sizes = Counter(text for text in column.to_pylist() if text)
-    for mark in DELIMITERS:
-        if sum(size for text, size in sizes.items() if mark in text) * 100 < column.length():
-            continue
-        parts: Counter[str] = Counter()
-        for text, size in sizes.items():
-            parts.update(dict.fromkeys(set(_split(text, mark)), size))
-        counts = {len(_split(text, mark)) for text in sizes}
-        if len(counts) < 2 or 2 * len(parts) > len(sizes) or len(parts) > MOST:
-            continue
-        recurring = sum(size > 1 for size in parts.values())
-        if recurring >= 0.9 * len(parts) and max(map(len, parts)) <= LONGEST:
-            return mark
-    return None
-
-
-def _split(text: str, mark: str | None) -> list[str]:
-    if mark is None:
-        return [text.strip()] if text.strip() else []
-    text = text.strip()
-    if text[:1] + text[-1:] in ("[]", "{}", "()"):
-        text = text[1:-1]
-    parts = (part.strip() for part in text.split(mark))
-    return [
-        part[1:-1] if part[:1] in "'\"" and part[:1] == part[-1:] else part
-        for part in parts
-        if part
-    ]
 
 
 def _labels(
@@ -215,7 +171,7 @@ def _labels(
     require: bool,
 ) -> Read:
     if len(columns) > 1:
-        others = [n for n, c in zip(names, columns, strict=True) if not _is_numeric(c.type)]
+        others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
         if others:
             raise DataError(f"label: {listed(others, 3)} hold no numbers. Name columns of 0 and 1")
         given = [column.cast(pa.float64()).to_numpy() for column in columns]
@@ -246,8 +202,8 @@ def _labels(
             None if row is None else [_name(each, declared) for each in row] for row in values
         ]
     elif pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
-        mark = _delimiter(column, name, like)
-        values = [None if each is None else _split(each, mark) for each in column.to_pylist()]
+        mark = delimiter_for(column, name, like)
+        values = [None if each is None else split(each, mark) for each in column.to_pylist()]
     else:
         values = [
             None if (text := label_text(each)) is None else [text] for each in column.to_pylist()
@@ -261,16 +217,6 @@ def _labels(
 
 def _places(width: int) -> tuple[str, ...]:
     return tuple(str(each) for each in range(width))
-
-
-def _delimiter(column: ArrowColumn, name: str, like: Task | None) -> str | None:
-    """What separates labels; in a test set, what leaves those that are known."""
-    if like is not None:
-        texts = [text for text in column.to_pylist() if text]
-        for mark in (None, *DELIMITERS):
-            if all(part in like.names for text in texts for part in _split(text, mark)):
-                return mark
-    return delimiter_of(column) or _only_delimiter(column, name)
 
 
 def _order(name: str) -> tuple[int, float, str]:
@@ -298,22 +244,6 @@ def _multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:
     return lengths.pop(), [
         [] if row is None else [str(at) for at, each in enumerate(row) if each] for row in values
     ]
-
-
-def _only_delimiter(column: ArrowColumn, name: str) -> str | None:
-    """The delimiter of a field that is said to hold labels; None where none is in it.
-
-    Raises:
-        DataError: several could be it.
-    """
-    texts = [text for text in column.to_pylist() if text]
-    there = [mark for mark in DELIMITERS if any(mark in text for text in texts)]
-    if len(there) > 1:
-        raise DataError(
-            f"label: column '{name}' holds {' and '.join(map(repr, there))}, and either could "
-            "separate labels. Write them as lists, or with one separator"
-        )
-    return there[0] if there else None
 
 
 def _tagged(
@@ -399,7 +329,7 @@ def _rows_of_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
 
 
 def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
-    if _is_numeric(column.type):
+    if is_number(column.type):
         return column.cast(pa.float64()).to_numpy().astype(np.float64)
     found = np.full(column.length(), np.nan)
     for row, value in enumerate(column.to_pylist()):
@@ -430,7 +360,8 @@ def _is_list(kind: Any) -> bool:
     )
 
 
-def _is_numeric(kind: Any) -> bool:
+def is_number(kind: Any) -> bool:
+    """Whether a column's type is one of numbers, or of true and false."""
     return (
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)

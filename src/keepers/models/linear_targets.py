@@ -9,19 +9,23 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from keepers.models.linear import STRENGTHS, TRIED_ON, as_rows, fit_quietly, regression, scaled
+from keepers.models.linear import (
+    HELD_OUT,
+    LOOSE,
+    SHARES,
+    STRENGTHS,
+    TRIED_ON,
+    as_rows,
+    fit_quietly,
+    regression,
+    scaled,
+)
 from keepers.sparse import columns
 
 Floats = npt.NDArray[np.float64]
 
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """Strengths of a ridge that are tried, on standardised targets."""
-
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the trees in a mixture that are tried."""
-
-HELD_OUT = 0.2
-LOOSE = 1e-3
 
 
 class LinearLabels(BaseEstimator):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from keepers.errors import ParameterError
 from keepers.tasks.classes import tensor_in
 from keepers.tasks.tags import Tags
-from keepers.tasks.task import Measured, Targets
+from keepers.tasks.task import Measured, Targets, check_outputs, weighted_mean
 from keepers.tensors import row_blocks
 
 NO_LABEL = "no label"
@@ -101,12 +101,7 @@ class Labels:
 
     def check_width(self, said: Tensor, targets: Targets) -> None:
         """Refuse another number of outputs than of labels."""
-        if said.shape[1] != self.num_outputs:
-            raise ParameterError(
-                "model",
-                f"gives {said.shape[1]} outputs for {self.num_outputs} labels",
-                "Give a model with an output for each label",
-            )
+        check_outputs(said, self.num_outputs, "label")
 
     def say(self, output: Tensor) -> Tensor:
         """Log-odds (n, labels) in float32."""
@@ -114,8 +109,7 @@ class Labels:
 
     def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean binary cross-entropy."""
-        losses = self.losses(output, targets)
-        return (losses if weights is None else losses * weights).mean()
+        return weighted_mean(self.losses(output, targets), weights)
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """The binary cross-entropy of each example, averaged over the labels."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from keepers.errors import ParameterError
 from keepers.tasks.classes import tensor_in
-from keepers.tasks.task import Measured, Targets
+from keepers.tasks.task import Measured, Targets, check_outputs, weighted_mean
 
 PARTS = 10
 """Strata of a number: parts of its range with about equally many examples."""
@@ -112,12 +112,7 @@ class Number:
 
     def check_width(self, said: Tensor, targets: Targets) -> None:
         """Refuse another number of outputs than of numbers."""
-        if said.shape[1] != self.num_outputs:
-            raise ParameterError(
-                "model",
-                f"gives {said.shape[1]} outputs for {self.num_outputs} numbers",
-                "Give a model with an output for each number",
-            )
+        check_outputs(said, self.num_outputs, "number")
 
     def say(self, output: Tensor) -> Tensor:
         """The predicted numbers in float32."""
@@ -125,8 +120,7 @@ class Number:
 
     def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean squared error, in standard deviations."""
-        losses = self.losses(output, targets)
-        return (losses if weights is None else losses * weights).mean()
+        return weighted_mean(self.losses(output, targets), weights)
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """The squared error of each example in standard deviations, averaged over its numbers."""

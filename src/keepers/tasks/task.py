@@ -8,14 +8,15 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from keepers.errors import ParameterError
 from keepers.tasks.tags import Tags
 
 Targets = Tensor | Tags
 """Class numbers (n,), numbers (n, d) or the labels of n examples; an index gives those of a few."""
 
 
-def labels_at(targets: Targets, positions: Tensor) -> Targets:
-    """The targets of some examples, of the same kind."""
+def labels_at(targets: Any, positions: Any) -> Any:
+    """The targets of some examples, of the same kind: `Tags`, a tensor or an array."""
     return targets.take(positions) if isinstance(targets, Tags) else targets[positions]
 
 
@@ -34,6 +35,25 @@ class Measured:
     worst_score: float
     worst_error: float
     others: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of losses (n,), each multiplied by its weight."""
+    return (losses if weights is None else losses * weights).mean()
+
+
+def check_outputs(said: Tensor, count: int, what: str) -> None:
+    """Refuse predictions (n, outputs) of others than `count` outputs.
+
+    Raises:
+        ParameterError: there are more, or fewer.
+    """
+    if said.shape[1] != count:
+        raise ParameterError(
+            "model",
+            f"gives {said.shape[1]} outputs for {count} {what}s",
+            f"Give a model with an output for each {what}",
+        )
 
 
 class Task(Protocol):

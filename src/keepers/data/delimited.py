@@ -1,0 +1,85 @@
+"""Texts that hold several labels: what separates these, found or told."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pyarrow as pa
+
+from keepers.data.arrow import ArrowColumn
+from keepers.errors import DataError
+from keepers.tasks import Task
+
+DELIMITERS = (",", ";", "|")
+LONGEST, MOST = 60, 2000
+"""Characters of a label, and different ones, where a field is split without being told so."""
+
+
+def delimiter_of(column: ArrowColumn) -> str | None:
+    """What separates labels in a column of texts whose parts recur; None where nothing does.
+
+    There have to be at most half as many different parts as different texts, nearly every part has
+    to be in several rows, and rows have to differ in how many they hold: `Oil, crude` and `20,3`
+    are classes, or keys.
+
+    >>> delimiter_of(pa.chunked_array([["a|b", "b|c", "a|c", "a", "b", "c", "a|b|c"]]))
+    '|'
+    >>> delimiter_of(pa.chunked_array([["Paris, France", "Lyon, France"] * 9]))
+    """
+    if not (pa.types.is_large_string(column.type) or pa.types.is_string(column.type)):
+        return None
+    sizes = Counter(text for text in column.to_pylist() if text)
+    for mark in DELIMITERS:
+        if sum(size for text, size in sizes.items() if mark in text) * 100 < column.length():
+            continue
+        parts: Counter[str] = Counter()
+        for text, size in sizes.items():
+            parts.update(dict.fromkeys(set(split(text, mark)), size))
+        counts = {len(split(text, mark)) for text in sizes}
+        if len(counts) < 2 or 2 * len(parts) > len(sizes) or len(parts) > MOST:
+            continue
+        recurring = sum(size > 1 for size in parts.values())
+        if recurring >= 0.9 * len(parts) and max(map(len, parts)) <= LONGEST:
+            return mark
+    return None
+
+
+def split(text: str, mark: str | None) -> list[str]:
+    """The labels in a text; all of it is one where nothing separates them."""
+    if mark is None:
+        return [text.strip()] if text.strip() else []
+    text = text.strip()
+    if text[:1] + text[-1:] in ("[]", "{}", "()"):
+        text = text[1:-1]
+    parts = (part.strip() for part in text.split(mark))
+    return [
+        part[1:-1] if part[:1] in "'\"" and part[:1] == part[-1:] else part
+        for part in parts
+        if part
+    ]
+
+
+def delimiter_for(column: ArrowColumn, name: str, like: Task | None) -> str | None:
+    """What separates labels; in a test set, what leaves those that are known."""
+    if like is not None:
+        texts = [text for text in column.to_pylist() if text]
+        for mark in (None, *DELIMITERS):
+            if all(part in like.names for text in texts for part in split(text, mark)):
+                return mark
+    return delimiter_of(column) or _only_delimiter(column, name)
+
+
+def _only_delimiter(column: ArrowColumn, name: str) -> str | None:
+    """The delimiter of a field that is said to hold labels; None where none is in it.
+
+    Raises:
+        DataError: several could be it.
+    """
+    texts = [text for text in column.to_pylist() if text]
+    there = [mark for mark in DELIMITERS if any(mark in text for text in texts)]
+    if len(there) > 1:
+        raise DataError(
+            f"label: column '{name}' holds {' and '.join(map(repr, there))}, and either could "
+            "separate labels. Write them as lists, or with one separator"
+        )
+    return there[0] if there else None
