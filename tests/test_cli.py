@@ -185,6 +185,33 @@ def test_a_command_offers_the_keywords_of_python(python: Callable[..., Any], nam
         assert f"\n    {keyword}: " in python.__doc__
 
 
+QUESTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "advise": {
+        "": keepers.advise,
+        "online": keepers.advise_online,
+        "labelling": keepers.advise_labelling,
+    },
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_command_of_several_questions_offers_the_keywords_of_all(name: str) -> None:
+    commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    offered = {each.name: each for each in commands[name].params}
+    usual, *others = (inspect.signature(each).parameters for each in QUESTIONS[name].values())
+    keywords = {keyword for each in (usual, *others) for keyword in list(each)[1:]}
+    switches = [word for word in QUESTIONS[name] if word]
+    assert offered.keys() == keywords - ONLY_PYTHON | {"data", *switches, *LAST}
+    for keyword in keywords & offered.keys():
+        taken = {word for word, each in QUESTIONS[name].items() if keyword in _keywords(each)}
+        head = offered[keyword].help.partition(": ")[0]
+        assert (head.lower() in taken) is ("" not in taken), keyword
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)[1:]
+
+
 def test_options_are_spelt_as_in_python() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     names = {"advise", "coreset", "score", "compare", "train", "il", "demo"}

@@ -11,8 +11,9 @@ from active_worlds import CLASSES, World, make_world, spy
 from keepers import methods
 from keepers.methods import ACTIVE
 from keepers.workflows.active import Campaign, planning
-from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
+from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.judging import said_of_halves
+from keepers.workflows.scoring import ACTIVE_SIGNALS
 
 OFFERED = [name for name in methods.names() if ACTIVE in methods.workflows(methods.get(name))]
 SAMPLED = [name for name in OFFERED if "posterior_log_probs" in methods.get(name).needs]

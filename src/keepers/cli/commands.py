@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 import typer
 
-from keepers.cli.settings import settings
-from keepers.options import Declared, Options, declared
+from keepers.cli.settings import completed, is_list, settings
+from keepers.errors import ParameterError
+from keepers.options import Declared, Option, Options, declared
 from keepers.workflows.options.shared import Listening
 
-F = TypeVar("F", bound=Callable[..., None])
+O = TypeVar("O", bound=Options)  # noqa: E741
 
 ONLY_PYTHON = frozenset(each.name for each in fields(cast(Any, Listening)))
 
@@ -31,32 +32,61 @@ Assignments = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, no more")]
 
 
+@dataclass(frozen=True)
+class Request(Generic[O]):
+    """What a command was asked: the data, the options of one kind that were given, and how."""
+
+    data: str
+    kind: type[O]
+    given: Mapping[str, Any]
+    as_json: bool = False
+
+
 def command(
-    *kinds: type[Options], argument: Any = DATA, **words: str
-) -> Callable[[Callable[[Any, dict[str, Any], bool], None]], Callable[..., None]]:
-    """Make a command of a function of its argument, the options that were given, and `--json`.
+    kind: type[Options],
+    *,
+    argument: Any = DATA,
+    usual: str = "",
+    **switches: tuple[type[Options], str],
+) -> Callable[[Callable[[Request[Any]], None]], Callable[..., None]]:
+    """Make a command of a function that answers a request with options of `kind`.
 
-    Options of a class that `words` names, by the class, are explained after that word.
+    Each of `switches` is an option that asks another question, by the name of the switch: the
+    options that are taken then, and the help of the switch. `usual` names the question that is
+    asked without.
     """
-    every = {name: each for name, each in declared(*kinds).items() if name not in ONLY_PYTHON}
+    kinds = {"": kind, **{name: taken for name, (taken, _) in switches.items()}}
+    words = {name: f"--{name}" if name else usual for name in kinds}
+    asking = {name: _switch(name, about) for name, (_, about) in switches.items()}
+    every = asking | {n: e for n, e in declared(*kinds.values()).items() if n not in ONLY_PYTHON}
 
-    def decorate(run: Callable[[Any, dict[str, Any], bool], None]) -> Callable[..., None]:
-        first = next(iter(inspect.signature(run).parameters))
-        hints: dict[str, Any] = {"context": typer.Context, first: Annotated[str, argument]}
+    def decorate(run: Callable[[Request[Any]], None]) -> Callable[..., None]:
+        hints: dict[str, Any] = {"context": typer.Context, "data": Annotated[str, argument]}
         defaults: dict[str, Any] = {}
         for name, each in every.items():
             if each.about.help:
-                hints[name], defaults[name] = shown(each)
+                of = [] if name in asking else [w for w in kinds if name in declared(kinds[w])]
+                hints[name], defaults[name] = shown(each, "" if "" in of else ", ".join(of))
         hints |= {"config": Config, "set_": Assignments, "json_": Json}
         defaults |= {"config": None, "set_": None, "json_": False}
 
-        def command(context: typer.Context, **given: Any) -> None:
-            config, assignments = given["config"], given["set_"] or ()
-            chosen = settings(context, every, config, assignments)
+        def command(context: typer.Context, **line: Any) -> None:
+            given = settings(context, every, line["config"], line["set_"] or ())
+            asked = [name for name in switches if _is_on(name, given.pop(name, False))]
+            if len(asked) > 1:
+                told = f"got beside --{asked[0]}"
+                raise ParameterError(asked[1], told, "Ask one question at a time")
+            question = asked[0] if asked else ""
+            for name in sorted(given):
+                of = [words[each] for each in kinds if name in declared(kinds[each])]
+                if words[question] not in of:
+                    told = f"got some, which is for {' and '.join(of)} alone"
+                    raise ParameterError(name, told, "Leave it out" if asked else f"Add {of[0]}")
+            given = completed(given, declared(kinds[question]))
             for name in ("out", "export"):
-                if config is not None and chosen.get(name) is not None:
-                    _spare(config, chosen[name], name)
-            run(given[first], chosen, given["json_"])
+                if line["config"] is not None and given.get(name) is not None:
+                    _spare(line["config"], given[name], name)
+            run(Request(line["data"], kinds[question], given, as_json=line["json_"]))
 
         command.__doc__, command.__annotations__ = run.__doc__, hints
         command.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
@@ -75,6 +105,17 @@ def command(
     return decorate
 
 
+def _is_on(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ParameterError(name, f"got {value!r}", "Give true or false")
+    return value
+
+
+def _switch(name: str, help: str) -> Declared:
+    about = Option(help)
+    return Declared(name=name, type=bool, written="bool", default=False, about=about, checks=())
+
+
 def _spare(config: Path, output: Any, name: str) -> None:
     """Refuse an output that would replace the file of options."""
     from keepers.data import check_own
@@ -82,9 +123,16 @@ def _spare(config: Path, output: Any, name: str) -> None:
     check_own(output, name, run=None, config=config)
 
 
-def shown(each: Declared) -> tuple[Any, Any]:
-    """The type of an option on the command line, with its help, and its default there."""
+def shown(each: Declared, word: str = "") -> tuple[Any, Any]:
+    """The type of an option on the command line, with its help, and its default there.
+
+    Help of what is taken only together with a switch begins with the `word` of that.
+    """
     about, default = each.about, each.default
+    told = about.help
+    if word:
+        first = told[0].lower() if told[1].islower() else told[0]
+        told = f"{word.capitalize()}: {first}{told[1:]}"
     kind = _on_the_line(each)
     if about.typed is not None:
         default = about.typed or None
@@ -96,14 +144,16 @@ def shown(each: Declared) -> tuple[Any, Any]:
         default = str(default)
     names = [f"--{each.name.replace('_', '-')}", *about.also]
     if about.also or default is False:
-        option = typer.Option(*names, help=about.help, metavar=about.metavar)
+        option = typer.Option(*names, help=told, metavar=about.metavar)
     else:
-        option = typer.Option(help=about.help, metavar=about.metavar)
+        option = typer.Option(help=told, metavar=about.metavar)
     return Annotated[kind if default is not None else kind | None, option], default
 
 
 def _on_the_line(each: Declared) -> Any:
     """What a word on the command line is read as: a choice, a path, a number, or text."""
+    if is_list(each.type):
+        return str
     parts = get_args(each.type) if get_origin(each.type) is not Literal else [each.type]
     parts = [part for part in parts or [each.type] if part is not types.NoneType]
     if get_origin(parts[0]) is Literal:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from keepers import processes
+from keepers.cli.commands import Request
 from keepers.cli.progress import TerminalProgress
 from keepers.cli.settings import echo
 from keepers.configuration import validated
@@ -26,27 +27,36 @@ from keepers.workflows.options.shared import Shared
 
 O = TypeVar("O", bound=Shared)  # noqa: E741
 
+READ = ("test", "holdout", "il")
+"""Options that name data, which no output may harm."""
+
 
 @contextlib.contextmanager
-def work(kind: type[O], given: Mapping[str, Any], *read: Any) -> Generator[O]:
-    """The options that were given, checked also beside the data that are `read`, and listeners.
-
-    However the work ends, its progress bar is taken off the terminal. Where an output of the work
-    exists already, the error has the command that replaces it; the batch of a campaign is not such
-    an output, since people write labels into it.
-    """
+def listening() -> Generator[dict[str, Any]]:
+    """What hears of the work: stderr, and a progress bar, which leaves when the work ends."""
     progress = TerminalProgress() if processes.rank() == 0 else None
     try:
-        options = validated(kind, {**given, "progress": progress, "say": echo})
-        for data in read:
-            check_outputs(data, options, getattr(options, "export", None))
-        yield options
-    except ExistsError as error:
-        again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
-        raise ExistsError(f"{error}: {again}") from None
+        yield {"progress": progress, "say": echo}
     finally:
         if progress is not None:
             progress.finish()
+
+
+@contextlib.contextmanager
+def work(request: Request[O]) -> Generator[O]:
+    """The options that were given, checked also beside the data that are read, and listeners.
+
+    Where an output of the work exists already, the error has the command that replaces it.
+    """
+    try:
+        with listening() as listeners:
+            options = validated(request.kind, {**request.given, **listeners})
+            for data in (request.data, *(getattr(options, name, None) for name in READ)):
+                check_outputs(data, options, getattr(options, "export", None))
+            yield options
+    except ExistsError as error:
+        again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
+        raise ExistsError(f"{error}: {again}") from None
 
 
 @contextlib.contextmanager

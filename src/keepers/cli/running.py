@@ -13,6 +13,7 @@ from rich.table import Table
 
 import keepers
 from keepers import processes
+from keepers.cli.commands import Request
 from keepers.cli.outputs import console, print_json, reported, say_written, work, working
 from keepers.cli.settings import echo
 from keepers.errors import KeepersError
@@ -26,10 +27,17 @@ from keepers.reports.coreset import report
 from keepers.reports.terminal import coreset_summary
 from keepers.selection import Selection
 from keepers.words import changed, counted
+from keepers.workflows.advise import Advice
 from keepers.workflows.coreset import coreset, write_selection
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
 from keepers.workflows.opening import check_outputs_of
+from keepers.workflows.options.advise import (
+    AdviseOnlineOptions,
+    AdviseOptions,
+    LabellingOptions,
+)
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
+from keepers.workflows.options.shared import Shared
 from keepers.workflows.score import score
 
 DEMO: Mapping[str, Any] = {
@@ -47,15 +55,22 @@ CHOSEN_BY = (
     *("near_duplicates", "validation", "data"),
 )
 
+ADVICE: Mapping[type[Shared], str] = {
+    AdviseOptions: "advise",
+    AdviseOnlineOptions: "advise_online",
+    LabellingOptions: "advise_labelling",
+}
+"""The function that answers, by its options; each is imported when it is asked."""
+
 POLICY_OPTIONS = {
     INFOBATCH: {name: each.default for name, each in signature(InfoBatch).parameters.items()}
 }
 
 
-def run_coreset(data: str, given: dict[str, Any], *, as_json: bool) -> None:
+def run_coreset(request: Request[CoresetOptions]) -> None:
     """Select, then write the selection, the kept rows and the report, and say so."""
-    with work(CoresetOptions, given, data) as options:
-        selection = coreset(data, **vars(replace(options, out=None, export=None)))
+    with work(request) as options:
+        selection = coreset(request.data, **vars(replace(options, out=None, export=None)))
     if processes.rank() != 0:
         return
     run: Path = selection.evidence.run
@@ -68,9 +83,9 @@ def run_coreset(data: str, given: dict[str, Any], *, as_json: bool) -> None:
             f"{table} held an earlier choice{told and f', with {told}'}, and holds this one now: "
             "--out keeps each"
         )
-    written |= write_selection(selection, data, options)
+    written |= write_selection(selection, request.data, options)
     written["report"] = reported(run, lambda _: report(selection))
-    if as_json:
+    if request.as_json:
         print_json(_facts(selection, written))
         return
     console().print(coreset_summary(selection))
@@ -102,33 +117,18 @@ def _facts(selection: Selection, written: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
-def run_advise(
-    data: str,
-    values: dict[str, Any],
-    outputs: Mapping[str, Any],
-    *,
-    as_json: bool,
-    question: str | None = None,
-) -> None:
-    """Run the pilot of a question (None: core-sets), and write what it says and the report."""
+def run_advise(request: Request[Any]) -> None:
+    """Run the pilot of a question, and write what it says and the report."""
     from keepers.reports.advise import advice_report, advice_table
 
-    values = {**values}
-    lists = ("methods", "budgets") if question else ("methods", "keep")
-    for name in lists:
-        if isinstance(values.get(name), str):
-            values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
-    with working(values) as arguments:
-        for read in (data, values.get("holdout"), values.get("il")):
-            check_outputs_of(read, {**outputs, "run": values["run"]})
-        advise = getattr(keepers, f"advise_{question}" if question else "advise")
-        advice = advise(data, **arguments)
+    with work(request) as options:
+        advice: Advice = getattr(keepers, ADVICE[request.kind])(request.data, **vars(options))
     if processes.rank() != 0:
         return
     written = {"result": advice.run / "advice.json"}
-    written |= {"out": outputs["out"]} if outputs["out"] is not None else {}
+    written |= {"out": Path(options.out)} if options.out is not None else {}
     written["report"] = reported(advice.run, partial(advice_report, advice.result))
-    if as_json:
+    if request.as_json:
         files = {name: str(path) for name, path in written.items()}
         print_json({**advice.result, "peak_memory_mib": peak_memory_mib(), "files": files})
         return
@@ -138,13 +138,13 @@ def run_advise(
     say_written(written)
 
 
-def run_score(data: str, given: dict[str, Any], *, as_json: bool) -> None:
+def run_score(request: Request[ScoreOptions]) -> None:
     """Score, and write the scores."""
-    with work(ScoreOptions, given, data) as options:
-        scores = score(data, **vars(options))
+    with work(request) as options:
+        scores = score(request.data, **vars(options))
     if processes.rank() != 0:
         return
-    if as_json:
+    if request.as_json:
         print_json({**scores.metadata, "files": {"scores": str(options.out)}})
         return
     console().print(

@@ -58,22 +58,32 @@ def settings(
     for name in given:
         if name not in options:
             raise unknown_name("set" if config is None else f"config {config}", name, options)
-    for name, option in options.items():
+    for name in options:
         source = context.get_parameter_source(name)
-        typed_here = source is not None and source.name == "COMMANDLINE"
-        value = context.params.get(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
         if isinstance(value, Enum):
             value = value.value
-        if typed_here and isinstance(given.get(name), dict):  # the model, and its settings
-            given[name] = {**given[name], "model": value}
-        elif typed_here or (option.about.typed and name not in given):
-            given[name] = value
-        if isinstance(given.get(name), str) and _is_list(option.type):
-            given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
+        if isinstance(given.get(name), dict):  # the model, and its settings
+            value = {**given[name], "model": value}
+        given[name] = value
     return given
 
 
-def _is_list(kind: Any) -> bool:
+def completed(given: Mapping[str, Any], options: Mapping[str, Declared]) -> dict[str, Any]:
+    """What was given, lists taken apart at their commas, and the defaults of the command line."""
+    every: dict[str, Any] = {
+        name: each.about.typed for name, each in options.items() if each.about.typed
+    }
+    every |= given
+    for name, value in every.items():
+        if isinstance(value, str) and is_list(options[name].type):
+            every[name] = [part.strip() for part in value.split(",") if part.strip()]
+    return every
+
+
+def is_list(kind: Any) -> bool:
     """Whether an option takes several values, and not one alone."""
     parts = get_args(kind) if get_origin(kind) is not Sequence else (kind,)
     return str not in parts and any(get_origin(part) is Sequence for part in parts)

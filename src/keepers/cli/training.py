@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
+from keepers.cli.commands import Request
 from keepers.cli.outputs import console, print_json, say_written, work
 from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
@@ -21,11 +22,10 @@ from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
 
 
-def run_train(data: str, given: dict[str, Any], *, as_json: bool) -> None:
+def run_train(request: Request[TrainOptions]) -> None:
     """Train, and write a copy of the weights where one is asked for."""
-    read = (data, *(given.get(name) for name in ("test", "holdout", "il")))
-    with work(TrainOptions, given, *read) as options:
-        result = train(data, **vars(options))
+    with work(request) as options:
+        result = train(request.data, **vars(options))
     if processes.rank() != 0:
         return
     out = options.out
@@ -35,7 +35,7 @@ def run_train(data: str, given: dict[str, Any], *, as_json: bool) -> None:
     if result.made_losses:
         written["losses"] = result.run / IL_FILE
     written["result"] = result.run / "train.json"
-    if as_json:
+    if request.as_json:
         files = {name: str(path) for name, path in written.items()}
         more = {"curve": result.curve, "peak_memory_mib": round(peak_memory_mib(), 1)}
         print_json({**result.metadata, **more, "files": files})
@@ -103,14 +103,14 @@ def _il_cost(result: TrainResult) -> str:
     return f"The irreducible losses were given; they cost {paid} when made"
 
 
-def run_il(data: str, given: dict[str, Any], *, as_json: bool) -> None:
+def run_il(request: Request[IrreducibleOptions]) -> None:
     """Make irreducible losses, and write them."""
-    with work(IrreducibleOptions, given, data, given.get("holdout")) as options:
-        losses = irreducible_losses(data, **vars(options))
+    with work(request) as options:
+        losses = irreducible_losses(request.data, **vars(options))
     if processes.rank() != 0:
         return
     out = Path(str(options.out))
-    if as_json:
+    if request.as_json:
         facts = {"n": len(losses), "mean": float(losses.values.mean()), **losses.metadata}
         print_json({**facts, "files": {"losses": str(out)}})
         return
@@ -118,7 +118,7 @@ def run_il(data: str, given: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.write(f"{line}\n")
     console().print(cost_table(Ledger(_costs(losses.metadata["costs"]))))
     say_written({"losses": out})
-    _say_how("Use them:", shlex.join(["keepers", "train", str(data), "--il", str(out)]))
+    _say_how("Use them:", shlex.join(["keepers", "train", request.data, "--il", str(out)]))
 
 
 def _quality(losses: IrreducibleLosses) -> list[str]:

@@ -3,95 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keepers import methods as table
 from keepers.baselines import RANDOM
-from keepers.choices import Header, OnBadRow, Precision
-from keepers.configuration import picked
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.labelling_pilot import CHOICE, needed_for, play, rows_of
 from keepers.experiments.simulate_config import SimulateConfig
 from keepers.files import plain
-from keepers.roles import Role
-from keepers.training import HardwareConfig
-from keepers.types import Progress
+from keepers.options import taking
 from keepers.words import counted, listed
-from keepers.workflows.active.config import ACTIVE_SIGNALS, UNSURE, ActiveConfig
+from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.auto import pilot_role
-from keepers.workflows.opening import ReadingOf, Say, check_outputs_of, say_or_not, workplace_of
-from keepers.workflows.options.shared import AUTO
+from keepers.workflows.opening import check_outputs, only_classes, say_or_not, workplace
+from keepers.workflows.options.advise import LabellingOptions
 from keepers.workflows.pilot import FEWEST, FOLDS, part_of
-from keepers.workflows.scoring import needs_steps
 from keepers.workflows.workplace import Workplace
 
 LARGEST = 4_000
 """Labelled examples that a pilot looks at, at most."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabellingConfig(HardwareConfig):
-    """Everything that advice on labelling depends on, beside the data; the CLI has the same names.
-
-    Raises:
-        ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
-    """
-
-    budgets: Sequence[int] = (100, 200, 500, 1000)
-    methods: Sequence[str] = (AUTO, UNSURE)
-    proxy: str | Role | Mapping[str, Any] | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        named = tuple(dict.fromkeys(name for name in self.methods if name != RANDOM))
-        object.__setattr__(self, "methods", named)
-        object.__setattr__(self, "budgets", tuple(sorted(set(self.budgets))))
-        if not named:
-            raise ParameterError("methods", "got none but random", "Name one, such as margin")
-        if not self.budgets or self.budgets[0] < 2:
-            raise ParameterError(
-                "budgets", f"got {list(self.budgets)}", "Give counts of labels, such as 100,200,500"
-            )
-        for name in named:
-            if name != AUTO and table.get(name, ACTIVE_SIGNALS) and needs_steps(name):
-                raise ParameterError(
-                    "methods",
-                    f"got '{name}', which watches a training in steps: a pilot has none",
-                    "keepers active simulate tries it",
-                )
-        Role.check("proxy", self.proxy)
-
-
-def advise_labelling(
-    data: Any,
-    *,
-    budgets: Sequence[int] = (100, 200, 500, 1000),
-    methods: Sequence[str] = (AUTO, UNSURE),
-    proxy: str | Role | Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Advice:
+@taking(LabellingOptions)
+def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
     """Say, before a campaign, what accuracy labels will bring, and whether choosing them pays.
 
     A campaign is played on the labels that there are, by `keepers.simulate`'s engine, twice in each
@@ -101,43 +38,23 @@ def advise_labelling(
 
     Args:
         data: as in `keepers.coreset`; the label may be missing where it is not known yet.
-        budgets: counts of labels. What the labels there are cannot show is left open.
-        methods: `auto`, and rows of `keepers.methods` that need no labels of the pool.
-        proxy: the model of the pilot, one that scikit-learn fits (`linear`, `tabular`,
-            `sklearn:...`, `probe:...`); None takes one for the kind of data. For a proxy that is
-            trained in steps, `linear` stands in.
-        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
-        seed, device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         ParameterError: no labels, one class, or too few labels for the smallest budget.
         KeepersError: anything else wrong with what was given.
     """
-    given = dict(locals())
-    config = picked(LabellingConfig, given)
-    reading = picked(ReadingOf, given | {"require_labels": False})
-    say = say_or_not(say)
-    check_outputs_of(data, given)
-    opened = workplace_of(
-        data,
-        reading=reading,
-        seed=seed,
-        hardware=config.hardware,
-        purpose="advise-labelling",
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
+    say = say_or_not(options.say)
+    check_outputs(data, options)
+    reading = {"seed": options.seed, "require_labels": False}
+    opened = workplace(data, options, say, purpose="advise-labelling", **reading)
     with opened as (source, place):
-        for sentence in source.found:
-            say(sentence)
-        labelled = _labelled(source, config)
-        result = plain(_result(data, source, labelled, config, place, reading.on_bad_row))
-        return left(result, place, say, out, overwrite=overwrite)
+        only_classes(source, "advice")
+        labelled = _labelled(source, options)
+        result = plain(_result(data, source, labelled, options, place))
+        return left(result, place, say, options.out, overwrite=options.overwrite)
 
 
-def _labelled(source: Source, config: LabellingConfig) -> Source:
+def _labelled(source: Source, config: LabellingOptions) -> Source:
     """The examples that have a label, one of each input.
 
     Raises:
@@ -184,9 +101,8 @@ def _result(
     data: Any,
     source: Source,
     labelled: Source,
-    config: LabellingConfig,
+    config: LabellingOptions,
     place: Workplace,
-    on_bad_row: OnBadRow,
 ) -> dict[str, Any]:
     measured = [k for k in config.budgets if needed_for(k) <= len(labelled)]
     role = pilot_role(labelled, config.proxy)
@@ -204,7 +120,7 @@ def _result(
             precision=config.precision,
         ),
     )
-    played = play(data, labelled, simulation, place, on_bad_row)
+    played = play(data, labelled, simulation, place, config.on_bad_row)
     unlabelled = len(source) - len(labelled)
     if source.labels is not None and bool((source.labels >= 0).all()):
         unlabelled = len(source)

@@ -14,8 +14,9 @@ from keepers.errors import ParameterError, unknown_name
 from keepers.models import default_target
 from keepers.roles import Role
 from keepers.types import Budget, DataInfo
-from keepers.workflows.active.config import ACTIVE_SIGNALS, ActiveConfig
+from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.options.shared import AUTO
+from keepers.workflows.scoring import ACTIVE_SIGNALS
 
 PER_METHOD = frozenset({"method", "method_options", "seed"})
 """What a campaign has one of, and a simulation one for each method or seed."""

@@ -37,6 +37,9 @@ CLEAN = "confident-learning"
 CORESET_SIGNALS = methods.signals_of(methods.CORESET)
 """What core-set selection can supply; its picks are a set, so methods with replacement are out."""
 
+ACTIVE_SIGNALS = methods.signals_of(methods.ACTIVE)
+"""What active learning can supply: the pool has no labels."""
+
 
 def row_for(name: str, model: str) -> Method:
     """The row of a method as it reads this model: one that scikit-learn fits, out of fold."""

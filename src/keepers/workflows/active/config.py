@@ -14,15 +14,10 @@ from keepers.models import default_proxy
 from keepers.roles import Role
 from keepers.training import HardwareConfig
 from keepers.types import DataInfo
-from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import check_supplies, needs_steps
-
-ACTIVE_SIGNALS = methods.signals_of(methods.ACTIVE)
-"""What active learning can supply: the pool has no labels."""
+from keepers.workflows.options.shared import AUTO, UNSURE
+from keepers.workflows.scoring import ACTIVE_SIGNALS, check_supplies, needs_steps
 
 BUILT_IN = "built-in"
-UNSURE = "margin"
-"""What `auto` takes once the proxy knows enough."""
 
 
 @dataclass(frozen=True, kw_only=True)

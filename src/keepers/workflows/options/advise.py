@@ -1,4 +1,4 @@
-"""The options of `advise` and `advise_online`."""
+"""The options of `advise`, `advise_online` and `advise_labelling`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from keepers.errors import ParameterError
 from keepers.options import Option, read
-from keepers.workflows.options.shared import ModelLike, Seeded, Shared
+from keepers.workflows.options.shared import AUTO, UNSURE, ModelLike, Seeded, Shared
 from keepers.workflows.options.training import IlModelConfig, fraction
 
 if TYPE_CHECKING:
@@ -95,3 +95,57 @@ class AdviseOnlineOptions(IlModelConfig, Seeded, Shared):
     holdout: Annotated[
         Any, Option("Data for that model, or a fraction of DATA", after="il_epochs")
     ] = None
+
+
+class LabellingOptions(Seeded, Shared):
+    """The options of advice on labelling.
+
+    Raises:
+        ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
+    """
+
+    budgets: Annotated[
+        Sequence[int],
+        Option(
+            "Counts of labels, separated by commas",
+            "What the labels there are cannot show is left open",
+        ),
+    ] = (100, 200, 500, 1000)
+    methods: Annotated[
+        Sequence[str],
+        Option(
+            "Methods to try, separated by commas",
+            "`auto`, and rows of `keepers.methods` that need no labels of the pool",
+        ),
+    ] = (AUTO, UNSURE)
+    proxy: Annotated[
+        ModelLike,
+        Option(
+            "Model of the pilot: linear, tabular, probe:..., sklearn:...",
+            "None takes one for the kind of data; for a proxy that is trained in steps, `linear` "
+            "stands in",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers import methods as table
+        from keepers.baselines import RANDOM
+        from keepers.workflows.scoring import ACTIVE_SIGNALS, needs_steps
+
+        named = tuple(dict.fromkeys(name for name in self.methods if name != RANDOM))
+        object.__setattr__(self, "methods", named)
+        object.__setattr__(self, "budgets", tuple(sorted(set(self.budgets))))
+        if not named:
+            raise ParameterError("methods", "got none but random", "Name one, such as margin")
+        if not self.budgets or self.budgets[0] < 2:
+            raise ParameterError(
+                "budgets", f"got {list(self.budgets)}", "Give counts of labels, such as 100,200,500"
+            )
+        for name in named:
+            if name != AUTO and table.get(name, ACTIVE_SIGNALS) and needs_steps(name):
+                raise ParameterError(
+                    "methods",
+                    f"got '{name}', which watches a training in steps: a pilot has none",
+                    "keepers active simulate tries it",
+                )

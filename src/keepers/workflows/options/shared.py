@@ -23,6 +23,9 @@ else:
 AUTO = "auto"
 """What a pilot settles: a method, or whether to select at all."""
 
+UNSURE = "margin"
+"""What `auto` takes in a campaign once its proxy knows enough."""
+
 Say = Callable[[str], None]
 
 
