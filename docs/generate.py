@@ -68,7 +68,7 @@ def tidy(text: str) -> str:
 
 
 def methods_page() -> str:
-    from keepers.experiments.online_config import ONLY_COMPARED
+    from keepers.baselines import ONLY_COMPARED
     from keepers.methods import METHODS, workflows
     from keepers.workflows.online import POLICIES
 

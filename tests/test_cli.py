@@ -21,7 +21,6 @@ import forked
 import keepers
 from commands import Keepers, Said
 from keepers.cli import app
-from keepers.cli import compare as cli_compare
 from keepers.methods import METHODS
 from keepers.selection import Selection
 from keepers.workflows.online import POLICIES
@@ -131,37 +130,6 @@ def test_without_json_a_person_reads_a_table(run: Keepers) -> None:
 
 LAST = ["config", "set_", "json_"]
 ONLY_PYTHON = {"method_options", "select_options", "progress", "say"}
-ONLY_COMMAND = {"context", "data", "config", "set_", "json_"}
-ONLY_ONLINE = {"online", *cli_compare.ONLY_ONLINE}
-PAIRS = [
-    (keepers.compare, cli_compare.compare),
-]
-
-
-def _defaults(function: Callable[..., Any], without: set[str]) -> dict[str, Any]:
-    first, *parameters = inspect.signature(function).parameters.values()
-    assert first.name in ("data", "train", "context")
-    return {each.name: each.default for each in parameters if each.name not in without}
-
-
-@pytest.mark.parametrize(("python", "command"), PAIRS, ids=lambda pair: pair.__name__)
-def test_python_and_the_command_line_agree(
-    python: Callable[..., Any], command: Callable[..., Any]
-) -> None:
-    without = ONLY_COMMAND | (ONLY_ONLINE if python is keepers.compare else set())
-    given, offered = _defaults(python, ONLY_PYTHON), _defaults(command, without)
-    assert list(given) == list(offered)
-    for name, default in given.items():
-        if name == "out":  # a command that makes a table writes it somewhere
-            assert default is None
-        elif isinstance(default, tuple):
-            assert ",".join(map(str, default)) == offered[name], name
-        elif isinstance(offered[name], str):
-            assert str(default) == offered[name], name
-        else:
-            assert default == offered[name], name
-
-
 ONLY_FILES = {"method_options", "select_options"}
 
 
@@ -191,6 +159,7 @@ QUESTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "online": keepers.advise_online,
         "labelling": keepers.advise_labelling,
     },
+    "compare": {"": keepers.compare, "online": keepers.compare_online},
 }
 
 

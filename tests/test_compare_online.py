@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from typer.testing import CliRunner
 import forked
 import keepers
 from keepers.cli import app
-from keepers.cli import compare as cli_compare
 from keepers.data import open_source
 from keepers.errors import KeepersError
 from keepers.experiments import convergence, online_trials
@@ -675,22 +672,6 @@ def test_bad_input_is_refused_before_anything_is_trained(
 
 
 # The command --------------------------------------------------------------------------------
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
-
-
-def test_python_and_the_command_line_agree() -> None:
-    online, offered = _defaults(keepers.compare_online), _defaults(cli_compare.compare)
-    coreset = _defaults(keepers.compare)
-    only_python = {"data", "method_options", "progress", "say"}
-    assert online.keys() - coreset.keys() == cli_compare.ONLY_ONLINE
-    assert coreset.keys() - online.keys() == cli_compare.ONLY_CORESET
-    assert online.keys() - only_python <= offered.keys()
-    for name in cli_compare.ONLY_ONLINE:
-        default = online[name]
-        assert offered[name] == (",".join(default) if isinstance(default, tuple) else default), name
 
 
 def test_without_a_length_there_are_the_least_steps_of_the_target(tmp_path: Path) -> None:

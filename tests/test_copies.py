@@ -20,7 +20,7 @@ from keepers.data import Source, open_source
 from keepers.data.ids import units
 from keepers.experiments.material import open_both
 from keepers.selectors import stratified, stratified_units
-from keepers.workflows.opening import ReadingOf
+from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.scoring import parted
 
@@ -122,8 +122,8 @@ def test_a_proxy_is_not_right_about_random_labels_it_has_not_seen(tmp_path: Path
 
 
 def test_test_data_that_are_split_off_take_their_copies_along() -> None:
-    reading = ReadingOf(id="key", label="label", input="x")
-    source, test, in_both = open_both(four_times(), 0.25, reading, None, lambda _: None)
+    options = CompareOptions(test=0.25, id="key", label="label", input="x")
+    source, test, in_both = open_both(four_times(), options, lambda _: None)
     assert (len(source), len(test), in_both) == (180, 60, 0)
     assert not set(source.digests) & set(test.digests)
 

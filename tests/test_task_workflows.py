@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import keepers
+from commands import Keepers
 from keepers import methods
 from keepers.data import open_source
 from keepers.errors import DataError, KeepersError, ParameterError
@@ -364,3 +365,32 @@ def test_losses_know_the_scale_they_were_made_on(tmp_path: Path) -> None:
     other = table.set_column(4, "price", pa.array(100 * prices))
     with pytest.raises(ParameterError, match="on another scale"):
         keepers.train(other, label="price", il=path, epochs=1, run=tmp_path / "train")
+
+
+def test_comparisons_and_advice_are_told_what_targets_are(run: Keepers) -> None:
+    """Genres between bars are labels by themselves, and classes where a person says so."""
+    kinds = ("war", "crime", "art", "war|crime", "war|art", "crime|art", "war|crime|art")
+    genres = [kinds[i % 7] for i in range(N)]
+    said = [f"{genre.replace('|', ' ')} {place}" for place, genre in enumerate(genres)]
+    table = pa.table({"text": said, "genre": genres})
+    pq.write_table(table, "films.parquet")
+    compare = ("compare", "films.parquet", "--test", "0.3", "--seeds", "1", "--json")
+    quick = ("--methods", "random", "--keep", "0.5", "--proxy", "linear", "--target", "linear")
+    assert run(*compare, *quick).json()["score"] == "average precision"
+    as_classes = run(*compare, *quick, "--task", "class").json()
+    assert "score" not in as_classes
+    assert as_classes["data"]["num_classes"] == 7
+    for argv in (
+        (*compare, "--online", "--target", "mlp", "--steps", "2"),
+        ("advise", "films.parquet"),
+        ("advise", "films.parquet", "--labelling", "--budgets", "20"),
+    ):
+        refused = run(*argv)
+        assert refused.status == 2
+        assert "task: the targets are several labels" in refused.err
+        assert "--task class reads classes" in refused.err
+    advice = run(
+        *("advise", "films.parquet", "--labelling", "--budgets", "20", "--methods", "margin"),
+        *("--task", "class", "--json"),
+    )
+    assert advice.json()["data"]["num_classes"] == 7

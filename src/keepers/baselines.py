@@ -1,5 +1,9 @@
 """The names of what selections are compared with, which stand in every result."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
 """Training on all of it, on a random part, and on another random part in every epoch."""
 
@@ -8,3 +12,9 @@ UNIFORM, EQUAL_TIME, SVP = "uniform", "uniform-equal-time", "svp"
 
 BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
 """What is trained beside every online selection."""
+
+ONLY_COMPARED: Mapping[str, str] = {
+    SVP: "a core-set of the highest entropy under a proxy, trained on uniformly (Coleman et al. "
+    "2020)"
+}
+"""What an online comparison offers beside the selections of a training."""

@@ -7,17 +7,17 @@ from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 import keepers
 from keepers import processes
 from keepers.cli.commands import Request
-from keepers.cli.outputs import console, print_json, reported, say_written, work, working
+from keepers.cli.outputs import console, print_json, reported, say_written, work
 from keepers.cli.settings import echo
 from keepers.errors import KeepersError
-from keepers.files import plain, write_json
+from keepers.files import plain
 from keepers.ledger import peak_memory_mib
 from keepers.methods import in_words, workflows
 from keepers.methods import table as methods_table
@@ -30,15 +30,18 @@ from keepers.words import changed, counted
 from keepers.workflows.advise import Advice
 from keepers.workflows.coreset import coreset, write_selection
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
-from keepers.workflows.opening import check_outputs_of
 from keepers.workflows.options.advise import (
     AdviseOnlineOptions,
     AdviseOptions,
     LabellingOptions,
 )
+from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.options.shared import Shared
 from keepers.workflows.score import score
+
+if TYPE_CHECKING:
+    from keepers.experiments.compare import Comparison
 
 DEMO: Mapping[str, Any] = {
     "test": 0.3,
@@ -55,12 +58,14 @@ CHOSEN_BY = (
     *("near_duplicates", "validation", "data"),
 )
 
-ADVICE: Mapping[type[Shared], str] = {
+ANSWERS: Mapping[type[Shared], str] = {
     AdviseOptions: "advise",
     AdviseOnlineOptions: "advise_online",
     LabellingOptions: "advise_labelling",
+    CompareOptions: "compare",
+    CompareOnlineOptions: "compare_online",
 }
-"""The function that answers, by its options; each is imported when it is asked."""
+"""The function that answers, by its options; imported when it is asked: statistics take long."""
 
 POLICY_OPTIONS = {
     INFOBATCH: {name: each.default for name, each in signature(InfoBatch).parameters.items()}
@@ -122,7 +127,7 @@ def run_advise(request: Request[Any]) -> None:
     from keepers.reports.advise import advice_report, advice_table
 
     with work(request) as options:
-        advice: Advice = getattr(keepers, ADVICE[request.kind])(request.data, **vars(options))
+        advice: Advice = getattr(keepers, ANSWERS[request.kind])(request.data, **vars(options))
     if processes.rank() != 0:
         return
     written = {"result": advice.run / "advice.json"}
@@ -153,41 +158,26 @@ def run_score(request: Request[ScoreOptions]) -> None:
     say_written({"scores": Path(str(options.out))})
 
 
-def run_compare(
-    data: str,
-    values: dict[str, Any],
-    outputs: Mapping[str, Any],
-    *,
-    as_json: bool,
-    online: bool = False,
-) -> None:
+def run_compare(request: Request[Any]) -> None:
     """Compare core-sets, or online selection, and write the result and the report."""
-    from keepers.experiments import compare, compare_online  # statistics take long to import
-
-    out: Path | None = outputs["out"]
-    values = {**values}
-    for name in ("methods", "targets") if online else ("methods", "keep"):
-        if isinstance(values.get(name), str):
-            values[name] = [part.strip() for part in values[name].split(",") if part.strip()]
-    with working(values) as arguments:
-        for read in (data, values["test"], values.get("holdout"), values.get("il")):
-            check_outputs_of(read, {**outputs, "run": values["run"]})
-        comparison = (compare_online if online else compare)(data, **arguments)
+    with work(request) as options:
+        compared: Comparison = getattr(keepers, ANSWERS[request.kind])(
+            request.data, **vars(options)
+        )
     if processes.rank() != 0:
         return
     # a tenth of a second of other commands
     from keepers.reports.compare import compare_report, compare_table
 
-    written = {"result": comparison.run / "compare.json"}
-    if out is not None:
-        write_json(out, comparison.result, overwrite=outputs["overwrite"])
-        written["out"] = out
-    written["report"] = reported(comparison.run, partial(compare_report, comparison.result))
-    if as_json:
+    written = {"result": compared.run / "compare.json"}
+    if options.out is not None:
+        written["out"] = Path(options.out)
+    written["report"] = reported(compared.run, partial(compare_report, compared.result))
+    if request.as_json:
         files = {name: str(path) for name, path in written.items()}
-        print_json({**comparison.result, "peak_memory_mib": peak_memory_mib(), "files": files})
+        print_json({**compared.result, "peak_memory_mib": peak_memory_mib(), "files": files})
         return
-    console().print(compare_table(comparison.result))
+    console().print(compare_table(compared.result))
     say_written(written)
 
 
@@ -217,7 +207,7 @@ def print_methods(*, as_json: bool) -> None:
 
 def _policies() -> list[dict[str, Any]]:
     """What online selection offers beside the table, with the keys of its rows."""
-    from keepers.experiments.online_config import ONLY_COMPARED
+    from keepers.baselines import ONLY_COMPARED
 
     offered = dict.fromkeys(POLICIES, "online") | dict.fromkeys(ONLY_COMPARED, "compare --online")
     return [

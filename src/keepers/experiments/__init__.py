@@ -1,11 +1,10 @@
 """Experiments: workflows composed to answer whether selection pays."""
 
 from keepers.experiments.compare import Comparison, compare
-from keepers.experiments.config import CompareConfig
 from keepers.experiments.online import compare_online
-from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.experiments.simulate import Simulation, simulate
 from keepers.experiments.simulate_config import SimulateConfig
+from keepers.workflows.options.compare import CompareConfig, CompareOnlineConfig
 
 __all__ = [
     "CompareConfig",

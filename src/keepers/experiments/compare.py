@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,27 @@ import torch
 
 from keepers import methods as table
 from keepers import processes
-from keepers.choices import Balance, Header, OnBadRow, Precision
-from keepers.configuration import picked
 from keepers.data import Source, corrupt_labels
-from keepers.experiments.config import CompareConfig
 from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
 from keepers.files import plain, write_json
 from keepers.ledger import Ledger
+from keepers.options import cut, taking
 from keepers.random import generator
-from keepers.roles import Role
 from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
-from keepers.types import Budget, Progress
+from keepers.types import Budget
 from keepers.workflows.opening import (
-    ReadingOf,
     Say,
-    check_outputs_of,
+    check_outputs,
     default_run,
     only_classes,
     say_or_not,
     say_skipped,
 )
+from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.scoring import check_offered
 from keepers.workflows.workplace import Workplace
@@ -48,41 +44,8 @@ class Comparison:
     run: Path
 
 
-def compare(
-    data: Any,
-    *,
-    test: Any,
-    methods: Sequence[str] = (AUTO,),
-    method_options: Mapping[str, Mapping[str, Any]] | None = None,
-    keep: Sequence[int | float | str] = (0.3, 0.5, 0.7),
-    proxy: str | Role | Mapping[str, Any] | None = None,
-    target: str | Role | Mapping[str, Any] | None = None,
-    epochs: int | None = None,
-    target_epochs: int | None = None,
-    target_resolution: int | None = None,
-    resolution: int | None = None,
-    ensemble: int | None = None,
-    balance: Balance | None = None,
-    min_per_class: int = 1,
-    seeds: int = 5,
-    with_target: bool = False,
-    noise: float = 0.0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Comparison:
+@taking(CompareOptions)
+def compare(data: Any, options: CompareOptions) -> Comparison:
     """Train a target on each selection, on random subsets of the same size, and on everything.
 
     For each of `seeds` seeds: the proxies are trained once and serve every method; the target is
@@ -94,33 +57,17 @@ def compare(
     target was still learning, and there is no verdict.
 
     Args:
-        data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
-        methods, keep: every method at every budget; `method_options` has the options of each, by
-            its name. `auto` is at each budget what `keepers.coreset` takes there, and its pilot
-            is part of what selecting costs.
-        proxy, target: models or roles; None takes one for the kind of data.
-        epochs, resolution, ensemble: of the proxy; `target_epochs`, `target_resolution`: of the
-            target.
-        with_target: also select with the target itself: what the proxy saves and loses.
-        noise: fraction of the training labels that are changed to another class first.
-        seeds: under 5, only a very clear difference gets a verdict; under 3, none.
-        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
-        balance, min_per_class, device, precision: as in `keepers.coreset`; so are run, resume,
-            progress and say.
-        input, label, id, split, header, limit, on_bad_row: likewise.
+        data: as in `keepers.coreset`, with labels.
 
     Raises:
         KeepersError: anything wrong with what was given.
     """
-    given = {**locals(), "method_options": method_options or {}}
-    config = picked(CompareConfig, given)
-    reading = replace(picked(ReadingOf, given), task="auto")
-    hardware = config.hardware
+    config, say = cut(options, CompareConfig), say_or_not(options.say)
+    hardware, progress = options.hardware, options.progress
     hardware.join_processes()
-    say = say_or_not(say)
-    for read in (data, test):
-        check_outputs_of(read, given)
-    source, test_source, in_both = open_both(data, test, reading, progress, say)
+    for read in (data, options.test):
+        check_outputs(read, options)
+    source, test_source, in_both = open_both(data, options, say)
     for name in config.methods:
         if name != AUTO:
             check_offered(table.get(name), source.task)
@@ -129,16 +76,16 @@ def compare(
     for budget in config.keep:
         Budget.parse(budget).resolve(len(source))
     source, changed = _with_noise(source, config.noise, say)
-    path = Path(run or default_run(source, "compare"))
+    path = Path(options.run or default_run(source, "compare"))
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
-    with Run(path, identity, resume=resume) as opened:
+    with Run(path, identity, resume=options.resume) as opened:
         place = Workplace(
             run=opened,
             hardware=hardware,
             ledger=Ledger(),
             progress=progress,
         )
-        bench = Bench.prepare(source, test_source, changed, config, place, on_bad_row, say)
+        bench = Bench.prepare(source, test_source, changed, config, place, options.on_bad_row, say)
         say_skipped(bench.source, say)
         trials = []
         for trial in bench.trials():
@@ -179,8 +126,8 @@ def compare(
         )
         if processes.rank() == 0:
             place.run.leave("compare.json", result, say)
-            if out is not None:
-                write_json(Path(out), result, overwrite=overwrite)
+            if options.out is not None:
+                write_json(Path(options.out), result, overwrite=options.overwrite)
     return Comparison(result=result, run=path)
 
 

@@ -16,6 +16,7 @@ from keepers.roles import Prepared
 from keepers.selectors import stratified_units
 from keepers.words import counted
 from keepers.workflows.opening import Say
+from keepers.workflows.options.compare import Corruption
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace
 
@@ -23,47 +24,6 @@ CONFUSED = 4  # classes whose labels structured noise exchanges
 RARE = 0.06  # kept of each class of low relevance
 
 Partners = Callable[[Source], Mapping[int, int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corruption:
-    """What is done to the training data, once for all seeds.
-
-    `noise`: this fraction of all labels becomes another class, uniformly. `structured_noise`:
-    this fraction of the labels of the four most confused classes becomes that of the class they
-    are confused with. `relevance`: so many classes, drawn at random, are kept whole, and 6% of
-    each other one, of the test data too: what is rare in training is rare in use. `duplicate`:
-    this fraction of the examples is there `duplicate_times` times.
-
-    Raises:
-        ParameterError: a value out of range, or both kinds of noise.
-    """
-
-    noise: float = 0.0
-    structured_noise: float = 0.0
-    relevance: int | None = None
-    duplicate: float = 0.0
-    duplicate_times: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("noise", "structured_noise"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ParameterError(
-                    name, f"got {getattr(self, name)}", "Give a fraction in [0, 1)"
-                )
-        if self.noise and self.structured_noise:
-            raise ParameterError("structured_noise", "got beside noise", "Give one of them")
-        if self.relevance is not None and self.relevance < 1:
-            raise ParameterError("relevance", f"got {self.relevance}", "Give 1 class or more")
-        if not 0 <= self.duplicate <= 1:
-            raise ParameterError("duplicate", f"got {self.duplicate}", "Give a fraction in [0, 1]")
-        if self.duplicate_times < 2:
-            raise ParameterError("duplicate_times", f"got {self.duplicate_times}", "Give 2 or more")
-
-    @property
-    def anything(self) -> bool:
-        """Whether anything is done at all."""
-        return bool(self.noise or self.structured_noise or self.relevance or self.duplicate)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from keepers.data import Source, open_source
-from keepers.types import Progress
-from keepers.workflows.opening import ReadingOf, Say
+from keepers.data import Source
+from keepers.workflows.opening import Say, read_data
+from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
 from keepers.workflows.tested import with_test
 
 
 def open_both(
-    data: Any, test: Any, reading: ReadingOf, progress: Progress | None, say: Say
+    data: Any, options: CompareOptions | CompareOnlineOptions, say: Say
 ) -> tuple[Source, Source, int]:
     """The training data, the test data, and how many test inputs stand in both.
 
@@ -19,8 +19,8 @@ def open_both(
         ParameterError: a fraction that splits off too little or too much, or test data all of
             which stand in the training data.
     """
-    source = open_source(data, progress=progress, **vars(reading))
-    source, tested, in_both = with_test(source, test, reading.on_bad_row, progress, say)
-    for sentence in source.found:
+    source = read_data(data, options)
+    found = with_test(source, options.test, options.on_bad_row, options.progress, say)
+    for sentence in found[0].found:
         say(sentence)
-    return source, tested, in_both
+    return found

@@ -9,91 +9,40 @@ from typing import Any
 
 from keepers import processes
 from keepers.baselines import BASELINES, EQUAL_TIME, UNIFORM
-from keepers.choices import BatchNorm, Header, OnBadRow, Precision
-from keepers.configuration import picked
 from keepers.data import Source, most_confused
 from keepers.errors import ParameterError, renamed
 from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
 from keepers.experiments.material import open_both
-from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.experiments.online_summary import OnlineTrial, summarise, without_verdicts
 from keepers.experiments.online_trials import OnlineBench
 from keepers.experiments.trial import by_way
 from keepers.files import fingerprint, plain, write_json
 from keepers.ledger import Ledger
 from keepers.online import IrreducibleLosses
-from keepers.roles import Role, prepare
+from keepers.options import cut, taking
+from keepers.roles import prepare
 from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
-from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL
 from keepers.workflows.opening import (
-    ReadingOf,
-    Say,
-    check_outputs_of,
+    check_outputs,
     default_run,
+    only_classes,
     say_or_not,
     say_skipped,
     share,
 )
-from keepers.workflows.options.training import OF_IRREDUCIBLE, fraction
+from keepers.workflows.options.compare import CompareOnlineConfig, CompareOnlineOptions
+from keepers.workflows.options.training import OF_IRREDUCIBLE
 from keepers.workflows.parts import open_holdout
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import Workplace
 
 
-def compare_online(
-    data: Any,
-    *,
-    test: Any,
-    methods: Sequence[str] = ("rho-loss",),
-    method_options: Mapping[str, Mapping[str, Any]] | None = None,
-    keep: int | float | str = 0.1,
-    until: float = 1.0,
-    hand_over: bool = True,
-    target: str | Role | Mapping[str, Any] | None = None,
-    epochs: int | None = None,
-    steps: int | None = None,
-    seconds: float | None = None,
-    evaluate_every: int | None = None,
-    targets: Sequence[float] = (),
-    il: str | Path | IrreducibleLosses | None = None,
-    il_model: str | Role | Mapping[str, Any] | None = None,
-    il_epochs: int | None = None,
-    holdout: Any = None,
-    folds: int = 2,
-    uses: int = 10,
-    proxy: str | Role | Mapping[str, Any] | None = None,
-    batch_norm: BatchNorm = "batch",
-    score_precision: str = "same",
-    score_resolution: int | None = None,
-    score_part: float = 1.0,
-    max_age: int = 0,
-    stand_in: str | Role | Mapping[str, Any] | None = None,
-    noise: float = 0.0,
-    structured_noise: float = 0.0,
-    relevance: int | None = None,
-    duplicate: float = 0.0,
-    duplicate_times: int = 2,
-    seeds: int = 5,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Comparison:
+@taking(CompareOnlineOptions)
+def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
     """Train a target by several selection functions and without any, and time them to accuracies.
 
     For each of `seeds` seeds the target is trained for the same number of gradient steps by each
@@ -105,67 +54,34 @@ def compare_online(
     gains over a point of accuracy, final accuracies get no verdict.
 
     Args:
-        data, test: as in `keepers.compare`.
-        methods: `rho-loss-original`, `infobatch`, `svp` (a core-set of the fraction `keep`,
-            chosen by the entropy of a `proxy`, then trained on uniformly), and what
-            `keepers methods` offers online.
-        method_options: for each method its options.
-        keep, until: the fraction of the candidates that is trained on, and after which share of
-            the training steps are uniform; `infobatch` has a `keep` of its own in
-            `method_options`.
-        hand_over: `rho-loss` goes on with uniform steps by itself, as in `keepers.train`.
-        target: the model that is trained; its schedule is used by all but `uniform-equal-time`.
-        epochs, steps, seconds: of every training. Epochs are those of uniform training, whose
-            number of steps each method gets.
-        evaluate_every: steps between measurements on `test`; None is 40 times a training.
-        targets: accuracies to reach; none: what uniform reaches in every seed, and 1, 2 and 5
-            points less.
-        il: irreducible losses or their file, for all seeds; None makes them for each seed, on
-            the labels as they are trained on, with `il_model`, `il_epochs`, `holdout` and
-            `folds` as in `keepers.irreducible_losses`. With a fraction as `holdout` nothing is
-            trained on that part.
-        uses: so many trainings share the irreducible losses where their cost is shared out.
-        batch_norm, score_precision, score_resolution, score_part, max_age, stand_in: how
-            candidates are scored, as in `keepers.train`.
-        noise: fraction of the training labels that are changed to another class, uniformly; of
-            those of holdout data too.
-        structured_noise: the same among the four most confused classes, each to the one it is
-            confused with.
-        relevance: so many classes are kept whole, and 6% of the others, also for testing; holdout
-            data are left as they are.
-        duplicate, duplicate_times: this fraction of the examples is there so many times.
-        seeds: under 5, only a very clear difference gets a verdict; under 3, none.
-        out, overwrite: JSON file for the result, and whether it may replace an earlier one.
-        device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
+        data: as in `keepers.coreset`, with labels.
 
     Raises:
         KeepersError: anything wrong with what was given.
     """
-    given = {**locals(), "method_options": dict(method_options or {}), "keep": fraction(keep)}
-    config = picked(CompareOnlineConfig, given)
-    reading = picked(ReadingOf, given)
-    hardware = config.hardware
+    config, say = cut(options, CompareOnlineConfig), say_or_not(options.say)
+    hardware, progress = options.hardware, options.progress
+    il, holdout, on_bad_row = options.il, options.holdout, options.on_bad_row
     hardware.join_processes()
-    say = say_or_not(say)
-    for each in (data, test, holdout):
-        check_outputs_of(each, given)
+    for each in (data, options.test, holdout, il):
+        check_outputs(each, options)
     _check_irreducible(config, il, holdout)
     losses = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
-    source, test_source, in_both = open_both(data, test, reading, progress, say)
+    source, test_source, in_both = open_both(data, options, say)
+    only_classes(source, "an online comparison")
     if losses is not None:
-        split_off = share(test, "test") is not None
+        split_off = share(options.test, "test") is not None
         check_losses(losses, test_source, say, split_off=split_off)
     if holdout is not None and share(holdout, "holdout") is None:
         holdout = open_holdout(holdout, source, test_source, on_bad_row, progress, say)
     corruption = config.corruption()
     if INFOBATCH in config.methods:
         say(f"{INFOBATCH} takes neither keep nor until, but method_options.{INFOBATCH}.keep")
-    path = Path(run or default_run(source, "compare-online"))
-    if run is None and corruption.anything:
+    path = Path(options.run or default_run(source, "compare-online"))
+    if options.run is None and corruption.anything:
         path = path.with_name(f"{path.name}-{fingerprint(asdict(corruption))[:4]}")
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
-    with Run(path, identity, resume=resume) as opened:
+    with Run(path, identity, resume=options.resume) as opened:
         place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
 
         def partners(clean: Source) -> Mapping[int, int]:
@@ -229,8 +145,8 @@ def compare_online(
         )
         if processes.rank() == 0:
             place.run.leave("compare.json", result, say)
-            if out is not None:
-                write_json(Path(out), result, overwrite=overwrite)
+            if options.out is not None:
+                write_json(Path(options.out), result, overwrite=options.overwrite)
     return Comparison(result=result, run=path)
 
 

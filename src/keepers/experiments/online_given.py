@@ -16,7 +16,6 @@ from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import renamed
 from keepers.experiments.corruption import duplicated
-from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.ledger import Cost, Ledger
 from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
@@ -26,6 +25,7 @@ from keepers.signals import store
 from keepers.types import Budget
 from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
 from keepers.workflows.opening import Say
+from keepers.workflows.options.compare import CompareOnlineConfig
 from keepers.workflows.options.training import OF_IRREDUCIBLE
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace

@@ -16,7 +16,6 @@ from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import LONGER, is_little
 from keepers.experiments.corruption import Corrupted
-from keepers.experiments.online_config import CompareOnlineConfig
 from keepers.experiments.online_given import NOTHING, Given, Supply
 from keepers.experiments.online_summary import OnlineTrial
 from keepers.ledger import Cost
@@ -34,6 +33,7 @@ from keepers.workflows.online import (
     train_online,
 )
 from keepers.workflows.opening import Say
+from keepers.workflows.options.compare import CompareOnlineConfig
 from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.sought import given_losses
 from keepers.workflows.workplace import Workplace

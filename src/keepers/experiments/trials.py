@@ -16,12 +16,11 @@ from keepers import methods, processes
 from keepers.baselines import EVERYTHING, FRESH, RANDOM
 from keepers.choices import OnBadRow
 from keepers.data import Source
-from keepers.experiments.config import CompareConfig
 from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.summary import ChoiceTrial, Chooser
 from keepers.ledger import Cost
 from keepers.methods import Method
-from keepers.models import default_proxy, default_target
+from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.runs import StageRecord
@@ -31,6 +30,7 @@ from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
 from keepers.workflows.auto import Taken, take
 from keepers.workflows.opening import Say
+from keepers.workflows.options.compare import CompareConfig
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.scoring import needs_steps, row_for, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, train
@@ -74,10 +74,7 @@ class Bench:
         proxy_role = Role.parse(config.proxy, default_proxy(info, in_steps=in_steps)).having(
             epochs=config.epochs, resolution=config.resolution
         )
-        default = default_target(info, in_steps=config.target_epochs is not None)
-        target_role = Role.parse(config.target, default, "target").having(
-            epochs=config.target_epochs, resolution=config.target_resolution
-        )
+        target_role = config.target_role(info)
         cache = place.run.path / "encoded"
         before = source.ids
         with place.ledger.phase("encoding") as tally:

@@ -1,0 +1,368 @@
+"""The options of `compare` and `compare_online`, and what `simulate` shares with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from keepers.baselines import BASELINES, EQUAL_TIME, FRESH, SVP, UNIFORM
+from keepers.choices import Balance
+from keepers.configuration import model_named
+from keepers.errors import ParameterError, unknown_name
+from keepers.options import Option, Options, at_least, cut, read, share
+from keepers.workflows.options.coreset import floor
+from keepers.workflows.options.shared import AUTO, HardwareOptions, ModelLike, Proxied, Shared
+from keepers.workflows.options.training import (
+    CandidatesConfig,
+    IlModelConfig,
+    LengthConfig,
+    SelectionConfig,
+)
+
+if TYPE_CHECKING:
+    from keepers.online import IrreducibleLosses
+    from keepers.roles import Role
+    from keepers.training import Length
+    from keepers.types import DataInfo
+
+EVALUATIONS = 40  # of a training of known length, unless `evaluate_every` says otherwise
+EVALUATE_EVERY = 50  # steps, where the length is in seconds
+
+TEST = Option(
+    "Test data like DATA, or a fraction of DATA to split off (0.2)",
+    "They take no part in any choice",
+)
+
+
+def _by_method(
+    options: Mapping[str, Mapping[str, Any]] | None,
+) -> Mapping[str, Mapping[str, Any]]:
+    given: Any = {} if options is None else options
+    found = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {"": given}
+    if not all(isinstance(each, Mapping) for each in found.values()):
+        raise ParameterError(
+            "method_options", f"got {given!r}", "Give for each method a mapping of its options"
+        )
+    return {name: dict(each) for name, each in found.items()}
+
+
+class Tried(Options):
+    """Methods that are tried, each with several seeds and a target of its own."""
+
+    method_options: Annotated[
+        Mapping[str, Mapping[str, Any]], Option(more="The options of each method, by its name")
+    ] = read(default=None, converter=_by_method)
+    target: Annotated[ModelLike, Option("Model that is trained on the choice")] = None
+    seeds: Annotated[
+        int,
+        at_least(1),
+        Option(
+            "Repetitions; 5 or more for a verdict",
+            "Under 5, only a very clear difference gets a verdict; under 3, none",
+        ),
+    ] = 5
+
+
+class TriedBeforehand(Tried):
+    """The same where the choice is made before the target is trained."""
+
+    target_epochs: Annotated[int | None, at_least(1), Option("Epochs of the target")] = None
+    target_resolution: Annotated[
+        int | None, at_least(1), Option("Side in pixels at which the target looks")
+    ] = None
+    with_target: Annotated[
+        bool,
+        Option("Also select with the target itself", "This shows what the proxy saves and loses"),
+    ] = False
+
+    def target_role(self, info: DataInfo) -> Role:
+        """The target's role, with its epochs and resolution from here over what it says itself."""
+        from keepers.models import default_target
+        from keepers.roles import Role
+
+        default = default_target(info, in_steps=self.target_epochs is not None)
+        role = Role.parse(self.target, default, "target")
+        return role.having(epochs=self.target_epochs, resolution=self.target_resolution)
+
+
+class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
+    """Everything a comparison depends on, beside the data.
+
+    Raises:
+        ParameterError: a value out of range, or an unknown method.
+    """
+
+    methods: Annotated[
+        Sequence[str],
+        Option(
+            "Methods, separated by commas (online: rho-loss)",
+            "`auto` is at each budget what `keepers.coreset` takes there, and its pilot is part "
+            "of what selecting costs",
+        ),
+    ] = (AUTO,)
+    keep: Annotated[
+        Sequence[int | float | str],
+        Option("Budgets, separated by commas (online: one fraction, 0.1)"),
+    ] = (0.3, 0.5, 0.7)
+    balance: Annotated[
+        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
+    ] = None
+    min_per_class: Annotated[
+        int,
+        floor,
+        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
+    ] = 1
+    noise: Annotated[
+        float,
+        share,
+        Option("Fraction of training labels to corrupt", "They become another class"),
+    ] = 0.0
+    epochs: Annotated[
+        int | None,
+        at_least(1),
+        Option("Epochs of the proxy; online: of uniform training", after="proxy"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers import methods
+        from keepers.types import Budget
+        from keepers.workflows.scoring import CORESET_SIGNALS, check_supplies
+
+        for name in ("methods", "keep"):
+            values: Sequence[Any] = getattr(self, name)
+            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+        if not self.methods:
+            raise ParameterError("methods", "got none", "Name at least one, such as auto")
+        if not self.keep:
+            raise ParameterError("keep", "got none", "Give at least one fraction, such as 0.5")
+        for name in self.named:
+            methods.get(name, CORESET_SIGNALS)
+        for name, options in self.method_options.items():
+            if name not in self.named:
+                raise unknown_name("method_options", name, self.named)
+            methods.settings(methods.get(name), options)
+        for keep in self.keep:
+            Budget.parse(keep)
+        for name in self.named:
+            check_supplies("proxy", model_named(self.proxy), name)
+            if self.with_target:
+                check_supplies("target", model_named(self.target), name)
+
+    @property
+    def named(self) -> list[str]:
+        """The methods that are named, `auto` left out."""
+        return [name for name in self.methods if name != AUTO]
+
+
+class CompareOptions(CompareConfig, Shared):
+    """The options of a comparison of core-sets.
+
+    Raises:
+        ParameterError: as `CompareConfig`.
+    """
+
+    test: Annotated[Any, TEST]
+
+
+class Corruption(Options):
+    """What is done to the training data, once for all seeds.
+
+    `noise`: this fraction of all labels becomes another class, uniformly. `structured_noise`:
+    this fraction of the labels of the four most confused classes becomes that of the class they
+    are confused with. `relevance`: so many classes, drawn at random, are kept whole, and 6% of
+    each other one, of the test data too: what is rare in training is rare in use. `duplicate`:
+    this fraction of the examples is there `duplicate_times` times.
+
+    Raises:
+        ParameterError: a value out of range, or both kinds of noise.
+    """
+
+    noise: Annotated[
+        float,
+        share,
+        Option(
+            "Fraction of training labels to corrupt",
+            "They become another class, uniformly; those of holdout data too",
+        ),
+    ] = 0.0
+    structured_noise: Annotated[
+        float,
+        share,
+        Option(
+            "Fraction changed among the four most confused classes",
+            "Each becomes the class it is confused with",
+        ),
+    ] = 0.0
+    relevance: Annotated[
+        int | None,
+        at_least(1),
+        Option(
+            "Classes kept whole; 6% is kept of the others",
+            "Of the test data too; holdout data are left as they are",
+        ),
+    ] = None
+    duplicate: Annotated[float, Option("Fraction of the examples that is there more than once")] = (
+        0.0
+    )
+    duplicate_times: Annotated[int, at_least(2), Option("How often those are there")] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise and self.structured_noise:
+            raise ParameterError("structured_noise", "got beside noise", "Give one of them")
+        if not 0 <= self.duplicate <= 1:
+            raise ParameterError("duplicate", f"got {self.duplicate}", "Give a fraction in [0, 1]")
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything is done at all."""
+        return bool(self.noise or self.structured_noise or self.relevance or self.duplicate)
+
+
+class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Tried, Corruption):
+    """Everything an online comparison depends on, beside the data.
+
+    Raises:
+        ParameterError: a value out of range, an unknown method, or nothing to compare.
+    """
+
+    methods: Annotated[
+        Sequence[str],
+        Option(
+            "Methods, separated by commas",
+            "`rho-loss-original`, `infobatch`, `svp` (a core-set of the fraction `keep`, chosen "
+            "by the entropy of a `proxy`, then trained on uniformly), and what `keepers methods` "
+            "offers online. `infobatch` has a `keep` of its own in `method_options`",
+        ),
+    ] = ("rho-loss",)
+    proxy: Annotated[ModelLike, Option("Model that selects for svp (default: by data)")] = None
+    targets: Annotated[
+        Sequence[float],
+        Option(
+            "Accuracies to reach, by commas (default: what uniform reaches)",
+            "Without, they are what uniform reaches in every seed, and 1, 2 and 5 points less",
+        ),
+    ] = ()
+    uses: Annotated[
+        int, at_least(1), Option("Trainings that share the cost of irreducible losses")
+    ] = 10
+    epochs: Annotated[
+        int | None,
+        Option(
+            "Epochs of uniform training (default: the model's own)",
+            "Every method gets as many steps",
+            after="hand_over",
+        ),
+    ] = None
+    evaluate_every: Annotated[
+        int | None,
+        at_least(1),
+        Option("Steps between measurements on the test data (default: 40 in all)", after="seconds"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        asked = [name for name in dict.fromkeys(self.methods) if name not in BASELINES]
+        object.__setattr__(self, "methods", tuple(asked))
+        object.__setattr__(self, "targets", tuple(sorted(set(self.targets))))
+        if not asked:
+            raise ParameterError(
+                "methods",
+                "got nothing beside what is always compared with",
+                "Name at least one, such as rho-loss",
+            )
+        super().__post_init__()
+        for name in asked:
+            self._check_method(name)
+        for name in self.method_options:
+            if name not in asked:
+                raise unknown_name("method_options", name, asked)
+        for name in asked:
+            self.selection(name)
+        every = self.evaluate_every
+        if every is not None and self.steps is not None and 2 * every > self.steps:
+            raise ParameterError(
+                "evaluate_every",
+                f"got {every} of {self.steps} steps, which gives fewer than two evaluations",
+                "Give fewer steps between evaluations",
+            )
+        for target in self.targets:
+            if not 0 < target <= 1:
+                raise ParameterError("targets", f"got {target}", "Give accuracies in (0, 1]")
+
+    def _check_method(self, name: str) -> None:
+        from keepers import methods
+        from keepers.workflows.online import selections
+
+        if name == SVP:
+            if self.method_options.get(SVP):
+                raise ParameterError("method_options", f"got some for '{SVP}', which has none")
+        elif name == AUTO:
+            raise ParameterError(
+                "methods", f"got '{AUTO}', which is rho-loss or uniform", "Compare rho-loss"
+            )
+        elif name not in selections() and name not in methods.table():
+            raise unknown_name("methods", name, (*selections(), SVP))
+
+    @property
+    def with_irreducible(self) -> tuple[str, ...]:
+        """The methods that need irreducible losses."""
+        from keepers.workflows.online import needs_irreducible
+
+        return tuple(name for name in self.methods if name != SVP and needs_irreducible(name))
+
+    def selection(self, select: str) -> SelectionConfig:
+        """The part that is about selection, for one method; what scores nothing has no savings."""
+        if select == FRESH:
+            return SelectionConfig(select=FRESH, keep=self.keep)
+        if select in (UNIFORM, EQUAL_TIME, SVP):
+            return SelectionConfig(select=UNIFORM)
+        options = self.method_options.get(select, {})
+        candidates = vars(cut(self, CandidatesConfig))
+        return SelectionConfig(select=select, select_options=options, **candidates)
+
+    def corruption(self) -> Corruption:
+        """The part that is about what is done to the data."""
+        return cut(self, Corruption)
+
+    def steps_of(self, epochs: int, steps_in_epoch: int) -> Length:
+        """The length of every training: steps, or seconds where those are given."""
+        from keepers.training import Length
+
+        length = self.length(epochs)
+        if length.epochs is None:
+            return length
+        return Length(steps=length.epochs * steps_in_epoch)
+
+    def every(self, length: Length) -> int:
+        """Steps between evaluations."""
+        if self.evaluate_every is not None:
+            return self.evaluate_every
+        return EVALUATE_EVERY if length.steps is None else max(1, length.steps // EVALUATIONS)
+
+
+class CompareOnlineOptions(CompareOnlineConfig, Shared):
+    """The options of a comparison of online selections.
+
+    Raises:
+        ParameterError: as `CompareOnlineConfig`.
+    """
+
+    test: Annotated[Any, TEST]
+    il: Annotated[
+        str | Path | IrreducibleLosses | None,
+        Option(
+            "Irreducible losses of 'keepers il', for all seeds (default: make them)",
+            "None makes them for each seed, on the labels as they are trained on",
+            after="evaluate_every",
+        ),
+    ] = None
+    holdout: Annotated[
+        Any,
+        Option(
+            "Data for that model, or a fraction of DATA (default: folds)",
+            "With a fraction nothing is trained on that part",
+            after="il_epochs",
+        ),
+    ] = None
