@@ -26,7 +26,7 @@ from typing import Any
 HERE = Path(__file__).parent
 OURS = str(HERE.parent / "src")
 ROWS, CLASSES, FEATURES, PICKS = 60_000, 1_000, 64, 100
-CASES = ("entropy", "margin", "gradient-norm", "badge", "predictions", "predictions of 3 proxies")
+CASES = ("entropy", "margin", "badge", "predictions", "predictions of 3 proxies")
 GOAL = 0.3
 
 

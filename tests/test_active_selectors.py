@@ -22,6 +22,7 @@ from keepers.selectors import (
     batch_bald,
     cluster_margin,
     distinct,
+    gradient_spread,
     probcover,
     top_k,
     typiclust,
@@ -192,6 +193,25 @@ def test_badge_is_the_seeding_of_k_means_over_the_explicit_embeddings(seed: int)
     assert found.tolist() == naive_badge(log_probs, features, 20, selected, generator(seed))
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_gradient_spread_is_the_seeding_of_k_means_over_the_outer_products(outputs: int) -> None:
+    gradients, features = points(1, 50, outputs), points(2, 50, 4) + 3
+    found = gradient_spread(gradients, features, 20, generator=generator(5))
+    explicit = (gradients[:, :, None] * features[:, None]).flatten(1).double()
+    draw, picks = generator(5), [int(explicit.norm(dim=1).argmax())]
+    while len(picks) < 20:
+        nearest = torch.cdist(explicit, explicit[picks]).square().amin(1)
+        nearest[picks] = 0
+        ends = nearest.cumsum(0)
+        drawn = float(torch.rand((), dtype=torch.float64, generator=draw))
+        picks.append(int(torch.searchsorted(ends, drawn * float(ends[-1]), right=True)))
+    assert found.tolist() == picks
+    with pytest.raises(ParameterError, match=r"gradients: got shape \(50,\)"):
+        gradient_spread(gradients[:, 0], features, 2, generator=generator())
+    with pytest.raises(ParameterError, match="gradients: got infinite"):
+        gradient_spread(gradients / 0, features, 2, generator=generator())
+
+
 def test_distances_of_embeddings_are_those_of_the_explicit_ones_near_and_far() -> None:
     embeddings = badge_module._GradientEmbeddings
     log_probs, features = predictions(0, 40, 4), points(0, 40, 6) + 100
@@ -201,7 +221,8 @@ def test_distances_of_embeddings_are_those_of_the_explicit_ones_near_and_far() -
     features[5], log_probs[5] = features[0], log_probs[0]
     explicit = explicit_embeddings(log_probs.double(), features)
     expected = (explicit - explicit[0]).square().sum(1)
-    found = embeddings(log_probs, features).to_point(0)
+    made = badge_module._likeliest(log_probs, features)
+    found = embeddings(made, log_probs.shape[1], features).to_point(0)
     torch.testing.assert_close(found.double(), expected, rtol=0.02, atol=1e-12)
     assert found[0] == found[5] == 0
 

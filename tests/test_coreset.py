@@ -328,7 +328,7 @@ def test_el2n_averages_independent_runs_at_one_early_epoch(
     assert training["examples"] == 3 * 2 * N  # a tenth of 20 epochs, three times
     norms = []
     for signals in members_of(table, place("plain"), **options):
-        probs = signals.get("early_log_probs")[:, 0].exp()
+        probs = signals.get("log_probs").exp()
         onehot = torch.nn.functional.one_hot(signals.get("labels"), 10)
         norms.append((probs - onehot).norm(dim=1).numpy())
     canonical = selection.table.sort_by("id")["score"].to_numpy()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from keepers import tasks
 from keepers.data import DensePool, memory
 from keepers.methods import choose, get, score
 from keepers.processes import Runtime
@@ -48,7 +49,6 @@ def signals() -> Signals:
         log_probs=log_probs,
         labels=torch.randint(CLASSES, (N,), generator=draw),
         features=torch.randn(N, 4, generator=draw),
-        early_log_probs=log_probs[:, None],
         posterior_log_probs=log_probs.view(N, 4, CLASSES // 4).log_softmax(2),
     )
 
@@ -62,11 +62,14 @@ WORK: dict[str, Callable[[Signals], Any]] = {
     **{
         name: lambda signals, name=name: score(get(name), [signals])
         for name in (
-            *("margin", "least-confidence", "gradient-norm", "el2n"),
+            *("margin", "least-confidence"),
             *("bald", "mc-entropy", "mc-conditional-entropy"),
         )
     },
     "predictions": lambda signals: predictions([signals]),
+    "gradient norms": lambda signals: tasks.gradients_of(
+        tasks.CLASSES, signals.get("log_probs"), signals.get("labels"), norms=True
+    ),
 }
 
 

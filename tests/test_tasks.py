@@ -14,7 +14,7 @@ from sklearn import metrics
 from torch import nn
 
 from keepers.errors import ParameterError
-from keepers.tasks import Classes, Labels, Number, Tags, Task, labels_at
+from keepers.tasks import Classes, Labels, Number, Tags, Task, gradients_of, labels_at
 from keepers.tasks.labels import average_precision
 
 NO_MEAN: Any = None
@@ -171,6 +171,13 @@ def test_what_every_task_keeps(task: Task, targets: torch.Tensor, output: torch.
     with pytest.raises(ParameterError):
         task.check(output[:, :, None], targets)
     assert task.facts()["task"] == task.name
+    steep = output.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(task.losses(steep, targets).sum(), steep)
+    std = torch.tensor(task.scale[1] or [1.0])  # of what a network gives before it is stretched
+    found = task.gradients(task.say(output), targets)
+    torch.testing.assert_close(found, expected * std)
+    norms = gradients_of(task, task.say(output), targets, norms=True)
+    torch.testing.assert_close(norms, found.norm(dim=1))
     assert len(task.names) == task.num_outputs
 
 

@@ -25,5 +25,6 @@ Precision = Literal["auto", "fp32", "bf16"]
 ScorePrecision = Literal["same", "fp32", "bf16", "auto"]
 """Number formats of online scoring."""
 
-TaskName = Literal["auto", "class", "labels", "number"]
-"""What targets are; `auto` judges it by the values."""
+TaskName = str
+"""What targets are: `auto` judges it by the values; `class`, `labels`, `number`, or an installed
+package's."""

@@ -235,11 +235,12 @@ class Signals:
 
     Shapes: `log_probs` (n, classes); `log_odds` (n, labels) of several labels; `predictions`
     (n, numbers) in the units of the data, `posterior_predictions` (n, models, numbers) those of an
-    ensemble; `early_log_probs` (n, runs, classes), of models stopped
-    early in training; `posterior_log_probs` (n, samples, classes), of draws of the weights: one
+    ensemble; `posterior_log_probs` (n, samples, classes), of draws of the weights: one
     model with dropout on, or the members of an ensemble; `out_of_fold_log_probs` (n, classes), each
     row of a model that was trained on the other folds; `labels` (n,), the classes, or the strata of
-    other targets; `losses` (n,);
+    other targets; `losses` (n,); `gradients` (n, outputs) of the losses by the model's output,
+    `gradient_norms` (n,) their lengths, and `early_gradient_norms` (n, runs) those of models that
+    were stopped early in training;
     `irreducible_losses` (n,), of a model trained on other data; `features` (n, d); `forgetting`
     (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
     training.
@@ -248,12 +249,14 @@ class Signals:
     log_probs: Tensor | None = None
     log_odds: Tensor | None = None
     predictions: Tensor | None = None
-    early_log_probs: Tensor | None = None
     posterior_log_probs: Tensor | None = None
     posterior_predictions: Tensor | None = None
     out_of_fold_log_probs: Tensor | None = None
     labels: Tensor | None = None
     losses: Tensor | None = None
+    gradients: Tensor | None = None
+    gradient_norms: Tensor | None = None
+    early_gradient_norms: Tensor | None = None
     irreducible_losses: Tensor | None = None
     features: Tensor | None = None
     forgetting: Tensor | None = None

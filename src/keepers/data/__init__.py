@@ -19,6 +19,7 @@ from keepers.data.opening import open_source
 from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
 from keepers.data.pool import BagPool, DensePool, TextPool, TokenPool, statistics
 from keepers.data.source import Columns, SkippedRow, Source
+from keepers.data.targets import check_task
 from keepers.data.values import same_item
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "check_own",
     "check_quantities",
     "check_run",
+    "check_task",
     "corrupt_confused",
     "corrupt_labels",
     "crop_and_flip",

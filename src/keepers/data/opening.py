@@ -29,7 +29,7 @@ from keepers.data.labels import doubtful_classes, unlabelled
 from keepers.data.material import Material
 from keepers.data.remembered import Memory
 from keepers.data.source import Columns, SkippedRow, Source
-from keepers.data.targets import TASKS, Read, in_words, label_columns, read_targets
+from keepers.data.targets import Read, check_task, in_words, label_columns, read_targets
 from keepers.data.values import check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
@@ -96,8 +96,7 @@ def open_source(
         usual = folders.TRAINING if like is None else folders.TESTING
         if header not in HEADERS:
             raise ParameterError("header", f"got {header!r}", f"Give {', '.join(HEADERS)}")
-        if task not in TASKS:
-            raise ParameterError("task", f"got {task!r}", f"Give {', '.join(TASKS)}")
+        check_task(task)
         if like is not None and header == "auto":
             header = like.columns.header
         kept, before = None, (0, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,9 @@ from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
 from keepers.data.delimited import delimiter_for, delimiter_of, split
 from keepers.data.labels import is_single, label_text, read_labels, rows_in_words
-from keepers.errors import DataError, ParameterError
-from keepers.tasks import Labels, Number, Tags, Task
+from keepers.errors import DataError, ParameterError, unknown_name
+from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
 from keepers.words import counted, listed, remedy
-
-TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 FEW_VALUES, PER_VALUE = 20, 5
 """Whole numbers are classes where they are few, or each stands in so many rows on average."""
@@ -74,7 +72,7 @@ def read_targets(
                 "a list of labels, or of numbers, for each row"
             )
     if like is not None:
-        task = "labels" if isinstance(like, Labels) else "number"
+        task = like.name
     elif known is not None:
         task = "class"
     found = _found(columns, names) if task == "auto" else task
@@ -102,7 +100,19 @@ def read_targets(
                 "(task='labels')",
             )
         return read
-    return _numbers(columns, names, label, like, require)
+    if found == "number":
+        return _numbers(columns, names, label, like, require)
+    return _of_package(columns, names, label, found, like, require)
+
+
+def check_task(task: str, parameter: str = "task") -> None:
+    """Refuse the name of a task that is not there.
+
+    Raises:
+        ParameterError: it is not.
+    """
+    if task != AUTO and task not in kinds():
+        raise unknown_name(parameter, task, (AUTO, *kinds()))
 
 
 def _found(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
@@ -313,6 +323,26 @@ def _numbers(
     return single, (), task
 
 
+def _of_package(
+    columns: Sequence[ArrowColumn],
+    names: Sequence[str],
+    label: str,
+    task: TaskName,
+    like: Task | None,
+    require: bool,
+) -> Read:
+    """The targets as the class of an installed package reads them."""
+    given = {name: column.to_pylist() for name, column in zip(names, columns, strict=True)}
+    if require:
+        empty = [any(value is None for value in row) for row in zip(*given.values(), strict=True)]
+        _check_missing(np.flatnonzero(empty), len(empty), label, require)
+    try:
+        targets, found = kinds()[task].read(given, like)
+    except ValueError as error:
+        raise DataError(f"label: '{label}' {error}") from error
+    return targets.numpy(), (), found
+
+
 def _rows_of_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
     rows = column.to_pylist()
     widths = {len(row) for row in rows if row is not None}
@@ -376,6 +406,8 @@ def in_words(labels: Any, label: str, task: Task) -> str:
         each = len(labels.members) / max(1, len(labels))
         shown = listed(task.names, 6)
         return f"{counted(task.num_outputs, 'label')} from '{label}', {each:.2g} per row: {shown}"
+    if not isinstance(task, Number):
+        return f"{task.plural} from '{label}'"
     low, high = np.nanmin(labels), np.nanmax(labels)
     what = "numbers" if task.num_outputs == 1 else f"{task.num_outputs} numbers per row"
     return f"{what} from '{label}': {low:.4g} to {high:.4g}"

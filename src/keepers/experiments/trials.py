@@ -238,7 +238,7 @@ class Bench:
         """What the methods ask of a model that is trained to the end."""
         names = [*self.config.named, *(taken.method for taken in self.taken.values())]
         needs = [self._method(name, selector).needs for name in names]
-        late = [need for need in needs if "early_log_probs" not in need]
+        late = [need for need in needs if methods.EARLY not in need]
         return frozenset({self.target.task.said}).union(*late) - {"labels"}
 
     def _members(
@@ -248,7 +248,7 @@ class Bench:
         everything = torch.arange(len(self.source))
         if selector is None:
             return [Signals(labels=self.proxy.strata)], NO_COST
-        early = "early_log_probs" in method.needs
+        early = methods.EARLY in method.needs
         if selector == "target" and not early:
             trained = [self._train_target(seed, everything, Shuffle())]
         else:

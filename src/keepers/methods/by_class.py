@@ -30,8 +30,17 @@ def pick_within(
     k: int,
     taken: Tensor,
     generator: torch.Generator,
+    *,
+    aside: Tensor | None = None,
 ) -> Picks:
-    """What a method picks among `members`; those that are `taken` (n,) are never picked again."""
+    """What a method picks among `members`; those that are `taken` (n,) are never picked again.
+
+    Those that are set `aside` (n,) are not picked either, unless too few others are left.
+    """
+    if aside is not None:
+        others = members[~aside[members]]
+        if int((~taken[others]).sum()) >= k:
+            members = others
     picks = run(
         signals.at(members),
         None if scores is None else scores[members],

@@ -13,6 +13,7 @@ from torch import Tensor
 from keepers import scores as scoring
 from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.methods.by_class import Floor, balanced, check_weights, floored, pick_within
+from keepers.methods.composed import let_through, set_aside
 from keepers.methods.merging import as_committee, as_posterior
 from keepers.methods.method import Method
 from keepers.scores.checks import fit_for_formula
@@ -79,7 +80,8 @@ def choose(
     if floor is not None and floor.least < 0:
         raise ParameterError("floor", f"got {floor.least}", "Give a count of 0 or more")
     given = settings(method, options, num_classes)
-    signals, scores = _combine(method, members)
+    row = method.selecting
+    signals, scores = _combine(row, members)
     n = len(signals)
     free = torch.ones(n, dtype=torch.bool)
     free[check_selected(selected, n, free.device)] = False
@@ -89,8 +91,8 @@ def choose(
         raise ParameterError(
             "k", f"got {k}, but there are {num_free} to pick from", "Give a smaller count"
         )
-    run = functools.partial(method.select, **given)
-    if report is not None and method.reports:
+    run = functools.partial(row.select, **given)
+    if report is not None and row.reports:
         run = functools.partial(run, report=report)
     for name, classes in (("balance", balance), ("floor", floor and floor.classes)):
         if classes is not None and method.replacement:
@@ -104,13 +106,19 @@ def choose(
                 name, f"got shape {tuple(classes.shape)}", f"Give {n} class numbers"
             )
     within = functools.partial(pick_within, run, signals, scores)
+    aside, how = _set_aside(method, members, free, k)
     if balance is not None:
-        picks = balanced(method.name, within, k, balance.cpu(), free, generator)
+        among = functools.partial(within, aside=aside)
+        picks = balanced(method.name, among, k, balance.cpu(), free, generator)
+    elif aside is not None:
+        picks = within(torch.arange(n), k, ~free, generator, aside=aside)
     else:
         picks = run(signals, scores, k, selected=selected, generator=generator)
-        if floor is not None and k:
-            _check_contract(method, picks, k, free)
-            picks = floored(method.name, within, picks, floor, free, generator)
+    if aside is not None:
+        picks = _with_those_aside(method, picks, aside, how)
+    if balance is None and floor is not None and k:
+        _check_contract(method, picks, k, free)
+        picks = floored(method.name, within, picks, floor, free, generator)
     _check_contract(method, picks, k, free)
     return picks, scores
 
@@ -121,7 +129,7 @@ def score(method: Method, members: Sequence[Signals]) -> Tensor:
     Raises:
         ParameterError: the method gives no scores.
     """
-    scores = _combine(method, members)[1]
+    scores = _combine(method.selecting, members)[1]
     if scores is None:
         raise ParameterError("method", f"got '{method.name}', which gives no scores")
     return scores
@@ -147,6 +155,45 @@ def settings(
     if num_classes is not None and found.get("num_classes") == "auto":
         found["num_classes"] = max(2, num_classes)
     return found
+
+
+def _set_aside(
+    method: Method, members: Sequence[Signals], free: Tensor, k: int
+) -> tuple[Tensor | None, str]:
+    """Which of the free examples (n,) the bands of a method set aside; None where it has none.
+
+    And what is to be said of it.
+    """
+    if not method.bands:
+        return None, ""
+    scores = [_combine(band.by, members)[1] for band in method.bands]
+    known = [values.cpu() for values in scores if values is not None]
+    at, how = free.nonzero().squeeze(1), ""
+    inside = let_through(method.bands, known, at, min(k, len(at)))
+    by_themselves = len(let_through(method.bands, known, at, 0))
+    if by_themselves < len(inside):
+        how = (
+            f"{method.name}, whose bands set fewer aside than they say: they would leave "
+            f"{by_themselves:,}, and {k:,} are kept"
+        )
+    aside = free.clone()
+    aside[inside] = False
+    return aside, how
+
+
+def _with_those_aside(method: Method, picks: Picks, aside: Tensor, how: str) -> Picks:
+    """The picks, with what bands set aside among those that could not be picked."""
+    aside = aside.clone()
+    if picks.excluded is not None:
+        aside[picks.excluded.cpu()] = True
+    aside[picks.positions.cpu()] = False
+    why = filter(None, (set_aside(method.bands), picks.why_excluded))
+    return replace(
+        picks,
+        excluded=aside.nonzero().squeeze(1),
+        why_excluded=", or ".join(why),
+        how="; ".join(filter(None, (how, picks.how))),
+    )
 
 
 def _combine(method: Method, members: Sequence[Signals]) -> tuple[Signals, Tensor | None]:

@@ -128,8 +128,8 @@ BY_SCORE = (
     ),
     Method(
         name="gradient-norm-is",
-        needs=frozenset({"log_probs", "labels"}),
-        score=lambda signals: formulas.error_norm(signals.get("log_probs"), signals.get("labels")),
+        needs=frozenset({"gradient_norms"}),
+        score=lambda signals: signals.get("gradient_norms"),
         select=_importance,
         summary="drawn by gradient norm with replacement, weighted so that the mean is unbiased",
         when="the expected gradient must stay that of all the data",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
 from keepers.methods.identity import code_of
 from keepers.types import Picks, Signals
+
+if TYPE_CHECKING:
+    from keepers.methods.composed import Band
 
 CORESET, ONLINE, ACTIVE = "core-set", "online", "active learning"
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -41,11 +44,13 @@ SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
         "log_odds": SignalFacts("predictions of several labels", (CORESET, ONLINE), "pass"),
         "predictions": SignalFacts("predicted numbers", (CORESET, ONLINE), "pass"),
         "posterior_predictions": SignalFacts("predicted numbers of several models", (CORESET,)),
-        "early_log_probs": SignalFacts("predictions early in training", (CORESET,)),
         "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE), "pass"),
         "out_of_fold_log_probs": SignalFacts("predictions out of fold", (CORESET,)),
         "labels": SignalFacts("labels", (CORESET, ONLINE)),
         "losses": SignalFacts("losses", (CORESET, ONLINE), "pass"),
+        "gradients": SignalFacts("gradients of the loss", (CORESET, ONLINE), "pass"),
+        "gradient_norms": SignalFacts("gradient norms", (CORESET, ONLINE), "pass"),
+        "early_gradient_norms": SignalFacts("gradient norms early in training", (CORESET,)),
         "irreducible_losses": SignalFacts("irreducible losses", (ONLINE,)),
         "features": SignalFacts("features", (CORESET, ONLINE, ACTIVE), "pass"),
         "forgetting": SignalFacts("forgetting events", (CORESET,), "dynamics"),
@@ -73,6 +78,9 @@ def signals_made_by(source: str) -> frozenset[str]:
     return frozenset(name for name, facts in SIGNALS.items() if facts.made == source)
 
 
+EARLY = "early_gradient_norms"
+"""The signal of a model whose training stops early."""
+
 WITH_REPLACEMENT = (ONLINE,)
 """The workflows that take picks which may repeat."""
 
@@ -89,7 +97,8 @@ class Method:
     picks may repeat and carry weights, so they are no set. Other picks may carry weights, too;
     active learning, which labels what is picked, has no use for them. `reports`:
     `select` takes `report`, too, which it calls with the name of a part of the work, how much is
-    done, and of how much.
+    done, and of how much. A row that `compose` makes has `bands`, and the row that selects as
+    `then`.
 
     `score` and `select` may take what they are given as checked: `methods.choose` and
     `methods.score` check it once; a training loop that makes the signals itself calls the two
@@ -109,6 +118,13 @@ class Method:
     hard_first: bool = False
     replacement: bool = False
     reports: bool = False
+    bands: tuple[Band, ...] = ()
+    then: Method | None = None
+
+    @property
+    def selecting(self) -> Method:
+        """The row that selects: itself, or the last of those that it is composed of."""
+        return self.then or self
 
     def identity(self) -> dict[str, Any]:
         """All that decides what it picks, as JSON values, for the fingerprints of stages.
@@ -121,46 +137,11 @@ class Method:
             "default_ensemble": self.default_ensemble,
             "replacement": self.replacement,
             "code": code_of(self.score, self.select, self.merge, self.options),
-        }
-
-
-def out_of_fold(method: Method) -> Method:
-    """The row as it reads a model that is fitted until it converges.
-
-    Such a model fits its training examples, and what it predicts for them says little of what is
-    hard. A row that reads predictions, and no labels, then reads those by models that were not
-    trained on the example; other rows stay as they are.
-
-    >>> from keepers.methods import get
-    >>> out_of_fold(get("margin")).needs, out_of_fold(get("loss")).needs
-    (frozenset({'out_of_fold_log_probs'}), frozenset({'losses'}))
-    """
-    score, select, merge = method.score, method.select, method.merge
-    if "log_probs" not in method.needs or "labels" in method.needs:
-        return method
-
-    def of_others(signals: Signals) -> Signals:
-        return replace(signals, log_probs=signals.get("out_of_fold_log_probs"))
-
-    def score_of(signals: Signals) -> Tensor:
-        assert score is not None
-        return score(of_others(signals))
-
-    def select_of(signals: Signals, scores: Tensor | None, k: int, **options: Any) -> Picks:
-        return select(of_others(signals), scores, k, **options)
-
-    def merged(members: Sequence[Signals]) -> Signals:
-        assert merge is not None
-        one = merge([of_others(signals) for signals in members])
-        return replace(one, out_of_fold_log_probs=one.log_probs)
-
-    return replace(
-        method,
-        needs=method.needs - {"log_probs"} | {"out_of_fold_log_probs"},
-        score=score and score_of,
-        select=select_of,
-        merge=merge and merged,
-    )
+        } | (
+            {"bands": [[each.by.identity(), each.low, each.high] for each in self.bands]}
+            if self.bands
+            else {}
+        )
 
 
 def in_words(needs: Collection[str]) -> str:

@@ -20,6 +20,10 @@ def top(
     return Picks(positions=highest(scores, k, selected=selected))
 
 
+def _of_last_layer(signals: Signals) -> Tensor:
+    return signals.get("gradient_norms") * signals.get("features").norm(dim=1)
+
+
 UNCERTAIN = (
     Method(
         name="least-confidence",
@@ -69,13 +73,14 @@ LEARNT = (
     ),
     Method(
         name="el2n",
-        needs=frozenset({"early_log_probs", "labels"}),
-        score=lambda signals: formulas.el2n(signals.get("early_log_probs"), signals.get("labels")),
+        needs=frozenset({"early_gradient_norms"}),
+        score=lambda signals: signals.get("early_gradient_norms").mean(1),
         select=top,
-        summary="distance of early predictions from the label, averaged over runs",
+        summary="gradient norm early in training, averaged over runs; of classes, the distance of "
+        "predictions from the label",
         when="labels are clean and only a short training can be paid for",
         paper="Paul, Ganguli and Dziugaite, NeurIPS 2021",
-        merge=side_by_side("early_log_probs"),
+        merge=side_by_side("early_gradient_norms"),
         default_ensemble=3,
         hard_first=True,
     ),
@@ -115,20 +120,19 @@ LOST = (
     ),
     Method(
         name="gradient-norm",
-        needs=frozenset({"log_probs", "labels"}),
-        score=lambda signals: formulas.error_norm(signals.get("log_probs"), signals.get("labels")),
+        needs=frozenset({"gradient_norms"}),
+        score=lambda signals: signals.get("gradient_norms"),
         select=top,
-        summary="distance of the prediction from the label, which bounds the gradient norm",
+        summary="norm of the gradient by the model's output; of classes, the distance of the "
+        "prediction from the label",
         when="labels are clean; wrong labels come first",
         paper="Katharopoulos and Fleuret, ICML 2018",
         hard_first=True,
     ),
     Method(
         name="last-layer-gradient-norm",
-        needs=frozenset({"log_probs", "labels", "features"}),
-        score=lambda signals: formulas.last_layer_gradient_norm(
-            signals.get("log_probs"), signals.get("labels"), signals.get("features")
-        ),
+        needs=frozenset({"gradient_norms", "features"}),
+        score=_of_last_layer,
         select=top,
         summary="norm of the gradient of the last layer's weights",
         when="labels are clean and the size of the features says something",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from keepers import selectors
@@ -18,6 +21,12 @@ CLASSES = 10
 
 LARGE, MUCH = 100_000, 4e12
 """Examples, and examples² × features, over which facility location samples its candidates."""
+
+
+def _wide(members: Sequence[Signals]) -> Signals:
+    """The mean gradients, and the features side by side."""
+    mean = torch.stack([signals.get("gradients") for signals in members]).mean(0)
+    return replace(side_by_side("features")(members), gradients=mean)
 
 
 def _k_center(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
@@ -39,6 +48,17 @@ def _facility_location(
             )
     facilities: Any = selectors.facility_location
     return Picks(positions=facilities(features, k, optimizer=optimizer, **settings), how=how)
+
+
+def _craig(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    gradients = signals.get("gradients")
+    picks = _facility_location(Signals(features=gradients), None, k, **settings)
+    return replace(picks, weights=selectors.cluster_weights(gradients, picks.positions))
+
+
+def _gradient_spread(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+    gradients, features = signals.get("gradients"), signals.get("features")
+    return Picks(positions=selectors.gradient_spread(gradients, features, k, **settings))
 
 
 def _typiclust(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
@@ -96,6 +116,28 @@ SPREAD = (
         when="few examples are kept and they should be typical",
         paper="Mirzasoleiman et al., JMLR 2016",
         options={"optimizer": "auto", "epsilon": 0.3},
+    ),
+    Method(
+        name="craig",
+        needs=frozenset({"gradients"}),
+        reports=True,
+        select=_craig,
+        merge=side_by_side("gradients"),
+        summary="facility location over gradients of the loss, each pick weighted by how many "
+        "examples it stands for",
+        when="the mean gradient of a part should be that of all; train with its weights",
+        paper="Mirzasoleiman, Bilmes and Leskovec, ICML 2020",
+        options={"optimizer": "auto", "epsilon": 0.3},
+    ),
+    Method(
+        name="gradient-spread",
+        needs=frozenset({"gradients", "features"}),
+        select=_gradient_spread,
+        merge=_wide,
+        summary="gradients of the last layer that are large and far apart, by the targets",
+        when="labels are clean, and what is hard should not be all of a kind",
+        paper="Ash et al., ICLR 2020, with targets that are known",
+        hard_first=True,
     ),
     Method(
         name="typiclust",

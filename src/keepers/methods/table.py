@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from keepers.errors import KeepersError, ParameterError, unknown_name
+from keepers.methods.composed import REMEDY, Band, compose, read
 from keepers.methods.method import COMMANDS, Method, in_words, workflows
 from keepers.methods.rows import METHODS
+from keepers.plugins import check_free, loaded
 
 ENTRY_POINT_GROUP = "keepers.methods"
 
@@ -22,7 +23,8 @@ def get(name: str, supplied: Collection[str] | None = None, *, replacement: bool
     """A row of the table.
 
     Args:
-        name: of the row.
+        name: of the row, or of several: `el2n:0-90%+k-center` is k-center among all but the tenth
+            that el2n scores highest.
         supplied: the fields of `Signals` that the caller has; None asks for nothing but the name.
         replacement: the caller takes picks that may repeat; regarded with `supplied` only.
 
@@ -30,14 +32,14 @@ def get(name: str, supplied: Collection[str] | None = None, *, replacement: bool
         ParameterError: no such row, and the nearest name is given; or the row is not among those
             `offered`: what it needs, and where that is to be had.
     """
-    found = table().get(name)
+    found = table().get(name) or _composed(name)
     if supplied is None:
         if found is None:
             raise unknown_name("method", name, table())
         return found
     rows = offered(supplied, replacement=replacement)
-    if name in rows:
-        return rows[name]
+    if found is not None and _is_offered(found, supplied, replacement=replacement):
+        return found
     if found is None:
         raise unknown_name("method", name, rows)
     raise _not_offered(found, supplied, rows)
@@ -62,8 +64,37 @@ def offered(supplied: Collection[str], *, replacement: bool) -> Mapping[str, Met
     return {
         name: row
         for name, row in table().items()
-        if row.needs <= set(supplied) and (replacement or not row.replacement)
+        if _is_offered(row, supplied, replacement=replacement)
     }
+
+
+def _is_offered(row: Method, supplied: Collection[str], *, replacement: bool) -> bool:
+    return row.needs <= set(supplied) and (replacement or not row.replacement)
+
+
+def is_composed(name: str) -> bool:
+    """Whether a name is one of several rows, such as `el2n:0-90%+k-center`, right or wrong."""
+    return "+" in name or ":" in name
+
+
+def _composed(name: str) -> Method | None:
+    """The row of several steps that a name like `el2n:0-90%+k-center` says; None of a plain name.
+
+    Raises:
+        ParameterError: one of its parts is no row, or no band.
+    """
+    if not is_composed(name):
+        return None
+    *steps, last = name.split("+")
+    bands: list[Band] = []
+    for step in steps:
+        by, colon, ends = step.partition(":")
+        if not colon:
+            raise ParameterError("method", f"got '{step}' before a +", REMEDY)
+        bands.append(read(ends, get(by)))
+    if ":" in last:
+        raise ParameterError("method", f"got '{last}' with nothing that selects after it", REMEDY)
+    return compose(*bands, then=get(last))
 
 
 @functools.cache
@@ -74,16 +105,10 @@ def table() -> Mapping[str, Method]:
         KeepersError: an entry point that does not load, is no `Method`, or takes a name in use.
     """
     rows = dict(METHODS)
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        where = f"entry point '{entry.name}' of group '{ENTRY_POINT_GROUP}' ({entry.value})"
-        try:
-            row = entry.load()
-        except Exception as error:
-            raise KeepersError(f"{where}: does not load: {error}. Update or remove it") from error
+    for where, row in loaded(ENTRY_POINT_GROUP):
         if not isinstance(row, Method):
             raise KeepersError(f"{where}: got {type(row).__name__}. Name a keepers.methods.Method")
-        if row.name in rows:
-            raise KeepersError(f"{where}: the name '{row.name}' is in use. Choose another")
+        check_free(row.name, rows, where)
         rows[row.name] = row
     return MappingProxyType(rows)
 

@@ -90,7 +90,8 @@ def outline(
 def default_proxy(info: DataInfo, *, in_steps: bool = False) -> str:
     """The proxy for a kind of data where nobody names one.
 
-    `in_steps`: one that is trained in steps, for what is observed while it is.
+    `in_steps`: one that is trained in steps, for what is observed while it is. So is one for
+    targets that no built-in model of scikit-learn takes.
 
     >>> default_proxy(DataInfo(kind="image", shape=(3, 32, 32), num_classes=10))
     'preact8'
@@ -98,6 +99,7 @@ def default_proxy(info: DataInfo, *, in_steps: bool = False) -> str:
     >>> default_proxy(text), default_proxy(text, in_steps=True)
     ('linear', 'fasttext')
     """
+    in_steps = in_steps or info.task not in CLASSIFIERS["linear"].make
     if info.kind == "text":
         return "fasttext" if in_steps else "linear"
     if info.kind == "vector" and not in_steps:

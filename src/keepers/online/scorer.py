@@ -213,12 +213,17 @@ class InProcess:
                     "each has of its own)",
                 )
             found["losses"] = losses.detach().float()
-        if needs & {"losses", self.task.said} - found.keys():
-            checked = self.task.check(output, labels, candidates.version)
-            if self.task.said in needs:
-                found[self.task.said] = self.task.say(checked)
+        task = self.task
+        if needs & {"losses", "gradients", "gradient_norms", task.said} - found.keys():
+            checked = task.check(output, labels, candidates.version)
+            if task.said in needs:
+                found[task.said] = task.say(checked)
             if "losses" in needs and self.loss is None:
-                found["losses"] = self.task.losses(checked, labels)
+                found["losses"] = task.losses(checked, labels)
+            if needs & {"gradients", "gradient_norms"}:
+                gradients = task.gradients(task.say(checked), labels)
+                made = {"gradients": gradients, "gradient_norms": gradients.norm(dim=1)}
+                found |= {name: value for name, value in made.items() if name in needs}
         return found
 
     def _posterior(

@@ -146,11 +146,12 @@ class Selector:
         part = None if self.scoring.part >= 1 else self._part(candidates, k)
         asked = candidates if part is None else candidates.take(part)
         signals = self._signals(asked, scorer)
-        scores = None if method.score is None else method.score(signals)
+        row = method.selecting
+        scores = None if row.score is None else row.score(signals)
         wrong: Tensor | None = None
         if device.type == "cpu":
             if scores is not None and _any_nan(scores):
-                raise not_numbers(asked, method.score, signals)
+                raise not_numbers(asked, row.score, signals)
         else:
             wrong = None if known is None else ~known.all().to(device, non_blocking=True)
             if scores is not None:
@@ -158,10 +159,13 @@ class Selector:
                 wrong = nan.any() if wrong is None else wrong | nan.any()
                 scores = scores.masked_fill(nan, 0.0)  # a draw by NaN would be out of range
         self.generator.manual_seed((self.draws + candidates.version) % 2**63)
-        picks = method.select(
-            signals, scores, k, selected=None, generator=self.generator, **self.options
+        inside, among, ranked = self._let_through(asked, signals, k), signals, scores
+        if inside is not None:
+            among, ranked = signals.at(inside), None if scores is None else scores[inside]
+        picks = row.select(
+            among, ranked, k, selected=None, generator=self.generator, **self.options
         )
-        drawn = picks.positions
+        drawn = picks.positions if inside is None else inside[picks.positions.to(device)]
         if drawn.shape != (k,) or (picks.weights is not None and picks.weights.shape != (k,)):
             raise broken_contract(method, k, picks)
         there = drawn.to(device)
@@ -180,7 +184,7 @@ class Selector:
             if bad:
                 if known is not None and not known.all():
                     raise unknown_ids(candidates, known)
-                raise not_numbers(asked, method.score, signals)
+                raise not_numbers(asked, row.score, signals)
         if ends:
             self.watch.end(candidates.version + 1, k / len(asked))
         if self.stand_in is not None or self.updated is not None:
@@ -189,6 +193,18 @@ class Selector:
                 companion.update(trained)
         weights = None if picks.weights is None else picks.weights.to(device)
         return Choice(rows=rows, weights=weights, on_host=on_host, staleness=self.staleness)
+
+    def _let_through(self, asked: Candidates, signals: Signals, k: int) -> Tensor | None:
+        """Which of the candidates the bands of the method let through; None where it has none."""
+        bands = self.method.bands
+        if not bands:
+            return None
+        scores = [band.by.score(signals) for band in bands if band.by.score is not None]
+        for band, values in zip(bands, scores, strict=True):
+            if values.is_cpu and _any_nan(values):
+                raise not_numbers(asked, band.by.score, signals)
+        everyone = torch.arange(len(asked), device=asked.positions.device)
+        return methods.let_through(bands, scores, everyone, k)
 
     @property
     def ended(self) -> HandOver | None:

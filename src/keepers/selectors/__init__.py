@@ -1,11 +1,11 @@
 """Selectors: from scores or features and a budget to positions in pick order."""
 
-from keepers.selectors.badge import badge
+from keepers.selectors.badge import badge, gradient_spread
 from keepers.selectors.batch_bald import batch_bald
 from keepers.selectors.cluster_margin import cluster_margin
 from keepers.selectors.coverage_centric import coverage_centric
 from keepers.selectors.distinct import Distinct, distinct, near_duplicates
-from keepers.selectors.facility_location import facility_location
+from keepers.selectors.facility_location import cluster_weights, facility_location
 from keepers.selectors.greedy_sampling import greedy_sampling
 from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
@@ -26,10 +26,12 @@ __all__ = [
     "badge",
     "batch_bald",
     "cluster_margin",
+    "cluster_weights",
     "coverage_centric",
     "distinct",
     "facility_location",
     "folds",
+    "gradient_spread",
     "greedy_sampling",
     "importance_sample",
     "k_center_greedy",

@@ -5,12 +5,20 @@ Shape suffixes: N examples, C classes, D features, P pairs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from keepers.errors import ParameterError
 from keepers.selectors._distances import BLOCK_ELEMENTS, flat_positions, row_blocks, squared_norms
-from keepers.selectors.checks import Features, check_count, check_rows, check_selected
-from keepers.tensors import check_log_probs
+from keepers.selectors.checks import (
+    Features,
+    check_count,
+    check_rows,
+    check_selected,
+)
+from keepers.tensors import check_log_probs, check_no_nan
 
 HELD = 1 << 24
 """Elements of n × classes up to which p − onehot is held, and each pick compared with all."""
@@ -67,10 +75,76 @@ def badge(
     """
     log_probs_NC = check_log_probs(log_probs, 2)
     points_ND = check_rows(features, len(log_probs_NC), "predictions")
+    made = _likeliest(log_probs_NC, points_ND)
+    embeddings = _GradientEmbeddings(made, log_probs_NC.shape[1], points_ND)
+    return _seeded(embeddings, k, generator, selected)
+
+
+def gradient_spread(
+    gradients: Tensor,
+    features: Features,
+    k: int,
+    *,
+    generator: torch.Generator,
+    selected: Tensor | None = None,
+) -> Tensor:
+    """As `badge`, with the gradients of the targets that are known in place of the likeliest class.
+
+    gᵢ = aᵢ ⊗ hᵢ, with aᵢ the gradient of the loss by the model's output: so it is defined for
+    classes, labels and numbers.
+
+    Args:
+        gradients: (n, outputs), finite, of the losses by the model's output.
+        features: (n, d), the input of the last layer.
+        k: number of new picks.
+        generator: draws.
+        selected: positions (s,) already selected; they take no part.
+
+    Returns:
+        Positions (k,) in pick order, int64.
+
+    Raises:
+        ParameterError: another shape, NaN or infinite values; k over what is left; `selected` out
+            of range or with repetitions.
+
+    Example:
+        >>> gradients = torch.tensor([[0.5], [0.5], [-2.0]])
+        >>> features = torch.tensor([[3.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
+        >>> gradient_spread(gradients, features, 2, generator=torch.Generator().manual_seed(0))
+        tensor([2, 0])
+    """
+    if gradients.ndim != 2 or not gradients.shape[1]:
+        shape = f"got shape {tuple(gradients.shape)}"
+        raise ParameterError("gradients", shape, "Give (n, outputs), one row per example")
+    gradients_NC = check_no_nan(gradients, "gradients", finite=True)
+    points_ND = check_rows(features, len(gradients_NC), "gradients")
+    embeddings = _GradientEmbeddings(
+        lambda rows: gradients_NC[rows].to(points_ND), gradients_NC.shape[1], points_ND
+    )
+    return _seeded(embeddings, k, generator, selected)
+
+
+def _likeliest(log_probs_NC: Tensor, points_ND: Tensor) -> Callable[[Tensor | slice], Tensor]:
+    """Makes p − onehot(argmax p) of some rows."""
+
+    def made(rows: Tensor | slice) -> Tensor:
+        log_probs_RC = log_probs_NC[rows].to(points_ND)
+        errors_RC = log_probs_RC.exp()
+        top_R1 = log_probs_RC.argmax(1, keepdim=True)
+        # p − 1 from log p: nothing is lost where p is nearly 1.
+        return errors_RC.scatter_(1, top_R1, log_probs_RC.gather(1, top_R1).expm1())
+
+    return made
+
+
+def _seeded(
+    embeddings: _GradientEmbeddings, k: int, generator: torch.Generator, selected: Tensor | None
+) -> Tensor:
+    """The seeding of k-means++, the first pick the longest gradient."""
+    points_ND = embeddings.points_ND
     n = len(points_ND)
     taken = check_selected(selected, n, points_ND.device)
     check_count(k, n - len(taken))
-    embeddings = _GradientEmbeddings(log_probs_NC, points_ND)
     free_N = torch.ones(n, dtype=torch.bool, device=points_ND.device)
     free_N[taken] = False
     nearest_N = torch.full_like(embeddings.norms_N, torch.inf).masked_fill_(~free_N, 0)
@@ -108,10 +182,12 @@ class _GradientEmbeddings:
     rounding, it is computed again from gᵢ − gⱼ = aᵢ ⊗ (hᵢ − hⱼ) + (aᵢ − aⱼ) ⊗ hⱼ.
     """
 
-    def __init__(self, log_probs_NC: Tensor, points_ND: Tensor) -> None:
-        self.points_ND, self.log_probs_NC = points_ND, log_probs_NC
-        n, num_classes = log_probs_NC.shape
-        self.held = log_probs_NC.numel() <= HELD
+    def __init__(
+        self, made: Callable[[Tensor | slice], Tensor], num_classes: int, points_ND: Tensor
+    ) -> None:
+        self.points_ND, self._made, self._num_classes = points_ND, made, num_classes
+        n = len(points_ND)
+        self.held = n * num_classes <= HELD
         self._errors_NC = points_ND.new_empty((n if self.held else 0, num_classes))
         self._blocks = list(row_blocks(n, num_classes))
         self.norms_N = squared_norms(points_ND)
@@ -121,13 +197,6 @@ class _GradientEmbeddings:
             if self.held:
                 self._errors_NC[rows] = errors_RC
         self._rounding = 512 * torch.finfo(points_ND.dtype).eps
-
-    def _made(self, rows: Tensor | slice) -> Tensor:
-        log_probs_RC = self.log_probs_NC[rows].to(self.points_ND)
-        errors_RC = log_probs_RC.exp()
-        top_R1 = log_probs_RC.argmax(1, keepdim=True)
-        # p − 1 from log p: nothing is lost where p is nearly 1.
-        return errors_RC.scatter_(1, top_R1, log_probs_RC.gather(1, top_R1).expm1())
 
     def _errors(self, rows: Tensor | slice) -> Tensor:
         """aᵢ of some rows, (r, classes)."""
@@ -170,7 +239,7 @@ class _GradientEmbeddings:
 
     def _exact(self, rows_P: Tensor, columns_P: Tensor) -> Tensor:
         out_P = self.norms_N.new_empty(len(rows_P))
-        step = max(1, BLOCK_ELEMENTS // max(self.points_ND.shape[1], self.log_probs_NC.shape[1]))
+        step = max(1, BLOCK_ELEMENTS // max(self.points_ND.shape[1], self._num_classes))
         for start in range(0, len(rows_P), step):
             part = slice(start, start + step)
             points_PD, errors_PC = self.points_ND[columns_P[part]], self._errors(rows_P[part])

@@ -17,7 +17,7 @@ from keepers.selectors._coverage import (
     best_candidate,
     first_pick,
 )
-from keepers.selectors._distances import SquaredDistances
+from keepers.selectors._distances import SquaredDistances, row_blocks, squared_norms
 from keepers.selectors._sampled import sampled
 from keepers.selectors.checks import (
     Features,
@@ -171,3 +171,43 @@ def _rest_by_position(picks: list[int], k: int, bound_N: Tensor) -> Tensor:
     """Nothing gains any more: what is missing comes by position."""
     rest = (bound_N != -torch.inf).nonzero().squeeze(1)[: k - len(picks)]
     return torch.cat([torch.tensor(picks, dtype=torch.int64, device=rest.device), rest])
+
+
+def cluster_weights(features: Features, picks: Tensor) -> Tensor:
+    """How many points are nearest to each pick, over their mean: the weights of CRAIG.
+
+    Each pick counts itself, and each other point counts for the pick that is nearest to it, of
+    several the first. So the weighted mean over the picks stands for the mean over all points.
+
+    Args:
+        features: (n, d), a tensor or a NumPy array.
+        picks: positions (k,).
+
+    Returns:
+        Weights (k,), float32, over 0, with a mean of 1.
+
+    Raises:
+        ParameterError: features that are not (n, d) or not finite; `picks` out of range or with
+            repetitions.
+
+    Example:
+        >>> line = torch.tensor([[0.0], [0.1], [0.2], [5.0]])
+        >>> cluster_weights(line, torch.tensor([1, 3]))
+        tensor([1.5000, 0.5000])
+
+    Paper:
+        Mirzasoleiman, Bilmes and Leskovec, Coresets for Data-efficient Training of Machine
+        Learning Models, ICML 2020.
+    """
+    points_ND = check_features(features)
+    squared_norms(points_ND)  # refuses what is not finite
+    picks_K = check_selected(picks, len(points_ND), points_ND.device, "picks")
+    if not len(picks_K):
+        return torch.empty(0, device=points_ND.device)
+    chosen_KD = points_ND[picks_K]
+    nearest_N = torch.empty(len(points_ND), dtype=torch.int64, device=points_ND.device)
+    for rows in row_blocks(len(points_ND), len(picks_K)):
+        nearest_N[rows] = torch.cdist(points_ND[rows], chosen_KD).argmin(1)
+    nearest_N[picks_K] = torch.arange(len(picks_K), device=points_ND.device)
+    counts_K = nearest_N.bincount(minlength=len(picks_K)).float()
+    return counts_K / counts_K.mean()

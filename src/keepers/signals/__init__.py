@@ -1,6 +1,14 @@
 """Signals: what one inference pass gives for each example, and arrays on disk."""
 
 from keepers.signals import store
-from keepers.signals.extract import PASS_SIGNALS, embed, extract, measure
+from keepers.signals.extract import OF_TARGETS, PASS_SIGNALS, embed, extract, measure, of_targets
 
-__all__ = ["PASS_SIGNALS", "embed", "extract", "measure", "store"]
+__all__ = [
+    "OF_TARGETS",
+    "PASS_SIGNALS",
+    "embed",
+    "extract",
+    "measure",
+    "of_targets",
+    "store",
+]

@@ -21,10 +21,12 @@ from keepers.models.imported import telling
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.processes import Runtime
 from keepers.signals.store import allocate
-from keepers.tasks import Measured, labels_at
+from keepers.tasks import Measured, Targets, Task, gradients_of, labels_at
 from keepers.types import EvalView, Pool, Progress, Signals, Silent
 
 FLOPS_SAMPLE = 32  # examples on which the FLOPs of one are measured
+OF_TARGETS = frozenset({"losses", "gradients", "gradient_norms"})
+"""The signals that compare what a model says with the targets."""
 PASS_SIGNALS = methods.signals_made_by("pass")
 """The signals that inference passes give."""
 
@@ -51,7 +53,8 @@ def extract(
     task of the view predicts: `log_probs` (n, classes), log-softmax in float32 whatever the
     precision of the model; `log_odds` (n, labels); or `predictions` (n, numbers).
 
-    `losses` (n,) are those of the task; `features` (n, d) is the input of the last
+    `losses` (n,) are those of the task, `gradients` (n, outputs) theirs by the model's output, and
+    `gradient_norms` (n,) the lengths of those; `features` (n, d) is the input of the last
     layer. `posterior_log_probs` (n, samples, classes) is log-softmax of `samples` passes with
     dropout on: sample k has one mask for all examples, drawn by `seed`, and batch normalisation
     takes its running statistics. Arrays over 256 MiB are memory-mapped under `folder`; without
@@ -59,7 +62,7 @@ def extract(
     passes are booked on `tally`. The module is left in the mode it was in.
 
     Raises:
-        KeepersError: losses without labels, or log-probabilities that are not finite.
+        KeepersError: losses or gradients without labels, or log-probabilities that are not finite.
         ParameterError: posterior samples of a model without dropout, or fewer than 1.
     """
     progress, device, task = progress or Silent(), runtime.device, view.task
@@ -76,8 +79,9 @@ def extract(
     asked = torch.arange(len(view)) if positions is None else positions.cpu()
     labels = None if view.labels is None else labels_at(view.labels.cpu(), asked)
     n = len(asked)
-    if "losses" in wanted and view.labels is None:
-        raise KeepersError("signals: losses need labels, and the view has none")
+    against = sorted(OF_TARGETS & set(wanted))
+    if against and view.labels is None:
+        raise KeepersError(f"signals: {against[0]} need labels, and the view has none")
     pool = view.pool.to(device)
     module.to(device)
     arrays: dict[str, Tensor] = {}
@@ -105,7 +109,7 @@ def extract(
                     found["posterior_log_probs"] = sample_posterior(
                         module, functools.partial(module, *inputs), samples=samples, seed=seed
                     )
-            if not start and "losses" in wanted and labels is not None:
+            if not start and against and labels is not None:
                 task.check_width(found[task.said], labels)
             for name, value in found.items():
                 whole = processes.gather_rows(value, stop - start).cpu()
@@ -116,12 +120,28 @@ def extract(
                     arrays[name][start:stop] = whole
             progress.advance(stop)
     progress.finish()
-    if "losses" in wanted and labels is not None and keep:
-        arrays["losses"] = task.losses_of(arrays[task.said], labels)
+    if labels is not None and keep:
+        arrays |= of_targets(task, arrays.get(task.said), labels, wanted)
     return Signals(
         **{name: value for name, value in arrays.items() if name in wanted},
         labels=None if labels is None else task.strata(labels),
     )
+
+
+def of_targets(
+    task: Task, said: Tensor | None, targets: Targets, wanted: Collection[str]
+) -> dict[str, Tensor]:
+    """The signals that compare what a model says (n, outputs) with the targets of n examples."""
+    found: dict[str, Tensor] = {}
+    if said is None:
+        return found
+    if "losses" in wanted:
+        found["losses"] = task.losses_of(said, targets)
+    if "gradients" in wanted:
+        found["gradients"] = gradients_of(task, said, targets, norms=False)
+    if "gradient_norms" in wanted:
+        found["gradient_norms"] = gradients_of(task, said, targets, norms=True)
+    return found
 
 
 def measure(

@@ -4,11 +4,14 @@ from keepers.tasks.classes import CLASSES, Classes
 from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.tags import Tags
-from keepers.tasks.task import Measured, Targets, Task, labels_at
-from keepers.tasks.written import task_of
+from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
+from keepers.tasks.written import AUTO, BUILT_IN, ENTRY_POINT_GROUP, kinds, task_of
 
 __all__ = [
+    "AUTO",
+    "BUILT_IN",
     "CLASSES",
+    "ENTRY_POINT_GROUP",
     "Classes",
     "Labels",
     "Measured",
@@ -16,6 +19,8 @@ __all__ = [
     "Tags",
     "Targets",
     "Task",
+    "gradients_of",
+    "kinds",
     "labels_at",
     "task_of",
 ]

@@ -39,8 +39,8 @@ class Classes:
     said: ClassVar[str] = "log_probs"
     signals: ClassVar[frozenset[str]] = frozenset(
         {
-            *("log_probs", "early_log_probs", "posterior_log_probs", "out_of_fold_log_probs"),
-            *("losses", "features", "forgetting", "aum"),
+            *("log_probs", "posterior_log_probs", "out_of_fold_log_probs", "losses", "features"),
+            *("gradients", "gradient_norms", "early_gradient_norms", "forgetting", "aum"),
         }
     )
     score_words: ClassVar[str] = "accuracy"
@@ -100,6 +100,13 @@ class Classes:
         """-log p of the label; a label that is no class number is an error."""
         assert isinstance(targets, Tensor)
         return -said.gather(1, targets[:, None])[:, 0]
+
+    def gradients(self, said: Tensor, targets: Tensor) -> Tensor:
+        """p - onehot."""
+        if targets.is_cpu and len(targets):
+            check_range(targets, said.shape[1])
+        classes = torch.arange(said.shape[1], device=said.device)
+        return said.exp() - (targets[:, None] == classes).to(said.dtype)
 
     def right(self, output: Tensor, targets: Tensor) -> Tensor:
         """1 where the likeliest class is the label."""

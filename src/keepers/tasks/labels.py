@@ -43,7 +43,12 @@ class Labels:
     stratum: ClassVar[tuple[str, str]] = ("label", "labels")
     plural: ClassVar[str] = "several labels"
     said: ClassVar[str] = "log_odds"
-    signals: ClassVar[frozenset[str]] = frozenset({"log_odds", "losses", "features"})
+    signals: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("log_odds", "losses", "features"),
+            *("gradients", "gradient_norms", "early_gradient_norms"),
+        }
+    )
     score_words: ClassVar[str] = "average precision"
 
     @property
@@ -124,6 +129,10 @@ class Labels:
         for rows in row_blocks(said):
             losses[rows] = self.losses(said[rows], targets[torch.arange(rows.start, rows.stop)])
         return losses
+
+    def gradients(self, said: Tensor, targets: Tensor) -> Tensor:
+        """(p - y) / labels."""
+        return (said.sigmoid() - targets) / said.shape[1]
 
     def right(self, output: Tensor, targets: Tensor) -> Tensor:
         """The share of the labels that are predicted as they are."""

@@ -42,7 +42,10 @@ class Number:
     plural: ClassVar[str] = "numbers"
     said: ClassVar[str] = "predictions"
     signals: ClassVar[frozenset[str]] = frozenset(
-        {"predictions", "posterior_predictions", "losses", "features"}
+        {
+            *("predictions", "posterior_predictions", "losses", "features"),
+            *("gradients", "gradient_norms", "early_gradient_norms"),
+        }
     )
     score_words: ClassVar[str] = "R²"
 
@@ -137,6 +140,11 @@ class Number:
         """The same of all examples."""
         assert isinstance(targets, Tensor)
         return self.losses(said, targets)
+
+    def gradients(self, said: Tensor, targets: Tensor) -> Tensor:
+        """2 (output - target) / std / numbers."""
+        std = torch.tensor(self.std, dtype=torch.float32, device=said.device)
+        return (said - targets.float()) / std * (2 / said.shape[1])
 
     def right(self, output: Tensor, targets: Tensor) -> Tensor:
         """1 where all numbers are within half a standard deviation (`NEAR`)."""

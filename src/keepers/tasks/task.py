@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from keepers.errors import ParameterError
 from keepers.tasks.tags import Tags
+from keepers.tensors import row_blocks
 
 Targets = Tensor | Tags
 """Class numbers (n,), numbers (n, d) or the labels of n examples; an index gives those of a few."""
@@ -54,6 +56,19 @@ def check_outputs(said: Tensor, count: int, what: str) -> None:
             f"gives {said.shape[1]} outputs for {count} {what}s",
             f"Give a model with an output for each {what}",
         )
+
+
+def gradients_of(task: Task, said: Tensor, targets: Targets, *, norms: bool) -> Tensor:
+    """The gradients (n, outputs) of all examples, or their norms (n,), block by block."""
+
+    def some(rows: slice) -> Tensor:
+        found = task.gradients(said[rows], labels_at(targets, torch.arange(rows.start, rows.stop)))
+        return found.norm(dim=1) if norms else found
+
+    out = torch.empty(len(said)) if norms else torch.empty_like(said)
+    for rows in row_blocks(said):
+        out[rows] = some(rows)
+    return out
 
 
 class Task(Protocol):
@@ -134,6 +149,14 @@ class Task(Protocol):
 
     def losses_of(self, said: Tensor, targets: Targets) -> Tensor:
         """The losses (n,) of predictions that `say` gave, of all examples."""
+        ...
+
+    def gradients(self, said: Tensor, targets: Tensor) -> Tensor:
+        """The gradients (n, outputs) of the losses by the model's output, from what `say` gave.
+
+        Of classes p - onehot, of labels (p - y) / labels, and of numbers 2 (output - target) /
+        std / numbers: those of what a network gives before it is stretched.
+        """
         ...
 
     def right(self, output: Tensor, targets: Tensor) -> Tensor:

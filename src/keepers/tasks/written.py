@@ -1,17 +1,61 @@
-"""Tasks as they are written beside losses and weights."""
+"""Tasks by their names: the built-in ones and those of installed packages.
+
+A package adds one by naming its class in its entry points of the group `keepers.tasks`.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from keepers.errors import DataError
+from keepers.errors import DataError, KeepersError
+from keepers.plugins import check_free, loaded
 from keepers.tasks.classes import CLASSES, Classes
 from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.task import Task
 
-KINDS: Mapping[str, Any] = {kind.name: kind for kind in (Classes, Labels, Number)}
+ENTRY_POINT_GROUP = "keepers.tasks"
+
+AUTO = "auto"
+"""The name of none: what targets are is judged by their values."""
+
+BUILT_IN: Mapping[str, Any] = {kind.name: kind for kind in (Classes, Labels, Number)}
+
+
+@functools.cache
+def kinds() -> Mapping[str, Any]:
+    """The classes of tasks by name.
+
+    One of a package is a frozen dataclass with all that `Task` has, whose fields are what `facts`
+    gives beside `task`. Beside that its `read(columns, like)` makes targets of columns: a mapping
+    from their names to lists of what they hold, None where nothing is. It gives the targets, a
+    tensor (n,) or (n, width), and the task; `like` is that of the training data where the columns
+    are of test data. What cannot be read is a `ValueError` whose text follows the column's name.
+
+    Raises:
+        KeepersError: an entry point that does not load, is no such class, or takes a name in use.
+    """
+    found = dict(BUILT_IN)
+    for where, kind in loaded(ENTRY_POINT_GROUP):
+        there = {*dir(kind), *getattr(kind, "__dataclass_fields__", ())}
+        lacking = [name for name in _MEMBERS if name not in there]
+        if lacking or not isinstance(kind, type):
+            lacks = f", which lacks {', '.join(lacking)}" if lacking else ""
+            raise KeepersError(f"{where}: got {kind!r}{lacks}. Name a class of a task")
+        name = str(kind.name)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        check_free(name, {*found, AUTO}, where)
+        found[name] = kind
+    return MappingProxyType(found)
+
+
+_MEMBERS = (
+    *(name for name in vars(Task) if not name.startswith("_")),
+    *(name for name in Task.__annotations__ if not name.startswith("_")),
+    "read",
+)
 
 
 def task_of(facts: Mapping[str, Any] | None) -> Task:
@@ -28,6 +72,6 @@ def task_of(facts: Mapping[str, Any] | None) -> Task:
     known = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
     kind = known.pop("task", None)
     try:
-        return KINDS[str(kind)](**known)
+        return kinds()[str(kind)](**known)
     except (KeyError, TypeError):
         raise DataError(f"task: '{kind}' is not known here, or is damaged. Make it again") from None

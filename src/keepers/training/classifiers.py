@@ -18,7 +18,12 @@ from keepers.sparse import principal_axes
 from keepers.tasks import CLASSES, Targets, Task, labels_at
 from keepers.types import Classifier, Pool
 
-GIVES = frozenset({"log_probs", "log_odds", "predictions", "losses", "features"})
+GIVES = frozenset(
+    {
+        *("log_probs", "log_odds", "predictions", "losses", "gradients", "gradient_norms"),
+        "features",
+    }
+)
 """The signals that a classifier of scikit-learn gives."""
 
 COMPONENTS = 64

@@ -26,10 +26,10 @@ class Predictions:
 def predictions(members: Sequence[Signals]) -> Predictions:
     """What the members predict together; n × classes is never held beside what they map."""
     labels = members[0].get("labels")
-    said = [_said(each) for each in members]
+    said = [each.get("log_probs") for each in members]
     predicted, probability = torch.empty_like(labels), torch.empty(len(labels)).double()
     for rows in row_blocks(said[0]):
-        total = sum(_probabilities(each[rows]) for each in said)
+        total = sum(each[rows].double().exp() for each in said)
         assert isinstance(total, Tensor)
         mean = total / len(members)
         predicted[rows] = mean.argmax(1)
@@ -39,13 +39,4 @@ def predictions(members: Sequence[Signals]) -> Predictions:
 
 def mean_log_probs(members: Sequence[Signals], at: Tensor) -> Tensor:
     """Log of the mean class probabilities of the models (len(at), classes), in float64."""
-    return torch.stack([_probabilities(_said(each)[at]) for each in members]).mean(0).log()
-
-
-def _said(signals: Signals) -> Tensor:
-    return signals.get("early_log_probs") if signals.log_probs is None else signals.log_probs
-
-
-def _probabilities(log_probs: Tensor) -> Tensor:
-    probabilities = log_probs.double().exp()
-    return probabilities if probabilities.ndim == 2 else probabilities.mean(1)
+    return torch.stack([each.get("log_probs")[at].double().exp() for each in members]).mean(0).log()

@@ -126,7 +126,7 @@ class Scored:
     def predictions(self) -> Predictions | None:
         """Which classes the proxies predict together, if there are proxies, and classes."""
         given = {name for name, _ in self.members[0].items()}
-        told = self.prepared is not None and given & {"log_probs", "early_log_probs"}
+        told = self.prepared is not None and "log_probs" in given
         return predictions(self.members) if told else None
 
     def score(self, at: Tensor) -> float | None:
@@ -273,7 +273,7 @@ def wanted_signals(needs: frozenset[str], task: Task = CLASSES) -> frozenset[str
     Predictions come with every pass, margins with every whole training.
     """
     wanted = needs - {"labels"}
-    return wanted if "early_log_probs" in wanted else wanted | (task.signals & {task.said, "aum"})
+    return wanted | {task.said} | (task.signals & {"aum"} if methods.EARLY not in wanted else set())
 
 
 def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None:

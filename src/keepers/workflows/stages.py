@@ -19,7 +19,7 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.runs import StageRecord
 from keepers.selectors import folds
-from keepers.signals import PASS_SIGNALS, extract, store
+from keepers.signals import OF_TARGETS, PASS_SIGNALS, extract, of_targets, store
 from keepers.tasks import labels_at
 from keepers.training import (
     GIVES,
@@ -69,7 +69,7 @@ class Training:
     """What one training depends on: the role joined with data, its members, and a seed.
 
     `wanted` names the fields of `Signals` that are asked of it, for all examples or those at
-    `scored`; with `early_log_probs` the training stops early. `samples` are those of the
+    `scored`; with `early_gradient_norms` the training stops early. `samples` are those of the
     posterior. Weights, order and augmentation are drawn by `seed`. With `test`, the trained model
     is also measured on it. `resample`: what scikit-learn fits sees members drawn with replacement,
     so that the models of an ensemble differ. `settled`: what another such training settled, which
@@ -108,7 +108,7 @@ class Training:
     def epochs(self) -> int:
         """The epochs that are run: early scores need only the first of the schedule."""
         epochs = self.whole_epochs
-        return early_epochs(epochs) if "early_log_probs" in self.wanted else epochs
+        return early_epochs(epochs) if methods.EARLY in self.wanted else epochs
 
     def inputs(self, hardware: Hardware) -> dict[str, Any]:
         """All of it as JSON values, for the stage's fingerprint."""
@@ -236,7 +236,6 @@ def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> Stage
     runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
     module = prepared.build(training.seed, parameter=training.role)
     dynamics = Dynamics(len(training.source), runtime.device) if wanted & DYNAMICS else None
-    early = "early_log_probs" in wanted
     fitted = fit(
         module,
         prepared.train_view(training.members),
@@ -253,7 +252,7 @@ def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> Stage
     ledger = Ledger([fitted.cost])
     arrays: dict[str, Tensor] = {}
     store.clear(folder)
-    in_pass = wanted & PASS_SIGNALS | ({prepared.task.said} if early else set())
+    in_pass = wanted & PASS_SIGNALS | ({"gradient_norms"} if methods.EARLY in wanted else set())
     if in_pass:
         with ledger.phase("scoring") as tally:
             signals = extract(
@@ -270,8 +269,8 @@ def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> Stage
                 progress=place.progress,
             )
         arrays |= {name: value for name, value in signals.items() if name != "labels"}
-    if early and "log_probs" in arrays:
-        arrays["early_log_probs"] = arrays.pop("log_probs")[:, None]
+    if methods.EARLY in wanted and "gradient_norms" in arrays:
+        arrays[methods.EARLY] = arrays.pop("gradient_norms")[:, None]
     if dynamics is not None:
         found = {"forgetting": dynamics.forgetting(), "aum": dynamics.aum()}
         arrays |= {name: value for name, value in found.items() if name in wanted}
@@ -316,11 +315,11 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
         tally.examples = len(training.members)
     arrays: dict[str, Tensor] = {}
     with ledger.phase("scoring") as tally:
-        if training.given & {task.said, "losses"}:
-            arrays[task.said] = predict(fitted, pool, scored, num_classes, training.role, task)
+        if training.given & (OF_TARGETS | {task.said}):
+            said = predict(fitted, pool, scored, num_classes, training.role, task)
+            arrays[task.said] = said
+            arrays |= of_targets(task, said, labels_at(labels, scored), training.given)
             tally.examples = len(scored)
-        if "losses" in training.given:
-            arrays["losses"] = task.losses_of(arrays[task.said], labels_at(labels, scored))
         if "features" in training.given:
             arrays["features"] = last_input(fitted, pool, scored, training.seed)
     arrays = {name: value for name, value in arrays.items() if name in training.given}

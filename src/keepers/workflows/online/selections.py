@@ -64,7 +64,7 @@ def needs_irreducible(select: str) -> bool:
 
 
 def _row(select: str) -> methods.Method:
-    if select not in methods.table():
+    if select not in methods.table() and not methods.is_composed(select):
         raise unknown_name("select", select, selections())
     with renamed({"method": "select"}):
         return methods.get(select, SUPPLIED, replacement=True)

@@ -66,6 +66,15 @@ class HardwareOptions(Options):
         return Hardware(device=self.device, precision=self.precision)
 
 
+def known_task(name: str, value: str) -> None:
+    """Check that a task is a built-in one, or one of an installed package."""
+    if value in ("auto", "class", "labels", "number"):
+        return
+    from keepers.data import check_task
+
+    check_task(value, name)
+
+
 class Reading(Options):
     """How the data are read."""
 
@@ -79,7 +88,11 @@ class Reading(Options):
     ] = None
     task: Annotated[
         TaskName,
-        Option("What labels are: one class each, several labels, or a number (default: by values)"),
+        known_task,
+        Option(
+            "What labels are: one class each, several labels, or a number (default: by values)",
+            metavar="[auto|class|labels|number]",
+        ),
     ] = "auto"
     id: Annotated[str | None, Option("Column with a unique key (default: input hash)")] = None
     split: Annotated[str | None, Option("Part of a folder, file or hub data set to read")] = None
