@@ -211,6 +211,51 @@ def test_trainer_takes_the_steps_of_a_plain_loop(
 
 
 @needs_transformers
+@pytest.mark.parametrize("method", ["loss", "gradient-norm-is"])
+@pytest.mark.parametrize(
+    ("task", "kind"), [("labels", "multi_label_classification"), ("number", "regression")]
+)
+def test_trainer_takes_other_targets(tmp_path: Path, task: str, kind: str, method: str) -> None:
+    width = 3 if task == "labels" else 1
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification(
+        transformers.BertConfig(
+            vocab_size=30,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=8,
+            num_labels=width,
+            problem_type=kind,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
+    rows = examples()
+    draw = torch.Generator().manual_seed(4)
+    for row in rows:
+        flags = (torch.rand(3, generator=draw) < 0.4).float().tolist()
+        row["label"] = flags if task == "labels" else 10 * flags[0] + row["input_ids"][0]
+    selector = recording(method, task=task)
+    trainer = trainer_of(tmp_path, selector, model=model, train=rows, max_steps=2)
+    before = copy.deepcopy(model)
+    trainer.train()
+    whole, chosen = selector.calls[0]
+    output = before(**inputs_of(whole)).logits
+    if task == "labels":
+        table = F.binary_cross_entropy_with_logits(output, whole["labels"], reduction="none")
+    else:
+        table = (output - whole["labels"][:, None]).square()
+    losses = table.mean(1).detach()
+    kept = chosen.rows
+    if method == "loss":
+        assert kept.tolist() == losses.argsort(descending=True)[:2].tolist()
+    expected = float((losses[kept] * chosen.weights).mean())
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-3)
+
+
+@needs_transformers
 def test_trainer_keeps_other_batches_whole_and_ids_from_the_model(tmp_path: Path) -> None:
     model, seen = bert(), []
 

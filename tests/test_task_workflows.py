@@ -323,6 +323,21 @@ def test_a_loop_of_ones_own_knows_the_targets_by_their_losses(task: str, tmp_pat
         assert flat.ids == chosen.ids
     with pytest.raises(ParameterError):
         choose(torch.nn.Linear(3, width + 1), (x, y, ids))
+    with pytest.raises(ParameterError, match=f"task: got 'class', and the losses .* '{task}'"):
+        keepers.RhoLoss(losses, task="class")
+    with pytest.raises(ParameterError, match=r"task: got 'clas', .* Did you mean 'class'"):
+        keepers.BatchSelector("loss", task="clas")
+
+
+def test_a_loop_without_losses_is_told_what_labels_are() -> None:
+    draw = torch.Generator().manual_seed(0)
+    model, x = torch.nn.Linear(3, 4), torch.randn(16, 3, generator=draw)
+    y = (torch.rand(16, 4, generator=draw) < 0.3).float()
+    chosen = keepers.BatchSelector("gradient-norm", task="labels", keep=4)(model, (x, y, range(16)))
+    norms = (model(x).sigmoid() - y).norm(dim=1)
+    assert chosen.rows.tolist() == norms.argsort(descending=True)[:4].tolist()
+    with pytest.raises(ParameterError, match=r"labels: got torch\.float32"):
+        keepers.BatchSelector("gradient-norm", keep=4)(model, (x, y, range(16)))
 
 
 def test_flags_among_features_are_never_taken_for_labels() -> None:

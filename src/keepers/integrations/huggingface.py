@@ -16,7 +16,7 @@ from keepers.integrations.checks import check_selector
 from keepers.online import BatchSelector
 from keepers.online.batch import LABEL_KEYS
 from keepers.sealed import read_tensors, write_tensors
-from keepers.tasks.classes import check_logits
+from keepers.tasks import BUILT_IN, of_batches
 
 WEIGHTS = "keepers_weights"
 """The key under which a batch carries its weights to `compute_loss`, where the method has any."""
@@ -40,8 +40,9 @@ class SelectingTrainerMixin(_Base):
 
     Where the method weights what it draws, the loss is the weighted one: the sum of `weights` ×
     loss over `num_items_in_batch`, or its mean where the Trainer does not count. The loss of one
-    example is the selector's `loss`, or cross-entropy of the logits (with the Trainer's
-    `label_smoothing_factor`). A class with a `compute_loss` of its own finds the weights (k,) in
+    example is the selector's `loss`, or that of its `task`: cross-entropy of the logits (with the
+    Trainer's `label_smoothing_factor`), binary cross-entropy over several labels, or squared error.
+    A class with a `compute_loss` of its own finds the weights (k,) in
     `inputs.pop("keepers_weights", None)`.
 
     Tested with transformers 4.57 and 5.23, on one device for each process.
@@ -161,7 +162,10 @@ class SelectingTrainerMixin(_Base):
         outputs = model(**others)
         losses = weights * self._losses(outputs, labels)
         if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
-            loss = losses.sum() / num_items_in_batch
+            # Of several labels to an example the Trainer counts each. What a loss of the selector's
+            # own is over, that loss knows.
+            each = 1 if self.selector.loss is not None else labels[:1].numel()
+            loss = losses.sum() * each / num_items_in_batch
             if getattr(self.args, "average_tokens_across_devices", False):
                 loss = loss * self.accelerator.num_processes  # which the processes' mean undoes
         else:
@@ -171,10 +175,14 @@ class SelectingTrainerMixin(_Base):
     def _losses(self, outputs: Any, labels: Tensor) -> Tensor:
         if self.selector.loss is not None:
             return self.selector.loss(outputs, labels)
+        task, smoothing = self.selector.selector.task, self.args.label_smoothing_factor
         # Labels were looked at when the batch was chosen: at every step that would be a wait.
-        logits = check_logits(outputs, labels, self.selector.steps).float()
-        smoothing = self.args.label_smoothing_factor
-        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        output = task.check(outputs, task.batch(labels), self.selector.steps).float()
+        if task.likely:
+            return F.cross_entropy(output, labels, reduction="none", label_smoothing=smoothing)
+        # As the model's own loss is: in the units of the targets.
+        own = of_batches(task.name) if task.name in BUILT_IN else task
+        return own.losses(output, own.batch(labels))
 
     def prediction_step(
         self, model: nn.Module, inputs: Mapping[str, Any], *others: Any, **more: Any

@@ -24,7 +24,7 @@ from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
 from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.selector import Selector
-from keepers.tasks import CLASSES, task_of
+from keepers.tasks import Task, of_batches, task_of
 from keepers.training import Candidates
 
 _COMPANION = "Give a keepers.Companion, which holds the model and its optimiser"
@@ -83,6 +83,9 @@ class BatchSelector:
         updated: an irreducible-loss model that goes on learning (the original function).
         read: gives the `Parts` of a batch of another form.
         loss: from your model's output and the labels to one loss for each example.
+        task: what the labels are: `class` numbers (n,), several `labels` (n, labels) of 0 and 1 or
+            `number` (n,) or (n, numbers); or a task of `keepers.tasks`. By default what the losses
+            were made for, or classes.
         backend: makes what scores your model; it works here, unless another is given.
         options: of the method.
         seed: of methods that draw.
@@ -114,6 +117,7 @@ class BatchSelector:
         updated: Companion | None = None,
         read: Read | None = None,
         loss: LossFunction | None = None,
+        task: str | Task | None = None,
         backend: Backend = InProcess,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
@@ -142,7 +146,7 @@ class BatchSelector:
             stand_in=stand_in,
             updated=updated,
             hand_over=hand_over,
-            task=CLASSES if losses is None else task_of(losses.metadata.get("task")),
+            task=_task(task, losses),
         )
         if losses is not None and "irreducible_losses" in self.selector.method.needs:
             for sentence in losses.weaknesses if processes.rank() == 0 else ():
@@ -295,6 +299,23 @@ class BatchSelector:
         own = {k: v for k, v in state.items() if k != "steps"} if "steps" in state else {}
         self.selector.load_state_dict(own)
         self.steps = int(state["steps"])
+
+
+def _task(given: str | Task | None, losses: IrreducibleLosses | None) -> Task:
+    """What labels are: as given, as the losses say, or classes."""
+    made = None if losses is None else losses.metadata.get("task")
+    if given is None:
+        return task_of(made)
+    name = given if isinstance(given, str) else given.name
+    if made and made.get("task") != name:
+        raise ParameterError(
+            "task",
+            f"got '{name}', and the losses were made for '{made.get('task')}'",
+            "Leave it out, or compute the losses for these targets",
+        )
+    if not isinstance(given, str):
+        return given
+    return task_of(made) if made else of_batches(given)
 
 
 class RhoLoss(BatchSelector):

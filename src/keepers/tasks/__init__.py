@@ -5,7 +5,7 @@ from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.tags import Tags
 from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
-from keepers.tasks.written import AUTO, BUILT_IN, ENTRY_POINT_GROUP, kinds, task_of
+from keepers.tasks.written import AUTO, BUILT_IN, ENTRY_POINT_GROUP, kinds, of_batches, task_of
 
 __all__ = [
     "AUTO",
@@ -22,5 +22,6 @@ __all__ = [
     "gradients_of",
     "kinds",
     "labels_at",
+    "of_batches",
     "task_of",
 ]

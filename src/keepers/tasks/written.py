@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from keepers.errors import DataError, KeepersError
+from keepers.errors import DataError, KeepersError, unknown_name
 from keepers.plugins import check_free, loaded
 from keepers.tasks.classes import CLASSES, Classes
 from keepers.tasks.labels import Labels
@@ -56,6 +56,31 @@ _MEMBERS = (
     *(name for name in Task.__annotations__ if not name.startswith("_")),
     "read",
 )
+
+
+def of_batches(task: str) -> Task:
+    """A task of which nothing is known but its name, for batches of somebody's own loop.
+
+    Its losses are those that torch has by that name: cross-entropy, binary cross-entropy over
+    labels, and squared error in the units of the targets.
+
+    >>> import torch
+    >>> of_batches("number").losses(torch.tensor([[3.0]]), torch.tensor([[1.0]]))
+    tensor([4.])
+
+    Raises:
+        ParameterError: the name of no built-in task.
+    """
+    if task not in _OF_BATCHES:
+        raise unknown_name("task", task, _OF_BATCHES)
+    return _OF_BATCHES[task]
+
+
+_OF_BATCHES: Mapping[str, Task] = {
+    "class": CLASSES,
+    "labels": Labels(names=(), counts=(), total=0),
+    "number": Number(names=(), mean=(0.0,), std=(1.0,)),
+}
 
 
 def task_of(facts: Mapping[str, Any] | None) -> Task:
