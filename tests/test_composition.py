@@ -174,7 +174,7 @@ def test_every_workflow_takes_them(tmp_path: Path) -> None:
         run=tmp_path / "b",
         **given,
     )
-    assert result.test_accuracy > 0
+    assert result.metadata["accuracy"] > 0.1
 
 
 def test_craig_weights_each_pick_by_what_it_stands_for() -> None:

@@ -255,7 +255,7 @@ BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     ([2.5] * 12, {"task": "number"}, "'label' is the same number in all rows"),
     ([[1.5, 2.5], [1.5]] * 6, {}, "lists of 1, 2 numbers|lists of 1 and 2 numbers"),
     (["a", "b", "c", "a"] * 3, {"task": "number"}, "'a' in row 0 of column 'label' is no number"),
-    ([1, 2, 3] * 4, {"task": "lables"}, "Give auto, class, labels, number"),
+    ([1, 2, 3] * 4, {"task": "lables"}, "Did you mean 'labels'"),
     ([[1, 0], [0, 1]] * 6, {}, "exactly one 1 in each row"),
     ([["a"], [], ["a"], []] * 3, {}, "holds 1 label"),
 ]

@@ -186,6 +186,8 @@ def test_losses_of_all_are_those_of_the_output() -> None:
     task = labels_task(tags)
     everyone = torch.arange(len(tags))
     assert torch.allclose(task.losses_of(said, tags), task.losses(said, tags[everyone]))
+    norms = gradients_of(task, said, tags, norms=True)
+    torch.testing.assert_close(norms, task.gradients(said, tags[everyone]).norm(dim=1))
     part = torch.tensor([5, 1, 7])
     assert torch.equal(labels_at(tags, part)[torch.arange(3)], tags[part])
 
