@@ -302,7 +302,11 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Tried, 
             raise ParameterError(
                 "methods", f"got '{AUTO}', which is rho-loss or uniform", "Compare rho-loss"
             )
-        elif name not in selections() and name not in methods.table():
+        elif (
+            name not in selections()
+            and name not in methods.table()
+            and not methods.is_composed(name)
+        ):
             raise unknown_name("methods", name, (*selections(), SVP))
 
     @property
