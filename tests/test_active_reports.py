@@ -308,7 +308,10 @@ def test_headline(standing: Standing, line: str) -> None:
             "90% (95% interval 85% to 95%) on 200 control labels, a random sample of the pool; "
             "the proxy was trained on 80 labels.",
         ),
-        (stand(), "Not known yet: the proxy is trained once two classes are labelled."),
+        (
+            stand(is_cold=True),
+            "Not known yet: the proxy is trained once two classes are labelled.",
+        ),
         (
             stand(classes={"a": 1, "b": 1}),
             "Not known yet: the next keepers active query measures the proxy, and so does keepers "

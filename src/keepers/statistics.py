@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from keepers.errors import ParameterError
+
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "inconclusive", "cannot tell"]
 """`cannot tell`: nothing is said of these models, whatever the figures."""
@@ -17,6 +19,7 @@ Verdict = Literal["better", "worse", "inconclusive", "cannot tell"]
 LEVEL = 0.05
 SURE = 0.95
 """The probability from which on a forecast says better, or worse."""
+_NORMAL_QUANTILE = 1.959963984540054  # of 0.975
 ENOUGH_SEEDS = 5
 FEW_SEEDS_LEVEL, FEWEST_SEEDS = 0.01, 3
 
@@ -205,3 +208,31 @@ def pearson(scores: Sequence[Floats]) -> Floats:
     correlation = np.clip(unit @ unit.T, -1.0, 1.0)
     np.fill_diagonal(correlation, 1.0)
     return correlation
+
+
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """The 95% Wilson interval of a proportion, `correct` out of `n`; (0, 1) of nothing.
+
+    With p = correct / n and z the normal quantile of 0.975:
+    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).
+
+    >>> low, high = wilson(90, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.8256, 0.9448)
+
+    Raises:
+        ParameterError: more correct than there are.
+
+    Paper: Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    """
+    if not 0 <= correct <= n:
+        raise ParameterError("correct", f"got {correct} out of {n}", "Give one from 0 to n")
+    if n == 0:
+        return 0.0, 1.0
+    share, z = correct / n, _NORMAL_QUANTILE
+    scale = 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / scale
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == n else centre + half
+    return max(0.0, low), min(1.0, high)

@@ -74,6 +74,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         source: Source | None = None,
         votes: int = 1,
         planned: bool = True,
+        **settings: Any,
     ) -> Serving:
         if source is None:
             keys = [f"item-{number:04d}" for number in range(len(texts))]
@@ -81,7 +82,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             source = open_source(table, id="key", input="text", require_labels=False)
         journal = Journal.create(tmp_path / f"campaign-{len(begun)}")
         events: list[Event] = [
-            Started(settings={"votes": votes}, campaign=f"{tmp_path.name}-{len(begun)}"),
+            Started(
+                settings={"votes": votes, **settings}, campaign=f"{tmp_path.name}-{len(begun)}"
+            ),
             Schema(version=1, classes=tuple(classes)),
         ]
         journal.append([*events, whole_batch(source)] if planned else events)

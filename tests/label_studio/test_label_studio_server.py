@@ -23,7 +23,7 @@ from keepers.integrations.label_studio import (
     pull,
     push,
 )
-from keepers.integrations.label_studio.project import configured_classes
+from keepers.integrations.label_studio.project import controls_in
 from label_studio_desk import AWKWARD, picture_desk, plan, reopened, text_desk, words
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.timeout(280)]
@@ -219,7 +219,7 @@ def test_new_classes_reach_the_page(
     desk.journal.append([Schema(version=2, classes=("neg", "so-so"))])
     assert push(desk, client).updated
     configuration = server.ask("GET", f"/api/projects/{project}")["label_config"]
-    assert configured_classes(configuration) == ("neg", "so-so")
+    assert controls_in(configuration) == (("Choices", "label", "neg", "so-so"),)
 
 
 def test_tasks_of_others_are_left_alone(

@@ -3,7 +3,7 @@
 from keepers.campaign import control
 from keepers.campaign.consensus import class_today
 from keepers.campaign.desk import Desk
-from keepers.campaign.estimates import Curve, Forecast, fit_curve, forecast, needed_for, wilson
+from keepers.campaign.estimates import Curve, Forecast, fit_curve, forecast, needed_for
 from keepers.campaign.events import (
     BROUGHT,
     LABEL_STUDIO,
@@ -31,6 +31,7 @@ from keepers.campaign.label_studio import Returned, label_studio_votes
 from keepers.campaign.recording import Delivery, Recorded, id_readings, record
 from keepers.campaign.returns import read_returned, read_votes
 from keepers.campaign.state import State
+from keepers.statistics import wilson
 
 __all__ = [
     "BROUGHT",

@@ -1,12 +1,12 @@
-"""Consensus: what the votes on one item say together, under the classes of today."""
+"""Consensus: what the votes on one item say together, under the names of today."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from keepers.campaign.events import BROUGHT, Schema, Vote
+from keepers.tasks.question import Answer
 
 Verdict = Literal["labelled", "disputed", "skipped", "quarantined", "pending"]
 
@@ -28,9 +28,9 @@ def current(votes: Sequence[Vote]) -> tuple[Vote, ...]:
     return tuple(vote for vote in last.values() if vote.kind != "undo")
 
 
-def version_of(label: str, schemas: Sequence[Schema]) -> int | None:
-    """The version that a label of unknown age belongs to: the last that has it, or the last."""
-    holding = [schema.version for schema in schemas if label in schema.classes]
+def version_of(names: Sequence[str], schemas: Sequence[Schema]) -> int | None:
+    """The version that names of unknown age belong to: the last that has them, or the last."""
+    holding = [schema.version for schema in schemas if all(n in schema.classes for n in names)]
     return max(holding) if holding else (schemas[-1].version if schemas else None)
 
 
@@ -45,7 +45,7 @@ def class_today(label: str, version: int | None, schemas: Sequence[Schema]) -> s
     if not schemas:
         return None
     if version is None:
-        version = version_of(label, schemas) or 0
+        version = version_of((label,), schemas) or 0
     for schema in schemas:
         if schema.version > version:
             label = schema.renamed.get(label, label)
@@ -53,24 +53,25 @@ def class_today(label: str, version: int | None, schemas: Sequence[Schema]) -> s
 
 
 def settle(
-    votes: Sequence[Vote], resolve: Callable[[Vote], str | None], needed: int
-) -> tuple[Verdict, str | None]:
-    """The verdict on an item and, where it is labelled, its class.
+    votes: Sequence[Vote],
+    resolve: Callable[[Vote], Answer | None],
+    needed: int,
+    agreed: Callable[[Sequence[Answer]], Answer | None],
+) -> tuple[Verdict, Answer | None]:
+    """The verdict on an item and, where it is labelled, its label.
 
     Of `votes` in order, each annotator's last one counts. `needed` label votes, or one that was
-    brought, settle an item by majority; a tie at the top is disputed. Without them it is
-    quarantined where a vote names a class that `resolve` does not know, skipped where there are
-    only skips, and pending otherwise. A skip never outvotes a label.
+    brought, settle an item as `agreed` says; it is disputed where that says nothing. Without them
+    it is quarantined where a vote names something that `resolve` does not know, skipped where
+    there are only skips, and pending otherwise. A skip never outvotes a label.
     """
     words = current(votes)
     labels = [(resolve(vote), vote.source == BROUGHT) for vote in words if vote.kind == "label"]
-    counted = Counter(label for label, _ in labels if label is not None)
+    counted = [label for label, _ in labels if label is not None]
     brought = any(was_brought for label, was_brought in labels if label is not None)
-    if counted.total() < needed and not brought:
-        if len(labels) > counted.total():
+    if len(counted) < needed and not brought:
+        if len(labels) > len(counted):
             return "quarantined", None
         return ("skipped" if words and not labels else "pending"), None
-    top = counted.most_common(2)
-    if len(top) == 2 and top[0][1] == top[1][1]:
-        return "disputed", None
-    return "labelled", top[0][0]
+    label = agreed(counted)
+    return ("disputed" if label is None else "labelled"), label

@@ -1,4 +1,4 @@
-"""Estimates: how sure an accuracy is, and how many labels another one would take."""
+"""Estimates: how many labels another accuracy would take."""
 
 from __future__ import annotations
 
@@ -11,39 +11,10 @@ import numpy.typing as npt
 
 from keepers.errors import ParameterError
 
-_NORMAL_QUANTILE = 1.959963984540054  # of 0.975
 _FEWEST = 3
 _EXPONENTS = (0.02, 4.0)
 _GRID = 60
 _MOST_LABELS = 10**12
-
-
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """The 95% Wilson interval of a proportion, `correct` out of `n`; (0, 1) of nothing.
-
-    With p = correct / n and z the normal quantile of 0.975:
-    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).
-
-    >>> low, high = wilson(90, 100)
-    >>> round(low, 4), round(high, 4)
-    (0.8256, 0.9448)
-
-    Raises:
-        ParameterError: more correct than there are.
-
-    Paper: Wilson 1927, Probable inference, the law of succession, and statistical inference.
-    """
-    if not 0 <= correct <= n:
-        raise ParameterError("correct", f"got {correct} out of {n}", "Give one from 0 to n")
-    if n == 0:
-        return 0.0, 1.0
-    share, z = correct / n, _NORMAL_QUANTILE
-    scale = 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / scale
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
-    low = 0.0 if correct == 0 else centre - half
-    high = 1.0 if correct == n else centre + half
-    return max(0.0, low), min(1.0, high)
 
 
 @dataclass(frozen=True, kw_only=True)

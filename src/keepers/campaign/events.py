@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from keepers.errors import ParameterError
 from keepers.files import fingerprint, hash_bytes, plain
+from keepers.tasks.question import Answer
 from keepers.words import remedy
 
 Id = int | str
@@ -221,8 +222,9 @@ class Sent:
 class Vote:
     """One annotator's word on one item: a label, a skip, or the withdrawal of either.
 
-    `label` is the class's name as it was given, and `schema` the version it was given under
-    (None: the one in force when it is recorded). `time` is brought to UTC ISO 8601 (None: the
+    `label` is the class's name as it was given, a list of labels, or one or several numbers (kept
+    as a tuple), and `schema` the version it was given under (None: the one in force when it is
+    recorded). `time` is brought to UTC ISO 8601 (None: the
     moment it is recorded). `seconds` is the time that labelling took, `source` `page`,
     `label-studio`, `labelled` (brought when the campaign started) or a file's name.
 
@@ -233,7 +235,7 @@ class Vote:
     item: Id
     annotator: str
     kind: Literal["label", "skip", "undo"] = "label"
-    label: str | None = None
+    label: Answer | None = None
     time: str | None = None
     seconds: float | None = None
     source: str = ""
@@ -245,7 +247,8 @@ class Vote:
             raise ParameterError("annotator", f"got {self.annotator!r}", "Say who labels")
         if self.kind not in ("label", "skip", "undo"):
             raise ParameterError("kind", f"got {self.kind!r}", "Give label, skip or undo")
-        if self.kind == "label" and not self.label:
+        object.__setattr__(self, "label", label_of(self.label))
+        if self.kind == "label" and self.label in (None, ""):
             raise ParameterError("label", f"got {self.label!r}", "Give the name of a class")
         if self.kind != "label" and self.label is not None:
             raise ParameterError("label", f"got {self.label!r} with a {self.kind}", "Leave it out")
@@ -297,6 +300,26 @@ class Moved:
 
 
 Event = Started | Schema | Pool | Measure | Planned | Sent | Vote | Trained | Moved
+
+
+def label_of(label: Any) -> Answer | None:
+    """A label as it is kept: labels sorted and each once, numbers as a tuple of floats.
+
+    Raises:
+        ParameterError: a list of anything else, or a number that is not finite.
+    """
+    if label is None or isinstance(label, str):
+        return label
+    given = cast("list[Any]", list(label) if isinstance(label, list | tuple | set) else [label])
+    if all(isinstance(each, str) and each for each in given):
+        return tuple(sorted(set(given)))
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in given):
+        found = tuple(map(float, given))
+        if all(map(math.isfinite, found)):
+            return found
+    raise ParameterError(
+        "label", f"got {label!r}", "Give the name of a class, a list of labels, or numbers"
+    )
 
 
 def _whole(item: Id) -> Id:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from keepers.campaign.consensus import current, in_order, settle
 from keepers.campaign.events import Id, Part, PlannedItem, Vote
+from keepers.tasks.question import Answer
 
 Place = tuple[int, PlannedItem]
 """The round that planned an item, and its place there."""
@@ -35,7 +36,7 @@ class Item:
 
     id: Id
     status: Status = "unplanned"
-    label: str | None = None
+    label: Answer | None = None
     votes: tuple[Vote, ...] = ()
     round: int | None = None
     part: Part | None = None
@@ -54,8 +55,9 @@ def settled(
     *,
     arrived: Sequence[Vote],
     place: Place | None,
-    resolve: Callable[[Vote], str | None],
+    resolve: Callable[[Vote], Answer | None],
     needed: int,
+    agreed: Callable[[Sequence[Answer]], Answer | None],
     is_removed: bool,
     is_sent: bool,
 ) -> Item:
@@ -71,7 +73,7 @@ def settled(
             reason=planned.reason,
         )
     votes = in_order((*item.votes, *arrived)) if arrived else item.votes
-    verdict, label = settle(votes, resolve, needed)
+    verdict, label = settle(votes, resolve, needed, agreed)
     status: Status
     if is_removed:
         status, label = "removed", None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from keepers.campaign.events import LABEL_STUDIO, Id, Vote
 from keepers.errors import KeepersError
+from keepers.tasks import CLASSES
+from keepers.tasks.question import Answer, Question
 
 ITEM = "item_id"
 """The field of a task's data that carries our id."""
@@ -27,12 +29,18 @@ def is_task(record: Mapping[str, Any]) -> bool:
     return "annotations" in record and isinstance(record.get("data"), dict)
 
 
-def label_studio_votes(tasks: Iterable[Any], *, where: str, annotator: str = "") -> Returned:
+ANY_CLASS = CLASSES.question(())
+
+
+def label_studio_votes(
+    tasks: Iterable[Any], *, where: str, annotator: str = "", question: Question = ANY_CLASS
+) -> Returned:
     """The votes in Label Studio's tasks, as its JSON export and its server give them.
 
     Each annotation is a vote of the user who completed it, named `label-studio-` and the user's
     number (`annotator` where there is none), at the time of its last change; one that was
-    cancelled is a skip. `data.item_id` is our id. `where` names the file or server in errors.
+    cancelled is a skip. `data.item_id` is our id. `where` names the file or server in errors,
+    `question` says what was asked.
 
     >>> task = {"id": 3, "data": {"item_id": 12}, "annotations": [{
     ...     "id": 5, "completed_by": 1, "updated_at": "2026-03-01T12:00:00Z", "lead_time": 2.5,
@@ -54,7 +62,7 @@ def label_studio_votes(tasks: Iterable[Any], *, where: str, annotator: str = "")
         for annotation, item in annotations:
             at = f"{place}, annotation {annotation.get('id')}"
             try:
-                votes.append((at, _vote(annotation, item, annotator)))
+                votes.append((at, _vote(annotation, item, annotator, question)))
             except (KeepersError, _UnreadableError) as error:
                 malformed.append(f"{at}: {error}")
     return Returned(votes=tuple(votes), malformed=tuple(malformed))
@@ -81,7 +89,7 @@ def _annotations(task: Any) -> Iterator[tuple[dict[str, Any], Id]]:
         yield annotation, item
 
 
-def _vote(annotation: Mapping[str, Any], item: Id, annotator: str) -> Vote:
+def _vote(annotation: Mapping[str, Any], item: Id, annotator: str, question: Question) -> Vote:
     user = annotation.get("completed_by")
     if isinstance(user, dict):
         user = user.get("id")
@@ -96,20 +104,16 @@ def _vote(annotation: Mapping[str, Any], item: Id, annotator: str) -> Vote:
         item=item,
         annotator=annotator if user is None else f"{LABEL_STUDIO}-{user}",
         kind="skip" if skipped else "label",
-        label=None if skipped else _choice(annotation.get("result")),
+        label=None if skipped else _answer(annotation.get("result"), question),
         time=time,
         seconds=None if seconds is None or not math.isfinite(seconds) else max(0.0, float(seconds)),
         source=LABEL_STUDIO,
     )
 
 
-def _choice(result: Any) -> str:
-    choices: list[Any] = []
-    for region in result if isinstance(result, list) else []:
-        if isinstance(region, dict) and region.get("type") == "choices":
-            value = region.get("value")
-            chosen: Any = value.get("choices") if isinstance(value, dict) else None
-            choices += chosen if isinstance(chosen, list) else [chosen]
-    if len(choices) != 1 or not isinstance(choices[0], str):
-        raise _UnreadableError(f"it holds the choices {choices}, and exactly one class is wanted")
-    return choices[0]
+def _answer(result: Any, question: Question) -> Answer:
+    given = cast("list[Any]", result if isinstance(result, list) else [])
+    try:
+        return question.annotated([region for region in given if isinstance(region, dict)])
+    except ValueError as error:
+        raise _UnreadableError(str(error)) from None

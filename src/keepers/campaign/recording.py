@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from keepers.campaign.consensus import version_of
+from keepers.campaign.consensus import class_today, version_of
 from keepers.campaign.events import Id, Vote, just_after, now, utc
 from keepers.campaign.journal import Journal
 from keepers.campaign.state import State
-from keepers.data.labels import readings
 from keepers.errors import DataError, first_few
+from keepers.tasks.question import Answer
+from keepers.tasks.texts import readings
 from keepers.words import listed, nearest
 
 Delivery = Vote | tuple[str, Vote]
@@ -98,24 +99,38 @@ def _checked(
     if vote.time is not None and vote.time > _tomorrow():
         return vote, f"the time {vote.time} lies in the future"
     if vote.label is not None:
+        question = state.question
+        if problem := question.problem(vote.label):
+            return vote, problem
         if vote.schema is None:
-            vote = _of_schema(vote, state)
+            vote = _of_schema(vote, vote.label, state)
         if state.resolve(vote) is None and not partial:
-            label = str(vote.label)
+            label = _unknown(question.names_in(vote.label or ()), vote, state)
             near = nearest(label, state.classes)
             hint = f"did you mean '{near}'?" if near else listed(state.classes, 10)
-            return vote, f"{label!r} is none of the classes ({hint})"
+            return vote, f"{label!r} is none of the {question.option} ({hint})"
     return vote, None
 
 
-def _of_schema(vote: Vote, state: State) -> Vote:
+def _unknown(names: Sequence[str], vote: Vote, state: State) -> str:
+    """The first of the names that is none of today."""
+    return next(n for n in names if class_today(n, vote.schema, state.schemas) is None)
+
+
+def _of_schema(vote: Vote, label: Answer, state: State) -> Vote:
     """The vote with the version its label is of; 1.0 is the class 1 where no class is called so."""
-    assert vote.label is not None
-    for label in readings(vote.label):
-        read = replace(vote, label=label, schema=version_of(label, state.schemas))
-        if state.resolve(read) is not None:
-            return read
-    return replace(vote, schema=version_of(vote.label, state.schemas))
+    question, schemas = state.question, state.schemas
+
+    def reading(name: str) -> str:
+        known = (
+            each
+            for each in readings(name)
+            if class_today(each, version_of((each,), schemas), schemas) is not None
+        )
+        return next(known, name)
+
+    found = question.renamed(label, reading)
+    return replace(vote, label=found, schema=version_of(question.names_in(found or ()), schemas))
 
 
 def _changes(vote: Vote, state: State) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,10 @@ class MalformedError(Exception):
 Located = Iterator[tuple[str, Record | MalformedError]]
 
 
-def read_records(path: Path) -> Located:
+def read_records(path: Path, instead: Sequence[str] = ()) -> Located:
     """The records of a file of one of `SUFFIXES`, or why one is none, each with where it stood.
+
+    `instead` are columns that, all of them together, may stand in for `label`.
 
     Raises:
         DataError: damaged as a whole, or without the columns `id` and `label`.
@@ -44,11 +46,16 @@ def read_records(path: Path) -> Located:
     """
     suffix = suffix_of(path)
     if suffix in (".csv", ".tsv"):
-        return _csv(path)
-    return _parquet(path) if suffix == ".parquet" else _json(path)
+        return _csv(path, instead)
+    return _parquet(path, instead) if suffix == ".parquet" else _json(path, instead)
 
 
-def _check_columns(names: list[str], path: Path) -> None:
+def _stand_in(names: Sequence[str], instead: Sequence[str]) -> bool:
+    """Whether the columns, in lower case, hold all that may stand in for `label`."""
+    return bool(instead) and {name.strip().lower() for name in instead} <= set(names)
+
+
+def _check_columns(names: list[str], path: Path, instead: Sequence[str]) -> None:
     if _MINIMAL in names:
         raise DataError(
             f"data: {path} is Label Studio's short form, which leaves out what was skipped. Export "
@@ -58,7 +65,7 @@ def _check_columns(names: list[str], path: Path) -> None:
     if twice:
         raise DataError(f"data: {path} has the column '{twice[0]}' twice. Keep one of them")
     absent = [name for name in ("id", "label") if name not in names]
-    if absent == ["label"] and "skipped" in names:
+    if absent == ["label"] and ("skipped" in names or _stand_in(names, instead)):
         return
     if absent:
         raise DataError(
@@ -72,7 +79,7 @@ def _bytes(path: Path) -> bytes:
         return file.read()
 
 
-def _csv(path: Path) -> Located:
+def _csv(path: Path, instead: Sequence[str]) -> Located:
     """The records of a CSV file, with the lines on which they begin."""
     layout = layout_of(path, "yes")
     text = _bytes(path)
@@ -84,7 +91,7 @@ def _csv(path: Path) -> Located:
         raise DataError(
             f"data: {path}, line 1: {first_line(error)}. Give a CSV file in UTF-8"
         ) from None
-    _check_columns(names, path)
+    _check_columns(names, path, instead)
 
     def located() -> Located:
         end = text.index(header, layout.start) + len(header)
@@ -121,14 +128,15 @@ def _cells(record: bytes, layout: Layout) -> list[str]:
         raise MalformedError(f"{error}") from None
 
 
-def _parquet(path: Path) -> Located:
+def _parquet(path: Path, instead: Sequence[str]) -> Located:
     table = read_table(path)
     names = [name.strip().lower() for name in table.column_names]
-    _check_columns(names, path)
+    _check_columns(names, path, instead)
+    stands_in = [name.strip().lower() for name in instead] if "label" not in names else []
     held = [
         place
         for place, (name, kind) in enumerate(zip(names, table.schema.types, strict=True))
-        if name in _WANTED
+        if name in (*_WANTED, *stands_in)
         or (
             name not in names[:place]
             and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
@@ -143,7 +151,7 @@ def _parquet(path: Path) -> Located:
     return ((f"{path.name}, row {number}", row) for number, row in enumerate(rows))
 
 
-def _json(path: Path) -> Located:
+def _json(path: Path, instead: Sequence[str]) -> Located:
     try:
         text = _bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -161,17 +169,19 @@ def _json(path: Path) -> Located:
                 f"data: {path}, line {line}: {first_line(error)}. Correct the line"
             ) from None
         return (
-            _object(f"{path.name}, record {n}", lambda row=row: row, path)
+            _object(f"{path.name}, record {n}", lambda row=row: row, path, instead)
             for n, row in enumerate(rows, 1)
         )
     return (
-        _object(f"{path.name}, line {number}", lambda line=line: json.loads(line), path)
+        _object(f"{path.name}, line {number}", lambda line=line: json.loads(line), path, instead)
         for number, line in enumerate(text.split("\n"), 1)
         if line.strip()
     )
 
 
-def _object(where: str, read: Callable[[], Any], path: Path) -> tuple[str, Record | MalformedError]:
+def _object(
+    where: str, read: Callable[[], Any], path: Path, instead: Sequence[str]
+) -> tuple[str, Record | MalformedError]:
     try:
         record = read()
     except (ValueError, RecursionError) as error:
@@ -181,9 +191,10 @@ def _object(where: str, read: Callable[[], Any], path: Path) -> tuple[str, Recor
     if is_task(record):
         return where, record
     if _MINIMAL in record:
-        _check_columns([*record], path)
+        _check_columns([*record], path, instead)
     absent = [name for name in ("id", "label") if name not in record]
-    if absent and not (absent == ["label"] and "skipped" in record):
+    stands_in = "skipped" in record or _stand_in([name.lower() for name in record], instead)
+    if absent and not (absent == ["label"] and stands_in):
         return where, MalformedError(f"it has no '{absent[0]}'. Give each an id and a label")
     return where, record
 

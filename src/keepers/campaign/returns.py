@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from keepers.campaign.events import Id, Vote
-from keepers.campaign.label_studio import Returned, is_task, label_studio_votes
+from keepers.campaign.label_studio import ANY_CLASS, Returned, is_task, label_studio_votes
 from keepers.campaign.records import SUFFIXES, Located, MalformedError, read_records
 from keepers.data.folders import missing, suffix_of
-from keepers.data.labels import label_text
 from keepers.data.values import first_line
 from keepers.errors import DataError, KeepersError, about, first_few
+from keepers.tasks.question import Answer, Question
 from keepers.words import counted
 
 _TRUE = ("1", "true", "yes", "y")
@@ -26,14 +26,18 @@ Check = Callable[[Id, Mapping[str, Any]], str | None]
 
 
 def read_votes(
-    path: str | Path, *, annotator: str, check: Check | None = None
+    path: str | Path,
+    *,
+    annotator: str,
+    check: Check | None = None,
+    question: Question = ANY_CLASS,
 ) -> list[tuple[str, Vote]]:
     """The votes of a file, each with where it stood; a malformed file gives none.
 
     Raises:
         DataError: as `read_returned`, and for every malformed line (the first 5 are named).
     """
-    returned = read_returned(path, annotator=annotator, check=check)
+    returned = read_returned(path, annotator=annotator, check=check, question=question)
     problems = returned.malformed
     if problems:
         raise DataError(
@@ -44,7 +48,13 @@ def read_votes(
     return list(returned.votes)
 
 
-def read_returned(path: str | Path, *, annotator: str, check: Check | None = None) -> Returned:
+def read_returned(
+    path: str | Path,
+    *,
+    annotator: str,
+    check: Check | None = None,
+    question: Question = ANY_CLASS,
+) -> Returned:
     """The votes of a file of labels, and what of it is malformed, by line.
 
     CSV, TSV, JSONL, JSON and Parquet have the columns `id` and `label`, and may have
@@ -52,7 +62,8 @@ def read_returned(path: str | Path, *, annotator: str, check: Check | None = Non
     A row with neither a label nor a mark that it was skipped is not answered yet, and no vote.
     Label Studio's full JSON export is read by `label_studio_votes`. Votes that name no annotator
     are those of `annotator`; votes without a time get that of their recording. A row in which
-    `check` finds a fault counts as malformed.
+    `check` finds a fault counts as malformed. `question` is what was asked: for labels and numbers
+    the columns may be those of its names, in place of `label`.
 
     Raises:
         DataError: a file that is missing, of no known format, damaged as a whole, or without the
@@ -68,14 +79,16 @@ def read_returned(path: str | Path, *, annotator: str, check: Check | None = Non
                 "Studio's JSON export"
             )
         try:
-            return _returned(read_records(path), path, annotator, check)
+            return _returned(read_records(path, question.names), path, annotator, check, question)
         except OSError as error:
             raise DataError(
                 f"data: {path} cannot be read ({error.strerror or first_line(error)})"
             ) from None
 
 
-def _returned(records: Located, path: Path, annotator: str, check: Check | None) -> Returned:
+def _returned(
+    records: Located, path: Path, annotator: str, check: Check | None, question: Question
+) -> Returned:
     votes: list[tuple[str, Vote]] = []
     malformed: list[str] = []
     for where, record in records:
@@ -83,11 +96,13 @@ def _returned(records: Located, path: Path, annotator: str, check: Check | None)
             if isinstance(record, Exception):
                 raise record
             if is_task(record):
-                task = label_studio_votes([record], where=path.name, annotator=annotator)
+                task = label_studio_votes(
+                    [record], where=path.name, annotator=annotator, question=question
+                )
                 votes += task.votes
                 malformed += task.malformed
                 continue
-            vote = _vote(record, path, annotator)
+            vote = _vote(record, path, annotator, question)
             problem = vote and check and check(vote.item, record)
             if problem:
                 raise MalformedError(problem)
@@ -98,8 +113,8 @@ def _returned(records: Located, path: Path, annotator: str, check: Check | None)
     return Returned(votes=tuple(votes), malformed=tuple(malformed))
 
 
-def _vote(record: Mapping[str, Any], path: Path, annotator: str) -> Vote | None:
-    label, skipped = _label(record.get("label")), _flag(record.get("skipped"))
+def _vote(record: Mapping[str, Any], path: Path, annotator: str, question: Question) -> Vote | None:
+    label, skipped = _label(record, question), _flag(record.get("skipped"))
     if label is None and not skipped:
         return None
     if label is not None and skipped:
@@ -118,10 +133,11 @@ def _vote(record: Mapping[str, Any], path: Path, annotator: str) -> Vote | None:
     )
 
 
-def _label(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str | int | float):
-        raise MalformedError(f"the label is {value!r}, which is no text")
-    return label_text(value)
+def _label(record: Mapping[str, Any], question: Question) -> Answer | None:
+    try:
+        return question.read(record)
+    except ValueError as error:
+        raise MalformedError(str(error)) from None
 
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:

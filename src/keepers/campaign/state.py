@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -27,8 +27,11 @@ from keepers.campaign.events import (
     Started,
     Trained,
     Vote,
+    label_of,
 )
 from keepers.campaign.items import STATUSES, Item, Place, settled
+from keepers.tasks import question_of
+from keepers.tasks.question import Answer, Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,25 @@ class State:
         return self.schemas[-1].classes if self.schemas else ()
 
     @property
+    def question(self) -> Question:
+        """What people are asked, by the names in force."""
+        return question_in(self.settings, self.classes)
+
+    def asked_under(self, names: Sequence[str]) -> Question:
+        """The same by the names of a version of the schema."""
+        return question_in(self.settings, names)
+
+    @property
+    def asked_ever(self) -> Question:
+        """The same by all names that there have been: what files that come back may say."""
+        return question_in(self.settings, self.names_ever)
+
+    @property
+    def names_ever(self) -> tuple[str, ...]:
+        """The names that there have been, those of the first version first."""
+        return tuple(dict.fromkeys(name for schema in self.schemas for name in schema.classes))
+
+    @property
     def pool(self) -> Pool | None:
         """The pool as it was found last."""
         return self.pools[-1] if self.pools else None
@@ -94,16 +116,23 @@ class State:
         """The part of the batch that an example was planned in, None where it never was."""
         return self.item(id).part
 
-    def word(self, vote: Vote) -> tuple[str, str | None]:
-        """What a vote says: its kind and, where it names one, the class as it is called today."""
+    def word(self, vote: Vote) -> tuple[str, Answer | None]:
+        """What a vote says: its kind and, where there is one, its label by the names of today."""
         return vote.kind, self.resolve(vote) or vote.label
 
-    def resolve(self, vote: Vote) -> str | None:
-        """The class that a vote names, as it is called today; None where it names none."""
-        return vote.label and class_today(vote.label, vote.schema, self.schemas)
+    def today(self, label: Any) -> Answer | None:
+        """A label of unknown age, as the journal holds it, by the names of today."""
+        answer = label_of(label)
+        if answer is None or self.question.problem(answer) is not None:
+            return None
+        return self.question.renamed(answer, lambda name: class_today(name, None, self.schemas))
+
+    def resolve(self, vote: Vote) -> Answer | None:
+        """The label of a vote by the names of today; None where one of them is no more."""
+        return resolved(vote, self.question, self.schemas)
 
     @cached_property
-    def labels(self) -> Mapping[Id, str]:
+    def labels(self) -> Mapping[Id, Answer]:
         """The consensus labels of all parts: planned items by round and rank, then the others."""
         return MappingProxyType(
             {item.id: item.label for item in self._ordered if item.label is not None}
@@ -247,12 +276,13 @@ class _Folding:
         schemas, pools = _numbered(self.schemas), _numbered(self.pools)
         removed = frozenset(pools[-1].removed if pools else ())
         needed = int(self.started.settings.get("votes") or 1)
-        names: dict[tuple[str | None, int | None], str | None] = {}
+        question = question_in(self.started.settings, schemas[-1].classes if schemas else ())
+        names: dict[tuple[Answer | None, int | None], Answer | None] = {}
 
-        def resolve(vote: Vote) -> str | None:
+        def resolve(vote: Vote) -> Answer | None:
             name = vote.label, vote.schema
             if name not in names:
-                names[name] = vote.label and class_today(vote.label, vote.schema, schemas)
+                names[name] = resolved(vote, question, schemas)
             return names[name]
 
         items = dict(self.before.items)
@@ -264,6 +294,7 @@ class _Folding:
                 place=self.places.get(item),
                 resolve=resolve,
                 needed=needed,
+                agreed=question.agreed,
                 is_removed=item in removed,
                 is_sent=any(item in tasks for tasks in self.sent.values()),
             )
@@ -278,6 +309,18 @@ class _Folding:
             sent=self.sent,
             items=items,
         )
+
+
+def question_in(settings: Mapping[str, Any], names: Sequence[str]) -> Question:
+    """What a campaign of such settings asks; an early one had classes alone."""
+    return question_of(settings.get("task") or "class", names, settings.get("tolerance") or ())
+
+
+def resolved(vote: Vote, question: Question, schemas: Sequence[Schema]) -> Answer | None:
+    """The label of a vote by the names of today; None where one is no more, or there is none."""
+    if vote.label is None or question.problem(vote.label) is not None:
+        return None
+    return question.renamed(vote.label, lambda name: class_today(name, vote.schema, schemas))
 
 
 _Number = TypeVar("_Number", int, tuple[int, int])

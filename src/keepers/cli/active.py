@@ -16,7 +16,7 @@ TOKEN = "LABEL_STUDIO_TOKEN"
 
 
 class Cold(StrEnum):
-    """How to choose while fewer than two classes are labelled."""
+    """How to choose while too little is labelled to train on."""
 
     TYPICLUST = "typiclust"
     PROBCOVER = "probcover"
@@ -39,7 +39,7 @@ Target = Annotated[
     typer.Option(help="Model that the labels are for; its agreement with the proxy is measured"),
 ]
 Samples = Annotated[int, typer.Option(help="Passes with dropout on, for methods that read them")]
-ColdStart = Annotated[Cold, typer.Option(help="Method while fewer than two classes are labelled")]
+ColdStart = Annotated[Cold, typer.Option(help="Method while too little is labelled to train on")]
 Features = Annotated[
     str,
     typer.Option(
@@ -68,6 +68,16 @@ def start(
     campaign: Annotated[Path, typer.Option(help="Folder to make for the campaign")],
     classes: Annotated[
         str | None, typer.Option(help="Names of the classes, separated by commas")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Names of labels, of which an example may have several")
+    ] = None,
+    numbers: Annotated[
+        str | None, typer.Option(help="Name of the number to give each example, or of several")
+    ] = None,
+    task: options.TaskOf = "class",
+    tolerance: Annotated[
+        str | None, typer.Option(help="How far votes for a number may lie apart (default: any)")
     ] = None,
     labelled: Annotated[str | None, typer.Option(help="Data that are labelled already")] = None,
     test: Annotated[str | None, typer.Option(help="Labelled data to measure on")] = None,
@@ -196,7 +206,7 @@ def status(
         bool, typer.Option("--train", help="Measure the proxy with the labels there are now")
     ] = False,
     goal: Annotated[
-        float | None, typer.Option(help="Accuracy whose price in labels is forecast")
+        float | None, typer.Option(help="Score whose price in labels is forecast")
     ] = None,
     proxy: TrustedProxy = None,
     target: TrustedTarget = None,
@@ -239,7 +249,9 @@ def moved(
 
 @app.command("classes")
 def classes(
-    names: Annotated[str, typer.Argument(help="Names of the classes, separated by commas")],
+    names: Annotated[
+        str, typer.Argument(help="Names of the classes or labels, separated by commas")
+    ],
     campaign: Directory = Path(),
     rename: Annotated[
         list[str] | None,
@@ -247,7 +259,7 @@ def classes(
     ] = None,
     json_: options.Json = False,
 ) -> None:
-    """Change the classes; labels of a class that is left out wait until it comes back."""
+    """Change the classes or labels; what is left out waits, with its votes, until it comes back."""
     from keepers.cli.campaigns import run_classes
 
     run_classes(campaign, names, rename or [], as_json=json_)

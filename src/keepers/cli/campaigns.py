@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from keepers.campaign import Id, Recorded, State, class_today, read_returned, read_votes
+from keepers.campaign import Id, Recorded, State, read_returned, read_votes
 from keepers.cli.outputs import console, print_json, say_written, working
 from keepers.cli.settings import echo
 from keepers.data import is_within
@@ -17,9 +17,11 @@ from keepers.errors import ParameterError, RunError, renamed
 from keepers.reports.active import active_report
 from keepers.reports.active_answers import next_query, next_step
 from keepers.reports.active_terminal import active_summary, batch_table
+from keepers.tasks.question import Answer
 from keepers.words import counted
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
+from keepers.workflows.active.config import OPTIONS
 from keepers.workflows.active.drift import FOLDER as POOLS
 from keepers.workflows.active.labelled import check_no_data, check_table, row_check
 from keepers.workflows.active.work import WORK
@@ -42,10 +44,12 @@ def _opened(
 
 def run_start(values: dict[str, Any], *, as_json: bool) -> None:
     """Begin a campaign."""
-    names = values.pop("classes")
-    classes = None if names is None else class_names(names)
+    for option in OPTIONS:
+        names = values[option]
+        values[option] = None if names is None else class_names(names, option)
+    values["tolerance"] = tolerances(values["tolerance"])
     with working(values) as arguments:
-        campaign = Campaign.start(**arguments, classes=classes)
+        campaign = Campaign.start(**arguments)
         facts = campaign.status()
     if as_json:
         print_json(facts)
@@ -54,10 +58,17 @@ def run_start(values: dict[str, Any], *, as_json: bool) -> None:
         echo(sentence)
     say_skipped(campaign.holdings.source, echo)
     console().print(
-        f"Began a campaign on {counted(facts.pool, 'example')} with {len(facts.classes)} classes, "
+        f"Began a campaign on {counted(facts.pool, 'example')} with {_asked(campaign)}, "
         f"{sum(facts.parts.values()):,} labelled already"
     )
     _say_next(f"Next: {next_query(facts)}" if facts.left else next_step(facts))
+
+
+def _asked(campaign: Campaign) -> str:
+    """What is labelled, in words."""
+    question = campaign.state.question
+    number = len(question.names)
+    return f"{number} {question.one if number == 1 else question.option}"
 
 
 def run_query(
@@ -111,17 +122,23 @@ def run_import(
     malformed: Sequence[str] = ()
     with working({}) as arguments:
         campaign = _opened(folder, arguments)
-        check = row_check(campaign.holdings.source)
+        reading: dict[str, Any] = {
+            "annotator": annotator,
+            "check": row_check(campaign.holdings.source),
+            "question": campaign.state.asked_ever,
+        }
         if partial:
-            returned = read_returned(file, annotator=annotator, check=check)
+            returned = read_returned(file, **reading)
             votes, malformed = returned.votes, returned.malformed
         else:
-            votes = read_votes(file, annotator=annotator, check=check)
+            votes = read_votes(file, **reading)
         recorded = campaign.record(votes, partial=partial, unsure=unsure)
-    say_recorded(recorded, malformed, as_json=as_json)
+    say_recorded(recorded, malformed, as_json=as_json, one=campaign.state.question.one)
 
 
-def say_recorded(recorded: Recorded, malformed: Sequence[str], *, as_json: bool) -> None:
+def say_recorded(
+    recorded: Recorded, malformed: Sequence[str], *, as_json: bool, one: str = "class"
+) -> None:
     """What became of labels that came back."""
     if as_json:
         print_json({**asdict(recorded), "malformed": list(malformed)})
@@ -131,7 +148,7 @@ def say_recorded(recorded: Recorded, malformed: Sequence[str], *, as_json: bool)
     )
     if recorded.quarantined:
         console().print(
-            f"{counted(recorded.quarantined, 'label names', 'labels name')} a class that the "
+            f"{counted(recorded.quarantined, 'label names', 'labels name')} a {one} that the "
             "campaign does not have: kept, and counted once it does (keepers active classes)"
         )
     for sentence in (*malformed, *recorded.refused):
@@ -167,13 +184,13 @@ def run_label_studio(
         print_json(done)
 
 
-def _predictions(state: State) -> dict[Id, tuple[str, float]]:
-    """What the proxy said of the items that wait, by the names that the classes have today."""
+def _predictions(state: State) -> dict[Id, tuple[Answer, float | None]]:
+    """What the proxy said of the items that wait, by the names of today."""
     waiting = frozenset(state.pending())
-    found: dict[Id, tuple[str, float]] = {}
+    found: dict[Id, tuple[Answer, float | None]] = {}
     for planned in state.rounds:
         for item, name, probability in planned.facts.get("predictions", ()):
-            predicted = class_today(name, None, state.schemas)
+            predicted = state.today(name)
             if item in waiting and predicted is not None:
                 found[item] = predicted, probability
     return found
@@ -191,7 +208,8 @@ def run_status(
     with working({}) as arguments:
         campaign = _opened(folder, arguments, named)
         if train and campaign.measure() is None:
-            echo("Fewer than two classes are labelled: there is no proxy to measure yet")
+            why = campaign.status().too_few
+            echo(f"{why[:1].upper()}{why[1:]}: there is no proxy to measure yet")
         facts = campaign.status(goal=goal)
     written = {} if campaign.journal.read_only else {"report": active_report(campaign, facts)}
     if as_json:
@@ -227,11 +245,13 @@ def run_classes(folder: Path, names: str, rename: Sequence[str], *, as_json: boo
             raise ParameterError("rename", f"got {pair!r}", "Give OLD=NEW")
         renamed[old] = new
     with working({}) as arguments:
-        schema = _opened(folder, arguments).reclassify(class_names(names), renamed)
+        campaign = _opened(folder, arguments)
+        schema = campaign.reclassify(class_names(names), renamed)
+        what = campaign.state.question.option
     if as_json:
         print_json(schema)
         return
-    console().print(f"Version {schema.version} of the classes: {', '.join(schema.classes)}")
+    console().print(f"Version {schema.version} of the {what}: {', '.join(schema.classes)}")
 
 
 def run_moved(folder: Path, data: Mapping[str, str | None], *, as_json: bool) -> None:
@@ -245,7 +265,26 @@ def run_moved(folder: Path, data: Mapping[str, str | None], *, as_json: bool) ->
         console().print(Text(f"The {name} data of this campaign are {path} now"), soft_wrap=True)
 
 
-def class_names(given: Any) -> list[str]:
+def tolerances(given: Any) -> float | list[float] | None:
+    """How far numbers may lie apart: one, or those between commas or of a list in a file.
+
+    Raises:
+        ParameterError: something else.
+    """
+    if given is None:
+        return None
+    parts: list[Any] = given.split(",") if isinstance(given, str) else [given]
+    parts = given if isinstance(given, list) else parts
+    try:
+        found = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        raise ParameterError(
+            "tolerance", f"got {given!r}", "Give a number, or one for each number"
+        ) from None
+    return found[0] if len(found) == 1 else found
+
+
+def class_names(given: Any, option: str = "classes") -> list[str]:
     """Names of classes: those between commas, or those of a list in a file.
 
     Raises:
@@ -256,6 +295,6 @@ def class_names(given: Any) -> list[str]:
     names: list[Any] = given if isinstance(given, list) else [None]
     if any(isinstance(name, bool) or not isinstance(name, str | int) for name in names):
         raise ParameterError(
-            "classes", f"got {given!r}", "Give names, in quotes where YAML reads them otherwise"
+            option, f"got {given!r}", "Give names, in quotes where YAML reads them otherwise"
         )
     return [str(name) for name in names]

@@ -63,6 +63,9 @@ Data = Annotated[
 ]
 Input = Annotated[str | None, typer.Option(help="Column with the picture, text or vector")]
 Label = Annotated[str | None, typer.Option(help="Column with the label")]
+TaskOf = Annotated[
+    str, typer.Option(help="What labels are: class (one each), labels (several) or number")
+]
 Id = Annotated[str | None, typer.Option(help="Column with a unique key (default: input hash)")]
 Group = Annotated[str | None, typer.Option(help="Column to report the kept share by")]
 Split = Annotated[str | None, typer.Option(help="Part of a folder, file or hub data set to read")]

@@ -60,6 +60,7 @@ def simulate(
     precision: options.PrecisionOf = options.Precision.AUTO,
     input: options.Input = None,
     label: options.Label = None,
+    task: options.TaskOf = "auto",
     id: options.Id = None,
     split: options.Split = None,
     header: options.HeaderOf = options.Header.AUTO,

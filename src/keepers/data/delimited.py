@@ -9,8 +9,8 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn
 from keepers.errors import DataError
 from keepers.tasks import Task
+from keepers.tasks.texts import DELIMITERS, split
 
-DELIMITERS = (",", ";", "|")
 LONGEST, MOST = 60, 2000
 """Characters of a label, and different ones, where a field is split without being told so."""
 
@@ -42,21 +42,6 @@ def delimiter_of(column: ArrowColumn) -> str | None:
         if recurring >= 0.9 * len(parts) and max(map(len, parts)) <= LONGEST:
             return mark
     return None
-
-
-def split(text: str, mark: str | None) -> list[str]:
-    """The labels in a text; all of it is one where nothing separates them."""
-    if mark is None:
-        return [text.strip()] if text.strip() else []
-    text = text.strip()
-    if text[:1] + text[-1:] in ("[]", "{}", "()"):
-        text = text[1:-1]
-    parts = (part.strip() for part in text.split(mark))
-    return [
-        part[1:-1] if part[:1] in "'\"" and part[:1] == part[-1:] else part
-        for part in parts
-        if part
-    ]
 
 
 def delimiter_for(column: ArrowColumn, name: str, like: Task | None) -> str | None:

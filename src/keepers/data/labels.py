@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,42 +13,11 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError
+from keepers.tasks.texts import WHOLE, label_text, readings
 from keepers.words import counted, remedy
 
 _SHOWN = 5
-_NO_LABEL = ("", "nan", "<na>", "nat")
 _MAY_BE_NONE = ("none", "null", "na", "n/a", "#n/a")
-_WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
-
-
-def label_text(value: Any) -> str | None:
-    """The class that one value names, or None where it names none: the one rule for labels.
-
-    None, NaN, a text that is blank and what pandas writes for NaN are no label.
-
-    >>> [label_text(value) for value in ("pos", 1, 1.0, True, " ", "nan", None)]
-    ['pos', '1', '1', 'True', None, None, None]
-    """
-    if value is None or value != value:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value)
-    return None if text.strip().lower() in _NO_LABEL else text
-
-
-def readings(text: str) -> Iterator[str]:
-    """A label as it was given, then as pandas or a spreadsheet may have rewritten it.
-
-    >>> list(readings("1.0")), list(readings("TRUE"))
-    (['1.0', '1'], ['TRUE', 'True', 'true'])
-    """
-    yield text
-    whole = _WHOLE.fullmatch(text.strip())
-    if whole:
-        yield whole.group(1)
-    elif text.strip().lower() in ("true", "false"):
-        yield from (word for word in (text.strip().title(), text.strip().lower()) if word != text)
 
 
 def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
@@ -57,11 +25,11 @@ def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in class_names:
         bare = "".join(name.split()).casefold()
-        alike[[*readings(bare)][-1] if _WHOLE.fullmatch(bare) else bare].append(name)
+        alike[[*readings(bare)][-1] if WHOLE.fullmatch(bare) else bare].append(name)
     for key, names in alike.items():
         if len(names) > 1:
             shown = " and ".join(map(repr, names))
-            how = "how a number is written" if _WHOLE.fullmatch(key) else "case or white space"
+            how = "how a number is written" if WHOLE.fullmatch(key) else "case or white space"
             yield f"Warning: the classes {shown} differ in {how} only"
     for name in class_names:
         if name == "-1" or name.strip().lower() in _MAY_BE_NONE:
@@ -203,7 +171,7 @@ def _class_of(value: Any, declared: Sequence[str] | None, name: str) -> str | No
 def _known(text: str, classes: tuple[str, ...], column: str) -> str:
     found = next((reading for reading in readings(text) if reading in classes), None)
     if found is None:
-        number = _WHOLE.fullmatch(text) and not any(map(_WHOLE.fullmatch, classes))
+        number = WHOLE.fullmatch(text) and not any(map(WHOLE.fullmatch, classes))
         raise DataError(
             f"label: column '{column}' holds the class '{text}', which the training data does "
             f"not have. {remedy(text, classes, 'Its classes are')}"

@@ -286,7 +286,11 @@ def _known_inputs(like: Source, material: Material) -> tuple[str, ...] | None:
 def _known_label(like: Source, material: Material) -> str | None:
     """The label of `like`, where it is there or the user named it; else it is sought anew."""
     name = like.columns.label
-    if name in material.table.column_names or (like.columns.label_named and material.kind is None):
+    columns = material.table.column_names
+    there = name is not None and all(
+        each in columns for each in label_columns(name, material.table)
+    )
+    if there or (like.columns.label_named and material.kind is None):
         return name
     return None
 

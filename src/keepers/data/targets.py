@@ -14,10 +14,11 @@ import torch
 from keepers.choices import TaskName
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
-from keepers.data.delimited import delimiter_for, delimiter_of, split
-from keepers.data.labels import is_single, label_text, read_labels, rows_in_words
+from keepers.data.delimited import delimiter_for, delimiter_of
+from keepers.data.labels import is_single, read_labels, rows_in_words
 from keepers.errors import DataError, ParameterError, unknown_name
 from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
+from keepers.tasks.texts import label_text, split
 from keepers.words import counted, listed, remedy
 
 FEW_VALUES, PER_VALUE = 20, 5
@@ -195,8 +196,9 @@ def _labels(
                 f"label: columns {listed(names, 3)} hold others than 0 and 1 "
                 f"({rows_in_words(bad)}). Give 0 or 1, or --task number (task='number')"
             )
-        rows = [np.flatnonzero(row == 1.0).tolist() for row in table]
-        return _tagged([[names[at] for at in row] for row in rows], names, label, like)
+        places = [None if np.isnan(row).any() else np.flatnonzero(row).tolist() for row in table]
+        hot = [None if at is None else [names[place] for place in at] for at in places]
+        return _tagged(hot, names, label, like)
     column, name = columns[0], names[0]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -206,22 +208,26 @@ def _labels(
         if flags is not None and (like is None or like.names == _places(flags[0])):
             empty = np.flatnonzero([row is None for row in values])
             _check_missing(empty, len(values), label, require)
-            width, values = flags
-            return _tagged(values, _places(width), label, like)
+            width, hot = flags
+            rows = [None if row is None else got for row, got in zip(values, hot, strict=True)]
+            return _tagged(rows, _places(width), label, like)
         values = [
             None if row is None else [_name(each, declared) for each in row] for row in values
         ]
     elif pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
         mark = delimiter_for(column, name, like)
-        values = [None if each is None else split(each, mark) for each in column.to_pylist()]
+        values = [
+            None if each is None or not (require or each.strip()) else split(each, mark)
+            for each in column.to_pylist()
+        ]
     else:
         values = [
             None if (text := label_text(each)) is None else [text] for each in column.to_pylist()
         ]
     missing = np.flatnonzero([row is None for row in values])
     _check_missing(missing, len(values), label, require)
-    rows = [[each for each in row or () if each] for row in values]
-    seen = Counter(each for row in rows for each in set(row))
+    rows = [None if row is None else [each for each in row if each] for row in values]
+    seen = Counter(each for row in rows for each in set(row or ()))
     return _tagged(rows, sorted(seen, key=_order), label, like)
 
 
@@ -257,18 +263,19 @@ def _multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:
 
 
 def _tagged(
-    rows: Sequence[Sequence[str]], names: Sequence[str], label: str, like: Task | None
+    rows: Sequence[Sequence[str] | None], names: Sequence[str], label: str, like: Task | None
 ) -> Read:
     known = tuple(names) if like is None else like.names
     number = {name: at for at, name in enumerate(known)}
     for row in rows:
-        for name in row:
+        for name in row or ():
             if name not in number:
                 raise DataError(
                     f"label: '{label}' holds the label '{name}', which the training data does not "
                     f"have. {remedy(name, known, 'Its labels are')}"
                 )
-    tags = Tags.of([[number[name] for name in row] for row in rows], len(known))
+    numbers = [None if row is None else [number[name] for name in row] for row in rows]
+    tags = Tags.of(numbers, len(known))
     if like is not None:
         return tags, (), like
     counts = tags.counts().tolist()

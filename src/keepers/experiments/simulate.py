@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from keepers import processes
-from keepers.choices import Balance, Header, OnBadRow, Precision
+from keepers.choices import Balance, Header, OnBadRow, Precision, TaskName
 from keepers.configuration import SAMPLES, picked
 from keepers.data import Source, check_run, open_source
 from keepers.errors import ParameterError
@@ -106,6 +106,7 @@ def simulate(
     precision: Precision = "auto",
     input: str | None = None,
     label: str | None = None,
+    task: TaskName = "auto",
     id: str | None = None,
     split: str | None = None,
     header: Header = "auto",
@@ -149,7 +150,7 @@ def simulate(
             ranks of the two are compared on the labelled sets of the first seed.
         seeds: under 5, only a very clear difference gets a verdict; under 3, none.
         device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, id, split, header, limit, on_bad_row: likewise.
+        input, label, task, id, split, header, limit, on_bad_row: likewise.
 
     Raises:
         KeepersError: anything wrong with what was given.
@@ -166,6 +167,9 @@ def simulate(
     check_run(data, run)
     check_run(test, run)
     source, tested, in_both = _open(data, test, reading, progress, say)
+    config = config.of_task(source.task.name)
+    if source.other_task is not None:
+        say(f"Errors are 1 - {source.task.score_words}")
     Budgets.resolve(config, len(source))
     path = Path(run or default_run(source, "simulate"))
     identity = {"data": source.fingerprint, "test": tested.fingerprint}
@@ -190,7 +194,8 @@ def simulate(
                     "name": source.name,
                     "kind": source.kind,
                     "n": len(bench.pool),
-                    "num_classes": len(source.class_names),
+                    "num_classes": source.task.num_outputs,
+                    **measured_by(source),
                     "test_name": tested.name,
                     "test_n": len(bench.rounds.test.view),
                     "in_both": in_both,
@@ -219,12 +224,20 @@ def simulate(
     return Simulation(result=result, run=path)
 
 
+def measured_by(source: Source) -> dict[str, str]:
+    """What the targets are and what the score is called, where they are no classes."""
+    if source.other_task is None:
+        return {}
+    task = source.task
+    return {"task": task.name, "targets": task.plural, "score": task.score_words}
+
+
 def _open(
     data: Any, test: Any, reading: ReadingOf, progress: Progress | None, say: Say
 ) -> tuple[Source, Source, int]:
     """The pool, the test data, and how many of the pool were left out as they stand in both."""
     source = open_source(data, progress=progress, **vars(reading))
-    if source.labels is None or bool((source.labels < 0).any()):
+    if source.labels is None or not bool(source.task.known(source.labels).all()):
         raise ParameterError(
             "label",
             "a simulation needs a label for every example, to reveal it when it is picked",

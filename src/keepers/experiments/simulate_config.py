@@ -16,7 +16,7 @@ from keepers.roles import Role
 from keepers.types import Budget, DataInfo
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import ACTIVE_SIGNALS
+from keepers.workflows.scoring import active_signals
 
 PER_METHOD = frozenset({"method", "method_options", "seed"})
 """What a campaign has one of, and a simulation one for each method or seed."""
@@ -61,7 +61,7 @@ class SimulateConfig:
             raise ParameterError("methods", "got none", "Name at least one, such as auto")
         for name in self.methods:
             if name != AUTO:
-                methods.get(name, ACTIVE_SIGNALS)
+                methods.get(name, active_signals(self.choosing.task))
         for name, options in self.method_options.items():
             if name not in self.methods:
                 raise unknown_name("method_options", name, self.methods)
@@ -109,6 +109,10 @@ class SimulateConfig:
                 neighbours=None,
             )
         return replace(self.choosing, method=name, method_options=self.method_options.get(name))
+
+    def of_task(self, task: str) -> Self:
+        """The same for a task that the data told; methods that it has not are refused."""
+        return replace(self, choosing=replace(self.choosing, task=task))
 
     def target_role(self, info: DataInfo) -> Role:
         """The target's role, with its epochs and resolution from here over what it says itself."""

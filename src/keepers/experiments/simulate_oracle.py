@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from keepers.data import Source
 from keepers.random import derived_seed
 from keepers.workflows.active.asking import Labelled
+from keepers.workflows.active.unlabelled import unlabelled
 
 
 def round_seed(seed: int, number: int) -> int:
@@ -23,26 +24,27 @@ def round_seed(seed: int, number: int) -> int:
 class Oracle:
     """Labels that are given only for what was picked.
 
-    `pool` has no labels; `labels` (n,) are those of the data.
+    `pool` has no labels; `labels` are those of the data.
     """
 
     pool: Source
-    labels: npt.NDArray[np.int64]
+    labels: Any
 
     @classmethod
     def of(cls, source: Source) -> Oracle:
         """An oracle with the labels of labelled data, and a pool without them."""
         assert source.labels is not None
-        hidden = np.full(len(source), -1, dtype=np.int64)
-        return cls(pool=replace(source, labels=hidden), labels=source.labels)
+        return cls(pool=unlabelled(source), labels=source.labels)
 
     def label(self, members: Tensor) -> Labelled:
         """What is known once `members` are labelled."""
-        labels = np.full(len(self.pool), -1, dtype=np.int64)
-        labels[members.numpy()] = self.labels[members.numpy()]
+        task, places = self.pool.task, members.tolist()
+        labels = self.labels
+        targets = torch.from_numpy(labels) if isinstance(labels, np.ndarray) else labels
+        answers = [answer for answer in task.answers(targets, places) if answer is not None]
         return Labelled(
             source=self.pool,
-            labels=labels,
+            labels=task.told(task.names, len(self.pool), places, answers),
             members=members.sort().values,
             closed=torch.zeros(len(self.pool), dtype=torch.bool),
             covered=torch.empty(0, dtype=torch.int64),

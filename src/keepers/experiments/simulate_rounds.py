@@ -23,6 +23,7 @@ from keepers.ledger import Cost, Ledger
 from keepers.roles import Prepared, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
+from keepers.tasks import Tags
 from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Labelled
 from keepers.workflows.active.auto import settled
@@ -207,7 +208,9 @@ class Rounds:
 
         inputs: dict[str, Any] = {
             "pool": self.oracle.pool.fingerprint,
-            "labels": hash_bytes(known.labels),
+            "labels": hash_bytes(
+                known.labels.numpy() if isinstance(known.labels, Tags) else known.labels
+            ),
             "k": k,
             "seed": round_seed(seed, number),
             "choosing": self._identity(config, selector),

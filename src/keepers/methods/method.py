@@ -41,9 +41,11 @@ class SignalFacts(NamedTuple):
 SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
     {
         "log_probs": SignalFacts("predictions", (CORESET, ONLINE, ACTIVE), "pass"),
-        "log_odds": SignalFacts("predictions of several labels", (CORESET, ONLINE), "pass"),
-        "predictions": SignalFacts("predicted numbers", (CORESET, ONLINE), "pass"),
-        "posterior_predictions": SignalFacts("predicted numbers of several models", (CORESET,)),
+        "log_odds": SignalFacts("predictions of several labels", (CORESET, ONLINE, ACTIVE), "pass"),
+        "predictions": SignalFacts("predicted numbers", (CORESET, ONLINE, ACTIVE), "pass"),
+        "posterior_predictions": SignalFacts(
+            "predicted numbers of several models", (CORESET, ACTIVE)
+        ),
         "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE), "pass"),
         "out_of_fold_log_probs": SignalFacts("predictions out of fold", (CORESET,)),
         "labels": SignalFacts("labels", (CORESET, ONLINE)),
@@ -63,8 +65,8 @@ SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
 def signals_of(workflow: str) -> frozenset[str]:
     """The signals that a workflow has.
 
-    >>> sorted(signals_of(ACTIVE))
-    ['features', 'log_probs', 'posterior_log_probs']
+    >>> sorted(signals_of(ACTIVE))  # doctest: +ELLIPSIS
+    ['features', 'log_odds', 'log_probs', ..., 'posterior_predictions', 'predictions']
     """
     return frozenset(name for name, facts in SIGNALS.items() if workflow in facts.workflows)
 

@@ -19,6 +19,7 @@ from keepers.reports.active_items import NUM_SHOWN
 from keepers.reports.page import as_yaml, write_page
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.judging import about_ceiling
+from keepers.workflows.active.measuring import control_score
 from keepers.workflows.active.standing import Standing
 
 NUM_ROUNDS = 50
@@ -75,7 +76,11 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
         "agreement": active_answers.agreement(standing),
         "classes": active_shares.most_apart(classes),
         "num_classes": len(classes),
-        "class_words": active_shares.in_words(classes),
+        "question": state.question,
+        "control_score": control_score,
+        "class_words": active_shares.in_words(
+            classes, one=state.question.one, parts={"control": 0, "selected": 0, **standing.parts}
+        ),
         "largest_share": max((max(c.selected_share, c.control_share) for c in classes), default=0),
         "annotators": active_items.annotators(state),
         "disputed": active_items.cards(campaign, state.disputed[:NUM_SHOWN], with_votes=True),
@@ -101,7 +106,9 @@ def _accuracy_chart(standing: Standing, measured: Sequence[Mapping[str, Any]]) -
     on = {"test": "the test set", "control": "control labels"}[
         (standing.accuracy or {"on": "control"})["on"]
     ]
-    return active_charts.accuracy_chart(measured, forecast=standing.forecast, on=on)
+    return active_charts.accuracy_chart(
+        measured, forecast=standing.forecast, on=on, score=standing.score
+    )
 
 
 def _unplanned(standing: Standing) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 from keepers.reports import quantities
 from keepers.reports.answer import Answer
 from keepers.statistics import Verdict
+from keepers.tasks import CLASSES
 from keepers.words import counted
 from keepers.workflows.active.judging import Judgement, judged
 from keepers.workflows.active.measuring import ENOUGH_CONTROL
@@ -24,13 +25,20 @@ def headline(standing: Standing) -> str:
         labelled = standing.counts["labelled"]
         if not labelled:
             return "Nothing is labelled yet"
-        return f"{counted(labelled, 'example')} labelled, accuracy not known yet"
+        return f"{counted(labelled, 'example')} labelled, {standing.score} not known yet"
     trained_on = counted(standing.trained[-1]["labels"], "label")
-    words = f"{quantities.percent(found['value'])} accurate, trained on {trained_on}"
+    words = f"{reached(standing, found['value'])}, trained on {trained_on}"
     verdict = selection(standing).verdict
     if verdict == "better":
         return f"{words}; selection beats random"
     return f"{words}; random labels do better" if verdict == "worse" else words
+
+
+def reached(standing: Standing, value: float) -> str:
+    """A score by its name."""
+    if standing.score == CLASSES.score_words:
+        return f"{quantities.percent(value)} accurate"
+    return f"{standing.score} of {quantities.percent(value)}"
 
 
 def answers(standing: Standing) -> list[Answer]:
@@ -43,13 +51,17 @@ def accuracy(standing: Standing) -> Answer:
     """How accurate the proxy is, on what, and how sure that is."""
     found = standing.accuracy
     if found is None:
-        return Answer(name="How accurate?", brief="not known", words=_no_accuracy(standing))
+        return Answer(name=_how(standing), brief="not known", words=_no_accuracy(standing))
     trained_on = counted(standing.trained[-1]["labels"], "label")
     words = (
         f"{quantities.percent(found['value'])} (95% interval {_interval(found)}) on "
         f"{measured_on(found)}; the proxy was trained on {trained_on}."
     )
-    return Answer(name="How accurate?", brief=quantities.percent(found["value"]), words=words)
+    return Answer(name=_how(standing), brief=quantities.percent(found["value"]), words=words)
+
+
+def _how(standing: Standing) -> str:
+    return "How accurate?" if standing.score == CLASSES.score_words else f"What {standing.score}?"
 
 
 def measured_on(found: Mapping[str, Any]) -> str:
@@ -66,8 +78,8 @@ def _no_accuracy(standing: Standing) -> str:
         if not control_planned(standing):
             return "Not known: the campaign has neither a test set nor a control slice."
         return "Not known yet: there is no test set, and no control label was there to measure on."
-    if sum(number > 0 for number in standing.classes.values()) < 2:
-        return "Not known yet: the proxy is trained once two classes are labelled."
+    if standing.is_cold:
+        return f"Not known yet: the proxy is trained once {standing.enough}."
     return (
         "Not known yet: the next keepers active query measures the proxy, and so does "
         "keepers active status --train."
@@ -98,9 +110,12 @@ def selection(standing: Standing) -> Answer:
     where = "the test set" if found["measured_on"] == "test" else "control labels left out"
     errors = {part: sum(values) / len(values) for part, values in found["errors"].items()}
     labels = quantities.count(found["labels"])
+    of_classes = standing.score == CLASSES.score_words
+    errs = "errs on" if of_classes else f"has an error (1 − {standing.score}) of"
+    on = "on " if of_classes else "of "
     words = (
-        f"trained on {labels} selected labels the proxy errs on "
-        f"{quantities.percent(errors['selected'])}, on {labels} random ones on "
+        f"trained on {labels} selected labels the proxy {errs} "
+        f"{quantities.percent(errors['selected'])}, on {labels} random ones {on}"
         f"{quantities.percent(errors['random'])}: {quantities.points(mean, 1, signed=True)} points"
         f"{_points_interval(found['difference'])}, {found['difference']['pairs']} draws, measured "
         f"on {where}."

@@ -17,12 +17,16 @@ FAR = 6
 
 @charts.page_style()
 def accuracy_chart(
-    measured: Sequence[Mapping[str, Any]], *, forecast: Mapping[str, Any] | None, on: str
+    measured: Sequence[Mapping[str, Any]],
+    *,
+    forecast: Mapping[str, Any] | None,
+    on: str,
+    score: str = "accuracy",
 ) -> Markup:
     """Accuracy by labels with intervals; the goal lies across, the curve to it is dashed.
 
     `measured` are the rounds of a `Standing` that have an accuracy, `forecast` is its forecast;
-    `on` says what was measured on.
+    `on` says what was measured on, `score` what it is called.
     """
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
@@ -50,14 +54,17 @@ def accuracy_chart(
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(_whole)
     room = max(1.0, 0.08 * (top - bottom))
-    low, high = max(0.0, bottom - room), top + (room if forecast is None else 2 * room)
+    low, high = (
+        max(0.0 if bottom >= 0 else bottom - room, bottom - room),
+        top + (room if forecast is None else 2 * room),
+    )
     ticks = MaxNLocator(6).tick_values(low, min(high, 100.0))
     axes.set_yticks([tick for tick in ticks if low <= tick <= 100])
     axes.set_ylim(low, high)
     axes.yaxis.set_major_formatter(_percent)
     axes.set_xlabel("labels trained on")
-    axes.set_ylabel(f"accuracy on {on}")
-    return charts.as_svg(axes, "Accuracy by the labels trained on")
+    axes.set_ylabel(f"{score} on {on}")
+    return charts.as_svg(axes, f"{score[:1].upper()}{score[1:]} by the labels trained on")
 
 
 def _draw_forecast(axes: Any, forecast: Mapping[str, Any], *, first: int, last: int) -> float:

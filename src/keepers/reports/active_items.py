@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from keepers.campaign import BROUGHT, Id, State, class_today
+from keepers.campaign import BROUGHT, Id, State, Vote, class_today
 from keepers.errors import KeepersError
 from keepers.reports import quantities
 from keepers.reports.examples import Preview, preview
@@ -83,17 +83,24 @@ def _card(campaign: Campaign, id: Id, *, with_votes: bool, note: str = "") -> Ca
         seen = preview(campaign.desk.content(id))
     except KeepersError:
         seen = Preview(excerpt="This example cannot be shown: it has left the pool or is damaged.")
-    words = (
-        (vote.annotator, state.resolve(vote) or vote.label or "skipped") for vote in item.current
-    )
+    question = state.question
+    words = ((vote.annotator, _words(vote, state)) for vote in item.current)
     return Card(
         id=str(id),
         round=item.round,
-        label=item.label or "",
+        label="" if item.label is None else question.in_words(item.label),
         preview=seen,
         votes=tuple(words) if with_votes else (),
         note=note,
     )
+
+
+def _words(vote: Vote, state: State) -> str:
+    """What somebody said, by the names of today where they are known."""
+    if vote.label is None:
+        return "skipped"
+    said = state.resolve(vote)
+    return state.question.in_words(vote.label if said is None else said)
 
 
 def doubts(state: State) -> list[Doubt]:
@@ -105,21 +112,25 @@ def doubts(state: State) -> list[Doubt]:
     for planned in state.rounds:
         for key, name, probability in planned.facts.get("predictions", ()):
             item = state.item(key)
-            predicted = class_today(name, None, state.schemas)
-            if item.round != planned.round or None in (item.label, predicted):
+            predicted = state.today(name)
+            if item.round != planned.round or None in (item.label, predicted, probability):
                 continue
             if item.part == "control":  # asking again where the proxy disagrees would flatter it
                 continue
-            if predicted != item.label and probability >= CERTAIN:
-                found.append(Doubt(id=key, predicted=str(predicted), probability=probability))
+            if predicted is not None and predicted != item.label and probability >= CERTAIN:
+                words = state.question.in_words(predicted)
+                found.append(Doubt(id=key, predicted=words, probability=probability))
     return sorted(found, key=lambda doubt: -doubt.probability)
 
 
 def quarantined_names(state: State) -> list[tuple[str, int]]:
-    """Names that are no class today, and how many current votes give them."""
-    votes = (vote for item in state.items.values() for vote in item.current)
-    names = (vote.label for vote in votes if vote.label and state.resolve(vote) is None)
-    return Counter(names).most_common()
+    """Names that are no class or label today, and how many current votes give them."""
+    found: Counter[str] = Counter()
+    for vote in (vote for item in state.items.values() for vote in item.current):
+        if vote.label is not None and state.resolve(vote) is None:
+            names = state.question.names_in(vote.label)
+            found.update(n for n in names if class_today(n, vote.schema, state.schemas) is None)
+    return found.most_common()
 
 
 def annotators(state: State) -> list[Annotator]:
@@ -135,7 +146,9 @@ def annotators(state: State) -> list[Annotator]:
             seconds[vote.annotator] += vote.seconds or 0.0
             if together and vote.kind == "label":
                 mine["shared"] += 1
-                mine["agreed"] += item.label is not None and state.resolve(vote) == item.label
+                said = state.resolve(vote)
+                if said is not None and item.label is not None:
+                    mine["agreed"] += state.question.agrees(said, item.label)
     return [
         Annotator(
             name=name,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keepers.campaign import State, wilson
@@ -33,15 +34,21 @@ class ClassShare:
 
 
 def class_shares(state: State) -> list[ClassShare]:
-    """Each class among selected and among control labels, in the order of the classes.
+    """Each class or label among selected and among control labels, in the order of the names.
 
     Control labels are a uniform sample of the pool, so their shares, with Wilson's 95% interval,
-    estimate those of the pool.
+    estimate those of the pool. Numbers name nothing.
     """
+    question, examples = state.question, Counter[str]()
+    if not question.is_named:
+        return []
     counts = {name: {"selected": 0, "control": 0, "brought": 0} for name in state.classes}
-    for item, name in state.labels.items():
-        counts[name][state.part(item) or "brought"] += 1
-    selected, control = (sum(c[part] for c in counts.values()) for part in ("selected", "control"))
+    for item, label in state.labels.items():
+        part = state.part(item) or "brought"
+        examples[part] += 1
+        for name in question.names_in(label):
+            counts[name][part] += 1
+    selected, control = (examples[part] for part in ("selected", "control"))
     found: list[ClassShare] = []
     for name, count in counts.items():
         low, high = wilson(count["control"], control)
@@ -67,10 +74,17 @@ def most_apart(classes: Sequence[ClassShare]) -> list[ClassShare]:
     return [each for each in classes if each.name in shown]
 
 
-def in_words(classes: Sequence[ClassShare]) -> str:
-    """What selection does to the classes, as far as the control labels tell."""
-    control = sum(each.control for each in classes)
-    selected = sum(each.selected for each in classes)
+def in_words(
+    classes: Sequence[ClassShare], *, one: str = "class", parts: Mapping[str, int] | None = None
+) -> str:
+    """What selection does to the classes or labels, as far as the control labels tell.
+
+    `one` is what one of them is called; `parts` counts the examples of each part, where an
+    example may have several.
+    """
+    there = parts or {}
+    control = there.get("control", sum(each.control for each in classes))
+    selected = there.get("selected", sum(each.selected for each in classes))
     if not selected:
         return "Nothing that was selected is labelled yet."
     if not control:
@@ -82,15 +96,15 @@ def in_words(classes: Sequence[ClassShare]) -> str:
     if control < ROUGH:
         return f"{words}There are only {control} of them, so the comparison is rough."
     if not apart:
-        return f"{words}No class is selected out of proportion, as far as they tell."
+        return f"{words}No {one} is selected out of proportion, as far as they tell."
     more = [f"“{each.name}”" for each in apart if each.selected_share > each.control_share]
     less = [f"“{each.name}”" for each in apart if each.selected_share < each.control_share]
-    parts = [
+    told = [
         f"{_some(names)} {how}"
         for names, how in ((more, "more often"), (less, "less often"))
         if names
     ]
-    return f"{words}Selection takes {' and '.join(parts)} than they occur, beyond the 95% interval."
+    return f"{words}Selection takes {' and '.join(told)} than they occur, beyond the 95% interval."
 
 
 def _some(names: Sequence[str]) -> str:

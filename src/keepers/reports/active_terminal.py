@@ -14,6 +14,7 @@ from keepers.errors import KeepersError
 from keepers.reports import active_answers, quantities
 from keepers.reports.active_items import NUM_SHOWN
 from keepers.reports.terminal import plain_table
+from keepers.tasks import CLASSES, kind_of
 from keepers.words import counted
 from keepers.workflows.active import Batch, Campaign
 from keepers.workflows.active.standing import Standing
@@ -60,9 +61,12 @@ def batch_table(campaign: Campaign, batch: Batch) -> RenderableType:
         f" to label, by {batch.method}{cold}{again}",
     )
     parts: list[RenderableType] = [head]
-    if found := campaign.status().accuracy:
-        words = f"{quantities.percent(found['value'])} right on {active_answers.measured_on(found)}"
-        parts.append(Text(f"The proxy is {words}"))
+    standing = campaign.status()
+    if found := standing.accuracy:
+        reached = f"reaches {active_answers.reached(standing, found['value'])}, measured"
+        right = f"is {quantities.percent(found['value'])} right"
+        words = right if standing.score == CLASSES.score_words else reached
+        parts.append(Text(f"The proxy {words} on {active_answers.measured_on(found)}"))
     if repeated := batch.facts.get("near_duplicates"):
         number = counted(repeated, "near-duplicate")
         parts.append(Text(f"{number} let in: nothing else was left"))
@@ -124,13 +128,15 @@ def _sentences(standing: Standing) -> Sequence[str]:
     ]
     if parts:
         found.append(f"Labels: {quantities.listed(parts)}")
+    if parts and standing.classes:
         classes = sorted(standing.classes.items(), key=lambda pair: -pair[1])
         shown = [
             f"{_short(name, NAME)} {quantities.count(number)}"
             for name, number in classes[:NUM_CLASSES]
         ]
         more = f", and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
-        found.append(f"Classes: {', '.join(shown)}{more}")
+        named = kind_of(standing.task).stratum[1].capitalize()
+        found.append(f"{named}: {', '.join(shown)}{more}")
     spent = f"Selection took {quantities.duration(standing.selection_seconds)}"
     if standing.labelling_seconds:
         spent += f", labelling {quantities.duration(standing.labelling_seconds)}"

@@ -5,7 +5,16 @@ from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.tags import Tags
 from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
-from keepers.tasks.written import AUTO, BUILT_IN, ENTRY_POINT_GROUP, kinds, of_batches, task_of
+from keepers.tasks.written import (
+    AUTO,
+    BUILT_IN,
+    ENTRY_POINT_GROUP,
+    kind_of,
+    kinds,
+    of_batches,
+    question_of,
+    task_of,
+)
 
 __all__ = [
     "AUTO",
@@ -20,8 +29,10 @@ __all__ = [
     "Targets",
     "Task",
     "gradients_of",
+    "kind_of",
     "kinds",
     "labels_at",
     "of_batches",
+    "question_of",
     "task_of",
 ]

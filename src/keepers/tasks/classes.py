@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.errors import ParameterError
+from keepers.statistics import wilson
+from keepers.tasks.question import Answer
+from keepers.tasks.question_class import ClassQuestion
 from keepers.tasks.task import Measured, Targets
 
 BINS = 15
@@ -44,6 +47,15 @@ class Classes:
         }
     )
     score_words: ClassVar[str] = "accuracy"
+    is_share: ClassVar[bool] = True
+    unsure: ClassVar[str | None] = "margin"
+    enough: ClassVar[str] = "two classes are labelled"
+    too_few: ClassVar[str] = "fewer than two classes are labelled"
+
+    @staticmethod
+    def question(names: tuple[str, ...], tolerance: tuple[float, ...] = ()) -> ClassQuestion:
+        """Which class it is."""
+        return ClassQuestion(names, tolerance)
 
     @property
     def num_outputs(self) -> int:
@@ -157,6 +169,57 @@ class Classes:
         assert isinstance(targets, Tensor)
         numbers = targets[torch.as_tensor(positions, dtype=torch.int64)].tolist()
         return [None if number < 0 else self.names[number] for number in numbers]
+
+    @staticmethod
+    def told(
+        names: tuple[str, ...], count: int, places: Sequence[int], answers: Sequence[Answer]
+    ) -> Any:
+        """Class numbers (n,) in an array, -1 where nothing is known."""
+        numbers = {name: number for number, name in enumerate(names)}
+        found = np.full(count, -1, dtype=np.int64)
+        found[np.asarray(places, dtype=np.int64)] = [numbers[str(answer)] for answer in answers]
+        return found
+
+    @classmethod
+    def fitted(cls, names: tuple[str, ...], targets: Any) -> Classes:
+        """Of these names, whatever the targets."""
+        return cls(names)
+
+    @staticmethod
+    def known(targets: Any) -> Tensor:
+        """Those that are not -1."""
+        return torch.as_tensor(targets >= 0)
+
+    @staticmethod
+    def is_cold(targets: Any) -> bool:
+        """Fewer than two classes are there."""
+        return len(np.unique(targets)) < 2
+
+    def answers(self, targets: Targets, positions: Sequence[int]) -> list[Answer | None]:
+        """Names of classes."""
+        return [*self.show(targets, positions)]
+
+    def together(self, said: Sequence[Tensor]) -> Tensor:
+        """The logarithms of the mean probabilities (n, classes), in double precision."""
+        return torch.stack([each.double().exp() for each in said]).mean(0).log()
+
+    def predicted(self, said: Sequence[Tensor]) -> list[tuple[Answer, float | None]]:
+        """The likeliest class, and its mean probability."""
+        best = torch.stack([each.double().exp() for each in said]).mean(0).max(1)
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [(self.names[number], value) for number, value in pairs]
+
+    def doubts(self, said: Sequence[Tensor]) -> Tensor | None:
+        """One less the margin of the mean probabilities."""
+        mean = torch.stack([each.double().exp() for each in said]).mean(0)
+        top = mean.clamp(min=1e-30).log().topk(2, dim=-1).values
+        return top[:, 1].exp() - top[:, 0].expm1()
+
+    def interval(self, said: Tensor, targets: Targets) -> tuple[float, float]:
+        """Wilson's, of the share that is right."""
+        assert isinstance(targets, Tensor)
+        right = said.argmax(1) == targets
+        return wilson(int(right.sum()), len(right))
 
     def facts(self) -> dict[str, Any]:
         """Its names."""

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from keepers.errors import ParameterError
 from keepers.tasks.classes import tensor_in
+from keepers.tasks.question import Answer
+from keepers.tasks.question_labels import LabelsQuestion
 from keepers.tasks.tags import Tags
-from keepers.tasks.task import Measured, Targets, check_outputs, weighted_mean
+from keepers.tasks.task import Measured, Targets, check_outputs, resampled, weighted_mean
 from keepers.tensors import row_blocks
 
 NO_LABEL = "no label"
@@ -50,6 +52,15 @@ class Labels:
         }
     )
     score_words: ClassVar[str] = "average precision"
+    is_share: ClassVar[bool] = False
+    unsure: ClassVar[str | None] = None
+    enough: ClassVar[str] = "two examples have different labels"
+    too_few: ClassVar[str] = "all labelled examples have the same labels"
+
+    @staticmethod
+    def question(names: tuple[str, ...], tolerance: tuple[float, ...] = ()) -> LabelsQuestion:
+        """Which labels it has."""
+        return LabelsQuestion(names, tolerance)
 
     @property
     def num_outputs(self) -> int:
@@ -226,10 +237,85 @@ class Labels:
         assert isinstance(targets, Tags)
         part = targets.take(positions)
         starts, members = part.offsets.tolist(), part.members.tolist()
+        known = None if part.known is None else part.known.tolist()
         return [
             ", ".join(self.names[label] for label in members[start:stop])
-            for start, stop in itertools.pairwise(starts)
+            if known is None or known[at]
+            else None
+            for at, (start, stop) in enumerate(itertools.pairwise(starts))
         ]
+
+    @staticmethod
+    def told(
+        names: tuple[str, ...], count: int, places: Sequence[int], answers: Sequence[Answer]
+    ) -> Any:
+        """`Tags` that know of these places alone."""
+        numbers = {name: number for number, name in enumerate(names)}
+        rows: list[list[int] | None] = [None] * count
+        for place, answer in zip(places, answers, strict=True):
+            rows[place] = [numbers[str(name)] for name in answer]
+        return Tags.of(rows, len(names))
+
+    @classmethod
+    def fitted(cls, names: tuple[str, ...], targets: Any) -> Labels:
+        """With how many of these examples have each label."""
+        return cls(names, tuple(targets.counts().tolist()), len(targets))
+
+    @staticmethod
+    def known(targets: Any) -> Tensor:
+        """As the tags say."""
+        known: Tensor | None = targets.known
+        return torch.ones(len(targets), dtype=torch.bool) if known is None else known
+
+    @staticmethod
+    def is_cold(targets: Any) -> bool:
+        """All have the same labels, so that no label tells any two apart."""
+        counts = targets.counts()
+        return not bool(((counts > 0) & (counts < len(targets))).any())
+
+    def answers(self, targets: Targets, positions: Sequence[int]) -> list[Answer | None]:
+        """Names of labels, sorted."""
+        assert isinstance(targets, Tags)
+        part = targets.take(positions)
+        starts, members = part.offsets.tolist(), part.members.tolist()
+        known = self.known(part).tolist()
+        return [
+            tuple(sorted(self.names[label] for label in members[start:stop])) if there else None
+            for there, (start, stop) in zip(known, itertools.pairwise(starts), strict=True)
+        ]
+
+    def together(self, said: Sequence[Tensor]) -> Tensor:
+        """The log-odds of the mean probabilities (n, labels)."""
+        if len(said) == 1:
+            return said[0]
+        return torch.stack([each.double().sigmoid() for each in said]).mean(0).logit().float()
+
+    def predicted(self, said: Sequence[Tensor]) -> list[tuple[Answer, float | None]]:
+        """The labels over one half, and the probability that all of them are right.
+
+        That takes the labels to be independent of each other.
+        """
+        found: list[tuple[Answer, float | None]] = []
+        odds = self.together(said)
+        sure = F.logsigmoid(odds.double().abs()).sum(1).exp()
+        for row, probability in zip((odds > 0).tolist(), sure.tolist(), strict=True):
+            names = [name for name, there in zip(self.names, row, strict=True) if there]
+            found.append((tuple(sorted(names)), probability))
+        return found
+
+    def doubts(self, said: Sequence[Tensor]) -> Tensor | None:
+        """How near the label that is nearest to one half is to it."""
+        return -self.together(said).abs().amin(1)
+
+    def interval(self, said: Tensor, targets: Targets) -> tuple[float, float]:
+        """Of the average precision, by the bootstrap."""
+        assert isinstance(targets, Tags)
+        truth = targets[torch.arange(len(targets))] > 0
+
+        def score(at: Tensor) -> float:
+            return average_precision(said[at].flatten(), truth[at].flatten())
+
+        return resampled(score, len(said))
 
     def facts(self) -> dict[str, Any]:
         """Names and counts."""

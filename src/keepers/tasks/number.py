@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from keepers.errors import ParameterError
 from keepers.tasks.classes import tensor_in
-from keepers.tasks.task import Measured, Targets, check_outputs, weighted_mean
+from keepers.tasks.question import Answer
+from keepers.tasks.question_number import NumberQuestion
+from keepers.tasks.task import Measured, Targets, check_outputs, resampled, weighted_mean
 
 PARTS = 10
 """Strata of a number: parts of its range with about equally many examples."""
@@ -48,6 +50,10 @@ class Number:
         }
     )
     score_words: ClassVar[str] = "R²"
+    is_share: ClassVar[bool] = False
+    unsure: ClassVar[str | None] = None
+    enough: ClassVar[str] = "two different numbers are labelled"
+    too_few: ClassVar[str] = "fewer than two different numbers are labelled"
 
     @classmethod
     def of(cls, names: tuple[str, ...], targets: Tensor) -> Number:
@@ -74,6 +80,11 @@ class Number:
         at = np.linspace(0, 1, PARTS + 1)[1:-1]
         edges = np.unique(np.quantile(targets[:, 0].double().numpy(), at))
         return cls(names, tuple(mean.tolist()), tuple(std.tolist()), tuple(edges.tolist()))
+
+    @staticmethod
+    def question(names: tuple[str, ...], tolerance: tuple[float, ...] = ()) -> NumberQuestion:
+        """How much it is."""
+        return NumberQuestion(names, tolerance)
 
     @property
     def num_outputs(self) -> int:
@@ -210,6 +221,67 @@ class Number:
             None if any(value != value for value in row) else ", ".join(f"{v:.7g}" for v in row)
             for row in rows
         ]
+
+    @staticmethod
+    def told(
+        names: tuple[str, ...], count: int, places: Sequence[int], answers: Sequence[Answer]
+    ) -> Any:
+        """Numbers (n, numbers) in an array of float32, NaN where nothing is known."""
+        found = np.full((count, len(names)), np.nan, dtype=np.float32)
+        if len(places):
+            found[np.asarray(places, dtype=np.int64)] = np.asarray(answers, dtype=np.float32)
+        return found
+
+    @classmethod
+    def fitted(cls, names: tuple[str, ...], targets: Any) -> Number:
+        """With their mean, spread and strata; of numbers without spread, 0 and 1."""
+        if cls.is_cold(targets):
+            return cls(names, (0.0,) * len(names), (1.0,) * len(names))
+        return cls.of(names, torch.as_tensor(targets))
+
+    @staticmethod
+    def known(targets: Any) -> Tensor:
+        """Those that are not NaN."""
+        return ~torch.as_tensor(targets).isnan().any(1)
+
+    @staticmethod
+    def is_cold(targets: Any) -> bool:
+        """One of the numbers is the same in all examples, as far as single precision tells."""
+        values = torch.as_tensor(targets).double()
+        if len(values) < 2:
+            return True
+        least = 1e3 * torch.finfo(torch.float32).eps * values.mean(0).abs()
+        return not bool((values.std(0, correction=0) > least).all())
+
+    def answers(self, targets: Targets, positions: Sequence[int]) -> list[Answer | None]:
+        """The numbers."""
+        assert isinstance(targets, Tensor)
+        rows = targets[torch.as_tensor(positions, dtype=torch.int64)].tolist()
+        return [None if any(v != v for v in row) else tuple(row) for row in rows]
+
+    def together(self, said: Sequence[Tensor]) -> Tensor:
+        """The mean of what they predict (n, numbers)."""
+        return said[0] if len(said) == 1 else torch.stack([*said]).mean(0)
+
+    def predicted(self, said: Sequence[Tensor]) -> list[tuple[Answer, float | None]]:
+        """The mean numbers; nobody gives a probability."""
+        rows = self.together(said).tolist()
+        return [(tuple(float(f"{number:.7g}") for number in row), None) for row in rows]
+
+    def doubts(self, said: Sequence[Tensor]) -> Tensor | None:
+        """Nobody says."""
+        return None
+
+    def interval(self, said: Tensor, targets: Targets) -> tuple[float, float]:
+        """Of R², by the bootstrap."""
+        assert isinstance(targets, Tensor)
+        truth, predicted = targets.double(), said.double()
+
+        def score(at: Tensor) -> float:
+            spread = truth[at].var(0, correction=0).clamp(min=1e-12)
+            return 1 - float(((predicted[at] - truth[at]).square().mean(0) / spread).mean())
+
+        return resampled(score, len(said))
 
     def facts(self) -> dict[str, Any]:
         """Names, mean, spread and strata."""

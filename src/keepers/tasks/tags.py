@@ -18,7 +18,8 @@ class Tags:
 
     `offsets` (n + 1,) and `members` are int64, the members of an example in ascending order. Memory
     grows with the labels that are there, not with examples × labels; an index gives rows of
-    0 and 1 (float32) of some examples.
+    0 and 1 (float32) of some examples. `known` (n,) of bool says whose labels are known at all,
+    None where all are; what is unknown has no members.
 
     >>> tags = Tags.of([[1], [], [0, 2]], 3)
     >>> tags[torch.tensor([2, 0])].tolist(), len(tags)
@@ -28,14 +29,19 @@ class Tags:
     offsets: Tensor
     members: Tensor
     num_labels: int
+    known: Tensor | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], num_labels: int) -> Tags:
-        """From the label numbers of each example; one that is there twice counts once."""
-        unique = [sorted(set(row)) for row in rows]
+    def of(cls, rows: Sequence[Sequence[int] | None], num_labels: int) -> Tags:
+        """From the label numbers of each example, None where they are unknown.
+
+        One that is there twice counts once.
+        """
+        unique = [sorted(set(row or ())) for row in rows]
+        known = torch.tensor([row is not None for row in rows], dtype=torch.bool)
         lengths = torch.tensor([0, *map(len, unique)], dtype=torch.int64)
         members = torch.tensor([label for row in unique for label in row], dtype=torch.int64)
-        return cls(lengths.cumsum(0), members, num_labels)
+        return cls(lengths.cumsum(0), members, num_labels, None if known.all() else known)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -60,7 +66,9 @@ class Tags:
         at = torch.as_tensor(positions, dtype=torch.int64, device=self.offsets.device)
         lengths = self.offsets[at + 1] - self.offsets[at]
         zero = torch.zeros(1, dtype=torch.int64, device=at.device)
-        return Tags(torch.cat([zero, lengths.cumsum(0)]), self._entries(at)[1], self.num_labels)
+        offsets, known = torch.cat([zero, lengths.cumsum(0)]), self.known
+        known = None if known is None else known[at]
+        return Tags(offsets, self._entries(at)[1], self.num_labels, known)
 
     def having(self, label: int) -> Tensor:
         """Which examples have a label (n,), of bool."""
@@ -88,7 +96,8 @@ class Tags:
 
     def to(self, device: torch.device | str) -> Tags:
         """The same on another device."""
-        return Tags(self.offsets.to(device), self.members.to(device), self.num_labels)
+        known = None if self.known is None else self.known.to(device)
+        return Tags(self.offsets.to(device), self.members.to(device), self.num_labels, known)
 
     def cpu(self) -> Tags:
         """The same on the CPU."""
@@ -97,4 +106,5 @@ class Tags:
     def numpy(self) -> npt.NDArray[np.int64]:
         """All of it as one array, for fingerprints."""
         whole = [torch.tensor([len(self), self.num_labels]), self.offsets, self.members]
+        whole += [] if self.known is None else [self.known.long()]
         return torch.cat([part.cpu() for part in whole]).numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -10,11 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from keepers.errors import ParameterError
+from keepers.tasks.question import Answer, Question
 from keepers.tasks.tags import Tags
 from keepers.tensors import row_blocks
 
 Targets = Tensor | Tags
 """Class numbers (n,), numbers (n, d) or the labels of n examples; an index gives those of a few."""
+
+
+RESAMPLES = 400
+"""Draws of the examples by which the interval of a score is estimated."""
 
 
 def labels_at(targets: Any, positions: Any) -> Any:
@@ -42,6 +47,17 @@ class Measured:
 def weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:
     """The mean of losses (n,), each multiplied by its weight."""
     return (losses if weights is None else losses * weights).mean()
+
+
+def resampled(score: Callable[[Tensor], float], count: int) -> tuple[float, float]:
+    """The 95% bootstrap interval of a score of `count` examples, given by their positions.
+
+    Source: Efron 1979, Bootstrap Methods: Another Look at the Jackknife (percentiles).
+    """
+    draw = torch.Generator().manual_seed(0)
+    drawn = [score(torch.randint(count, (count,), generator=draw)) for _ in range(RESAMPLES)]
+    low, high = torch.tensor(drawn).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return low, high
 
 
 def check_outputs(said: Tensor, count: int, what: str) -> None:
@@ -92,6 +108,19 @@ class Task(Protocol):
     """The fields of `Signals` that such a model can give, in a pass or while it trains."""
     score_words: ClassVar[str]
     """What `Measured.score` is called: accuracy, average precision, R²."""
+    is_share: ClassVar[bool]
+    """Whether the score is the share of the examples that are right."""
+    unsure: ClassVar[str | None]
+    """The method that `auto` takes in a campaign once a model knows enough; None: random stays."""
+    enough: ClassVar[str]
+    """From when on a model can be trained, as the end of a sentence."""
+    too_few: ClassVar[str]
+    """What is said of labels that are too few, or too much alike, to train on."""
+
+    @staticmethod
+    def question(names: tuple[str, ...], tolerance: tuple[float, ...] = ()) -> Question:
+        """What people are asked, about these names; votes for numbers may lie so far apart."""
+        ...
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -197,6 +226,54 @@ class Task(Protocol):
 
     def show(self, targets: Targets, positions: Sequence[int]) -> list[str | None]:
         """The targets of some examples, as a person reads them; None where unknown."""
+        ...
+
+    @staticmethod
+    def told(
+        names: tuple[str, ...], count: int, places: Sequence[int], answers: Sequence[Answer]
+    ) -> Any:
+        """The targets of `count` examples as a `Source` holds them; known at some places."""
+        ...
+
+    @classmethod
+    def fitted(cls, names: tuple[str, ...], targets: Any) -> Task:
+        """The task of training targets, all known; of none it knows the names alone."""
+        ...
+
+    @staticmethod
+    def known(targets: Any) -> Tensor:
+        """Which targets (n,) are known."""
+        ...
+
+    @staticmethod
+    def is_cold(targets: Any) -> bool:
+        """Whether there are too few targets, all known, or too much alike, to train on."""
+        ...
+
+    def answers(self, targets: Targets, positions: Sequence[int]) -> list[Answer | None]:
+        """The targets of some examples as a person would give them; None where unknown."""
+        ...
+
+    def together(self, said: Sequence[Tensor]) -> Tensor:
+        """The mean prediction of several models, as `say` would give it."""
+        ...
+
+    def predicted(self, said: Sequence[Tensor]) -> list[tuple[Answer, float | None]]:
+        """What several models take each example for, and how probable they think that is.
+
+        None where they give no probability.
+        """
+        ...
+
+    def doubts(self, said: Sequence[Tensor]) -> Tensor | None:
+        """How unsure several models are (n,) of each example, by which models are compared.
+
+        None where they do not say.
+        """
+        ...
+
+    def interval(self, said: Tensor, targets: Targets) -> tuple[float, float]:
+        """The 95% interval of the score of predictions, over draws of the examples."""
         ...
 
     def facts(self) -> dict[str, Any]:

@@ -6,16 +6,18 @@ A package adds one by naming its class in its entry points of the group `keepers
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from keepers.errors import DataError, KeepersError, unknown_name
+from keepers.errors import DataError, KeepersError, ParameterError, unknown_name
 from keepers.plugins import check_free, loaded
 from keepers.tasks.classes import CLASSES, Classes
 from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
+from keepers.tasks.question import Question
 from keepers.tasks.task import Task
+from keepers.words import listed
 
 ENTRY_POINT_GROUP = "keepers.tasks"
 
@@ -51,11 +53,18 @@ def kinds() -> Mapping[str, Any]:
     return MappingProxyType(found)
 
 
-_MEMBERS = (
+OF_CAMPAIGNS = (
+    *("is_share", "unsure", "enough", "too_few", "question", "told", "fitted", "known", "is_cold"),
+    *("answers", "together", "predicted", "doubts", "interval"),
+)
+"""What labelling campaigns and simulations take of a task, and nothing else does."""
+
+_ALL = (
     *(name for name in vars(Task) if not name.startswith("_")),
     *(name for name in Task.__annotations__ if not name.startswith("_")),
     "read",
 )
+_MEMBERS = tuple(name for name in _ALL if name not in OF_CAMPAIGNS)
 
 
 def of_batches(task: str) -> Task:
@@ -100,3 +109,34 @@ def task_of(facts: Mapping[str, Any] | None) -> Task:
         return kinds()[str(kind)](**known)
     except (KeyError, TypeError):
         raise DataError(f"task: '{kind}' is not known here, or is damaged. Make it again") from None
+
+
+def kind_of(name: str) -> type[Task]:
+    """The kind of task of a name, for a campaign.
+
+    Raises:
+        ParameterError: it is not known, or its package did not think of labelling.
+    """
+    if name not in kinds():
+        raise unknown_name("task", name, kinds())
+    kind = kinds()[name]
+    lacking = [each for each in OF_CAMPAIGNS if not hasattr(kind, each)]
+    if lacking:
+        raise ParameterError(
+            "task",
+            f"'{name}' has no {', '.join(lacking)}, which people are asked by",
+            f"Label {listed(list(BUILT_IN), 5)}",
+        )
+    return kind
+
+
+def question_of(name: str, names: Sequence[str], tolerance: Sequence[float] = ()) -> Question:
+    """What people are asked for a task of a name, about these names.
+
+    >>> question_of("class", ["a", "b"]).agreed(["a", "a", "b"])
+    'a'
+
+    Raises:
+        ParameterError: the task is not known.
+    """
+    return kind_of(name).question(tuple(names), tuple(tolerance))

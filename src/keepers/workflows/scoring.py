@@ -17,12 +17,13 @@ from keepers.models import is_classifier
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, made_by, prepare
 from keepers.selectors import stratified_units
-from keepers.tasks import CLASSES, Task, labels_at
+from keepers.tasks import CLASSES, Task, kind_of, labels_at
 from keepers.training import GIVES, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.probing import FEATURES, embedding_inputs
 from keepers.workflows.stages import FOLDS, OUT_OF_FOLD, Training, is_trained, train
@@ -37,8 +38,15 @@ CLEAN = "confident-learning"
 CORESET_SIGNALS = methods.signals_of(methods.CORESET)
 """What core-set selection can supply; its picks are a set, so methods with replacement are out."""
 
-ACTIVE_SIGNALS = methods.signals_of(methods.ACTIVE)
-"""What active learning can supply: the pool has no labels."""
+
+def active_signals(task: str) -> frozenset[str]:
+    """What active learning can supply for a task, or for any (`auto`): the pool has no labels."""
+    signals = methods.signals_of(methods.ACTIVE)
+    return signals if task == AUTO else signals & kind_of(task).signals
+
+
+ACTIVE_SIGNALS = active_signals(CLASSES.name)
+"""The same for classes."""
 
 
 def row_for(name: str, model: str) -> Method:

@@ -14,7 +14,8 @@ from integrations.label_studio.fake_label_studio import LEGACY, URL, FakeLabelSt
 from keepers.campaign import Desk, Schema, Sent
 from keepers.errors import DataError, ParameterError, RunError
 from keepers.integrations.label_studio import Client, LabelStudioError, channel, push
-from keepers.integrations.label_studio.project import configured_classes, labelling_configuration
+from keepers.integrations.label_studio.project import controls_in, labelling_configuration
+from keepers.tasks import CLASSES
 from label_studio_desk import AWKWARD, label, picture_desk, plan, reopened, text_desk
 
 
@@ -83,8 +84,8 @@ def test_votes_are_how_many_annotators_label(
 
 @pytest.mark.parametrize("kind", ["text", "image"])
 def test_classes_survive_the_configuration(kind: Any) -> None:
-    configuration = labelling_configuration(kind, AWKWARD)
-    assert configured_classes(configuration) == AWKWARD
+    configuration = labelling_configuration(kind, CLASSES.question(AWKWARD))
+    assert controls_in(configuration) == (("Choices", "label", *AWKWARD),)
     assert configuration.count("hotkey") == 10
     assert f'value="${kind}"' in configuration
     # the page would read $5 and $text as fields of the task
@@ -93,8 +94,8 @@ def test_classes_survive_the_configuration(kind: Any) -> None:
 
 
 def test_a_configuration_of_somebody_else() -> None:
-    assert configured_classes("<View><Choices name='other'/></View>") is None
-    assert configured_classes("not xml") is None
+    assert controls_in("<View><Choices name='other'/></View>") == ()
+    assert controls_in("not xml") is None
 
 
 def test_new_classes_reach_the_project(desk: Desk, client: Client, server: FakeLabelStudio) -> None:
@@ -103,7 +104,7 @@ def test_new_classes_reach_the_project(desk: Desk, client: Client, server: FakeL
     desk.journal.append([Schema(version=2, classes=("neg", "pos", "so-so"))])
     assert push(desk, client).updated
     configuration = server.projects[only(server)]["label_config"]
-    assert configured_classes(configuration) == ("neg", "pos", "so-so")
+    assert controls_in(configuration) == (("Choices", "label", "neg", "pos", "so-so"),)
     assert not push(desk, client).updated
 
 
@@ -147,7 +148,7 @@ def test_pictures_travel_in_the_task(
 
 def test_vectors_have_nothing_to_show() -> None:
     with pytest.raises(DataError, match="vectors has nothing to show"):
-        labelling_configuration("vector", ("a", "b"))
+        labelling_configuration("vector", CLASSES.question(("a", "b")))
 
 
 def test_only_what_waits_is_sent(desk: Desk, client: Client, server: FakeLabelStudio) -> None:

@@ -89,7 +89,7 @@ def pull(desk: Desk, client: Client) -> Pulled:
     unreadable: list[str] = []
     withdrawn = 0
     for item, held in tasks.items():
-        returned = label_studio_votes(held, where=client.url)
+        returned = label_studio_votes(held, where=client.url, question=state.asked_ever)
         unreadable += returned.malformed
         given = [(where, replace(vote, item=item)) for where, vote in returned.votes]
         votes += given

@@ -1,4 +1,4 @@
-"""The campaign's project on the server: made once, found again, kept in step with the classes."""
+"""The campaign's project on the server: made once, found again, kept in step with what is asked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from keepers.campaign import State
 from keepers.errors import DataError, RunError
 from keepers.integrations.label_studio.answers import LabelStudioError
 from keepers.integrations.label_studio.client import Client
+from keepers.tasks.question import LABEL, Question
 from keepers.types import Kind
 
-CONTROL = "label"
-"""The name of the choices in the labelling configuration."""
+CONTROL = LABEL
+"""What the names of the controls in the labelling configuration begin with."""
 
 _LONGEST_TITLE = 50
 _PAGE = 100
@@ -42,16 +43,17 @@ def marker(campaign: str) -> str:
     return f"[keepers campaign {campaign}]"
 
 
-def labelling_configuration(kind: Kind, classes: tuple[str, ...]) -> str:
-    """Label Studio's labelling configuration: the text or picture, and one choice of the classes.
+def labelling_configuration(kind: Kind, question: Question) -> str:
+    """Label Studio's labelling configuration: the text or picture, and what is asked of it.
 
-    The first ten have the keys 1 to 9 and 0. Label Studio's page replaces `$name` in a choice by a
-    field of the task; a mark of no width prevents it, and the alias returns the class as it is.
+    The first ten choices have the keys 1 to 9 and 0. Label Studio's page replaces `$name` in a
+    choice by a field of the task; a mark of no width prevents it, and the alias returns the name
+    as it is.
 
     Raises:
         DataError: examples that cannot be shown.
 
-    >>> print(labelling_configuration("text", ("a<b", "$5")))
+    >>> print(labelling_configuration("text", CLASSES.question(("a<b", "$5"))))
     <View>
       <Text name="text" value="$text" valueType="text" />
       <Choices name="label" toName="text" choice="single" required="true" showInline="true">
@@ -70,40 +72,50 @@ def labelling_configuration(kind: Kind, classes: tuple[str, ...]) -> str:
     if kind == "text":
         shown["valueType"] = "text"  # a server may be set up to take texts for addresses
     ElementTree.SubElement(view, _TAGS[kind], shown)
-    choices = ElementTree.SubElement(
-        view,
-        "Choices",
-        {
-            "name": CONTROL,
-            "toName": kind,
-            "choice": "single",
-            "required": "true",
-            "showInline": "true",
-        },
-    )
-    for number, name in enumerate(classes):
-        value = re.sub(r"\$(?=[\w\[\].{}])", f"${_JOINER}", name)
-        choice = ElementTree.SubElement(choices, "Choice", {"value": value, "alias": name})
-        if number < 10:
-            choice.set("hotkey", str((number + 1) % 10))
+    for tag, attributes, choices in question.controls():
+        own = dict(attributes)
+        if name := own.pop("name", None):
+            own = {"name": name, "toName": kind, **own}
+        else:
+            own["value"] = _shown(own["value"])
+        control = ElementTree.SubElement(view, tag, own)
+        for number, given in enumerate(choices):
+            value, alias = given["value"], given.get("alias", given["value"])
+            choice = ElementTree.SubElement(
+                control, "Choice", {"value": _shown(value), "alias": alias}
+            )
+            if number < 10:
+                choice.set("hotkey", str((number + 1) % 10))
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode")
 
 
-def configured_classes(configuration: str) -> tuple[str, ...] | None:
-    """The classes that a labelling configuration offers; None where it has no choices of ours.
+def _shown(text: str) -> str:
+    return re.sub(r"\$(?=[\w\[\].{}])", f"${_JOINER}", text)
 
-    >>> configured_classes(labelling_configuration("image", ("cat & dog", "$5")))
-    ('cat & dog', '$5')
+
+def controls_in(configuration: str) -> tuple[tuple[str, ...], ...] | None:
+    """What a labelling configuration asks: the tags with a name, and what they offer.
+
+    None where it cannot be read. What a person set differently beside that is left alone.
+
+    >>> controls_in(labelling_configuration("image", CLASSES.question(("cat & dog", "$5"))))
+    (('Choices', 'label', 'cat & dog', '$5'),)
     """
     try:
         view = ElementTree.fromstring(configuration)
     except ElementTree.ParseError:
         return None
-    choices = view.find(f".//Choices[@name='{CONTROL}']")
-    if choices is None:
-        return None
-    return tuple(each.get("alias") or each.get("value", "") for each in choices.iter("Choice"))
+    found: list[tuple[str, ...]] = []
+    for control in view.iter():
+        name = control.get("name", "")
+        if name == CONTROL or name.startswith(f"{CONTROL}-"):
+            offered = [
+                each.get("alias") or each.get("value", "") for each in control.iter("Choice")
+            ]
+            many = ["several"] * (control.get("choice") == "multiple")
+            found.append((control.tag, name, *many, *offered))
+    return tuple(found)
 
 
 def find_project(client: Client, campaign: str) -> dict[str, Any] | None:
@@ -126,7 +138,7 @@ def ensure_project(client: Client, state: State, kind: Kind, title: str | None =
     """
     if not state.classes:
         raise RunError("campaign: it has no classes yet. Give them with --classes")
-    configuration = labelling_configuration(kind, state.classes)
+    configuration = labelling_configuration(kind, state.question)
     found = find_project(client, state.campaign)
     if found is None:
         made = client.post(
@@ -143,7 +155,8 @@ def ensure_project(client: Client, state: State, kind: Kind, title: str | None =
             },
         )
         return Project(number=number_of(client, made), url=page(client, made), made=True)
-    differs = configured_classes(str(found.get("label_config") or "")) != state.classes
+    there = controls_in(str(found.get("label_config") or ""))
+    differs = there != controls_in(configuration)
     number = number_of(client, found)
     if differs:
         client.patch(f"/api/projects/{number}/", {"label_config": configuration})

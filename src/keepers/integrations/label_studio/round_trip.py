@@ -13,6 +13,7 @@ from keepers.integrations.label_studio.client import connect
 from keepers.integrations.label_studio.collecting import Pulled, check_every, poll, pull
 from keepers.integrations.label_studio.secret import VARIABLE
 from keepers.integrations.label_studio.sending import Pushed, push
+from keepers.integrations.label_studio.tasks import Prediction
 from keepers.words import counted
 from keepers.workflows.opening import say_or_not
 
@@ -24,7 +25,7 @@ def exchange(
     *,
     variable: str = VARIABLE,
     every: float | None = None,
-    predictions: Mapping[Id, tuple[str, float]] | None = None,
+    predictions: Mapping[Id, Prediction] | None = None,
     title: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def exchange(
         token: in place of the environment variable.
         variable: the environment variable that holds the token.
         every: seconds between two looks.
-        predictions: for items, the proxy's class and its probability.
+        predictions: for items, the proxy's label and its probability.
         title: of the project, should it have to be made.
         say: is told what is done, in sentences.
 

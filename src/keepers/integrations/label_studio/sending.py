@@ -14,6 +14,7 @@ from keepers.integrations.label_studio.answers import LabelStudioError
 from keepers.integrations.label_studio.client import Client
 from keepers.integrations.label_studio.project import ensure_project
 from keepers.integrations.label_studio.tasks import (
+    Prediction,
     Task,
     check_predictions,
     is_untouched,
@@ -59,7 +60,7 @@ def push(
     desk: Desk,
     client: Client,
     *,
-    predictions: Mapping[Id, tuple[str, float]] | None = None,
+    predictions: Mapping[Id, Prediction] | None = None,
     title: str | None = None,
     chunk: int = CHUNK,
     say: Callable[[str], None] | None = None,
@@ -74,13 +75,14 @@ def push(
     Args:
         desk: the campaign.
         client: the server.
-        predictions: for items, the proxy's class and its probability, shown to the annotators.
+        predictions: for items, the proxy's label and its probability (None: it gives none), shown
+            to the annotators.
         title: of the project, should it have to be made.
         chunk: tasks in one request.
         say: is told what is done.
 
     Raises:
-        ParameterError: a prediction that is no class, or whose score is outside [0, 1].
+        ParameterError: a prediction that is no label, or whose score is outside [0, 1].
         RunError: another process plans or sends; the campaign has no classes.
         DataError: an example that cannot be shown.
         LabelStudioError: the server cannot be reached, refuses, or breaks off.
@@ -91,7 +93,7 @@ def push(
     with desk.journal.lock("sending to Label Studio"):
         state = desk.state
         pending = state.pending()
-        checked = check_predictions(predictions or {}, state.classes)
+        checked = check_predictions(predictions or {}, state.question)
         if not pending:
             return Pushed()
         project = ensure_project(client, state, desk.kind, title)
@@ -124,7 +126,7 @@ def _chunks(
     desk: Desk,
     state: State,
     items: Sequence[Id],
-    predictions: Mapping[Id, tuple[str, float]],
+    predictions: Mapping[Id, Prediction],
     chunk: int,
 ) -> Iterator[dict[Id, Task]]:
     tasks: dict[Id, Task] = {}

@@ -14,9 +14,12 @@ from keepers.campaign import Desk, Id, State
 from keepers.errors import ParameterError
 from keepers.integrations.label_studio.answers import LabelStudioError
 from keepers.integrations.label_studio.client import Client
-from keepers.integrations.label_studio.project import CONTROL
+from keepers.tasks.question import Answer, Question
 
 Task = dict[str, Any]
+
+Prediction = tuple[Answer, float | None]
+"""What the proxy takes an item for, and its probability, where it gives one."""
 
 _PAGE = 100
 _LONGEST_QUERY = 3_000
@@ -27,7 +30,7 @@ def name_of(item: Id) -> str:
     return str(item)
 
 
-def task(desk: Desk, state: State, item: Id, prediction: tuple[str, float] | None) -> Task:
+def task(desk: Desk, state: State, item: Id, prediction: Prediction | None) -> Task:
     """The task of an item: its text or picture, its rank, and what the proxy takes it for."""
     content = desk.content(item)
     if isinstance(content, bytes):
@@ -39,41 +42,39 @@ def task(desk: Desk, state: State, item: Id, prediction: tuple[str, float] | Non
     }
     if prediction is not None:
         label, score = prediction
-        result = {
-            "from_name": CONTROL,
-            "to_name": desk.kind,
-            "type": "choices",
-            "value": {"choices": [label]},
-        }
-        made["predictions"] = [
-            {"model_version": f"keepers round {place.round}", "score": score, "result": [result]}
+        result = [
+            {"from_name": part["from_name"], "to_name": desk.kind, **part}
+            for part in state.question.regions(label)
         ]
+        given: Task = {"model_version": f"keepers round {place.round}", "result": result}
+        made["predictions"] = [given if score is None else {**given, "score": score}]
     return made
 
 
 def check_predictions(
-    predictions: Mapping[Id, tuple[str, float]], classes: Sequence[str]
-) -> dict[Id, tuple[str, float]]:
+    predictions: Mapping[Id, Prediction], question: Question
+) -> dict[Id, Prediction]:
     """Predictions as plain values; the server would take a wrong one without a word.
 
     Raises:
-        ParameterError: a class that is none, or a score outside [0, 1].
+        ParameterError: a label that is none, or a score outside [0, 1].
     """
-    checked: dict[Id, tuple[str, float]] = {}
+    checked: dict[Id, Prediction] = {}
     for item, (label, score) in predictions.items():
-        if label not in classes:
+        known = question.problem(label) is None
+        if not known or not set(question.names_in(label)) <= set(question.names):
             raise ParameterError(
                 "predictions",
                 f"item {item!r} is predicted to be {label!r}",
-                f"The classes are: {', '.join(classes)}",
+                f"The {question.option} are: {', '.join(question.names)}",
             )
-        if not (math.isfinite(score) and 0 <= score <= 1):
+        if score is not None and not (math.isfinite(score) and 0 <= score <= 1):
             raise ParameterError(
                 "predictions",
                 f"item {item!r} has the score {score}",
-                "Give the probability of its class, from 0 to 1",
+                f"Give the probability of its {question.one}, from 0 to 1",
             )
-        checked[item] = (label, float(score))
+        checked[item] = (label, None if score is None else float(score))
     return checked
 
 

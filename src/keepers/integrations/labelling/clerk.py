@@ -49,6 +49,7 @@ class Clerk:
         return {
             "campaign": state.campaign,
             "kind": self._desk.kind,
+            "form": state.question.form,
             "classes": list(state.classes),
             "schema": state.schema.version if state.schema else 0,
             "items": [self._shown(state, item) for item in items],
@@ -133,13 +134,12 @@ class Clerk:
     def _shown(self, state: State, item: Id) -> dict[str, Any]:
         known = state.item(item)
         disputed = known.status == "disputed"
-        words = [(vote.annotator, state.resolve(vote) or "") for vote in known.current] * disputed
+        said = [(vote.annotator, state.resolve(vote)) for vote in known.current] * disputed
+        words = [(who, state.question.in_words(what)) for who, what in said if what is not None]
         shown: dict[str, Any] = {
             "item": item_key(item),
             "name": _clean(str(item)),
-            "votes": [
-                {"annotator": _clean(who), "label": what} for who, what in sorted(words) if what
-            ],
+            "votes": [{"annotator": _clean(who), "label": what} for who, what in sorted(words)],
             "text": None,
             "length": 0,
         }

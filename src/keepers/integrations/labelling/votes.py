@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 from keepers.campaign import Id, State, Vote
+from keepers.tasks.question import Answer
 
 SECONDS_LIMIT = 600.0
 """More than ten minutes on one item is a coffee, not labelling."""
@@ -126,15 +127,17 @@ def _read_schema(sent: Mapping[str, object], state: State) -> int | None:
     raise Refused(422, "The vote was given under classes that this campaign never had")
 
 
-def _read_label(label: object, kind: str, version: int | None, state: State) -> str | None:
+def _read_label(label: object, kind: str, version: int | None, state: State) -> Answer | None:
     if kind != "label":
         if label is not None:
-            raise Refused(422, f"There is a class with the {kind}")
+            raise Refused(422, f"There is a {state.question.one} with the {kind}")
         return None
-    classes = next(schema.classes for schema in state.schemas if schema.version == version)
-    if isinstance(label, str) and label in classes:
-        return label
-    raise Refused(422, f"{_short(label)} is not one of the classes")
+    names = next(schema.classes for schema in state.schemas if schema.version == version)
+    question = state.asked_under(names)
+    answer = question.sent(label)
+    if answer is None:
+        raise Refused(422, f"{_short(label)} is {question.wrong}")
+    return answer
 
 
 def _read_time(time: object) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from keepers.data import Source
 from keepers.methods import Method
 from keepers.random import derived_seed
 from keepers.roles import Prepared
-from keepers.scores import margin
+from keepers.tasks import Targets, Task, labels_at
 from keepers.types import Signals
 from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.stages import Tested, Trained, Training, train
@@ -30,31 +29,50 @@ NOTHING = torch.empty(0, dtype=torch.int64)
 class Labelled:
     """What is known of the pool when a batch is planned.
 
-    `labels` (n,) are class numbers, -1 where unknown. `members` are the positions that are
-    trained on; `closed` (n,) marks what is never picked (pending, skipped, control, test); of
-    those `covered` are the positions that will be labelled anyway.
+    `labels` (n,) are the targets as a `Source` holds them, as far as they are known, and `task`
+    what those that are trained on say of them. `members` are the positions that are trained on;
+    `closed` (n,) marks what is never picked (pending, skipped, control, test); of those `covered`
+    are the positions that will be labelled anyway.
     """
 
     source: Source
-    labels: npt.NDArray[np.int64]
+    labels: Any
     members: Tensor
     closed: Tensor
     covered: Tensor
 
     @cached_property
+    def trained_on(self) -> Any:
+        """The labels of the members."""
+        return labels_at(self.labels, self.members.numpy())
+
+    @cached_property
+    def task(self) -> Task:
+        """The task of the members' labels."""
+        return self.source.task.fitted(self.source.task.names, self.trained_on)
+
+    @cached_property
     def labelled(self) -> Source:
         """The examples with the labels that are known; its fingerprint is made once."""
-        return replace(self.source, labels=self.labels)
+        other = None if self.source.other_task is None else self.task
+        return replace(self.source, labels=self.labels, other_task=other)
 
     @property
-    def num_classes_seen(self) -> int:
-        """How many classes the members have."""
-        return len(np.unique(self.labels[self.members.numpy()]))
+    def targets(self) -> Targets:
+        """The labels as a training takes them."""
+        targets = self.labelled.targets
+        assert targets is not None
+        return targets
+
+    @property
+    def are_known(self) -> Tensor:
+        """Which labels (n,) are known."""
+        return self.task.known(self.labels)
 
     @property
     def is_cold(self) -> bool:
-        """Whether there are too few classes to train a model on."""
-        return self.num_classes_seen < 2
+        """Whether the members' labels are too few, or too much alike, to train a model on."""
+        return self.task.is_cold(self.trained_on)
 
     @property
     def open(self) -> Tensor:
@@ -77,11 +95,10 @@ class Opinion:
     scored: Tensor = NOTHING
     test: Tested | None = None
 
-    def of(self, positions: Tensor) -> Tensor:
-        """Mean class probabilities (p, classes) at some of the positions that were scored."""
+    def of(self, positions: Tensor, task: Task) -> list[Tensor]:
+        """What each model predicts at some of the positions that were scored."""
         rows = torch.searchsorted(self.scored, positions)
-        found = [each.signals.get("log_probs")[rows].double().exp() for each in self.trained]
-        return torch.stack(found).mean(0)
+        return [each.signals.get(task.said)[rows] for each in self.trained]
 
     def signals(self, positions: Tensor) -> list[Signals]:
         """What each model said of some of the positions that were scored."""
@@ -98,10 +115,23 @@ class Opinion:
             return None
         if len(self.trained) == 1:
             return 1 - self.trained[0].facts["test_error"]
-        labels, tested = self.test.view.labels, [each.tested for each in self.trained]
+        labels = self.test.view.labels
         assert labels is not None
-        mean = torch.stack([said.double().exp() for said in tested if said is not None]).mean(0)
-        return self.test.view.task.measure(mean.log(), labels).score
+        return self.test.view.task.measure(self._tested(), labels).score
+
+    @property
+    def test_interval(self) -> tuple[float, float] | None:
+        """The interval of that; None where it follows from the score."""
+        if self.test is None or self.test.view.task.is_share or not self.trained:
+            return None
+        labels = self.test.view.labels
+        assert labels is not None
+        return self.test.view.task.interval(self._tested(), labels)
+
+    def _tested(self) -> Tensor:
+        assert self.test is not None
+        tested = [each.tested for each in self.trained]
+        return self.test.view.task.together([said for said in tested if said is not None])
 
 
 def training_of(
@@ -119,9 +149,8 @@ def training_of(
 ) -> Training:
     """The training of a role on what is labelled, from scratch."""
     members = known.members if members is None else members
-    labels = torch.from_numpy(known.labels)
     return Training(
-        prepared=replace(prepared, labels=labels),
+        prepared=replace(prepared, labels=known.targets, task=known.task),
         source=known.labelled,
         members=members.sort().values,
         seed=seed,
@@ -147,10 +176,12 @@ def ask(
     """Train the proxies from scratch on what is labelled, and let them score some positions."""
     method = methods.get(config.asking)
     ensemble = config.ensemble or method.default_ensemble
-    wanted = method.needs | {"log_probs"}
+    wanted = (method.needs | {known.task.said}) - {"posterior_predictions"}
     if ensemble > 1:
         wanted = wanted - {"posterior_log_probs"}  # the members are its samples
-        test = None if test is None else replace(test, kept=True)
+    if test is not None:
+        kept = ensemble > 1 or not known.task.is_share  # an interval then takes the predictions
+        test = replace(test, kept=kept, view=replace(test.view, task=known.task))
     models = [
         train(
             place,
@@ -170,9 +201,8 @@ def ask(
     return Opinion(method=method, trained=tuple(models), scored=scored, test=test)
 
 
-def preference(method: Method, members: Sequence[Signals]) -> Tensor:
-    """Scores (n,) to compare models by: the method's own, or margins where it has none."""
+def preference(method: Method, members: Sequence[Signals], task: Task) -> Tensor | None:
+    """Scores (n,) to compare models by: the method's own, or their doubts; None without either."""
     if method.score is not None:
         return methods.score(method, members)
-    mean = torch.stack([each.get("log_probs").double().exp() for each in members]).mean(0)
-    return margin(mean.clamp(min=1e-30).log())
+    return task.doubts([each.get(task.said) for each in members])

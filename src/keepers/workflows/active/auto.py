@@ -15,7 +15,7 @@ from keepers.roles import Prepared
 from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, training_of
 from keepers.workflows.active.config import ActiveConfig
-from keepers.workflows.options.shared import AUTO, UNSURE
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.stages import OUT_OF_FOLD, train
 from keepers.workflows.workplace import Workplace
 
@@ -27,6 +27,9 @@ OF_A_CLASS = 10
 
 LARGEST = 2_000
 """Labelled examples that a proxy is judged on, at most."""
+
+NEVER = "for {} no method was found that is safe to beat it"
+"""Why it stays random where a task names no method."""
 
 KNOWS = 0.25
 """Part of the way from always guessing the largest class to no error from which on a proxy's
@@ -86,15 +89,15 @@ def settled(
     """
     if config.method != AUTO:
         return config, None
-    why = _too_few(known)
-    name = RANDOM
+    name, unsure = RANDOM, known.task.unsure
+    why = _too_few(known) if unsure is not None else NEVER.format(known.task.plural)
     if why is None and against_random and against_random["difference"]["verdict"] == "worse":
         why = "selected labels trained a worse proxy than as many random ones"
     if why is None:
         found = judged(known, judge(), place, seed)
-        name = UNSURE if found.knows >= KNOWS else RANDOM
-        why = str(found) if name == UNSURE else f"{found}: too little to go by"
-    return replace(config, method=name, balance=config.balance if name == UNSURE else None), why
+        name = unsure if unsure is not None and found.knows >= KNOWS else RANDOM
+        why = str(found) if name == unsure else f"{found}: too little to go by"
+    return replace(config, method=name, balance=config.balance if name == unsure else None), why
 
 
 def judged(known: Labelled, judge: Prepared, place: Workplace, seed: int) -> Judged:
@@ -113,7 +116,7 @@ def judged(known: Labelled, judge: Prepared, place: Workplace, seed: int) -> Jud
         role="judge",
     )
     said = train(place, training).signals.get(OUT_OF_FOLD)
-    labels = torch.from_numpy(known.labels)[members]
+    labels = torch.from_numpy(known.labels)[members]  # of classes alone: others have no such method
     return Judged(
         correct=int((said.argmax(1) == labels).sum()),
         num=len(members),

@@ -15,6 +15,7 @@ from keepers.workflows.active.labelled import (
     check_no_data,
     id_column,
     input_column,
+    label_columns,
     write_as_suffix_says,
 )
 from keepers.workflows.active.opening import Holdings
@@ -62,7 +63,8 @@ def untouched(state: State) -> Planned | None:
 def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overwrite: bool) -> Path:
     """Write `id`, `rank`, the input, an empty `label` and what leads back to the files.
 
-    Parquet, CSV or JSON lines by the suffix of `out`; no cell of CSV is a formula. Control items
+    Parquet, CSV or JSON lines by the suffix of `out`; no cell of CSV is a formula. In CSV several
+    numbers have a column each. Control items
     are not told apart, so that nobody labels them otherwise.
     """
     check_no_data(state, out)
@@ -75,7 +77,9 @@ def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overw
             "id": id_column(holdings.source, ids),
             "rank": pa.array(range(len(ids)), pa.int64()),
             name: values,
-            "label": pa.array([state.item(item).label for item in ids], pa.string()),
+            **label_columns(
+                state, [state.item(item).label for item in ids], flat=out.suffix.lower() == ".csv"
+            ),
             **holdings.source.where.columns(holdings.source.rows[places]),
         }
     )

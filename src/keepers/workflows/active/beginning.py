@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,19 @@ from keepers.files import check_folder, plain
 from keepers.models import default_target
 from keepers.models.posterior import check_dropout
 from keepers.roles import Role, made_by
+from keepers.tasks import CLASSES
 from keepers.types import Model, Progress
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import FOLDER, is_new, measure_event, pool_event
-from keepers.workflows.active.ground import names_ever
 from keepers.workflows.active.opening import (
     Holdings,
     PoolReading,
     location,
-    no_classes,
+    no_names,
     open_holdings,
 )
 
 DATA = ("pool", "labelled", "test")
-TELL_CLASSES = ("classes", "labelled", "test")
 DROPOUT = "Give a --proxy with dropout, such as mlp with the option dropout=0.1, or an --ensemble"
 
 
@@ -68,15 +67,17 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
     check_folder(path, "campaign")
     if (path / NAME).is_file():
         Journal.create(path).close()  # refuses what was begun; a start that was killed was not
-    if reading.label is None and all(given[name] is None for name in TELL_CLASSES):
-        raise no_classes()
+    told = config.names is not None or any(given[name] is not None for name in ("labelled", "test"))
+    if reading.label is None and not told:
+        raise no_names(config.task)
     where = {name: location(given[name], name) for name in DATA}
     for data in where.values():
         check_apart(data, path, "campaign")
     holdings = open_holdings(
         given["pool"],
         reading=reading,
-        classes=config.classes,
+        names=config.names,
+        task=config.task,
         labelled=given["labelled"],
         test=given["test"],
         features=config.features,
@@ -84,13 +85,13 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
     )
     _check_models(config, holdings)
     _ = holdings.source.inputs  # two files whose inputs cannot stand together are refused here
-    config = replace(config, classes=holdings.source.class_names)
+    config = config.named(holdings.source.task.names)
     events: list[Event] = [
         Started(
             settings={**where, **plain(asdict(config)), "reading": plain(asdict(reading))},
             campaign=secrets.token_hex(8),
         ),
-        Schema(version=1, classes=holdings.source.class_names),
+        Schema(version=1, classes=holdings.source.task.names),
     ]
     events += [
         Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=1)
@@ -157,7 +158,7 @@ def come_back(path: Path, progress: Progress | None, named: Mapping[str, str | N
     except BaseException:
         journal.close()
         raise
-    holdings = holdings.with_classes(state.classes)
+    holdings = holdings.with_names(state.classes)
     return Opened(
         path=path,
         journal=journal,
@@ -221,7 +222,8 @@ def _held(
     return open_holdings(
         settings["pool"],
         reading=picked(PoolReading, settings["reading"]),
-        classes=names_ever(state.schemas),
+        names=state.names_ever,
+        task=state.settings.get("task") or CLASSES.name,
         labelled=settings["labelled"],
         test=settings["test"],
         features=settings["features"],

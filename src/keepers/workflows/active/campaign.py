@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
-from keepers.choices import Header
+from keepers.choices import Header, TaskName
 from keepers.configuration import SAMPLES
 from keepers.errors import DataError, ParameterError, RunError, unknown_name
 from keepers.files import sweep
@@ -16,7 +16,7 @@ from keepers.roles import Role
 from keepers.types import Progress
 from keepers.workflows.active.batches import Batch, untouched
 from keepers.workflows.active.beginning import Opened, begin, come_back, move
-from keepers.workflows.active.config import check_classes
+from keepers.workflows.active.config import check_names
 from keepers.workflows.active.drift import Drift, changes, is_new, measure_event
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.judging import said_of_halves
@@ -66,6 +66,10 @@ class Campaign:
         *,
         campaign: str | Path,
         classes: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        numbers: Sequence[str] | None = None,
+        task: TaskName = "class",
+        tolerance: float | Sequence[float] | None = None,
         labelled: str | Path | None = None,
         test: str | Path | None = None,
         method: str = AUTO,
@@ -101,11 +105,16 @@ class Campaign:
             pool: a path or hub name, as `keepers.coreset` takes them; its labels, if it has any,
                 are read only where `label` names their column.
             campaign: the folder to make.
-            classes: the names of the classes; None takes those of `labelled` or `test`.
+            task: what is labelled: one `class` each, several `labels`, or a `number` (or several).
+            classes, labels, numbers: their names, which say what the task is; None takes those of
+                `labelled` or `test`.
+            tolerance: how far votes for a number may lie apart, one for all or one for each; None
+                takes the median of any.
             labelled: data like the pool that have labels already.
             test: data like the pool with labels, to measure on; never selected, never trained on.
             method: a row of `keepers.methods`, whose options are `method_options`; `auto` is
-                `random` in rounds in which the proxy knows little, `margin` in the others.
+                `random` in rounds in which the proxy knows little, `margin` in the others; of
+                labels and numbers it is always `random`.
             proxy: the model that selects; a name or a `Role`. `target`: the model that the labels
                 are for; with it, its agreement with the proxy is measured every round.
             epochs, resolution, ensemble, samples, balance: of the proxy and the batch; see
@@ -275,18 +284,22 @@ class Campaign:
         kept in quarantine, and count again if it comes back.
         """
         with self.journal.lock("changing the classes"):
-            before = self.state.schema
+            before, question = self.state.schema, self.state.question
             assert before is not None
+            if not question.is_named:
+                raise ParameterError(
+                    "classes", "the numbers of a campaign stay what they are", "Start another one"
+                )
             for name in renamed or {}:
                 if name not in before.classes:
                     raise unknown_name("renamed", name, before.classes)
             schema = Schema(
                 version=before.version + 1,
-                classes=tuple(check_classes(classes)),
+                classes=tuple(check_names(classes, question)),
                 renamed=renamed or {},
             )
             self.journal.append([schema])
-        self.holdings = self.holdings.with_classes(schema.classes)
+        self.holdings = self.holdings.with_names(schema.classes)
         return schema
 
     def status(self, *, goal: float | None = None) -> Standing:
@@ -324,7 +337,7 @@ class Campaign:
             raise RunError("campaign: the pool changed since it was opened here. Open it again")
         with at_work(self.path, state, self.config.hardware, self._progress) as place:
             on_bad_row = self._reading.on_bad_row
-            holdings = self.holdings.with_classes(state.classes)
+            holdings = self.holdings.with_names(state.classes)
             if on_bad_row == "skip":
                 holdings = holdings.readable()
             ground = Ground(holdings=holdings, state=state, config=self.config)

@@ -40,17 +40,15 @@ def composed(
 
 
 def predictions(ground: Ground, proposal: Proposal, drawn: Tensor) -> list[list[Any]]:
-    """The proxy's class and its probability for each item: [id, class, probability]."""
+    """What the proxy takes each item for, and its probability: [id, label, probability]."""
     if not proposal.opinion.trained:
         return []
     positions = torch.cat([proposal.positions, drawn])
-    best = proposal.opinion.of(positions).max(1)
-    classes = ground.state.classes
+    task = ground.known.task
+    found = task.predicted(proposal.opinion.of(positions, task))
     return [
-        [item, classes[number], round(value, 6)]
-        for item, number, value in zip(
-            _ids(ground, positions), best.indices.tolist(), best.values.tolist(), strict=True
-        )
+        [item, label, None if probability is None else round(probability, 6)]
+        for item, (label, probability) in zip(_ids(ground, positions), found, strict=True)
     ]
 
 

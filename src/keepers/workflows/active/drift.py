@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from keepers.campaign import BROUGHT, Event, Measure, Pool, State, Vote
@@ -89,7 +88,7 @@ def changes(folder: Path, holdings: Holdings, state: State) -> tuple[list[Event]
     for item, name in holdings.brought.items():
         before = [vote.label for vote in state.item(item).votes if vote.source == BROUGHT]
         if before[-1:] != [name]:
-            schema = version_of_data(name, state.schemas)
+            schema = version_of_data(state.question.names_in(name), state.schemas)
             found.append(
                 Vote(item=item, annotator=BROUGHT, label=name, source=BROUGHT, schema=schema)
             )
@@ -101,8 +100,9 @@ def measure_event(holdings: Holdings, state: State) -> Measure | None:
     test = holdings.test
     if test is None or test.labels is None:
         return None
-    names = np.array(test.class_names, dtype=object)  # as they are called there, whatever the code
-    now = fingerprint(test.identity, names[test.labels].tolist())
+    assert test.targets is not None
+    answers = test.task.answers(test.targets, range(len(test)))  # as they are called there
+    now = fingerprint(test.identity, answers)
     before = state.measures
     if before and before[-1].fingerprint == now:
         return None

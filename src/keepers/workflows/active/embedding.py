@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from keepers.signals import extract, store
 from keepers.sparse import inverse_frequencies, principal_axes, tf_idf
 from keepers.types import EncoderSpec
 from keepers.workflows.active.config import BUILT_IN, ActiveConfig
+from keepers.workflows.active.unlabelled import unlabelled
 from keepers.workflows.probing import FEATURES, embedded, embedding_inputs
 from keepers.workflows.workplace import Workplace
 
@@ -103,7 +103,7 @@ def _encoder(
 
 def _prepared(source: Source, config: ActiveConfig, on_bad_row: OnBadRow) -> Prepared:
     if source.labels is None:
-        source = replace(source, labels=np.full(len(source), -1, dtype=np.int64))
+        source = unlabelled(source)
     role = Role(model=config.features)
     return prepare(role, source, parameter="features", on_bad_row=on_bad_row)[1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,22 +14,20 @@ from torch import Tensor
 
 from keepers.campaign import Id, Schema, State, class_today, control
 from keepers.data import Source
+from keepers.tasks.question import Answer
 from keepers.workflows.active.asking import Labelled
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.opening import Holdings
+from keepers.workflows.active.unlabelled import with_names
 
 
-def names_ever(schemas: Sequence[Schema]) -> tuple[str, ...]:
-    """The names that classes have had, those of the first version first."""
-    return tuple(dict.fromkeys(name for schema in schemas for name in schema.classes))
-
-
-def version_of_data(name: str, schemas: Sequence[Schema]) -> int:
-    """The version in which data speak of a class: the first that has it.
+def version_of_data(names: Sequence[str], schemas: Sequence[Schema]) -> int:
+    """The version in which data speak by some names: the first that has them.
 
     Files that were given when the campaign began still say what they said then.
     """
-    return next(schema.version for schema in schemas if name in schema.classes)
+    having = (s.version for s in schemas if all(name in s.classes for name in names))
+    return next(having, schemas[0].version)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,8 +40,8 @@ class Ground:
 
     @cached_property
     def source(self) -> Source:
-        """The examples, under the classes of today."""
-        return replace(self.holdings.source, class_names=self.state.classes)
+        """The examples, under the names of today."""
+        return with_names(self.holdings.source, self.state.classes)
 
     def of_items(self) -> Ground:
         """The same of the items of the journal alone, with the first copy of each one's input."""
@@ -51,15 +50,29 @@ class Ground:
         return replace(self, holdings=self.holdings.take(np.union1d(places, firsts)))
 
     @cached_property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """Class numbers (n,), -1 where no label is agreed on."""
-        numbers = {name: number for number, name in enumerate(self.state.classes)}
-        found = np.full(len(self.holdings.source), -1, dtype=np.int64)
-        for item, name in self.state.labels.items():
-            place = self.holdings.position(item)
-            if place is not None:
-                found[place] = numbers[name]
+    def answers(self) -> dict[int, Answer]:
+        """The labels that are agreed on, by position."""
+        placed = ((self.holdings.position(i), answer) for i, answer in self.state.labels.items())
+        return {place: answer for place, answer in placed if place is not None}
+
+    @cached_property
+    def labels(self) -> Any:
+        """The labels of all examples as a `Source` holds them; unknown where none is agreed on."""
+        answers, count = self.answers, len(self.holdings.source)
+        return self.source.task.told(self.state.classes, count, [*answers], [*answers.values()])
+
+    @cached_property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Which examples (n,) have a label."""
+        found = np.zeros(len(self.holdings.source), dtype=bool)
+        found[list(self.answers)] = True
         return found
+
+    def written(self, places: Tensor) -> list[Any]:
+        """The labels at some places as plain values, to tell whether they changed."""
+        if self.known.task.is_share:
+            return self.labels[places.numpy()].tolist()
+        return [self.answers[place] for place in places.tolist()]
 
     def places(self, items: Iterable[Id]) -> npt.NDArray[np.int64]:
         """Positions of those items that the data hold."""
@@ -127,7 +140,7 @@ class Ground:
         trained_on = torch.zeros_like(closed)
         trained_on[held] = True
         trained_on &= ~(reserved | torch.from_numpy(self.holdings.tested))
-        members = trained_on & torch.from_numpy(self.labels >= 0)
+        members = trained_on & torch.from_numpy(self.labelled)
         pending = torch.zeros_like(closed)
         pending[self.places(self.state.pending())] = True
         pending &= trained_on
@@ -143,10 +156,10 @@ class Ground:
     def torn(self) -> tuple[Id, ...]:
         """Labelled items whose copies have another label."""
         units = self.holdings.source.units
-        labelled = np.flatnonzero(self.labels >= 0)
-        names: dict[int, set[int]] = {}
+        labelled = np.flatnonzero(self.labelled)
+        names: dict[int, set[Answer]] = {}
         for place in labelled.tolist():
-            names.setdefault(int(units[place]), set()).add(int(self.labels[place]))
+            names.setdefault(int(units[place]), set()).add(self.answers[place])
         id = self.source.examples.id  # noqa: A001
         return tuple(id(place) for place in labelled.tolist() if len(names[int(units[place])]) > 1)
 
@@ -173,18 +186,24 @@ class Ground:
 
     @cached_property
     def test(self) -> Source | None:
-        """The test set under the classes of today; what is of none is left out."""
-        source, schemas = self.holdings.test, self.state.schemas
-        if source is None or source.labels is None:
+        """The test set under the names of today; what is of none is left out."""
+        source, schemas, question = self.holdings.test, self.state.schemas, self.state.question
+        if source is None or source.targets is None:
             return None
-        numbers = {name: number for number, name in enumerate(self.state.classes)}
-        today = [
-            class_today(name, version_of_data(name, schemas), schemas)
-            for name in source.class_names
+
+        def today(answer: Answer | None) -> Answer | None:
+            if answer is None:
+                return None
+            version = version_of_data(question.names_in(answer), schemas)
+            return question.renamed(answer, lambda name: class_today(name, version, schemas))
+
+        answers = [
+            today(answer) for answer in source.task.answers(source.targets, range(len(source)))
         ]
-        labels = np.array([numbers.get(name or "", -1) for name in today])[source.labels]
-        source = replace(source, labels=labels, class_names=self.state.classes)
-        kept = np.flatnonzero(labels >= 0)
-        if len(kept) == len(source):
-            return source
-        return source.take(kept) if len(kept) else None
+        kept = [place for place, answer in enumerate(answers) if answer is not None]
+        given = [answer for answer in answers if answer is not None]
+        if not given:
+            return None
+        source = source.take(kept) if len(kept) < len(source) else source
+        labels = source.task.told(self.state.classes, len(given), range(len(given)), given)
+        return with_names(replace(source, labels=labels), self.state.classes)

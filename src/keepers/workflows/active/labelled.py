@@ -21,6 +21,7 @@ from keepers.data import Source, check_apart, where
 from keepers.data.inputs import digest
 from keepers.errors import RunError
 from keepers.files import atomic_path, check_output
+from keepers.tasks.question import Answer
 from keepers.workflows.active.opening import Holdings
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -37,11 +38,11 @@ TAKEN = (
 """Columns that are written beside the input."""
 
 
-def labelled_table(state: State, holdings: Holdings) -> Any:
+def labelled_table(state: State, holdings: Holdings, *, flat: bool = False) -> Any:
     """One row for each labelled example that the pool holds, in the order of `state.labels`.
 
     After it come the copies of its input that have no label of their own (`copy_of` has its id);
-    none where the labels of such copies differ.
+    none where the labels of such copies differ. `flat`: for a format that holds no lists.
     """
     source = holdings.source
     rows = list(_rows(state, holdings))
@@ -54,7 +55,7 @@ def labelled_table(state: State, holdings: Holdings) -> Any:
         "id": id_column(source, source.ids[places].tolist()),
         "row": pa.array([int(source.rows[p]) for p in places], pa.int64()),
         name: values,
-        "label": pa.array([item.label for item in items], pa.string()),
+        **label_columns(state, [item.label for item in items], flat=flat),
         "copy_of": id_column(
             source, [None if mine else item.id for item, mine in zip(items, own, strict=True)]
         ),
@@ -98,7 +99,7 @@ def _rows(state: State, holdings: Holdings) -> Iterator[tuple[Item, int]]:
     copies: dict[int, list[int]] = {}
     for place in np.flatnonzero(free & np.isin(units, units[own])).tolist():
         copies.setdefault(int(units[place]), []).append(place)
-    said: dict[int, set[str]] = {}
+    said: dict[int, set[Answer]] = {}
     for name, unit in zip(labelled, units[own].tolist(), strict=True):
         said.setdefault(unit, set()).add(state.labels[name])
     for name, place, unit in zip(labelled, own.tolist(), units[own].tolist(), strict=True):
@@ -106,6 +107,20 @@ def _rows(state: State, holdings: Holdings) -> Iterator[tuple[Item, int]]:
         if len(said[unit]) == 1:
             for copy in copies.pop(unit, ()):
                 yield state.item(name), copy
+
+
+_ARROW = {
+    "text": pa.string(),
+    "texts": pa.list_(pa.string()),
+    "number": pa.float64(),
+    "numbers": pa.list_(pa.float64()),
+}
+
+
+def label_columns(state: State, labels: Sequence[Answer | None], *, flat: bool) -> dict[str, Any]:
+    """Labels as Arrow arrays; None where there is none. `flat`: without lists."""
+    found = state.question.columns(labels, flat=flat)
+    return {name: pa.array(cells, _ARROW[kind]) for name, (kind, cells) in found.items()}
 
 
 def id_column(source: Source, ids: Sequence[int | str | None]) -> Any:
@@ -178,7 +193,12 @@ def write_labelled(state: State, holdings: Holdings, out: Path, *, overwrite: bo
     kind = holdings.source.kind
     check_table(out, kind, overwrite=overwrite)
     check_no_data(state, out)
-    return write_as_suffix_says(labelled_table(state, holdings), kind, out, overwrite=overwrite)
+    return write_as_suffix_says(
+        labelled_table(state, holdings, flat=out.suffix.lower() == ".csv"),
+        kind,
+        out,
+        overwrite=overwrite,
+    )
 
 
 def write_as_suffix_says(table: Any, kind: str, out: Path, *, overwrite: bool) -> Path:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from keepers.campaign import wilson
 from keepers.methods import get
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.statistics import ENOUGH_SEEDS, paired_difference, spearman
+from keepers.tasks import labels_at
 from keepers.workflows.active.asking import (
     Labelled,
     Opinion,
@@ -36,17 +36,25 @@ SAMPLE = 2000
 
 
 def control_accuracy(opinion: Opinion, known: Labelled, control: Tensor) -> dict[str, Any] | None:
-    """Accuracy of the proxy on the control labels, which it never trained on, and its interval.
+    """The score of the proxy on the control labels, which it never trained on, and its interval.
 
     They are a uniform sample of the pool but for what was labelled before the campaign, so this
     estimates the accuracy on the rest of it.
     """
     if not len(control) or not opinion.trained:
         return None
-    right = opinion.of(control).argmax(1) == torch.from_numpy(known.labels)[control]
-    correct = int(right.sum())
-    low, high = wilson(correct, len(control))
-    return {"correct": correct, "labels": len(control), "low": low, "high": high}
+    task, truth = known.task, labels_at(known.targets, control)
+    said = task.together(opinion.of(control, task))
+    low, high = task.interval(said, truth)
+    count, score = len(control), task.measure(said, truth).score
+    if task.is_share:
+        return {"correct": round(score * count), "labels": count, "low": low, "high": high}
+    return {"score": score, "labels": count, "low": low, "high": high}
+
+
+def control_score(control: Mapping[str, Any]) -> float:
+    """The score that `control_accuracy` found; that of classes is written as a count."""
+    return control["score"] if "score" in control else control["correct"] / control["labels"]
 
 
 def selection_against_random(
@@ -90,7 +98,7 @@ def selection_against_random(
                 known,
                 members=members,
                 seed=derived_seed(seed, "against random", number),
-                wanted=frozenset({"log_probs"}),
+                wanted=frozenset({known.task.said}),
                 scored=part,
                 test=test,
                 role="control",
@@ -110,8 +118,8 @@ def selection_against_random(
 def _error(trained: Any, known: Labelled, part: Tensor, test: Tested | None) -> float:
     if test is not None:
         return float(trained.facts["test_error"])
-    labels = torch.from_numpy(known.labels)[part]
-    return float((trained.signals.get("log_probs").argmax(1) != labels).double().mean())
+    task = known.task
+    return task.measure(trained.signals.get(task.said), labels_at(known.targets, part)).error
 
 
 def _order(n: int, seed: int, *purpose: str | int) -> Tensor:
@@ -139,8 +147,10 @@ def fidelity(
     sample = left[_order(len(left), seed, "sample")[:SAMPLE]].sort().values
     if len(sample) < 10:
         return None
-    wanted = (opinion.method.needs | {"log_probs"}) - {"posterior_log_probs"}
-    method = opinion.method
+    task, method = known.task, opinion.method
+    wanted = (method.needs | {task.said}) - {"posterior_log_probs", "posterior_predictions"}
+    if method.score is None and task.doubts([torch.zeros(1, max(2, task.num_outputs))]) is None:
+        return None
     if "posterior_log_probs" in method.needs:
         method = get("entropy")  # one model without samples: what it is unsure of
     names = ("proxy", "proxy again", "target", "target again")
@@ -157,7 +167,9 @@ def fidelity(
             samples=config.samples,
         )
         signals = train(place, training).signals
-        ranked.append(preference(method, [signals]).double().numpy())
+        preferred = preference(method, [signals], task)
+        assert preferred is not None
+        ranked.append(preferred.double().numpy())
     matrix = spearman(ranked)
     return {
         "sample": len(sample),
@@ -208,5 +220,5 @@ def accuracies(rounds: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
         if facts.get("test_accuracy") is not None:
             found.append((facts["labels"], facts["test_accuracy"]))
         elif control is not None and control["labels"] >= ENOUGH_FOR_A_POINT:
-            found.append((facts["labels"], control["correct"] / control["labels"]))
+            found.append((facts["labels"], control_score(control)))
     return found

@@ -16,9 +16,12 @@ from keepers.choices import Header, OnBadRow
 from keepers.data import Source, doubtful_classes, joined, open_source, readable
 from keepers.data.opening import SEVERAL_LABELS
 from keepers.errors import DataError, KeepersError, ParameterError, about
+from keepers.tasks import CLASSES, kind_of, question_of
+from keepers.tasks.question import Answer, Question
 from keepers.types import Progress
 from keepers.words import counted, remedy
-from keepers.workflows.active.config import BUILT_IN, check_classes
+from keepers.workflows.active.config import BUILT_IN, check_names
+from keepers.workflows.active.unlabelled import with_names
 from keepers.workflows.opening import say_skipped
 
 
@@ -39,7 +42,7 @@ class PoolReading:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Holdings:
-    """The examples of a campaign in canonical order, without labels.
+    """The examples of a campaign in canonical order, without labels; its task knows the names.
 
     `source` holds the pool and what was labelled elsewhere; `in_pool` (n,) marks the first.
     `tested` (n,) marks what also stands in the test set. `brought` are labels that came with the
@@ -51,7 +54,7 @@ class Holdings:
     in_pool: npt.NDArray[np.bool_]
     tested: npt.NDArray[np.bool_]
     test: Source | None
-    brought: Mapping[int | str, str]
+    brought: Mapping[int | str, Answer]
     features: npt.NDArray[np.float32] | None = None
     memory: Path | None = None
 
@@ -91,16 +94,17 @@ class Holdings:
             memory=None,
         )
 
-    def with_classes(self, classes: Sequence[str]) -> Holdings:
-        """The same under other class names (a newer schema)."""
-        return replace(self, source=replace(self.source, class_names=tuple(classes)))
+    def with_names(self, names: Sequence[str]) -> Holdings:
+        """The same under other names (a newer schema)."""
+        return replace(self, source=with_names(self.source, names))
 
 
 def open_holdings(
     pool: Any,
     *,
     reading: PoolReading,
-    classes: Sequence[str] | None,
+    names: Sequence[str] | None,
+    task: str = CLASSES.name,
     labelled: Any = None,
     test: Any = None,
     features: str = BUILT_IN,
@@ -111,7 +115,7 @@ def open_holdings(
 
     Raises:
         DataError: data that cannot be read, or that is not alike.
-        ParameterError: no classes are known.
+        ParameterError: no names are known.
     """
     read = {name: value for name, value in vars(reading).items() if name not in ("label", "split")}
     with about("pool"):
@@ -119,7 +123,7 @@ def open_holdings(
             pool,
             label=reading.label,
             split=reading.split,
-            task="class",
+            task=task if reading.label else "class",
             require_labels=False,
             memory=_memory(memory, "pool"),
             progress=progress,
@@ -130,19 +134,21 @@ def open_holdings(
         with about("labelled"):
             other = open_source(
                 labelled,
-                task="class",
-                like=_known(first, classes, reading),
+                task=task,
+                like=_known(first, names, reading, task),
                 on_bad_row=reading.on_bad_row,
                 memory=_memory(memory, "labelled"),
             )
-    class_names = _classes(classes, first if reading.label else None, other, test, first, reading)
-    brought: dict[int | str, str] = {}
+    names = _names(names, task, first if reading.label else None, other, test, first, reading)
+    question = question_of(task, names)
+    brought: dict[int | str, Answer] = {}
     if reading.label is not None:
-        brought |= _labels_of(first, class_names, "pool")
-    source = replace(_known(first, class_names, reading), groups=None, found=_told(first, reading))
+        brought |= _labels_of(first, question, "pool")
+    known = _known(first, names, reading, task)
+    source = replace(known, groups=None, found=_told(first, reading))
     if other is not None:
-        theirs = _labels_of(other, class_names, "labelled")
-        _check_agree(brought, theirs)
+        theirs = _labels_of(other, question, "labelled")
+        _check_agree(brought, theirs, question)
         brought |= theirs
         with about("labelled"):
             source = joined(source, other)
@@ -154,12 +160,12 @@ def open_holdings(
         with about("test"):
             test_source = open_source(
                 test,
-                task="class",
+                task=task,
                 like=source,
                 on_bad_row=reading.on_bad_row,
                 memory=_memory(memory, "test"),
             )
-        if test_source.labels is None:
+        if test_source.targets is None:
             raise ParameterError("test", f"{test_source.name} has no labels", "Give labelled data")
         source = replace(source, found=(*source.found, *_left_out(test_source, "test")))
         tested = np.isin(source.digests, test_source.digests)
@@ -205,70 +211,86 @@ def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
     return (*kept, f"'{name}' is not read: --label {name} brings the labels in it")
 
 
-def _known(first: Source, classes: Sequence[str] | None, reading: PoolReading) -> Source:
+def _known(first: Source, names: Sequence[str] | None, reading: PoolReading, task: str) -> Source:
     """What other files are opened like: a label that was found in the pool is none for them."""
-    columns = replace(first.columns, label=reading.label, label_named=False)
-    return replace(first, labels=None, class_names=tuple(classes or ()), columns=columns)
+    named = ",".join(names or ()) if task != CLASSES.name else None  # columns of their names
+    columns = replace(first.columns, label=reading.label or named, label_named=False)
+    known = replace(first, labels=None, class_names=(), other_task=None, columns=columns)
+    if names is None:
+        return known
+    kind = kind_of(task)
+    blank = kind.fitted(tuple(names), kind.told(tuple(names), 0, (), ()))
+    return with_names(replace(known, other_task=None if blank.is_share else blank), names)
 
 
-def _classes(
+def _names(
     given: Sequence[str] | None,
+    task: str,
     pool: Source | None,
     labelled: Source | None,
     test: Any,
     like: Source,
     reading: PoolReading,
 ) -> tuple[str, ...]:
+    question = question_of(task, given or ())
     if given is not None:
-        return tuple(check_classes(given))
+        return tuple(check_names(given, question))
     for source in (pool, labelled):
-        if source is not None and source.class_names:
-            return tuple(check_classes(source.class_names))
+        if source is not None and source.task.names:
+            return tuple(check_names(source.task.names, question))
     if test is not None:
         with about("test"):
             opened = open_source(
                 test,
-                task="class",
-                like=_known(like, None, reading),
+                task=task,
+                like=_known(like, None, reading, task),
                 on_bad_row=reading.on_bad_row,
             )
-        if opened.class_names:
-            return tuple(check_classes(opened.class_names))
-    raise no_classes()
+        if opened.task.names:
+            return tuple(check_names(opened.task.names, question))
+    raise no_names(task)
 
 
-def no_classes() -> ParameterError:
-    """The error where nothing says which classes there are."""
+def no_names(task: str) -> ParameterError:
+    """The error where nothing says which classes, labels or numbers there are."""
+    option = question_of(task, ()).option
     return ParameterError(
-        "classes",
+        option,
         "got none, and no labelled or test data that tell them",
-        "Give --classes neg,pos (classes=['neg', 'pos'])",
+        f"Give --{option} {','.join(EXAMPLES[option])} ({option}={EXAMPLES[option]})",
     )
 
 
-def _labels_of(source: Source, classes: Sequence[str], what: str) -> dict[int | str, str]:
-    if source.labels is None:
+EXAMPLES = {"classes": ["neg", "pos"], "labels": ["joy", "anger"], "numbers": ["price"]}
+
+
+def _labels_of(source: Source, question: Question, what: str) -> dict[int | str, Answer]:
+    if source.targets is None:
         raise ParameterError(what, f"{source.name} has no labels", "Name the column with --label")
-    unknown = sorted(
-        {source.class_names[n] for n in np.unique(source.labels).tolist() if n >= 0} - set(classes)
-    )
+    answers = source.task.answers(source.targets, range(len(source)))
+    there = {name for answer in answers if answer is not None for name in question.names_in(answer)}
+    unknown = sorted(there - set(question.names))
     if unknown:
         raise DataError(
-            f"{what}: {source.name} holds the class '{unknown[0]}', which is none of "
-            f"--classes. {remedy(unknown[0], classes, 'They are')}. Correct the label, or add it "
-            "to them"
+            f"{what}: {source.name} holds the {question.one} '{unknown[0]}', which is none of "
+            f"--{question.option}. {remedy(unknown[0], question.names, 'They are')}. Correct the "
+            "label, or add it to them"
         )
     return {
-        source.examples.id(place): source.class_names[source.labels[place]]
-        for place in np.flatnonzero(source.labels >= 0).tolist()
+        source.examples.id(place): answer
+        for place, answer in enumerate(answers)
+        if answer is not None
     }
 
 
-def _check_agree(first: Mapping[int | str, str], second: Mapping[int | str, str]) -> None:
+def _check_agree(
+    first: Mapping[int | str, Answer], second: Mapping[int | str, Answer], question: Question
+) -> None:
     for name in first.keys() & second.keys():
         if first[name] != second[name]:
+            here, there = question.in_words(first[name]), question.in_words(second[name])
             raise DataError(
-                f"labelled: '{name}' is '{second[name]}' there and '{first[name]}' in the pool. "
+                f"labelled: '{name}' is '{there}' there and '{here}' in the pool. "
                 "Correct one of them"
             )
 

@@ -120,7 +120,7 @@ def propose(
             balance=balance,
             selected=taken.nonzero()[:, 0],
             generator=generator(seed, "select", method.name),
-            num_classes=len(known.source.class_names),
+            num_classes=known.source.task.num_outputs,
             options={} if cold else dict(config.method_options or {}),
             **heard,
         )

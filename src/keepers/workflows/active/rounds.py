@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +33,7 @@ from keepers.workflows.active.measuring import (
     selection_against_random,
 )
 from keepers.workflows.active.planning import propose
+from keepers.workflows.active.unlabelled import unlabelled
 from keepers.workflows.active.work import STAGES, paid_for
 from keepers.workflows.auto import stand_in
 from keepers.workflows.stages import Tested
@@ -84,9 +84,8 @@ class Round:
 
     @cached_property
     def unlabelled(self) -> Source:
-        """The examples, every label -1."""
-        labels = np.full(len(self.ground.source), -1, dtype=np.int64)
-        return replace(self.ground.source, labels=labels)
+        """The examples without their labels."""
+        return unlabelled(self.ground.source)
 
     @cached_property
     def proxy(self) -> Prepared:
@@ -278,6 +277,7 @@ class Round:
         facts: dict[str, Any] = {
             "method": opinion.method.name,
             "test_accuracy": opinion.test_accuracy,
+            **({} if (interval := opinion.test_interval) is None else {"test_interval": interval}),
             "measure": len(self.state.measures) - 1,
             "test_examples": None if self.test is None else len(self.test.view),
             "control": control_accuracy(opinion, known, control),
@@ -296,9 +296,10 @@ class Round:
         facts["unanswered_control"] = ground.unanswered
         facts["costs"] = [asdict(cost) for cost in place.ledger.by_phase()]
         facts["stages"] = self._newly_paid()
-        places = (torch.from_numpy(known.labels >= 0).nonzero()[:, 0], known.members, control)
+        there = known.are_known.nonzero()[:, 0]
+        places = (there, known.members, control)
         labelled, *others = ([ground.source.examples.id(p) for p in at.tolist()] for at in places)
-        seen = fingerprint(labelled, known.labels[known.labels >= 0].tolist(), *others)
+        seen = fingerprint(labelled, ground.written(there), *others)
         return Trained(
             round=self.number - 1, labels=len(known.members), facts=facts, seen=seen[:12]
         )

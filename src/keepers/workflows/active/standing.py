@@ -11,11 +11,12 @@ from typing import Any
 
 from keepers.campaign import BROUGHT, State, forecast, wilson
 from keepers.errors import ParameterError, first_few
+from keepers.tasks import CLASSES, kind_of
 from keepers.words import counted
 from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import Drift
 from keepers.workflows.active.ground import Ground
-from keepers.workflows.active.measuring import accuracies, warnings
+from keepers.workflows.active.measuring import accuracies, control_score, warnings
 from keepers.workflows.active.opening import Holdings
 
 
@@ -24,9 +25,10 @@ class Standing:
     """What is known of a campaign.
 
     `counts` are items by status; `parts` the labels of each part (`selected`, `control`,
-    `brought`); `classes` the labels of each class; `rounds` and `trained` what each round planned
-    and found; `annotators` their votes and seconds. `forecast` says how many labels a goal may
-    take.
+    `brought`); `classes` how many examples have each class or label; `task` what is labelled,
+    `score` what the accuracy of it is called, `enough` and `too_few` say from when on there is one,
+    and why not yet; `rounds` and `trained` what each round planned and found; `annotators` their
+    votes and seconds. `forecast` says how many labels a goal may take.
     """
 
     path: Path
@@ -44,6 +46,11 @@ class Standing:
     selection_seconds: float
     forecast: Mapping[str, Any] | None
     warnings: tuple[str, ...]
+    task: str = CLASSES.name
+    score: str = CLASSES.score_words
+    enough: str = CLASSES.enough
+    too_few: str = CLASSES.too_few
+    is_cold: bool = False
 
     @property
     def accuracy(self) -> Mapping[str, Any] | None:
@@ -90,7 +97,9 @@ def standing(
         method=config.method,
         counts=state.counts(),
         parts=dict(Counter(state.part(item) or "brought" for item in state.labels)),
-        classes=dict.fromkeys(state.classes, 0) | dict(Counter(state.labels.values())),
+        classes=_named(state),
+        **_measured_by(state),
+        is_cold=ground.known.is_cold,
         rounds=tuple(_round(state, each) for each in state.rounds),
         trained=trained,
         annotators=_annotators(state),
@@ -99,6 +108,23 @@ def standing(
         forecast=None if goal is None else _forecast(trained, goal, config.control),
         warnings=tuple(found),
     )
+
+
+def _named(state: State) -> dict[str, int]:
+    """How many examples have each class or label; nothing for numbers, which name none."""
+    question = state.question
+    found = Counter(name for each in state.labels.values() for name in question.names_in(each))
+    return {} if not question.is_named else dict.fromkeys(state.classes, 0) | dict(found)
+
+
+def _measured_by(state: State) -> dict[str, str]:
+    kind = kind_of(state.settings.get("task") or CLASSES.name)
+    return {
+        "task": kind.name,
+        "score": kind.score_words,
+        "too_few": kind.too_few,
+        "enough": kind.enough,
+    }
 
 
 def _pool_since(state: State, drift: Drift) -> list[str]:
@@ -149,11 +175,11 @@ def _trained(event: Any, state: State) -> dict[str, Any]:
     accuracy = None
     if test is not None:
         n = facts["test_examples"]
-        low, high = wilson(round(test * n), n)
+        low, high = facts.get("test_interval") or wilson(round(test * n), n)
         accuracy = {"value": test, "low": low, "high": high, "examples": n, "on": "test"}
     elif control is not None:
         accuracy = {
-            "value": control["correct"] / control["labels"],
+            "value": control_score(control),
             "low": control["low"],
             "high": control["high"],
             "examples": control["labels"],

@@ -1,0 +1,105 @@
+"""Does choosing what to label beat random where targets are several labels, or numbers?
+
+    python benchmarks/active_tasks.py [--data FOLDER] [--out FILE.json] [--seeds 5] [--only NAME]
+
+`keepers.simulate` as anybody would call it: GoEmotions (28 labels, 8,000 comments drawn at random;
+FOLDER holds goemotions/train.tsv and test.tsv), diabetes (442 patients; scikit-learn has it), the
+first problem of Friedman (3,000 rows made by scikit-learn) and, where the package ISLP is there,
+hourly counts of rented bicycles. Errors are 1 less the score: average precision, R².
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv
+from sklearn.datasets import load_diabetes, make_friedman1
+
+import keepers
+from keepers.files import write_json
+
+DATA = os.environ.get("KEEPERS_DATA", "data")
+LABELS = ["auto", "label-entropy", "label-margin", "mmc", "k-center", "typiclust"]
+NUMBERS = ["auto", "committee", "greedy-sampling", "k-center", "typiclust"]
+BICYCLES = ["season", "mnth", "hr", "workingday", "temp", "atemp", "hum", "windspeed"]
+
+
+def bicycles() -> tuple[Any, Any] | None:
+    """Weather and hour, and how many bicycles were rented; None where the package is not there."""
+    package = importlib.util.find_spec("ISLP")
+    if package is None or package.origin is None:
+        return None
+    table = pyarrow.csv.read_csv(Path(package.origin).parent / "data" / "Bikeshare.csv")
+    frame: Any = table.to_pandas()
+    return frame[BICYCLES].to_numpy("float32"), frame["bikers"].to_numpy("float64") + 0.25
+
+
+def sets(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Data and options by name."""
+    x, y = load_diabetes(return_X_y=True)
+    made, target = make_friedman1(3000, noise=1.0, random_state=0)
+    numbers = {"methods": NUMBERS, "test": 0.3, "task": "number"}
+    found: dict[str, tuple[Any, dict[str, Any]]] = {
+        "diabetes": (
+            (x.astype("float32"), y),
+            {**numbers, "initial": 20, "rounds": [40, 80, 160]},
+        ),
+        "friedman1": (
+            (made.astype("float32"), target),
+            {**numbers, "initial": 20, "rounds": [40, 80, 160, 320]},
+        ),
+        "goemotions": (
+            str(folder / "goemotions" / "train.tsv"),
+            {
+                "test": str(folder / "goemotions" / "test.tsv"),
+                "header": "no",
+                "limit": 8000,
+                "methods": LABELS,
+                "initial": 100,
+                "rounds": [200, 400, 800, 1600, 3200],
+            },
+        ),
+    }
+    if (rented := bicycles()) is not None:
+        found["bicycles"] = (rented, {**numbers, "initial": 20, "rounds": [40, 80, 160, 320, 640]})
+    return found
+
+
+def main() -> None:
+    """Play campaigns on each, and write the rows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path(DATA))
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only")
+    asked = parser.parse_args()
+    found: dict[str, Any] = {}
+    for name, (data, options) in sets(asked.data).items():
+        if asked.only not in (None, name):
+            continue
+        with tempfile.TemporaryDirectory() as run:
+            simulation = keepers.simulate(data, seeds=asked.seeds, run=run, **options)
+        result = simulation.result
+        rows = [
+            {key: row[key] for key in ("method", "k", "errors", "error_mean", "difference")}
+            for row in result["rows"]
+        ]
+        data_facts = {key: result["data"][key] for key in ("n", "test_n", "score")}
+        found[name] = {**data_facts, "initial": result["initial"], "rows": rows}
+        for row in rows:
+            gap = row["difference"] or {"mean": 0.0, "low": None, "high": None, "verdict": ""}
+            print(
+                name, row["method"], row["k"], f"{row['error_mean']:.4f}", *gap.values(), flush=True
+            )
+    if asked.out:
+        write_json(asked.out, json.loads(json.dumps(found)), overwrite=True)
+
+
+if __name__ == "__main__":
+    main()

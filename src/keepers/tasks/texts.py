@@ -1,0 +1,59 @@
+"""How one value names a class, and one text several labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+DELIMITERS = (",", ";", "|")
+
+WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
+"""A whole number, as it is or as pandas or a spreadsheet writes it."""
+
+_NO_LABEL = ("", "nan", "<na>", "nat")
+
+
+def label_text(value: Any) -> str | None:
+    """The class that one value names, or None where it names none: the one rule for labels.
+
+    None, NaN, a text that is blank and what pandas writes for NaN are no label.
+
+    >>> [label_text(value) for value in ("pos", 1, 1.0, True, " ", "nan", None)]
+    ['pos', '1', '1', 'True', None, None, None]
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    return None if text.strip().lower() in _NO_LABEL else text
+
+
+def readings(text: str) -> Iterator[str]:
+    """A label as it was given, then as pandas or a spreadsheet may have rewritten it.
+
+    >>> list(readings("1.0")), list(readings("TRUE"))
+    (['1.0', '1'], ['TRUE', 'True', 'true'])
+    """
+    yield text
+    whole = WHOLE.fullmatch(text.strip())
+    if whole:
+        yield whole.group(1)
+    elif text.strip().lower() in ("true", "false"):
+        yield from (word for word in (text.strip().title(), text.strip().lower()) if word != text)
+
+
+def split(text: str, mark: str | None) -> list[str]:
+    """The labels in a text; all of it is one where nothing separates them."""
+    if mark is None:
+        return [text.strip()] if text.strip() else []
+    text = text.strip()
+    if text[:1] + text[-1:] in ("[]", "{}", "()"):
+        text = text[1:-1]
+    parts = (part.strip() for part in text.split(mark))
+    return [
+        part[1:-1] if part[:1] in "'\"" and part[:1] == part[-1:] else part
+        for part in parts
+        if part
+    ]
