@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.csv
 from sklearn.datasets import load_diabetes, make_friedman1
 
@@ -27,7 +28,7 @@ from keepers.files import write_json
 DATA = os.environ.get("KEEPERS_DATA", "data")
 LABELS = ["auto", "label-entropy", "label-margin", "mmc", "k-center", "typiclust"]
 NUMBERS = ["auto", "committee", "greedy-sampling", "k-center", "typiclust"]
-BICYCLES = ["season", "mnth", "hr", "workingday", "temp", "atemp", "hum", "windspeed"]
+BICYCLES = ["season", "day", "workingday", "temp", "atemp", "hum", "windspeed"]
 
 
 def bicycles() -> tuple[Any, Any] | None:
@@ -37,7 +38,9 @@ def bicycles() -> tuple[Any, Any] | None:
         return None
     table = pyarrow.csv.read_csv(Path(package.origin).parent / "data" / "Bikeshare.csv")
     frame: Any = table.to_pandas()
-    return frame[BICYCLES].to_numpy("float32"), frame["bikers"].to_numpy("float64") + 0.25
+    hour = frame["hr"].astype(int) / 24 * 2 * np.pi
+    rows = np.column_stack([frame[BICYCLES], np.sin(hour), np.cos(hour)]).astype("float32")
+    return rows, frame["bikers"].to_numpy("float64") + 0.25
 
 
 def sets(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -67,7 +70,7 @@ def sets(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
         ),
     }
     if (rented := bicycles()) is not None:
-        found["bicycles"] = (rented, {**numbers, "initial": 20, "rounds": [40, 80, 160, 320, 640]})
+        found["bicycles"] = (rented, {**numbers, "initial": 20, "rounds": [40, 80, 160, 320]})
     return found
 
 

@@ -17,6 +17,7 @@ from keepers.errors import ParameterError
 from keepers.selectors import (
     coverage_centric,
     facility_location,
+    greedy_sampling,
     importance_sample,
     k_center_greedy,
     percentile_sample,
@@ -748,3 +749,11 @@ def test_ccs_sets_a_part_of_the_free_ones_aside() -> None:
     assert picks.excluded is not None
     assert picks.excluded.tolist() == [19, 18]
     assert set(picks.positions.tolist()) <= set(range(10, 18))
+
+
+def test_greedy_sampling_goes_by_features_where_all_values_are_alike() -> None:
+    points = torch.tensor([[0.0], [1.0], [2.0], [9.0]])
+    alike = torch.full((4, 1), 152.1)
+    alike[1] += 1e-5  # what rounding leaves of a model that predicts the mean
+    picks = greedy_sampling(points, alike, 2, selected=torch.tensor([0]))
+    assert picks.tolist() == [3, 2]

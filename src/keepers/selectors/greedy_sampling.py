@@ -10,6 +10,9 @@ from keepers.selectors.checks import Features, check_count, check_rows, check_se
 from keepers.selectors.checks import check_features as check_points
 from keepers.tensors import check_no_nan
 
+ALIKE = 1e-5
+"""Values that differ by less than this share of themselves are taken as the same."""
+
 
 def greedy_sampling(
     features: Features, values: Tensor, k: int, *, selected: Tensor | None = None
@@ -46,8 +49,10 @@ def greedy_sampling(
     points_ND = check_points(features)
     n = len(points_ND)
     values_ND = check_rows(check_no_nan(values, "values", finite=True), n, "features")
-    spread_D = values_ND.std(0, correction=0).clamp(min=torch.finfo(values_ND.dtype).tiny)
-    values_ND = values_ND / spread_D
+    spread_D = values_ND.std(0, correction=0)
+    differing_D = spread_D > ALIKE * values_ND.abs().amax(0)  # else rounding would decide
+    values_ND = torch.where(differing_D, values_ND / spread_D, 0.0)
+    all_alike = not bool(differing_D.any())
     start = check_selected(selected, n, points_ND.device)
     check_count(k, n - len(start))
     picks = torch.empty(k, dtype=torch.int64, device=points_ND.device)
@@ -56,7 +61,8 @@ def greedy_sampling(
     nearest_N = torch.full_like(apart.norms_N, torch.inf)
 
     def cover(position: int) -> None:
-        product_N = apart.to_point(position, column_N) * differ.to_point(position, other_N)
+        product_N = apart.to_point(position, column_N)
+        product_N = product_N if all_alike else product_N * differ.to_point(position, other_N)
         torch.minimum(nearest_N, product_N, out=nearest_N)
         nearest_N[position] = -1
 
