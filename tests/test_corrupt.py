@@ -14,11 +14,13 @@ from torch import Tensor
 from keepers.data import (
     corrupt_confused,
     corrupt_labels,
+    corrupt_targets,
     duplicate,
     most_confused,
     relevance_subset,
 )
 from keepers.errors import ParameterError
+from keepers.tasks import Tags
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 0, 0])
 CONFUSION = torch.tensor(
@@ -241,3 +243,24 @@ def test_a_confusion_that_names_no_pairs_is_refused(
 ) -> None:
     with pytest.raises(ParameterError, match=message):
         most_confused(confusion, count)
+
+
+def test_corrupted_targets_are_those_of_other_examples() -> None:
+    rows = [[at % 3] if at % 4 else [] for at in range(200)]
+    tags = Tags.of(rows, 3)
+    noisy, changed = corrupt_targets(tags, 0.3, generator=torch.Generator().manual_seed(0))
+    assert isinstance(noisy, Tags)
+    everyone = torch.arange(200)
+    assert int(changed.sum()) == 60
+    differs = (noisy[everyone] != tags[everyone]).any(1)
+    assert torch.equal(differs, changed)
+    assert set(noisy.kinds().tolist()) <= {0, 1, 2, 3}
+    numbers = torch.arange(50.0)[:, None]
+    other, changed = corrupt_targets(numbers, 1.0, generator=torch.Generator().manual_seed(0))
+    assert isinstance(other, torch.Tensor)
+    assert bool((other != numbers).all())
+    assert set(other[:, 0].tolist()) <= set(range(50))
+    with pytest.raises(ParameterError, match="nearly all targets are the same"):
+        corrupt_targets(torch.zeros(5, 1), 0.4, generator=torch.Generator())
+    with pytest.raises(ParameterError, match="fraction: got 2"):
+        corrupt_targets(numbers, 2, generator=torch.Generator())

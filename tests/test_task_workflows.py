@@ -17,6 +17,7 @@ from commands import Keepers
 from keepers import methods
 from keepers.data import open_source
 from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.reports.compare import compare_report
 from keepers.reports.coreset import report
 from keepers.tasks import Labels, Number
 from keepers.workflows.scoring import signals_for
@@ -338,6 +339,34 @@ def test_a_loop_without_losses_is_told_what_labels_are() -> None:
     assert chosen.rows.tolist() == norms.argsort(descending=True)[:4].tolist()
     with pytest.raises(ParameterError, match=r"labels: got torch\.float32"):
         keepers.BatchSelector("gradient-norm", keep=4)(model, (x, y, range(16)))
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_an_online_comparison_with_noise(task: str, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    given: Mapping[str, Any] = {
+        **columns,
+        "test": 0.25,
+        "noise": 0.2,
+        "methods": ["rho-loss", "gradient-norm"],
+        "keep": 0.5,
+        "epochs": 4,
+        "il_epochs": 4,
+        "seeds": 2,
+    }
+    found = keepers.compare_online(table, run=tmp_path / "run", **given)
+    score = {"labels": "average precision", "number": "R²"}[task]
+    assert found.result["data"]["score"] == score
+    assert found.result["corruption"]["corrupted"] == round(0.2 * 180)
+    assert {row["method"] for row in found.result["rows"]} >= {"rho-loss", "gradient-norm"}
+    page = compare_report(found.result, tmp_path / "page.html").read_text()
+    assert f"Final {score}" in page
+    assert "accuracy" not in page.replace('id="accuracy"', "")
+    for name, value in (("relevance", 1), ("structured_noise", 0.2)):
+        with pytest.raises(ParameterError, match=f"{name}: got some, and the targets are"):
+            keepers.compare_online(
+                table, run=tmp_path / name, **{**given, "noise": 0.0, name: value}
+            )
 
 
 def test_flags_among_features_are_never_taken_for_labels() -> None:

@@ -5,6 +5,7 @@ from keepers.data.augment import crop_and_flip
 from keepers.data.corrupt import (
     corrupt_confused,
     corrupt_labels,
+    corrupt_targets,
     duplicate,
     most_confused,
     relevance_subset,
@@ -40,6 +41,7 @@ __all__ = [
     "check_task",
     "corrupt_confused",
     "corrupt_labels",
+    "corrupt_targets",
     "crop_and_flip",
     "doubtful_classes",
     "duplicate",

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
+from keepers.tasks import Tags, Targets, labels_at
 from keepers.words import counted
+
+TRIES = 1000
+"""Draws of another target before all are taken to be the same."""
 
 
 def corrupt_labels(
@@ -38,6 +42,47 @@ def corrupt_labels(
     noisy = labels.clone()
     noisy[chosen] = (labels[chosen] + shift) % num_classes
     return noisy, _mask(n, chosen)
+
+
+def corrupt_targets(
+    targets: Targets, fraction: float, *, generator: torch.Generator
+) -> tuple[Targets, Tensor]:
+    """Give exactly round(fraction·n) examples the targets of other examples, which differ.
+
+    So numbers and sets of labels come about as often as before. `targets` are `Tags` or a tensor
+    (n, ...). Returns the new targets and which were changed (n,), bool.
+
+    >>> numbers = torch.arange(10.0)[:, None]
+    >>> noisy, changed = corrupt_targets(numbers, 0.2, generator=torch.Generator())
+    >>> int(changed.sum()), bool(((noisy != numbers)[:, 0] == changed).all())
+    (2, True)
+
+    Raises:
+        ParameterError: `fraction` is outside [0, 1], or nearly all targets are the same.
+    """
+    _check_fraction("fraction", fraction)
+    n = len(targets)
+    kinds = targets.kinds() if isinstance(targets, Tags) else _kinds(targets)
+    chosen = _draw(torch.arange(n), fraction, generator)
+    others = torch.randint(n, (len(chosen),), generator=generator)
+    for _ in range(TRIES):
+        same = (kinds[others] == kinds[chosen]).nonzero().squeeze(1)
+        if not len(same):
+            break
+        others[same] = torch.randint(n, (len(same),), generator=generator)
+    else:
+        raise ParameterError(
+            "fraction",
+            f"got {fraction}, and nearly all targets are the same",
+            "Give targets that differ",
+        )
+    given = torch.arange(n)
+    given[chosen] = others
+    return labels_at(targets, given), _mask(n, chosen)
+
+
+def _kinds(targets: Tensor) -> Tensor:
+    return targets.unique(dim=0, return_inverse=True)[1]
 
 
 def most_confused(confusion: Tensor, count: int = 4) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import torch
 
 from keepers import methods as table
 from keepers import processes
-from keepers.data import Source, corrupt_labels
+from keepers.data import Source
 from keepers.experiments.convergence import noted, withheld
+from keepers.experiments.corruption import noisy
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
@@ -26,11 +27,10 @@ from keepers.workflows.opening import (
     Say,
     check_outputs,
     default_run,
-    only_classes,
     say_or_not,
     say_skipped,
 )
-from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.options.compare import CompareConfig, CompareOptions, Corruption
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.scoring import check_offered
 from keepers.workflows.workplace import Workplace
@@ -134,12 +134,7 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:
     if not noise:
         return source, None
-    only_classes(source, "noise")
-    labels, changed = corrupt_labels(
-        torch.from_numpy(source.labels),
-        len(source.class_names),
-        noise,
-        generator=generator(0, "noise"),
-    )
-    say(f"Changed {int(changed.sum()):,} training labels to another class (--noise {noise:g})")
-    return replace(source, labels=labels.numpy()), changed
+    source, changed = noisy(source, Corruption(noise=noise), {}, generator(0, "noise"))
+    to = "to another class" if source.other_task is None else "to those of other examples"
+    say(f"Changed {int(changed.sum()):,} training labels {to} (--noise {noise:g})")
+    return source, changed

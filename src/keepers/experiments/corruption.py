@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepers.data import Source, corrupt_confused, corrupt_labels, duplicate, relevance_subset
+from keepers.data import (
+    Source,
+    corrupt_confused,
+    corrupt_labels,
+    corrupt_targets,
+    duplicate,
+    relevance_subset,
+)
 from keepers.errors import ParameterError
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
@@ -57,6 +64,11 @@ def corrupt(
     """
     marks: dict[str, Tensor] = {}
     facts: dict[str, Any] = {}
+    for name in ("structured_noise", "relevance"):
+        if getattr(corruption, name) and source.other_task is not None:
+            raise ParameterError(
+                name, f"got some, and the targets are {source.task.plural}", "Give noise"
+            )
     if corruption.relevance is not None:
         source, test, marks["low_relevance"], named = _rare(source, test, corruption.relevance)
         rare = int(marks["low_relevance"].sum())
@@ -74,21 +86,26 @@ def corrupt(
         facts["confused"] = {names[a]: names[b] for a, b in sorted(pairs.items())}
     if corruption.noise or pairs:
         draw = generator(0, "noise")
-        source, marks["corrupted"] = _noisy(source, corruption, pairs, draw)
+        source, marks["corrupted"] = noisy(source, corruption, pairs, draw)
         facts["corrupted"] = int(marks["corrupted"].sum())
-        say(f"Changed {counted(facts['corrupted'], 'training label')} to another class")
+        to = "to another class" if source.other_task is None else "to those of other examples"
+        say(f"Changed {counted(facts['corrupted'], 'training label')} {to}")
         if isinstance(holdout, Source):
             draw = generator(0, "noise", "holdout")
-            holdout, changed = _noisy(holdout, corruption, pairs, draw)
+            holdout, changed = noisy(holdout, corruption, pairs, draw)
             facts["holdout_corrupted"] = int(changed.sum())
             say(f"Changed {counted(facts['holdout_corrupted'], 'label')} of the holdout data too")
     return Corrupted(source=source, test=test, holdout=holdout, marks=marks, facts=facts)
 
 
-def _noisy(
+def noisy(
     source: Source, corruption: Corruption, pairs: Mapping[int, int], draw: torch.Generator
 ) -> tuple[Source, Tensor]:
     """The data with changed labels, and which were changed (n,), bool."""
+    if source.other_task is not None and source.targets is not None:
+        targets, changed = corrupt_targets(source.targets, corruption.noise, generator=draw)
+        labels = targets.numpy() if isinstance(targets, Tensor) else targets
+        return replace(source, labels=labels), changed
     labels = torch.from_numpy(source.labels)
     if pairs:
         labels, changed = corrupt_confused(

@@ -29,7 +29,6 @@ from keepers.workflows.online import INFOBATCH, ORIGINAL
 from keepers.workflows.opening import (
     check_outputs,
     default_run,
-    only_classes,
     say_or_not,
     say_skipped,
     share,
@@ -68,7 +67,6 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
     _check_irreducible(config, il, holdout)
     losses = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
     source, test_source, in_both = open_both(data, options, say)
-    only_classes(source, "an online comparison")
     if losses is not None:
         split_off = share(options.test, "test") is not None
         check_losses(losses, test_source, say, split_off=split_off)
@@ -102,7 +100,8 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
             trials.append(trial)
             say(
                 f"seed {trial.seed}: {trial.method}, {counted(trial.target.steps, 'step')} in "
-                f"{trial.target.seconds:.1f} s: test accuracy {trial.curve[-1]['accuracy']:.2%}"
+                f"{trial.target.seconds:.1f} s: test {source.task.score_words} "
+                f"{trial.curve[-1]['accuracy']:.2%}"
             )
         found = summarise(
             trials,
@@ -125,7 +124,8 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
                     "name": source.name,
                     "kind": source.kind,
                     "n": len(bench.source),
-                    "num_classes": len(source.class_names),
+                    "num_classes": source.task.num_outputs,
+                    **({"score": source.task.score_words} if source.other_task else {}),
                     "test_name": test_source.name,
                     "test_n": len(bench.test),
                     "in_both": in_both,

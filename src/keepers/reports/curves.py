@@ -40,8 +40,9 @@ def curve_chart(
     *,
     against: Axis,
     level: float,
+    score: str = "accuracy",
 ) -> Markup:
-    """Test accuracy in percent; `level` is drawn across, and what is far below it is cut off."""
+    """The test score in percent; `level` is drawn across, and what is far below it is cut off."""
     from matplotlib.ticker import MaxNLocator
 
     axes = charts.plain_axes(height=3.6)
@@ -70,8 +71,8 @@ def curve_chart(
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(_percent)
     axes.set_xlabel(AXES[against])
-    axes.set_ylabel("test accuracy")
-    return charts.as_svg(axes, f"Test accuracy by {AXES[against]}")
+    axes.set_ylabel(f"test {score}")
+    return charts.as_svg(axes, f"Test {score} by {AXES[against]}")
 
 
 def _plain(value: float, _: float | None) -> str:

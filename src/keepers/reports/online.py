@@ -51,6 +51,7 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
     config: Mapping[str, Any] = result["config"]
     styles = _styles(result)
     level = result["level"]
+    score = result["data"].get("score", "accuracy")
     return write_page(
         Path(path),
         "online.html",
@@ -76,7 +77,7 @@ def online_report(result: Mapping[str, Any], path: str | Path, *, overwrite: boo
         about_equal_time=online_answers.about_equal_time(result),
         styles=list(styles.values()),
         charts=[
-            (title, curve_chart(result["curves"], styles, against=axis, level=level))
+            (title, curve_chart(result["curves"], styles, against=axis, level=level, score=score))
             for axis, title in CHARTS.items()
         ],
         level=level,
@@ -157,7 +158,7 @@ def online_table(result: Mapping[str, Any]) -> Table:
     worst = worst_class_differs(result["rows"], "worst_class_accuracy_mean")
     table = plain_table(
         ("method", False),
-        ("accuracy %", True),
+        (f"{result['data'].get('score', 'accuracy')} %", True),
         ("against equal time", True),
         ("", False),
         *[("worst", True)] * worst,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,14 @@ class Tags:
         """The example that each of the members is of, as long as `members`."""
         each = torch.arange(len(self), device=self.offsets.device)
         return torch.repeat_interleave(each, self.offsets.diff())
+
+    def kinds(self) -> Tensor:
+        """Numbers (n,) that are equal where examples have the same labels."""
+        seen: dict[bytes, int] = {}
+        parts = self.members.cpu().numpy().astype(np.int64)
+        ends = self.offsets.tolist()
+        rows = (parts[start:stop].tobytes() for start, stop in itertools.pairwise(ends))
+        return torch.tensor([seen.setdefault(row, len(seen)) for row in rows], dtype=torch.int64)
 
     def sparse(self) -> Any:
         """A sparse array of scipy (n, labels) of ones."""
