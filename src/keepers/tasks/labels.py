@@ -22,6 +22,9 @@ from keepers.tensors import row_blocks
 
 NO_LABEL = "no label"
 
+COLUMNS = 64
+"""Labels whose predictions are ranked out of one copy."""
+
 PAIRS = 20_000_000
 """Pairs of example and label that are ranked together at most."""
 
@@ -164,9 +167,10 @@ class Labels:
             both += (predicted & truth).sum(0)
         there = targets.counts().to(both)
         known = (there > 0).nonzero()[:, 0]
-        by_column = said.t().contiguous()
         by_label = [
-            average_precision(by_column[label], targets.having(label)) for label in known.tolist()
+            average_precision(values, targets.having(label))
+            for some in known.split(COLUMNS)
+            for label, values in zip(some.tolist(), said[:, some].t().contiguous(), strict=True)
         ]
         f1 = (2 * both / (found + there).clamp(min=1))[known]
         pairs, hits = _pairs(said, targets)

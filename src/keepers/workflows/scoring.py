@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,6 +85,9 @@ def check_supplies(parameter: str, model: str, method: str) -> None:
 COMMITTEE = "posterior_predictions"
 """What the models of an ensemble predict, side by side."""
 
+MEASURED = 1 << 24
+"""Predictions (examples × labels) that a proxy's score is measured on at the most."""
+
 OF_DATA = frozenset({"labels", "features"})
 """What the data themselves, or who brings them, can supply."""
 
@@ -138,11 +142,15 @@ class Scored:
         return predictions(self.members) if told else None
 
     def score(self, at: Tensor) -> float | None:
-        """The score of the proxies' mean prediction on some examples, where it is no class."""
+        """The score of the proxies' mean prediction on some examples, where it is no class.
+
+        Of many predictions, `MEASURED` of them, of evenly spread examples.
+        """
         task, targets = self.source.task, self.source.targets
         said = [getattr(signals, task.said) for signals in self.members]
         if targets is None or not len(at) or any(each is None for each in said):
             return None
+        at = at[:: math.ceil(len(at) * task.num_outputs / MEASURED)]
         mean = torch.stack([each[at] for each in said]).mean(0)
         return task.measure(mean, labels_at(targets, at)).score
 
