@@ -3,9 +3,8 @@
     python benchmarks/active_tasks.py [--data FOLDER] [--out FILE.json] [--seeds 5] [--only NAME]
 
 `keepers.simulate` as anybody would call it: GoEmotions (28 labels, 8,000 comments drawn at random;
-FOLDER holds goemotions/train.tsv and test.tsv), diabetes (442 patients; scikit-learn has it), the
-first problem of Friedman (3,000 rows made by scikit-learn) and, where the package ISLP is there,
-hourly counts of rented bicycles. Errors are 1 less the score: average precision, R².
+FOLDER holds goemotions/train.tsv and test.tsv), diabetes (442 patients; scikit-learn has it) and,
+where the package ISLP is there, hourly counts of rented bicycles. Errors are 1 less the score: average precision, R².
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.csv
-from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.datasets import load_diabetes
 
 import keepers
 from keepers.files import write_json
@@ -46,16 +45,11 @@ def bicycles() -> tuple[Any, Any] | None:
 def sets(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Data and options by name."""
     x, y = load_diabetes(return_X_y=True)
-    made, target = make_friedman1(3000, noise=1.0, random_state=0)
     numbers = {"methods": NUMBERS, "test": 0.3, "task": "number"}
     found: dict[str, tuple[Any, dict[str, Any]]] = {
         "diabetes": (
             (x.astype("float32"), y),
             {**numbers, "initial": 20, "rounds": [40, 80, 160]},
-        ),
-        "friedman1": (
-            (made.astype("float32"), target),
-            {**numbers, "initial": 20, "rounds": [40, 80, 160, 320]},
         ),
         "goemotions": (
             str(folder / "goemotions" / "train.tsv"),
