@@ -4,7 +4,8 @@
 
 `keepers.simulate` as anybody would call it: GoEmotions (28 labels, 8,000 comments drawn at random;
 FOLDER holds goemotions/train.tsv and test.tsv), diabetes (442 patients; scikit-learn has it) and,
-where the package ISLP is there, hourly counts of rented bicycles. Errors are 1 less the score: average precision, R².
+where the package ISLP is there, hourly counts of rented bicycles. Errors are 1 less the score:
+average precision, R².
 """
 
 from __future__ import annotations
