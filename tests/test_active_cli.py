@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import inspect
 import json
 import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +22,7 @@ from keepers.campaign import Desk, Planned, PlannedItem, State, Vote
 from keepers.cli import active, campaigns
 from keepers.data import open_source
 from keepers.errors import ParameterError
+from keepers.workflows.options.active import CampaignConfig
 
 GOOD, BAD = ("lovely", "great", "superb"), ("awful", "boring", "horrid")
 PLAIN = ("film", "story", "actor", "scene", "plot", "music", "night", "city")
@@ -182,7 +182,7 @@ BAD_STARTS = [
     (("nowhere.csv", "--campaign", "c", "--classes", "a,b"), "nowhere.csv does not exist"),
     ((*POOL, "--classes", "neg"), "Give at least two names"),
     ((*POOL, "--classes", "neg,neg"), "'neg' stands twice"),
-    ((*POOL, "--classes", "neg,"), "got the name ''"),
+    ((*POOL, "--classes", "neg,"), "Give at least two names"),
     ((*POOL, "--classes", "neg,good", "--labelled", "labelled.csv"), "'pos'"),
     ((*POOL, "--labelled", "nowhere.csv"), "labelled: nowhere.csv does not exist"),
     ((*POOL, "--classes", "a,b", "--test", "pool.csv"), "test: "),
@@ -574,19 +574,6 @@ def test_label_studio_needs_its_token(
 # The same as in Python ----------------------------------------------------------------------
 
 
-def test_start_has_the_names_and_defaults_of_python() -> None:
-    only = {"context", "config", "set_", "json_", "progress", "say", "method_options"}
-
-    def defaults(function: Any) -> dict[str, Any]:
-        parameters = inspect.signature(function).parameters.values()
-        return {each.name: each.default for each in parameters if each.name not in only}
-
-    python, command = defaults(Campaign.start), defaults(active.start)
-    assert list(python) == list(command)
-    for name, default in python.items():
-        assert str(default) == str(command[name]), name
-
-
 def test_options_are_spelt_as_in_python_and_explained() -> None:
     commands: Mapping[str, Any] = typer.main.get_command(active.app).commands  # type: ignore[attr-defined]
     ours = {
@@ -625,10 +612,10 @@ def test_every_command_that_works_alone_prints_one_json_object(run: Keepers, dig
 
 def test_names_of_classes_are_given_in_one_text_or_in_a_list() -> None:
     assert campaigns.class_names(" neg , pos") == ["neg", "pos"]
-    assert campaigns.class_names(["a, b", 0]) == ["a, b", "0"]
+    assert CampaignConfig(classes=["a, b", cast("str", 0)]).classes == ("a, b", "0")
 
 
 @pytest.mark.parametrize("given", [[True, False], {"neg": 1}, 3, [["a"]]])
 def test_what_names_no_classes(given: Any) -> None:
     with pytest.raises(ParameterError, match=r"^classes: got .* Give names, in quotes"):
-        campaigns.class_names(given)
+        CampaignConfig(classes=given)

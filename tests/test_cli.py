@@ -140,11 +140,15 @@ ONLY_FILES = {"method_options", "select_options"}
         (keepers.score, "score"),
         (keepers.train, "train"),
         (keepers.irreducible_losses, "il"),
+        (keepers.simulate, "active simulate"),
+        (keepers.Campaign.start, "active start"),
     ],
 )
 def test_a_command_offers_the_keywords_of_python(python: Callable[..., Any], name: str) -> None:
     commands: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    offered = [each.name for each in commands[name].params]
+    group, _, action = name.rpartition(" ")
+    found = commands[group].commands[action] if group else commands[name]
+    offered = [each.name for each in found.params]
     _, *keywords = inspect.signature(python).parameters
     without = {"progress", "say", *ONLY_FILES}
     assert offered[1:] == [*(each for each in keywords if each not in without), *LAST]

@@ -20,9 +20,11 @@ import forked
 import keepers
 from commands import Keepers, Said
 from keepers.cli import outputs
+from keepers.cli.commands import Request
 from keepers.cli.settings import echo
 from keepers.online import IrreducibleLosses
 from keepers.types import Silent
+from keepers.workflows.options.coreset import ScoreOptions
 
 COMMON = ("digits", "--limit", "150", "--device", "cpu")
 TRAIN = ("train", *COMMON, "--il-model", "logistic", "--il-epochs", "1", "--steps", "4")
@@ -124,10 +126,10 @@ def test_the_progress_bar_is_taken_off_however_the_work_ends(
             finished.append(True)
 
     monkeypatch.setattr(outputs, "TerminalProgress", Shown)
-    with outputs.working({"seed": 3}) as arguments:
-        assert arguments["seed"] == 3
+    with outputs.work(Request("digits", ScoreOptions, {"seed": 3})) as options:
+        assert options.seed == 3
         assert not finished
-    with pytest.raises(KeyboardInterrupt), outputs.working({}):
+    with pytest.raises(KeyboardInterrupt), outputs.listening():
         raise KeyboardInterrupt
     assert finished == [True, True]
 

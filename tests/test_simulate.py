@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from keepers.configuration import validated
 from keepers.data import open_source
 from keepers.errors import KeepersError
 from keepers.experiments import SimulateConfig, Simulation, simulate
-from keepers.experiments.simulate_config import Budgets
+from keepers.experiments.simulate_budgets import Budgets
 from keepers.experiments.simulate_oracle import Oracle
 from keepers.experiments.simulate_summary import reached, summarise
 from keepers.experiments.summary import ChoiceTrial
@@ -566,19 +567,17 @@ def test_a_pool_without_labels_is_refused(tmp_path: Path) -> None:
         run_simulate(tmp_path / "run", pool.drop_columns(["label"]))
 
 
-def test_flat_names_round_trip() -> None:
+def test_what_a_simulation_chooses_by() -> None:
     given = {"methods": ["badge"], "proxy": "mlp", "distinct": None, "samples": 4, "seeds": 2}
-    config = SimulateConfig.of(given)
-    assert (config.choosing.proxy, config.choosing.distinct, config.choosing.cold) == (
-        "mlp", None, "random",
-    )  # fmt: skip
-    flat = config.flat()
-    assert {name: flat[name] for name in ("proxy", "distinct", "samples")} == {
-        "proxy": "mlp", "distinct": None, "samples": 4,
-    }  # fmt: skip
-    assert SimulateConfig.of(flat) == config
+    config = validated(SimulateConfig, given)
+    choosing = config.choosing
+    assert (choosing.proxy, choosing.distinct, choosing.cold) == ("mlp", None, "random")
+    assert config.of_method("badge").method == "badge"
+    random = config.of_method("random")
+    assert (random.method, random.samples, random.cold) == ("random", 4, "random")
+    flat = asdict(config)
     assert {"method", "seed", "choosing"}.isdisjoint(flat)
-    assert validated(SimulateConfig, {"seeds": 2}).choosing.cold == "random"
+    assert validated(SimulateConfig, flat) == config
 
 
 def test_a_page_of_the_documentation_has_the_figures(

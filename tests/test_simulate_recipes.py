@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keepers.cli import app
+from keepers.configuration import validated
 from keepers.experiments import SimulateConfig
 from keepers.roles import Role
 from test_recipes import (
@@ -37,9 +38,7 @@ SMALL: dict[str, Callable[[Path], None]] = {
 def config_of(recipe: Path) -> SimulateConfig:
     """The configuration; a name that it does not know fails."""
     settings = {name: v for name, v in settings_of(recipe).items() if name not in READING}
-    config = SimulateConfig.of(settings)
-    assert settings.keys() <= config.flat().keys()
-    return config
+    return validated(SimulateConfig, settings)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, *RESULTS], ids=lambda path: path.stem)

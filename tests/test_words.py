@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 import keepers
-from keepers.cli.outputs import working
+from keepers.cli.commands import Request
+from keepers.cli.outputs import work
 from keepers.cli.training import uniform_words
 from keepers.errors import ExistsError, KeepersError, RunError
 from keepers.ledger import Cost
 from keepers.words import SHOWN, nearest, remedy
+from keepers.workflows.options.coreset import CoresetOptions
 
 INTENTS = [f"card_payment_{what}" for what in ("declined", "fee_charged", "not_recognised")]
 
@@ -75,8 +77,9 @@ def test_a_command_that_finds_its_own_output_says_what_to_type(
     Path("kept 1.parquet").write_bytes(b"of an hour ago")
     typed = ["coreset", "digits", "--keep", "0.5", "--out", "kept 1.parquet"]
     monkeypatch.setattr(sys, "argv", ["/usr/bin/keepers", *typed])
-    with pytest.raises(ExistsError) as caught, working({"keep": "0.5"}) as arguments:
-        keepers.coreset("digits", **arguments, out="kept 1.parquet")
+    given = {"keep": "0.5", "out": "kept 1.parquet"}
+    with pytest.raises(ExistsError) as caught, work(Request("digits", CoresetOptions, given)):
+        pass
     assert str(caught.value) == (
         "out: kept 1.parquet exists. Pass --overwrite (overwrite=True) to replace it: "
         "keepers coreset digits --keep 0.5 --out 'kept 1.parquet' --overwrite"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -32,6 +33,15 @@ def hints(kind: type) -> dict[str, Any]:
         for name, text in vars(base).get("__annotations__", {}).items():
             found[name] = eval(text, {}, names) if isinstance(text, str) else text
     return found
+
+
+def taken(converter: Any) -> Any:
+    """The annotation of what a function, or a partial one, takes first."""
+    function = getattr(converter, "func", converter)
+    first = next(iter(inspect.signature(converter).parameters.values()))
+    names = _Names(vars(sys.modules[function.__module__]))
+    text: Any = first.annotation
+    return eval(text, {}, names) if isinstance(text, str) else text
 
 
 @cache
@@ -91,15 +101,6 @@ def model_named(given: Any) -> str:
     if isinstance(given, Mapping):
         given = cast("Mapping[str, Any]", given).get("model")
     return str(getattr(given, "model", given) or "")
-
-
-def picked(kind: type[T], arguments: Mapping[str, Any]) -> T:
-    """An instance of the dataclass `kind` from a function's own arguments, checked as above.
-
-    Arguments that `kind` has no field for are left to others.
-    """
-    known = {each.name for each in fields(cast(Any, kind))}
-    return validated(kind, {name: value for name, value in arguments.items() if name in known})
 
 
 def _plain(value: Any) -> Any:

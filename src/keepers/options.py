@@ -14,16 +14,28 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, dataclass_transform
+from typing import (
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    overload,
+)
 
-from keepers.configuration import hints, validated
+from keepers.configuration import hints, taken, validated
 from keepers.errors import ParameterError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
+D = TypeVar("D")
 S = TypeVar("S")
 T = TypeVar("T")
 O = TypeVar("O", bound="Options")  # noqa: E741
+O_co = TypeVar("O_co", bound="Options", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -156,9 +168,9 @@ def _about(hint: Any) -> Option:
 
 
 def _held(hint: Any, declaration: Field[Any]) -> Any:
-    """The type of what may be given, any where it is converted."""
+    """The type of what may be given: of what a converter takes, where there is one."""
     if "converter" in declaration.metadata:
-        return Any
+        return taken(declaration.metadata["converter"])
     return getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
 
 
@@ -173,14 +185,23 @@ def _written(annotation: str, declaration: Field[Any]) -> str:
     return ast.unparse(tree)
 
 
-def taking(
-    kind: Callable[P, O],
-) -> Callable[[Callable[[Any, O], R]], Callable[Concatenate[Any, P], R]]:
+class Taking(Protocol[P, O_co]):
+    """What makes keywords of options: for functions of data, and for class methods of data."""
+
+    @overload
+    def __call__(self, function: Callable[[D, O_co], R]) -> Callable[Concatenate[D, P], R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[type[C], D, O_co], R]
+    ) -> Callable[Concatenate[type[C], D, P], R]: ...
+
+
+def taking(kind: Callable[P, O]) -> Taking[P, O]:
     """Let a function of data and options take each option by keyword, checked and explained."""
 
-    def decorate(function: Callable[[Any, O], R]) -> Callable[Concatenate[Any, P], R]:
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.signature(function)
-        first = next(iter(own.parameters.values()))
+        *first, _ = own.parameters.values()
         described = declared(cast("type[Options]", kind))
         keywords = [
             inspect.Parameter(
@@ -191,7 +212,7 @@ def taking(
             )
             for name, each in described.items()
         ]
-        signature = own.replace(parameters=[first, *keywords])
+        signature = own.replace(parameters=[*first, *keywords])
 
         @functools.wraps(function)
         def call(*data: Any, **given: Any) -> R:
@@ -199,13 +220,13 @@ def taking(
                 bound = signature.bind(*data, **given)
             except TypeError as error:
                 raise TypeError(f"{function.__name__}(): {error}") from None
-            return function(bound.args[0], validated(cast("type[O]", kind), bound.kwargs))
+            return function(*bound.args, validated(cast("type[O]", kind), bound.kwargs))
 
         call.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
         call.__doc__ = _explained(inspect.getdoc(function) or "", described)
-        return cast("Callable[Concatenate[Any, P], R]", call)
+        return call
 
-    return decorate
+    return cast("Taking[P, O]", decorate)
 
 
 def _explained(text: str, described: Mapping[str, Declared]) -> str:

@@ -21,8 +21,8 @@ from keepers.ledger import Ledger
 from keepers.roles import Prepared, prepare
 from keepers.runs import Run
 from keepers.workflows.active import embedding as embedding_module
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.probing import embedded
 from keepers.workflows.workplace import Workplace
 

@@ -22,9 +22,9 @@ from keepers.types import EvalView, Signals
 from keepers.workflows import stages
 from keepers.workflows.active import measuring
 from keepers.workflows.active.asking import Labelled, Opinion, training_of
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.measuring import selection_against_random, warnings
 from keepers.workflows.active.rounds import Round
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.workplace import Workplace
 
 

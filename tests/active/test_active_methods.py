@@ -11,8 +11,8 @@ from active_worlds import CLASSES, World, make_world, spy
 from keepers import methods
 from keepers.methods import ACTIVE
 from keepers.workflows.active import Campaign, planning
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.judging import said_of_halves
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.scoring import ACTIVE_SIGNALS
 
 OFFERED = list(methods.offered(ACTIVE_SIGNALS, replacement=False))

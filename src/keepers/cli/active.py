@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keepers.cli import options
-from keepers.cli.settings import settings_of
-from keepers.configuration import SAMPLES
+from keepers.cli.commands import Json, Request, command
+from keepers.workflows.options.active import StartOptions
 
 TOKEN = "LABEL_STUDIO_TOKEN"
-
-
-class Cold(StrEnum):
-    """How to choose while too little is labelled to train on."""
-
-    TYPICLUST = "typiclust"
-    PROBCOVER = "probcover"
-    K_CENTER = "k-center"
-    RANDOM = "random"
 
 
 app = typer.Typer(
@@ -34,26 +23,7 @@ app = typer.Typer(
 Directory = Annotated[
     Path, typer.Option("--campaign", help="Folder of the campaign (default: the current one)")
 ]
-Target = Annotated[
-    str | None,
-    typer.Option(help="Model that the labels are for; its agreement with the proxy is measured"),
-]
-Samples = Annotated[int, typer.Option(help="Passes with dropout on, for methods that read them")]
-ColdStart = Annotated[Cold, typer.Option(help="Method while too little is labelled to train on")]
-Features = Annotated[
-    str,
-    typer.Option(
-        help="Features that need no labels: built-in, a column, or a model (hf:PATH, probe:ENCODER)"
-    ),
-]
-Distinct = Annotated[
-    float | None,
-    typer.Option(help="Cosine similarity over which an example is a near-duplicate; 1 keeps all"),
-]
-Neighbours = Annotated[
-    int | None, typer.Option(help="Score only so many neighbours of each labelled example")
-]
-
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist")]
 
 Trusted = typer.Option(help="Name again a model of the campaign that is package.module:function")
 TrustedProxy = Annotated[str | None, Trusted]
@@ -61,62 +31,16 @@ TrustedTarget = Annotated[str | None, Trusted]
 TrustedFeatures = Annotated[str | None, Trusted]
 
 
+POOL = typer.Argument(metavar="POOL", help="Unlabelled examples, in a file or folder as DATA")
+
+
 @app.command("start")
-def start(
-    context: typer.Context,
-    pool: Annotated[str, typer.Argument(help="Unlabelled examples, in a file or folder as DATA")],
-    campaign: Annotated[Path, typer.Option(help="Folder to make for the campaign")],
-    classes: Annotated[
-        str | None, typer.Option(help="Names of the classes, separated by commas")
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Names of labels, of which an example may have several")
-    ] = None,
-    numbers: Annotated[
-        str | None, typer.Option(help="Name of the number to give each example, or of several")
-    ] = None,
-    task: options.TaskOf = "class",
-    tolerance: Annotated[
-        str | None, typer.Option(help="How far votes for a number may lie apart (default: any)")
-    ] = None,
-    labelled: Annotated[str | None, typer.Option(help="Data that are labelled already")] = None,
-    test: Annotated[str | None, typer.Option(help="Labelled data to measure on")] = None,
-    method: options.Method = "auto",
-    proxy: options.Proxy = None,
-    target: Target = None,
-    epochs: options.Epochs = None,
-    resolution: options.Resolution = None,
-    ensemble: options.Ensemble = None,
-    samples: Samples = SAMPLES,
-    balance: options.BalanceBy = None,
-    cold: ColdStart = Cold.TYPICLUST,
-    features: Features = "built-in",
-    distinct: Distinct = 0.98,
-    neighbours: Neighbours = None,
-    control: Annotated[
-        float, typer.Option(help="Share of every batch drawn at random and never trained on")
-    ] = 0.1,
-    votes: Annotated[int, typer.Option(help="Annotators that have to label an example")] = 1,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    precision: options.PrecisionOf = options.Precision.AUTO,
-    input: options.Input = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column of POOL with labels there are already")
-    ] = None,
-    id: options.Id = None,
-    split: options.Split = None,
-    header: options.HeaderOf = options.Header.AUTO,
-    on_bad_row: options.BadRow = options.OnBadRow.ERROR,
-    config: options.Config = None,
-    set_: options.Assignments = None,
-    json_: options.Json = False,
-) -> None:
+@command(StartOptions, argument=POOL)
+def start(request: Request[StartOptions]) -> None:
     """Begin a campaign on a pool of unlabelled examples."""
-    values = settings_of(context, config, set_ or ())
     from keepers.cli.campaigns import run_start
 
-    run_start(values, as_json=json_)
+    run_start(request)
 
 
 @app.command("query")
@@ -129,11 +53,11 @@ def query(
     out: Annotated[
         Path | None, typer.Option(help="CSV, JSON lines or Parquet file for the batch")
     ] = None,
-    overwrite: options.Overwrite = False,
+    overwrite: Overwrite = False,
     proxy: TrustedProxy = None,
     target: TrustedTarget = None,
     features: TrustedFeatures = None,
-    json_: options.Json = False,
+    json_: Json = False,
 ) -> None:
     """Train the proxy on what is labelled and plan the next batch."""
     from keepers.cli.campaigns import run_query
@@ -155,7 +79,7 @@ def import_(
     partial: Annotated[
         bool, typer.Option("--partial", help="Take what can be taken of a file with errors")
     ] = False,
-    json_: options.Json = False,
+    json_: Json = False,
 ) -> None:
     """Take labels in: any subset, in any order, twice, from several people."""
     from keepers.cli.campaigns import run_import
@@ -191,7 +115,7 @@ def label_studio(
         float | None,
         typer.Option(help="Ask again every so many seconds until all is labelled and settled"),
     ] = None,
-    json_: options.Json = False,
+    json_: Json = False,
 ) -> None:
     """Send the batch to a Label Studio server and bring back what is labelled there."""
     from keepers.cli.campaigns import run_label_studio
@@ -211,7 +135,7 @@ def status(
     proxy: TrustedProxy = None,
     target: TrustedTarget = None,
     features: TrustedFeatures = None,
-    json_: options.Json = False,
+    json_: Json = False,
 ) -> None:
     """Where the campaign stands; also written as report.html."""
     from keepers.cli.campaigns import run_status
@@ -224,8 +148,8 @@ def status(
 def export(
     out: Annotated[Path, typer.Option(help="Parquet, CSV or JSON lines file")],
     campaign: Directory = Path(),
-    overwrite: options.Overwrite = False,
-    json_: options.Json = False,
+    overwrite: Overwrite = False,
+    json_: Json = False,
 ) -> None:
     """Write the labelled examples, with where each label comes from."""
     from keepers.cli.campaigns import run_export
@@ -239,7 +163,7 @@ def moved(
     campaign: Directory = Path(),
     labelled: Annotated[str | None, typer.Option(help="Where --labelled of 'start' is now")] = None,
     test: Annotated[str | None, typer.Option(help="Where --test of 'start' is now")] = None,
-    json_: options.Json = False,
+    json_: Json = False,
 ) -> None:
     """Say where the data of a campaign are now, after they were moved: the same examples."""
     from keepers.cli.campaigns import run_moved
@@ -257,7 +181,7 @@ def classes(
         list[str] | None,
         typer.Option(metavar="OLD=NEW", help="What a class of before is called now"),
     ] = None,
-    json_: options.Json = False,
+    json_: Json = False,
 ) -> None:
     """Change the classes or labels; what is left out waits, with its votes, until it comes back."""
     from keepers.cli.campaigns import run_classes

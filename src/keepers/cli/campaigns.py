@@ -10,7 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from keepers.campaign import Id, Recorded, State, read_returned, read_votes
-from keepers.cli.outputs import console, print_json, say_written, working
+from keepers.cli.commands import Request
+from keepers.cli.outputs import console, listening, print_json, say_written, work
 from keepers.cli.settings import echo
 from keepers.data import is_within
 from keepers.errors import ParameterError, RunError, renamed
@@ -21,11 +22,11 @@ from keepers.tasks.question import Answer
 from keepers.words import counted
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.batches import write_batch
-from keepers.workflows.active.config import OPTIONS
 from keepers.workflows.active.drift import FOLDER as POOLS
 from keepers.workflows.active.labelled import check_no_data, check_table, row_check
 from keepers.workflows.active.work import WORK
 from keepers.workflows.opening import say_skipped
+from keepers.workflows.options.active import StartOptions
 
 
 def _opened(
@@ -42,16 +43,12 @@ def _opened(
     )
 
 
-def run_start(values: dict[str, Any], *, as_json: bool) -> None:
+def run_start(request: Request[StartOptions]) -> None:
     """Begin a campaign."""
-    for option in OPTIONS:
-        names = values[option]
-        values[option] = None if names is None else class_names(names, option)
-    values["tolerance"] = tolerances(values["tolerance"])
-    with working(values) as arguments:
-        campaign = Campaign.start(**arguments)
+    with work(request) as options:
+        campaign = Campaign.start(request.data, **vars(options))
         facts = campaign.status()
-    if as_json:
+    if request.as_json:
         print_json(facts)
         return
     for sentence in campaign.holdings.source.found:
@@ -83,7 +80,7 @@ def run_query(
 ) -> None:
     """Plan a batch and show it."""
     written: dict[str, Path] = {}
-    with working({}) as arguments:
+    with listening() as arguments:
         campaign = _opened(folder, arguments, named)
         if out is not None:
             _check_out(campaign, out, overwrite)
@@ -120,7 +117,7 @@ def run_import(
     unsure = None if annotator is not None else file.stem.strip() or "file"
     annotator = annotator or unsure or "file"
     malformed: Sequence[str] = ()
-    with working({}) as arguments:
+    with listening() as arguments:
         campaign = _opened(folder, arguments)
         reading: dict[str, Any] = {
             "annotator": annotator,
@@ -159,7 +156,7 @@ def run_label(folder: Path, *, host: str, port: int) -> None:
     """Serve the labelling page until it is stopped."""
     from keepers.integrations.labelling import serve
 
-    with working({}) as arguments:
+    with listening() as arguments:
         campaign = _opened(folder, arguments)
     serve(campaign.desk, host=host, port=port)
 
@@ -170,7 +167,7 @@ def run_label_studio(
     """Send the batch to a Label Studio server and bring back what is labelled there."""
     from keepers.integrations.label_studio import exchange
 
-    with working({}) as arguments, renamed({"every": "poll"}):
+    with listening() as arguments, renamed({"every": "poll"}):
         campaign = _opened(folder, arguments)
         done = exchange(
             campaign.desk,
@@ -205,7 +202,7 @@ def run_status(
     as_json: bool,
 ) -> None:
     """Show where the campaign stands, and write it as a report."""
-    with working({}) as arguments:
+    with listening() as arguments:
         campaign = _opened(folder, arguments, named)
         if train and campaign.measure() is None:
             why = campaign.status().too_few
@@ -225,7 +222,7 @@ def run_status(
 
 def run_export(folder: Path, out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Write the labelled examples."""
-    with working({}) as arguments:
+    with listening() as arguments:
         campaign = _opened(folder, arguments)
         _check_out(campaign, out, overwrite)
         written = campaign.export(out, overwrite=overwrite)
@@ -244,7 +241,7 @@ def run_classes(folder: Path, names: str, rename: Sequence[str], *, as_json: boo
         if not (old and equals and new):
             raise ParameterError("rename", f"got {pair!r}", "Give OLD=NEW")
         renamed[old] = new
-    with working({}) as arguments:
+    with listening() as arguments:
         campaign = _opened(folder, arguments)
         schema = campaign.reclassify(class_names(names), renamed)
         what = campaign.state.question.option
@@ -256,7 +253,7 @@ def run_classes(folder: Path, names: str, rename: Sequence[str], *, as_json: boo
 
 def run_moved(folder: Path, data: Mapping[str, str | None], *, as_json: bool) -> None:
     """Write down where the data are now."""
-    with working({}) as arguments:
+    with listening() as arguments:
         paths = Campaign.move(folder, **data, progress=arguments["progress"])
     if as_json:
         print_json(paths)
@@ -265,36 +262,6 @@ def run_moved(folder: Path, data: Mapping[str, str | None], *, as_json: bool) ->
         console().print(Text(f"The {name} data of this campaign are {path} now"), soft_wrap=True)
 
 
-def tolerances(given: Any) -> float | list[float] | None:
-    """How far numbers may lie apart: one, or those between commas or of a list in a file.
-
-    Raises:
-        ParameterError: something else.
-    """
-    if given is None:
-        return None
-    parts: list[Any] = given.split(",") if isinstance(given, str) else [given]
-    parts = given if isinstance(given, list) else parts
-    try:
-        found = [float(part) for part in parts]
-    except (TypeError, ValueError):
-        raise ParameterError(
-            "tolerance", f"got {given!r}", "Give a number, or one for each number"
-        ) from None
-    return found[0] if len(found) == 1 else found
-
-
-def class_names(given: Any, option: str = "classes") -> list[str]:
-    """Names of classes: those between commas, or those of a list in a file.
-
-    Raises:
-        ParameterError: neither; YAML reads yes, no, on and off as true and false.
-    """
-    if isinstance(given, str):
-        return [name.strip() for name in given.split(",")]
-    names: list[Any] = given if isinstance(given, list) else [None]
-    if any(isinstance(name, bool) or not isinstance(name, str | int) for name in names):
-        raise ParameterError(
-            option, f"got {given!r}", "Give names, in quotes where YAML reads them otherwise"
-        )
-    return [str(name) for name in names]
+def class_names(names: str) -> list[str]:
+    """Names between commas."""
+    return [name.strip() for name in names.split(",")]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from keepers.cli import options
+from keepers.cli.commands import Json
 
 
-def methods(json_: options.Json = False) -> None:
+def methods(json_: Json = False) -> None:
     """List the selection methods: what each needs, its paper, when to use it."""
     from keepers.cli.running import print_methods
 
     print_methods(as_json=json_)
 
 
-def models(json_: options.Json = False) -> None:
+def models(json_: Json = False) -> None:
     """List the built-in models and their default training."""
     from keepers.cli.running import print_models
 

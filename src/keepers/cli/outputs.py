@@ -21,11 +21,12 @@ from keepers.cli.settings import echo
 from keepers.configuration import validated
 from keepers.errors import ExistsError
 from keepers.files import plain
+from keepers.options import Options
 from keepers.reports.terminal import WIDTH
 from keepers.workflows.opening import check_outputs
 from keepers.workflows.options.shared import Shared
 
-O = TypeVar("O", bound=Shared)  # noqa: E741
+O = TypeVar("O", bound=Options)  # noqa: E741
 
 READ = ("test", "holdout", "il")
 """Options that name data, which no output may harm."""
@@ -51,36 +52,15 @@ def work(request: Request[O]) -> Generator[O]:
     try:
         with listening() as listeners:
             options = validated(request.kind, {**request.given, **listeners})
-            for data in (request.data, *(getattr(options, name, None) for name in READ)):
-                check_outputs(data, options, getattr(options, "export", None))
+            if isinstance(options, Shared):
+                for data in (request.data, *(getattr(options, name, None) for name in READ)):
+                    check_outputs(data, options)
             yield options
     except ExistsError as error:
-        again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
-        raise ExistsError(f"{error}: {again}") from None
-
-
-@contextlib.contextmanager
-def working(values: dict[str, Any]) -> Generator[dict[str, Any]]:
-    """The arguments of a workflow: plain strings for enumerations, and where to report.
-
-    However the work ends, its progress bar is taken off the terminal. Where an output of the work
-    exists already, the error has the command that replaces it; the batch of a campaign is not such
-    an output, since people write labels into it.
-    """
-    plain_values = {
-        name: str(value) if hasattr(value, "value") else value for name, value in values.items()
-    }
-    progress = TerminalProgress() if processes.rank() == 0 else None
-    try:
-        yield {**plain_values, "progress": progress, "say": echo}
-    except ExistsError as error:
-        if not values:
+        if not issubclass(request.kind, Shared):
             raise
         again = shlex.join(["keepers", *sys.argv[1:], "--overwrite"])
         raise ExistsError(f"{error}: {again}") from None
-    finally:
-        if progress is not None:
-            progress.finish()
 
 
 def reported(run: Path, write: Callable[[Path], Path]) -> Path:

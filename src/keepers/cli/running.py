@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -38,6 +38,7 @@ from keepers.workflows.options.advise import (
 from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.options.shared import Shared
+from keepers.workflows.options.simulate import SimulateOptions
 from keepers.workflows.score import score
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ ANSWERS: Mapping[type[Shared], str] = {
     LabellingOptions: "advise_labelling",
     CompareOptions: "compare",
     CompareOnlineOptions: "compare_online",
+    SimulateOptions: "simulate",
 }
 """The function that answers, by its options; imported when it is asked: statistics take long."""
 
@@ -160,24 +162,37 @@ def run_score(request: Request[ScoreOptions]) -> None:
 
 def run_compare(request: Request[Any]) -> None:
     """Compare core-sets, or online selection, and write the result and the report."""
-    with work(request) as options:
-        compared: Comparison = getattr(keepers, ANSWERS[request.kind])(
-            request.data, **vars(options)
-        )
-    if processes.rank() != 0:
-        return
-    # a tenth of a second of other commands
     from keepers.reports.compare import compare_report, compare_table
 
-    written = {"result": compared.run / "compare.json"}
+    _run_trials(request, "compare.json", compare_report, compare_table)
+
+
+def run_simulate(request: Request[SimulateOptions]) -> None:
+    """Simulate campaigns, and write the result and the report."""
+    from keepers.reports.simulate import simulate_report, simulate_table
+
+    _run_trials(request, "simulate.json", simulate_report, simulate_table)
+
+
+def _run_trials(
+    request: Request[Any],
+    name: str,
+    report_of: Callable[[Mapping[str, Any], Path], Path],
+    table_of: Callable[[Mapping[str, Any]], Any],
+) -> None:
+    with work(request) as options:
+        done: Comparison = getattr(keepers, ANSWERS[request.kind])(request.data, **vars(options))
+    if processes.rank() != 0:
+        return
+    written = {"result": done.run / name}
     if options.out is not None:
         written["out"] = Path(options.out)
-    written["report"] = reported(compared.run, partial(compare_report, compared.result))
+    written["report"] = reported(done.run, partial(report_of, done.result))
     if request.as_json:
         files = {name: str(path) for name, path in written.items()}
-        print_json({**compared.result, "peak_memory_mib": peak_memory_mib(), "files": files})
+        print_json({**done.result, "peak_memory_mib": peak_memory_mib(), "files": files})
         return
-    console().print(compare_table(compared.result))
+    console().print(table_of(done.result))
     say_written(written)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from typer import Context
 
@@ -15,26 +14,8 @@ from keepers.configuration import is_own_code, model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.options import Declared
 
-NOT_SETTINGS = frozenset({"config", "set_", "json_", "data"})
-STRUCTURED = frozenset(
-    {
-        *("keep", "methods", "method_options", "select_options", "input", "test", "holdout"),
-        "classes",
-        *("initial", "rounds", "measure", "budgets"),
-        *("proxy", "target", "targets", "model", "il_model", "stand_in"),
-    }
-)
-"""What a file or `--set` may give as a list or a mapping; the workflow checks it."""
-
 MODELS = ("proxy", "target", "targets", "model", "il_model", "stand_in", "features")
 """Options that name models."""
-
-OPTIONS = {
-    "method": "method_options",
-    "methods": "method_options",
-    "select": "select_options",
-}
-"""Mappings that only a file or `--set` can give, by the option that they belong to."""
 
 
 def settings(
@@ -89,37 +70,6 @@ def is_list(kind: Any) -> bool:
     return str not in parts and any(get_origin(part) is Sequence for part in parts)
 
 
-def settings_of(
-    context: Context, config: Path | None, assignments: Sequence[str]
-) -> dict[str, Any]:
-    """The value of each parameter of the command, by its Python name.
-
-    Raises:
-        ParameterError: the file or an assignment cannot be read, names what is no option, or
-            gives a value of another type.
-    """
-    known = [name for name in context.params if name not in NOT_SETTINGS]
-    values: dict[str, Any] = {name: context.params[name] for name in known}
-    given: dict[str, Any] = {}
-    if config is not None:
-        given = _read(config)
-        typed = {name.partition("=")[0].strip().removesuffix(".model") for name in assignments}
-        _refuse_code(context, config, {k: v for k, v in given.items() if k not in typed})
-    for assignment in assignments:
-        _assign(given, assignment)
-    allowed = [*known, *(OPTIONS[name] for name in OPTIONS if name in known)]
-    for name, value in given.items():
-        if name not in allowed:
-            raise unknown_name("set" if config is None else f"config {config}", name, allowed)
-        value = _typed(context, name, value)
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
-            values[name] = value
-        elif isinstance(value, dict):  # --proxy names the model, the file or --set its settings
-            values[name] = {**value, "model": values[name]}
-    return values
-
-
 def _refuse_code(context: Context, config: Path, given: Mapping[str, Any]) -> None:
     """A file may come from anywhere: models in it that are code have to be typed."""
     for option in MODELS:
@@ -134,30 +84,6 @@ def _refuse_code(context: Context, config: Path, given: Mapping[str, Any]) -> No
                     f"{config} names '{name}', code that a file may not run by itself",
                     f"If you trust it, type it as well: --{option.replace('_', '-')} {name}",
                 )
-
-
-def given_names(context: Context, config: Path | None, assignments: Iterable[str]) -> set[str]:
-    """The parameters that somebody gave, on the command line, by --set or in the file."""
-    given: dict[str, Any] = {} if config is None else _read(config)
-    for assignment in assignments:
-        _assign(given, assignment)
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    typed = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-    return typed - NOT_SETTINGS | set(given)
-
-
-def _typed(context: Context, name: str, value: Any) -> Any:
-    """The value as the type that the command declares for it."""
-    callback = context.command.callback
-    hint = None if callback is None else get_type_hints(inspect.unwrap(callback)).get(name)
-    if value is None or hint is None or name in STRUCTURED:
-        return value
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        raise ParameterError(name, f"got {value!r}", error.errors()[0]["msg"]) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

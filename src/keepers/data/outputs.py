@@ -45,7 +45,7 @@ def check_run(data: Any, run: str | Path | None) -> None:
 
 
 def check_own(
-    output: str | Path, parameter: str, *, run: str | Path | None, config: Path | None
+    output: str | Path, parameter: str, *, run: str | Path | None, config: Path | None = None
 ) -> None:
     """Refuse an output that would replace what keepers reads, or writes by itself.
 

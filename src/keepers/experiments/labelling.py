@@ -10,12 +10,10 @@ import numpy as np
 from keepers.baselines import RANDOM
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.experiments.labelling_pilot import CHOICE, needed_for, play, rows_of
-from keepers.experiments.simulate_config import SimulateConfig
+from keepers.experiments.labelling_pilot import CHOICE, PilotConfig, needed_for, play, rows_of
 from keepers.files import plain
 from keepers.options import taking
 from keepers.words import counted, listed
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.auto import pilot_role
 from keepers.workflows.opening import check_outputs, only_classes, say_or_not, workplace
@@ -106,19 +104,17 @@ def _result(
 ) -> dict[str, Any]:
     measured = [k for k in config.budgets if needed_for(k) <= len(labelled)]
     role = pilot_role(labelled, config.proxy)
-    simulation = SimulateConfig(
+    simulation = PilotConfig(
         methods=config.methods,
         initial=max(1, measured[0] // 2),
         rounds=measured,
+        proxy=role,
         target=role,
-        choosing=ActiveConfig(
-            cold="random",
-            proxy=role,
-            distinct=None,
-            seed=config.seed,
-            device=config.device,
-            precision=config.precision,
-        ),
+        distinct=None,
+        task="class",
+        seed=config.seed,
+        device=config.device,
+        precision=config.precision,
     )
     played = play(data, labelled, simulation, place, config.on_bad_row)
     unlabelled = len(source) - len(labelled)

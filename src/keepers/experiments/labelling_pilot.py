@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,14 +13,15 @@ import torch
 from keepers.baselines import RANDOM
 from keepers.choices import OnBadRow
 from keepers.data import Source
-from keepers.experiments.simulate_config import SimulateConfig
 from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.selectors import folds
 from keepers.statistics import Difference, judged, paired_difference
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.options.shared import AUTO
+from keepers.workflows.options.simulate import SimulateConfig
 from keepers.workflows.pilot import FOLDS
 from keepers.workflows.settling import told
 from keepers.workflows.workplace import Workplace
@@ -56,13 +57,24 @@ class Played:
     seconds: float
 
 
+class PilotConfig(SimulateConfig):
+    """A simulation whose features and folds are drawn by a seed."""
+
+    seed: int = 0
+
+    @property
+    def choosing(self) -> ActiveConfig:
+        """How a campaign would choose."""
+        return replace(cast("Any", super().choosing), seed=self.seed)
+
+
 def play(
-    data: Any, labelled: Source, config: SimulateConfig, place: Workplace, on_bad_row: OnBadRow
+    data: Any, labelled: Source, config: PilotConfig, place: Workplace, on_bad_row: OnBadRow
 ) -> Played:
     """Play a campaign by every method on all folds but one, tested on that one, for each fold."""
     assert labelled.labels is not None
     labels, units = torch.from_numpy(labelled.labels), torch.from_numpy(labelled.units)
-    at = generator(config.choosing.seed, "pilot folds")
+    at = generator(config.seed, "pilot folds")
     fold_of = folds(labels, units, FOLDS, generator=at).numpy()
     trials: list[ChoiceTrial] = []
     taken: dict[int, set[str]] = {}

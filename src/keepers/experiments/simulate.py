@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,30 @@ import numpy as np
 import pyarrow as pa
 
 from keepers import processes
-from keepers.choices import Balance, Header, OnBadRow, Precision, TaskName
-from keepers.configuration import SAMPLES, picked
-from keepers.data import Source, check_run, open_source
+from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.compare import Comparison
 from keepers.experiments.convergence import noted, withheld
-from keepers.experiments.simulate_config import Budgets, SimulateConfig
+from keepers.experiments.simulate_budgets import Budgets
 from keepers.experiments.simulate_summary import reached, summarise
 from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
 from keepers.files import plain, write_json
 from keepers.ledger import Ledger
-from keepers.roles import Role
+from keepers.options import cut, taking
 from keepers.runs import Run
 from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.statistics import FEWEST_SEEDS
-from keepers.training import Hardware
-from keepers.types import Progress
 from keepers.words import counted
-from keepers.workflows.active.config import BUILT_IN, Cold
-from keepers.workflows.opening import ReadingOf, Say, default_run, say_or_not, say_skipped
-from keepers.workflows.options.shared import AUTO
+from keepers.workflows.opening import (
+    Say,
+    check_outputs,
+    default_run,
+    read_data,
+    say_or_not,
+    say_skipped,
+)
+from keepers.workflows.options.simulate import SimulateConfig, SimulateOptions
 from keepers.workflows.tested import with_test
 from keepers.workflows.workplace import Workplace
 
@@ -78,45 +80,8 @@ class Simulation(Comparison):
         return json.dumps(self.result, indent=2, ensure_ascii=False)
 
 
-def simulate(
-    data: Any,
-    *,
-    test: Any,
-    methods: Sequence[str] = (AUTO,),
-    method_options: Mapping[str, Mapping[str, Any]] | None = None,
-    initial: int | float | str = 0.02,
-    rounds: Sequence[int | float | str] = (0.1, 0.2, 0.3, 0.4, 0.5),
-    measure: Sequence[int | float | str] | None = None,
-    proxy: str | Role | Mapping[str, Any] | None = None,
-    target: str | Role | Mapping[str, Any] | None = None,
-    epochs: int | None = None,
-    target_epochs: int | None = None,
-    target_resolution: int | None = None,
-    resolution: int | None = None,
-    ensemble: int | None = None,
-    samples: int = SAMPLES,
-    balance: Balance | None = None,
-    cold: Cold = "random",
-    features: str = BUILT_IN,
-    distinct: float | None = 0.98,
-    neighbours: int | None = None,
-    seeds: int = 5,
-    with_target: bool = False,
-    device: str = "auto",
-    precision: Precision = "auto",
-    input: str | None = None,
-    label: str | None = None,
-    task: TaskName = "auto",
-    id: str | None = None,
-    split: str | None = None,
-    header: Header = "auto",
-    limit: int | None = None,
-    on_bad_row: OnBadRow = "error",
-    run: str | Path | None = None,
-    resume: bool = True,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Simulation:
+@taking(SimulateOptions)
+def simulate(data: Any, options: SimulateOptions) -> Simulation:
     """Play labelling campaigns on labelled data, by each method and by random.
 
     For each of `seeds` seeds, all methods begin with the same labels. Then, round by round: the
@@ -133,24 +98,7 @@ def simulate(
     labels is no part of selection.
 
     Args:
-        data, test: as in `keepers.coreset`; `test` may be a fraction, split off at random.
-        methods: rows of `keepers.methods` that need no labels of the pool, and `auto`, which
-            settles it round by round; `method_options` has the options of each, by its name.
-        initial: labels before the first round, as a fraction of the pool or a count.
-        rounds: labels after each round, all counted; increasing fractions or counts.
-        measure: those of them at which the target is trained; None takes every round.
-        proxy, target: models or roles; None takes one for the kind of data.
-        epochs, resolution, ensemble, samples, balance: of the proxy and the batch; see
-            `ActiveConfig`, and there `features`, `distinct` and `neighbours`. None of them is
-            applied to `random`.
-        target_epochs, target_resolution: of the target.
-        cold: how the initial labels are chosen; all but `random` choose without a model, and the
-            method `random` draws its own.
-        with_target: also select with the target itself: what the proxy saves and loses. The
-            ranks of the two are compared on the labelled sets of the first seed.
-        seeds: under 5, only a very clear difference gets a verdict; under 3, none.
-        device, precision, run, resume, progress, say: as in `keepers.coreset`.
-        input, label, task, id, split, header, limit, on_bad_row: likewise.
+        data: as in `keepers.coreset`, with labels.
 
     Raises:
         KeepersError: anything wrong with what was given.
@@ -158,24 +106,21 @@ def simulate(
     Paper:
         Coleman et al., Selection via Proxy, ICLR 2020.
     """
-    given = dict(locals())
-    config = SimulateConfig.of(given)
-    reading = picked(ReadingOf, given | {"features": None})  # here they are those of the proposals
-    hardware = Hardware(device=config.choosing.device, precision=config.choosing.precision)
+    config, say = cut(options, SimulateConfig), say_or_not(options.say)
+    hardware, progress = options.hardware, options.progress
     hardware.join_processes()
-    say = say_or_not(say)
-    check_run(data, run)
-    check_run(test, run)
-    source, tested, in_both = _open(data, test, reading, progress, say)
+    for read in (data, options.test):
+        check_outputs(read, options)
+    source, tested, in_both = _open(data, options, say)
     config = config.of_task(source.task.name)
     if source.other_task is not None:
         say(f"Errors are 1 - {source.task.score_words}")
     Budgets.resolve(config, len(source))
-    path = Path(run or default_run(source, "simulate"))
+    path = Path(options.run or default_run(source, "simulate"))
     identity = {"data": source.fingerprint, "test": tested.fingerprint}
-    with Run(path, identity, resume=resume) as opened:
+    with Run(path, identity, resume=options.resume) as opened:
         place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
-        bench = Bench.prepare(data, source, tested, config, place, on_bad_row)
+        bench = Bench.prepare(data, source, tested, config, place, options.on_bad_row)
         say_skipped(bench.pool, say)
         trials: list[ChoiceTrial] = []
         for trial in bench.trials(range(config.seeds)):
@@ -201,7 +146,7 @@ def simulate(
                     "in_both": in_both,
                     "fingerprint": source.fingerprint,
                 },
-                "config": config.flat()
+                "config": asdict(config)
                 | {
                     "proxy": bench.rounds.proxy.role.identity(),
                     "target": bench.rounds.target.role.identity(),
@@ -221,6 +166,8 @@ def simulate(
         if processes.rank() == 0:
             write_table(path / PICKS, bench.picks_table(), {})
             place.run.leave("simulate.json", result, say)
+            if options.out is not None:
+                write_json(Path(options.out), result, overwrite=options.overwrite)
     return Simulation(result=result, run=path)
 
 
@@ -232,18 +179,18 @@ def measured_by(source: Source) -> dict[str, str]:
     return {"task": task.name, "targets": task.plural, "score": task.score_words}
 
 
-def _open(
-    data: Any, test: Any, reading: ReadingOf, progress: Progress | None, say: Say
-) -> tuple[Source, Source, int]:
+def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source, int]:
     """The pool, the test data, and how many of the pool were left out as they stand in both."""
-    source = open_source(data, progress=progress, **vars(reading))
+    source, progress = read_data(data, options), options.progress
     if source.labels is None or not bool(source.task.known(source.labels).all()):
         raise ParameterError(
             "label",
             "a simulation needs a label for every example, to reveal it when it is picked",
             "Name the column with --label; for data without labels: keepers active start",
         )
-    source, tested, _ = with_test(source, test, reading.on_bad_row, progress, lambda _: None)
+    source, tested, _ = with_test(
+        source, options.test, options.on_bad_row, progress, lambda _: None
+    )
     for sentence in source.found:
         say(sentence)
     in_both = np.isin(source.digests, tested.digests)

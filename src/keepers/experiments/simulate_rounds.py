@@ -15,7 +15,7 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.baselines import RANDOM
-from keepers.experiments.simulate_config import Budgets, SimulateConfig
+from keepers.experiments.simulate_budgets import Budgets
 from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.summary import Chooser
 from keepers.files import hash_bytes
@@ -27,11 +27,12 @@ from keepers.tasks import Tags
 from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Labelled
 from keepers.workflows.active.auto import settled
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.measuring import fidelity
 from keepers.workflows.active.planning import Proposal, propose
 from keepers.workflows.auto import stand_in
+from keepers.workflows.options.active import ActiveConfig
+from keepers.workflows.options.simulate import SimulateConfig
 from keepers.workflows.stages import Tested
 from keepers.workflows.workplace import Workplace
 

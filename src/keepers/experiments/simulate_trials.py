@@ -14,7 +14,7 @@ from keepers.baselines import RANDOM
 from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.convergence import Check, convergence
-from keepers.experiments.simulate_config import Budgets, SimulateConfig
+from keepers.experiments.simulate_budgets import Budgets
 from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.simulate_rounds import PlayedRound, Rounds
 from keepers.experiments.summary import ChoiceTrial, Chooser
@@ -24,6 +24,7 @@ from keepers.roles import encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.workflows.active.asking import training_of
 from keepers.workflows.active.opening import feature_column
+from keepers.workflows.options.simulate import SimulateConfig
 from keepers.workflows.stages import Tested, Training, train
 from keepers.workflows.workplace import Workplace
 

@@ -13,7 +13,7 @@ from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
 from keepers.training.fit import Checkpoint, epochs_of, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
-from keepers.training.hardware import Hardware, HardwareConfig, Runtime, has_bf16
+from keepers.training.hardware import Hardware, Runtime, has_bf16
 from keepers.training.length import Length
 from keepers.training.observer import Observer, Step
 from keepers.training.policy import (
@@ -40,7 +40,6 @@ __all__ = [
     "Fitted",
     "FreshSubset",
     "Hardware",
-    "HardwareConfig",
     "Length",
     "Observer",
     "Point",

@@ -100,26 +100,6 @@ class Hardware:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class HardwareConfig:
-    """The settings of `Hardware`, for a configuration that has them among others.
-
-    Raises:
-        ParameterError: as `Hardware`.
-    """
-
-    device: str = "auto"
-    precision: Precision = "auto"
-
-    def __post_init__(self) -> None:
-        Hardware(device=self.device, precision=self.precision)
-
-    @property
-    def hardware(self) -> Hardware:
-        """Where it runs."""
-        return Hardware(device=self.device, precision=self.precision)
-
-
 def has_bf16(kind: str) -> bool:
     """Whether a device of this kind computes in bfloat16 in hardware."""
     if kind == "cuda":

@@ -69,7 +69,7 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
     brought = options.features is not None
     labels = needs_labels(options, brought=brought)
     say = say_or_not(options.say)
-    check_outputs(data, options, options.export)
+    check_outputs(data, options)
     reading = {"group": options.group, "features": options.features, "require_labels": labels}
     opened = workplace(data, options, say, purpose="coreset", seed=options.seed, **reading)
     with or_unlabelled(), opened as (source, place):

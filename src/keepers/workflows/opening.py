@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keepers import processes
-from keepers.choices import Header, OnBadRow, TaskName
 from keepers.data import (
     Source,
     check_apart,
@@ -26,34 +24,13 @@ from keepers.files import check_output
 from keepers.ledger import Ledger
 from keepers.options import cut
 from keepers.runs import Run
-from keepers.training import Hardware
-from keepers.types import Budget, Progress
+from keepers.types import Budget
 from keepers.words import counted
 from keepers.workflows.options.shared import Reading, Say, Shared
 from keepers.workflows.workplace import Workplace
 
 RUNS = Path("keepers-runs")
 WARNING = "Warning: "  # how a sentence begins that nobody should miss
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadingOf:
-    """How the data are read; the CLI has the same names.
-
-    `features` (a column, a `.npy` file, an array) are vectors that somebody brings.
-    """
-
-    input: str | Sequence[str] | None = None
-    label: str | None = None
-    id: str | None = None
-    group: str | None = None
-    features: Any = None
-    split: str | None = None
-    header: Header = "auto"
-    limit: int | None = None
-    task: TaskName = "class"
-    on_bad_row: OnBadRow = "error"
-    require_labels: bool = True
 
 
 def only_classes(source: Source, who: str) -> None:
@@ -105,60 +82,18 @@ def workplace(
         )
 
 
-@contextmanager
-def workplace_of(
-    data: Any,
-    *,
-    reading: ReadingOf,
-    seed: int,
-    hardware: Hardware,
-    purpose: str = "coreset",
-    run: str | Path | None,
-    resume: bool,
-    progress: Progress | None,
-) -> Generator[tuple[Source, Workplace]]:
-    """The data, opened as `reading` says, and a place to work on them."""
-    ledger = Ledger()
-    hardware.join_processes()
-    check_run(data, run)
-    with ledger.phase("reading") as tally:
-        source = open_source(data, seed=seed, progress=progress, **vars(reading))
-        tally.examples = len(source)
-    with Run(
-        Path(run or default_run(source, purpose)), {"data": source.fingerprint}, resume=resume
-    ) as opened:
-        yield (
-            source,
-            Workplace(
-                run=opened,
-                hardware=hardware,
-                ledger=ledger,
-                progress=progress,
-            ),
-        )
-
-
-def check_outputs(data: Any, options: Shared, export: str | Path | None = None) -> None:
+def check_outputs(data: Any, options: Shared) -> None:
     """Refuse, before anything is trained, outputs that cannot be written or would harm the data.
 
     Raises:
         ExistsError: those that are there already, all of them in one error.
     """
-    check_outputs_of(data, {**vars(options), "export": export})
-
-
-def check_outputs_of(data: Any, outputs: Mapping[str, Any]) -> None:
-    """Refuse, before anything is trained, outputs that cannot be written or would harm the data.
-
-    Raises:
-        ExistsError: those that are there already, all of them in one error.
-    """
-    out, export, overwrite = outputs["out"], outputs.get("export"), outputs["overwrite"]
-    check_run(data, outputs["run"])
-    own = {"run": outputs["run"], "config": outputs.get("config")}
+    out, overwrite = options.out, options.overwrite
+    export: str | Path | None = getattr(options, "export", None)
+    check_run(data, options.run)
     met: list[ExistsError] = []
     if out is not None:
-        check_own(out, "out", **own)
+        check_own(out, "out", run=options.run)
         check_apart(data, out, "out")
         try:
             check_output(Path(out), overwrite=overwrite)
@@ -169,13 +104,13 @@ def check_outputs_of(data: Any, outputs: Mapping[str, Any]) -> None:
             check_destination(data, export, overwrite)
         except ExistsError as error:
             met.append(error)
-        for name in ("out", "run"):
-            if outputs[name] is not None and is_within(Path(outputs[name]), Path(export)):
+        for name, path in (("out", out), ("run", options.run)):
+            if path is not None and is_within(Path(path), Path(export)):
                 raise RunError(
-                    f"{name}: {outputs[name]} lies in {export}, which --export writes as a whole. "
+                    f"{name}: {path} lies in {export}, which --export writes as a whole. "
                     f"Name another with --{name}"
                 )
-        check_own(export, "export", **own)
+        check_own(export, "export", run=options.run)
     if len(met) > 1:
         raise ExistsError(
             f"out, export: {out} and {export} exist. Pass --overwrite (overwrite=True) to replace "

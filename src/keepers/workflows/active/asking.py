@@ -18,7 +18,7 @@ from keepers.random import derived_seed
 from keepers.roles import Prepared
 from keepers.tasks import Targets, Task, labels_at
 from keepers.types import Signals
-from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.stages import Tested, Trained, Training, train
 from keepers.workflows.workplace import Workplace
 

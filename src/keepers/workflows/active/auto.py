@@ -14,7 +14,7 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, training_of
-from keepers.workflows.active.config import ActiveConfig
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.stages import OUT_OF_FOLD, train
 from keepers.workflows.workplace import Workplace

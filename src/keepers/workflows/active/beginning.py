@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from keepers import methods
 from keepers.campaign import (
@@ -22,24 +22,27 @@ from keepers.campaign import (
     Vote,
     now,
 )
-from keepers.configuration import is_own_code, model_named, picked
+from keepers.configuration import is_own_code, model_named, validated
 from keepers.data import check_apart
 from keepers.errors import DataError, ParameterError, RunError, renamed
 from keepers.files import check_folder, plain
 from keepers.models import default_target
 from keepers.models.posterior import check_dropout
+from keepers.options import Options, cut, declared
 from keepers.roles import Role, made_by
 from keepers.tasks import CLASSES
 from keepers.types import Model, Progress
-from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import FOLDER, is_new, measure_event, pool_event
 from keepers.workflows.active.opening import (
     Holdings,
-    PoolReading,
     location,
     no_names,
     open_holdings,
 )
+from keepers.workflows.options.active import CampaignConfig, StartOptions
+from keepers.workflows.options.shared import Rows
+
+O = TypeVar("O", bound=Options)  # noqa: E741
 
 DATA = ("pool", "labelled", "test")
 DROPOUT = "Give a --proxy with dropout, such as mlp with the option dropout=0.1, or an --ensemble"
@@ -53,35 +56,33 @@ class Opened:
     journal: Journal
     holdings: Holdings
     config: CampaignConfig
-    reading: PoolReading
+    reading: Rows
     untrusted: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
-    """Make a campaign's folder from the arguments of `Campaign.start`.
-
-    Everything is read and checked before anything is written.
-    """
-    path = Path(given["campaign"])
-    config, reading = picked(CampaignConfig, given), picked(PoolReading, given)
+def begin(pool: str | Path, options: StartOptions) -> Opened:
+    """Make a campaign's folder; everything is read and checked before anything is written."""
+    path = Path(options.campaign)
+    config, reading = cut(options, CampaignConfig), cut(options, Rows)
     check_folder(path, "campaign")
     if (path / NAME).is_file():
         Journal.create(path).close()  # refuses what was begun; a start that was killed was not
-    told = config.names is not None or any(given[name] is not None for name in ("labelled", "test"))
+    given = {"pool": pool, "labelled": options.labelled, "test": options.test}
+    told = (config.names, options.labelled, options.test) != (None, None, None)
     if reading.label is None and not told:
         raise no_names(config.task)
-    where = {name: location(given[name], name) for name in DATA}
+    where = {name: location(data, name) for name, data in given.items()}
     for data in where.values():
         check_apart(data, path, "campaign")
     holdings = open_holdings(
-        given["pool"],
+        pool,
         reading=reading,
         names=config.names,
         task=config.task,
-        labelled=given["labelled"],
-        test=given["test"],
+        labelled=options.labelled,
+        test=options.test,
         features=config.features,
-        progress=progress,
+        progress=options.progress,
     )
     _check_models(config, holdings)
     _ = holdings.source.inputs  # two files whose inputs cannot stand together are refused here
@@ -98,8 +99,8 @@ def begin(given: Mapping[str, Any], progress: Progress | None) -> Opened:
         for item, name in holdings.brought.items()
     ]
     path.mkdir(parents=True, exist_ok=True)
-    pool, _ = pool_event(path, holdings, State.empty())
-    found = (pool, measure_event(holdings, State.empty()))
+    opened, _ = pool_event(path, holdings, State.empty())
+    found = (opened, measure_event(holdings, State.empty()))
     journal = Journal.create(path)
     with journal.lock("starting"):
         if journal.read():
@@ -147,8 +148,8 @@ def come_back(path: Path, progress: Progress | None, named: Mapping[str, str | N
     journal = Journal.open(path)
     try:
         state = _begun(journal, path)
-        config = picked(CampaignConfig, dict(state.settings))
-        reading = picked(PoolReading, state.settings["reading"])
+        config = _stored(CampaignConfig, state.settings)
+        reading = _stored(Rows, state.settings["reading"])
         try:
             holdings = _held(journal, path, state, state.settings, progress)
         except DataError as error:
@@ -202,6 +203,11 @@ def move(
     return where
 
 
+def _stored(kind: type[O], settings: Mapping[str, Any]) -> O:
+    """Options as a journal holds them, among others and perhaps of an earlier version."""
+    return validated(kind, {name: settings[name] for name in declared(kind) if name in settings})
+
+
 def _begun(journal: Journal, path: Path) -> State:
     state = State.empty().after(event for _, event in journal.read())
     if not state.campaign:
@@ -221,7 +227,7 @@ def _held(
 ) -> Holdings:
     return open_holdings(
         settings["pool"],
-        reading=picked(PoolReading, settings["reading"]),
+        reading=_stored(Rows, settings["reading"]),
         names=state.names_ever,
         task=state.settings.get("task") or CLASSES.name,
         labelled=settings["labelled"],

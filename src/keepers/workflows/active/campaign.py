@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers.campaign import Delivery, Desk, Recorded, Schema, State
-from keepers.choices import Header, TaskName
-from keepers.configuration import SAMPLES
 from keepers.errors import DataError, ParameterError, RunError, unknown_name
 from keepers.files import sweep
-from keepers.roles import Role
+from keepers.options import taking
 from keepers.types import Progress
 from keepers.workflows.active.batches import Batch, untouched
 from keepers.workflows.active.beginning import Opened, begin, come_back, move
-from keepers.workflows.active.config import check_names
 from keepers.workflows.active.drift import Drift, changes, is_new, measure_event
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.judging import said_of_halves
@@ -26,7 +23,7 @@ from keepers.workflows.active.rounds import Round
 from keepers.workflows.active.standing import Standing, standing
 from keepers.workflows.active.work import at_work, discard_models
 from keepers.workflows.opening import Say, say_or_not
-from keepers.workflows.options.shared import AUTO
+from keepers.workflows.options.active import StartOptions, check_names
 
 
 class Campaign:
@@ -60,78 +57,18 @@ class Campaign:
         self._pool = self.state.pool
 
     @classmethod
-    def start(
-        cls,
-        pool: str | Path,
-        *,
-        campaign: str | Path,
-        classes: Sequence[str] | None = None,
-        labels: Sequence[str] | None = None,
-        numbers: Sequence[str] | None = None,
-        task: TaskName = "class",
-        tolerance: float | Sequence[float] | None = None,
-        labelled: str | Path | None = None,
-        test: str | Path | None = None,
-        method: str = AUTO,
-        method_options: Mapping[str, Any] | None = None,
-        proxy: str | Role | Mapping[str, Any] | None = None,
-        target: str | Role | Mapping[str, Any] | None = None,
-        epochs: int | None = None,
-        resolution: int | None = None,
-        ensemble: int | None = None,
-        samples: int = SAMPLES,
-        balance: str | None = None,
-        cold: str = "typiclust",
-        features: str = "built-in",
-        distinct: float | None = 0.98,
-        neighbours: int | None = None,
-        control: float = 0.1,
-        votes: int = 1,
-        seed: int = 0,
-        device: str = "auto",
-        precision: str = "auto",
-        input: str | Sequence[str] | None = None,
-        label: str | None = None,
-        id: str | None = None,
-        split: str | None = None,
-        header: Header = "auto",
-        on_bad_row: str = "error",
-        progress: Progress | None = None,
-        say: Say | None = None,
-    ) -> Self:
+    @taking(StartOptions)
+    def start(cls, pool: str | Path, options: StartOptions) -> Self:
         """Begin a campaign on a pool of unlabelled examples.
 
         Args:
             pool: a path or hub name, as `keepers.coreset` takes them; its labels, if it has any,
                 are read only where `label` names their column.
-            campaign: the folder to make.
-            task: what is labelled: one `class` each, several `labels`, or a `number` (or several).
-            classes, labels, numbers: their names, which say what the task is; None takes those of
-                `labelled` or `test`.
-            tolerance: how far votes for a number may lie apart, one for all or one for each; None
-                takes the median of any.
-            labelled: data like the pool that have labels already.
-            test: data like the pool with labels, to measure on; never selected, never trained on.
-            method: a row of `keepers.methods`, whose options are `method_options`; `auto` is
-                `random` in rounds in which the proxy knows little, `margin` in the others; of
-                labels and numbers it is always `random`.
-            proxy: the model that selects; a name or a `Role`. `target`: the model that the labels
-                are for; with it, its agreement with the proxy is measured every round.
-            epochs, resolution, ensemble, samples, balance: of the proxy and the batch; see
-                `ActiveConfig`, and there `cold`, `features`, `distinct` and `neighbours`.
-            control: the share of every batch that is drawn at random and never trained on.
-            votes: how many annotators have to label an example.
-            seed: the same pool, labels and seed give the same batches.
-            device, precision: `auto`, `cpu`, `cuda`, `mps`; `auto`, `fp32`, `bf16`.
-            input, label, id, split, header: columns, where they are not to be found by
-                themselves; whether CSV files have a header.
-            on_bad_row: `error`, or `skip` to leave out what cannot be read.
-            progress: where long phases report. say: gets sentences for a person.
 
         Raises:
             KeepersError: anything wrong with what was given; nothing is written then.
         """
-        return cls(begin(dict(locals()), progress), progress=progress, say=say)
+        return cls(begin(pool, options), progress=options.progress, say=options.say)
 
     @classmethod
     def open(

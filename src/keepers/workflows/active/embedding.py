@@ -23,8 +23,8 @@ from keepers.runs import StageRecord
 from keepers.signals import extract, store
 from keepers.sparse import inverse_frequencies, principal_axes, tf_idf
 from keepers.types import EncoderSpec
-from keepers.workflows.active.config import BUILT_IN, ActiveConfig
 from keepers.workflows.active.unlabelled import unlabelled
+from keepers.workflows.options.active import BUILT_IN, ActiveConfig
 from keepers.workflows.probing import FEATURES, embedded, embedding_inputs
 from keepers.workflows.workplace import Workplace
 

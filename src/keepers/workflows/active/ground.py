@@ -16,9 +16,9 @@ from keepers.campaign import Id, Schema, State, class_today, control
 from keepers.data import Source
 from keepers.tasks.question import Answer
 from keepers.workflows.active.asking import Labelled
-from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.opening import Holdings
 from keepers.workflows.active.unlabelled import with_names
+from keepers.workflows.options.active import CampaignConfig
 
 
 def version_of_data(names: Sequence[str], schemas: Sequence[Schema]) -> int:

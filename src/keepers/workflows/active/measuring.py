@@ -20,8 +20,8 @@ from keepers.workflows.active.asking import (
     preference,
     training_of,
 )
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.judging import ceiling, chance, judged
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.stages import Tested, train
 from keepers.workflows.workplace import Workplace
 

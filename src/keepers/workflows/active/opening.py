@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.campaign import control
-from keepers.choices import Header, OnBadRow
 from keepers.data import Source, doubtful_classes, joined, open_source, readable
 from keepers.data.opening import SEVERAL_LABELS
 from keepers.errors import DataError, KeepersError, ParameterError, about
@@ -20,24 +19,10 @@ from keepers.tasks import CLASSES, kind_of, question_of
 from keepers.tasks.question import Answer, Question
 from keepers.types import Progress
 from keepers.words import counted, remedy
-from keepers.workflows.active.config import BUILT_IN, check_names
 from keepers.workflows.active.unlabelled import with_names
 from keepers.workflows.opening import say_skipped
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolReading:
-    """How the pool, and data like it, are read; the CLI has the same names.
-
-    `label` names a column of the pool that holds labels already; without it none is read.
-    """
-
-    input: str | Sequence[str] | None = None
-    label: str | None = None
-    id: str | None = None
-    split: str | None = None
-    header: Header = "auto"
-    on_bad_row: OnBadRow = "error"
+from keepers.workflows.options.active import BUILT_IN, check_names
+from keepers.workflows.options.shared import Rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +87,7 @@ class Holdings:
 def open_holdings(
     pool: Any,
     *,
-    reading: PoolReading,
+    reading: Rows,
     names: Sequence[str] | None,
     task: str = CLASSES.name,
     labelled: Any = None,
@@ -195,7 +180,7 @@ def _left_out(source: Source, what: str) -> list[str]:
     return said
 
 
-def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
+def _told(first: Source, reading: Rows) -> tuple[str, ...]:
     """What was taken, without the labels that were not asked for."""
     name = first.columns.label
     if reading.label is not None or name is None:
@@ -211,7 +196,7 @@ def _told(first: Source, reading: PoolReading) -> tuple[str, ...]:
     return (*kept, f"'{name}' is not read: --label {name} brings the labels in it")
 
 
-def _known(first: Source, names: Sequence[str] | None, reading: PoolReading, task: str) -> Source:
+def _known(first: Source, names: Sequence[str] | None, reading: Rows, task: str) -> Source:
     """What other files are opened like: a label that was found in the pool is none for them."""
     named = ",".join(names or ()) if task != CLASSES.name else None  # columns of their names
     columns = replace(first.columns, label=reading.label or named, label_named=False)
@@ -230,7 +215,7 @@ def _names(
     labelled: Source | None,
     test: Any,
     like: Source,
-    reading: PoolReading,
+    reading: Rows,
 ) -> tuple[str, ...]:
     question = question_of(task, given or ())
     if given is not None:

@@ -20,9 +20,9 @@ from keepers.selectors import distinct
 from keepers.types import Picks, Signals
 from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, Opinion, ask
-from keepers.workflows.active.config import ActiveConfig
 from keepers.workflows.active.neighbour_index import NEIGHBOURS, Index
 from keepers.workflows.active.neighbours import nearest, search_facts
+from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.stages import Tested
 from keepers.workflows.workplace import Workplace
 

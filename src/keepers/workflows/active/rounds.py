@@ -24,7 +24,6 @@ from keepers.workflows.active import neighbour_index
 from keepers.workflows.active.asking import Opinion, ask
 from keepers.workflows.active.auto import settled
 from keepers.workflows.active.composing import composed, predictions
-from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.measuring import (
@@ -36,6 +35,7 @@ from keepers.workflows.active.planning import propose
 from keepers.workflows.active.unlabelled import unlabelled
 from keepers.workflows.active.work import STAGES, paid_for
 from keepers.workflows.auto import stand_in
+from keepers.workflows.options.active import CampaignConfig
 from keepers.workflows.stages import Tested
 from keepers.workflows.workplace import Workplace
 

@@ -13,11 +13,11 @@ from keepers.campaign import BROUGHT, State, forecast, wilson
 from keepers.errors import ParameterError, first_few
 from keepers.tasks import CLASSES, kind_of
 from keepers.words import counted
-from keepers.workflows.active.config import CampaignConfig
 from keepers.workflows.active.drift import Drift
 from keepers.workflows.active.ground import Ground
 from keepers.workflows.active.measuring import accuracies, control_score, warnings
 from keepers.workflows.active.opening import Holdings
+from keepers.workflows.options.active import CampaignConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,7 +121,7 @@ class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
     epochs: Annotated[
         int | None,
         at_least(1),
-        Option("Epochs of the proxy; online: of uniform training", after="proxy"),
+        Option("Epochs of the proxy; online: of uniform training"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -253,13 +253,12 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Tried, 
         Option(
             "Epochs of uniform training (default: the model's own)",
             "Every method gets as many steps",
-            after="hand_over",
         ),
     ] = None
     evaluate_every: Annotated[
         int | None,
         at_least(1),
-        Option("Steps between measurements on the test data (default: 40 in all)", after="seconds"),
+        Option("Steps between measurements on the test data (default: 40 in all)"),
     ] = None
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,25 +75,21 @@ def known_task(name: str, value: str) -> None:
     check_task(value, name)
 
 
-class Reading(Options):
-    """How the data are read."""
+TASKS = "[auto|class|labels|number]"
+"""How the command line shows what a task may be; packages add others."""
+
+
+class Rows(Options):
+    """How rows are read."""
 
     input: Annotated[
-        str | None,
+        str | Sequence[str] | None,
         Option("Column with the picture, text or vector", "Several between commas are joined"),
     ] = None
     label: Annotated[
         str | None,
         Option("Column with the label", "Several between commas: of 0 and 1, or of numbers"),
     ] = None
-    task: Annotated[
-        TaskName,
-        known_task,
-        Option(
-            "What labels are: one class each, several labels, or a number (default: by values)",
-            metavar="[auto|class|labels|number]",
-        ),
-    ] = "auto"
     id: Annotated[str | None, Option("Column with a unique key (default: input hash)")] = None
     split: Annotated[str | None, Option("Part of a folder, file or hub data set to read")] = None
     header: Annotated[
@@ -102,6 +98,20 @@ class Reading(Options):
     on_bad_row: Annotated[OnBadRow, Option("Stop at rows that cannot be read, or skip them")] = (
         "error"
     )
+
+
+class Reading(Rows):
+    """How the data are read."""
+
+    task: Annotated[
+        TaskName,
+        known_task,
+        Option(
+            "What labels are: one class each, several labels, or a number (default: by values)",
+            after="label",
+            metavar=TASKS,
+        ),
+    ] = "auto"
 
 
 class Listening(Options):
