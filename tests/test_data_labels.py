@@ -123,10 +123,10 @@ def test_a_guess_for_the_pool_is_not_carried_to_what_was_labelled_before() -> No
         {"text": more, "source": ["web", "mail"] * 4, "label": ["a", "a", "b", "b"] * 2}
     )
     for given in (labelled, labelled.drop_columns(["source"])):
-        holdings = open_holdings(pool, reading=Rows(), classes=None, labelled=given)
+        holdings = open_holdings(pool, reading=Rows(), names=None, labelled=given)
         assert holdings.source.class_names == ("a", "b")
         assert sorted(holdings.brought.values()) == ["a"] * 4 + ["b"] * 4
-        tested = open_holdings(pool, reading=Rows(), classes=None, test=given).test
+        tested = open_holdings(pool, reading=Rows(), names=None, test=given).test
         assert tested is not None
         assert named(tested) == ["a", "a", "b", "b"] * 2
 
