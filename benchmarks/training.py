@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from keepers.data import BagPool, DensePool, crop_and_flip
 from keepers.models import MODELS, Recipe, create
 from keepers.signals import extract
+from keepers.tasks import CLASSES, Labels, Number, Tags, Task
 from keepers.training import Hardware, fit
 from keepers.types import DataInfo, EvalView, Pool, TrainView
 
@@ -42,15 +44,49 @@ def texts(n: int) -> Pool:
     return BagPool(torch.randint(2**18, (int(lengths.sum()),), dtype=torch.int32), lengths)
 
 
-CASES: dict[str, tuple[DataInfo, Callable[[int], Pool], int]] = {
-    "mlp": (DIGIT, lambda n: pictures(n, DIGIT), 25_600),
-    "preact20": (PICTURE, lambda n: pictures(n, PICTURE), 10_240),
-    "fasttext": (TEXT, texts, 25_600),
+def classes(n: int, info: DataInfo) -> tuple[Task, Tensor]:
+    return CLASSES, torch.randint(info.num_classes, (n,))
+
+
+def labels(n: int, info: DataInfo) -> tuple[Task, Tags]:
+    rows = torch.randint(info.num_classes, (n, 2)).tolist()
+    tags = Tags.of(rows, info.num_classes)
+    names = tuple(map(str, range(info.num_classes)))
+    return Labels(names=names, counts=tuple(tags.counts().tolist()), total=n), tags
+
+
+def numbers(n: int, info: DataInfo) -> tuple[Task, Tensor]:
+    made = torch.randn(n, info.num_classes)
+    return Number.of(tuple(map(str, range(info.num_classes))), made), made
+
+
+EMOTIONS = DataInfo(kind="text", shape=(), num_classes=28, task="labels")
+PRICE = DataInfo(kind="vector", shape=(26,), num_classes=1, task="number")
+
+CASES: dict[str, tuple[str, DataInfo, Callable[[int], Pool], int, Callable[..., Any]]] = {
+    "mlp": ("mlp", DIGIT, lambda n: pictures(n, DIGIT), 25_600, classes),
+    "preact20": ("preact20", PICTURE, lambda n: pictures(n, PICTURE), 10_240, classes),
+    "fasttext": ("fasttext", TEXT, texts, 25_600, classes),
+    "fasttext-labels": ("fasttext", EMOTIONS, texts, 25_600, labels),
+    "mlp-number": ("mlp", PRICE, lambda n: DensePool(torch.randn(n, 26)), 51_200, numbers),
 }
+
+
+def bare_loss(task: str, output: Tensor, targets: Tensor) -> Tensor:
+    if task == "labels":
+        return F.binary_cross_entropy_with_logits(output.float(), targets)
+    if task == "number":
+        return F.mse_loss(output.float(), targets)
+    return F.cross_entropy(output.float(), targets)
+
+
+def bare_score(task: str, output: Tensor) -> Tensor:
+    return F.log_softmax(output.float(), 1) if task == "class" else output.float()
 
 
 def bare_training(module: nn.Module, view: TrainView, recipe: Recipe, autocast: bool) -> None:
     """What a person writes by hand: shuffle, gather, augment, forward, backward, step."""
+    targets = view.labels[torch.arange(len(view))] if isinstance(view.labels, Tags) else view.labels
     module.train()
     if recipe.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(
@@ -75,7 +111,7 @@ def bare_training(module: nn.Module, view: TrainView, recipe: Recipe, autocast: 
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
                 logits = module(*inputs)
-            loss = F.cross_entropy(logits.float(), view.labels[rows])
+            loss = bare_loss(view.task.name, logits, targets[rows])
             loss.backward()
             optimizer.step()
             scheduler.step()
@@ -88,7 +124,7 @@ def bare_scoring(module: nn.Module, view: EvalView, autocast: bool) -> Tensor:
     for rows in torch.arange(len(view)).split(512):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = module(*view.pool.gather(rows))
-        found.append(F.log_softmax(logits.float(), 1))
+        found.append(bare_score(view.task.name, logits))
     return torch.cat(found)
 
 
@@ -115,18 +151,20 @@ def turns(ours: Callable[[], object], bare: Callable[[], object], first: bool) -
 
 
 def measure(name: str, repeats: int) -> dict[str, float | str]:
-    info, make, n = CASES[name]
+    model, info, make, n, targets = CASES[name]
     pool = make(n)
-    labels = torch.randint(info.num_classes, (n,))
-    recipe = replace(MODELS[name].defaults, epochs=1)
+    task, labels = targets(n, info)
+    recipe = replace(MODELS[model].defaults, epochs=1)
     augment = crop_and_flip(padding=4) if recipe.augment else None
-    view = TrainView(pool=pool, labels=labels, positions=torch.arange(n), augment=augment)
-    evaluation = EvalView(pool=pool, labels=labels)
+    view = TrainView(
+        pool=pool, labels=labels, positions=torch.arange(n), augment=augment, task=task
+    )
+    evaluation = EvalView(pool=pool, labels=labels, task=task)
     runtime = Hardware(device="cpu").runtime(gains_from_bf16=recipe.bf16)
     autocast = runtime.bf16
 
     def module() -> nn.Module:
-        return create(name, info, seed=0).module.to(memory_format=torch.channels_last)
+        return create(model, info, seed=0).module.to(memory_format=torch.channels_last)
 
     ratios: dict[str, list[Seconds]] = {"training": [], "scoring": []}
     speeds: list[float] = []
@@ -147,7 +185,7 @@ def measure(name: str, repeats: int) -> dict[str, float | str]:
             ratios["scoring"].append(scoring[1].over(scoring[0]))
             speeds.append(n / training[0].wall)
     row: dict[str, float | str] = {
-        "model": name,
+        "case": name,
         "precision": "bf16" if autocast else "fp32",
         "examples_per_second": round(statistics.median(speeds)),
     }
@@ -166,14 +204,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows: list[dict[str, float | str]] = []
-    print(f"{'':10} {'':9} {'':>10} {'training':>16} {'scoring':>16}")
+    print(f"{'':15} {'':9} {'':>10} {'training':>16} {'scoring':>16}")
     clocks = f"{'wall':>9}{'CPU':>7}"
-    print(f"{'model':10} {'precision':9} {'examples/s':>10} {clocks} {clocks}")
+    print(f"{'case':15} {'precision':9} {'examples/s':>10} {clocks} {clocks}")
     for name in args.models.split(","):
         row = measure(name, args.repeats)
         rows.append(row)
         print(
-            f"{row['model']:10} {row['precision']:9} {row['examples_per_second']:>10} "
+            f"{row['case']:15} {row['precision']:9} {row['examples_per_second']:>10} "
             f"{row['training_ratio']:>9.3f}{row['training_cpu_ratio']:>7.3f} "
             f"{row['scoring_ratio']:>9.3f}{row['scoring_cpu_ratio']:>7.3f}",
             flush=True,
