@@ -277,6 +277,15 @@ def test_whole_numbers_that_stand_in_few_rows_are_asked_about() -> None:
         open_source(table)
     assert open_source(table, task="number").task.name == "number"
     assert len(open_source(table, task="class").class_names) == 30
+    # Prices have gaps, numbers of classes mostly none.
+    for step, several in ((1, False), (97, True)):
+        values = [step * (i % 40) for i in range(400)]
+        table = pa.table({"text": [f"text {i}" for i in range(400)], "label": values})
+        if several:
+            with pytest.raises(ParameterError, match="40 different whole numbers in 400 rows"):
+                open_source(table)
+        else:
+            assert len(open_source(table).class_names) == 40
 
 
 def test_targets_go_through_a_file(tmp_path: Path) -> None:

@@ -21,8 +21,12 @@ from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
 from keepers.tasks.texts import label_text, split
 from keepers.words import counted, listed, remedy
 
-FEW_VALUES, PER_VALUE = 20, 5
-"""Whole numbers are classes where they are few, or each stands in so many rows on average."""
+FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
+"""Whole numbers are classes where they are few, or each stands in so many rows on average.
+
+More rows are wanted of numbers most of which between the least and the largest are missing: classes
+are mostly numbered without gaps, amounts are not.
+"""
 
 _OF_NAMES = (
     pa.types.is_integer,
@@ -148,8 +152,13 @@ def _check_clear(column: ArrowColumn, name: str) -> None:
     """Refuse to guess whether whole numbers, each of which stands in few rows, are classes."""
     if not is_number(column.type):
         return
-    different, rows = len(pc.unique(column.drop_null())), column.length()
-    if FEW_VALUES < different <= rows / 2 and rows < PER_VALUE * different:
+    values = pc.unique(column.drop_null())
+    different, rows = len(values), column.length()
+    if not FEW_VALUES < different <= rows / 2:
+        return
+    ends = pc.min_max(values.cast(pa.float64())).as_py()
+    gaps = ends["max"] - ends["min"] + 1 > 2 * different
+    if rows < (WITH_GAPS if gaps else PER_VALUE) * different:
         raise ParameterError(
             "task",
             f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows, so "
