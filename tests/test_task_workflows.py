@@ -434,7 +434,6 @@ def test_comparisons_and_advice_are_told_what_targets_are(run: Keepers) -> None:
     assert "score" not in as_classes
     assert as_classes["data"]["num_classes"] == 7
     for argv in (
-        (*compare, "--online", "--target", "mlp", "--steps", "2"),
         ("advise", "films.parquet"),
         ("advise", "films.parquet", "--labelling", "--budgets", "20"),
     ):
