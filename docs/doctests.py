@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
 from typing import Any
 
 import griffe
@@ -23,7 +24,8 @@ def with_options(function: griffe.Function) -> None:
     """Show the keywords and the docstring that `keepers.options.taking` makes."""
     if not any(str(each.value).startswith("taking(") for each in function.decorators):
         return
-    real = getattr(importlib.import_module(function.module.path), function.name)
+    module = importlib.import_module(function.module.path)
+    real: Any = operator.attrgetter(function.path.removeprefix(f"{function.module.path}."))(module)
     assert function.docstring is not None
     function.docstring.value = real.__doc__
     function.parameters = griffe.Parameters(
