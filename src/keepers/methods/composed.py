@@ -82,12 +82,13 @@ def let_through(bands: Sequence[Band], scores: Sequence[Tensor], at: Tensor, k: 
     `scores` (n,) are those of each band. Of equal scores, lower positions count as lower. How many
     are let through depends on the sizes alone: nothing is read back from a device.
 
-    >>> scores = torch.tensor([0.1, 0.9, 0.3, 0.2, 0.8])
+    >>> import torch
     >>> from keepers.methods import get
+    >>> scores = torch.tensor([0.1, 0.9, 0.3, 0.2, 0.8])
     >>> let_through([Band(get("entropy"), 0.2, 0.8)], [scores], torch.arange(5), 2)
     tensor([2, 3, 4])
     >>> let_through([Band(get("entropy"), 0.2, 0.8)], [scores], torch.arange(5), 4)
-    tensor([0, 2, 3, 4])
+    tensor([0, 1, 2, 3, 4])
     """
     for band, values in zip(bands, scores, strict=True):
         m = len(at)

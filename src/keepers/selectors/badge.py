@@ -111,7 +111,7 @@ def gradient_spread(
         >>> gradients = torch.tensor([[0.5], [0.5], [-2.0]])
         >>> features = torch.tensor([[3.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
         >>> gradient_spread(gradients, features, 2, generator=torch.Generator().manual_seed(0))
-        tensor([2, 0])
+        tensor([2, 1])
     """
     if gradients.ndim != 2 or not gradients.shape[1]:
         shape = f"got shape {tuple(gradients.shape)}"

@@ -53,6 +53,7 @@ def labelling_configuration(kind: Kind, question: Question) -> str:
     Raises:
         DataError: examples that cannot be shown.
 
+    >>> from keepers.tasks import CLASSES
     >>> print(labelling_configuration("text", CLASSES.question(("a<b", "$5"))))
     <View>
       <Text name="text" value="$text" valueType="text" />
@@ -99,6 +100,7 @@ def controls_in(configuration: str) -> tuple[tuple[str, ...], ...] | None:
 
     None where it cannot be read. What a person set differently beside that is left alone.
 
+    >>> from keepers.tasks import CLASSES
     >>> controls_in(labelling_configuration("image", CLASSES.question(("cat & dog", "$5"))))
     (('Choices', 'label', 'cat & dog', '$5'),)
     """
