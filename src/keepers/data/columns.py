@@ -11,11 +11,12 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowColumn, ArrowTable, ArrowType
 from keepers.data.arrow import compute as pc
 from keepers.data.folders import TRAINING
+from keepers.data.guesses import is_flag, is_number
 from keepers.data.inputs import PictureFiles
 from keepers.data.material import Material
 from keepers.data.pictures import SUFFIXES
 from keepers.data.source import Columns
-from keepers.data.targets import is_flag, is_number, label_columns
+from keepers.data.targets import label_columns
 from keepers.errors import ParameterError, UnlabelledError, unknown_name
 from keepers.types import Kind
 from keepers.words import listed

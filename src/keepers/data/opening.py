@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from keepers.choices import Header, OnBadRow, TaskName
-from keepers.data import builtin, extract, folders, ids, objects, readers
+from keepers.data import builtin, extract, folders, objects, readers
 from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
@@ -25,20 +25,19 @@ from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
-from keepers.data.labels import doubtful_classes, unlabelled
+from keepers.data.labels import unlabelled
 from keepers.data.material import Material
 from keepers.data.remembered import Memory
+from keepers.data.sentences import repeats_in_words, taken_in_words
 from keepers.data.source import Columns, SkippedRow, Source
-from keepers.data.targets import Read, check_task, in_words, label_columns, read_targets
+from keepers.data.targets import Read, check_task, label_columns, read_targets
 from keepers.data.values import check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
-from keepers.tasks import Task, labels_at
+from keepers.tasks import labels_at
 from keepers.types import Kind, Progress
 from keepers.words import counted
-
-SEVERAL_LABELS = "there with more than one label"
 
 
 def open_source(
@@ -183,7 +182,7 @@ def open_source(
             )
         classes = labels if other_task is None else None
         copies = unlabelled(classes, order)
-        copies += () if not repeats else _copies(repeats, found.digests, classes, order)
+        copies += () if not repeats else repeats_in_words(repeats, found.digests, classes, order)
         if kind == "text":
             copies += extract.empty_texts(taken)
         shape, sizes = extract.input_shape(taken, kind)
@@ -209,7 +208,7 @@ def open_source(
                 columns, label_named=said.label is not None, split=split, header=header
             ),
             where=Where(paths=_paths(material, inputs, columns), parts=material.parts),
-            found=_found(
+            found=taken_in_words(
                 material,
                 columns,
                 extract.describe(
@@ -341,27 +340,6 @@ def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[
     return paths if any(paths) else ()
 
 
-def _copies(
-    repeats: int,
-    digests: npt.NDArray[np.bytes_],
-    labels: npt.NDArray[np.int64] | None,
-    rows: npt.NDArray[np.int64],
-) -> tuple[str, ...]:
-    """How many rows repeat an input, and how many of the inputs stand with several labels."""
-    said = f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another"
-    if labels is None:
-        return (said,)
-    labelled = np.flatnonzero(labels[rows] >= 0)
-    given, units = labels[rows][labelled], ids.units(digests[labelled], None)
-    at = np.flatnonzero(given != given[units])
-    if not len(at):
-        return (said,)
-    num = len(np.unique(units[at]))
-    first = sorted(rows[labelled][[at[0], units[at[0]]]].tolist())
-    stand = counted(num, "input stands", "inputs stand")
-    return said, f"{stand} {SEVERAL_LABELS} (first: rows {first[0]} and {first[1]})"
-
-
 def _part(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(torch.randperm(count, generator=generator(seed, "limit"))[:limit].numpy())
 
@@ -388,39 +366,3 @@ def _check_bad(
         f"data: {counted(len(bad), 'row')} of {material.name} cannot be used ({shown}). Correct "
         f"them, {instead}"
     )
-
-
-def _found(
-    material: Material,
-    columns: Columns,
-    taken: str,
-    labels: Any,
-    names: tuple[str, ...] | Task,
-    copies: tuple[str, ...],
-    features: npt.NDArray[Any] | None,
-) -> tuple[str, ...]:
-    sentences = [taken, *material.notes]
-    if features is not None:
-        source = f" from '{columns.features}'" if columns.features else ""
-        sentences.append(f"features of {features.shape[1]} numbers{source}")
-    if columns.label is not None and not names:
-        sentences.append(f"no classes can be read from '{columns.label}'")
-    elif columns.label is not None and not isinstance(names, tuple):
-        sentences.append(in_words(labels, columns.label, names))
-    elif columns.label is not None and isinstance(names, tuple):
-        shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-        sentences.append(
-            f"{counted(len(names), 'class', 'classes')} from '{columns.label}': {shown}"
-        )
-        sentences += doubtful_classes(names)
-    if columns.id is not None:
-        sentences.append(f"ids from '{columns.id}'")
-    else:
-        sentences.append("ids are hashes of the inputs")
-    sentences += copies
-    labelled = () if columns.label is None else label_columns(columns.label, material.table)
-    used = {*columns.input, *labelled, columns.label, columns.id, columns.group, columns.features}
-    unused = [name for name in material.table.column_names if name not in used]
-    if unused and material.kind is None:
-        sentences.append("not used: " + ", ".join(f"'{name}'" for name in unused[:10]))
-    return tuple(sentences)

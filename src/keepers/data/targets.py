@@ -1,4 +1,4 @@
-"""Targets: columns to classes, several labels or numbers; which of them, told or found."""
+"""Targets: columns to classes, several labels or numbers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,13 @@ import torch
 
 from keepers.choices import TaskName
 from keepers.data.arrow import ArrowColumn, ArrowTable
-from keepers.data.arrow import compute as pc
-from keepers.data.delimited import delimiter_for, delimiter_of
-from keepers.data.labels import is_single, read_labels, rows_in_words
+from keepers.data.delimited import delimiter_for
+from keepers.data.guesses import check_clear, is_hot, is_list, is_number, multi_hot, task_in
+from keepers.data.labels import read_labels, rows_in_words
 from keepers.errors import DataError, ParameterError, unknown_name
 from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
 from keepers.tasks.texts import label_text, split
 from keepers.words import counted, listed, remedy
-
-FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
-"""Whole numbers are classes where they are few, or each stands in so many rows on average.
-
-More rows are wanted of numbers most of which between the least and the largest are missing: classes
-are mostly numbered without gaps, amounts are not.
-"""
-
-_OF_NAMES = (
-    pa.types.is_integer,
-    pa.types.is_boolean,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_null,
-)
-"""What lists of labels hold: their names, or their numbers."""
 
 Read = tuple[Any, tuple[str, ...], Task | None]
 """Labels (n, ...), the names of classes, and the task where it is not that of classes."""
@@ -71,7 +55,7 @@ def read_targets(
     names = label_columns(label, table)
     columns = [table[name] for name in names]
     for name, column in zip(names, columns, strict=True):
-        if _is_list(column.type) and pa.types.is_nested(column.type.value_type):
+        if is_list(column.type) and pa.types.is_nested(column.type.value_type):
             raise DataError(
                 f"label: column '{name}' holds lists of lists or of objects ({column.type}). Give "
                 "a list of labels, or of numbers, for each row"
@@ -80,9 +64,9 @@ def read_targets(
         task = like.name
     elif known is not None:
         task = "class"
-    found = _found(columns, names) if task == "auto" else task
+    found = task_in(columns, names) if task == "auto" else task
     if task == "auto" and found == "class" and declared is None and require:
-        _check_clear(columns[0], names[0])
+        check_clear(columns[0], names[0])
     if found == "class":
         if len(names) > 1:
             raise ParameterError(
@@ -96,7 +80,7 @@ def read_targets(
         return labels, classes, None
     if found == "labels":
         read = _labels(columns, names, label, declared, like, require)
-        if task == "auto" and bool((read[0].offsets.diff() == 1).all()) and _is_hot(columns):
+        if task == "auto" and bool((read[0].offsets.diff() == 1).all()) and is_hot(columns):
             raise ParameterError(
                 "task",
                 f"'{label}' holds 0 and 1 with exactly one 1 in each row, so one class or one "
@@ -118,68 +102,6 @@ def check_task(task: str, parameter: str = "task") -> None:
     """
     if task != AUTO and task not in kinds():
         raise unknown_name(parameter, task, (AUTO, *kinds()))
-
-
-def _found(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
-    if len(columns) > 1:
-        if all(map(is_flag, columns)):
-            return "labels"
-        if all(is_number(column.type) for column in columns):
-            return "number"
-        others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
-        raise DataError(
-            f"label: of the columns {listed(names, 5)}, {listed(others, 3)} hold no numbers. Name "
-            "columns of 0 and 1 for several labels, or of numbers"
-        )
-    column = columns[0]
-    kind = column.type
-    if _is_list(kind) and not is_single(column):
-        inner = kind.value_type
-        if any(test(inner) for test in _OF_NAMES):
-            return "labels"
-        if not is_number(inner):
-            return "class"
-        return "number" if _multi_hot(column.to_pylist()) is None else "labels"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = column.cast(pa.float64())
-        values = values.filter(pc.is_finite(values.fill_null(float("nan"))))
-        fractions = pc.any(pc.not_equal(values, pc.round(values))).as_py()
-        return "number" if fractions else "class"
-    return "labels" if delimiter_of(column) is not None else "class"
-
-
-def _check_clear(column: ArrowColumn, name: str) -> None:
-    """Refuse to guess whether whole numbers, each of which stands in few rows, are classes."""
-    if not is_number(column.type):
-        return
-    values = pc.unique(column.drop_null())
-    different, rows = len(values), column.length()
-    if not FEW_VALUES < different <= rows / 2:
-        return
-    ends = pc.min_max(values.cast(pa.float64())).as_py()
-    gaps = ends["max"] - ends["min"] + 1 > 2 * different
-    if rows < (WITH_GAPS if gaps else PER_VALUE) * different:
-        raise ParameterError(
-            "task",
-            f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows, so "
-            "classes or amounts",
-            "Say which: --task class or --task number (task=...)",
-        )
-
-
-def _is_hot(columns: Sequence[ArrowColumn]) -> bool:
-    """Whether targets are given as 0 and 1 for each label."""
-    return len(columns) > 1 or _multi_hot(columns[0].to_pylist()) is not None
-
-
-def is_flag(column: ArrowColumn) -> bool:
-    """Whether a column holds 0 and 1 alone, both of them or one."""
-    if pa.types.is_boolean(column.type):
-        return True
-    if not is_number(column.type):
-        return False
-    values = pc.unique(column.cast(pa.float64()).drop_null()).to_pylist()
-    return bool(values) and set(values) <= {0.0, 1.0}
 
 
 def _labels(
@@ -211,9 +133,9 @@ def _labels(
     column, name = columns[0], names[0]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if _is_list(column.type):
+    if is_list(column.type):
         values: list[Any] = column.to_pylist()
-        flags = _multi_hot(values)
+        flags = multi_hot(values)
         if flags is not None and (like is None or like.names == _places(flags[0])):
             empty = np.flatnonzero([row is None for row in values])
             _check_missing(empty, len(values), label, require)
@@ -258,19 +180,6 @@ def _name(value: Any, declared: Sequence[str] | None) -> str:
     return label_text(value) or ""
 
 
-def _multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:
-    """Lists of one length, of 0 and 1 alone: the width, and the places of the ones."""
-    lengths = {len(row) for row in values if row is not None}
-    if len(lengths) != 1 or not lengths - {0, 1}:
-        return None
-    whole = {each for row in values for each in row or ()}
-    if not whole <= {0, 1}:
-        return None
-    return lengths.pop(), [
-        [] if row is None else [str(at) for at, each in enumerate(row) if each] for row in values
-    ]
-
-
 def _tagged(
     rows: Sequence[Sequence[str] | None], names: Sequence[str], label: str, like: Task | None
 ) -> Read:
@@ -311,7 +220,7 @@ def _numbers(
     parts: list[npt.NDArray[np.float64]] = []
     titles: list[str] = []
     for name, column in zip(names, columns, strict=True):
-        if _is_list(column.type):
+        if is_list(column.type):
             values = _rows_of_numbers(column, name)
             parts.append(values)
             width = values.shape[1]
@@ -398,32 +307,3 @@ def _check_missing(missing: npt.NDArray[np.int64], count: int, label: str, requi
             f"label: {len(missing):,} of {count:,} rows have no label in '{label}' "
             f"({rows_in_words(missing)}). Label them or leave those rows out"
         )
-
-
-def _is_list(kind: Any) -> bool:
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
-
-
-def is_number(kind: Any) -> bool:
-    """Whether a column's type is one of numbers, or of true and false."""
-    return (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_boolean(kind)
-    )
-
-
-def in_words(labels: Any, label: str, task: Task) -> str:
-    """What was taken, in a sentence."""
-    if isinstance(labels, Tags):
-        each = len(labels.members) / max(1, len(labels))
-        shown = listed(task.names, 6)
-        return f"{counted(task.num_outputs, 'label')} from '{label}', {each:.2g} per row: {shown}"
-    if not isinstance(task, Number):
-        return f"{task.plural} from '{label}'"
-    low, high = np.nanmin(labels), np.nanmax(labels)
-    what = "numbers" if task.num_outputs == 1 else f"{task.num_outputs} numbers per row"
-    return f"{what} from '{label}': {low:.4g} to {high:.4g}"

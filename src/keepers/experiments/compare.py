@@ -12,7 +12,7 @@ from keepers import methods as table
 from keepers import processes
 from keepers.data import Source
 from keepers.experiments.convergence import noted, withheld
-from keepers.experiments.corruption import noisy
+from keepers.experiments.corruption import into, noisy
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
@@ -135,6 +135,5 @@ def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.T
     if not noise:
         return source, None
     source, changed = noisy(source, Corruption(noise=noise), {}, generator(0, "noise"))
-    to = "to another class" if source.other_task is None else "to those of other examples"
-    say(f"Changed {int(changed.sum()):,} training labels {to} (--noise {noise:g})")
+    say(f"Changed {int(changed.sum()):,} training labels {into(source)} (--noise {noise:g})")
     return source, changed

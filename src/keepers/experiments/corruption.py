@@ -88,8 +88,7 @@ def corrupt(
         draw = generator(0, "noise")
         source, marks["corrupted"] = noisy(source, corruption, pairs, draw)
         facts["corrupted"] = int(marks["corrupted"].sum())
-        to = "to another class" if source.other_task is None else "to those of other examples"
-        say(f"Changed {counted(facts['corrupted'], 'training label')} {to}")
+        say(f"Changed {counted(facts['corrupted'], 'training label')} {into(source)}")
         if isinstance(holdout, Source):
             draw = generator(0, "noise", "holdout")
             holdout, changed = noisy(holdout, corruption, pairs, draw)
@@ -115,6 +114,11 @@ def noisy(
         classes = len(source.class_names)
         labels, changed = corrupt_labels(labels, classes, corruption.noise, generator=draw)
     return replace(source, labels=labels.numpy()), changed
+
+
+def into(source: Source) -> str:
+    """What `noisy` changes targets to, in words."""
+    return "to another class" if source.other_task is None else "to those of other examples"
 
 
 def _rare(source: Source, test: Source, relevant: int) -> tuple[Source, Source, Tensor, list[str]]:

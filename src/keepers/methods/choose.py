@@ -13,7 +13,7 @@ from torch import Tensor
 from keepers import scores as scoring
 from keepers.errors import KeepersError, ParameterError, unknown_name
 from keepers.methods.by_class import Floor, balanced, check_weights, floored, pick_within
-from keepers.methods.composed import let_through, set_aside
+from keepers.methods.composed import let_through, num_left, set_aside
 from keepers.methods.merging import as_committee, as_posterior
 from keepers.methods.method import Method
 from keepers.scores.checks import fit_for_formula
@@ -170,7 +170,7 @@ def _set_aside(
     known = [values.cpu() for values in scores if values is not None]
     at, how = free.nonzero().squeeze(1), ""
     inside = let_through(method.bands, known, at, min(k, len(at)))
-    by_themselves = len(let_through(method.bands, known, at, 0))
+    by_themselves = num_left(method.bands, len(at))
     if by_themselves < len(inside):
         how = (
             f"{method.name}, whose bands set fewer aside than they say: they would leave "

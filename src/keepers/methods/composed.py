@@ -91,14 +91,29 @@ def let_through(bands: Sequence[Band], scores: Sequence[Tensor], at: Tensor, k: 
     tensor([0, 1, 2, 3, 4])
     """
     for band, values in zip(bands, scores, strict=True):
-        m = len(at)
-        # Rounded, so that 0.1 of 30 are 3 where their product is a little under.
-        low, high = (int(round(share * m, 9)) for share in (band.low, 1 - band.high))
-        if low + high > m - k:
-            low, high = (part * max(0, m - k) // (low + high) for part in (low, high))
-        order = values[at].argsort(stable=True)[low : m - high]
+        low, high = _cuts(band, len(at), k)
+        order = values[at].argsort(stable=True)[low : len(at) - high]
         at = at[order].sort().values
     return at
+
+
+def num_left(bands: Sequence[Band], m: int) -> int:
+    """How many of m examples all bands would let through, however many are picked."""
+    for band in bands:
+        m -= sum(_cuts(band, m, 0))
+    return m
+
+
+def _cuts(band: Band, m: int, k: int) -> tuple[int, int]:
+    """How many of m examples a band sets aside at both ends of its ranking, so that k stay."""
+    # Rounded, so that 0.1 of 30 are 3 where their product is a little under.
+    low, high = (int(round(share * m, 9)) for share in (band.low, 1 - band.high))
+    most = max(0, m - k)
+    return (
+        (low, high)
+        if low + high <= most
+        else (low * most // (low + high), high * most // (low + high))
+    )
 
 
 def set_aside(bands: Sequence[Band]) -> str:

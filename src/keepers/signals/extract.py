@@ -120,8 +120,8 @@ def extract(
                     arrays[name][start:stop] = whole
             progress.advance(stop)
     progress.finish()
-    if labels is not None and keep:
-        arrays |= of_targets(task, arrays.get(task.said), labels, wanted)
+    if against and labels is not None and keep:
+        arrays |= of_targets(task, arrays[task.said], labels, against)
     return Signals(
         **{name: value for name, value in arrays.items() if name in wanted},
         labels=None if labels is None else task.strata(labels),
@@ -129,12 +129,10 @@ def extract(
 
 
 def of_targets(
-    task: Task, said: Tensor | None, targets: Targets, wanted: Collection[str]
+    task: Task, said: Tensor, targets: Targets, wanted: Collection[str]
 ) -> dict[str, Tensor]:
     """The signals that compare what a model says (n, outputs) with the targets of n examples."""
     found: dict[str, Tensor] = {}
-    if said is None:
-        return found
     if "losses" in wanted:
         found["losses"] = task.losses_of(said, targets)
     if "gradients" in wanted:

@@ -1,11 +1,7 @@
 """What targets are and mean: classes, several labels, numbers."""
 
 from keepers.tasks.classes import CLASSES, Classes
-from keepers.tasks.labels import Labels
-from keepers.tasks.number import Number
-from keepers.tasks.tags import Tags
-from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
-from keepers.tasks.written import (
+from keepers.tasks.kinds import (
     AUTO,
     BUILT_IN,
     ENTRY_POINT_GROUP,
@@ -15,6 +11,10 @@ from keepers.tasks.written import (
     question_of,
     task_of,
 )
+from keepers.tasks.labels import Labels
+from keepers.tasks.number import Number
+from keepers.tasks.tags import Tags
+from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
 
 __all__ = [
     "AUTO",

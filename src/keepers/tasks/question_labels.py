@@ -19,7 +19,7 @@ from keepers.tasks.question import (
     cells,
     choices_in,
 )
-from keepers.tasks.texts import DELIMITERS, label_text, split
+from keepers.tasks.texts import DELIMITERS, label_text, list_in, split
 
 NONE = "[]"
 """How an example without a label is written where an empty cell means that nobody answered."""
@@ -96,13 +96,9 @@ class LabelsQuestion:
 
     def _parts(self, text: str) -> list[str]:
         """The labels in a text, by whatever separator leaves those that are known."""
-        if text.strip().startswith("["):
-            try:
-                found = json.loads(text)
-            except (ValueError, RecursionError):
-                found = None
-            if isinstance(found, list):
-                return self._of_list(cast("list[Any]", found))
+        found = list_in(text)
+        if found is not None:
+            return self._of_list(found)
         for mark in (None, *DELIMITERS):
             parts = split(text, mark)
             if set(parts) <= set(self.names):

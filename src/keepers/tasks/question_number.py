@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from keepers.tasks.question import LABEL, Answer, Column, Control, Form, Region, blank, cells
-from keepers.tasks.texts import DELIMITERS, split
+from keepers.tasks.texts import DELIMITERS, list_in, split
 
 LARGEST = 3e38
 """Numbers are trained on in single precision."""
@@ -70,13 +69,9 @@ class NumberQuestion:
         return tuple(map(_number, given))
 
     def _parts(self, text: str) -> list[Any]:
-        if text.strip().startswith("["):
-            try:
-                found = json.loads(text)
-            except (ValueError, RecursionError):
-                found = None
-            if isinstance(found, list):
-                return cast("list[Any]", found)
+        found = list_in(text)
+        if found is not None:
+            return found
         if len(self.names) == 1:
             return [text]
         mark = next((mark for mark in reversed(DELIMITERS) if mark in text), None)

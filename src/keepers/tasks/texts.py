@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 DELIMITERS = (",", ";", "|")
 
@@ -42,6 +43,21 @@ def readings(text: str) -> Iterator[str]:
         yield whole.group(1)
     elif text.strip().lower() in ("true", "false"):
         yield from (word for word in (text.strip().title(), text.strip().lower()) if word != text)
+
+
+def list_in(text: str) -> list[Any] | None:
+    """The list that a text writes as JSON; None where it writes none.
+
+    >>> list_in('["a", "b"]'), list_in("[a, b]"), list_in("a, b")
+    (['a', 'b'], None, None)
+    """
+    if not text.strip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("list[Any]", found) if isinstance(found, list) else None
 
 
 def split(text: str, mark: str | None) -> list[str]:

@@ -151,7 +151,7 @@ class Scored:
         if targets is None or not len(at) or any(each is None for each in said):
             return None
         at = at[:: math.ceil(len(at) * task.num_outputs / MEASURED)]
-        mean = torch.stack([each[at] for each in said]).mean(0)
+        mean = task.together([each[at] for each in said])
         return task.measure(mean, labels_at(targets, at)).score
 
 

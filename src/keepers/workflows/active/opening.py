@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from keepers.campaign import control
 from keepers.data import Source, doubtful_classes, joined, open_source, readable
-from keepers.data.opening import SEVERAL_LABELS
+from keepers.data.sentences import SEVERAL_LABELS
 from keepers.errors import DataError, KeepersError, ParameterError, about
 from keepers.tasks import CLASSES, kind_of, question_of
 from keepers.tasks.question import Answer, Question

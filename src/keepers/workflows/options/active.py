@@ -16,7 +16,7 @@ from keepers.errors import ParameterError
 from keepers.options import Option, at_least, read, share
 from keepers.workflows.options.shared import (
     AUTO,
-    TASKS,
+    SHOWN_TASKS,
     HardwareOptions,
     Listening,
     ModelLike,
@@ -74,7 +74,7 @@ class Choosing(Proxied, HardwareOptions):
         Option(
             "What is labelled: one class each, several labels, or a number; auto: by values",
             after="label",
-            metavar=TASKS,
+            metavar=SHOWN_TASKS,
         ),
     ] = "auto"
     samples: Annotated[
@@ -128,7 +128,7 @@ class ActiveConfig(Choosing):
         known_task,
         Option(
             "What is labelled: one class each, several labels, or a number; auto: by values",
-            metavar=TASKS,
+            metavar=SHOWN_TASKS,
         ),
     ] = "class"
     method: Annotated[

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from keepers.choices import Header, OnBadRow, Precision, TaskName
+from keepers.choices import TASKS, Header, OnBadRow, Precision, TaskName
 from keepers.errors import ParameterError
 from keepers.options import Option, Options, at_least
 
@@ -68,14 +68,14 @@ class HardwareOptions(Options):
 
 def known_task(name: str, value: str) -> None:
     """Check that a task is a built-in one, or one of an installed package."""
-    if value in ("auto", "class", "labels", "number"):
+    if value in TASKS:
         return
     from keepers.data import check_task
 
     check_task(value, name)
 
 
-TASKS = "[auto|class|labels|number]"
+SHOWN_TASKS = f"[{'|'.join(TASKS)}]"
 """How the command line shows what a task may be; packages add others."""
 
 
@@ -109,7 +109,7 @@ class Reading(Rows):
         Option(
             "What labels are: one class each, several labels, or a number (default: by values)",
             after="label",
-            metavar=TASKS,
+            metavar=SHOWN_TASKS,
         ),
     ] = "auto"
 

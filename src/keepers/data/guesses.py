@@ -1,0 +1,129 @@
+"""What targets are, judged by their values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from keepers.choices import TaskName
+from keepers.data.arrow import ArrowColumn
+from keepers.data.arrow import compute as pc
+from keepers.data.delimited import delimiter_of
+from keepers.data.labels import is_single
+from keepers.errors import DataError, ParameterError
+from keepers.words import listed
+
+FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
+"""Whole numbers are classes where they are few, or each stands in so many rows on average.
+
+More rows are wanted of numbers most of which between the least and the largest are missing: classes
+are mostly numbered without gaps, amounts are not.
+"""
+
+_OF_NAMES = (
+    pa.types.is_integer,
+    pa.types.is_boolean,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_null,
+)
+"""What lists of labels hold: their names, or their numbers."""
+
+
+def task_in(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
+    """The task that the values of these columns are of.
+
+    Raises:
+        DataError: several columns, some of which hold no numbers.
+    """
+    if len(columns) > 1:
+        if all(map(is_flag, columns)):
+            return "labels"
+        if all(is_number(column.type) for column in columns):
+            return "number"
+        others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
+        raise DataError(
+            f"label: of the columns {listed(names, 5)}, {listed(others, 3)} hold no numbers. Name "
+            "columns of 0 and 1 for several labels, or of numbers"
+        )
+    column = columns[0]
+    kind = column.type
+    if is_list(kind) and not is_single(column):
+        inner = kind.value_type
+        if any(test(inner) for test in _OF_NAMES):
+            return "labels"
+        if not is_number(inner):
+            return "class"
+        return "number" if multi_hot(column.to_pylist()) is None else "labels"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = column.cast(pa.float64())
+        values = values.filter(pc.is_finite(values.fill_null(float("nan"))))
+        fractions = pc.any(pc.not_equal(values, pc.round(values))).as_py()
+        return "number" if fractions else "class"
+    return "labels" if delimiter_of(column) is not None else "class"
+
+
+def check_clear(column: ArrowColumn, name: str) -> None:
+    """Refuse to guess whether whole numbers, each of which stands in few rows, are classes."""
+    if not is_number(column.type):
+        return
+    values = pc.unique(column.drop_null())
+    different, rows = len(values), column.length()
+    if not FEW_VALUES < different <= rows / 2:
+        return
+    ends = pc.min_max(values.cast(pa.float64())).as_py()
+    gaps = ends["max"] - ends["min"] + 1 > 2 * different
+    if rows < (WITH_GAPS if gaps else PER_VALUE) * different:
+        raise ParameterError(
+            "task",
+            f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows, so "
+            "classes or amounts",
+            "Say which: --task class or --task number (task=...)",
+        )
+
+
+def is_hot(columns: Sequence[ArrowColumn]) -> bool:
+    """Whether targets are given as 0 and 1 for each label."""
+    return len(columns) > 1 or multi_hot(columns[0].to_pylist()) is not None
+
+
+def is_flag(column: ArrowColumn) -> bool:
+    """Whether a column holds 0 and 1 alone, both of them or one."""
+    if pa.types.is_boolean(column.type):
+        return True
+    if not is_number(column.type):
+        return False
+    values = pc.unique(column.cast(pa.float64()).drop_null()).to_pylist()
+    return bool(values) and set(values) <= {0.0, 1.0}
+
+
+def multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:
+    """Lists of one length, of 0 and 1 alone: the width, and the places of the ones."""
+    lengths = {len(row) for row in values if row is not None}
+    if len(lengths) != 1 or not lengths - {0, 1}:
+        return None
+    whole = {each for row in values for each in row or ()}
+    if not whole <= {0, 1}:
+        return None
+    return lengths.pop(), [
+        [] if row is None else [str(at) for at, each in enumerate(row) if each] for row in values
+    ]
+
+
+def is_list(kind: Any) -> bool:
+    """Whether a column's type is one of lists."""
+    return (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def is_number(kind: Any) -> bool:
+    """Whether a column's type is one of numbers, or of true and false."""
+    return (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
