@@ -113,6 +113,9 @@ class Ordinal:
             others={"grades_apart": error * self.num_outputs},
         )
 
+    def together(self, said: Sequence[Tensor]) -> Tensor:
+        return torch.stack([each.sigmoid() for each in said]).mean(0).logit(eps=1e-6)
+
     def to_fit(self, targets: Any) -> Any:
         return targets.numpy()
 

@@ -55,7 +55,7 @@ def kinds() -> Mapping[str, Any]:
 
 OF_CAMPAIGNS = (
     *("is_share", "unsure", "enough", "too_few", "question", "told", "fitted", "known", "is_cold"),
-    *("answers", "together", "predicted", "doubts", "interval"),
+    *("answers", "predicted", "doubts", "interval"),
 )
 """What labelling campaigns and simulations take of a task, and nothing else does."""
 
