@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from commands import Keepers
+from keepers.tasks import kinds
 
 N = 200
 GRADES = ("1 poor", "2 fair", "3 good", "4 best")
@@ -36,55 +40,63 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def keepers(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "keepers", *words],
-        cwd=site,
-        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture(autouse=True)
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The package is found as long as a test runs."""
+    monkeypatch.syspath_prepend(site)
+    kinds.cache_clear()
+    yield
+    kinds.cache_clear()
+    sys.modules.pop("ordinal", None)
 
 
-def command(site: Path, *words: str) -> str:
-    done = keepers(site, *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-DATA = ("graded.parquet", "--task", "ordinal", "--label", "grade")
+def data(site: Path) -> tuple[str, ...]:
+    return (str(site / "graded.parquet"), "--task", "ordinal", "--label", "grade")
 
 
 @pytest.mark.parametrize("method", ["stratified", "gradient-norm", "el2n:0-90%+craig"])
-def test_a_core_set(site: Path, tmp_path: Path, method: str) -> None:
+def test_a_core_set(run: Keepers, site: Path, method: str) -> None:
     words = ("--keep", "60", "--method", method, "--epochs", "20", "--val", "0.2", "--json")
-    out = json.loads(
-        command(site, "coreset", *DATA, *words, "--run", str(tmp_path), "--out", f"{method[:4]}.p")
-    )
-    assert out["kept"] == 60
-    kept = pq.read_table(site / f"{method[:4]}.p").to_pydict()
+    done = run("coreset", *data(site), *words, "--out", "kept.parquet")
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["kept"] == 60
+    kept = pq.read_table("kept.parquet").to_pydict()
     assert {*kept["label"]} == {*GRADES}
     assert {label for label, there in zip(kept["label"], kept["kept"], strict=True) if there} == {
         *GRADES
     }
 
 
-def test_losses_and_training(site: Path, tmp_path: Path) -> None:
-    losses = str(tmp_path / "il.parquet")
-    command(site, "il", *DATA, "--epochs", "20", "--out", losses, "--run", str(tmp_path / "il"))
-    words = ("--test", "0.25", "--il", losses, "--select", "rho-loss", "--keep", "0.5")
-    run = tmp_path / "run"
-    command(site, "train", *DATA, *words, "--epochs", "40", "--run", str(run))
-    found = json.loads((run / "train.json").read_text())
+def test_losses_and_training(run: Keepers, site: Path) -> None:
+    done = run("il", *data(site), "--epochs", "20", "--out", "losses.parquet")
+    assert done.status == 0, done.err
+    words = ("--il", "losses.parquet", "--select", "rho-loss", "--keep", "0.5", "--test", "0.25")
+    done = run("train", *data(site), *words, "--epochs", "40", "--run", "run")
+    assert done.status == 0, done.err
+    found = json.loads(Path("run/train.json").read_text())
     assert found["task"] == "ordinal"
     assert found["score"] == "closeness"
     assert found["accuracy"] > 0.85
 
 
-def test_what_it_cannot_read_is_said_with_the_column(site: Path) -> None:
-    done = keepers(site, "coreset", "graded.parquet", "--task", "ordinal", "--label", "grade,again")
-    assert "label: 'grade,again' names several columns, and a grade is one" in done.stderr
-    done = keepers(site, "coreset", *DATA[:2], "ordinals", *DATA[3:])
-    assert "task: got 'ordinals', which is not known. Did you mean 'ordinal'?" in done.stderr
-    done = keepers(site, "coreset", *DATA, "--method", "entropy")
-    assert "the targets are grades" in done.stderr
+def test_what_it_cannot_read_is_said_with_the_column(run: Keepers, site: Path) -> None:
+    where, *_ = data(site)
+    done = run("coreset", where, "--task", "ordinal", "--label", "grade,again")
+    assert "label: 'grade,again' names several columns, and a grade is one" in done.err
+    done = run("coreset", where, "--task", "ordinals", "--label", "grade")
+    assert "task: got 'ordinals', which is not known. Did you mean 'ordinal'?" in done.err
+    done = run("coreset", *data(site), "--method", "entropy")
+    assert "the targets are grades" in done.err
+
+
+def test_it_is_found_by_a_process_of_its_own(site: Path) -> None:
+    """The package is installed as pip installs one, not by this test's own means."""
+    path = f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    code = "from keepers.tasks import kinds; print(kinds()['ordinal'].plural)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "grades\n", done.stderr
