@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         IrreducibleLosses,
         RhoLoss,
         Scoring,
+        SelectingLoader,
         with_ids,
     )
     from keepers.reports.compare import compare_report
@@ -47,6 +48,7 @@ __all__ = [
     "Role",
     "Scores",
     "Scoring",
+    "SelectingLoader",
     "Selection",
     "Simulation",
     "TrainResult",
@@ -80,6 +82,7 @@ _HOMES = {
     "Role": "keepers.roles",
     "Scores": "keepers.workflows.score",
     "Scoring": "keepers.online",
+    "SelectingLoader": "keepers.online",
     "Selection": "keepers.selection",
     "Simulation": "keepers.experiments.simulate",
     "TrainResult": "keepers.workflows.train",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,3 +139,24 @@ def wait() -> None:
     """Wait until every process is here."""
     if count() > 1:
         dist.barrier()
+
+
+def lengths_of(own: Tensor) -> list[int]:
+    """How many rows each process has."""
+    if count() == 1:
+        return [len(own)]
+    mine = torch.tensor([len(own)], device=own.device)
+    found = [torch.empty_like(mine) for _ in range(count())]
+    dist.all_gather(found, mine)
+    return torch.cat(found).tolist()
+
+
+def gather_parts(own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """The rows of each process, of which there are `lengths`, on all of them."""
+    if count() == 1:
+        return [own]
+    padded = own.new_zeros((max(lengths), *own.shape[1:]))
+    padded[: len(own)] = own
+    parts = [torch.empty_like(padded) for _ in range(count())]
+    dist.all_gather(parts, padded)
+    return [part[:length] for part, length in zip(parts, lengths, strict=True)]

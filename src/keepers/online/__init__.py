@@ -8,6 +8,7 @@ from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts, shares
 from keepers.online.handover import WATCHED, HandOver
+from keepers.online.loader import SelectingLoader
 from keepers.online.loop import BatchSelector, Chosen, RhoLoss
 from keepers.online.losses import IrreducibleLosses, weaknesses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
@@ -44,6 +45,7 @@ __all__ = [
     "Scoring",
     "ScoringPrecision",
     "Selecting",
+    "SelectingLoader",
     "Selector",
     "StepCost",
     "WithIds",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from keepers import processes
-from keepers.errors import KeepersWarning, ParameterError
+from keepers.errors import KeepersWarning, ParameterError, unknown_name
 from keepers.methods import Method
 from keepers.online.backend import Backend, check_backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
+from keepers.online.checks import unknown_ids
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import online_facts
@@ -24,8 +25,11 @@ from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
 from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.selector import Selector
+from keepers.online.together import Everyone, ScoringTogether, deal
 from keepers.tasks import Task, of_batches, task_of
-from keepers.training import Candidates
+from keepers.training import Candidates, Choice
+
+Among = Literal["own", "all"]
 
 _COMPANION = "Give a keepers.Companion, which holds the model and its optimiser"
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -53,7 +57,8 @@ class Chosen:
     `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
     to multiply the losses with; ones unless `weighted`, where the method gives weights.
     `staleness` counts the steps since the weights that scored: 0, but for a backend that works
-    ahead.
+    ahead. `total` is how many were chosen by all ranks together, where they choose together; the
+    weights hold this rank's share of them then.
     """
 
     batch: Any
@@ -63,6 +68,7 @@ class Chosen:
     weights: Tensor
     weighted: bool = False
     staleness: int = 0
+    total: int | None = None
 
 
 class BatchSelector:
@@ -87,6 +93,10 @@ class BatchSelector:
             `number` (n,) or (n, numbers); or a task of `keepers.tasks`. By default what the losses
             were made for, or classes.
         backend: makes what scores your model; it works here, unless another is given.
+        among: with several processes, each chooses among its `own` candidates; or one choice is
+            made among those of `all`, the same on any number of them. Each then trains on what it
+            holds of the choice, and must multiply its losses with the weights, in which its share
+            is; one that holds nothing of it gets one example with weight 0.
         options: of the method.
         seed: of methods that draw.
         hand_over: `rho-loss` goes on with uniform steps, a random part of each batch for which
@@ -122,6 +132,7 @@ class BatchSelector:
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
         hand_over: bool = True,
+        among: Among = "own",
     ) -> None:
         given: Mapping[str, Any] = locals()
         for name, (kind, remedy) in _KINDS.items():
@@ -130,10 +141,20 @@ class BatchSelector:
         if isinstance(method, str) and method in _ELSEWHERE:
             raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
         check_backend(backend, stand_in)
+        if among not in get_args(Among):
+            raise unknown_name("among", str(among), get_args(Among))
+        for name in ("stand_in", "updated"):
+            if among == "all" and given[name] is not None:
+                raise ParameterError(
+                    name,
+                    "got beside among='all', and each process would train one of its own",
+                    "Leave one of them out",
+                )
         auto = method == "auto"
         if auto:
             method = "rho-loss"
         self.losses, self.read, self.loss, self.backend = losses, read, loss, backend
+        self.among: Among = among
         self.selector = Selector(
             method,
             keep=keep,
@@ -167,14 +188,17 @@ class BatchSelector:
             KeepersError: losses that are not numbers, with the ids.
         """
         parts, selector = self._parts(batch, labels, ids), self.selector
-        if selector.ended is not None:
+        over, total = selector.ended is not None, None
+        if self.among == "all" and processes.count() > 1:
+            choice, total = self._choose_together(model, parts)
+        elif over:
             choice = selector.draw(self._positions(parts)[0], self.steps)
         else:
             candidates, known = self._candidates(parts)
             alike = self.in_step or isinstance(model, DistributedDataParallel)
             choice = selector.choose(candidates, self._scorer(model), known, alike=alike)
-            if selector.ended is not None and processes.rank() == 0:
-                warnings.warn(str(selector.ended), KeepersWarning, stacklevel=2)
+        if selector.ended is not None and not over and processes.rank() == 0:
+            warnings.warn(str(selector.ended), KeepersWarning, stacklevel=2)
         self.steps += 1
         n, on_host = parts.labels.shape[0], choice.on_host
         rows = choice.rows.to(parts.device, non_blocking=True)
@@ -191,7 +215,24 @@ class BatchSelector:
             weights=weights,
             weighted=choice.weights is not None,
             staleness=choice.staleness,
+            total=total,
         )
+
+    def _choose_together(self, model: nn.Module, parts: Parts) -> tuple[Choice, int]:
+        """This rank's part of one choice among the candidates of all, and of how many it is."""
+        own, known = self._candidates(parts)
+        if known is not None and not known.all():
+            raise unknown_ids(own, known)
+        candidates = Everyone.gather(own, None if self.losses is None else self.losses.ids)
+        choice = self.selector.choose(candidates, ScoringTogether(scorer=self._scorer(model)))
+        dealt = deal(choice, candidates)
+        part = Choice(
+            rows=dealt.rows.to(parts.device, non_blocking=True),
+            weights=dealt.weights.to(parts.device, non_blocking=True),
+            on_host=dealt.rows,
+            staleness=choice.staleness,
+        )
+        return part, dealt.chosen
 
     def _decide(self, losses: IrreducibleLosses | None, keep: int | float | str) -> None:
         """Let every step be uniform where selecting cannot pay with these losses."""

@@ -19,7 +19,7 @@ from keepers.online.handover import HandOver
 from keepers.online.scorer import AcrossProcesses, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator
-from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Runtime, Step
+from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Runtime
 from keepers.types import Budget
 
 FLOPS_SAMPLE = 32
@@ -259,11 +259,9 @@ class InfoBatch(BatchPolicy):
         """1, or m / k for an example below the mean."""
         return self.of_epoch[positions]
 
-    def after_step(self, step: Step) -> float:
+    def note(self, positions: Tensor, losses: Tensor) -> None:
         """Note the losses of what was trained on."""
-        losses = step.task.losses(step.logits, step.labels)
-        self.losses[step.positions] = losses.to(self.losses)
-        return 0.0
+        self.losses[positions.to(self.losses.device)] = losses.to(self.losses)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The last losses, and what this epoch was drawn from."""

@@ -23,8 +23,10 @@ from keepers.training.policy import (
     Candidates,
     Choice,
     FreshSubset,
+    InOrder,
     Shuffle,
     Weighted,
+    WeightedSampling,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Fitted",
     "FreshSubset",
     "Hardware",
+    "InOrder",
     "Length",
     "Observer",
     "Point",
@@ -47,6 +50,7 @@ __all__ = [
     "Shuffle",
     "Step",
     "Weighted",
+    "WeightedSampling",
     "converged",
     "epochs_of",
     "estimate_seconds",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from keepers.errors import ParameterError
 from keepers.files import hash_bytes
 from keepers.processes import Runtime
 from keepers.random import generator
@@ -145,7 +146,11 @@ class BatchPolicy:
 
     def after_step(self, step: Step) -> float:
         """Take note of a step; only a policy that `watches` is told."""
+        self.note(step.positions, step.task.losses(step.logits, step.labels))
         return 0.0
+
+    def note(self, positions: Tensor, losses: Tensor) -> None:
+        """Take note of the losses (n,) of what a step trained on."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state as tensors."""
@@ -183,6 +188,81 @@ class FreshSubset(BatchPolicy):
         return positions[shuffled[part * size : (part + 1) * size]]
 
 
+@dataclass(frozen=True)
+class InOrder(BatchPolicy):
+    """Every member once an epoch, in the order that they are given."""
+
+    def order(self, positions: Tensor, *, seed: int, epoch: int, progress: float = 0.0) -> Tensor:
+        """The positions as they are."""
+        return positions
+
+
+class WeightedSampling(BatchPolicy):
+    """Draws the members of each epoch with probabilities in proportion to `weights`.
+
+    Without replacement, one after another from those that are left (Efraimidis and Spirakis,
+    "Weighted random sampling with a reservoir", 2006), so `size` is at most how many there are.
+
+    Args:
+        weights: (n,) by position, finite and not negative.
+        size: how many make an epoch; as many as there are members by default.
+        replacement: a member may come several times.
+
+    Raises:
+        ParameterError: weights that are none, or fewer over 0 than are drawn.
+
+    >>> drawn = WeightedSampling(torch.tensor([0.0, 1.0, 3.0]), size=6)
+    >>> 0 in drawn.order(torch.arange(3), seed=0, epoch=0)
+    False
+    """
+
+    def __init__(
+        self, weights: Tensor, size: int | None = None, *, replacement: bool = True
+    ) -> None:
+        self._by_position = torch.as_tensor(weights).double().cpu()
+        self.size, self.replacement = size, replacement
+        own = self._by_position
+        if own.ndim != 1 or not bool((own.isfinite() & (own >= 0)).all()):
+            raise ParameterError(
+                "weights",
+                f"got shape {tuple(own.shape)}, or values that are negative or not finite",
+                "Give one weight of 0 or more for each example",
+            )
+        if size is not None and size < 1:
+            raise ParameterError("size", f"got {size}", "Give how many make an epoch, 1 or more")
+        positive = int((own > 0).sum())
+        if positive < (1 if replacement else size or len(own)):
+            raise ParameterError(
+                "weights",
+                f"got {positive} over 0, of which {size or len(own)} are to be drawn",
+                "Give a smaller size, or replacement=True",
+            )
+
+    @property
+    def num_weights(self) -> int:
+        """How many examples have a weight."""
+        return len(self._by_position)
+
+    def __repr__(self) -> str:
+        weights = hash_bytes(self._by_position.numpy())
+        return f"WeightedSampling({weights}, size={self.size}, replacement={self.replacement})"
+
+    def epoch_length(self, num_members: int) -> int:
+        """`size`, or as many as there are members."""
+        return self.size or num_members
+
+    def order(self, positions: Tensor, *, seed: int, epoch: int, progress: float = 0.0) -> Tensor:
+        """The positions that are drawn, in the order of the draws."""
+        weights, size = self._by_position[positions], self.epoch_length(len(positions))
+        draw = generator(seed, "order", epoch)
+        if self.replacement:
+            upto = weights.cumsum(0)
+            points = torch.rand(size, generator=draw, dtype=torch.float64) * upto[-1]
+            return positions[torch.searchsorted(upto, points, right=True).clamp(max=len(upto) - 1)]
+        waits = torch.empty_like(weights).exponential_(generator=draw) / weights
+        return positions[waits.argsort(stable=True)[:size]]
+
+
 class Weighted(BatchPolicy):
     """Every member once an epoch, its loss multiplied by a weight of its own.
 
@@ -192,6 +272,11 @@ class Weighted(BatchPolicy):
 
     def __init__(self, weights: Tensor) -> None:
         self._by_position = weights.float()
+
+    @property
+    def num_weights(self) -> int:
+        """How many examples have a weight."""
+        return len(self._by_position)
 
     def __repr__(self) -> str:
         return f"Weighted({hash_bytes(self._by_position.cpu().numpy())})"

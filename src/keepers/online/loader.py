@@ -1,0 +1,393 @@
+"""A loader for anyone's loop that resumes in the middle of an epoch, on any number of ranks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from keepers import processes
+from keepers.errors import KeepersError, KeepersWarning, ParameterError, RunError
+from keepers.files import fingerprint
+from keepers.online.epochs import Epoch
+from keepers.online.items import Asked, Collate, Items
+from keepers.online.loop import BatchSelector
+from keepers.online.policy import Selecting
+from keepers.random import derived_seed
+from keepers.training import BatchPolicy, InOrder, Runtime, Shuffle
+from keepers.words import counted
+
+_OURS = {
+    "sampler": "Give a policy, which makes the order of each epoch",
+    "batch_sampler": "Give a policy, which makes the order of each epoch",
+    "drop_last": "Leave it out: an epoch is cut into batches of equal size (or one fewer)",
+    "generator": "Give a seed",
+}
+_COUNTERS = ("settings", "data", "ranks", "epoch", "step")
+
+
+class SelectingLoader:
+    """Batches of a map-style data set, for a loop that is interrupted and goes on exactly.
+
+    The order of an epoch is a function of (seed, epoch, the state of the policy). It is cut into
+    global batches of at most `batch_size`, whose sizes differ by one at most, so no last batch is
+    tiny, and none is padded with examples that came before. Neither order nor cut depends on the
+    number of ranks and of workers: of b examples, rank r of R loads those at r, r + R, r + 2R…
+
+    A pass begins where the last one stopped: at the next batch of the epoch, or at the next epoch.
+    `state_dict` counts the batches that were handed out; what workers loaded ahead is not counted.
+    It is taken after the step on a batch, and holds the states of the selector and of the policy.
+
+    What an item draws from the global generators of torch, numpy and Python (augmentation) is a
+    function of (seed, epoch, row), too.
+
+    Args:
+        dataset: has a length and items by number. For a selector its items carry ids
+            (`keepers.with_ids`).
+        choose: a selector whose state goes with that of the loader: the loop calls it with each
+            batch. With several ranks, one with `among='all'` chooses alike on any number of them.
+        batch_size: candidates of a step, of all ranks together.
+        shuffle: a fresh random order each epoch; False keeps that of the data set.
+        policy: makes the order and the weights of each epoch in place of `shuffle`: `FreshSubset`,
+            `Weighted`, `WeightedSampling` of `keepers.training`, or `keepers.InfoBatch`. With
+            weights, each batch ends with those of its examples (a mapping has them under
+            `keepers_weights`): the mean over the ranks of the means of weight × loss is that of the
+            global batch.
+        epochs: how many there will be, for a policy that looks at it (`InfoBatch`).
+        seed: of the order, and of what items draw.
+        collate_fn, loading: those of `torch.utils.data.DataLoader`, such as `num_workers`.
+        num_replicas, rank: as those of torch's `DistributedSampler`; by default the processes of
+            `torch.distributed`.
+
+    Raises:
+        ParameterError: data without a length or without an example; a batch size under 1, or with
+            which a rank would have no example in some step; a policy with weights beside a
+            selector, or one that chooses itself.
+
+    >>> loader = SelectingLoader(list(range(5)), batch_size=2, shuffle=False)
+    >>> first = next(iter(loader))
+    >>> state = loader.state_dict()
+    >>> again = SelectingLoader(list(range(5)), batch_size=2, shuffle=False)
+    >>> again.load_state_dict(state)
+    >>> first.tolist(), [batch.tolist() for batch in again]
+    ([0, 1], [[2, 3], [4]])
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        choose: BatchSelector | None = None,
+        *,
+        batch_size: int,
+        shuffle: bool = True,
+        policy: BatchPolicy | None = None,
+        epochs: int | None = None,
+        seed: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        **loading: Any,
+    ) -> None:
+        self.dataset = Items(dataset, seed)
+        n = len(self.dataset)
+        _check(choose, batch_size, policy, shuffle, n, loading)
+        if (num_replicas is None) != (rank is None):
+            raise ParameterError("rank", "got one of rank and num_replicas", "Give both or neither")
+        self.choose, self.batch_size, self.epochs, self.seed = choose, batch_size, epochs, seed
+        self.policy = policy or (Shuffle() if shuffle else InOrder())
+        self.policy.start(
+            nn.Module(),
+            runtime=Runtime(device=torch.device("cpu")),
+            seed=seed,
+            num_examples=n,
+            batch_size=batch_size,
+        )
+        if choose is not None and self.policy.weights(torch.arange(1)) is not None:
+            raise ParameterError(
+                "policy", "it weighs examples, and so may the selector", "Give one of them"
+            )
+        self._replicas = None if num_replicas is None or rank is None else (rank, num_replicas)
+        self._epoch, self._step, self._noted = 0, 0, True
+        self._cut: Epoch | None = None
+        self._pass: object = None
+        self._last, self._share = torch.empty(0, dtype=torch.int64), 1.0
+        self._generator = torch.Generator()
+        self.batch_sampler = Batches(self)
+        self.collate_fn = Collate(collate_fn)
+        self.loader: DataLoader[Any] = DataLoader(
+            self.dataset,  # pyright: ignore[reportArgumentType]
+            batch_sampler=Batches(self, rest=True),  # pyright: ignore[reportArgumentType]
+            collate_fn=self.collate_fn,
+            generator=self._generator,
+            **loading,
+        )
+
+    @property
+    def sampler(self) -> SelectingLoader:
+        """Itself: what Lightning tells of each epoch."""
+        return self
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batch belongs to."""
+        return self._epoch + (self._step >= len(self))
+
+    @property
+    def step(self) -> int:
+        """How many batches of that epoch were handed out."""
+        return self._step if self._step < len(self) else 0
+
+    @property
+    def share(self) -> float:
+        """What the mean loss of the batch that was handed out last counts for on this rank.
+
+        Its examples, over the mean of all ranks: 1 where a batch divides evenly. Multiplied with
+        it, the mean of the ranks' means is that of the global batch. Weights of a policy or of a
+        selector hold it already.
+        """
+        return self._share
+
+    def __len__(self) -> int:
+        """Batches of the epoch that was begun last."""
+        return self._now().batches
+
+    def __iter__(self) -> Generator[Any]:
+        """The batches of this rank, from where the last pass stopped to the end of its epoch.
+
+        Raises:
+            ParameterError: a step has fewer examples than there are ranks.
+            KeepersError: a state was loaded, another epoch set or another pass begun meanwhile; or
+                the policy was not told the losses of the epoch before.
+        """
+        self._begin()
+        mine = self._pass = object()
+        self._generator.manual_seed(derived_seed(self.seed, "workers", self._epoch, self._step))
+        for batch in self.loader:
+            if self._pass is not mine:
+                raise KeepersError(
+                    "loader: a state was loaded, an epoch set or another pass begun in the middle "
+                    "of this pass. Begin a new one"
+                )
+            rank, ranks = self._rank()
+            self._last = self._now().share(self._step, rank=rank, ranks=ranks)
+            self._share = len(self._last) * ranks / len(self._now().batch(self._step))
+            self._step += 1
+            yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of this epoch, unless the loader is in the middle of it."""
+        if epoch != self._epoch or self._step >= len(self):
+            self._go(epoch, 0)
+
+    def note(self, losses: Tensor) -> None:
+        """Tell the policy the losses (n,) of the batch that was handed out last (`InfoBatch`).
+
+        Every rank calls it with those of its own examples, and all learn of all.
+
+        Raises:
+            ParameterError: other than one loss for each example.
+        """
+        positions, losses = self._last, losses.detach().float().cpu()
+        if losses.shape != positions.shape:
+            raise ParameterError(
+                "losses",
+                f"got shape {tuple(losses.shape)} for a batch of {len(positions)}",
+                "Give one loss for each example of the batch that was handed out last",
+            )
+        if self._rank()[1] > 1:
+            lengths = processes.lengths_of(positions)
+            positions = torch.cat(processes.gather_parts(positions, lengths))
+            losses = torch.cat(processes.gather_parts(losses, lengths))
+        self.policy.note(positions, losses)
+        self._noted = True
+
+    def state_dict(self, ahead: int = 0) -> dict[str, Tensor]:
+        """What a checkpoint must hold to go on after the last step.
+
+        It is the same on all ranks, but for a selector that chooses among the candidates of its
+        own rank. `ahead` is how many batches were handed out and not trained on yet, to a loop that
+        fetches them early.
+
+        Raises:
+            ParameterError: more are ahead than were handed out in this epoch.
+        """
+        if not 0 <= ahead <= self._step:
+            raise ParameterError(
+                "ahead",
+                f"got {ahead}, and {self._step} batches of this epoch were handed out",
+                "Give how many of them were not trained on yet",
+            )
+        state = {
+            **self._identity(),
+            "ranks": torch.tensor(self._rank()[1]),
+            "epoch": torch.tensor(self._epoch),
+            "step": torch.tensor(self._step - ahead),
+        }
+        state |= {f"policy.{name}": value for name, value in self.policy.state_dict().items()}
+        if self.choose is not None:
+            chosen = self.choose.state_dict()
+            state |= {f"choose.{name}": value for name, value in chosen.items()}
+        return {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` gave, on any number of ranks; the next pass goes on there.
+
+        Raises:
+            RunError: it is of a loader with other data or other settings, or of none.
+        """
+        missing = [name for name in _COUNTERS if name not in state]
+        if missing:
+            raise RunError(f"state: it lacks {', '.join(missing)}. Give what state_dict() returned")
+        now = self._identity()
+        if int(state["data"]) != int(now["data"]):
+            raise RunError(
+                "state: it is of a loader with other data: their number, order, ids or content "
+                "differ. Load it with the data that it was made with"
+            )
+        if int(state["settings"]) != int(now["settings"]):
+            raise RunError(
+                "state: it is of a loader with other settings. Make the loader as that one was "
+                "made: batch_size, shuffle, policy, epochs, seed"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"policy": {}, "choose": {}}
+        for name, value in state.items():
+            part, dot, rest = name.partition(".")
+            if dot and part in parts:
+                parts[part][rest] = value
+        if bool(parts["choose"]) != (self.choose is not None):
+            have = "with" if parts["choose"] else "without"
+            raise RunError(f"state: it is of a loader {have} a selector. Make this one so, too")
+        if self.choose is not None:
+            self.choose.load_state_dict(parts["choose"])
+            ranks, here = int(state["ranks"]), self._rank()[1]
+            if ranks != here and self.choose.among == "own":
+                warnings.warn(
+                    f"choose: the state is of {counted(ranks, 'rank')}, here are {here}, and each "
+                    "chooses among its own candidates, so the choices will be others. A selector "
+                    "with among='all' chooses alike on any number",
+                    KeepersWarning,
+                    stacklevel=2,
+                )
+        self.policy.load_state_dict(parts["policy"])
+        self._cut = None
+        self._go(int(state["epoch"]), int(state["step"]))
+
+    def _go(self, epoch: int, step: int) -> None:
+        self._epoch, self._step, self._noted, self._pass = epoch, step, True, None
+
+    def _begin(self) -> None:
+        """Be at the next batch of an epoch that has one."""
+        if self._step >= len(self):
+            if not self._noted:
+                raise KeepersError(
+                    f"policy: {type(self.policy).__name__} was told no loss in epoch "
+                    f"{self._epoch}. Call loader.note(losses) after each step"
+                )
+            self._go(self._epoch + 1, 0)
+        if not self._step:
+            self._noted = not self.policy.watches
+        least, ranks = self._now().least, self._rank()[1]
+        if least < ranks:
+            raise ParameterError(
+                "batch_size",
+                f"got {self.batch_size}, with which a step of epoch {self._epoch} has "
+                f"{counted(least, 'example')} for {ranks} ranks",
+                "Give at least one to each: a larger batch_size, or fewer ranks",
+            )
+
+    def _now(self) -> Epoch:
+        """The epoch that was begun last."""
+        if self._cut is None or self._cut.number != self._epoch:
+            progress = min(1.0, self._epoch / self.epochs) if self.epochs else 0.0
+            every = torch.arange(len(self.dataset))
+            rows = self.policy.order(every, seed=self.seed, epoch=self._epoch, progress=progress)
+            if not len(rows):
+                raise ParameterError(
+                    "policy",
+                    f"{type(self.policy).__name__} left no example for epoch {self._epoch}",
+                    "Give one that leaves at least one",
+                )
+            self._cut = Epoch.cut(self._epoch, rows, self.batch_size)
+        return self._cut
+
+    def asked(self, first: int) -> Iterator[list[Asked]]:
+        """What the batches of this rank ask for, from the batch `first` of the epoch on."""
+        epoch, (rank, ranks) = self._now(), self._rank()
+        for step in range(first, epoch.batches):
+            own = epoch.share(step, rank=rank, ranks=ranks)
+            weights = self.policy.weights(own)
+            if weights is None:
+                yield [Asked(row, epoch.number) for row in own.tolist()]
+                continue
+            # Ranks average their means: each counts by its share of the batch.
+            weights = weights.double().cpu() * (len(own) * ranks / len(epoch.batch(step)))
+            pairs = zip(own.tolist(), weights.tolist(), strict=True)
+            yield [Asked(row, epoch.number, weight) for row, weight in pairs]
+
+    def _rank(self) -> tuple[int, int]:
+        return self._replicas or (processes.rank(), processes.count())
+
+    def _identity(self) -> dict[str, Tensor]:
+        named = repr(self.policy)
+        if " at 0x" in named:  # the default of Python, another one in each process
+            named = type(self.policy).__qualname__
+        settings = fingerprint(self.batch_size, named, self.epochs, self.seed)
+        found = {"settings": settings, "data": self.dataset.identity}
+        return {name: torch.tensor(int(value[:15], 16)) for name, value in found.items()}
+
+
+class Batches:
+    """The batch sampler of an epoch, or of the `rest` of it, for a DataLoader."""
+
+    def __init__(self, loader: SelectingLoader, *, rest: bool = False) -> None:
+        self.loader, self.rest = loader, rest
+
+    def __iter__(self) -> Iterator[list[Asked]]:
+        return self.loader.asked(self.loader.step if self.rest else 0)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        """As the loader's."""
+        self.loader.set_epoch(epoch)
+
+
+def _check(
+    choose: object,
+    batch_size: int,
+    policy: object,
+    shuffle: bool,
+    n: int,
+    loading: Mapping[str, Any],
+) -> None:
+    for name, remedy in _OURS.items():
+        if name in loading:
+            raise ParameterError(name, "the loader makes its batches itself", remedy)
+    if choose is not None and not isinstance(choose, BatchSelector):
+        raise ParameterError(
+            "choose", f"got {type(choose).__name__}", "Give a keepers.RhoLoss or BatchSelector"
+        )
+    if batch_size < 1:
+        raise ParameterError("batch_size", f"got {batch_size}", "Give 1 or more")
+    if policy is None:
+        return
+    if not isinstance(policy, BatchPolicy) or isinstance(policy, Selecting):
+        raise ParameterError(
+            "policy",
+            f"got {type(policy).__name__}",
+            "Give one of keepers.training or keepers.InfoBatch(); a selector is given as choose",
+        )
+    if not shuffle:
+        raise ParameterError(
+            "shuffle", "got False beside a policy, which makes the order", "Give one of them"
+        )
+    weights = getattr(policy, "num_weights", n)
+    if weights != n:
+        raise ParameterError(
+            "policy", f"got {weights} weights for {counted(n, 'example')}", "Give one for each"
+        )
