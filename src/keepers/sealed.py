@@ -12,7 +12,7 @@ import json
 import mmap
 import re
 import warnings
-from collections.abc import Callable, Container, Generator, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -124,6 +124,27 @@ def write_table(
     table = table.replace_schema_metadata({_NOTE: text})
     with sealed_path(path, overwrite=overwrite, size=table.nbytes + len(text)) as partial:
         pq.write_table(table, partial, compression="zstd")
+    return path
+
+
+def write_batches(
+    path: Path,
+    schema: Any,
+    tables: Iterable[ArrowTable],
+    note: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """As `write_table`, of tables of one schema that follow one another, a row group each."""
+    import pyarrow.parquet as pq
+
+    schema = schema.with_metadata({_NOTE: _wrapped(note)})
+    with (
+        sealed_path(path, overwrite=overwrite) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
     return path
 
 

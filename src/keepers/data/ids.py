@@ -30,7 +30,7 @@ def content_ids(
     repeated = np.flatnonzero(counts[inverse] > 1)
     if not len(repeated):
         return ids
-    ranks = dict(zip(repeated.tolist(), _row_keys(table, repeated, label), strict=True))
+    ranks = dict(zip(repeated.tolist(), row_keys(table, repeated, label), strict=True))
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for row in repeated.tolist():
         groups[int(inverse[row])].append(row)
@@ -41,9 +41,10 @@ def content_ids(
     return ids
 
 
-def _row_keys(
+def row_keys(
     table: ArrowTable, rows: npt.NDArray[np.int64], label: str | None
 ) -> list[tuple[str, str]]:
+    """What orders copies of one input, for some rows: their other columns, then their labels."""
     if not table.num_columns:  # nothing tells copies apart, and such a table has no rows to take
         return [("", "")] * len(rows)
     records = table.take(pa.array(rows)).to_pylist()

@@ -153,11 +153,16 @@ def described_pictures(files: Files, name: str, header: Header) -> list[int]:
 
 
 def read_table(
-    path: Path, as_text: Collection[str] = (), header: Header = "auto", part: str | None = None
+    path: Path,
+    as_text: Collection[str] = (),
+    header: Header = "auto",
+    part: str | None = None,
+    columns: Collection[str] | None = None,
 ) -> ArrowTable:
     """One file as an Arrow table; in CSV, the columns `as_text` are not read as numbers.
 
-    `part` is the one to read of a JSON document that has several.
+    `part` is the one to read of a JSON document that has several. Of Parquet files, no more is read
+    than those of `columns` that are there, where these are given.
 
     Raises:
         DataError: unreadable or damaged.
@@ -165,8 +170,10 @@ def read_table(
     suffix = suffix_of(path)
     try:
         if suffix == ".parquet":
-            check_names(pq.read_schema(path).names, str(path))
-            return pq.read_table(path, partitioning=None)  # pyright: ignore[reportArgumentType]
+            names = pq.read_schema(path).names
+            check_names(names, str(path))
+            chosen = None if columns is None else [name for name in names if name in columns]
+            return pq.read_table(path, columns=chosen, partitioning=None)  # pyright: ignore[reportArgumentType]
         if suffix in (".csv", ".tsv"):
             return read_csv(path, as_text, header)
         return read_json(path, part)
