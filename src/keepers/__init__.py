@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from keepers.workflows.coreset import coreset
     from keepers.workflows.irreducible import irreducible_losses
     from keepers.workflows.score import Scores, score
+    from keepers.workflows.shards.coreset import coreset_shards
+    from keepers.workflows.shards.score import ShardScores, score_shards
+    from keepers.workflows.shards.selecting import Kept
     from keepers.workflows.train import TrainResult, train
     from keepers.workflows.weights import load_model
 
@@ -44,12 +47,14 @@ __all__ = [
     "InfoBatch",
     "IrreducibleLosses",
     "KeepersError",
+    "Kept",
     "RhoLoss",
     "Role",
     "Scores",
     "Scoring",
     "SelectingLoader",
     "Selection",
+    "ShardScores",
     "Simulation",
     "TrainResult",
     "Vote",
@@ -60,10 +65,12 @@ __all__ = [
     "compare_online",
     "compare_report",
     "coreset",
+    "coreset_shards",
     "irreducible_losses",
     "load_model",
     "report",
     "score",
+    "score_shards",
     "simulate",
     "train",
     "with_ids",
@@ -78,12 +85,14 @@ _HOMES = {
     "InfoBatch": "keepers.online",
     "IrreducibleLosses": "keepers.online",
     "KeepersError": "keepers.errors",
+    "Kept": "keepers.workflows.shards.selecting",
     "RhoLoss": "keepers.online",
     "Role": "keepers.roles",
     "Scores": "keepers.workflows.score",
     "Scoring": "keepers.online",
     "SelectingLoader": "keepers.online",
     "Selection": "keepers.selection",
+    "ShardScores": "keepers.workflows.shards.score",
     "Simulation": "keepers.experiments.simulate",
     "TrainResult": "keepers.workflows.train",
     "Vote": "keepers.campaign",
@@ -94,10 +103,12 @@ _HOMES = {
     "compare_online": "keepers.experiments.online",
     "compare_report": "keepers.reports.compare",
     "coreset": "keepers.workflows.coreset",
+    "coreset_shards": "keepers.workflows.shards.coreset",
     "irreducible_losses": "keepers.workflows.irreducible",
     "load_model": "keepers.workflows.weights",
     "report": "keepers.reports.coreset",
     "score": "keepers.workflows.score",
+    "score_shards": "keepers.workflows.shards.score",
     "simulate": "keepers.experiments.simulate",
     "train": "keepers.workflows.train",
     "with_ids": "keepers.online",

@@ -40,6 +40,19 @@ def order_keys(scores: npt.NDArray[Any]) -> Words:
     return np.where(bits & top, bits, ~(bits | top))
 
 
+def drawn_keys(marks: npt.NDArray[np.uint64], seed: int) -> Words:
+    """Keys (n,) that are as good as drawn: a function of a mark and the seed alone.
+
+    Paper:
+        The mix is that of Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators,
+        OOPSLA 2014.
+    """
+    found = marks + np.uint64(seed & (1 << 64) - 1)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        found = (found ^ (found >> np.uint64(shift))) * np.uint64(factor)
+    return found ^ (found >> np.uint64(31))
+
+
 def integer_words(ids: npt.NDArray[np.int64]) -> Words:
     """Integers (n,) as unsigned ones in the same order."""
     return ids.view(np.uint64) ^ np.uint64(1 << 63)

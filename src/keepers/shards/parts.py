@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.selectors.cuts import Search, Words, order_keys
+from keepers.selectors.cuts import Search, Words, drawn_keys, order_keys
 from keepers.shards.index import Ids
 from keepers.shards.repeats import At
 from keepers.shards.store import Result
@@ -29,7 +29,8 @@ class Part:
     `scores` is where its scores are; None where every example counts alike. `slots` (classes here
     + 1,) are the slots of its own classes, the first for those without one; `aside` the places
     that cannot be picked, and `last` the slot that they get. `wide`: scores are compared in double
-    precision, as those of some shard are so.
+    precision, as those of some shard are so. With `draw`, a seed, keys are drawn by the ids, in place
+    of scores.
     """
 
     at: At
@@ -37,6 +38,7 @@ class Part:
     slots: Integers
     last: int
     wide: bool = False
+    draw: int | None = None
     aside: Integers | None = None
 
     @cached_property
@@ -58,7 +60,7 @@ class Part:
         return len(self.index["rows"])
 
     def __getstate__(self) -> dict[str, Any]:
-        known = ("at", "scores", "slots", "last", "wide", "aside")
+        known = ("at", "scores", "slots", "last", "wide", "draw", "aside")
         return {name: getattr(self, name) for name in known}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -72,6 +74,8 @@ class Part:
 
     def keys(self, at: Any) -> Words:
         """The keys of the scores at some places."""
+        if self.draw is not None:
+            return drawn_keys(np.asarray(self.index["marks"][at]), self.draw)
         if self.values is None:
             return np.zeros(len(self.index["rows"][at]), np.uint32)
         values = np.asarray(self.values[at])
@@ -80,7 +84,7 @@ class Part:
     @property
     def key_bits(self) -> int:
         """The width of a key."""
-        return 64 if self.wide else 32
+        return 64 if self.wide or self.draw is not None else 32
 
     def classes(self, at: slice) -> Integers:
         """The slots at some places."""

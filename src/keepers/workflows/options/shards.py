@@ -1,0 +1,151 @@
+"""The options of `coreset --shards` and `score --shards`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from keepers.choices import Balance
+from keepers.errors import ParameterError
+from keepers.options import Option, at_least, read
+from keepers.workflows.options.coreset import COVERING, budget, floor
+from keepers.workflows.options.shared import (
+    HardwareOptions,
+    Listening,
+    Proxied,
+    Rows,
+    Seeded,
+)
+
+if TYPE_CHECKING:
+    from keepers.types import Budget
+
+SAFE = "stratified"
+"""The method of who names none and brings neither scores nor features."""
+
+
+class Sharded(Proxied, Seeded, HardwareOptions, Rows, Listening):
+    """The options of work that is done shard by shard."""
+
+    sample: Annotated[
+        int,
+        at_least(2),
+        Option("Examples that the proxy is trained on, drawn over all shards", after="ensemble"),
+    ] = 20_000
+    workers: Annotated[
+        int | None,
+        at_least(1),
+        Option(
+            "Workers that take shards side by side, started on this machine by Ray (default: 1, "
+            "this process)",
+        ),
+    ] = None
+    ray: Annotated[
+        str | None,
+        Option("Ray cluster to work on: HOST:PORT, or auto for the one of this machine"),
+    ] = None
+    overwrite: Annotated[bool, Option("Replace outputs that exist")] = False
+    run: Annotated[
+        str | Path | None,
+        Option(
+            "Run directory, which all workers share (default: keepers-runs/ and the data's name)"
+        ),
+    ] = None
+    resume: Annotated[bool, Option("Continue what the run directory holds")] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers.configuration import model_named
+        from keepers.models import is_classifier
+
+        name = model_named(self.proxy)
+        if name and is_classifier(name):
+            raise ParameterError(
+                "proxy",
+                f"got '{name}', which scikit-learn fits",
+                "By shard, name a model that is trained in steps, such as mlp, fasttext or preact8",
+            )
+
+
+class CoresetShardsOptions(Sharded):
+    """The options of a core-set of many shards.
+
+    Raises:
+        ParameterError: a value out of range, or things that do not go together.
+    """
+
+    keep: Annotated[Budget, Option("Fraction kept (0.5 or 50%) or a count (5000)")] = read(
+        default=0.5, converter=budget
+    )
+    method: Annotated[
+        str | None,
+        Option(
+            "How to select; see 'keepers methods' (default: stratified, with --features "
+            "facility-location)"
+        ),
+    ] = None
+    method_options: Annotated[
+        Mapping[str, Any] | None, Option(more="The options of the method")
+    ] = None
+    balance: Annotated[
+        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
+    ] = None
+    min_per_class: Annotated[
+        int,
+        floor,
+        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
+    ] = 1
+    scores: Annotated[
+        str | None,
+        Option("Column of scores: the highest are kept, and no proxy is trained"),
+    ] = None
+    features: Annotated[
+        str | None,
+        Option("Column of embeddings to cover: no labels are needed and no proxy is trained"),
+    ] = None
+    distinct: Annotated[
+        bool, Option("Set aside all but the first, by id, of examples that have the same input")
+    ] = False
+    out: Annotated[
+        str | Path | None,
+        Option("Parquet file for the kept examples, in pick order", after="on_bad_row"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scores is not None:
+            for name in ("method", "features", "proxy"):
+                if getattr(self, name) is not None:
+                    raise ParameterError(
+                        name, "got one beside scores, which say what is kept", "Leave one out"
+                    )
+        elif self.method is None:
+            object.__setattr__(self, "method", SAFE if self.features is None else COVERING)
+        from keepers.workflows.shards.offered import check_method
+
+        if self.method is not None:
+            check_method(self.method, self.method_options, features=self.features is not None)
+            if self.balance is not None and self.features is not None:
+                raise ParameterError(
+                    "balance",
+                    "got classes, and features are covered whatever their class",
+                    "Leave one out",
+                )
+
+
+class ScoreShardsOptions(Sharded):
+    """The options of the scores of many shards."""
+
+    method: Annotated[str, Option("How to score; see 'keepers methods'")] = "entropy"
+    out: Annotated[
+        str | Path | None,
+        Option("Folder for a Parquet file of id, row, label, score for each shard", typed="scores"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        from keepers.workflows.shards.offered import check_method, check_scoring
+
+        check_method(self.method, None, features=False)
+        check_scoring(self.method)

@@ -1,0 +1,1 @@
+"""Core-sets and scores of data that stay in their shards."""

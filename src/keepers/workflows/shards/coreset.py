@@ -1,0 +1,99 @@
+"""Core-set selection over shards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from keepers import methods
+from keepers.files import atomic_path, plain
+from keepers.options import taking
+from keepers.shards.places import Named
+from keepers.workflows.options.shards import CoresetShardsOptions
+from keepers.workflows.shards.offered import DRAWN, is_scored
+from keepers.workflows.shards.opening import Site, check_out, site
+from keepers.workflows.shards.proxy import score_all
+from keepers.workflows.shards.selecting import Kept, choose_drawn, choose_top, write_kept
+
+SELECTION = "selection.parquet"
+
+
+@taking(CoresetShardsOptions)
+def coreset_shards(data: Named, options: CoresetShardsOptions) -> Kept:
+    """Choose the part of many files worth training on, without ever holding all of them.
+
+    Each file is a shard: it is read, encoded and scored by itself, here or on the workers of Ray,
+    and a shard that is finished is not worked on again. What is kept is what `keepers.coreset`
+    would keep of all rows in one table, given the same scores: ties go to the lower id.
+
+    Args:
+        data: a folder, a glob, a file, or a list of these, of Parquet files or JSON lines of one
+            schema; here or at any address that fsspec reads (`s3://bucket/pool/*.parquet`).
+
+    Raises:
+        KeepersError: anything wrong with what was given: the parameter, what was got, the remedy.
+
+    >>> import keepers, tempfile, pyarrow as pa, pyarrow.parquet as pq
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for part in range(3):
+    ...         rows = {"id": range(4 * part, 4 * part + 4), "surprise": [part, 9, 0, part]}
+    ...         pq.write_table(pa.table(rows), f"{folder}/part-{part}.parquet")
+    ...     kept = keepers.coreset_shards(
+    ...         folder, keep=4, scores="surprise", id="id", run=f"{folder}/run"
+    ...     )
+    ...     print(kept.ids)
+    [1, 5, 9, 8]
+    """
+    check_out(options.out, overwrite=options.overwrite)
+    with site(data, options, "coreset-shards") as at:
+        check_out(options.out, overwrite=options.overwrite, shards=at.shards)
+        kept = _select(at, options)
+        if options.out is None:
+            return kept
+        out = Path(options.out)
+        with atomic_path(out, overwrite=options.overwrite) as partial:
+            shutil.copyfile(kept.path, partial)
+        return Kept(path=out, metadata=kept.metadata)
+
+
+def _select(at: Site, config: CoresetShardsOptions) -> Kept:
+    by_proxy = config.method is not None and is_scored(methods.get(config.method))
+    indexed = at.index(
+        needs_inputs=by_proxy,
+        needs_labels=by_proxy or config.balance is not None or config.method == "stratified",
+        scores=config.scores,
+        distinct=config.distinct,
+    )
+    scores = indexed.indexes
+    if by_proxy:
+        assert config.method is not None
+        scores = score_all(at, indexed, config.method, config)
+    with at.place.ledger.phase("selecting") as tally, at.place.under_way("selecting"):
+        if config.method in DRAWN:
+            chosen = choose_drawn(at, indexed, config)
+        else:
+            chosen = choose_top(at, indexed, scores, config)
+        tally.examples = chosen.n
+    note: dict[str, Any] = plain(
+        {
+            "method": config.method or f"scores in '{config.scores}'",
+            "keep": str(config.keep),
+            "seed": config.seed,
+            "balance": config.balance,
+            "min_per_class": config.min_per_class,
+            "distinct": config.distinct,
+            "copies": indexed.num_copies,
+            "skipped": indexed.num_skipped,
+            "shards": len(indexed.indexes),
+            "rows": indexed.num_rows,
+            "class_names": indexed.class_names,
+            "columns": indexed.reading.columns,
+            "content": indexed.content,
+            "costs": at.place.ledger.by_phase(),
+        }
+    )
+    path = at.place.run.path / SELECTION
+    kept = write_kept(path, indexed, chosen, note, overwrite=True)
+    shutil.rmtree(chosen.folder)
+    return kept

@@ -1,0 +1,95 @@
+"""Scores of shards, without a selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from keepers.errors import ExistsError, RunError
+from keepers.files import check_folder, plain
+from keepers.options import taking
+from keepers.sealed import write_table
+from keepers.shards.parts import Part
+from keepers.shards.places import Named
+from keepers.workflows.options.shards import ScoreShardsOptions
+from keepers.workflows.shards.opening import site
+from keepers.workflows.shards.proxy import score_all
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShardScores:
+    """`paths` are Parquet files of id, row, label, score, one for each shard, by id."""
+
+    paths: tuple[Path, ...]
+    metadata: dict[str, Any]
+
+
+@taking(ScoreShardsOptions)
+def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
+    """Score every example of many files, one file at a time; higher would be selected first.
+
+    A later `keepers.coreset_shards` in the same run directory finds the proxy and the scores.
+
+    Args:
+        data: as in `keepers.coreset_shards`.
+
+    Raises:
+        KeepersError: anything wrong with what was given.
+    """
+    check = None if options.out is None else Path(options.out)
+    if check is not None:
+        check_folder(check, "out")
+        if not options.overwrite and check.exists() and any(check.iterdir()):
+            raise ExistsError(
+                f"out: {check} holds files. Pass --overwrite (overwrite=True) to replace those of "
+                "the same names"
+            )
+    with site(data, options, "coreset-shards") as at:
+        indexed = at.index(needs_inputs=True, needs_labels=True)
+        scored = score_all(at, indexed, options.method, options)
+        folder = check or at.place.run.path / "scores"
+        note = plain(
+            {
+                "method": options.method,
+                "seed": options.seed,
+                "rows": indexed.num_rows,
+                "class_names": indexed.class_names,
+                "columns": indexed.reading.columns,
+                "costs": at.place.ledger.by_phase(),
+            }
+        )
+        names = [Path(each.at.shard.name).stem for each in indexed.parts(scored)]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            names = [f"{number:05}-{name}" for number, name in enumerate(names)]
+        work = (indexed.class_names, folder, note)
+        items = list(zip(names, indexed.parts(scored), strict=True))
+        found = dict(at.run.map(write_scores, work, items))
+    if len(found) < len(items):
+        raise RunError("run: not every shard was written. Type the same command again")
+    return ShardScores(paths=tuple(found[place] for place in range(len(items))), metadata=note)
+
+
+def write_scores(
+    work: tuple[tuple[str, ...], Path, dict[str, Any]], item: tuple[str, Part]
+) -> Path:
+    """Write the scores of one shard as a table, by id."""
+    class_names, folder, note = work
+    name, part = item
+    n = len(part)
+    assert part.values is not None
+    slots = part.slots[part.index["labels"][:] + 1]
+    classes = pa.array([None, *class_names], pa.string())
+    table = pa.table(
+        {
+            "id": part.ids.arrow(np.arange(n)),
+            "row": pa.array(np.asarray(part.index["rows"]), pa.int64()),
+            "label": classes.take(pa.array(slots)),
+            "score": pa.array(np.asarray(part.values), pa.float64()),
+        }
+    )
+    return write_table(folder / f"{name}.parquet", table, note, overwrite=True)

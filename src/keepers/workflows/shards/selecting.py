@@ -1,0 +1,175 @@
+"""A core-set of shards: cut, ranked and written in pick order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from keepers import methods
+from keepers.errors import RunError
+from keepers.random import generator
+from keepers.sealed import ArrowTable, read_table, write_batches
+from keepers.shards.cutting import Plan, cut_balanced, cut_top
+from keepers.shards.indexed import Indexed, sizes
+from keepers.shards.ranking import everything, identity_of, in_order, ranked, reranked
+from keepers.shards.repeats import At
+from keepers.types import Signals
+from keepers.workflows.options.shards import CoresetShardsOptions
+from keepers.workflows.shards.opening import Site
+
+_AGAIN = "Make it again with the same command"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kept:
+    """The kept examples of many shards, in a Parquet file in pick order.
+
+    Its columns are `id`, `file` and `row` (of the shard, from 0), `label`, `rank` (from 0) and
+    `score`, null where the method has none. `metadata` says how the selection came about.
+    """
+
+    path: Path
+    metadata: dict[str, Any]
+
+    def __len__(self) -> int:
+        return int(self.metadata["k"])
+
+    def __repr__(self) -> str:
+        about = self.metadata
+        return f"Kept({len(self):,} of {about['n']:,}, method={about['method']!r}, {self.path})"
+
+    @property
+    def table(self) -> ArrowTable:
+        """All of them; read it by row group where they are too many for memory."""
+        return read_table(self.path, "selection", _AGAIN)[0]
+
+    @property
+    def ids(self) -> list[Any]:
+        """Ids in pick order."""
+        return read_table(self.path, "selection", _AGAIN, ("id",))[0]["id"].to_pylist()
+
+    @classmethod
+    def read_parquet(cls, path: str | Path) -> Kept:
+        """What an earlier selection wrote.
+
+        Raises:
+            DamagedError: it is not what was written.
+            RunError: missing, or of another kind.
+        """
+        try:
+            _, note = read_table(Path(path), "selection", _AGAIN, ())
+        except FileNotFoundError:
+            raise RunError(f"selection: {path} does not exist") from None
+        if note is None or "shards" not in note:
+            raise RunError(f"selection: {path} was not written by keepers coreset --shards")
+        return cls(path=Path(path), metadata=note)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """Ranges of picks in a folder, in pick order, and how many picks there are of how many."""
+
+    folder: Path
+    keys: list[str]
+    k: int
+    n: int
+    how: str = ""
+
+
+def choose_top(
+    site: Site, indexed: Indexed, scores: Sequence[At], config: CoresetShardsOptions
+) -> Chosen:
+    """The highest scores, with what each class is to have."""
+    parts = indexed.parts(scores)
+    of_slots = sizes(site.run, parts, indexed.num_slots)
+    n = int(of_slots.sum())
+    k = config.keep.resolve(n)
+    if config.balance is not None:
+        plan = cut_balanced(site.run, parts, of_slots, k)
+    else:
+        plan = cut_top(site.run, parts, of_slots, k, config.min_per_class)
+    folder = _place(site, plan, indexed, scores)
+    return Chosen(folder=folder, keys=ranked(site.run, parts, plan, k, folder), k=k, n=n)
+
+
+def choose_drawn(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> Chosen:
+    """A draw by labels alone, from those of all shards in the order of their ids."""
+    parts, slots = indexed.parts(None), indexed.num_slots
+    n = int(sizes(site.run, parts, slots).sum())
+    k = config.keep.resolve(n)
+    plan = everything(slots)
+    folder = _place(site, plan, indexed, None)
+    keys = ranked(site.run, parts, plan, n, folder)
+    labels = torch.empty(n, dtype=torch.int64)
+    for arrays, _ in in_order(folder, keys, n):
+        labels[torch.from_numpy(arrays["rank"])] = torch.from_numpy(arrays["slot"]).long() - 1
+    assert config.method is not None
+    row = methods.get(config.method)
+    picks, _ = methods.choose(
+        row,
+        [Signals(labels=labels)],
+        k,
+        balance=labels if config.balance == "class" else None,
+        floor=methods.Floor(labels, config.min_per_class),
+        generator=generator(config.seed, "select", row.name),
+        options=config.method_options or {},
+    )
+    rank_of = np.full(n, -1, np.int64)
+    rank_of[picks.positions.numpy()] = np.arange(k)
+    return Chosen(
+        folder=folder, keys=reranked(site.run, folder, keys, rank_of, "picked"), k=k, n=n
+    )
+
+
+def write_kept(
+    path: Path, indexed: Indexed, chosen: Chosen, note: dict[str, Any], *, overwrite: bool
+) -> Kept:
+    """Write the picks, a row group at a time."""
+    note = note | {"k": chosen.k, "n": chosen.n, "how": chosen.how}
+    tables = _tables(indexed, chosen)
+    first = next(tables)
+    write_batches(path, first.schema, _again(first, tables), note, overwrite=overwrite)
+    return Kept(path=path, metadata=note)
+
+
+def _place(site: Site, plan: Plan, indexed: Indexed, scores: Sequence[At] | None) -> Path:
+    return site.folder / f"picks-{identity_of(plan, indexed.parts(scores))}"
+
+
+def _again(first: ArrowTable, rest: Iterator[ArrowTable]) -> Iterator[ArrowTable]:
+    yield first
+    yield from rest
+
+
+def _tables(indexed: Indexed, chosen: Chosen) -> Iterator[ArrowTable]:
+    names = file_names(indexed)
+    classes = pa.array([None, *indexed.class_names], pa.string())
+    for arrays, ids in in_order(chosen.folder, chosen.keys, chosen.k):
+        n = len(arrays["rank"])
+        scores = arrays.get("score", np.full(n, np.nan))
+        yield pa.table(
+            {
+                "id": ids,
+                "file": names.take(pa.array(arrays["shard"])),
+                "row": pa.array(arrays["row"], pa.int64()),
+                "label": classes.take(pa.array(arrays["slot"])),
+                "rank": pa.array(arrays["rank"], pa.int64()),
+                "score": pa.array(scores, pa.float64(), mask=np.isnan(scores)),
+            }
+        )
+
+
+def file_names(indexed: Indexed) -> Any:
+    """The shards as a person is told of them: their addresses below the folder of all."""
+    paths = [PurePosixPath(at.shard.address) for at in indexed.indexes]
+    parents = [path.parent.parts for path in paths]
+    common = 0
+    while all(len(p) > common and p[common] == parents[0][common] for p in parents):
+        common += 1
+    return pa.array(["/".join(path.parts[common:]) for path in paths], pa.string())
