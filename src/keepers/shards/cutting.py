@@ -72,9 +72,7 @@ def cut_top(run: Executor, parts: Sequence[Part], sizes: Integers, k: int, least
         cuts = last_of(run, parts, group_of, np.concatenate([[rest], floors[under]]))
         counts = _kept(run, parts, cuts)[:-1]
     added = (floors - before).clip(min=0)
-    return replace(
-        plain, cuts=cuts, num_first=k - int(added.sum()), lengths=added, sizes=sizes
-    )
+    return replace(plain, cuts=cuts, num_first=k - int(added.sum()), lengths=added, sizes=sizes)
 
 
 def cut_balanced(run: Executor, parts: Sequence[Part], sizes: Integers, k: int) -> Plan:
@@ -116,8 +114,8 @@ def last_of(
             asked = replace(whole, group_of=np.where(group_of < 0, -1, groups[group_of]))
             alike: defaultdict[int, list[Any]] = defaultdict(list)
             for _, found in run.map(ids_alike, asked, parts):
-                for group, id in found:
-                    alike[group].append(id)
+                for group, name in found:
+                    alike[group].append(name)
             for group, names in alike.items():
                 ids[group] = sorted(names)[int(wanted[group] - search.before[group]) - 1]
             break

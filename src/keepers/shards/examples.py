@@ -18,7 +18,6 @@ from keepers.data.inputs import take_inputs
 from keepers.data.material import Material
 from keepers.errors import DataError
 from keepers.shards.executor import Executor
-from keepers.shards.index import Ids
 from keepers.shards.indexed import Indexed
 from keepers.shards.parts import Cuts, Part
 from keepers.shards.places import local_copy

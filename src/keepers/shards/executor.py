@@ -206,11 +206,13 @@ def check_cluster(ray: Any) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
-    asked = ray.remote(version).options(num_cpus=0, max_retries=3)
+    asked = ray.remote(version)
     here = version(PACKAGE)
     nodes = [node for node in ray.nodes() if node["Alive"]]
     answers = [
-        asked.options(scheduling_strategy=On(node["NodeID"], soft=False)).remote(PACKAGE)
+        asked.options(num_cpus=0, scheduling_strategy=On(node["NodeID"], soft=False)).remote(
+            PACKAGE
+        )
         for node in nodes
     ]
     for node, answer in zip(nodes, answers, strict=True):
@@ -223,7 +225,9 @@ def check_cluster(ray: Any) -> None:
                 "there, in the Python that Ray runs"
             ) from None
         except ray.exceptions.GetTimeoutError:
-            raise RunError(f"ray: the machine {name} of the cluster does not start a worker") from None
+            raise RunError(
+                f"ray: the machine {name} of the cluster does not start a worker"
+            ) from None
         if there != here:
             raise RunError(
                 f"ray: the machine {name} of the cluster has keepers {there}, and this one {here}. "

@@ -157,8 +157,8 @@ def _read(
     if bad and reading.on_bad_row == "error":
         shown = first_few([f"row {row}: {bad[row]}" for row in sorted(bad)])
         raise DataError(
-            f"data: {counted(len(bad), 'row')} cannot be used: {shown}. Correct them, or leave them "
-            "out with --on-bad-row skip (on_bad_row='skip')"
+            f"data: {counted(len(bad), 'row')} cannot be used: {shown}. Correct them, or leave "
+            "them out with --on-bad-row skip (on_bad_row='skip')"
         )
     places = np.flatnonzero(~np.isin(found.rows, list(bad))) if bad else slice(None)
     rows, ids = found.rows[places], found.ids[places]
@@ -194,9 +194,7 @@ def id_arrays(ids: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _marks(
-    ids: npt.NDArray[Any], digests: npt.NDArray[np.uint8] | None
-) -> npt.NDArray[np.uint64]:
+def _marks(ids: npt.NDArray[Any], digests: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint64]:
     """Numbers (n,) that are equal where ids are; of ids made from inputs, where those are."""
     if digests is not None:
         return np.ascontiguousarray(digests[:, :8]).view(np.uint64)[:, 0]

@@ -1,4 +1,4 @@
-"""All shards, indexed: what stands in each, by ids that are unique over all, and one set of classes."""
+"""All shards, indexed: ids are unique over all of them, and there is one set of classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.errors import DataError
 from keepers.files import fingerprint
 from keepers.shards.executor import Executor
 from keepers.shards.index import Indexing, index
@@ -106,7 +106,7 @@ def index_all(
     every(run, index, work, shards, Store(work.folder), "indexing", resume, progress)
     at = [At(shard, work.folder, shard.key) for shard in shards]
     facts = [dict(each.read().facts) for each in at]
-    there = [place for place, each in enumerate(facts) if len(at[place].read()["rows"])]
+    there = [place for place in range(len(at)) if len(at[place].read()["rows"])]
     if not there:
         raise DataError("data: no shard holds a row that can be used. Give data with rows")
     indexes = tuple(at[place] for place in there)

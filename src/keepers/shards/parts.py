@@ -1,4 +1,4 @@
-"""What a task reads of one shard to cut or to rank it: keys of scores, classes and ids, by block."""
+"""What a task reads of a shard to cut or to rank it: keys of scores, classes, ids, by block."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Part:
     `scores` is where its scores are; None where every example counts alike. `slots` (classes here
     + 1,) are the slots of its own classes, the first for those without one; `aside` the places
     that cannot be picked, and `last` the slot that they get. `wide`: scores are compared in double
-    precision, as those of some shard are so. With `draw`, a seed, keys are drawn by the ids, in place
-    of scores.
+    precision, as those of some shard are so. With `draw`, a seed, keys are drawn by the ids, in
+    place of scores.
     """
 
     at: At

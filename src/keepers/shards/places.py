@@ -98,7 +98,9 @@ def _addresses(name: str, split: str | None) -> list[str]:
         return _remote(name)
     path = Path(name).expanduser()
     if glob.has_magic(name) and not path.exists():
-        found = sorted(each for each in glob.glob(str(path), recursive=True) if Path(each).is_file())
+        found = sorted(
+            each for each in glob.glob(str(path), recursive=True) if Path(each).is_file()
+        )
         if not found:
             raise DataError(f"data: no file fits {name}. Quote a glob, so that keepers reads it")
         return [str(Path(each).resolve()) for each in found]
@@ -158,5 +160,7 @@ def _state(address: str) -> tuple[str, ...]:
         about = system.info(inside)
     except (OSError, ValueError):
         raise DataError(f"data: {address} does not exist") from None
-    told = (about.get(name) for name in ("size", "ETag", "etag", "mtime", "LastModified", "created"))
+    told = (
+        about.get(name) for name in ("size", "ETag", "etag", "mtime", "LastModified", "created")
+    )
     return tuple(str(each) for each in told if each is not None)

@@ -55,8 +55,12 @@ class Proxies:
         here = {**self.hardware.identity(gains_from_bf16=gains), "threads": 1}
         seed = self.seeds[member]
         return fingerprint(
-            self.identity, self.prepared.role.identity(), self.prepared.fingerprint, seed,
-            self.epochs, here,
+            self.identity,
+            self.prepared.role.identity(),
+            self.prepared.fingerprint,
+            seed,
+            self.epochs,
+            here,
         )[:16]
 
     def is_trained(self, member: int) -> bool:
@@ -130,7 +134,9 @@ def score_shard(work: Scoring, part: Part) -> float:
                 module, view, runtime=runtime, wanted=wanted, positions=positions, batch_size=BATCH
             ).at(torch.arange(n))
             if EARLY in row.needs:
-                signals = replace(signals, early_gradient_norms=signals.get("gradient_norms")[:, None])
+                signals = replace(
+                    signals, early_gradient_norms=signals.get("gradient_norms")[:, None]
+                )
             members.append(signals)
         scores = methods.score(row, members)
     Store(work.folder).write(part.at.key, {"scores": scores.cpu().numpy()})

@@ -6,6 +6,7 @@ between. No task holds more than a few ranges' worth of picks.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +80,11 @@ def in_order(folder: Path, keys: Sequence[str], k: int) -> Iterator[tuple[Mappin
     """The picks by rank, a row group at a time: arrays, and their ids."""
     results = [Store(folder).read(key) for key in keys]
     for low in range(0, k, RANGE):
-        spans = [
-            (result, *np.searchsorted(result["rank"], (low, min(low + RANGE, k))).tolist())
-            for result in results
-        ]
-        spans = [each for each in spans if each[1] < each[2]]
+        spans: list[tuple[Result, int, int]] = []
+        for result in results:
+            start, stop = np.searchsorted(result["rank"], (low, min(low + RANGE, k))).tolist()
+            if start < stop:
+                spans.append((result, start, stop))
         order = np.argsort(np.concatenate([r["rank"][start:stop] for r, start, stop in spans]))
         names = [name for name in spans[0][0].arrays if not name.startswith("id")]
         arrays = {
@@ -138,17 +139,17 @@ def _bounds(
     picks = ranking.store.read(f"picks-{number}")
     queues, keys, at = picks["queues"], picks["keys"], picks["at"]
     found = [0]
-    for queue, key, id in splitters:
+    for queue, key, name in splitters:
         low, high = (int(np.searchsorted(queues, queue, side=side)) for side in ("left", "right"))
         inside = keys[low:high]
         low, high = (
             low + int(np.searchsorted(inside, inside.dtype.type(key), side=side))
             for side in ("left", "right")
         )
-        found.append(part.ids.place(id, low, high, at))
+        found.append(part.ids.place(name, low, high, at))
     found.append(len(at))
     counts: list[dict[int, int]] = []
-    for start, stop in zip(found, found[1:], strict=False):
+    for start, stop in itertools.pairwise(found):
         own, number_of = np.unique(queues[start:stop], return_counts=True)
         counts.append(dict(zip(own.tolist(), number_of.tolist(), strict=True)))
     return np.array(found, np.int64), counts
@@ -171,7 +172,9 @@ def _merged(
         order = np.argsort(at)  # ascending, as it is read from a file
         at = at[order]
         ids.append(part.ids.arrow(at))
-        found: dict[str, Any] = {name: picks[name][start:stop][order] for name in ("queues", "keys")}
+        found: dict[str, Any] = {
+            name: picks[name][start:stop][order] for name in ("queues", "keys")
+        }
         found |= {"shard": np.full(len(at), place, np.int32), "row": part.index["rows"][at]}
         labels = part.index.arrays.get("labels")
         slots = part.slots[0 if labels is None else labels[at] + 1]
@@ -197,7 +200,9 @@ def _merged(
         ranks[start:stop] = ranking.plan.rank(queue, before[queue] + np.arange(stop - start))
     by_rank = np.argsort(ranks)
     order = order[by_rank]
-    _keep(ranking.store, key, ranks[by_rank], {n: v[order] for n, v in joined.items()}, names, order)
+    _keep(
+        ranking.store, key, ranks[by_rank], {n: v[order] for n, v in joined.items()}, names, order
+    )
     return key
 
 

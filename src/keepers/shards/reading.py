@@ -52,9 +52,7 @@ class Reading:
         Raises:
             DataError: it cannot be read, or has other columns than the first shard.
         """
-        material = _material(
-            shard, path, self.columns.header, None if whole else self.names
-        )
+        material = _material(shard, path, self.columns.header, None if whole else self.names)
         for name, family in self.types:
             if name not in material.table.column_names:
                 raise DataError(
@@ -64,8 +62,8 @@ class Reading:
             kind = material.table.schema.field(name).type
             if not pa.types.is_null(kind) and _family(kind) != family:
                 raise DataError(
-                    f"data: column '{name}' holds {kind} in the shard {shard.name}, and {family} in "
-                    f"{self.first}. Give shards of one schema"
+                    f"data: column '{name}' holds {kind} in the shard {shard.name}, and {family} "
+                    f"in {self.first}. Give shards of one schema"
                 )
         return material
 
@@ -104,7 +102,9 @@ def settle(
         brought = replace(said, brought=features is not None)
         columns, kind = find_columns(free, brought, require_labels=needs_labels)
     else:
-        named = [name for name in rest if name.lower() in LABEL_NAMES and name not in (id, features)]
+        named = [
+            name for name in rest if name.lower() in LABEL_NAMES and name not in (id, features)
+        ]
         found = label or (named[0] if len(named) == 1 else None)
         columns = Columns(label=found, id=id, features=features)
     if columns.label is not None and "," in columns.label and columns.label not in rest:
@@ -134,9 +134,7 @@ def _first(shards: Sequence[Shard], header: Header) -> tuple[Shard, Material]:
     raise DataError(f"data: not one of the {len(shards):,} shards holds a row. Give data with rows")
 
 
-def _material(
-    shard: Shard, path: Path, header: Header, columns: Sequence[str] | None
-) -> Material:
+def _material(shard: Shard, path: Path, header: Header, columns: Sequence[str] | None) -> Material:
     table: ArrowTable = read_table(path, header=header, columns=columns)
     return Material(name=shard.name, table=table, root=path.parent).plain()
 

@@ -48,9 +48,9 @@ def refuse_shared_ids(run: Executor, indexes: Sequence[At]) -> None:
     for at, places in _repeated(run, indexes, "marks"):
         result = at.read()
         rows = result["rows"][places].tolist()
-        for id, row in zip(Ids(result).take(places).tolist(), rows, strict=True):
-            found[id].append(f"row {row} of {at.shard.name}")
-    twice = [f"{id!r} in {' and '.join(found[id])}" for id in sorted(found) if len(found[id]) > 1]
+        for name, row in zip(Ids(result).take(places).tolist(), rows, strict=True):
+            found[name].append(f"row {row} of {at.shard.name}")
+    twice = [f"{n!r} in {' and '.join(found[n])}" for n in sorted(found) if len(found[n]) > 1]
     if twice:
         raise DataError(
             f"id: {counted(len(twice), 'id stands', 'ids stand')} in several shards: "
@@ -100,8 +100,8 @@ def copies_of_inputs(run: Executor, indexes: Sequence[At]) -> dict[At, npt.NDArr
     for at, places in _repeated(run, indexes, "digests"):
         result = at.read()
         ids = Ids(result).take(places).tolist()
-        for id, place in zip(ids, places.tolist(), strict=True):
-            groups[result["digests"][place].tobytes()].append((id, at, place))
+        for name, place in zip(ids, places.tolist(), strict=True):
+            groups[result["digests"][place].tobytes()].append((name, at, place))
     found: defaultdict[At, list[int]] = defaultdict(list)
     for same in groups.values():
         for _, at, place in sorted(same, key=lambda each: each[0])[1:]:
@@ -133,9 +133,7 @@ def _numbers(at: At, name: str) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(values[:, :8]).view(np.uint64)[:, 0]
 
 
-def _twice(
-    work: tuple[Sequence[At], str, int], part: int
-) -> npt.NDArray[np.uint64]:
+def _twice(work: tuple[Sequence[At], str, int], part: int) -> npt.NDArray[np.uint64]:
     """The marks of one part of their range that stand several times."""
     indexes, name, parts = work
     width = -(-(1 << 64) // parts)

@@ -130,7 +130,9 @@ def _told(found: Indexed) -> str:
     if columns.input:
         words.append(f"{found.reading.kind} '{', '.join(columns.input)}'")
     if columns.label is not None:
-        words.append(f"label '{columns.label}', {counted(len(found.class_names), 'class', 'classes')}")
+        words.append(
+            f"label '{columns.label}', {counted(len(found.class_names), 'class', 'classes')}"
+        )
     by = f"key '{columns.id}'" if columns.id is not None else "ids from the inputs"
     return "; ".join([*words, by])
 

@@ -49,7 +49,9 @@ def score_all(at: Site, indexed: Indexed, method: str, config: Sharded) -> tuple
         hardware=config.hardware,
         folder=at.folder,
     )
-    scoring = replace(scoring, folder=at.folder / f"scores-{fingerprint(identity_of(scoring))[:12]}")
+    scoring = replace(
+        scoring, folder=at.folder / f"scores-{fingerprint(identity_of(scoring))[:12]}"
+    )
     store, parts = Store(scoring.folder), indexed.parts(None)
     waiting = [p for p in parts if not (config.resume and store.is_there(p.at.key))]
     if len(waiting) < len(parts):

@@ -122,9 +122,7 @@ def choose_drawn(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> 
     )
     rank_of = np.full(n, -1, np.int64)
     rank_of[picks.positions.numpy()] = np.arange(k)
-    return Chosen(
-        folder=folder, keys=reranked(site.run, folder, keys, rank_of, "picked"), k=k, n=n
-    )
+    return Chosen(folder=folder, keys=reranked(site.run, folder, keys, rank_of, "picked"), k=k, n=n)
 
 
 def write_kept(
