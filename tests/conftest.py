@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,3 +43,16 @@ def run(
         return Said(status, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """Ray with two workers of one CPU, started once for all tests that ask for it."""
+    ray = pytest.importorskip("ray")
+    tests, before = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([tests, before])  # of the workers
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init(num_cpus=2, object_store_memory=128 * 1024**2, **quiet)
+    os.environ["PYTHONPATH"] = before
+    yield ray
+    ray.shutdown()

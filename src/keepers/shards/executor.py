@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
@@ -16,6 +17,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 PACKAGE = "keepers"
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
 RETRIES = 20
 """How often a task is begun again whose worker dies; what does not end then kills its workers."""
 ANSWERS_WITHIN = 5.0
@@ -98,9 +100,11 @@ class OnRay:
                 "Give it more memory: smaller shards, or fewer --workers. Finished shards are kept"
             ) from None
         except errors.RayTaskError as error:
-            cause: BaseException = error.cause
-            if isinstance(cause, ModuleNotFoundError):
-                raise _unsent(cause) from None
+            if missing := _NO_MODULE.search(str(error)):
+                raise RunError(
+                    f"ray: a worker has no module '{missing[1]}', so what is sent to it cannot be "
+                    "made there. Install it on every machine of the cluster"
+                ) from None
             raise
         except errors.RayError as error:
             raise RunError(
@@ -125,13 +129,6 @@ def _result(found: tuple[Any, ...]) -> Any:
     if isinstance(error, ParameterError):
         error.parameter = text.partition(":")[0]
     raise error
-
-
-def _unsent(cause: ModuleNotFoundError) -> RunError:
-    return RunError(
-        f"ray: a worker has no module '{cause.name}', so the model cannot be made there. Install "
-        "it on every machine of the cluster, or leave --ray and --workers out"
-    )
 
 
 @contextmanager
@@ -198,6 +195,11 @@ def check_answers(address: str) -> None:
         raise RunError(f"ray: {address} does not answer ({reason}). {remedy}") from None
 
 
+def own_version() -> str:
+    """The version of keepers here."""
+    return metadata.version("keepers")
+
+
 def check_cluster(ray: Any) -> None:
     """Refuse a cluster whose machines lack keepers, or have another version of it.
 
@@ -206,8 +208,7 @@ def check_cluster(ray: Any) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
-    asked = ray.remote(version)
-    here = version(PACKAGE)
+    asked, here = ray.remote(metadata.version), own_version()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     answers = [
         asked.options(num_cpus=0, scheduling_strategy=On(node["NodeID"], soft=False)).remote(
@@ -219,14 +220,14 @@ def check_cluster(ray: Any) -> None:
         name = node.get("NodeManagerHostname") or node["NodeID"][:8]
         try:
             there = ray.get(answer, timeout=120)
-        except PackageNotFoundError:
+        except metadata.PackageNotFoundError:
             raise RunError(
                 f"ray: the machine {name} of the cluster has no keepers. Install keepers=={here} "
                 "there, in the Python that Ray runs"
             ) from None
         except ray.exceptions.GetTimeoutError:
             raise RunError(
-                f"ray: the machine {name} of the cluster does not start a worker"
+                f"ray: the machine {name} of the cluster starts no worker. See 'ray status'"
             ) from None
         if there != here:
             raise RunError(

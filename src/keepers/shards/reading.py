@@ -94,7 +94,7 @@ def settle(
             known = remedy(name, table.column_names, "Its columns are")
             problem = f"got '{name}', which is no column of {material.name}"
             raise ParameterError(parameter, problem, known)
-    rest = [name for name in table.column_names if name != scores]
+    rest = [name for name in table.column_names if name != scores or name == id]
     free = replace(material, table=table.select(rest))
     said = told(free.table, input, label, id=id, group=None, features=features)
     kind: Kind | None = None

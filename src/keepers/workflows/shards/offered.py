@@ -75,6 +75,6 @@ def check_ensemble(row: Method, ensemble: int) -> None:
     if ensemble > 1 and row.merge is None:
         raise ParameterError(
             "ensemble",
-            f"got {ensemble}, and the proxies of '{row.name}' are combined by rank over all of them",
+            f"got {ensemble}, and the proxies of '{row.name}' are combined by rank over all",
             "By shard, leave it out, or take el2n, whose proxies are averaged",
         )

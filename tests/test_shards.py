@@ -1,0 +1,407 @@
+"""Selection over shards, held against the selection of one table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pajson
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import keepers
+from keepers import methods
+from keepers.data import open_source
+from keepers.errors import DataError, ExistsError, MissingExtraError, ParameterError, RunError
+from keepers.methods import Method
+from keepers.methods.by_class import Floor
+from keepers.methods.ranked import top
+from keepers.random import generator
+from keepers.selectors import take_turns
+from keepers.selectors.cuts import Search, drawn_keys, order_keys, text_words, turn_ranks
+from keepers.shards import cutting, ranking
+from keepers.shards.executor import check_answers
+from keepers.shards.places import find_shards, local_copy
+from keepers.shards.store import Store
+from keepers.types import Signals
+
+GIVEN = Method(
+    name="given",
+    needs=frozenset({"losses"}),
+    score=lambda signals: signals.get("losses"),
+    select=top,
+    summary="",
+    when="",
+    paper="",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_disks(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def in_shards(table, folder: Path, count: int, seed: int = 0) -> Path:
+    """Rows in any order, in files of any size, some empty."""
+    rng = np.random.default_rng(seed)
+    ends = np.sort(rng.integers(0, table.num_rows + 1, count - 1))
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, rows in enumerate(np.split(rng.permutation(table.num_rows), ends)):
+        pq.write_table(table.take(pa.array(rows)), folder / f"part-{number}.parquet")
+    return folder
+
+
+def digits(n: int = 600):
+    source = open_source("digits")
+    inputs = source.inputs.reshape(len(source), -1).astype(np.float32)[:n]
+    keys = np.random.default_rng(1).permutation(n)
+    return pa.table({"x": list(inputs), "label": source.labels[:n], "key": keys})
+
+
+class TestWords:
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_keys_are_in_the_order_of_scores(self, kind):
+        values = [0.5, -0.5, 1, 2, -np.inf, np.inf, 0.0, -0.0, 1e-40, -1e-40]
+        scores = np.random.default_rng(0).choice(np.array(values, kind), 500)
+        want = torch.from_numpy(scores).argsort(descending=True, stable=True)
+        keys = order_keys(scores)
+        assert keys.argsort(kind="stable").tolist() == want.tolist()
+        assert len(np.unique(keys)) == len(np.unique(scores))
+
+    def test_texts_compare_by_their_words(self):
+        names = sorted(["", "a", "ab", "abcdefgh", "abcdefghi", "abcdefgi", "b", "é", "日本"])
+        column = pa.array(names, pa.large_string())
+        _, starts, text = column.buffers()
+        starts, text = np.frombuffer(starts, np.int64), np.frombuffer(text, np.uint8)
+        words = [text_words(starts[:-1], starts[1:], text, place) for place in (0, 1)]
+        found = list(zip(*(each.tolist() for each in words), strict=True))
+        assert found == sorted(found)
+        assert len(set(found)) == len(names)
+
+    def test_drawn_keys_are_uniform_and_differ_by_seed(self):
+        marks = np.arange(10_000, dtype=np.uint64)
+        shares = [drawn_keys(marks, seed) / 2**64 for seed in (1, 2)]
+        for each in shares:
+            counts = np.histogram(each, 10, (0, 1))[0]
+            assert abs(counts - 1000).max() < 150
+        assert abs(np.corrcoef(*shares)[0, 1]) < 0.05
+
+    def test_a_search_finds_the_last_of_each_group(self):
+        rng = np.random.default_rng(0)
+        keys = rng.integers(0, 2**32, 1000, dtype=np.uint32)
+        classes = rng.integers(0, 3, 1000)
+        wanted = np.array([1, 50, 200])
+        search = Search.begin(np.arange(3), wanted, 32)
+        while not search.is_between_words:
+            halves = [slice(0, 300), slice(300, 1000)]
+            counts = sum(search.count([keys[half]], classes[half]) for half in halves)
+            search = search.narrowed(counts)
+        want = [np.sort(keys[classes == c])[n - 1] for c, n in enumerate(wanted)]
+        assert search.prefix.tolist() == want
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_turns_are_those_of_take_turns(self, seed):
+        rng = np.random.default_rng(seed)
+        sizes = rng.integers(1, 20, 6)
+        lengths = np.array([rng.integers(0, size + 1) for size in sizes])
+        starts = np.concatenate([[0], lengths.cumsum()])
+        queues = [torch.arange(a, b) for a, b in pairwise(starts)]
+        want = take_turns(queues, sizes.tolist()).tolist()
+        found = np.empty(len(want), int)
+        for queue, length in enumerate(lengths):
+            ranks = turn_ranks(lengths, sizes, queue, np.arange(length))
+            found[ranks] = queues[queue].numpy()
+        assert found.tolist() == want
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_the_choice_is_that_of_one_table(seed, tmp_path, monkeypatch):
+    """Ties, floors that bind and that the budget does not reach, shares, rows without a class."""
+    monkeypatch.setattr(cutting, "FEW", 3)
+    monkeypatch.setattr(ranking, "RANGE", 37)
+    rng = np.random.default_rng(seed)
+    n, num_classes = int(rng.integers(5, 200)), int(rng.integers(2, 7))
+    kinds = [
+        rng.normal(size=n),
+        rng.integers(0, 4, n),
+        rng.choice([0.0, -0.0, np.inf, -np.inf, 1.0], n),
+        np.zeros(n),
+    ]
+    scores = kinds[seed % 4].astype([np.float32, np.float64][seed // 4 % 2])
+    ids = rng.permutation(10 * n)[:n] - 3 * n
+    if seed % 3 == 0:
+        ids = np.array(["x" * (int(each) % 23) + str(each) for each in ids], dtype=object)
+    labels = rng.choice(num_classes, n, p=rng.dirichlet(np.full(num_classes, 0.4)))
+    names = [f"c{label}" if seed % 5 or rng.random() < 0.9 else None for label in labels]
+    k, least = int(rng.integers(1, n + 1)), [0, 1, 2, 5, 30][seed % 5]
+    balance = "class" if seed % 4 == 1 and None not in names else None
+
+    order = np.array(sorted(range(n), key=ids.tolist().__getitem__))
+    known = sorted({name for name in names if name})
+    codes = torch.tensor([-1 if names[at] is None else known.index(names[at]) for at in order])
+    picks, _ = methods.choose(
+        GIVEN,
+        [Signals(losses=torch.from_numpy(scores[order]), labels=codes)],
+        k,
+        balance=codes if balance else None,
+        floor=Floor(codes, least),
+        generator=generator(0, "test"),
+    )
+    want = ids[order][picks.positions.numpy()].tolist()
+
+    table = pa.table({"id": ids.tolist(), "label": pa.array(names, pa.string()), "s": scores})
+    for count in (1, 4):
+        folder = in_shards(table, tmp_path / f"{count}", count, seed)
+        given = {"id": "id", "label": "label", "scores": "s", "run": tmp_path / f"run-{count}"}
+        kept = keepers.coreset_shards(folder, keep=k, balance=balance, min_per_class=least, **given)
+        found = kept.table
+        assert found["id"].to_pylist() == want
+        assert found["rank"].to_pylist() == list(range(k))
+        for row in found.slice(0, 3).to_pylist():
+            there = pq.read_table(folder / row["file"]).slice(row["row"], 1).to_pylist()[0]
+            assert (there["id"], there["label"], there["s"]) == (
+                row["id"],
+                row["label"],
+                pytest.approx(row["score"]),
+            )
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [("entropy", "key"), ("el2n", None), ("stratified", None), ("random", "key")],
+)
+def test_a_method_chooses_as_from_one_table(method, key, tmp_path):
+    table = digits()
+    table = pa.concat_tables([table, table.slice(0, 20)]) if key is None else table
+    pq.write_table(table, tmp_path / "all.parquet")
+    proxy = {"proxy": "mlp", "epochs": 2} if method in ("entropy", "el2n") else {}
+    same = {"keep": 0.3, "method": method, "id": key, "label": "label", "input": "x", **proxy}
+    want = keepers.coreset(tmp_path / "all.parquet", run=tmp_path / "central", **same)
+    found = []
+    for count in (1, 5):
+        folder = in_shards(table, tmp_path / f"{count}", count)
+        kept = keepers.coreset_shards(folder, run=tmp_path / f"run-{count}", **same)
+        found.append(kept.table.select(["id", "label", "rank", "score"]))
+        assert kept.ids == want.ids
+    assert found[0].equals(found[1])
+
+
+def test_a_small_sample_is_drawn_by_ids_and_has_every_class(tmp_path):
+    table = digits().append_column("text", pa.array(["a b"] * 600))
+    labels = np.array(table["label"])
+    rare = np.where(np.arange(600) < 4, "rare", labels.astype(str))
+    table = table.set_column(1, "label", pa.array(rare))
+    heard, found = [], []
+    for count in (2, 3):
+        folder = in_shards(table, tmp_path / f"{count}", count)
+        kept = keepers.coreset_shards(
+            folder, keep=50, method="margin", input="x", id="key", proxy="mlp", epochs=1,
+            sample=150, run=tmp_path / f"run-{count}", say=heard.append,
+        )  # fmt: skip
+        found.append(kept.table["score"].to_pylist())
+    assert found[0] == found[1]
+    assert any("on 150 examples of 600" in each for each in heard)
+    assert kept.metadata["class_names"][-1] == "rare"
+
+
+def test_copies_are_set_aside_once_over_all_shards(tmp_path):
+    inputs = [f"text {number % 30}" for number in range(90)]
+    table = pa.table({"key": range(90), "text": inputs, "s": np.arange(90.0)})
+    folder = in_shards(table, tmp_path / "pool", 4)
+    same = {"scores": "s", "id": "key", "input": "text", "run": tmp_path / "run"}
+    kept = keepers.coreset_shards(folder, keep=30, distinct=True, **same)
+    assert kept.metadata["copies"] == 60
+    assert kept.ids == list(range(29, -1, -1))  # the first by id, highest scores first
+    with pytest.raises(ParameterError, match="only 30 examples"):
+        keepers.coreset_shards(folder, keep=31, distinct=True, **same)
+
+
+def test_shards_of_other_formats_and_elsewhere(tmp_path):
+    import fsspec
+
+    table = digits(200)
+    folder = in_shards(table, tmp_path / "pool", 3)
+    same = {"keep": 20, "scores": "key", "id": "key", "min_per_class": 0}
+    want = keepers.coreset_shards(folder, run=tmp_path / "a", **same).ids
+    assert want == list(range(199, 179, -1))
+    files = sorted(folder.glob("*.parquet"))
+    lines = tmp_path / "lines"
+    lines.mkdir()
+    memory = fsspec.filesystem("memory")
+    for file in files:
+        rows = pq.read_table(file).to_pandas()
+        rows.to_json(lines / f"{file.stem}.jsonl", orient="records", lines=True)
+        memory.pipe_file(f"/pool/{file.name}", file.read_bytes())
+    pajson.read_json(lines / "part-1.jsonl")
+    several = [str(folder / "*.parquet"), [str(file) for file in files], "memory://pool/*.parquet"]
+    several += [lines, "memory://pool", ",".join(map(str, files))]
+    for number, data in enumerate(several):
+        assert keepers.coreset_shards(data, run=tmp_path / f"r{number}", **same).ids == want
+
+
+class TestResuming:
+    def test_a_shard_is_scored_once_though_the_pass_is_cut_short(self, tmp_path, monkeypatch):
+        folder = in_shards(digits(), tmp_path / "pool", 4)
+        away, here = tmp_path / "away.parquet", folder / "part-2.parquet"
+        heard: list[str] = []
+
+        def say(sentence):
+            heard.append(sentence)
+            if sentence.startswith("Proxy") and not away.exists() and len(heard) < 5:
+                shutil.move(here, away)
+
+        same = {"keep": 60, "method": "loss", "input": "x", "id": "key", "proxy": "mlp"}
+        same |= {"epochs": 1, "run": tmp_path / "run", "say": say}
+        with pytest.raises(DataError, match=r"part-2\.parquet is gone since the work began.*kept"):
+            keepers.coreset_shards(folder, **same)
+        shutil.move(away, here)
+        heard += [""] * 5
+        kept = keepers.coreset_shards(folder, **same)
+        assert any("found finished in the run directory" in each for each in heard)
+        assert "2 shards scored before: found finished" in heard
+        fresh = keepers.coreset_shards(folder, **{**same, "run": tmp_path / "other"})
+        assert kept.table.equals(fresh.table)
+
+    def test_what_is_damaged_is_made_again(self, tmp_path):
+        folder = in_shards(digits(100), tmp_path / "pool", 2)
+        same = {"keep": 9, "scores": "key", "id": "key", "run": tmp_path / "run"}
+        want = keepers.coreset_shards(folder, **same).ids
+        damaged = next((tmp_path / "run").rglob("*.scores.npy"))
+        content = bytearray(damaged.read_bytes())
+        content[-1] ^= 255
+        damaged.write_bytes(content)
+        with pytest.warns(keepers.errors.KeepersWarning, match="checksum"):
+            assert keepers.coreset_shards(folder, **same).ids == want
+
+    def test_a_shard_that_is_added_leaves_the_others(self, tmp_path):
+        folder = in_shards(digits(100), tmp_path / "pool", 2)
+        same = {"keep": 9, "scores": "key", "id": "key", "run": tmp_path / "run"}
+        keepers.coreset_shards(folder, **same)
+        (index,) = (tmp_path / "run" / "shards").iterdir()
+        before = {path: path.stat().st_mtime_ns for path in index.iterdir()}
+        more = pa.table({"x": [[0.0] * 64], "label": [1], "key": [1000]})
+        pq.write_table(more, folder / "part-9.parquet")
+        assert keepers.coreset_shards(folder, **same).ids[0] == 1000
+        assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+    def test_a_store_holds_what_was_written_whole(self, tmp_path):
+        store = Store(tmp_path)
+        store.write("k", {"a": np.arange(3)}, {"n": 3})
+        assert store.is_there("k")
+        assert not store.is_there("other")
+        assert store.read("k")["a"].tolist() == [0, 1, 2]
+        (tmp_path / "k.json").unlink()
+        assert not store.is_there("k")
+
+
+class TestBadInput:
+    def test_ids_in_two_shards_name_both(self, tmp_path):
+        for number, keys in enumerate(([1, 2, 3], [4, 3, 5])):
+            pq.write_table(pa.table({"k": keys, "s": [0.5] * 3}), tmp_path / f"p{number}.parquet")
+        message = r"1 id stands in several shards: 3 in row 2 of p0\.parquet and row 1 of p1"
+        with pytest.raises(DataError, match=message):
+            keepers.coreset_shards(tmp_path, keep=2, scores="s", id="k", run=tmp_path / "r")
+
+    def test_another_schema_names_the_shard(self, tmp_path):
+        pq.write_table(pa.table({"k": [1, 2], "s": [0.5, 1]}), tmp_path / "a.parquet")
+        same = {"keep": 2, "scores": "s", "id": "k", "run": tmp_path / "r"}
+        pq.write_table(pa.table({"k": [3, 4], "t": [0.5, 1]}), tmp_path / "b.parquet")
+        with pytest.raises(DataError, match=r"b\.parquet has no column 's', and a\.parquet has"):
+            keepers.coreset_shards(tmp_path, **same)
+        pq.write_table(pa.table({"k": ["3", "4"], "s": [0.5, 1]}), tmp_path / "b.parquet")
+        with pytest.raises(DataError, match=r"'k' holds large_string in the shard b\.parquet"):
+            keepers.coreset_shards(tmp_path, **same)
+
+    def test_rows_that_cannot_be_used_name_the_shard(self, tmp_path):
+        pq.write_table(pa.table({"k": [1, 2], "s": [0.5, None]}), tmp_path / "a.parquet")
+        same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r"}
+        with pytest.raises(DataError, match=r"row 1: no score in column 's'.*shard a\.parquet"):
+            keepers.coreset_shards(tmp_path, **same)
+        kept = keepers.coreset_shards(tmp_path, on_bad_row="skip", **same)
+        assert (kept.ids, kept.metadata["skipped"]) == ([1], 1)
+
+    def test_an_empty_shard_is_said(self, tmp_path):
+        table = pa.table({"k": [1, 2], "s": [0.5, 1.0]})
+        pq.write_table(table.slice(0, 0), tmp_path / "a.parquet")
+        heard = []
+        same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r", "say": heard.append}
+        with pytest.raises(DataError, match="not one of the 1 shards holds a row"):
+            keepers.coreset_shards(tmp_path, **same)
+        pq.write_table(table, tmp_path / "b.parquet")
+        assert keepers.coreset_shards(tmp_path, **same).ids == [2]
+        assert "No row in a.parquet" in heard
+
+    def test_a_damaged_shard_keeps_the_finished_ones(self, tmp_path):
+        pq.write_table(pa.table({"k": [1, 2], "s": [0.5, 1]}), tmp_path / "a.parquet")
+        (tmp_path / "b.parquet").write_bytes(b"PAR1 nothing")
+        same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r"}
+        with pytest.raises(DataError, match=r"b\.parquet is not a readable Parquet file"):
+            keepers.coreset_shards(tmp_path, **same)
+        assert len(list((tmp_path / "r").rglob("*.scores.npy"))) == 1
+
+    def test_a_shard_that_changes_under_way(self, tmp_path):
+        file = tmp_path / "a.jsonl"
+        file.write_text('{"k": 1}\n')
+        (shard,) = find_shards(file)
+        file.write_text('{"k": 1}\n{"k": 2}\n')
+        with pytest.raises(DataError, match="changed since the work began"), local_copy(shard):
+            pass
+
+    @pytest.mark.parametrize(
+        ("given", "error", "message"),
+        [
+            ({"method": "k-center"}, ParameterError, "none are brought"),
+            ({"method": "badge"}, ParameterError, "needs all examples at once"),
+            ({"method": "entropy", "proxy": "linear"}, ParameterError, "scikit-learn fits"),
+            ({"scores": "s", "method": "loss"}, ParameterError, "beside scores"),
+            ({"scores": "none"}, ParameterError, "no column of a.parquet"),
+            ({"keep": 3, "scores": "s"}, ParameterError, "only 2 examples"),
+            ({"method": "margin", "ensemble": 2, "input": "s"}, ParameterError, "by rank"),
+            ({"out": "old.parquet", "scores": "s"}, ExistsError, "old.parquet exists"),
+        ],
+    )
+    def test_what_does_not_go_together(self, given, error, message, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("old.parquet").touch()
+        table = pa.table({"k": [1, 2], "s": [0.5, 1.0], "label": ["a", "b"]})
+        Path("d").mkdir()
+        pq.write_table(table, "d/a.parquet")
+        with pytest.raises(error, match=message):
+            keepers.coreset_shards("d", id="k", run=tmp_path / "r", **{"keep": 1, **given})
+
+    def test_paths_that_mean_nothing(self, tmp_path):
+        with pytest.raises(DataError, match="does not exist"):
+            find_shards(tmp_path / "none")
+        with pytest.raises(DataError, match=r"no file fits.*Quote a glob"):
+            find_shards(str(tmp_path / "*.parquet"))
+        with pytest.raises(DataError, match="no Parquet or JSON lines file at memory"):
+            find_shards("memory://nowhere/*.parquet")
+        (tmp_path / "a.jsonl").write_text("{}\n")
+        with pytest.raises(DataError, match="named twice"):
+            find_shards([tmp_path / "a.jsonl", tmp_path / "a.jsonl"])
+
+
+class TestWithoutRay:
+    def test_no_ray_names_the_extra(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ray", None)
+        (tmp_path / "a.jsonl").write_text('{"k": 1, "s": 2}\n')
+        same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r"}
+        with pytest.raises(MissingExtraError, match=r"--workers needs the extra 'ray'"):
+            keepers.coreset_shards(tmp_path, workers=2, **same)
+        assert keepers.coreset_shards(tmp_path, workers=1, **same).ids == [1]
+
+    def test_an_address_that_does_not_answer(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(RunError, match=f"{address} does not answer"):
+            check_answers(address)
+        with pytest.raises(RunError, match="which is no address"):
+            check_answers("cluster")
