@@ -136,8 +136,6 @@ ONLY_FILES = {"method_options", "select_options"}
 @pytest.mark.parametrize(
     ("python", "name"),
     [
-        (keepers.coreset, "coreset"),
-        (keepers.score, "score"),
         (keepers.train, "train"),
         (keepers.irreducible_losses, "il"),
         (keepers.simulate, "active simulate"),
@@ -164,6 +162,8 @@ QUESTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "labelling": keepers.advise_labelling,
     },
     "compare": {"": keepers.compare, "online": keepers.compare_online},
+    "coreset": {"": keepers.coreset, "shards": keepers.coreset_shards},
+    "score": {"": keepers.score, "shards": keepers.score_shards},
 }
 
 
