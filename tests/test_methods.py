@@ -72,6 +72,10 @@ def make_signals(seed: int = 0, n: int = N) -> Signals:
         log_odds=torch.randn(n, 4, generator=draw),
         predictions=torch.randn(n, 2, generator=draw),
         posterior_predictions=torch.randn(n, 3, 2, generator=draw),
+        answer_losses=torch.rand(n, generator=draw),
+        unconditional_losses=torch.rand(n, generator=draw) + 1,
+        lengths=torch.rand(n, generator=draw),
+        similarities=torch.randn(n, 3, generator=draw),
     )
 
 
@@ -134,6 +138,10 @@ def test_the_table_holds_the_named_methods() -> None:
         "mmc",
         "committee",
         "greedy-sampling",
+        "longest",
+        "perplexity",
+        "ifd",
+        "rds",
     ]
     assert list(REPEATING) == ["gradient-norm-is"]
     fields = {field.name for field in dataclasses.fields(Signals)}

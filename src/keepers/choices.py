@@ -25,9 +25,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 ScorePrecision = Literal["same", "fp32", "bf16", "auto"]
 """Number formats of online scoring."""
 
-TASKS = ("auto", "class", "labels", "number")
+TASKS = ("auto", "class", "labels", "number", "tokens")
 """The tasks that are known without looking for those of installed packages."""
 
 TaskName = str
-"""What targets are: `auto` judges it by the values; `class`, `labels`, `number`, or an installed
-package's."""
+"""What targets are: `auto` judges it by the values; `class`, `labels`, `number`, `tokens`
+(what a language model is tuned on), or an installed package's."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from keepers.errors import KeepersError, ParameterError
 from keepers.tasks import CLASSES, Targets, Task
 
-Kind = Literal["image", "text", "vector"]
+Kind = Literal["image", "text", "vector", "chat"]
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,10 @@ class Signals:
     other targets; `losses` (n,); `gradients` (n, outputs) of the losses by the model's output,
     `gradient_norms` (n,) their lengths, and `early_gradient_norms` (n, runs) those of models that
     were stopped early in training;
-    `irreducible_losses` (n,), of a model trained on other data; `features` (n, d); `forgetting`
+    `irreducible_losses` (n,), of a model trained on other data; of answers of language models,
+    `answer_losses` (n,), the mean of each over its tokens, `unconditional_losses` (n,), the same
+    without its prompt, `lengths` (n,) in characters, and
+    `similarities` (n, queries) to target examples; `features` (n, d); `forgetting`
     (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
     training.
     """
@@ -258,6 +261,10 @@ class Signals:
     gradient_norms: Tensor | None = None
     early_gradient_norms: Tensor | None = None
     irreducible_losses: Tensor | None = None
+    answer_losses: Tensor | None = None
+    unconditional_losses: Tensor | None = None
+    lengths: Tensor | None = None
+    similarities: Tensor | None = None
     features: Tensor | None = None
     forgetting: Tensor | None = None
     aum: Tensor | None = None

@@ -2,6 +2,8 @@
 
 from keepers.choices import Header
 from keepers.data.augment import crop_and_flip
+from keepers.data.conversations import answers
+from keepers.data.conversations import readable as readable_conversation
 from keepers.data.corrupt import (
     corrupt_confused,
     corrupt_labels,
@@ -33,6 +35,7 @@ __all__ = [
     "Source",
     "TextPool",
     "TokenPool",
+    "answers",
     "check_apart",
     "check_destination",
     "check_own",
@@ -53,6 +56,7 @@ __all__ = [
     "most_confused",
     "open_source",
     "readable",
+    "readable_conversation",
     "relevance_subset",
     "same_item",
     "statistics",

@@ -24,7 +24,7 @@ from keepers.data.extract import paths_beside
 from keepers.data.features import is_npy, read_npy
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.inputs import inside
-from keepers.data.json_files import json_rows
+from keepers.data.json_files import json_rows, spans_of_items
 from keepers.data.material import Material
 from keepers.data.objects import is_saved
 from keepers.data.opening import read_material
@@ -152,7 +152,7 @@ def _named_pictures(
         return set()
     named: set[str] = set()
     parquet = suffix_of(source) == ".parquet"
-    whole = None if parquet else read_table(source, header=header, part=part)
+    whole = None if parquet else read_table(source, header=header, part=part, bad={})
     for table in _batches(target) if whole is None else [whole.take(pa.array(rows))]:
         for column in Material(name="", table=table).plain().table.columns:
             if is_path(column):
@@ -185,7 +185,7 @@ def _write_file(
         return _write_records(before, records, target, kept, start)
     objects = json_rows(source, part)
     if objects is not None:
-        return _write_array(objects, target, kept, start)
+        return _write_array(source, objects, target, kept, start)
     with pa.input_stream(str(source)) as file:
         text: bytes = file.read()
     lines = (line for line in io.BytesIO(text) if line.strip())
@@ -229,9 +229,25 @@ def _write_records(
 
 
 def _write_array(
-    objects: list[dict[str, Any]], target: Path, kept: npt.NDArray[np.int64], start: int
+    source: Path,
+    objects: list[dict[str, Any]],
+    target: Path,
+    kept: npt.NDArray[np.int64],
+    start: int,
 ) -> int:
-    chosen = [objects[row] for row in _within(kept, start, len(objects)).tolist()]
+    """Write the kept objects of a document; those of a list as they stand, and laid out so."""
+    rows = _within(kept, start, len(objects)).tolist()
+    with pa.input_stream(str(source)) as file:
+        text = file.read().decode()
+    spans = spans_of_items(text)
+    if spans is None:
+        written = json.dumps([objects[row] for row in rows], ensure_ascii=False)
+    elif not rows:
+        written = "[]"
+    else:
+        between = text[spans[0][1] : spans[1][0]] if len(spans) > 1 else ", "
+        items = between.join(text[slice(*spans[row])] for row in rows)
+        written = text[: spans[0][0]] + items + text[spans[-1][1] :]
     with pa.output_stream(str(target)) as out:
-        out.write(json.dumps(chosen, ensure_ascii=False).encode())
+        out.write(written.encode())
     return len(objects)

@@ -40,7 +40,7 @@ def raw_inputs(material: Material, columns: tuple[str, ...], kind: Kind) -> RawI
     parts = [material.table[name] for name in columns]
     if kind == "image":
         return _pictures(parts[0], columns[0], material.root)
-    if kind == "text":
+    if kind in ("text", "chat"):
         if len(parts) == 1:
             return parts[0].cast(pa.large_string())
         joined = pc.binary_join_element_wise(
@@ -191,7 +191,7 @@ def input_shape(inputs: RawInputs, kind: Kind) -> tuple[tuple[int, ...], str]:
 
     Encoded pictures are judged by a sample of their headers, evenly spaced.
     """
-    if kind == "text":
+    if kind in ("text", "chat"):
         return (), ""
     if isinstance(inputs, np.ndarray):
         shape = tuple(inputs.shape[1:])
@@ -235,7 +235,7 @@ def describe(kind: Kind, count: int, columns: tuple[str, ...], sizes: str) -> st
     if kind == "vector" and len(columns) > 1:
         shown = ", ".join(itertools.islice(columns, 6)) + (", …" if len(columns) > 6 else "")
         return f"{counted(count, 'vector')} of {len(columns)} numbers, from the columns {shown}"
-    what = {"image": "picture", "text": "text", "vector": "vector"}[kind]
+    what = {"image": "picture", "text": "text", "vector": "vector", "chat": "conversation"}[kind]
     names = " and ".join(f"'{name}'" for name in columns)
     return (
         counted(count, what) + (f" from {names}" if names else "") + (f", {sizes}" if sizes else "")

@@ -17,12 +17,15 @@ from keepers.data.values import first_line, lone_surrogate, records
 from keepers.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
+_BLANK = re.compile(r"[\ufeff \t\r\n]*")
 _DEEPEST = 100
 _OPENING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
 
-def read_json(path: Path, part: str | None = None) -> ArrowTable:
+def read_json(path: Path, part: str | None = None, bad: dict[int, str] | None = None) -> ArrowTable:
     """One file of JSON lines, or the `part` of a document.
+
+    Where `bad` is given, rows whose lines cannot be read are noted there, and hold nothing.
 
     Raises:
         DataError: damaged, nested too deeply, values of several types, or no list of objects.
@@ -30,7 +33,16 @@ def read_json(path: Path, part: str | None = None) -> ArrowTable:
     rows = json_rows(path, part)
     if rows is not None:
         return records(rows, f"data: {path}")
-    _check_lines(path)
+    try:
+        _check_lines(path)
+        return _table_of_lines(path)
+    except DataError:
+        if bad is None:
+            raise
+        return records(_readable_lines(path, bad), f"data: {path}")
+
+
+def _table_of_lines(path: Path) -> ArrowTable:
     try:
         table = _parsed_lines(path)
         dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
@@ -38,8 +50,26 @@ def read_json(path: Path, part: str | None = None) -> ArrowTable:
             table = _parsed_lines(path, pa.schema([(name, pa.string()) for name in dates]))
         return table
     except pa.ArrowInvalid:
-        _explain_lines(path)
-        raise
+        _explain_lines(path)  # else values within each other are of several types
+        rows = [json.loads(line) for _, line in _lines(path) if line.strip()]
+        return records(rows, f"data: {path}")
+
+
+def _readable_lines(path: Path, bad: dict[int, str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        found, problem = None, "values lie within each other too deep"
+        if not _is_deep(line):
+            try:
+                found, problem = json.loads(line), "not an object"
+            except ValueError as error:
+                problem = getattr(error, "msg", first_line(error))
+        if not isinstance(found, dict):
+            bad[len(rows)] = f"line {number}: {problem}"
+        rows.append(found if isinstance(found, dict) else {})
+    return rows
 
 
 def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | None:
@@ -72,6 +102,26 @@ def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | Non
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise DataError(f"data: {path} holds a list of something else than objects. Give objects")
     return found
+
+
+def spans_of_items(text: str) -> list[tuple[int, int]] | None:
+    """Where the items of a document that is a list stand in its text; None where it is none.
+
+    >>> spans_of_items('[{"a": 1},  {"a": 2}]')
+    [(1, 9), (12, 20)]
+    """
+    at = _BLANK.match(text).end()  # pyright: ignore[reportOptionalMemberAccess]
+    if text[at : at + 1] != "[":
+        return None
+    decoder, spans = json.JSONDecoder(), list[tuple[int, int]]()
+    at = _BLANK.match(text, at + 1).end()  # pyright: ignore[reportOptionalMemberAccess]
+    while text[at : at + 1] not in ("]", ""):
+        _, end = decoder.raw_decode(text, at)
+        spans.append((at, end))
+        at = _BLANK.match(text, end).end()  # pyright: ignore[reportOptionalMemberAccess]
+        if text[at : at + 1] == ",":
+            at = _BLANK.match(text, at + 1).end()  # pyright: ignore[reportOptionalMemberAccess]
+    return spans
 
 
 def json_parts(path: Path) -> tuple[str, ...]:
@@ -153,15 +203,21 @@ def _check_lines(path: Path) -> None:
             raise DataError(
                 f"data: {path}, line {number}: not an object. Give one JSON object in each line"
             )
-        if line.count(b"{") + line.count(b"[") <= _DEEPEST:
-            continue
-        depth = 0
-        for found in _OPENING.finditer(line):
-            depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(found.group(), 0)
-            if depth > _DEEPEST:
-                raise _too_deep(
-                    path, f"line {number}: values lie within each other over {_DEEPEST} deep"
-                )
+        if _is_deep(line):
+            raise _too_deep(
+                path, f"line {number}: values lie within each other over {_DEEPEST} deep"
+            )
+
+
+def _is_deep(line: bytes) -> bool:
+    if line.count(b"{") + line.count(b"[") <= _DEEPEST:
+        return False
+    depth = 0
+    for found in _OPENING.finditer(line):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(found.group(), 0)
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _too_deep(path: Path, what: str) -> DataError:

@@ -70,7 +70,7 @@ def _opened(data: Any, columns: Mapping[str, Any]) -> Source:
         data,
         input=columns["input"] if there else None,
         label=columns["label"] if columns["label"] in names else None,
-        task="class",
+        task="tokens" if columns.get("chat") else "class",
         require_labels=False,
         on_bad_row="skip",
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Material:
 
     `inputs` are given directly where they are no column of `table` (files, arrays), with their
     `kind`. `root` is the folder that picture paths in a column are relative to,
-    `parts` are the files that were read.
+    `parts` are the files that were read, `bad` the rows of them that could not be, and why.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Material:
     root: Path | None = None
     notes: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    bad: Mapping[int, str] = field(default_factory=dict[int, str])
 
     @cached_property
     def features(self) -> dict[str, dict[str, Any]]:
@@ -67,18 +69,18 @@ def features_of(table: ArrowTable) -> dict[str, dict[str, Any]]:
 def plain_table(table: ArrowTable) -> ArrowTable:
     """The same with dictionary-encoded and view columns, and JSON of one type, as ordinary ones."""
     features = features_of(table)
-    for index, field in enumerate(table.schema):
+    for index, entry in enumerate(table.schema):
         column: ArrowColumn = table.column(index)
         if (
-            isinstance(field.type, pa.JsonType)
-            or features.get(field.name, {}).get("_type") == "Json"
+            isinstance(entry.type, pa.JsonType)
+            or features.get(entry.name, {}).get("_type") == "Json"
         ):
             column = _from_json(column)
         target = _plain_type(column.type)
         if column.type != target:
             column = column.cast(target)
-        if target != field.type:
-            table = table.set_column(index, field.with_type(target), column)
+        if target != entry.type:
+            table = table.set_column(index, entry.with_type(target), column)
     return table
 
 

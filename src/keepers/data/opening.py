@@ -19,6 +19,7 @@ from keepers.data.arrays import from_arrays
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import AmbiguousError, find_columns, told, turned_down
+from keepers.data.conversation_formats import conversations_in
 from keepers.data.csv_files import HEADERS
 from keepers.data.examples import Examples
 from keepers.data.features import is_npy, read_features, read_npy
@@ -35,7 +36,7 @@ from keepers.data.values import check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
-from keepers.tasks import labels_at
+from keepers.tasks import CLASSES, labels_at, task_of
 from keepers.types import Kind, Progress
 from keepers.words import counted
 
@@ -114,7 +115,7 @@ def open_source(
             if (recalled := kept.recall(again)) is not None:
                 return recalled
             before = kept.before()
-        material = read_material(data, split, usual, progress, header).plain()
+        material = read_material(data, split, usual, progress, header, on_bad_row).plain()
         if not material.table.num_rows:
             raise DataError(f"data: {material.name} holds no row. Give data with rows")
         check_names(material.table.column_names, material.name)
@@ -126,6 +127,12 @@ def open_source(
             label = label or _known_label(like, material)
             there = like.columns.id in material.table.column_names
             id = id or (like.columns.id if there else None)  # noqa: A001
+        talk = conversations_in(material, input, label, task, like)
+        if talk is not None:
+            material = replace(material, table=talk.table, kind="chat", input_name=talk.name)
+            input, require_labels = None, False  # noqa: A001
+            if label is not None and label in talk.format.columns:
+                raise ParameterError("label", f"got '{label}', which is learnt", "Leave it out")
         brought = None if features is None else read_features(features, material)
         column = features if isinstance(features, str) and not is_npy(features) else None
         said = told(
@@ -152,10 +159,18 @@ def open_source(
                 "Give alike",
             )
         inputs = extract.raw_inputs(material, columns.input, kind)
+        targets = task if talk is None else CLASSES.name
         labels, class_names, other_task = _labels(
-            material, columns, like, require_labels, said.label, task
+            material, columns, like, require_labels, said.label, targets
         )
         bad = extract.bad_rows(inputs, columns.input, material.table)
+        shown = columns.input if material.kind is None else ()
+        if talk is not None:
+            other_task = task_of({"task": "tokens", "names": class_names})
+            class_names = ()
+            shown = talk.format.columns
+            bad |= talk.bad
+        bad |= material.bad
         of_inputs = len(bad)
         bad |= turned_down(material.table, columns.label)
         if brought is not None:
@@ -205,14 +220,19 @@ def open_source(
             num_rows=material.table.num_rows,
             features=brought,
             columns=replace(
-                columns, label_named=said.label is not None, split=split, header=header
+                columns,
+                input=columns.input if talk is None else talk.format.columns,
+                chat=talk is not None,
+                label_named=said.label is not None,
+                split=split,
+                header=header,
             ),
             where=Where(paths=_paths(material, inputs, columns), parts=material.parts),
             found=taken_in_words(
                 material,
                 columns,
                 extract.describe(
-                    kind, len(order), columns.input if material.kind is None else (), sizes
+                    kind, len(order), shown, sizes if talk is None else f"as {talk.format.name}"
                 ),
                 labels,
                 class_names if other_task is None else other_task,
@@ -225,7 +245,7 @@ def open_source(
                 for row, name in zip(bad, whole.ids[whole.places(bad)].tolist(), strict=True)
             ),
         )
-        if kept is not None and not whole.unread and other_task is None:
+        if kept is not None and not whole.unread and other_task is None and talk is None:
             kept.keep(source, material, inputs, before)
         return source
 
@@ -236,6 +256,7 @@ def read_material(
     usual: tuple[str, ...] = folders.TRAINING,
     progress: Progress | None = None,
     header: Header = "auto",
+    on_bad_row: OnBadRow = "error",
 ) -> Material:
     """Read `data`, whatever it is, in the user's order."""
     if not isinstance(data, str | Path):
@@ -252,7 +273,7 @@ def read_material(
         return objects.read_saved(path, split, usual)
     if not path.exists() and _is_hub_name(data):
         return objects.read_hub(str(data), split, usual)
-    return readers.read_path(path, split, usual, header)
+    return readers.read_path(path, split, usual, header, on_bad_row)
 
 
 def _is_read_as_path(data: Any) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keepers.choices import Header
+from keepers.choices import Header, OnBadRow
 from keepers.data.arrow import ArrowTable
 from keepers.data.csv_files import layout_of, read_csv
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of
@@ -26,9 +26,15 @@ from keepers.errors import DataError
 
 
 def read_path(
-    path: Path, split: str | None, usual: tuple[str, ...], header: Header = "auto"
+    path: Path,
+    split: str | None,
+    usual: tuple[str, ...],
+    header: Header = "auto",
+    on_bad_row: OnBadRow = "error",
 ) -> Material:
     """Read a file, or the files of a folder; `header` says whether CSV files have one.
+
+    With `on_bad_row` `skip` lines of JSON that cannot be read are rows with nothing in them.
 
     Raises:
         DataError: missing, unreadable or damaged; the file and, where it is text, the line.
@@ -38,14 +44,23 @@ def read_path(
     name = path.name + (f" ({files.split})" if files.split else "")
     if not files.suffix:
         return _picture_folder(files, name, path, header)
-    tables = [read_table(file, header=header, part=files.split) for file in files.paths]
+    bad: dict[int, str] = {}
+    tables: list[ArrowTable] = []
+    for file in files.paths:
+        damaged: dict[int, str] | None = {} if on_bad_row == "skip" else None
+        table, start = (
+            read_table(file, header=header, part=files.split, bad=damaged),
+            sum(each.num_rows for each in tables),
+        )
+        tables.append(table)
+        bad |= {start + row: why for row, why in (damaged or {}).items()}
     parts = tuple(
         Part(name=file, path=files.root / file, num_rows=part.num_rows, header=header)
         for file, part in zip(files.names, tables, strict=True)
     )
     table = joined_tables(_alike(tables, files, header), files.names)
     notes = _notes(files, header)
-    return Material(name=name, table=table, root=files.root, notes=notes, parts=parts)
+    return Material(name=name, table=table, root=files.root, notes=notes, parts=parts, bad=bad)
 
 
 def _alike(tables: list[ArrowTable], files: Files, header: Header) -> list[ArrowTable]:
@@ -158,11 +173,13 @@ def read_table(
     header: Header = "auto",
     part: str | None = None,
     columns: Collection[str] | None = None,
+    bad: dict[int, str] | None = None,
 ) -> ArrowTable:
     """One file as an Arrow table; in CSV, the columns `as_text` are not read as numbers.
 
     `part` is the one to read of a JSON document that has several. Of Parquet files, no more is read
-    than those of `columns` that are there, where these are given.
+    than those of `columns` that are there, where these are given. Where `bad` is given, rows of
+    JSON lines that cannot be read are noted there.
 
     Raises:
         DataError: unreadable or damaged.
@@ -176,7 +193,7 @@ def read_table(
             return pq.read_table(path, columns=chosen, partitioning=None)  # pyright: ignore[reportArgumentType]
         if suffix in (".csv", ".tsv"):
             return read_csv(path, as_text, header)
-        return read_json(path, part)
+        return read_json(path, part, bad)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None and suffix != ".parquet":
             raise DataError(f"data: {path} cannot be read ({error.strerror})") from None

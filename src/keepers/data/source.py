@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from keepers.choices import Header
+from keepers.data.conversations import readable
 from keepers.data.examples import Examples
 from keepers.data.ids import units
 from keepers.data.inputs import RawInputs, stored
@@ -28,7 +29,7 @@ class Columns:
     """The columns that were taken; `input` holds several where a vector is made of columns.
 
     `label_named` says that the user named the label, rather than that it was found; `header`
-    whether CSV files were said to have one.
+    whether CSV files were said to have one; `chat` that the inputs are conversations.
     """
 
     input: tuple[str, ...] = ()
@@ -39,6 +40,7 @@ class Columns:
     features: str | None = None
     split: str | None = None
     header: Header = "auto"
+    chat: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +210,8 @@ class Source:
                 else stored(self.inputs, position)
             )
             return png(value)
+        if self.kind == "chat":
+            return readable(json.loads(stored(self.inputs, position) or b"{}"))
         if self.kind == "text":
             return (stored(self.inputs, position) or b"").decode()
         values: npt.NDArray[np.float32] = np.asarray(self.inputs[position])  # pyright: ignore[reportIndexIssue]

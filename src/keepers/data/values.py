@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,17 +83,26 @@ def first_line(error: BaseException) -> str:
 
 
 def records(rows: Sequence[dict[str, Any]], what: str) -> ArrowTable:
-    """A table of records.
+    """A table of records, with every key that one of them has.
+
+    Lists and objects that no Arrow type holds, as they are of several types, become JSON texts.
 
     Raises:
         DataError: as `column`, with the name of the column.
     """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [_of_records([row.get(n) for row in rows], f"{what}, column '{n}'") for n in names]
+    return pa.Table.from_arrays(columns, names)
+
+
+def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
     try:
-        return pa.Table.from_pylist(list(rows))
-    except _FAILURES:
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        columns = [column([row.get(n) for row in rows], f"{what}, column '{n}'") for n in names]
-        return pa.Table.from_arrays(columns, names)
+        return column(values, what)
+    except DataError:
+        if not all(value is None or isinstance(value, list | dict) for value in values):
+            raise
+        texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
+        return column(texts, what, pa.large_string())
 
 
 def check_text(table: ArrowTable, what: str) -> None:

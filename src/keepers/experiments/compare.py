@@ -70,7 +70,7 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
     source, test_source, in_both = open_both(data, options, say)
     for name in config.methods:
         if name != AUTO:
-            check_offered(table.get(name), source.task)
+            check_offered(table.get(name), source)
     if source.other_task is not None:
         say(f"Errors are 1 - {source.task.score_words}")
     for budget in config.keep:

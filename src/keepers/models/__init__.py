@@ -1,5 +1,6 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
+from keepers.models.causal import LanguageModel, TokenSequence, language_model
 from keepers.models.classifiers import (
     CLASSIFIERS,
     PROBE,
@@ -32,12 +33,14 @@ __all__ = [
     "PROBE",
     "ClassifierRow",
     "FeatureTap",
+    "LanguageModel",
     "ModelRow",
     "Normalised",
     "Optimizer",
     "Recipe",
     "Schedule",
     "Stretched",
+    "TokenSequence",
     "check_name",
     "classifier_fingerprint",
     "count_flops",
@@ -49,6 +52,7 @@ __all__ = [
     "default_target",
     "dense_encoder",
     "is_classifier",
+    "language_model",
     "module_fingerprint",
     "outline",
     "to_channels_last",

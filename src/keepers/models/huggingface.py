@@ -8,6 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from keepers.errors import KeepersError, MissingExtraError, ParameterError
@@ -70,7 +71,7 @@ def build_transformers(
         else transformers.AutoModelForImageClassification
     )
     what = f"a {'sequence' if info.kind == 'text' else 'image'} classifier"
-    module, config, source = _load(path, parameter, kind, what, num_labels=info.num_classes)
+    module, config, source = load(path, parameter, kind, what, num_labels=info.num_classes)
     if info.kind == "text":
         return Model(module=TextClassifier(module), encoder=_text_encoder(source, config, length))
     encoder = _picture_encoder(source, config, info, size)
@@ -90,7 +91,7 @@ def build_encoder(
     """
     _check_sizes(length, size)
     transformers = _library(path, info, parameter)
-    module, config, source = _load(path, parameter, transformers.AutoModel, "an encoder")
+    module, config, source = load(path, parameter, transformers.AutoModel, "an encoder")
     if info.kind == "text":
         pooled = pooling(path, lambda name: _json(source, name, parameter), parameter)
         encoder = _text_encoder(source, config, length or pooled.length)
@@ -148,15 +149,28 @@ def _json(source: str, name: str, parameter: str) -> Any:
         raise ParameterError(parameter, f"{name} of 'hf:{source}': {error}", remedy) from error
 
 
-def _load(
-    path: str, parameter: str, kind: Any, what: str, **settings: Any
+def load(
+    path: str, parameter: str, kind: Any, what: str, *, gguf: str | None = None, **settings: Any
 ) -> tuple[nn.Module, Any, str]:
-    """The module in float32, its configuration, and where both came from."""
+    """The module in float32, its configuration, and where both came from.
+
+    Args:
+        path: a folder, or a name on the hub.
+        parameter: what errors call the model.
+        kind: the class of `transformers` that makes it.
+        what: what it is, in words.
+        gguf: the file in the folder that holds it, where it is a GGUF file.
+        settings: of its configuration.
+
+    Raises:
+        ParameterError: nothing there that can be loaded.
+    """
     import transformers
 
     folder = Path(path).expanduser()
     local = folder.is_dir()
-    held = [name for name in _WEIGHTS if (folder / name).exists()]
+    held = [name for name in (*_WEIGHTS, gguf) if name and (folder / name).exists()]
+    file: dict[str, Any] = {"gguf_file": gguf} if gguf else {}
     if local and not held and (folder / _PICKLE).exists():
         raise ParameterError(
             parameter,
@@ -164,9 +178,9 @@ def _load(
             "Save it with save_pretrained(..., safe_serialization=True)",
         )
     source = str(folder) if local else path
-    with _quiet(), _loading(path, parameter, what):
+    with quiet(), loading(path, parameter, what):
         config: Any = transformers.AutoConfig.from_pretrained(
-            source, local_files_only=local, trust_remote_code=False, **settings
+            source, local_files_only=local, trust_remote_code=False, **settings, **file
         )
         if getattr(config, "pad_token_id", 0) is None:
             config.pad_token_id = getattr(config, "eos_token_id", None)
@@ -181,13 +195,14 @@ def _load(
                 ignore_mismatched_sizes=True,
                 local_files_only=local,
                 trust_remote_code=False,
-                use_safetensors=True,
+                **({**file, "dtype": torch.float32} if gguf else {"use_safetensors": True}),
             )
-    return module.float(), config, source
+    # What was read of a GGUF file is in float32, and refuses to be told so.
+    return (module if gguf else module.float()), config, source
 
 
 @contextlib.contextmanager
-def _loading(path: str, parameter: str, what: str) -> Generator[None]:
+def loading(path: str, parameter: str, what: str) -> Generator[None]:
     """Tell of whatever a library raises that nothing can be loaded from `path`."""
     try:
         yield
@@ -203,7 +218,7 @@ def _loading(path: str, parameter: str, what: str) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """No bars and no report of the new head: a role makes its models several times."""
     from transformers.utils import logging
 

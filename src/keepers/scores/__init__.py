@@ -7,6 +7,7 @@ from keepers.scores.bayesian import (
     predictive_entropy,
 )
 from keepers.scores.dynamics import area_under_margin, forgetting
+from keepers.scores.language import instruction_following_difficulty, perplexity
 from keepers.scores.loss import (
     cross_entropy,
     el2n,
@@ -37,6 +38,7 @@ __all__ = [
     "entropy",
     "error_norm",
     "forgetting",
+    "instruction_following_difficulty",
     "label_entropy",
     "label_margin",
     "label_noise",
@@ -45,6 +47,7 @@ __all__ = [
     "loss_minus_conditional_entropy",
     "margin",
     "maximal_confidence_loss",
+    "perplexity",
     "predictive_entropy",
     "ranks",
     "reducible_loss",

@@ -5,7 +5,7 @@ all, and then call these. Log-probabilities are in float32 or float64 and at mos
 of a call are on one device.
 """
 
-from keepers.scores import bayesian, dynamics, loss, several, uncertainty
+from keepers.scores import bayesian, dynamics, language, loss, several, uncertainty
 from keepers.scores.checks import unchecked
 
 least_confidence = unchecked(uncertainty.least_confidence)
@@ -24,3 +24,5 @@ label_entropy = unchecked(several.label_entropy)
 label_margin = unchecked(several.label_margin)
 maximal_confidence_loss = unchecked(several.maximal_confidence_loss)
 committee_variance = unchecked(several.committee_variance)
+perplexity = unchecked(language.perplexity)
+instruction_following_difficulty = unchecked(language.instruction_following_difficulty)

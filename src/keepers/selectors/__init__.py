@@ -7,6 +7,7 @@ from keepers.selectors.coverage_centric import coverage_centric
 from keepers.selectors.distinct import Distinct, distinct, near_duplicates
 from keepers.selectors.facility_location import cluster_weights, facility_location
 from keepers.selectors.greedy_sampling import greedy_sampling
+from keepers.selectors.in_turn import in_turn
 from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
 from keepers.selectors.ranking import top_k
@@ -34,6 +35,7 @@ __all__ = [
     "gradient_spread",
     "greedy_sampling",
     "importance_sample",
+    "in_turn",
     "k_center_greedy",
     "near_duplicates",
     "percentile_sample",

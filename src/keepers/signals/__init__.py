@@ -2,13 +2,17 @@
 
 from keepers.signals import store
 from keepers.signals.extract import OF_TARGETS, PASS_SIGNALS, embed, extract, measure, of_targets
+from keepers.signals.reading import Read, forget_parts, read_through
 
 __all__ = [
     "OF_TARGETS",
     "PASS_SIGNALS",
+    "Read",
     "embed",
     "extract",
+    "forget_parts",
     "measure",
     "of_targets",
+    "read_through",
     "store",
 ]

@@ -15,6 +15,7 @@ from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.tags import Tags
 from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
+from keepers.tasks.tokens import Tokens
 
 __all__ = [
     "AUTO",
@@ -28,6 +29,7 @@ __all__ = [
     "Tags",
     "Targets",
     "Task",
+    "Tokens",
     "gradients_of",
     "kind_of",
     "kinds",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from keepers.errors import DataError, KeepersError, ParameterError, unknown_name
 from keepers.plugins import check_free, loaded
@@ -17,6 +17,7 @@ from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.question import Question
 from keepers.tasks.task import Task
+from keepers.tasks.tokens import Tokens
 from keepers.words import listed
 
 ENTRY_POINT_GROUP = "keepers.tasks"
@@ -24,7 +25,7 @@ ENTRY_POINT_GROUP = "keepers.tasks"
 AUTO = "auto"
 """The name of none: what targets are is judged by their values."""
 
-BUILT_IN: Mapping[str, Any] = {kind.name: kind for kind in (Classes, Labels, Number)}
+BUILT_IN: Mapping[str, Any] = {kind.name: kind for kind in (Classes, Labels, Number, Tokens)}
 
 
 @functools.cache
@@ -71,7 +72,7 @@ def of_batches(task: str) -> Task:
     """A task of which nothing is known but its name, for batches of somebody's own loop.
 
     Its losses are those that torch has by that name: cross-entropy, binary cross-entropy over
-    labels, and squared error in the units of the targets.
+    labels, squared error in the units of the targets, and the mean cross-entropy of tokens.
 
     >>> import torch
     >>> of_batches("number").losses(torch.tensor([[3.0]]), torch.tensor([[1.0]]))
@@ -89,6 +90,7 @@ _OF_BATCHES: Mapping[str, Task] = {
     "class": CLASSES,
     "labels": Labels(names=(), counts=(), total=0),
     "number": Number(names=(), mean=(0.0,), std=(1.0,)),
+    "tokens": cast("Task", Tokens()),  # without what only campaigns and scikit-learn ask
 }
 
 

@@ -72,6 +72,15 @@ class Noise:
         return cls(estimate=LabelNoise(**estimate), by=facts.get("by", "validation"))
 
 
+PROVEN = ("random", "stratified", "longest")
+UNPROVEN = (
+    "tuning by such a choice can be worse than by a random part, or by the longest answers: on "
+    "pools of millions nearly no method of this kind beat random (Xia et al. 2024, 2410.09335). "
+    "Tune on each of the three, at as many tokens, and compare a held-out loss"
+)
+"""What is said of whatever else chooses conversations."""
+
+
 def noise_of(scored: Scored) -> Noise | None:
     """The share of wrong labels, by validation rows that no proxy trained on; None where few."""
     at = scored.validation
@@ -91,6 +100,8 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
     at = scored.candidates
     fraction = k / len(at)
     fitted = scored.prepared is not None and scored.prepared.classifier is not None
+    if scored.source.kind == "chat":
+        return [UNPROVEN] if name not in PROVEN else []
     if hard_first and fraction < (NEARLY_ALL if fitted else LOW_FRACTION) and tried is None:
         how = "on IMDB by 3 points at 0.3 and by 45 at 0.1"
         if fitted:

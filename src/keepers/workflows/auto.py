@@ -71,6 +71,11 @@ def settled(
     """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed."""
     if config.method != AUTO:
         return config, None
+    if source.kind == "chat":
+        name = "random" if source.targets is None else SAFE
+        why = "what a conversation is worth shows only in tuning, so there is no pilot"
+        say(f"auto: {name} is taken: {why}")
+        return replace(config, method=name), Taken(method=name, why=why)
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
         made_by(replace(config, method=SAFE).role(source), source.info(), "proxy")
     k = config.keep.resolve(len(source))

@@ -56,7 +56,16 @@ def default_run(source: Source, purpose: str = "coreset") -> Path:
 def read_data(data: Any, options: Shared, **more: Any) -> Source:
     """The data, opened as the options say, and `more`."""
     reading, progress = vars(cut(options, Reading)), options.progress
-    return open_source(data, **reading, limit=options.limit, progress=progress, **more)
+    source = open_source(data, **reading, limit=options.limit, progress=progress, **more)
+    if source.kind == "chat" and not options.reads_conversations:
+        raise ParameterError(
+            "data",
+            f"{source.name} holds conversations ({source.found[0]}), which keepers coreset and "
+            "score alone take",
+            "To classify their texts name a column of them with --input and the classes with "
+            "--label",
+        )
+    return source
 
 
 @contextmanager

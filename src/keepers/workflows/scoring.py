@@ -22,6 +22,8 @@ from keepers.tasks import CLASSES, Task, kind_of, labels_at
 from keepers.training import GIVES, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
+from keepers.workflows.conversations import READ as LANGUAGE
+from keepers.workflows.conversations import language_signals, lengths
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
@@ -148,7 +150,7 @@ class Scored:
         """
         task, targets = self.source.task, self.source.targets
         said = [getattr(signals, task.said) for signals in self.members]
-        if targets is None or not len(at) or any(each is None for each in said):
+        if targets is None or self.prepared is None or not len(at) or any(e is None for e in said):
             return None
         at = at[:: math.ceil(len(at) * task.num_outputs / MEASURED)]
         mean = task.together([each[at] for each in said])
@@ -158,8 +160,10 @@ class Scored:
 def score_source(source: Source, config: CoresetOptions, place: Workplace, *, say: Say) -> Scored:
     """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
-    check_offered(method, source.task)
-    if method.needs <= set(dict(data_signals(source).items())):
+    check_offered(method, source)
+    if source.kind == "chat" and method.needs & LANGUAGE:
+        return _by_language_model(source, method, config, place, say)
+    if method.needs <= set(dict(data_signals(source, method.needs).items())):
         return _by_data_alone(source, method, config, place, say)
     role = config.role(source)
     method = row_for(config.method, role.model)
@@ -200,12 +204,34 @@ def score_source(source: Source, config: CoresetOptions, place: Workplace, *, sa
     )
 
 
-def data_signals(source: Source) -> Signals:
-    """What the data say by themselves: labels, -1 where unknown, and features that were brought."""
+def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
+    """What the data say by themselves: labels, -1 where unknown, and features that were brought.
+
+    Of conversations, where they are needed, the lengths of their answers.
+    """
     labels, features = source.strata, source.features
     return Signals(
         labels=torch.full((len(source),), -1) if labels is None else torch.from_numpy(labels),
         features=None if features is None else torch.from_numpy(features),
+        lengths=lengths(source) if "lengths" in needs and source.kind == "chat" else None,
+    )
+
+
+def _by_language_model(
+    source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
+) -> Scored:
+    say_skipped(source, say)
+    candidates, validation = parted(source, config)
+    own = data_signals(source, method.needs)
+    read = language_signals(source, method, config, place, say)
+    return Scored(
+        source=source,
+        method=method,
+        candidates=candidates,
+        validation=validation,
+        members=(Signals(**dict(own.items()) | dict(read.items())),),
+        prepared=None,
+        place=place,
     )
 
 
@@ -217,7 +243,8 @@ def _by_data_alone(
     say: Say,
 ) -> Scored:
     unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
-    if source.features is None and (config.proxy or config.resolution is not None):
+    asked = config.proxy or config.resolution is not None
+    if asked and source.features is None and source.kind != "chat":
         role = config.role(source)  # what is wrong with it is said all the same
         made_by(role, source.info(), "proxy")
     if unused:
@@ -236,7 +263,7 @@ def _by_data_alone(
         method=method,
         candidates=candidates,
         validation=validation,
-        members=(data_signals(source),),
+        members=(data_signals(source, method.needs),),
         prepared=None,
         place=place,
     )
@@ -265,9 +292,16 @@ def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
     return everything[~held_out], everything[held_out]
 
 
-def check_offered(method: Method, task: Task) -> None:
+def check_offered(method: Method, source: Source) -> None:
     """Refuse a method that reads what models of such targets do not give."""
+    task = source.task
     if method.needs <= signals_for(task):
+        if source.kind == "chat" and "labels" in method.needs and source.targets is None:
+            raise ParameterError(
+                "method",
+                f"got '{method.name}', which needs a label, such as the source of each row",
+                "Name its column with --label (label=...), or take random or longest",
+            )
         return
     rows = methods.offered(signals_for(task), replacement=False)
     missing = methods.in_words(method.needs - signals_for(task))

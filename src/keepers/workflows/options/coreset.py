@@ -55,6 +55,8 @@ class CoresetOptions(Proxied, Seeded, Shared):
         ParameterError: a value out of range, or an unknown method.
     """
 
+    reads_conversations = True
+
     keep: Annotated[Budget, Option("Fraction kept (0.5 or 50%) or a count (5000)")] = read(
         default=0.5, converter=budget
     )
@@ -87,6 +89,13 @@ class CoresetOptions(Proxied, Seeded, Shared):
             "Column of embeddings, or a .npy file of one for each row, to cover: no labels are "
             "needed and no proxy is trained",
             "An array or a tensor in the order of the rows will do",
+        ),
+    ] = None
+    similar_to: Annotated[
+        Any,
+        Option(
+            "File of target conversations, for methods that look for similar ones (rds)",
+            metavar="FILE",
         ),
     ] = None
     near_duplicates: Annotated[
@@ -142,6 +151,8 @@ class CoresetOptions(Proxied, Seeded, Shared):
 
 class ScoreOptions(Proxied, Seeded, Shared):
     """The options of scores."""
+
+    reads_conversations = True
 
     method: Annotated[str, Option("How to select; see 'keepers methods'")] = "entropy"
     out: Annotated[

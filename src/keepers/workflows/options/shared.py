@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from keepers.choices import TASKS, Header, OnBadRow, Precision, TaskName
 from keepers.errors import ParameterError
@@ -141,6 +141,9 @@ class Proxied(Options):
 
 class Shared(HardwareOptions, Reading, Listening):
     """The options of a workflow that works in a run directory."""
+
+    reads_conversations: ClassVar[bool] = False
+    """Whether it takes what language models are tuned on."""
 
     limit: Annotated[
         int | None, Option("Try it on a random part of so many rows", after="header")

@@ -1,0 +1,231 @@
+"""Causal language models of `transformers` (extra `hf`), and what they make of conversations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from keepers.errors import DataError, MissingExtraError, ParameterError
+from keepers.files import fingerprint
+from keepers.models.huggingface import load, loading, quiet
+from keepers.models.identity import module_fingerprint
+from keepers.models.outline import first_words
+
+LENGTH = 2048
+"""Tokens at which a conversation is cut, where neither the model nor the user says less."""
+CAUSAL = "a causal language model"
+_PREFIX = "hf:"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenSequence:
+    """A conversation as tokens: `ids` (length,) and which of them are `learnt`; `cut` of those."""
+
+    ids: Tensor
+    learnt: Tensor
+    cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LanguageModel:
+    """A causal language model with its tokenizer.
+
+    A conversation is at most `length` tokens long. `begin` is the token that a text begins with,
+    None where the model knows none.
+    """
+
+    module: nn.Module
+    tokenizer: Any
+    length: int
+    begin: int | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, the tokens, the template, and the length."""
+        template = str(getattr(self.tokenizer, "chat_template", None))
+        probe = self.tokenizer("The quick brown fox: 1 + 1 = 2.\n")["input_ids"]
+        return fingerprint([module_fingerprint(self.module), template, probe, self.length])
+
+    @property
+    def has_template(self) -> bool:
+        """Whether chats have a template; else `plainly` writes them."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+    @cached_property
+    def has_calls(self) -> bool:
+        """Whether the template writes calls of tools; else they are written into the turn."""
+        call = {"type": "function", "function": {"name": "probe_of_calls", "arguments": {}}}
+        turns = [{"role": "user", "content": "a"}]
+        turns.append({"role": "assistant", "content": "", "tool_calls": [call]})  # pyright: ignore[reportArgumentType]
+        try:
+            return "probe_of_calls" in self._templated(turns, None)
+        except DataError:
+            return False
+
+    def sequence(self, conversation: Mapping[str, Any]) -> TokenSequence:
+        """A conversation as tokens, those of the answers learnt.
+
+        What is longer than `length` is cut at the end; where no answer is left then, at the
+        beginning of its prompt.
+
+        Raises:
+            DataError: the template refuses the conversation, or leaves an answer out.
+        """
+        text, spans = self._text(conversation)
+        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids, offsets = np.array(found["input_ids"]), np.array(found["offset_mapping"])
+        learnt = np.zeros(len(ids), dtype=bool)
+        for start, stop in spans:
+            learnt |= (offsets[:, 0] < stop) & (offsets[:, 1] > start)
+        plain = "messages" not in conversation
+        if plain and self.begin is not None:
+            ids, learnt = np.append(self.begin, ids), np.append(False, learnt)
+        learnt[:1] = False  # nothing stands before it
+        if not learnt.any():
+            raise DataError("its answer has no token that another precedes")
+        cut = len(ids) > self.length
+        if cut:
+            first = int(np.argmax(learnt))
+            start = max(0, min(first - self.length // 2, len(ids) - self.length))
+            start = 0 if first < self.length - 1 else start
+            ids, learnt = (each[start : start + self.length] for each in (ids, learnt))
+        return TokenSequence(ids=torch.from_numpy(ids), learnt=torch.from_numpy(learnt), cut=cut)
+
+    def _text(self, conversation: Mapping[str, Any]) -> tuple[str, list[tuple[int, int]]]:
+        """A conversation as one text, and where its answers stand in it."""
+        if "messages" not in conversation:
+            prompt, completion = conversation["prompt"], conversation["completion"]
+            return prompt + completion, [(len(prompt), len(prompt) + len(completion))]
+        messages: Sequence[Mapping[str, Any]] = conversation["messages"]
+        if not self.has_template:
+            return plainly(messages)
+        if not self.has_calls:
+            messages = [{"role": each["role"], "content": spoken(each)} for each in messages]
+        tools = conversation.get("tools")
+        whole = self._templated(messages, tools)
+        spans: list[tuple[int, int]] = []
+        at = 0
+        for place, turn in enumerate(messages):
+            if turn["role"] != "assistant":
+                continue
+            before = self._templated(messages[:place], tools, begin=True) if place else ""
+            upto = self._templated(messages[: place + 1], tools)
+            start = len(before) if place and whole.startswith(before) else -1
+            if start >= 0 and whole.startswith(upto):
+                spans.append((start, len(upto)))
+            else:  # the template writes earlier turns in another way than the last
+                said = turn["content"].strip()
+                start = whole.find(said, max(at, start)) if said else -1
+                if start < 0:
+                    raise DataError(f"the chat template leaves turn {place + 1} out")
+                spans.append((start, start + len(said)))
+            at = spans[-1][1]
+        return whole, spans
+
+    def _templated(
+        self, messages: Sequence[Mapping[str, Any]], tools: Any, *, begin: bool = False
+    ) -> str:
+        try:
+            return self.tokenizer.apply_chat_template(
+                [dict(each) for each in messages],
+                tools=tools,
+                tokenize=False,
+                add_generation_prompt=begin,
+            )
+        except Exception as error:  # templates raise whatever they like
+            raise DataError(f"the chat template refuses it: {first_words(error)}") from None
+
+
+def spoken(turn: Mapping[str, Any]) -> str:
+    """What a turn says, its calls of tools as JSON after the text."""
+    calls = (json.dumps(each["function"]) for each in turn.get("tool_calls", ()))
+    return "\n".join(filter(None, (turn["content"], *calls)))
+
+
+def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
+    r"""A chat for a model without a template, and where its answers stand.
+
+    >>> plainly([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    ('### User:\nHi\n\n### Assistant:\nHello', [(29, 34)])
+    """
+    text, spans = "", list[tuple[int, int]]()
+    for turn in messages:
+        text += ("\n\n" if text else "") + f"### {turn['role'].capitalize()}:\n"
+        said = spoken(turn)
+        if turn["role"] == "assistant":
+            spans.append((len(text), len(text) + len(said)))
+        text += said
+    return text, spans
+
+
+def language_model(name: str, parameter: str, *, length: int | None = None) -> LanguageModel:
+    """A causal language model from a folder, a GGUF file (its weights in float32) or a hub name.
+
+    Args:
+        name: `hf:PATH`.
+        parameter: what errors call it.
+        length: tokens at which a conversation is cut; at most what the model can read.
+
+    Raises:
+        MissingExtraError: `transformers` is not installed, or `gguf` for such a file.
+        ParameterError: nothing that can be loaded, a tokenizer that does not say where its tokens
+            stand, or of another vocabulary than the model.
+    """
+    path = name.removeprefix(_PREFIX)
+    if not name.startswith(_PREFIX):
+        remedy = f"Give hf:PATH: a folder, a GGUF file or a hub name of {CAUSAL}"
+        raise ParameterError(parameter, f"got '{name}', which reads no conversations", remedy)
+    if length is not None and length < 2:
+        raise ParameterError("length", f"got {length}", "Give 2 tokens or more")
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(f"model '{name}'", "hf") from error
+    file = Path(path).expanduser()
+    extra: dict[str, Any] = {}
+    if file.suffix.lower() == ".gguf":
+        if not file.is_file():
+            raise ParameterError(parameter, f"got '{name}', and there is no such file", "Give one")
+        try:
+            import gguf as _  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError(f"model '{name}'", "gguf") from error
+        path, extra = str(file.parent), {"gguf_file": file.name}
+    module, config, source = load(
+        path,
+        parameter,
+        transformers.AutoModelForCausalLM,
+        CAUSAL,
+        gguf=extra.get("gguf_file"),
+    )
+    with quiet(), loading(path, parameter, CAUSAL):
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+            source, local_files_only=Path(source).is_dir(), trust_remote_code=False, **extra
+        )
+    if not getattr(tokenizer, "is_fast", False):
+        raise ParameterError(
+            parameter,
+            f"the tokenizer of '{name}' does not say where in a text its tokens stand",
+            "Save its fast version: AutoTokenizer.from_pretrained(..., use_fast=True)",
+        )
+    text = getattr(config, "text_config", config)
+    if (most := max(tokenizer.get_vocab().values()) + 1) > text.vocab_size:
+        raise ParameterError(
+            parameter,
+            f"the tokenizer of '{name}' has {most:,} tokens, its model {text.vocab_size:,}",
+            "Save both from the same model",
+        )
+    limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    known = [each for each in (length or LENGTH, limit) if each]
+    begin = next(
+        (e for e in (tokenizer.bos_token_id, tokenizer.eos_token_id) if e is not None), None
+    )
+    return LanguageModel(module=module.eval(), tokenizer=tokenizer, length=min(known), begin=begin)

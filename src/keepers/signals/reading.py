@@ -1,0 +1,205 @@
+"""`read_through`: what a causal language model says of sequences, in batches of like length."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from keepers.errors import DamagedError, KeepersError
+from keepers.ledger import Tally
+from keepers.models import LanguageModel, TokenSequence
+from keepers.processes import Runtime
+from keepers.sealed import read_tensors, write_tensors
+from keepers.types import Progress, Silent
+
+LOGITS = {"cpu": 1 << 26}
+"""Logits that a batch makes at the most, by device; `MANY` on others."""
+MANY = 1 << 30
+_PART = "part-{:07d}.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Read:
+    """Of each sequence the `sums` (n,) of the losses of what is learnt, and `counts` (n,) of it.
+
+    `features` (n, d) are the mean of the last hidden states, later tokens weighing more (token i
+    of t weighs i / (1 + ... + t)), where they are asked for.
+    """
+
+    sums: Tensor
+    counts: Tensor
+    features: Tensor | None = None
+
+
+@torch.inference_mode()
+def read_through(
+    model: LanguageModel,
+    sequences: Sequence[TokenSequence],
+    *,
+    runtime: Runtime,
+    features: bool = False,
+    folder: Path | None = None,
+    every: float = 30.0,
+    tally: Tally | None = None,
+    progress: Progress | None = None,
+    what: str = "reading",
+) -> Read:
+    """Losses, and features if wanted, of each sequence, padded to the longest of its batch.
+
+    A batch holds sequences of like length, so many that their logits stay within bounds. Padding
+    stands on the right, where a causal model does not look back at it: what is said of a sequence
+    does not depend on those beside it, up to rounding. Where `folder` is given, finished batches
+    are kept there `every` so many seconds, and found again.
+
+    Raises:
+        KeepersError: a loss that is not a number.
+    """
+    progress = progress or Silent()
+    lengths = torch.tensor([len(each.ids) for each in sequences])
+    batches = list(batched(lengths, most=_area(model, runtime.device)))
+    module = model.module.to(runtime.device)
+    sums = torch.zeros(len(sequences), dtype=torch.float64)
+    vectors: Tensor | None = None
+    counts = torch.tensor([int(each.learnt.sum()) for each in sequences])
+    start = 0
+    for first, stored in _parts(folder):
+        if first != start:
+            break
+        at = stored["positions"]
+        sums[at] = stored["sums"]
+        if features:
+            vectors = _room(vectors, len(sequences), stored["features"])
+            vectors[at] = stored["features"]
+        start += int(stored["batches"])
+    progress.start(what, len(sequences))
+    done = sum(len(rows) for rows in batches[:start])
+    since, began, tapped = start, time.monotonic(), _Tap(module) if features else None
+    try:
+        for number in range(start, len(batches)):
+            rows = batches[number]
+            ids, learnt, length = padded([sequences[row] for row in rows.tolist()])
+            with runtime.autocast():
+                sums[rows] = _sums(module, ids, learnt, runtime.device)
+            if tapped is not None:
+                found = _weighted_means(tapped.hidden, length.to(runtime.device)).cpu()
+                vectors = _room(vectors, len(sequences), found)
+                vectors[rows] = found
+            done += len(rows)
+            progress.advance(done)
+            last = number + 1 == len(batches)
+            if folder is not None and not last and time.monotonic() - began >= every:
+                _keep(folder, since, batches[since : number + 1], sums, vectors)
+                since, began = number + 1, time.monotonic()
+    finally:
+        if tapped is not None:
+            tapped.remove()
+    progress.finish()
+    if not bool(sums.isfinite().all()):
+        raise KeepersError(
+            f"signals: {int((~sums.isfinite()).sum())} losses are no finite number. Take another "
+            "model, or --precision fp32"
+        )
+    if tally is not None:
+        tally.flops += 2.0 * sum(each.numel() for each in module.parameters()) * int(lengths.sum())
+    return Read(sums=sums, counts=counts, features=vectors)
+
+
+def forget_parts(folder: Path) -> None:
+    """Remove what `read_through` kept in a folder."""
+    for path in folder.glob("part-*.safetensors"):
+        path.unlink()
+
+
+def batched(lengths: Tensor, *, most: int) -> Iterator[Tensor]:
+    """Positions of sequences of like length, the longest first; a batch times its longest ≤ `most`.
+
+    A sequence that is longer than that has a batch of its own.
+
+    >>> [rows.tolist() for rows in batched(torch.tensor([3, 9, 4, 2]), most=9)]
+    [[1], [2, 0], [3]]
+    """
+    order = torch.argsort(lengths, descending=True, stable=True)
+    start = 0
+    while start < len(order):
+        size = max(1, most // max(1, int(lengths[order[start]])))
+        yield order[start : start + size]
+        start += size
+
+
+def padded(sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token numbers and what is learnt (n, longest), zeros on the right, and lengths (n,)."""
+    length = torch.tensor([len(each.ids) for each in sequences])
+    ids = torch.zeros(len(sequences), int(length.max()), dtype=torch.int64)
+    learnt = torch.zeros(ids.shape, dtype=torch.bool)
+    for row, each in enumerate(sequences):
+        ids[row, : len(each.ids)] = each.ids
+        learnt[row, : len(each.ids)] = each.learnt
+    return ids, learnt, length
+
+
+def _sums(module: nn.Module, ids: Tensor, learnt: Tensor, device: torch.device) -> Tensor:
+    """The summed losses (n,) of what is learnt; logits are made where they are needed alone."""
+    used = learnt.any(0).nonzero().squeeze(1)
+    first, last = int(used[0]), int(used[-1])
+    at = torch.arange(first - 1, last, device=device)
+    ids = ids.to(device)
+    logits = module(input_ids=ids, logits_to_keep=at, use_cache=False).logits.float()
+    wanted = ids[:, first : last + 1]
+    losses = logits.logsumexp(2) - logits.gather(2, wanted[:, :, None]).squeeze(2)
+    return (losses * learnt[:, first : last + 1].to(device)).double().sum(1).cpu()
+
+
+class _Tap:
+    """The last hidden states (n, length, d) of a model's most recent pass."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.hidden = torch.empty(0)
+        base: nn.Module = module.base_model  # pyright: ignore[reportAssignmentType]
+
+        def note(_: nn.Module, given: object, said: object) -> None:
+            self.hidden = said[0] if isinstance(said, tuple) else said.last_hidden_state  # pyright: ignore[reportAttributeAccessIssue]
+
+        self.remove = base.register_forward_hook(note).remove
+
+
+def _weighted_means(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Means (n, d) of hidden states (n, length, d) up to each length, token i weighing i."""
+    place = torch.arange(1, hidden.shape[1] + 1, device=hidden.device, dtype=torch.float32)
+    weights = place * (place <= lengths[:, None])
+    weights = weights / weights.sum(1, keepdim=True)
+    return (weights[:, None] @ hidden.float()).squeeze(1)
+
+
+def _area(model: LanguageModel, device: torch.device) -> int:
+    width = int(model.module.get_output_embeddings().weight.shape[0])  # pyright: ignore
+    return max(1, LOGITS.get(device.type, MANY) // width)
+
+
+def _room(vectors: Tensor | None, n: int, found: Tensor) -> Tensor:
+    return torch.empty(n, found.shape[1]) if vectors is None else vectors
+
+
+def _parts(folder: Path | None) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    for path in sorted(folder.glob("part-*.safetensors")) if folder is not None else ():
+        try:
+            yield (
+                int(path.stem.partition("-")[2]),
+                read_tensors(path, "part", "It is read again")[0],
+            )
+        except DamagedError:
+            return
+
+
+def _keep(
+    folder: Path, first: int, batches: Sequence[Tensor], sums: Tensor, vectors: Tensor | None
+) -> None:
+    at = torch.cat([*batches])
+    arrays = {"positions": at, "sums": sums[at], "batches": torch.tensor(len(batches))}
+    if vectors is not None:
+        arrays["features"] = vectors[at]
+    write_tensors(folder / _PART.format(first), arrays, {})

@@ -1,0 +1,243 @@
+"""Scoring what language models are tuned on: a model reads it as it is, and is not trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from keepers.data import Source, answers, open_source
+from keepers.errors import DataError, ParameterError, first_few
+from keepers.ledger import Ledger
+from keepers.methods import Method, in_words
+from keepers.models import LanguageModel, TokenSequence, language_model
+from keepers.roles import Role
+from keepers.runs import StageRecord
+from keepers.signals import forget_parts, read_through, store
+from keepers.types import Signals
+from keepers.words import counted
+from keepers.workflows.opening import Say
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.workplace import Workplace
+
+READ = frozenset({"answer_losses", "unconditional_losses", "features", "similarities"})
+"""The signals that a language model gives by reading."""
+
+
+def conversation(source: Source, position: int) -> Mapping[str, Any]:
+    """One example."""
+    return json.loads(source.inputs[position].as_py())  # pyright: ignore
+
+
+def lengths(source: Source) -> Tensor:
+    """Characters (n,) of the answers."""
+    found = [sum(map(len, answers(conversation(source, at)))) for at in range(len(source))]
+    return torch.tensor(found, dtype=torch.float32)
+
+
+def language_signals(
+    source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
+) -> Signals:
+    """What a method needs of a language model, beside what the data say by themselves.
+
+    Raises:
+        ParameterError: no proxy, or one that is no causal language model; no target examples for
+            a method that compares with them.
+        DataError: conversations that the template of the model cannot write.
+    """
+    needs = method.needs & READ
+    if config.proxy is None:
+        raise ParameterError(
+            "proxy",
+            f"got none, and '{method.name}' needs {in_words(needs)} of a language model",
+            "Name one with --proxy hf:PATH: a folder, a GGUF file or a hub name. Without one: "
+            "random, longest, and with --label stratified",
+        )
+    role = Role.parse(config.proxy, "hf:")
+    _check_as_it_is(config, role)
+    model = language_model(role.model, "proxy", length=role.options.get("length"))
+    targets = _targets(source, config, needs)
+    sequences = _sequences(source, model, say)
+    tokens = sum(len(each.ids) for each in sequences)
+    say(f"Proxy: {role.model} reads {tokens:,} tokens, as it is")
+    return _read(source, model, sequences, targets, needs, place)
+
+
+def _check_as_it_is(config: CoresetOptions, role: Role) -> None:
+    for name, given in (("epochs", config.epochs), ("ensemble", config.ensemble)):
+        if given is not None:
+            raise ParameterError(
+                name, f"got {given}, and a language model is read as it is", "Leave it out"
+            )
+    other = sorted(set(role.options) - {"length"})
+    if other:
+        raise ParameterError("proxy.options", f"got {other[0]!r}", "A language model takes length")
+
+
+def _targets(source: Source, config: CoresetOptions, needs: frozenset[str]) -> Source | None:
+    if "similarities" not in needs:
+        return None
+    if config.similar_to is None:
+        raise ParameterError(
+            "similar_to",
+            f"got none, and '{config.method}' looks for what is similar to target examples",
+            "Give a file of some with --similar-to (similar_to=...)",
+        )
+    return open_source(config.similar_to, task="tokens", on_bad_row=config.on_bad_row)
+
+
+def _sequences(source: Source, model: LanguageModel, say: Say) -> list[TokenSequence]:
+    found: list[TokenSequence] = []
+    bad: list[str] = []
+    for at in range(len(source)):
+        try:
+            found.append(model.sequence(conversation(source, at)))
+        except DataError as error:
+            bad.append(f"row {source.rows[at]}: {error}")
+    if bad:
+        raise DataError(
+            f"data: {counted(len(bad), 'conversation')} cannot be read by the proxy "
+            f"({first_few(bad)}). Correct or leave them out, or take another --proxy"
+        )
+    cut = sum(each.cut for each in found)
+    if not model.has_template:
+        say("The tokenizer of the proxy has no chat template: chats are read as plain texts")
+    if cut:
+        say(
+            f"{counted(cut, 'conversation is', 'conversations are')} cut at {model.length:,} "
+            "tokens (proxy option length)"
+        )
+    return found
+
+
+def _read(
+    source: Source,
+    model: LanguageModel,
+    sequences: Sequence[TokenSequence],
+    targets: Source | None,
+    needs: frozenset[str],
+    place: Workplace,
+) -> Signals:
+    runtime = place.hardware.runtime(gains_from_bf16=True)
+    vectors = bool(needs & {"features", "similarities"})
+    # Losses come of the pass that gives features, too: one pass is found again by any method.
+    inputs = {
+        "data": source.content,
+        "model": model.fingerprint,
+        "hardware": place.hardware.identity(gains_from_bf16=True),
+    }
+
+    def whole(folder: Path) -> StageRecord:
+        return _stage(folder, sequences, place, vectors=vectors, model=model)
+
+    def alone(folder: Path) -> StageRecord:
+        return _alone_stage(folder, sequences, place, model=model)
+
+    folder, record = place.run.stage("reading", {**inputs, "features": vectors}, whole)
+    place.book(folder, record)
+    arrays = store.read(folder)
+    features = arrays.get("features")
+    found = {"answer_losses": arrays["losses"]}
+    if "features" in needs and features is not None:
+        found["features"] = features
+    if "unconditional_losses" in needs:
+        folder, record = place.run.stage("reading-alone", inputs, alone)
+        place.book(folder, record)
+        found["unconditional_losses"] = store.read(folder)["losses"]
+    if targets is not None and features is not None:
+        with place.ledger.phase("reading targets") as tally:
+            read = [model.sequence(conversation(targets, at)) for at in range(len(targets))]
+            like = read_through(model, read, runtime=runtime, features=True, tally=tally).features
+            tally.examples = len(read)
+        assert like is not None
+        found["similarities"] = F.normalize(features, dim=1) @ F.normalize(like, dim=1).T
+    return Signals(**{name: value for name, value in found.items() if name in needs})
+
+
+def _stage(
+    folder: Path,
+    sequences: Sequence[TokenSequence],
+    place: Workplace,
+    *,
+    model: LanguageModel,
+    vectors: bool,
+) -> StageRecord:
+    ledger = Ledger()
+    store.clear(folder)
+    with ledger.phase("reading by the proxy") as tally:
+        read = read_through(
+            model,
+            sequences,
+            runtime=place.hardware.runtime(gains_from_bf16=True),
+            features=vectors,
+            folder=folder,
+            every=place.checkpoint_every,
+            tally=tally,
+            progress=place.progress,
+        )
+        tally.examples = len(sequences)
+    arrays = {"losses": (read.sums / read.counts).float()}
+    if read.features is not None:
+        arrays["features"] = read.features
+    store.write(folder, arrays)
+    forget_parts(folder)
+    return StageRecord(costs=tuple(ledger.costs))
+
+
+def _alone_stage(
+    folder: Path, sequences: Sequence[TokenSequence], place: Workplace, *, model: LanguageModel
+) -> StageRecord:
+    """The losses of the same tokens, each answer by itself."""
+    parts, owners = list[TokenSequence](), list[int]()
+    for owner, each in enumerate(sequences):
+        found = alone(each, model.begin)
+        parts += found
+        owners += [owner] * len(found)
+    ledger = Ledger()
+    store.clear(folder)
+    with ledger.phase("reading answers alone") as tally:
+        read = read_through(
+            model,
+            parts,
+            runtime=place.hardware.runtime(gains_from_bf16=True),
+            folder=folder,
+            every=place.checkpoint_every,
+            tally=tally,
+            progress=place.progress,
+            what="reading answers alone",
+        )
+        tally.examples = len(sequences)
+    at = torch.tensor(owners)
+    sums = torch.zeros(len(sequences), dtype=torch.float64).index_add_(0, at, read.sums)
+    counts = torch.zeros(len(sequences), dtype=torch.int64).index_add_(0, at, read.counts)
+    store.write(folder, {"losses": (sums / counts.clamp_min(1)).float()})
+    forget_parts(folder)
+    return StageRecord(costs=tuple(ledger.costs))
+
+
+def alone(sequence: TokenSequence, begin: int | None) -> list[TokenSequence]:
+    """The answers of a conversation, each after the token that a text begins with.
+
+    >>> import torch
+    >>> one = TokenSequence(ids=torch.arange(5), learnt=torch.tensor([0, 0, 1, 1, 0]).bool())
+    >>> [part.ids.tolist() for part in alone(one, begin=9)]
+    [[9, 2, 3]]
+    """
+    ids, learnt = sequence.ids, sequence.learnt
+    edges = torch.diff(learnt.int(), prepend=torch.zeros(1, dtype=torch.int32)).nonzero()
+    found: list[TokenSequence] = []
+    bounds = [*edges.squeeze(1).tolist(), *([len(ids)] if bool(learnt[-1]) else [])]
+    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+        part = ids[start:stop]
+        if begin is not None:
+            part = torch.cat([torch.tensor([begin]), part])
+        told = torch.ones(len(part), dtype=torch.bool)
+        told[0] = False
+        if told.any():
+            found.append(TokenSequence(ids=part, learnt=told))
+    return found

