@@ -23,6 +23,7 @@ import random
 import signal
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -204,19 +205,17 @@ def write(log: Any, line: dict[str, Any]) -> None:
     os.fsync(log.fileno())
 
 
-def start(*arguments: Any) -> int:
+def start(training: Training, rank: int, ranks: int, workers: int, leg: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     status = 1
     try:
-        train(*arguments)
+        train(training, rank, ranks, workers, leg)
         status = 0
-    except BaseException as error:  # of a process whose peer was killed, too
-        if not isinstance(error, RuntimeError):
-            import traceback
-
-            traceback.print_exc()
+    except BaseException:  # of a process whose peer was killed, too
+        text = traceback.format_exc()
+        (training.folder / f"leg-{leg}-rank-{rank}.error").write_text(text)
     finally:
         os._exit(status)
 
@@ -244,7 +243,8 @@ def leg(training: Training, ranks: int, workers: int, number: int, kill: Any) ->
                 raise TimeoutError(f"{training.name}: a leg took over {TIMEOUT} seconds")
         time.sleep(0.002)
     if not ended and not killed:
-        raise RuntimeError(f"{training.name}: leg {number} on {ranks} ranks failed by itself")
+        said = [path.read_text() for path in training.folder.glob(f"leg-{number}-*.error")]
+        raise RuntimeError(f"{training.name}: leg {number} failed by itself: {said}")
     return ended
 
 

@@ -31,6 +31,7 @@ PARTS = (
     "online",
     "active",
     "flips",
+    "kills",
     "recipes",
     "verdicts",
     "tables",
@@ -207,6 +208,22 @@ def flips() -> str:
         for kind, counts in _read("byte-flips.json").get("kinds", {}).items()
     ]
     return table(["", *names], rows) if rows else ""
+
+
+def kills() -> str:
+    """What trainings that were killed and went on had lost, repeated or chosen otherwise."""
+    names = ("trainings", "steps", "undone", "lost", "repeated", "other")
+    rows = [
+        [
+            what,
+            ", ".join(str(counts["kills"].get(ranks, 0)) for ranks in ("1", "2", "4")),
+            *(f"{counts[name]:,}" for name in names),
+            str(counts.get("other choices", 0)),
+        ]
+        for what, counts in _read("resume-kills.json").items()
+    ]
+    header = ["", "kills on 1, 2, 4 ranks", *names, "other choices"]
+    return table(header, rows) if rows else ""
 
 
 def scale() -> str:
@@ -459,6 +476,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "signals memory": memory,
     "dropout passes": dropout,
     "byte flips": flips,
+    "resume kills": kills,
     "dropout masks": masks,
     "scale": scale,
     "commands": commands,
@@ -548,6 +566,8 @@ def main() -> None:
         benchmark("active_pool.py", *given, out="active-pool.json", threads=1)
     if "flips" in parts:
         benchmark("byte_flips.py", out="byte-flips.json", threads=1)
+    if "kills" in parts:
+        benchmark("resume_kills.py", out="resume-kills.json", threads=1)
     if "recipes" in parts:
         data = ("--data", args.data or "data")
         benchmark("recipes.py", *data, out="recipes.json", threads=1)

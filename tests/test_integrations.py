@@ -22,7 +22,7 @@ from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunE
 from keepers.integrations.huggingface import SelectingTrainerMixin
 from keepers.integrations.lightning import SelectingCallback
 from keepers.methods import Method
-from keepers.online import BatchSelector, IrreducibleLosses, Scoring
+from keepers.online import BatchSelector, IrreducibleLosses, Scoring, SelectingLoader
 from keepers.types import Picks, Signals
 
 HAS_TRANSFORMERS = all(importlib.util.find_spec(name) for name in ("transformers", "accelerate"))
@@ -128,7 +128,7 @@ def bert(dropout: float = 0.0) -> Any:
 def trainer_of(
     folder: Path, selector: Any, *, model: Any = None, train: Any = None, **others: Any
 ) -> Any:
-    names = ("eval_dataset", "compute_loss_func", "id_column", "data_collator")
+    names = ("loader", "eval_dataset", "compute_loss_func", "id_column", "data_collator")
     passed = {name: others.pop(name) for name in names if name in others}
     arguments = {
         "output_dir": str(folder),
@@ -148,7 +148,7 @@ def trainer_of(
     return SelectingTrainer(
         model=model or bert(),
         args=transformers.TrainingArguments(**(arguments | others)),
-        train_dataset=examples() if train is None else train,
+        train_dataset=examples() if train is None and "loader" not in passed else train,
         selector=selector,
         **passed,
     )
@@ -340,6 +340,77 @@ def test_an_interrupted_trainer_continues_as_if_it_had_not_been(tmp_path: Path, 
         _, anew = run(resume_from_checkpoint=str(checkpoint))
     assert anew.steps == 10 - stop
     assert anew.state_dict()["scored_at"].tolist() != in_full.state_dict()["scored_at"].tolist()
+
+
+def candidates_of(selector: Recording) -> list[list[int]]:
+    return [batch["id"].tolist() for batch, _ in selector.calls]
+
+
+def collate_tokens(items: list[dict[str, Any]]) -> dict[str, Tensor]:
+    names = {"label": "labels"}
+    return {
+        names.get(name, name): torch.tensor([item[name] for item in items]) for name in items[0]
+    }
+
+
+def selecting_loader(choose: Any = None, **others: Any) -> SelectingLoader:
+    given = {"batch_size": 8, "seed": 3, "collate_fn": collate_tokens, **others}
+    return SelectingLoader(examples(), choose, **given)
+
+
+@needs_transformers
+@pytest.mark.parametrize(("stop", "accumulated"), [(3, 1), (5, 1), (4, 2)])
+def test_a_trainer_with_a_loader_goes_on_in_the_middle_of_an_epoch(
+    tmp_path: Path, stop: int, accumulated: int
+) -> None:
+    def run(workers: int = 0, **others: Any) -> tuple[Any, Recording]:
+        selector = recording(scoring=Scoring(max_age=3))
+        trainer = trainer_of(
+            tmp_path,
+            None,
+            loader=selecting_loader(selector, num_workers=workers),
+            model=bert(dropout=0.2),
+            save_strategy="steps",
+            save_steps=stop,
+            gradient_accumulation_steps=accumulated,
+        )
+        trainer.train(**others)
+        return trainer, selector
+
+    whole, in_full = run()
+    expected = selecting_loader()
+    batches = [batch["id"].tolist() for _ in range(2) for batch in expected]
+    assert candidates_of(in_full) == batches
+    assert sorted(each for batch in batches[:5] for each in batch) == IDS[:36].tolist()
+    checkpoint = tmp_path / f"checkpoint-{stop}"
+    resumed, rest = run(2, resume_from_checkpoint=str(checkpoint))
+    done = {(3, 1): 3, (5, 1): 5, (4, 2): 7}[stop, accumulated]  # of 5 batches to an epoch
+    assert candidates_of(rest) == batches[done:]
+    assert rest.chosen == in_full.chosen[done:]
+    assert_same_weights(whole.model, resumed.model, tolerance=0.0)
+
+    (checkpoint / "keepers_loader.safetensors").unlink()
+    with pytest.raises(RunError, match=r"loader: .*checkpoint-\d/keepers_loader.* is not there"):
+        run(resume_from_checkpoint=str(checkpoint))
+
+
+@needs_transformers
+def test_a_trainer_that_begins_again_begins_the_epoch_again(tmp_path: Path) -> None:
+    selector = recording()
+    trainer = trainer_of(tmp_path, selector, loader=selecting_loader(), max_steps=3)
+    trainer.train()
+    trainer.train()
+    assert candidates_of(selector)[:3] == candidates_of(selector)[3:]
+
+
+@needs_transformers
+def test_a_loader_that_the_trainer_cannot_serve_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="loader: got one with InfoBatch, which weighs losses"):
+        trainer_of(tmp_path, recording(), loader=selecting_loader(policy=keepers.InfoBatch()))
+    with pytest.raises(ParameterError, match="loader: got list"):
+        trainer_of(tmp_path, recording(), loader=[])
+    with pytest.raises(ParameterError, match="selector: got NoneType"):
+        trainer_of(tmp_path, None, loader=selecting_loader())
 
 
 @needs_transformers
@@ -685,6 +756,49 @@ def test_an_interrupted_lightning_run_continues_as_if_it_had_not_been(tmp_path: 
     assert rest.steps == 10
     assert rest.state_dict()["scored_at"].tolist() == in_full.state_dict()["scored_at"].tolist()
     assert_same_weights(whole, resumed, tolerance=0.0)
+
+
+@needs_lightning
+@pytest.mark.parametrize("stop", [2, 5, 7])
+def test_a_lightning_run_with_a_loader_goes_on_in_the_middle_of_an_epoch(
+    tmp_path: Path, stop: int
+) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    def run(checkpoint: Path | None = None, workers: int = 0) -> tuple[Any, Recording]:
+        selector, module = recording(scoring=Scoring(max_age=6, batch_norm="eval")), Classifier()
+        trainer = lightning_trainer(
+            tmp_path,
+            SelectingCallback(selector),
+            ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=stop, save_top_k=-1),
+            enable_checkpointing=True,
+        )
+        loads = SelectingLoader(tensors(), batch_size=8, seed=4, num_workers=workers)
+        trainer.fit(module, loads, ckpt_path=checkpoint)
+        return module, selector
+
+    whole, in_full = run()
+    candidates = [batch[2].tolist() for batch, _ in in_full.calls]
+    assert sorted(each for batch in candidates[:5] for each in batch) == IDS.tolist()
+    assert sorted(each for batch in candidates[5:] for each in batch) == IDS.tolist()
+    assert candidates[:5] != candidates[5:]
+    resumed, rest = run(tmp_path / f"step={stop}.ckpt", 2)
+    assert [batch[2].tolist() for batch, _ in rest.calls] == candidates[stop:]
+    assert rest.chosen == in_full.chosen[stop:]
+    assert_same_weights(whole, resumed, tolerance=0.0)
+
+
+@needs_lightning
+def test_each_lightning_epoch_is_another_even_where_batches_are_limited(tmp_path: Path) -> None:
+    selector = recording()
+    trainer = lightning_trainer(tmp_path, SelectingCallback(selector), limit_train_batches=2)
+    trainer.fit(Classifier(), SelectingLoader(tensors(), batch_size=8))
+    expected = SelectingLoader(tensors(), batch_size=8)
+    for epoch in range(2):
+        expected.set_epoch(epoch)
+        begun = iter(expected)
+        batches = [next(begun)[2].tolist() for _ in range(2)]
+        assert [batch[2].tolist() for batch, _ in selector.calls[2 * epoch :][:2]] == batches
 
 
 @needs_lightning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
-from keepers.integrations.checks import check_selector
-from keepers.online import BatchSelector
+from keepers.integrations.checks import check_loader, check_selector
+from keepers.online import BatchSelector, SelectingLoader
 from keepers.online.batch import LABEL_KEYS
+from keepers.online.items import WEIGHTS
 from keepers.sealed import read_tensors, write_tensors
 from keepers.tasks import BUILT_IN, of_batches
 
-WEIGHTS = "keepers_weights"
-"""The key under which a batch carries its weights to `compute_loss`, where the method has any."""
-
+_LOADER = "keepers_loader.safetensors"
 _REQUIRED = ("transformers", "accelerate")
 _Base: Any = object  # `transformers.Trainer` comes behind this class, from the user
 
@@ -29,10 +28,11 @@ class SelectingTrainerMixin(_Base):
     """Makes a `Trainer` take its steps on the chosen part of each training batch.
 
     `per_device_train_batch_size` is the number of candidates; the method's `keep` says how many of
-    them are trained on. The choice is made where the Trainer gathers the batches of a step, so
-    that `num_items_in_batch` and gradient accumulation count the chosen examples alone. Batches of
-    evaluation and prediction stay whole. What the selector knows is saved in the Trainer's
-    checkpoints and restored with them.
+    them are trained on. With a `loader` it is the loader's `batch_size`, of all processes together,
+    and a run goes on in the middle of an epoch on another number of processes. The choice is made
+    where the Trainer gathers the batches of a step, so that `num_items_in_batch` and gradient
+    accumulation count the chosen examples alone. Batches of evaluation and prediction stay whole.
+    What the selector knows is saved in the Trainer's checkpoints and restored with them.
 
     A training batch needs the ids: an integer column `id_column` of the data set (as
     `keepers.with_ids` adds it), which `remove_unused_columns` spares and the model never sees. A
@@ -48,16 +48,19 @@ class SelectingTrainerMixin(_Base):
     Tested with transformers 4.57 and 5.23, on one device for each process.
 
     Args:
-        selector: chooses among the candidates.
+        selector: chooses among the candidates; by default that of the loader.
+        loader: gives the training batches, with a collator and workers of its own, in place of
+            what `train_dataset`, the batch size and the seed of the Trainer make.
         id_column: where the ids are.
         arguments, others: those of the `Trainer`.
 
     Raises:
         MissingExtraError: `transformers` or `accelerate` is not installed.
         KeepersError: a `Trainer` before transformers 4.46, which has no `get_batch_samples`.
-        ParameterError: a selector that is none, or a method with weights beside a
-            `compute_loss_func` or a `compute_loss` that cannot take them; in training, a batch
-            without ids, and all that the selector refuses.
+        ParameterError: a selector that is none, or a method with weights (or a choice among the
+            candidates of all processes, which weighs) beside a `compute_loss_func` or a
+            `compute_loss` that cannot take them; a loader whose policy weighs or looks at losses;
+            in training, a batch without ids, and all that the selector refuses.
 
     ```python
     class SelectingTrainer(SelectingTrainerMixin, Trainer): ...
@@ -67,21 +70,33 @@ class SelectingTrainerMixin(_Base):
     """
 
     def __init__(
-        self, *arguments: Any, selector: BatchSelector, id_column: str = "id", **others: Any
+        self,
+        *arguments: Any,
+        selector: BatchSelector | None = None,
+        loader: SelectingLoader | None = None,
+        id_column: str = "id",
+        **others: Any,
     ) -> None:
         for name in _REQUIRED:
             if importlib.util.find_spec(name) is None:
                 raise MissingExtraError("SelectingTrainerMixin", "hf")
+        if selector is None and loader is not None:
+            selector = loader.choose
         check_selector(selector)
+        assert selector is not None
+        if loader is not None:
+            check_loader(loader)
         if not hasattr(super(), "get_batch_samples"):
             raise KeepersError(
                 "transformers: behind SelectingTrainerMixin is no Trainer that gathers its batches "
                 "with get_batch_samples. Write (SelectingTrainerMixin, Trainer), with transformers "
                 "4.57 or later"
             )
-        self.selector, self.id_column = selector, id_column
+        self.selector, self.loader, self.id_column = selector, loader, id_column
+        self._totals: list[int] = []  # chosen by all processes, of the batches of an update step
         super().__init__(*arguments, **others)
-        if selector.selector.method.replacement:  # such picks always carry weights
+        together = selector.among == "all" and self.args.world_size > 1
+        if together or selector.selector.method.replacement:  # such picks always carry weights
             self._check_weights_reach_the_loss()
 
     def _check_weights_reach_the_loss(self) -> None:
@@ -98,7 +113,9 @@ class SelectingTrainerMixin(_Base):
             )
 
     def get_train_dataloader(self) -> Any:
-        """The Trainer's, with the id column left in."""
+        """The loader that was given; or the Trainer's, with the id column left in."""
+        if self.loader is not None:
+            return _AsDataLoader(self.loader)
         self._set_signature_columns_if_needed()
         columns = self._signature_columns
         self._signature_columns = [*columns, self.id_column]
@@ -111,8 +128,10 @@ class SelectingTrainerMixin(_Base):
         self, epoch_iterator: Iterable[Any], num_batches: int, *others: Any, **more: Any
     ) -> Any:
         """The Trainer's, of batches that are cut to what was chosen."""
-        cut = map(self._cut, epoch_iterator)
-        return super().get_batch_samples(cut, num_batches, *others, **more)
+        cut, self._totals = map(self._cut, epoch_iterator), []
+        found = super().get_batch_samples(cut, num_batches, *others, **more)
+        self._chosen_in_step = sum(self._totals)
+        return found
 
     def _cut(self, batch: Any) -> dict[str, Any]:
         if not isinstance(batch, Mapping) or self.id_column not in batch:
@@ -132,6 +151,8 @@ class SelectingTrainerMixin(_Base):
         if chosen.weighted:
             self._check_weights_reach_the_loss()
             cut[WEIGHTS] = chosen.weights
+        if chosen.total is not None:
+            self._totals.append(chosen.total)
         return cut
 
     def compute_loss(
@@ -161,7 +182,11 @@ class SelectingTrainerMixin(_Base):
         labels = others.pop(name)
         outputs = model(**others)
         losses = weights * self._losses(outputs, labels)
-        if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
+        counted = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+        if self._totals:  # chosen together: the weights hold the share of this process
+            total = self._totals.pop(0) if len(self._totals) > 1 else self._totals[0]
+            loss = losses.mean() * (total / self._chosen_in_step if counted else 1)
+        elif counted:
             # Of several labels to an example the Trainer counts each. What a loss of the selector's
             # own is over, that loss knows.
             each = 1 if self.selector.loss is not None else labels[:1].numel()
@@ -193,13 +218,20 @@ class SelectingTrainerMixin(_Base):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        path = self._selector_path(output_dir)
-        write_tensors(path, self.selector.state_dict())
+        state = self.selector.state_dict()
+        if self.selector.among == "own" or self.args.process_index == 0:
+            write_tensors(self._selector_path(output_dir), state)
+        if self.loader is not None:
+            state = self.loader.state_dict()
+            if self.args.process_index == 0:
+                write_tensors(Path(output_dir) / _LOADER, state)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
+        if self.loader is not None:
+            self._load_loader(self.loader, Path(checkpoint) / _LOADER)
         path = self._selector_path(checkpoint)
         if not path.exists():
             warnings.warn(
@@ -215,7 +247,37 @@ class SelectingTrainerMixin(_Base):
                 "run began with, or from another checkpoint"
             ) from None
 
+    def _load_loader(self, loader: SelectingLoader, path: Path) -> None:
+        """Be in the epoch of the checkpoint; the Trainer itself counts the batches of it."""
+        remedy = "Resume with the loader that the run began with, or from another checkpoint"
+        try:
+            loader.load_state_dict(read_tensors(path, "loader", remedy)[0])
+        except FileNotFoundError:
+            raise RunError(f"loader: {path} is not there. {remedy}") from None
+
     def _selector_path(self, checkpoint: str) -> Path:
-        several = self.args.world_size > 1
+        several = self.args.world_size > 1 and self.selector.among == "own"
         number = f"_{self.args.process_index}" if several else ""
         return Path(checkpoint) / f"keepers_selector{number}.safetensors"
+
+
+class _AsDataLoader:
+    """A loader as the Trainer knows them: it tells of each epoch, and skips batches of one itself.
+
+    Accelerate skips by a DataLoader over the rest of `batch_sampler`, with all else from here.
+    """
+
+    def __init__(self, loader: SelectingLoader) -> None:
+        self.loader, self.batch_sampler = loader, loader.batch_sampler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.loader.set_epoch(epoch, 0)

@@ -29,7 +29,9 @@ class SelectingCallback(Callback):
     module's `forward` in the trainer's precision; then its ids are taken out, so that
     `training_step` and every other hook see `(inputs…, labels)` of the chosen examples. Batches of
     validation, test and prediction stay as they are. What the selector knows is part of
-    Lightning's checkpoints; of several processes, that of the first.
+    Lightning's checkpoints; of several processes, that of the first. With a
+    `keepers.SelectingLoader`, a run goes on in the middle of an epoch, and on another number of
+    processes where the selector chooses among the candidates of all.
 
     For the length of `fit` the strategy's `batch_to_device` is wrapped; the module and the data
     module are left alone.
@@ -62,6 +64,8 @@ class SelectingCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Select from here on."""
         self._check(pl_module)
+        if self.selector.among == "all" and trainer.world_size > 1:  # each has a share
+            self._check_weighted()
         strategy: Any = trainer.strategy
         self.selector.in_step = trainer.world_size > 1
         to_device, own = strategy.batch_to_device, vars(strategy).get("batch_to_device")
@@ -93,7 +97,8 @@ class SelectingCallback(Callback):
         if not self.weighted:
             raise ParameterError(
                 "weighted",
-                f"got False, and {self.selector.selector.method.name} weights its examples",
+                f"got False, and {self.selector.selector.method.name} weights its examples"
+                + (", each by the share of its process" if self.selector.among == "all" else ""),
                 "Multiply the losses with self.keepers_weights in training_step and give "
                 "weighted=True",
             )

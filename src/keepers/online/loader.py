@@ -178,10 +178,10 @@ class SelectingLoader:
             self._step += 1
             yield batch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of this epoch, unless the loader is in the middle of it."""
-        if epoch != self._epoch or self._step >= len(self):
-            self._go(epoch, 0)
+    def set_epoch(self, epoch: int, step: int | None = None) -> None:
+        """Go to a batch of this epoch: to the first, unless the loader is in the middle of it."""
+        if step is not None or epoch != self._epoch or self._step >= len(self):
+            self._go(epoch, step or 0)
 
     def note(self, losses: Tensor) -> None:
         """Tell the policy the losses (n,) of the batch that was handed out last (`InfoBatch`).
