@@ -24,9 +24,9 @@ from keepers.methods import Method
 from keepers.methods.by_class import Floor
 from keepers.methods.ranked import top
 from keepers.random import generator
-from keepers.selectors import take_turns
+from keepers.selectors import facility_location, take_turns
 from keepers.selectors.cuts import Search, drawn_keys, order_keys, text_words, turn_ranks
-from keepers.shards import cutting, ranking
+from keepers.shards import covering, cutting, ranking
 from keepers.shards.executor import check_answers
 from keepers.shards.places import find_shards, local_copy
 from keepers.shards.store import Store
@@ -244,6 +244,64 @@ def test_shards_of_other_formats_and_elsewhere(tmp_path):
     several += [lines, "memory://pool", ",".join(map(str, files))]
     for number, data in enumerate(several):
         assert keepers.coreset_shards(data, run=tmp_path / f"r{number}", **same).ids == want
+
+
+def squared_distances(points, picks):
+    return ((points[:, None] - points[picks][None]) ** 2).sum(2)
+
+
+class TestCovering:
+    @pytest.fixture
+    def pool(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(covering, "PART", 120)
+        monkeypatch.setattr(covering, "TOLD", 5)
+        rng = np.random.default_rng(0)
+        centres = rng.normal(size=(12, 6)) * 4
+        points = (centres[rng.integers(0, 12, 700)] + rng.normal(size=(700, 6))).astype(np.float32)
+        table = pa.table({"key": np.arange(700), "vector": list(points)})
+        return table, points
+
+    def test_k_center_takes_the_farthest_of_all(self, pool, tmp_path):
+        table, points = pool
+        same = {"keep": 40, "method": "k-center", "features": "vector", "id": "key"}
+        folders = [in_shards(table, tmp_path / str(count), count) for count in (1, 4)]
+        found = [
+            keepers.coreset_shards(folder, run=tmp_path / f"run-{place}", **same).ids
+            for place, folder in enumerate(folders)
+        ]
+        assert found[0] == found[1]
+        picks = found[0][:1]
+        while len(picks) < 40:
+            nearest = squared_distances(points.astype(np.float64), picks).min(1)
+            picks.append(int(nearest.argmax()))
+        assert found[0] == picks
+
+    def test_facility_location_loses_little_and_says_how_well_it_covers(self, pool, tmp_path):
+        table, points = pool
+        same = {"keep": 25, "features": "vector", "id": "key"}
+        folders = [in_shards(table, tmp_path / str(count), count) for count in (1, 5)]
+        kept = [
+            keepers.coreset_shards(folder, run=tmp_path / f"run-{place}", **same)
+            for place, folder in enumerate(folders)
+        ]
+        assert kept[0].ids == kept[1].ids
+        assert len(set(kept[0].ids)) == 25
+        found, central = (
+            squared_distances(points.astype(np.float64), picks).min(1).mean()
+            for picks in (kept[0].ids, facility_location(points, 25).tolist())
+        )
+        alone = ((points - points.mean(0)) ** 2).sum(1).mean()
+        assert alone - found >= 0.98 * (alone - central)
+        assert f"nearest pick {found:.6g} on average" in kept[0].metadata["how"]
+
+    def test_copies_and_a_budget_of_all(self, tmp_path):
+        table = pa.table({"key": range(30), "vector": [[float(n % 3), 0.0] for n in range(30)]})
+        folder = in_shards(table, tmp_path / "pool", 3)
+        for method in ("k-center", "facility-location"):
+            same = {"features": "vector", "id": "key", "method": method}
+            kept = keepers.coreset_shards(folder, keep=30, run=tmp_path / method, **same)
+            assert sorted(kept.ids) == list(range(30))
+            assert len({n % 3 for n in kept.ids[:3]}) == 3
 
 
 class TestResuming:

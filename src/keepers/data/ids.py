@@ -125,6 +125,8 @@ def _first(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: str) -> None:
+    if pc.count_distinct(pa.array(ids)).as_py() == len(ids):
+        return
     rows: dict[int | str, int] = {}
     twice: list[str] = []
     for row, key in enumerate(ids.tolist()):

@@ -14,7 +14,13 @@ from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.shards.offered import DRAWN, is_scored
 from keepers.workflows.shards.opening import Site, check_out, site
 from keepers.workflows.shards.proxy import score_all
-from keepers.workflows.shards.selecting import Kept, choose_drawn, choose_top, write_kept
+from keepers.workflows.shards.selecting import (
+    Kept,
+    choose_covering,
+    choose_drawn,
+    choose_top,
+    write_kept,
+)
 
 SELECTION = "selection.parquet"
 
@@ -63,6 +69,7 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         needs_inputs=by_proxy,
         needs_labels=by_proxy or config.balance is not None or config.method == "stratified",
         scores=config.scores,
+        features=config.features,
         distinct=config.distinct,
     )
     scores = indexed.indexes
@@ -70,7 +77,9 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         assert config.method is not None
         scores = score_all(at, indexed, config.method, config)
     with at.place.ledger.phase("selecting") as tally, at.place.under_way("selecting"):
-        if config.method in DRAWN:
+        if config.features is not None:
+            chosen = choose_covering(at, indexed, config)
+        elif config.method in DRAWN:
             chosen = choose_drawn(at, indexed, config)
         else:
             chosen = choose_top(at, indexed, scores, config)

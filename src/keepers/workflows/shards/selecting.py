@@ -13,13 +13,18 @@ import torch
 
 from keepers import methods
 from keepers.errors import RunError
-from keepers.random import generator
+from keepers.files import fingerprint
+from keepers.random import derived_seed, generator
 from keepers.sealed import ArrowTable, read_table, write_batches
+from keepers.shards.covering import cover, deal
 from keepers.shards.cutting import Plan, cut_balanced, cut_top
+from keepers.shards.index import id_arrays
 from keepers.shards.indexed import Indexed, sizes
 from keepers.shards.ranking import everything, identity_of, in_order, ranked, reranked
 from keepers.shards.repeats import At
+from keepers.shards.store import Store
 from keepers.types import Signals
+from keepers.words import counted
 from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.shards.opening import Site
 
@@ -123,6 +128,44 @@ def choose_drawn(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> 
     rank_of = np.full(n, -1, np.int64)
     rank_of[picks.positions.numpy()] = np.arange(k)
     return Chosen(folder=folder, keys=reranked(site.run, folder, keys, rank_of, "picked"), k=k, n=n)
+
+
+def choose_covering(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> Chosen:
+    """What covers the features, in rounds over parts; how well, is said."""
+    assert config.method is not None
+    parts = indexed.parts(None)
+    n = int(sizes(site.run, parts, indexed.num_slots).sum())
+    k = config.keep.resolve(n)
+    folder = site.folder / f"cover-{fingerprint(indexed.content, config.seed)[:16]}"
+    seed = derived_seed(config.seed, "select", config.method)
+    with site.place.under_way("covering") as report:
+        dealt = deal(site.run, parts, n, seed, folder)
+        covered = cover(site.run, dealt, k, config.method, report)
+    picks = covered.picks
+    order = np.argsort(picks.shard, kind="stable")
+    ids: list[Any] = []
+    found: dict[str, list[Any]] = {"row": [], "slot": []}
+    for shard in np.unique(picks.shard).tolist():
+        part, at = parts[shard], picks.at[order][picks.shard[order] == shard]
+        labels = part.index.arrays.get("labels")
+        found["row"].append(np.asarray(part.index["rows"][at]))
+        slots = part.slots[np.zeros(k, int)[: len(at)] if labels is None else labels[at] + 1]
+        found["slot"].append(slots.astype(np.int32))
+        ids.append(part.ids.arrow(at))
+    arrays = {name: np.concatenate(values) for name, values in found.items()}
+    arrays |= {"shard": picks.shard[order].astype(np.int32)}
+    by_rank = np.argsort(order, kind="stable")
+    names = pa.concat_arrays(ids).take(pa.array(by_rank))
+    arrays = {name: values[by_rank] for name, values in arrays.items()}
+    plain = names.to_numpy(zero_copy_only=False)
+    Store(folder).write("range-0", {"rank": np.arange(k), **arrays, **id_arrays(plain)})
+    how = (
+        f"{config.method} over {counted(dealt.count, 'part')}: squared distance to the nearest "
+        f"pick {covered.mean:.6g} on average, {covered.farthest:.6g} at most"
+    )
+    how += f", after {counted(covered.moves, 'move')} of the picks" if covered.moves else ""
+    site.say(f"Selected by {how}")
+    return Chosen(folder=folder, keys=["range-0"], k=k, n=n, how=how)
 
 
 def write_kept(

@@ -1,0 +1,306 @@
+"""Selection over shards: time, memory, kills, and what partition rounds lose.
+
+    python benchmarks/shards.py select [--rows 100000000] [--shards 100] [--classes 100]
+    python benchmarks/shards.py kills [--kills 20]
+    python benchmarks/shards.py cover [--rows 1000000]
+
+Each prints a table and writes `docs/results/benchmarks/shards-NAME.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "benchmarks"
+
+
+class Memory(threading.Thread):
+    """The most that each process of Ray's workers, and this one, held of its own (USS), in MB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most: Counter[str] = Counter()
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.2):
+            me = psutil.Process()
+            for process in (me, *me.children(recursive=True)):
+                try:
+                    name = process.name()
+                    if process == me or name.startswith("ray::"):
+                        kind = "driver" if process == me else "worker"
+                        held = process.memory_full_info().uss / 1e6
+                        self.most[kind] = max(self.most[kind], round(held))
+                except psutil.Error:
+                    continue
+
+    def end(self) -> dict[str, int]:
+        self._ended.set()
+        self.join()
+        return dict(self.most)
+
+
+def _cpu() -> float:
+    me = psutil.Process()
+    return sum(sum(each.cpu_times()[:2]) for each in (me, *me.children(recursive=True)))
+
+
+def write_scores(folder: Path, rows: int, shards: int, classes: int) -> None:
+    """Shards of a key, a score and a class, classes of very different sizes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = rows // shards
+    names = pa.array([f"class {number}" for number in range(classes)])
+    shares = 1 / np.arange(1, classes + 1)
+    shares /= shares.sum()
+    for number in range(shards):
+        path = folder / f"part-{number:05}.parquet"
+        if path.exists():
+            continue
+        rng = np.random.default_rng(number)
+        codes = rng.choice(classes, size, p=shares).astype(np.int32)
+        table = pa.table(
+            {
+                "key": np.arange(size, dtype=np.int64) * shards + number,
+                "score": rng.normal(size=size).astype(np.float32),
+                "label": pa.DictionaryArray.from_arrays(pa.array(codes), names).cast(pa.string()),
+            }
+        )
+        pq.write_table(table, path, compression="zstd")
+
+
+def select(options: argparse.Namespace) -> dict[str, Any]:
+    import ray
+
+    import keepers
+
+    folder = options.folder / f"scores-{options.rows}-{options.shards}-{options.classes}"
+    write_scores(folder, options.rows, options.shards, options.classes)
+    run = options.folder / "run"
+    found: dict[str, Any] = {"rows": options.rows, "shards": options.shards}
+    found |= {"classes": options.classes, "workers": options.workers, "ways": []}
+    ray.init(
+        num_cpus=options.workers, include_dashboard=False, object_store_memory=256 * 1024**2,
+        log_to_driver=False, logging_level="ERROR",
+    )  # fmt: skip
+    shutil.rmtree(run, ignore_errors=True)
+    for keep, balance in ((0.1, "class"), (0.1, None), (0.01, "class")):
+        memory, cpu, start = Memory(), _cpu(), time.perf_counter()
+        memory.start()
+        kept = keepers.coreset_shards(
+            str(folder), keep=keep, balance=balance, scores="score", id="key", label="label",
+            run=run, workers=options.workers, say=print,
+        )  # fmt: skip
+        row = {
+            "keep": keep,
+            "balance": balance,
+            "kept": len(kept),
+            "seconds": round(time.perf_counter() - start, 1),
+            "cpu_seconds": round(_cpu() - cpu, 1),
+            "phases": {c["phase"]: round(c["seconds"], 1) for c in kept.metadata["costs"]},
+            "megabytes": memory.end(),
+        }
+        print(row, flush=True)
+        found["ways"].append(row)
+    ray.shutdown()
+    if options.check:
+        found["as_one_table"] = _as_one_table(folder, kept)
+        print(found["as_one_table"])
+    return found
+
+
+def _as_one_table(folder: Path, kept: Any) -> bool:
+    """Whether the last choice (shares of classes) is that of the whole table in memory."""
+    import torch
+
+    from keepers.selectors import share_budget, take_turns
+
+    table = pq.read_table(folder)
+    order = np.argsort(table["key"].to_numpy())
+    scores = table["score"].to_numpy()[order]
+    names, codes = np.unique(table["label"].to_numpy()[order].astype(str), return_inverse=True)
+    del names, table
+    members = [np.flatnonzero(codes == number) for number in range(codes.max() + 1)]
+    shares = share_budget([len(each) for each in members], len(kept))
+    queues = [
+        torch.from_numpy(each[np.argsort(-scores[each], kind="stable")[:share]])
+        for each, share in zip(members, shares, strict=True)
+    ]
+    want = take_turns(queues, [len(each) for each in members]).numpy()
+    return bool((want == np.array(kept.table["id"])).all())  # keys count from 0
+
+
+def kills(options: argparse.Namespace) -> dict[str, Any]:
+    """Workers killed at random points of a scoring pass."""
+    import keepers
+    from keepers.data import open_source
+
+    source = open_source("digits")
+    inputs = source.inputs.reshape(len(source), -1).astype(np.float32)
+    folder = options.folder / "digits"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    size, shards = 20_000, 40
+    for number in range(shards):
+        rows = rng.integers(0, len(source), size)
+        noisy = inputs[rows] + rng.normal(scale=0.1, size=(size, 64)).astype(np.float32)
+        keys = np.arange(size) * shards + number
+        table = pa.table({"key": keys, "x": list(noisy), "label": source.labels[rows]})
+        pq.write_table(table, folder / f"part-{number:03}.parquet")
+    same = {"keep": 0.1, "method": "entropy", "id": "key", "input": "x", "epochs": 3}
+    same |= {"proxy": {"model": "mlp", "options": {"hidden": (512, 512)}}, "workers": 2}
+    want = keepers.coreset_shards(folder, run=options.folder / "calm", **same)
+    begun = options.folder / "begun.txt"
+    begun.unlink(missing_ok=True)
+    os.environ["KEEPERS_BEGUN"] = str(begun)
+    draw, killed, ended = random.Random(0), [], threading.Event()
+
+    def kill() -> None:
+        while len(killed) < options.kills and not ended.is_set():
+            time.sleep(draw.uniform(0.5, 3.0))
+            busy = [
+                each
+                for each in psutil.Process().children(recursive=True)
+                if each.name().startswith("ray::_attempt")
+            ]
+            if busy:
+                victim = draw.choice(busy)
+                victim.send_signal(signal.SIGKILL)
+                killed.append(victim.pid)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    run, runs = options.folder / "killed", 0
+    shutil.rmtree(run, ignore_errors=True)
+    found = keepers.coreset_shards(folder, run=run, **same)
+    ended.set()
+    thread.join()
+    notes = sorted((run / "shards").glob("scores-*/*.json"))
+    return {
+        "kills": len(killed),
+        "runs": runs + 1,
+        "shards": shards,
+        "rows": size * shards,
+        "same_selection": found.table.equals(want.table),
+        "scored_whole": len(notes),
+    }
+
+
+def clouds(n: int, number: int, num_clouds: int = 3000, d: int = 64) -> np.ndarray:
+    """Points in clouds of very different sizes and widths, the same clouds for each `number`."""
+    shape = np.random.default_rng(0)
+    centres = shape.normal(size=(num_clouds, d)).astype(np.float32)
+    widths = shape.lognormal(-1.2, 0.5, num_clouds).astype(np.float32)
+    shares = 1 / np.arange(1, num_clouds + 1) ** 0.7
+    rng = np.random.default_rng(1 + number)
+    of = rng.choice(num_clouds, n, p=shares / shares.sum())
+    return centres[of] + widths[of, None] * rng.normal(size=(n, d)).astype(np.float32)
+
+
+def cover(options: argparse.Namespace) -> dict[str, Any]:
+    """Partition rounds against the central selectors, by the sum of what is gained."""
+    import keepers
+    from keepers.random import generator
+    from keepers.selectors import facility_location, k_center_greedy
+    from keepers.shards.covering import nearest
+
+    folder = options.folder / f"clouds-{options.rows}-{options.shards}"
+    folder.mkdir(parents=True, exist_ok=True)
+    size = options.rows // options.shards
+    for number in range(options.shards):
+        path = folder / f"part-{number:05}.parquet"
+        if not path.exists():
+            points = clouds(size, number)
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(points.reshape(-1)), 64)
+            keys = np.arange(size) * options.shards + number
+            pq.write_table(pa.table({"key": keys, "vector": vectors}), path, compression="none")
+    found: dict[str, Any] = {"rows": options.rows, "shards": options.shards, "k": options.k}
+    points = None
+    if options.central:
+        points = np.empty((options.rows, 64), np.float32)
+        for number in range(options.shards):
+            points[number :: options.shards] = clouds(size, number)
+        spread = float(np.square(points - points.mean(0, dtype=np.float64)).sum(1).mean())
+    for method in ("facility-location", "k-center"):
+        run = options.folder / "cover-run"
+        memory, cpu, start = Memory(), _cpu(), time.perf_counter()
+        memory.start()
+        kept = keepers.coreset_shards(
+            folder, keep=options.k, method=method, features="vector", id="key", run=run,
+            workers=options.workers, say=print,
+        )  # fmt: skip
+        row = {"seconds": round(time.perf_counter() - start, 1), "megabytes": memory.end()}
+        row |= {"cpu_seconds": round(_cpu() - cpu, 1), "how": kept.metadata["how"]}
+        if points is not None:
+            cpu, start = time.process_time(), time.perf_counter()
+            draw = generator(0, method)
+            if method == "k-center":
+                picks = k_center_greedy(points, options.k, generator=draw)
+            else:
+                picks = facility_location(points, options.k, optimizer="stochastic", generator=draw)
+            row["central_cpu_seconds"] = round(time.process_time() - cpu, 1)
+            reached = {}
+            for name, at in (("central", picks.numpy()), ("shards", np.array(kept.ids))):
+                _, squared = nearest(points, points[at])
+                reached[name] = {
+                    "mean_squared": float(squared.mean()),
+                    "gained": spread - float(squared.mean()),
+                    "radius": float(np.sqrt(squared.max())),
+                }
+            row |= reached
+            row["gained_over_central"] = reached["shards"]["gained"] / reached["central"]["gained"]
+            row["radius_of_central_over"] = (
+                reached["central"]["radius"] / reached["shards"]["radius"]
+            )
+            row["mean_of_central_over"] = (
+                reached["central"]["mean_squared"] / reached["shards"]["mean_squared"]
+            )
+        print(json.dumps(row, indent=1), flush=True)
+        found[method] = row
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("select", "kills", "cover"))
+    parser.add_argument("--rows", type=int, default=100_000_000)
+    parser.add_argument("--shards", type=int, default=100)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--k", type=int, default=1000)
+    parser.add_argument("--central", action="store_true", help="cover: beside the central choice")
+    parser.add_argument("--check", action="store_true", help="compare with one table in memory")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "shards")
+    options = parser.parse_args()
+    found = globals()[options.what](options)
+    found["peak_of_driver_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    found["versions"] = {"python": sys.version.split()[0], "numpy": np.__version__}
+    RESULTS.mkdir(exist_ok=True)
+    more = f"-{options.rows // 1_000_000}m" if options.what == "cover" else ""
+    path = RESULTS / f"shards-{options.what}{more}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
