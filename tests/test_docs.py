@@ -84,7 +84,7 @@ def test_every_fence_says_what_it_holds(page: Path) -> None:
 
 @pytest.fixture
 def example_files(tmp_path: Path) -> Path:
-    """What the pages may name: reviews, the same with a key column, pictures in folders."""
+    """What the pages may name: reviews, the same with a key column, and in shards, pictures."""
     adjectives = {"pos": ("fine", "lovely", "great"), "neg": ("dull", "awful", "poor")}
     for name, start in (("reviews", 0), ("reviews-test", 400)):
         rows = [
@@ -99,7 +99,12 @@ def example_files(tmp_path: Path) -> Path:
         pq.write_table(table, tmp_path / f"{name}.parquet")
         if name == "reviews":
             keys = pa.array([f"review-{n}" for n in range(len(rows))])
-            pq.write_table(table.append_column("key", keys), tmp_path / "keyed.parquet")
+            keyed = table.append_column("key", keys)
+            pq.write_table(keyed, tmp_path / "keyed.parquet")
+            (tmp_path / "pool").mkdir()
+            for part in range(3):
+                shard = keyed.slice(80 * part, 80)
+                pq.write_table(shard, tmp_path / "pool" / f"part-{part}.parquet")
     digits = load_digits(n_class=3)
     for number in range(120):
         picture = tmp_path / "pictures" / str(digits.target[number]) / f"{number}.png"

@@ -434,6 +434,12 @@ class TestBadInput:
         with pytest.raises(error, match=message):
             keepers.coreset_shards("d", id="k", run=tmp_path / "r", **{"keep": 1, **given})
 
+    def test_several_processes(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        (tmp_path / "a.jsonl").write_text('{"k": 1, "s": 2}\n')
+        with pytest.raises(ParameterError, match="torchrun started 2 processes"):
+            keepers.coreset_shards(tmp_path, scores="s", id="k", run=tmp_path / "r")
+
     def test_paths_that_mean_nothing(self, tmp_path):
         with pytest.raises(DataError, match="does not exist"):
             find_shards(tmp_path / "none")

@@ -10,7 +10,8 @@ from keepers import methods
 from keepers.files import atomic_path, plain
 from keepers.options import taking
 from keepers.shards.places import Named
-from keepers.workflows.options.shards import CoresetShardsOptions
+from keepers.workflows.opening import WARNING
+from keepers.workflows.options.shards import SAFE, CoresetShardsOptions
 from keepers.workflows.shards.offered import DRAWN, is_scored
 from keepers.workflows.shards.opening import Site, check_out, site
 from keepers.workflows.shards.proxy import score_all
@@ -84,6 +85,12 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         else:
             chosen = choose_top(at, indexed, scores, config)
         tally.examples = chosen.n
+    if by_proxy and methods.get(config.method or "").hard_first and chosen.k < chosen.n / 2:
+        at.say(
+            f"{WARNING}at {chosen.k / chosen.n:.2g} kept, methods that keep the hardest first "
+            f"('{config.method}') can lose to a random choice, badly. '{SAFE}' is the safe one. "
+            "keepers compare tells on a part of your data"
+        )
     note: dict[str, Any] = plain(
         {
             "method": config.method or f"scores in '{config.scores}'",

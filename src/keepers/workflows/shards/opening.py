@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keepers import processes
 from keepers.errors import ParameterError
 from keepers.files import check_folder, check_output, fingerprint
 from keepers.ledger import Ledger
@@ -91,7 +92,12 @@ def site(data: Named, options: Sharded, name: str) -> Generator[Site]:
         KeepersError: no shard, a directory of other data, or a cluster that cannot be used.
     """
     say = say_or_not(options.say)
-    options.hardware.join_processes()
+    if processes.started() > 1:
+        raise ParameterError(
+            "workers",
+            f"torchrun started {processes.started()} processes",
+            "By shard, start one and give --workers (workers=...) or --ray",
+        )
     shards = find_shards(data, options.split)
     path = Path(options.run or _default_run(data, shards, name)).absolute()
     check_folder(path, "run")
