@@ -153,10 +153,22 @@ def _as_one_table(folder: Path, kept: Any) -> bool:
     return bool((want == np.array(kept.table["id"])).all())  # keys count from 0
 
 
+def note_and_score(work: Any, part: Any) -> Any:
+    """Score a shard, and write down that it was begun."""
+    from keepers.shards.proxies import score_shard
+
+    with (work.folder.parent / "begun.txt").open("a") as file:
+        file.write(f"{part.at.shard.name}\n")
+    return score_shard(work, part)
+
+
 def kills(options: argparse.Namespace) -> dict[str, Any]:
     """Workers killed at random points of a scoring pass."""
     import keepers
     from keepers.data import open_source
+    from keepers.workflows.shards import proxy
+
+    proxy.score_shard = note_and_score
 
     source = open_source("digits")
     inputs = source.inputs.reshape(len(source), -1).astype(np.float32)
@@ -171,17 +183,16 @@ def kills(options: argparse.Namespace) -> dict[str, Any]:
         keys = np.arange(size) * shards + number
         table = pa.table({"key": keys, "x": list(noisy), "label": source.labels[rows]})
         pq.write_table(table, folder / f"part-{number:03}.parquet")
+    for name in ("calm", "killed"):
+        shutil.rmtree(options.folder / name, ignore_errors=True)
     same = {"keep": 0.1, "method": "entropy", "id": "key", "input": "x", "epochs": 3}
     same |= {"proxy": {"model": "mlp", "options": {"hidden": (512, 512)}}, "workers": 2}
     want = keepers.coreset_shards(folder, run=options.folder / "calm", **same)
-    begun = options.folder / "begun.txt"
-    begun.unlink(missing_ok=True)
-    os.environ["KEEPERS_BEGUN"] = str(begun)
     draw, killed, ended = random.Random(0), [], threading.Event()
 
     def kill() -> None:
         while len(killed) < options.kills and not ended.is_set():
-            time.sleep(draw.uniform(0.5, 3.0))
+            time.sleep(draw.uniform(1, 8))
             busy = [
                 each
                 for each in psutil.Process().children(recursive=True)
@@ -194,19 +205,21 @@ def kills(options: argparse.Namespace) -> dict[str, Any]:
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    run, runs = options.folder / "killed", 0
+    run = options.folder / "killed"
     shutil.rmtree(run, ignore_errors=True)
     found = keepers.coreset_shards(folder, run=run, **same)
     ended.set()
     thread.join()
-    notes = sorted((run / "shards").glob("scores-*/*.json"))
+    begun = Counter((run / "shards" / "begun.txt").read_text().split())
     return {
         "kills": len(killed),
-        "runs": runs + 1,
         "shards": shards,
         "rows": size * shards,
         "same_selection": found.table.equals(want.table),
-        "scored_whole": len(notes),
+        "scored_to_the_end": len(list((run / "shards").glob("scores-*/*.json"))),
+        "begun_once": sum(count == 1 for count in begun.values()),
+        "begun_twice": sum(count == 2 for count in begun.values()),
+        "begun_more_often": sum(count > 2 for count in begun.values()),
     }
 
 
