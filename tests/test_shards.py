@@ -452,6 +452,33 @@ class TestBadInput:
             find_shards([tmp_path / "a.jsonl", tmp_path / "a.jsonl"])
 
 
+class TestCommands:
+    def test_coreset_and_score_take_shards(self, run, tmp_path):
+        in_shards(digits(300), tmp_path / "pool", 2)
+        pool = ("pool", "--shards", "--id", "key", "--input", "x", "--proxy", "mlp")
+        said = run("coreset", *pool, "--method", "loss", "--epochs", "1", "--keep", "10%", "--json")
+        found = said.json()
+        assert (found["k"], found["n"], found["shards"]) == (30, 300, 2)
+        kept = keepers.Kept.read_parquet(found["files"]["out"])
+        assert len(kept.ids) == len(kept) == 30
+        assert "methods that keep the hardest first" in said.err
+        said = run("score", *pool, "--method", "loss", "--epochs", "1", "--out", "scored")
+        assert "2 shards scored before: found finished" in said.err
+        assert said.out.startswith("Scored 300 rows of 2 shards by loss")
+        scores = pq.read_table(tmp_path / "scored")
+        best = scores.sort_by([("score", "descending"), ("id", "ascending")])["id"][:5]
+        assert best.to_pylist() == kept.ids[:5]
+        said = run("coreset", "pool", "--shards", "--features", "x", "--id", "key", "--keep", "9")
+        assert said.out.startswith("Kept 9 of 300 examples by facility-location, of 2 shards")
+        again = run("score", *pool, "--method", "loss", "--out", "scored")
+        assert again.status == 2
+        assert "scored holds files" in again.err
+
+    def test_options_of_one_table_are_refused(self, run, tmp_path):
+        said = run("coreset", "pool", "--workers", "2")
+        assert "Add --shards" in said.err
+
+
 class TestWithoutRay:
     def test_no_ray_names_the_extra(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "ray", None)
