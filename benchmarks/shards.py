@@ -102,7 +102,8 @@ def select(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": options.rows, "shards": options.shards}
     found |= {"classes": options.classes, "workers": options.workers, "ways": []}
     ray.init(
-        num_cpus=options.workers, include_dashboard=False, object_store_memory=256 * 1024**2,
+        address="local", num_cpus=options.workers, include_dashboard=False,
+        object_store_memory=256 * 1024**2,
         log_to_driver=False, logging_level="ERROR",
     )  # fmt: skip
     shutil.rmtree(run, ignore_errors=True)
@@ -260,6 +261,7 @@ def cover(options: argparse.Namespace) -> dict[str, Any]:
         spread = float(np.square(points - points.mean(0, dtype=np.float64)).sum(1).mean())
     for method in ("facility-location", "k-center"):
         run = options.folder / "cover-run"
+        shutil.rmtree(run, ignore_errors=True)
         memory, cpu, start = Memory(), _cpu(), time.perf_counter()
         memory.start()
         kept = keepers.coreset_shards(

@@ -52,7 +52,7 @@ def ray_cluster() -> Iterator[Any]:
     tests, before = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([tests, before])  # of the workers
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    ray.init(num_cpus=2, object_store_memory=128 * 1024**2, **quiet)
+    ray.init(address="local", num_cpus=2, object_store_memory=128 * 1024**2, **quiet)
     os.environ["PYTHONPATH"] = before
     yield ray
     ray.shutdown()

@@ -164,7 +164,7 @@ def executor(workers: int | None, address: str | None, gpus: float = 0) -> Gener
 def _start(ray: Any, workers: int | None, address: str | None) -> None:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        ray.init(num_cpus=workers, object_store_memory=OBJECT_STORE, **quiet)
+        ray.init(address="local", num_cpus=workers, object_store_memory=OBJECT_STORE, **quiet)
         return
     if address != "auto":
         check_answers(address)
