@@ -789,6 +789,13 @@ def test_a_lightning_run_with_a_loader_goes_on_in_the_middle_of_an_epoch(
 
 
 @needs_lightning
+def test_a_loader_that_lightning_cannot_serve_is_refused(tmp_path: Path) -> None:
+    loads = SelectingLoader(tensors(), batch_size=8, policy=keepers.InfoBatch())
+    with pytest.raises(ParameterError, match="loader: got one with InfoBatch, which weighs losses"):
+        lightning_trainer(tmp_path, SelectingCallback(recording())).fit(Classifier(), loads)
+
+
+@needs_lightning
 def test_each_lightning_epoch_is_another_even_where_batches_are_limited(tmp_path: Path) -> None:
     selector = recording()
     trainer = lightning_trainer(tmp_path, SelectingCallback(selector), limit_train_batches=2)

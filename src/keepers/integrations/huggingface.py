@@ -271,6 +271,8 @@ class _AsDataLoader:
         self.loader, self.batch_sampler = loader, loader.batch_sampler
 
     def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # of a copy that is still empty
+            raise AttributeError(name)
         return getattr(self.loader.loader, name)
 
     def __len__(self) -> int:

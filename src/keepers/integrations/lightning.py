@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from keepers.errors import MissingExtraError, ParameterError
-from keepers.integrations.checks import check_selector
-from keepers.online import BatchSelector, read_batch
+from keepers.integrations.checks import check_loader, check_selector
+from keepers.online import BatchSelector, SelectingLoader, read_batch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -44,9 +44,9 @@ class SelectingCallback(Callback):
 
     Raises:
         MissingExtraError: `lightning` is not installed.
-        ParameterError: a selector that is none; in `fit`, a method with weights without
-            `weighted`, a `training_step` that takes the loader itself, and all that the selector
-            refuses.
+        ParameterError: a selector that is none; in `fit`, a method with weights (or a choice among
+            the candidates of all processes) without `weighted`, a loader whose policy weighs, a
+            `training_step` that takes the loader itself, and all that the selector refuses.
 
     ```python
     trainer = Trainer(callbacks=[SelectingCallback(choose)])
@@ -82,6 +82,12 @@ class SelectingCallback(Callback):
             vars(pl_module).pop("keepers_weights", None)
 
         strategy.batch_to_device, self._restore = to_device_and_cut, restore
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a loader whose policy takes part in the steps."""
+        loader = trainer.train_dataloader
+        if isinstance(loader, SelectingLoader):
+            check_loader(loader)
 
     def _check(self, pl_module: LightningModule) -> None:
         if "dataloader_iter" in inspect.signature(pl_module.training_step).parameters:

@@ -359,7 +359,7 @@ class Batches:
 
 def _check(
     choose: object,
-    batch_size: int,
+    batch_size: object,
     policy: object,
     shuffle: bool,
     n: int,
@@ -372,8 +372,8 @@ def _check(
         raise ParameterError(
             "choose", f"got {type(choose).__name__}", "Give a keepers.RhoLoss or BatchSelector"
         )
-    if batch_size < 1:
-        raise ParameterError("batch_size", f"got {batch_size}", "Give 1 or more")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ParameterError("batch_size", f"got {batch_size!r}", "Give a count, 1 or more")
     if policy is None:
         return
     if not isinstance(policy, BatchPolicy) or isinstance(policy, Selecting):
