@@ -23,9 +23,10 @@ from torch.utils.data import Subset, TensorDataset
 
 import forked
 import keepers
+from emulated import DEVICE, Accelerator
 from keepers import processes
 from keepers.errors import KeepersError, KeepersWarning, ParameterError, RunError
-from keepers.online import BatchSelector, IrreducibleLosses, SelectingLoader
+from keepers.online import BatchSelector, IrreducibleLosses, SelectingLoader, read_batch
 from keepers.online.epochs import Epoch
 from keepers.training import FreshSubset, Weighted, WeightedSampling
 
@@ -527,6 +528,25 @@ def test_one_choice_among_all_is_the_same_on_any_number_of_ranks(tmp_path: Path)
                 assert all(part[2] == len(kept) for part in parts), name
     empty = [part for part, _, _ in read["3-0"]["few"]["chosen"] if not part]
     assert empty  # a rank that holds nothing of the choice took the step with weight 0
+
+
+@pytest.mark.parametrize("name", ["rho-loss", "part", "max-age", "importance", "random"])
+def test_candidates_of_all_may_be_on_an_accelerator(name: str) -> None:
+    draw = torch.Generator().manual_seed(2)
+    batch = torch.randn(40, 3, generator=draw), torch.randint(4, (40,), generator=draw)
+    ids = 2**53 + 1 + torch.arange(40)
+    model = net().float()
+    expected = SELECTORS[name]()(model, (*batch, ids))
+    with Accelerator() as accelerator:
+        choose, there = SELECTORS[name](), accelerator.model(model)
+        parts = read_batch((batch[0].to(DEVICE), batch[1].to(DEVICE), ids))
+        choice, total = choose._choose_together(there, parts)
+        assert choice.rows.device == DEVICE
+        assert choice.weights is not None
+        assert choice.weights.device == DEVICE
+        assert choice.rows.cpu().tolist() == expected.rows.tolist()
+        torch.testing.assert_close(choice.weights.cpu(), expected.weights)
+        assert total == len(expected.rows)
 
 
 def test_models_beside_cannot_be_trained_by_each_rank() -> None:
