@@ -164,7 +164,7 @@ def note_and_score(work: Any, part: Any) -> Any:
 
 
 def kills(options: argparse.Namespace) -> dict[str, Any]:
-    """Workers killed at random points of a scoring pass."""
+    """Workers killed at random points of a scoring pass, and while they start again."""
     import keepers
     from keepers.data import open_source
     from keepers.workflows.shards import proxy
@@ -187,13 +187,16 @@ def kills(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("calm", "killed"):
         shutil.rmtree(options.folder / name, ignore_errors=True)
     same = {"keep": 0.1, "method": "entropy", "id": "key", "input": "x", "epochs": 3}
-    same |= {"proxy": {"model": "mlp", "options": {"hidden": (512, 512)}}, "workers": 2}
+    same |= {"proxy": {"model": "mlp", "options": {"hidden": (1024, 1024)}}, "workers": 2}
     want = keepers.coreset_shards(folder, run=options.folder / "calm", **same)
     draw, killed, ended = random.Random(0), [], threading.Event()
+    log = options.folder / "killed" / "shards" / "begun.txt"
 
     def kill() -> None:
         while len(killed) < options.kills and not ended.is_set():
-            time.sleep(draw.uniform(1, 8))
+            time.sleep(draw.uniform(1, 10))
+            if not log.exists():  # the scoring has not begun
+                continue
             busy = [
                 each
                 for each in psutil.Process().children(recursive=True)
