@@ -164,7 +164,7 @@ def note_and_score(work: Any, part: Any) -> Any:
 
 
 def kills(options: argparse.Namespace) -> dict[str, Any]:
-    """Workers killed at random points of a scoring pass, and while they start again."""
+    """Workers killed at random points, also while they start again."""
     import keepers
     from keepers.data import open_source
     from keepers.workflows.shards import proxy
@@ -187,16 +187,13 @@ def kills(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("calm", "killed"):
         shutil.rmtree(options.folder / name, ignore_errors=True)
     same = {"keep": 0.1, "method": "entropy", "id": "key", "input": "x", "epochs": 3}
-    same |= {"proxy": {"model": "mlp", "options": {"hidden": (1024, 1024)}}, "workers": 2}
+    same |= {"proxy": {"model": "mlp", "options": {"hidden": (512, 512)}}, "workers": 2}
     want = keepers.coreset_shards(folder, run=options.folder / "calm", **same)
     draw, killed, ended = random.Random(0), [], threading.Event()
-    log = options.folder / "killed" / "shards" / "begun.txt"
 
     def kill() -> None:
         while len(killed) < options.kills and not ended.is_set():
-            time.sleep(draw.uniform(1, 10))
-            if not log.exists():  # the scoring has not begun
-                continue
+            time.sleep(draw.uniform(1, 8))
             busy = [
                 each
                 for each in psutil.Process().children(recursive=True)
@@ -262,7 +259,7 @@ def cover(options: argparse.Namespace) -> dict[str, Any]:
         for number in range(options.shards):
             points[number :: options.shards] = clouds(size, number)
         spread = float(np.square(points - points.mean(0, dtype=np.float64)).sum(1).mean())
-    for method in ("facility-location", "k-center"):
+    for method in options.methods.split(","):
         run = options.folder / "cover-run"
         shutil.rmtree(run, ignore_errors=True)
         memory, cpu, start = Memory(), _cpu(), time.perf_counter()
@@ -310,7 +307,8 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--k", type=int, default=1000)
+    parser.add_argument("--k", type=int, default=500)
+    parser.add_argument("--methods", default="facility-location,k-center", help="of cover")
     parser.add_argument("--central", action="store_true", help="cover: beside the central choice")
     parser.add_argument("--check", action="store_true", help="compare with one table in memory")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "shards")

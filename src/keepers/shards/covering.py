@@ -1,9 +1,10 @@
 """Covering features that lie in shards, in rounds over parts.
 
-Examples are dealt into parts by their ids, whatever shard they stand in. In the first round every
-part picks for itself; in the second, picks are made among those picks (GreeDi; composable
-core-sets); then every pick moves to the middle of what is nearest to it, over all examples, while
-that helps. k-center needs no such rounds: it is exact. A task holds one part, the driver picks.
+Examples are dealt into parts by their ids, whatever shard they stand in. In the first round parts
+pick for themselves; in the second, picks are made among those picks and a few whole parts, which
+tell how dense examples lie (GreeDi; composable core-sets); then every pick moves to the middle of
+what is nearest to it, over all examples, while that helps. k-center needs no such rounds: it is
+exact. A task holds one part; the driver holds `WHOLE` parts and the picks.
 
 Shape suffixes: M examples of a part, K picks, D features.
 """
@@ -38,6 +39,8 @@ TOLD = 512
 """Examples that each part tells in a round of k-center."""
 OVER = 4
 """Picks of all parts in the first round over those of the second, at least."""
+WHOLE = 4
+"""Parts that the second round holds whole, beside the picks of the others."""
 ROUNDS = 5
 """How often picks move, at most."""
 GAIN = 1e-3
@@ -141,10 +144,14 @@ def cover(run: Executor, dealt: Dealt, k: int, method: str, report: Report) -> C
         return _measured(run, dealt, farthest_first(run, dealt, k, report))
     found: dict[int, Picks] = {}
     own = min(k, -(-OVER * k // dealt.count))
-    for number, picks in run.map(_own_picks, (dealt, own), range(dealt.count)):
-        found[number] = picks
-        report("parts", len(found), dealt.count)
-    every = joined([found[number] for number in range(dealt.count)])
+    others = range(min(WHOLE, dealt.count), dealt.count)
+    for place, picks in run.map(_own_picks, (dealt, own), others):
+        found[others[place]] = picks
+        report("parts", len(found), len(others))
+    # The first parts stand for all examples, as they were drawn from them; the picks of the others
+    # bring what these lack.
+    whole = [dealt.part(number) for number in range(min(WHOLE, dealt.count))]
+    every = joined([*whole, *(found[number] for number in range(len(whole), dealt.count))])
     if len(every) < k:
         every = _filled(dealt, every, k)
     best = _measured(run, dealt, every.take(_pick(every.features, k, dealt.seed)))
