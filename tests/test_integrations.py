@@ -789,6 +789,25 @@ def test_a_lightning_run_with_a_loader_goes_on_in_the_middle_of_an_epoch(
 
 
 @needs_lightning
+def test_a_lightning_run_that_its_steps_ended_within_an_epoch_takes_the_rest_of_it(
+    tmp_path: Path,
+) -> None:
+    def run(steps: int, checkpoint: Path | None = None) -> tuple[list[list[int]], Any]:
+        selector, loads = recording(), SelectingLoader(tensors(), batch_size=8, seed=4)
+        trainer = lightning_trainer(
+            tmp_path, SelectingCallback(selector), max_steps=steps, max_epochs=-1
+        )
+        trainer.fit(Classifier(), loads, ckpt_path=checkpoint)
+        return [batch[2].tolist() for batch, _ in selector.calls], trainer
+
+    begun, trainer = run(2)
+    trainer.save_checkpoint(tmp_path / "ended.ckpt")
+    rest, _ = run(10, tmp_path / "ended.ckpt")
+    for epoch in (begun + rest[:3], rest[3:]):
+        assert sorted(each for batch in epoch for each in batch) == IDS.tolist()
+
+
+@needs_lightning
 def test_a_loader_that_lightning_cannot_serve_is_refused(tmp_path: Path) -> None:
     loads = SelectingLoader(tensors(), batch_size=8, policy=keepers.InfoBatch())
     with pytest.raises(ParameterError, match="loader: got one with InfoBatch, which weighs losses"):

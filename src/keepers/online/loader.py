@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -111,7 +112,7 @@ class SelectingLoader:
                 "policy", "it weighs examples, and so may the selector", "Give one of them"
             )
         self._replicas = None if num_replicas is None or rank is None else (rank, num_replicas)
-        self._epoch, self._step, self._noted = 0, 0, True
+        self._epoch, self._step, self._noted, self._loaded = 0, 0, True, False
         self._cut: Epoch | None = None
         self._pass: object = None
         self._last, self._share = torch.empty(0, dtype=torch.int64), 1.0
@@ -127,9 +128,18 @@ class SelectingLoader:
         )
 
     @property
-    def sampler(self) -> SelectingLoader:
-        """Itself: what Lightning tells of each epoch."""
-        return self
+    def sampler(self) -> SimpleNamespace:
+        """What Lightning tells of each epoch.
+
+        A run that `max_steps` ended within an epoch counts that epoch as over when it goes on, so
+        what is told before the first batch does not leave an epoch that was loaded.
+        """
+
+        def set_epoch(epoch: int) -> None:
+            if not (self._loaded and 0 < self._step < len(self)):
+                self.set_epoch(epoch)
+
+        return SimpleNamespace(set_epoch=set_epoch)
 
     @property
     def epoch(self) -> int:
@@ -175,7 +185,7 @@ class SelectingLoader:
             rank, ranks = self._rank()
             self._last = self._now().share(self._step, rank=rank, ranks=ranks)
             self._share = len(self._last) * ranks / len(self._now().batch(self._step))
-            self._step += 1
+            self._step, self._loaded = self._step + 1, False
             yield batch
 
     def set_epoch(self, epoch: int, step: int | None = None) -> None:
@@ -275,9 +285,11 @@ class SelectingLoader:
         self.policy.load_state_dict(parts["policy"])
         self._cut = None
         self._go(int(state["epoch"]), int(state["step"]))
+        self._loaded = True
 
     def _go(self, epoch: int, step: int) -> None:
         self._epoch, self._step, self._noted, self._pass = epoch, step, True, None
+        self._loaded = False
 
     def _begin(self) -> None:
         """Be at the next batch of an epoch that has one."""
