@@ -16,18 +16,12 @@ from keepers.errors import KeepersError, KeepersWarning, ParameterError, RunErro
 from keepers.files import fingerprint
 from keepers.online.epochs import Epoch
 from keepers.online.items import Asked, Collate, Items
+from keepers.online.loading import check_loading
 from keepers.online.loop import BatchSelector
-from keepers.online.policy import Selecting
 from keepers.random import derived_seed
 from keepers.training import BatchPolicy, InOrder, Runtime, Shuffle
 from keepers.words import counted
 
-_OURS = {
-    "sampler": "Give a policy, which makes the order of each epoch",
-    "batch_sampler": "Give a policy, which makes the order of each epoch",
-    "drop_last": "Leave it out: an epoch is cut into batches of equal size (or one fewer)",
-    "generator": "Give a seed",
-}
 _COUNTERS = ("settings", "data", "ranks", "epoch", "step")
 
 
@@ -95,7 +89,7 @@ class SelectingLoader:
     ) -> None:
         self.dataset = Items(dataset, seed)
         n = len(self.dataset)
-        _check(choose, batch_size, policy, shuffle, n, loading)
+        check_loading(choose, batch_size, policy, shuffle, n, loading)
         if (num_replicas is None) != (rank is None):
             raise ParameterError("rank", "got one of rank and num_replicas", "Give both or neither")
         self.choose, self.batch_size, self.epochs, self.seed = choose, batch_size, epochs, seed
@@ -367,39 +361,3 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         """As the loader's."""
         self.loader.set_epoch(epoch)
-
-
-def _check(
-    choose: object,
-    batch_size: object,
-    policy: object,
-    shuffle: bool,
-    n: int,
-    loading: Mapping[str, Any],
-) -> None:
-    for name, remedy in _OURS.items():
-        if name in loading:
-            raise ParameterError(name, "the loader makes its batches itself", remedy)
-    if choose is not None and not isinstance(choose, BatchSelector):
-        raise ParameterError(
-            "choose", f"got {type(choose).__name__}", "Give a keepers.RhoLoss or BatchSelector"
-        )
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ParameterError("batch_size", f"got {batch_size!r}", "Give a count, 1 or more")
-    if policy is None:
-        return
-    if not isinstance(policy, BatchPolicy) or isinstance(policy, Selecting):
-        raise ParameterError(
-            "policy",
-            f"got {type(policy).__name__}",
-            "Give one of keepers.training or keepers.InfoBatch(); a selector is given as choose",
-        )
-    if not shuffle:
-        raise ParameterError(
-            "shuffle", "got False beside a policy, which makes the order", "Give one of them"
-        )
-    weights = getattr(policy, "num_weights", n)
-    if weights != n:
-        raise ParameterError(
-            "policy", f"got {weights} weights for {counted(n, 'example')}", "Give one for each"
-        )
