@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RhoLoss,
         Scoring,
         SelectingLoader,
+        TokenSelector,
         with_ids,
     )
     from keepers.reports.compare import compare_report
@@ -56,6 +57,7 @@ __all__ = [
     "Selection",
     "ShardScores",
     "Simulation",
+    "TokenSelector",
     "TrainResult",
     "Vote",
     "advise",
@@ -94,6 +96,7 @@ _HOMES = {
     "Selection": "keepers.selection",
     "ShardScores": "keepers.workflows.shards.score",
     "Simulation": "keepers.experiments.simulate",
+    "TokenSelector": "keepers.online",
     "TrainResult": "keepers.workflows.train",
     "Vote": "keepers.campaign",
     "advise": "keepers.workflows.advise",

@@ -22,6 +22,7 @@ from keepers.online.scorer import (
     ScoringPrecision,
 )
 from keepers.online.selector import SUPPLIED, Selector
+from keepers.online.tokens import TokenChoice, TokenSelector
 
 __all__ = [
     "SUPPLIED",
@@ -48,6 +49,8 @@ __all__ = [
     "SelectingLoader",
     "Selector",
     "StepCost",
+    "TokenChoice",
+    "TokenSelector",
     "WithIds",
     "assumed_ratio",
     "measure_step",
