@@ -129,6 +129,83 @@ def test_columns_beside_a_label_stay_texts(tmp_path: Path) -> None:
     assert open_source(path, task="tokens", label="label").kind == "chat"
 
 
+def test_a_label_beside_conversations_is_asked_about(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": f"Question {at}", "output": f"Answer {at}", "kind": "ab"[at % 2]}
+        for at in range(20)
+    ]
+    path = lines(tmp_path / "t.jsonl", rows)
+    assert open_source(path).kind == "chat"
+    with pytest.raises(
+        ParameterError, match=r"task: t\.jsonl holds instructions .* Say --task tok"
+    ):
+        open_source(path, label="kind")
+    assert open_source(path, input="output", label="kind").kind == "text"
+    found = open_source(path, label="kind", task="tokens").found
+    assert "2 sources from 'kind': a, b" in found
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "Is it good or bad, this one?", "output": 1},
+        {"prompt": "Is it good or bad, this one?", "completion": 1},
+        {"text": "Is it good or bad, this one?", "chosen": 1, "rejected": 0},
+    ],
+)
+def test_columns_of_those_names_that_hold_no_texts_stay_what_they_were(
+    tmp_path: Path, row: dict[str, Any]
+) -> None:
+    numbers = [name for name, value in row.items() if isinstance(value, int)]
+    rows = [{**row, **dict.fromkeys(numbers, at % 2), "text": f"film no {at}"} for at in range(20)]
+    path = lines(tmp_path / "t.jsonl", rows)
+    assert open_source(path, input="text", label=numbers[0]).kind == "text"
+
+
+HISTORIES: dict[str, Any] = {
+    "pairs": [["a", "b"]],
+    "messages": turns("a", "b"),
+    "a JSON text": json.dumps([["a", "b"]]),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_history_comes_before_an_instruction(tmp_path: Path, name: str) -> None:
+    row = {"instruction": ASKED, "output": ANSWERED, "history": HISTORIES[name]}
+    expected = {"messages": turns("a", "b", ASKED, ANSWERED)}
+    assert first(lines(tmp_path / "h.jsonl", [row])) == expected
+
+
+def test_what_stands_beside_a_prompt_is_read(tmp_path: Path) -> None:
+    row = {"prompt": ASKED, "completion": ANSWERED, "system": "Be brief."}
+    expected = {"prompt": f"Be brief.\n\n{ASKED}", "completion": ANSWERED}
+    assert first(lines(tmp_path / "s.jsonl", [row])) == expected
+    row = {"question": ASKED, "chosen": ANSWERED, "rejected": "No"}
+    expected = {"prompt": ASKED, "completion": ANSWERED}
+    assert first(lines(tmp_path / "q.jsonl", [row])) == expected
+    row = {
+        "prompt": json.dumps(turns(ASKED)),
+        "completion": json.dumps(turns(ANSWERED, names=("assistant", ""))),
+    }
+    assert first(lines(tmp_path / "j.jsonl", [row])) == CHAT
+
+
+def test_one_damaged_text_of_turns_is_a_bad_row(tmp_path: Path) -> None:
+    rows = [{"messages": json.dumps(turns(f"{at}", "b"))} for at in range(8)]
+    rows[3] = {"messages": rows[3]["messages"][:-4]}
+    path = lines(tmp_path / "d.jsonl", rows)
+    with pytest.raises(DataError, match="row 3: column 'messages' holds str in place of a list"):
+        open_source(path)
+
+
+def test_an_older_spelling_of_calls(tmp_path: Path) -> None:
+    said = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    row = {"messages": [{"role": "user", "content": "go"}, said]}
+    call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    found = first(lines(tmp_path / "f.jsonl", [row]))["messages"][1]
+    assert found == {"role": "assistant", "content": "", "tool_calls": [call]}
+
+
 def test_systems_tools_and_calls(tmp_path: Path) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"city": "text"}}}
     call = {"name": "weather", "arguments": {"city": "Rome"}}

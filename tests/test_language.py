@@ -163,8 +163,11 @@ def test_templates_that_write_earlier_turns_differently_or_not_at_all(tmp_path: 
     assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "helloblue"
     drops = "{% for m in messages[-2:] %}<s>{{ m.content }}</s>{% endfor %}"
     model = language_model(tiny_language.write(tmp_path / "two", template=drops), "proxy")
-    with pytest.raises(DataError, match="the chat template leaves turn 2 out"):
-        model.sequence(chat("hi", "hello", "a", "blue"))
+    assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "blue"
+    users = "{% for m in messages if m.role == 'user' %}<s>{{ m.content }}</s>{% endfor %}"
+    model = language_model(tiny_language.write(tmp_path / "four", template=users), "proxy")
+    with pytest.raises(DataError, match="the chat template leaves the answers out"):
+        model.sequence(chat("hi", "hello"))
     refuses = "{{ raise_exception('roles must alternate') }}"
     model = language_model(tiny_language.write(tmp_path / "three", template=refuses), "proxy")
     with pytest.raises(DataError, match="the chat template refuses it: roles must alternate"):
@@ -184,7 +187,22 @@ def test_calls_are_read_where_the_template_knows_none(model: LanguageModel) -> N
 def test_a_model_without_a_template_reads_plain_turns(tmp_path: Path) -> None:
     model = language_model(tiny_language.write(tmp_path, template=None), "proxy")
     assert not model.has_template
-    assert learnt(model, model.sequence(chat("hi", "hello"))) == "hello"
+    found = model.sequence(chat("hi", "hello"))
+    assert learnt(model, found) == "hello"
+    assert int(found.ids[0]) == model.begin
+
+
+def test_what_the_template_refuses_is_skipped_where_that_is_asked(
+    run: Keepers, chats: Path, tmp_path: Path
+) -> None:
+    strict = "{% if messages[0].content == 'what is 3' %}{{ raise_exception('no') }}{% endif %}"
+    name = tiny_language.write(tmp_path / "lm", template=strict + tiny_language.TEMPLATE)
+    words = ("--keep", "6", "--method", "perplexity", "--proxy", name)
+    done = run("coreset", chats, *words)
+    assert "1 conversation cannot be read by the proxy (row 3: the chat template" in done.err
+    done = run("coreset", chats, *words, "--on-bad-row", "skip")
+    assert done.status == 0, done.err
+    assert "Skipped 1 row that cannot be used: row 3" in done.err
 
 
 def test_models_that_cannot_be_read_by(tmp_path: Path, name: str) -> None:
@@ -192,7 +210,7 @@ def test_models_that_cannot_be_read_by(tmp_path: Path, name: str) -> None:
         language_model("fasttext", "proxy")
     with pytest.raises(ParameterError, match=r"got 'hf:none.gguf', and there is no such file"):
         language_model("hf:none.gguf", "proxy")
-    with pytest.raises(ParameterError, match="length: got 1"):
+    with pytest.raises(ParameterError, match=r"proxy\.options\.length: got 1"):
         language_model(name, "proxy", length=1)
     wider = tiny_language.write(tmp_path, more=["<one>", "<two>"])
     with pytest.raises(ParameterError, match="has 260 tokens, its model 258"):

@@ -26,6 +26,7 @@ _TURNS = ("messages", "conversations", "conversation")
 _ANSWERS = ("output", "response")
 _MORE = ("input", "context")
 _PAIR = ("chosen", "rejected")
+_PROMPTS = ("prompt", "question", "instruction")
 
 Read = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -69,18 +70,20 @@ def recognised(
         ParameterError: `plain`, and no column could be meant.
     """
     there = set(table.column_names) & set(named or table.column_names)
+    texts = {name for name in there if _holds_texts(table[name])}
     turns = [n for n in named or _TURNS if n in there and _holds_turns(table[n])]
     beside = tuple(name for name in ("system", "tools") if name in table.column_names)
-    if set(_PAIR) <= there:
-        prompt = next((name for name in (*turns, "prompt") if name in there), None)
+    if all(name in texts or (name in there and _holds_turns(table[name])) for name in _PAIR):
+        prompt = next((name for name in (*turns, *_PROMPTS) if name in there), None)
         return _preference(prompt, beside)
     if turns:
         return _chat(turns[0], beside)
-    if {"prompt", "completion"} <= there:
+    pair = ("prompt", "completion")
+    if all(name in texts or (name in there and _holds_turns(table[name])) for name in pair):
         return _completion(beside)
-    answer = next((name for name in _ANSWERS if name in there), None)
-    if "instruction" in there and answer is not None:
-        more = next((name for name in _MORE if name in there), None)
+    answer = next((name for name in _ANSWERS if name in texts), None)
+    if "instruction" in texts and answer is not None:
+        more = next((name for name in _MORE if name in texts), None)
         others = tuple(n for n in ("system", "history") if n in there)
         return _instructions(answer, more, others)
     if not plain:
@@ -118,12 +121,25 @@ def conversations_in(
     if (not asked and (task != AUTO or like is not None)) or material.kind is not None:
         return None
     table, names = material.table, [named] if isinstance(named, str) else [*(named or ())]
+    if len(names) == 1 and names[0] not in table.column_names:
+        names = [name.strip() for name in names[0].split(",")]
     found = recognised(table, named=names, plain=asked)
     if found is None:
         return None
     turns = any(name in table.column_names and _holds_turns(table[name]) for name in found.columns)
-    texts = names or label is not None or {n.lower() for n in table.column_names} & {*LABEL_NAMES}
-    return None if texts and not turns and not asked else read_conversations(table, found)
+    if asked or turns:
+        return read_conversations(table, found)
+    if names or label in found.columns or {n.lower() for n in table.column_names} & {*LABEL_NAMES}:
+        return None
+    if label is not None:
+        raise ParameterError(
+            "task",
+            f"{material.name} holds {found.name} ({', '.join(found.columns)}), and '{label}' is "
+            "named as the label",
+            "Say --task tokens (task='tokens') to choose among them, by source for instance, or "
+            "--task class to classify a text, which --input names",
+        )
+    return read_conversations(table, found)
 
 
 def read_conversations(table: ArrowTable, found: Format) -> Conversations:
@@ -149,34 +165,46 @@ def read_conversations(table: ArrowTable, found: Format) -> Conversations:
     return Conversations(format=found, table=whole, name=name, bad=bad)
 
 
+def _holds_texts(column: ArrowColumn) -> bool:
+    return pa.types.is_large_string(column.type) or pa.types.is_null(column.type)
+
+
 def _holds_turns(column: ArrowColumn) -> bool:
-    """Whether values are lists of turns, or JSON texts of such."""
+    """Whether values are lists of turns, one turn, or, most of them, JSON texts of such lists."""
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _is_turn(kind.value_type)
     if not pa.types.is_large_string(kind):
-        return False
-    texts = filter(None, column.slice(0, 50).to_pylist())
-    lists = [list_in(text) for text in texts]
-    return bool(lists) and all(
-        found and isinstance(found[0], dict) and ({"role", "from"} & {*found[0]}) for found in lists
-    )
+        return _is_turn(kind)
+    lists = [list_in(text) for text in filter(None, column.slice(0, 50).to_pylist())]
+    found = [
+        isinstance(each[0], dict) and bool({"role", "from"} & {*each[0]}) for each in lists if each
+    ]
+    return 2 * sum(found) > len(lists)
 
 
 def _is_turn(kind: ArrowType) -> bool:
     if not pa.types.is_struct(kind):
         return False
     names = {field.name for field in kind}
-    return {"role", "content"} <= names or {"from", "value"} <= names
+    return bool({"role", "from"} & names) and bool({"content", "value"} & names)
 
 
-def _text(row: Mapping[str, Any], name: str) -> str:
+def _text(row: Mapping[str, Any], name: str, *, needed: bool = True) -> str:
     value = row.get(name)
     if value is None:
-        raise ValueError(f"has nothing in column '{name}'")
+        if needed:
+            raise ValueError(f"has nothing in column '{name}'")
+        return ""
     if not isinstance(value, str):
         raise ValueError(f"holds {type(value).__name__} in column '{name}' in place of a text")
     return value
+
+
+def _before(row: Mapping[str, Any]) -> str:
+    """The system prompt of a prompt that is a text."""
+    system = _text(row, "system", needed=False)
+    return f"{system}\n\n" if system else ""
 
 
 def _in(name: str, read: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -191,6 +219,35 @@ def _with_tools(messages: list[dict[str, Any]], row: Mapping[str, Any]) -> dict[
     return {"messages": messages} | ({"tools": tools} if tools else {})
 
 
+def _asked(name: str, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a prompt, a text or turns; none where there is none."""
+    asked = row[name]
+    if asked is None:
+        return []
+    if isinstance(asked, str) and list_in(asked) is None:
+        asked = [{"role": "user", "content": asked}]
+    return _in(name, lambda: messages_of(asked, row.get("system")))
+
+
+def _earlier(history: Any) -> list[dict[str, Any]]:
+    """The turns of a history: pairs of a question and its answer, or messages."""
+    given = list_in(history) if isinstance(history, str) else history
+    if not given:
+        if isinstance(history, str) and history.strip():
+            raise ValueError("has a history that is no list, in column 'history'")
+        return []
+    if not isinstance(given, list):
+        raise ValueError(f"holds {type(given).__name__} in column 'history' in place of a list")
+    if isinstance(given[0], Mapping):
+        return _in("history", lambda: messages_of(given))
+    turns: list[dict[str, Any]] = []
+    for pair in given:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError("has no pairs of a question and its answer in column 'history'")
+        turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    return turns
+
+
 def _chat(name: str, beside: tuple[str, ...]) -> Format:
     def read(row: Mapping[str, Any]) -> dict[str, Any]:
         return _with_tools(_in(name, lambda: messages_of(row[name], row.get("system"))), row)
@@ -200,11 +257,13 @@ def _chat(name: str, beside: tuple[str, ...]) -> Format:
 
 def _completion(beside: tuple[str, ...]) -> Format:
     def read(row: Mapping[str, Any]) -> dict[str, Any]:
-        if isinstance(row["completion"], list | tuple):
-            before = _in("prompt", lambda: messages_of(row["prompt"], row.get("system")))
-            after = _in("completion", lambda: messages_of(row["completion"]))
+        given = row["completion"]
+        if not isinstance(given, str) or list_in(given) is not None:
+            before = _asked("prompt", row)
+            after = _in("completion", lambda: messages_of(given))
             return _with_tools(before + after, row)
-        return {"prompt": _text(row, "prompt"), "completion": _text(row, "completion")}
+        prompt = _before(row) + _text(row, "prompt", needed=False)
+        return {"prompt": prompt, "completion": given}
 
     return Format(
         name="prompts and completions", columns=("prompt", "completion", *beside), read=read
@@ -215,13 +274,8 @@ def _instructions(answer: str, more: str | None, others: tuple[str, ...]) -> For
     """Instructions with their answers, as Alpaca and Dolly write them."""
 
     def read(row: Mapping[str, Any]) -> dict[str, Any]:
-        turns: list[dict[str, Any]] = []
-        for asked, answered in row.get("history") or ():
-            turns += [
-                {"role": "user", "content": asked},
-                {"role": "assistant", "content": answered},
-            ]
-        extra = (more and row.get(more)) or ""
+        turns = _earlier(row.get("history"))
+        extra = _text(row, more, needed=False) if more else ""
         asked = "\n\n".join(part for part in (_text(row, "instruction"), extra) if part)
         turns.append({"role": "user", "content": asked})
         turns.append({"role": "assistant", "content": _text(row, answer)})
@@ -236,13 +290,9 @@ def _preference(prompt: str | None, beside: tuple[str, ...]) -> Format:
 
     def read(row: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(row["chosen"], str) and list_in(row["chosen"]) is None:
-            before = "" if prompt is None else _text(row, prompt)
-            return {"prompt": before, "completion": row["chosen"]}
-        before = []
-        if prompt is not None:
-            asked = row[prompt]
-            turns = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
-            before = _in(prompt, lambda: messages_of(turns, row.get("system")))
+            before = "" if prompt is None else _text(row, prompt, needed=False)
+            return {"prompt": _before(row) + before, "completion": row["chosen"]}
+        before = [] if prompt is None else _asked(prompt, row)
         after = _in("chosen", lambda: messages_of(row["chosen"]))
         shared = sum(
             1 for _ in takewhile(lambda two: two[0] == two[1], zip(before, after, strict=False))

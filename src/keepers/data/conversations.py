@@ -47,7 +47,9 @@ def messages_of(turns: Any, system: Any = None) -> list[dict[str, Any]]:
             text; its text follows the name of the column.
     """
     found = [message(turn, place) for place, turn in enumerate(_turns(turns), 1)]
-    if isinstance(system, str) and system.strip():
+    if system is not None and not isinstance(system, str):
+        raise ValueError(f"stands beside {type(system).__name__} in place of a system prompt")
+    if system is not None and system.strip():
         first = found[0] if found else {}
         if first.get("role") != "system":
             found.insert(0, {"role": "system", "content": system})
@@ -83,13 +85,13 @@ def message(turn: Any, place: int) -> dict[str, Any]:
     if not isinstance(turn, Mapping):
         raise ValueError(f"holds {type(turn).__name__} in place of turn {place}")
     given: dict[str, Any] = {key: value for key, value in turn.items() if value is not None}
-    name = given.get("role", given.get("from"))
-    role = ROLES.get(str(name).lower())
+    name = str(given.get("role", given.get("from"))).lower()
+    role = ROLES.get(name)
     if role is None:
         known = ", ".join(ROLES)
         raise ValueError(f"has the role {name!r} in turn {place}, which is none of {known}")
     text = content(given.get("content", given.get("value")), place)
-    calls: Any = given.get("tool_calls")
+    calls: Any = given.get("tool_calls") or given.get("function_call")
     if not calls and name in CALLS:
         calls, text = _read(text), ""
     out: dict[str, Any] = {"role": role, "content": text}
@@ -135,10 +137,9 @@ def call(value: Any, place: int) -> dict[str, Any]:
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
         raise ValueError(f"has a call of a tool without a name in turn {place}")
     arguments: Any = _read(inner.get("arguments", inner.get("parameters", {})))
-    return {
-        "type": "function",
-        "function": {"name": inner["name"], "arguments": bare(arguments or {})},
-    }
+    if arguments is None or arguments == "":
+        arguments = {}
+    return {"type": "function", "function": {"name": inner["name"], "arguments": bare(arguments)}}
 
 
 def tools_of(value: Any) -> list[Any]:
@@ -206,11 +207,7 @@ def answers(conversation: Mapping[str, Any]) -> list[str]:
     """
     if "messages" not in conversation:
         return [conversation["completion"]]
-    return [
-        each["content"] + _shown_calls(each)
-        for each in conversation["messages"]
-        if each["role"] == ASSISTANT
-    ]
+    return [spoken(each) for each in conversation["messages"] if each["role"] == ASSISTANT]
 
 
 def readable(conversation: Mapping[str, Any]) -> str:
@@ -227,8 +224,10 @@ def _lines(conversation: Mapping[str, Any]) -> Iterator[str]:
         yield from filter(None, (conversation["prompt"], conversation["completion"]))
         return
     for each in conversation["messages"]:
-        yield f"{each['role']}: {each['content']}{_shown_calls(each)}"
+        yield f"{each['role']}: {spoken(each)}"
 
 
-def _shown_calls(turn: Mapping[str, Any]) -> str:
-    return "".join(written(each["function"]) for each in turn.get("tool_calls", ()))
+def spoken(turn: Mapping[str, Any]) -> str:
+    """What a turn says, its calls of tools as JSON after the text."""
+    calls = (written(each["function"]) for each in turn.get("tool_calls", ()))
+    return "\n".join(filter(None, (turn["content"], *calls)))

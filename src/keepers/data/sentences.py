@@ -12,7 +12,7 @@ from keepers.data.labels import doubtful_classes
 from keepers.data.material import Material
 from keepers.data.source import Columns
 from keepers.data.targets import label_columns
-from keepers.tasks import Number, Tags, Task
+from keepers.tasks import Number, Tags, Task, Tokens
 from keepers.words import counted, listed
 
 SEVERAL_LABELS = "there with more than one label"
@@ -82,6 +82,9 @@ def in_words(labels: Any, label: str, task: Task) -> str:
         each = len(labels.members) / max(1, len(labels))
         shown = listed(task.names, 6)
         return f"{counted(task.num_outputs, 'label')} from '{label}', {each:.2g} per row: {shown}"
+    if isinstance(task, Tokens):
+        shown = listed(task.names, 6)
+        return f"{counted(len(task.names), 'source')} from '{label}': {shown}"
     if not isinstance(task, Number):
         return f"{task.plural} from '{label}'"
     low, high = np.nanmin(labels), np.nanmax(labels)

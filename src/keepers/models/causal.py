@@ -27,7 +27,10 @@ _PREFIX = "hf:"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenSequence:
-    """A conversation as tokens: `ids` (length,) and which of them are `learnt`; `cut` of those."""
+    """A conversation as tokens `ids` (length,), and which of them are `learnt`.
+
+    `cut` says that it was longer than the model reads.
+    """
 
     ids: Tensor
     learnt: Tensor
@@ -82,10 +85,12 @@ class LanguageModel:
         text, spans = self._text(conversation)
         found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = np.array(found["input_ids"]), np.array(found["offset_mapping"])
+        if not len(ids):
+            raise DataError("it has no token")
         learnt = np.zeros(len(ids), dtype=bool)
         for start, stop in spans:
             learnt |= (offsets[:, 0] < stop) & (offsets[:, 1] > start)
-        plain = "messages" not in conversation
+        plain = "messages" not in conversation or not self.has_template
         if plain and self.begin is not None:
             ids, learnt = np.append(self.begin, ids), np.append(False, learnt)
         learnt[:1] = False  # nothing stands before it
@@ -108,7 +113,7 @@ class LanguageModel:
         if not self.has_template:
             return plainly(messages)
         if not self.has_calls:
-            messages = [{"role": each["role"], "content": spoken(each)} for each in messages]
+            messages = [{"role": each["role"], "content": _spoken(each)} for each in messages]
         tools = conversation.get("tools")
         whole = self._templated(messages, tools)
         spans: list[tuple[int, int]] = []
@@ -119,15 +124,17 @@ class LanguageModel:
             before = self._templated(messages[:place], tools, begin=True) if place else ""
             upto = self._templated(messages[: place + 1], tools)
             start = len(before) if place and whole.startswith(before) else -1
-            if start >= 0 and whole.startswith(upto):
+            if 0 <= start < len(upto) and whole.startswith(upto):
                 spans.append((start, len(upto)))
             else:  # the template writes earlier turns in another way than the last
                 said = turn["content"].strip()
                 start = whole.find(said, max(at, start)) if said else -1
                 if start < 0:
-                    raise DataError(f"the chat template leaves turn {place + 1} out")
+                    continue
                 spans.append((start, start + len(said)))
             at = spans[-1][1]
+        if not spans:
+            raise DataError("the chat template leaves the answers out")
         return whole, spans
 
     def _templated(
@@ -144,9 +151,9 @@ class LanguageModel:
             raise DataError(f"the chat template refuses it: {first_words(error)}") from None
 
 
-def spoken(turn: Mapping[str, Any]) -> str:
-    """What a turn says, its calls of tools as JSON after the text."""
-    calls = (json.dumps(each["function"]) for each in turn.get("tool_calls", ()))
+def _spoken(turn: Mapping[str, Any]) -> str:
+    # As `keepers.data.conversations` shows it, which is no layer below.
+    calls = (json.dumps(e["function"], ensure_ascii=False) for e in turn.get("tool_calls", ()))
     return "\n".join(filter(None, (turn["content"], *calls)))
 
 
@@ -159,7 +166,7 @@ def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int,
     text, spans = "", list[tuple[int, int]]()
     for turn in messages:
         text += ("\n\n" if text else "") + f"### {turn['role'].capitalize()}:\n"
-        said = spoken(turn)
+        said = _spoken(turn)
         if turn["role"] == "assistant":
             spans.append((len(text), len(text) + len(said)))
         text += said
@@ -183,8 +190,11 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
     if not name.startswith(_PREFIX):
         remedy = f"Give hf:PATH: a folder, a GGUF file or a hub name of {CAUSAL}"
         raise ParameterError(parameter, f"got '{name}', which reads no conversations", remedy)
-    if length is not None and length < 2:
-        raise ParameterError("length", f"got {length}", "Give 2 tokens or more")
+    given: object = length
+    if given is not None and (type(given) is not int or given < 2):
+        raise ParameterError(
+            f"{parameter}.options.length", f"got {given!r}", "Give a number of tokens, 2 or more"
+        )
     try:
         import transformers
     except ImportError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from keepers.data import Source, answers, open_source
+from keepers.choices import OnBadRow
+from keepers.data import SkippedRow, Source, answers, open_source
 from keepers.errors import DataError, ParameterError, first_few
 from keepers.ledger import Ledger
 from keepers.methods import Method, in_words
@@ -42,8 +44,8 @@ def lengths(source: Source) -> Tensor:
 
 def language_signals(
     source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
-) -> Signals:
-    """What a method needs of a language model, beside what the data say by themselves.
+) -> tuple[Source, Signals]:
+    """What a method needs of a language model, and the conversations that it could read.
 
     Raises:
         ParameterError: no proxy, or one that is no causal language model; no target examples for
@@ -62,10 +64,10 @@ def language_signals(
     _check_as_it_is(config, role)
     model = language_model(role.model, "proxy", length=role.options.get("length"))
     targets = _targets(source, config, needs)
-    sequences = _sequences(source, model, say)
+    source, sequences = _sequences(source, model, config.on_bad_row, say)
     tokens = sum(len(each.ids) for each in sequences)
     say(f"Proxy: {role.model} reads {tokens:,} tokens, as it is")
-    return _read(source, model, sequences, targets, needs, place)
+    return source, _read(source, model, sequences, targets, needs, place)
 
 
 def _check_as_it_is(config: CoresetOptions, role: Role) -> None:
@@ -91,19 +93,28 @@ def _targets(source: Source, config: CoresetOptions, needs: frozenset[str]) -> S
     return open_source(config.similar_to, task="tokens", on_bad_row=config.on_bad_row)
 
 
-def _sequences(source: Source, model: LanguageModel, say: Say) -> list[TokenSequence]:
+def _sequences(
+    source: Source, model: LanguageModel, on_bad_row: OnBadRow, say: Say
+) -> tuple[Source, list[TokenSequence]]:
+    """The conversations that the model can read, as tokens."""
     found: list[TokenSequence] = []
-    bad: list[str] = []
+    bad: dict[int, str] = {}
     for at in range(len(source)):
         try:
             found.append(model.sequence(conversation(source, at)))
         except DataError as error:
-            bad.append(f"row {source.rows[at]}: {error}")
-    if bad:
+            bad[at] = str(error)
+    rows = source.rows.tolist()
+    if bad and (on_bad_row == "error" or not found):
         raise DataError(
             f"data: {counted(len(bad), 'conversation')} cannot be read by the proxy "
-            f"({first_few(bad)}). Correct or leave them out, or take another --proxy"
+            f"({first_few([f'row {rows[at]}: {why}' for at, why in bad.items()])}). Correct them, "
+            "leave them out with --on-bad-row skip (on_bad_row='skip'), or take another --proxy"
         )
+    if bad:
+        skipped = [SkippedRow(row=rows[at], id=source.ids[at], problem=bad[at]) for at in bad]
+        good = [at for at in range(len(source)) if at not in bad]
+        source = replace(source.take(good), skipped=(*source.skipped, *skipped))
     cut = sum(each.cut for each in found)
     if not model.has_template:
         say("The tokenizer of the proxy has no chat template: chats are read as plain texts")
@@ -112,7 +123,7 @@ def _sequences(source: Source, model: LanguageModel, say: Say) -> list[TokenSequ
             f"{counted(cut, 'conversation is', 'conversations are')} cut at {model.length:,} "
             "tokens (proxy option length)"
         )
-    return found
+    return source, found
 
 
 def _read(
@@ -125,12 +136,13 @@ def _read(
 ) -> Signals:
     runtime = place.hardware.runtime(gains_from_bf16=True)
     vectors = bool(needs & {"features", "similarities"})
-    # Losses come of the pass that gives features, too: one pass is found again by any method.
     inputs = {
         "data": source.content,
         "model": model.fingerprint,
         "hardware": place.hardware.identity(gains_from_bf16=True),
     }
+
+    vectors = vectors or place.run.finished("reading", {**inputs, "features": True})
 
     def whole(folder: Path) -> StageRecord:
         return _stage(folder, sequences, place, vectors=vectors, model=model)
@@ -212,7 +224,7 @@ def _alone_stage(
             what="reading answers alone",
         )
         tally.examples = len(sequences)
-    at = torch.tensor(owners)
+    at = torch.tensor(owners, dtype=torch.int64)
     sums = torch.zeros(len(sequences), dtype=torch.float64).index_add_(0, at, read.sums)
     counts = torch.zeros(len(sequences), dtype=torch.int64).index_add_(0, at, read.counts)
     store.write(folder, {"losses": (sums / counts.clamp_min(1)).float()})

@@ -220,10 +220,10 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
 def _by_language_model(
     source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
 ) -> Scored:
+    source, read = language_signals(source, method, config, place, say)
     say_skipped(source, say)
     candidates, validation = parted(source, config)
     own = data_signals(source, method.needs)
-    read = language_signals(source, method, config, place, say)
     return Scored(
         source=source,
         method=method,
