@@ -62,7 +62,7 @@ def seconds(value: float) -> str:
 
 def training() -> str:
     rows: list[list[str]] = []
-    for path in sorted(RESULTS.glob("training-*.json")):
+    for path in sorted(RESULTS.glob("training-[0-9]*.json")):
         result = json.loads(path.read_text())
         rows += [
             [

@@ -286,6 +286,8 @@ def test_what_is_similar_to_target_examples(run: Keepers, chats: Path, name: str
     assert run("coreset", chats, *words, "--similar-to", "like.jsonl").status == 0
     kept = pq.read_table("kept.parquet").to_pylist()
     assert {row["row"] for row in kept if row["kept"]} == {4, 17}
+    done = run("coreset", chats, *words[:-2], "--similar-to", "nothing.jsonl")
+    assert done.err.splitlines()[-1].startswith("Error: similar_to")
     done = run("coreset", chats, *words[:-2])
     assert "similar_to: got none, and 'rds' looks for what is similar" in done.err
 
@@ -300,7 +302,9 @@ def test_scores_of_chats_are_found_again(run: Keepers, chats: Path, name: str) -
 
 def test_what_is_asked_amiss_is_said(run: Keepers, chats: Path, name: str) -> None:
     done = run("coreset", chats, "--method", "ifd")
-    assert "proxy: got none, and 'ifd' needs losses of answers" in done.err
+    assert (
+        "proxy: got none, and 'ifd' needs what a language model says: losses of answers" in done.err
+    )
     done = run("coreset", chats, "--method", "ifd", "--proxy", name, "--epochs", "2")
     assert "epochs: got 2, and a language model is read as it is" in done.err
     done = run("coreset", chats, "--method", "stratified")

@@ -16,7 +16,7 @@ from keepers import Campaign
 from keepers.campaign import Measure, Planned, Pool, Schema, Started, Trained, Vote
 from keepers.errors import RunError
 
-POINTS = 4
+POINTS = 3
 """Steps at which a command is killed, spread over all that it takes, beside the last ones."""
 
 LAST = 2

@@ -132,7 +132,11 @@ def open_source(
             material = replace(material, table=talk.table, kind="chat", input_name=talk.name)
             input, require_labels = None, False  # noqa: A001
             if label is not None and label in talk.format.columns:
-                raise ParameterError("label", f"got '{label}', which is learnt", "Leave it out")
+                raise ParameterError(
+                    "label",
+                    f"got '{label}', which is part of the conversations",
+                    "Name another column, such as that of the source, or leave it out",
+                )
         brought = None if features is None else read_features(features, material)
         column = features if isinstance(features, str) and not is_npy(features) else None
         said = told(

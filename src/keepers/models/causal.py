@@ -209,6 +209,8 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
         except ImportError as error:
             raise MissingExtraError(f"model '{name}'", "gguf") from error
         path, extra = str(file.parent), {"gguf_file": file.name}
+    elif path.startswith(("/", ".", "~")) and not file.exists():
+        raise ParameterError(parameter, f"got '{name}', and there is no such folder", "Give one")
     module, config, source = load(
         path,
         parameter,

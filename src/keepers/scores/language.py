@@ -22,8 +22,8 @@ def perplexity(answer_losses: Tensor) -> Tensor:
         ParameterError: NaN or another shape.
 
     Example:
-        >>> perplexity(torch.tensor([0.0, 0.6931]))
-        tensor([1.0000, 2.0000])
+        >>> perplexity(torch.tensor([0.0, 3.0]))
+        tensor([ 1.0000, 20.0855])
 
     Paper:
         Ankner et al., Perplexed by Perplexity, 2024 (2405.20541): middle and high bands.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from keepers.choices import OnBadRow
 from keepers.data import SkippedRow, Source, answers, open_source
-from keepers.errors import DataError, ParameterError, first_few
+from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.ledger import Ledger
 from keepers.methods import Method, in_words
 from keepers.models import LanguageModel, TokenSequence, language_model
@@ -56,7 +56,7 @@ def language_signals(
     if config.proxy is None:
         raise ParameterError(
             "proxy",
-            f"got none, and '{method.name}' needs {in_words(needs)} of a language model",
+            f"got none, and '{method.name}' needs what a language model says: {in_words(needs)}",
             "Name one with --proxy hf:PATH: a folder, a GGUF file or a hub name. Without one: "
             "random, longest, and with --label stratified",
         )
@@ -90,7 +90,8 @@ def _targets(source: Source, config: CoresetOptions, needs: frozenset[str]) -> S
             f"got none, and '{config.method}' looks for what is similar to target examples",
             "Give a file of some with --similar-to (similar_to=...)",
         )
-    return open_source(config.similar_to, task="tokens", on_bad_row=config.on_bad_row)
+    with about("similar_to"):
+        return open_source(config.similar_to, task="tokens", on_bad_row=config.on_bad_row)
 
 
 def _sequences(
