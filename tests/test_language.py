@@ -288,6 +288,8 @@ def test_what_is_similar_to_target_examples(run: Keepers, chats: Path, name: str
     assert {row["row"] for row in kept if row["kept"]} == {4, 17}
     done = run("coreset", chats, *words[:-2], "--similar-to", "nothing.jsonl")
     assert done.err.splitlines()[-1].startswith("Error: similar_to")
+    done = run("coreset", chats, "--method", "longest", "--similar-to", "like.jsonl")
+    assert "Warning: 'longest' compares with no targets: no use for --similar-to" in done.err
     done = run("coreset", chats, *words[:-2])
     assert "similar_to: got none, and 'rds' looks for what is similar" in done.err
 

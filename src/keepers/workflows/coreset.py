@@ -75,6 +75,8 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
     with or_unlabelled(), opened as (source, place):
         options.keep.resolve(len(parted(source, options)[0]))
         config, auto = settled(source, options, place, say=say)
+        if config.similar_to is not None and "similarities" not in methods.get(config.method).needs:
+            say(f"Warning: '{config.method}' compares with no targets: no use for --similar-to")
         scored = score_source(source, config, place, say=say)
         if config.near_duplicates is not None:
             scored = without_copies(scored, config.near_duplicates, say)
