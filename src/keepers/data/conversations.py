@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from keepers.tasks.texts import spoken
+
 ASSISTANT = "assistant"
 ROLES: Mapping[str, str] = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
@@ -225,9 +227,3 @@ def _lines(conversation: Mapping[str, Any]) -> Iterator[str]:
         return
     for each in conversation["messages"]:
         yield f"{each['role']}: {spoken(each)}"
-
-
-def spoken(turn: Mapping[str, Any]) -> str:
-    """What a turn says, its calls of tools as JSON after the text."""
-    calls = (written(each["function"]) for each in turn.get("tool_calls", ()))
-    return "\n".join(filter(None, (turn["content"], *calls)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from keepers.files import fingerprint
 from keepers.models.huggingface import load, loading, quiet
 from keepers.models.identity import module_fingerprint
 from keepers.models.outline import first_words
+from keepers.tasks.texts import spoken
 
 LENGTH = 2048
 """Tokens at which a conversation is cut, where neither the model nor the user says less."""
@@ -113,7 +113,7 @@ class LanguageModel:
         if not self.has_template:
             return plainly(messages)
         if not self.has_calls:
-            messages = [{"role": each["role"], "content": _spoken(each)} for each in messages]
+            messages = [{"role": each["role"], "content": spoken(each)} for each in messages]
         tools = conversation.get("tools")
         whole = self._templated(messages, tools)
         spans: list[tuple[int, int]] = []
@@ -151,12 +151,6 @@ class LanguageModel:
             raise DataError(f"the chat template refuses it: {first_words(error)}") from None
 
 
-def _spoken(turn: Mapping[str, Any]) -> str:
-    # As `keepers.data.conversations` shows it, which is no layer below.
-    calls = (json.dumps(e["function"], ensure_ascii=False) for e in turn.get("tool_calls", ()))
-    return "\n".join(filter(None, (turn["content"], *calls)))
-
-
 def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
     r"""A chat for a model without a template, and where its answers stand.
 
@@ -166,7 +160,7 @@ def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int,
     text, spans = "", list[tuple[int, int]]()
     for turn in messages:
         text += ("\n\n" if text else "") + f"### {turn['role'].capitalize()}:\n"
-        said = _spoken(turn)
+        said = spoken(turn)
         if turn["role"] == "assistant":
             spans.append((len(text), len(text) + len(said)))
         text += said

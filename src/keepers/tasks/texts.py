@@ -1,10 +1,10 @@
-"""How one value names a class, and one text several labels."""
+"""How one value names a class, one text several labels, and what a turn says."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 DELIMITERS = (",", ";", "|")
@@ -73,3 +73,13 @@ def split(text: str, mark: str | None) -> list[str]:
         for part in parts
         if part
     ]
+
+
+def spoken(turn: Mapping[str, Any]) -> str:
+    """What a turn of a conversation says, its calls of tools as JSON after the text.
+
+    >>> spoken({"role": "assistant", "content": "Hello"})
+    'Hello'
+    """
+    calls = (json.dumps(e["function"], ensure_ascii=False) for e in turn.get("tool_calls", ()))
+    return "\n".join(filter(None, (turn["content"], *calls)))

@@ -145,11 +145,20 @@ def _read(
 
     vectors = vectors or place.run.finished("reading", {**inputs, "features": True})
 
-    def whole(folder: Path) -> StageRecord:
-        return _stage(folder, sequences, place, vectors=vectors, model=model)
+    total = len(sequences)
 
-    def alone(folder: Path) -> StageRecord:
-        return _alone_stage(folder, sequences, place, model=model)
+    def whole(folder: Path) -> StageRecord:
+        owners, what = range(total), "reading by the proxy"
+        return _stage(
+            folder, sequences, owners, total, place, model=model, what=what, vectors=vectors
+        )
+
+    def apart(folder: Path) -> StageRecord:
+        found = [alone(each, model.begin) for each in sequences]
+        owners = [owner for owner, parts in enumerate(found) for _ in parts]
+        parts = [part for parts in found for part in parts]
+        what = "reading answers alone"
+        return _stage(folder, parts, owners, total, place, model=model, what=what)
 
     folder, record = place.run.stage("reading", {**inputs, "features": vectors}, whole)
     place.book(folder, record)
@@ -159,7 +168,7 @@ def _read(
     if "features" in needs and features is not None:
         found["features"] = features
     if "unconditional_losses" in needs:
-        folder, record = place.run.stage("reading-alone", inputs, alone)
+        folder, record = place.run.stage("reading-alone", inputs, apart)
         place.book(folder, record)
         found["unconditional_losses"] = store.read(folder)["losses"]
     if targets is not None and features is not None:
@@ -175,14 +184,18 @@ def _read(
 def _stage(
     folder: Path,
     sequences: Sequence[TokenSequence],
+    owners: Sequence[int],
+    total: int,
     place: Workplace,
     *,
     model: LanguageModel,
-    vectors: bool,
+    what: str,
+    vectors: bool = False,
 ) -> StageRecord:
+    """The mean losses of conversations, of which the sequences are the parts; and features."""
     ledger = Ledger()
     store.clear(folder)
-    with ledger.phase("reading by the proxy") as tally:
+    with ledger.phase(what) as tally:
         read = read_through(
             model,
             sequences,
@@ -192,43 +205,16 @@ def _stage(
             every=place.checkpoint_every,
             tally=tally,
             progress=place.progress,
+            what=what,
         )
-        tally.examples = len(sequences)
-    arrays = {"losses": (read.sums / read.counts).float()}
+        tally.examples = total
+    at = torch.tensor(owners, dtype=torch.int64)
+    sums = torch.zeros(total, dtype=torch.float64).index_add_(0, at, read.sums)
+    counts = torch.zeros(total, dtype=torch.int64).index_add_(0, at, read.counts)
+    arrays = {"losses": (sums / counts.clamp_min(1)).float()}
     if read.features is not None:
         arrays["features"] = read.features
     store.write(folder, arrays)
-    forget_parts(folder)
-    return StageRecord(costs=tuple(ledger.costs))
-
-
-def _alone_stage(
-    folder: Path, sequences: Sequence[TokenSequence], place: Workplace, *, model: LanguageModel
-) -> StageRecord:
-    """The losses of the same tokens, each answer by itself."""
-    parts, owners = list[TokenSequence](), list[int]()
-    for owner, each in enumerate(sequences):
-        found = alone(each, model.begin)
-        parts += found
-        owners += [owner] * len(found)
-    ledger = Ledger()
-    store.clear(folder)
-    with ledger.phase("reading answers alone") as tally:
-        read = read_through(
-            model,
-            parts,
-            runtime=place.hardware.runtime(gains_from_bf16=True),
-            folder=folder,
-            every=place.checkpoint_every,
-            tally=tally,
-            progress=place.progress,
-            what="reading answers alone",
-        )
-        tally.examples = len(sequences)
-    at = torch.tensor(owners, dtype=torch.int64)
-    sums = torch.zeros(len(sequences), dtype=torch.float64).index_add_(0, at, read.sums)
-    counts = torch.zeros(len(sequences), dtype=torch.int64).index_add_(0, at, read.counts)
-    store.write(folder, {"losses": (sums / counts.clamp_min(1)).float()})
     forget_parts(folder)
     return StageRecord(costs=tuple(ledger.costs))
 
