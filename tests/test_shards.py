@@ -18,6 +18,7 @@ import torch
 
 import keepers
 from keepers import methods
+from keepers.cluster import check_answers
 from keepers.data import open_source
 from keepers.errors import DataError, ExistsError, MissingExtraError, ParameterError, RunError
 from keepers.methods import Method
@@ -27,7 +28,6 @@ from keepers.random import generator
 from keepers.selectors import facility_location, take_turns
 from keepers.selectors.cuts import Search, drawn_keys, order_keys, text_words, turn_ranks
 from keepers.shards import covering, cutting, ranking
-from keepers.shards.executor import check_answers
 from keepers.shards.places import find_shards, local_copy
 from keepers.shards.store import Store
 from keepers.types import Signals

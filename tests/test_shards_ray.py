@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import keepers
+from keepers import cluster
 from keepers.errors import DataError, KeepersError, RunError
-from keepers.shards import executor as executors
 from keepers.shards.executor import InProcess, executor
 
 pytestmark = pytest.mark.ray
@@ -99,11 +99,11 @@ def test_a_model_that_is_not_on_the_workers(ray_cluster, tmp_path, monkeypatch):
 
 
 def test_a_cluster_with_another_version_or_without_keepers(ray_cluster, monkeypatch):
-    monkeypatch.setattr(executors, "own_version", lambda: "99.0")
+    monkeypatch.setattr(cluster, "own_version", lambda: "99.0")
     message = r"the machine .* of the cluster has keepers .*, and this one 99\.0"
     with pytest.raises(RunError, match=message), executor(2, None):
         pass
-    monkeypatch.setattr(executors, "PACKAGE", "keepers-of-nobody")
+    monkeypatch.setattr(cluster, "PACKAGE", "keepers-of-nobody")
     with (
         pytest.raises(RunError, match=r"has no keepers. Install keepers==99\.0"),
         executor(2, None),

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
-from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
+from keepers.cluster import connected, first_line
+from keepers.errors import KeepersError, ParameterError, RunError
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 S = TypeVar("S")
 
-PACKAGE = "keepers"
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 RETRIES = 20
 """How often a task is begun again whose worker dies; what does not end then kills its workers."""
-ANSWERS_WITHIN = 5.0
-"""Seconds in which an address has to answer."""
-OBJECT_STORE = 256 * 1024**2
-"""Bytes of shared memory of a cluster that is started here: weights travel through it, data not."""
 
 
 class Executor(Protocol):
@@ -96,7 +89,7 @@ class OnRay:
             return self._ray.get(done)
         except (errors.WorkerCrashedError, errors.OutOfMemoryError) as error:
             raise RunError(
-                f"workers: the worker of a task died {RETRIES + 1} times ({_first_line(error)}). "
+                f"workers: the worker of a task died {RETRIES + 1} times ({first_line(error)}). "
                 "Give it more memory: smaller shards, or fewer --workers. Finished shards are kept"
             ) from None
         except errors.RayTaskError as error:
@@ -108,7 +101,7 @@ class OnRay:
             raise
         except errors.RayError as error:
             raise RunError(
-                f"ray: {_first_line(error)}. Type the same command again: finished shards are kept"
+                f"ray: {first_line(error)}. Type the same command again: finished shards are kept"
             ) from None
 
 
@@ -135,106 +128,12 @@ def _result(found: tuple[Any, ...]) -> Any:
 def executor(workers: int | None, address: str | None, gpus: float = 0) -> Generator[Executor]:
     """What runs tasks: this process, workers of Ray started here, or the cluster at an address.
 
-    A Ray that this program started already is used as it is, and stays.
-
     Raises:
-        MissingExtraError: Ray is asked for, and not installed.
-        RunError: the address does not answer, or the cluster has no keepers, or another version.
+        MissingExtraError, RunError: as `cluster.connected`.
     """
     if address is None and workers in (None, 1):
         yield InProcess()
         return
-    try:
-        import ray
-    except ImportError:
-        asked = "--workers" if address is None else "--ray"
-        raise MissingExtraError(asked, "ray") from None
-    ours = not ray.is_initialized()
-    if ours:
-        _start(ray, workers, address)
-    try:
-        check_cluster(ray)
+    with connected(workers, address, "--workers" if address is None else "--ray") as ray:
         most = int(ray.cluster_resources().get("CPU", 1))
         yield OnRay(ray, min(workers or most, most), gpus)
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _start(ray: Any, workers: int | None, address: str | None) -> None:
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        ray.init(address="local", num_cpus=workers, object_store_memory=OBJECT_STORE, **quiet)
-        return
-    if address != "auto":
-        check_answers(address)
-    try:
-        del quiet["include_dashboard"]
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RunError(
-            f"ray: no cluster at '{address}' ({_first_line(error)}). Start one with 'ray start "
-            "--head', or leave --ray out to have --workers started here"
-        ) from None
-
-
-def check_answers(address: str) -> None:
-    """Refuse an address where nobody answers: Ray itself would try for two minutes.
-
-    Raises:
-        RunError: nobody does, or it is no address.
-    """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    remedy = "Give HOST:PORT as 'ray start --head' says it, or auto for the cluster of this machine"
-    if not colon or not port.isdigit():
-        raise RunError(f"ray: got '{address}', which is no address. {remedy}")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RunError(f"ray: {address} does not answer ({reason}). {remedy}") from None
-
-
-def own_version() -> str:
-    """The version of keepers here."""
-    return metadata.version("keepers")
-
-
-def check_cluster(ray: Any) -> None:
-    """Refuse a cluster whose machines lack keepers, or have another version of it.
-
-    Raises:
-        RunError: the machine, what it has, and what this one has.
-    """
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
-
-    asked, here = ray.remote(metadata.version), own_version()
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    answers = [
-        asked.options(num_cpus=0, scheduling_strategy=On(node["NodeID"], soft=False)).remote(
-            PACKAGE
-        )
-        for node in nodes
-    ]
-    for node, answer in zip(nodes, answers, strict=True):
-        name = node.get("NodeManagerHostname") or node["NodeID"][:8]
-        try:
-            there = ray.get(answer, timeout=120)
-        except metadata.PackageNotFoundError:
-            raise RunError(
-                f"ray: the machine {name} of the cluster has no keepers. Install keepers=={here} "
-                "there, in the Python that Ray runs"
-            ) from None
-        except ray.exceptions.GetTimeoutError:
-            raise RunError(
-                f"ray: the machine {name} of the cluster starts no worker. See 'ray status'"
-            ) from None
-        if there != here:
-            raise RunError(
-                f"ray: the machine {name} of the cluster has keepers {there}, and this one {here}. "
-                "Install the same version everywhere"
-            )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split(os.linesep)[0].rstrip(".")[:200]

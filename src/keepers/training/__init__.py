@@ -11,6 +11,7 @@ from keepers.training.classifiers import (
 )
 from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
+from keepers.training.feed import Feed
 from keepers.training.fit import Checkpoint, epochs_of, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
 from keepers.training.hardware import Hardware, Runtime, has_bf16
@@ -39,6 +40,7 @@ __all__ = [
     "Choice",
     "Dynamics",
     "Evaluation",
+    "Feed",
     "Fitted",
     "FreshSubset",
     "Hardware",

@@ -17,12 +17,12 @@ from keepers.data import DensePool
 from keepers.errors import KeepersError, RunError
 from keepers.models import Recipe, count_flops, to_channels_last
 from keepers.processes import Runtime
-from keepers.random import derived_seed, generator
 from keepers.training import checkpoint
+from keepers.training.feed import Feed
 from keepers.training.observer import Observer, Step
 from keepers.training.optim import optimizer as build_optimizer
 from keepers.training.optim import schedule, set_learning_rate
-from keepers.training.policy import Arguments, BatchPolicy, Candidates
+from keepers.training.policy import BatchPolicy
 from keepers.types import TrainView
 
 FORWARD_AND_BACKWARD = 3  # FLOPs of a training step over those of its forward pass
@@ -80,10 +80,12 @@ class Loop:
             weight_decay=recipe.weight_decay,
         )
         self.forward = runtime.parallel(module)
-        self.pool, self.labels = view.pool.to(device), view.labels.to(device)
+        self.feed = Feed(pool=view.pool, labels=view.labels, augment=view.augment, seed=seed).to(
+            device
+        )
+        self.pool, self.labels = self.feed.pool, self.feed.labels
         self.task = view.task
-        self.augment, self.augmenting = view.augment, generator(seed, "augment", device=device)
-        self.recipe, self.runtime, self.seed = recipe, runtime, seed
+        self.recipe, self.runtime = recipe, runtime
         self.policy, self.stateful = policy, (*observers, policy)
         self.watchers = self.stateful if policy.watches else tuple(observers)
         self.factor = schedule(recipe.schedule)
@@ -110,7 +112,7 @@ class Loop:
         if plain is None:
             inputs, here, weights = self._chosen(here, progress)
         else:
-            inputs = self._load(processes.own_rows(here), processes.rank())
+            inputs = self.feed.inputs(processes.own_rows(here), at.step, processes.rank())
             weights = self.policy.weights(here)
         labels = self.labels[processes.own_rows(here)]
         set_learning_rate(optimizer, self.recipe.lr * self.factor(min(progress, 1.0)))
@@ -143,38 +145,17 @@ class Loop:
     ) -> tuple[tuple[Any, ...], Tensor, Tensor | None]:
         """The inputs of this process's rows of the choice, all its positions, its weights."""
         # Every process loads all candidates, so that each sees the same augmented inputs.
-        inputs = self._load(positions, 0)
-
-        def cut(rows: Tensor) -> Arguments:
-            if self.augment is not None:
-                return tuple(part[rows] for part in inputs), {}
-            return self.pool.gather(positions[rows]), {}
-
-        candidates = Candidates(
-            positions=positions,
-            labels=self.labels[positions],
-            args=inputs,
-            cut=cut,
-            version=self.at.step,
-        )
+        candidates = self.feed.candidates(positions, self.at.step)
         start = time.perf_counter()
         choice = self.policy.choose(candidates, progress)
         if positions.device.type == "cpu":  # elsewhere it waits for the step before, too
             self.at.choosing_seconds += time.perf_counter() - start
         rows = torch.arange(len(positions)).to(positions) if choice is None else choice.rows
-        inputs = cut(processes.own_rows(rows))[0]
+        inputs = candidates.cut(processes.own_rows(rows))[0]
         if choice is None:
             return inputs, positions, None
         self.at.choosing_flops += choice.flops
         return inputs, positions[rows], choice.weights
-
-    def _load(self, positions: Tensor, stream: int) -> tuple[Tensor, ...]:
-        inputs = self.pool.gather(positions)
-        if self.augment is not None:
-            # A function of (seed, step, stream): a resumed run draws the same.
-            self.augmenting.manual_seed(derived_seed(self.seed, "augment", self.at.step, stream))
-            inputs = self.augment(inputs, self.augmenting)
-        return inputs
 
     def _observe(
         self, positions: Tensor, own_logits: Tensor, progress: float, began: float, passes: float

@@ -1,0 +1,126 @@
+"""Ray: started on this machine, or the cluster at an address; who answers, and with what."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
+
+from keepers.errors import MissingExtraError, RunError
+
+PACKAGE = "keepers"
+ANSWERS_WITHIN = 5.0
+"""Seconds in which an address has to answer."""
+OBJECT_STORE = 256 * 1024**2
+"""Bytes of shared memory of a cluster that is started here: weights travel through it."""
+
+
+@contextmanager
+def connected(
+    workers: int | None, address: str | None, asked: str, store: int = OBJECT_STORE
+) -> Generator[Any]:
+    """The module `ray`, with a cluster of so many CPUs started here, or the one at an address.
+
+    A Ray that this program started already is used as it is, and stays. `asked` is the option that
+    needs it, `store` the bytes of shared memory of what is started here.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        RunError: the address does not answer, or the cluster has no keepers, or another version.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtraError(asked, "ray") from None
+    ours = not ray.is_initialized()
+    if ours:
+        _start(ray, workers, address, store)
+    try:
+        check_cluster(ray)
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start(ray: Any, workers: int | None, address: str | None, store: int) -> None:
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        ray.init(address="local", num_cpus=workers, object_store_memory=store, **quiet)
+        return
+    if address != "auto":
+        check_answers(address)
+    try:
+        del quiet["include_dashboard"]
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"ray: no cluster at '{address}' ({first_line(error)}). Start one with 'ray start "
+            "--head', or leave --ray out to have --workers started here"
+        ) from None
+
+
+def check_answers(address: str) -> None:
+    """Refuse an address where nobody answers: Ray itself would try for two minutes.
+
+    Raises:
+        RunError: nobody does, or it is no address.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    remedy = "Give HOST:PORT as 'ray start --head' says it, or auto for the cluster of this machine"
+    if not colon or not port.isdigit():
+        raise RunError(f"ray: got '{address}', which is no address. {remedy}")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RunError(f"ray: {address} does not answer ({reason}). {remedy}") from None
+
+
+def own_version() -> str:
+    """The version of keepers here."""
+    return metadata.version("keepers")
+
+
+def check_cluster(ray: Any) -> None:
+    """Refuse a cluster whose machines lack keepers, or have another version of it.
+
+    Raises:
+        RunError: the machine, what it has, and what this one has.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+    asked, here = ray.remote(metadata.version), own_version()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    answers = [
+        asked.options(num_cpus=0, scheduling_strategy=On(node["NodeID"], soft=False)).remote(
+            PACKAGE
+        )
+        for node in nodes
+    ]
+    for node, answer in zip(nodes, answers, strict=True):
+        name = node.get("NodeManagerHostname") or node["NodeID"][:8]
+        try:
+            there = ray.get(answer, timeout=120)
+        except metadata.PackageNotFoundError:
+            raise RunError(
+                f"ray: the machine {name} of the cluster has no keepers. Install keepers=={here} "
+                "there, in the Python that Ray runs"
+            ) from None
+        except ray.exceptions.GetTimeoutError:
+            raise RunError(
+                f"ray: the machine {name} of the cluster starts no worker. See 'ray status'"
+            ) from None
+        if there != here:
+            raise RunError(
+                f"ray: the machine {name} of the cluster has keepers {there}, and this one {here}. "
+                "Install the same version everywhere"
+            )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, for a message of ours."""
+    return str(error).strip().split(os.linesep)[0].rstrip(".")[:200]
