@@ -93,6 +93,53 @@ def _read_budget(text: str, parameter: str) -> int | float:
         ) from None
 
 
+@dataclass(frozen=True)
+class TokenBudget(Budget):
+    """How many tokens to keep: a count ("2M", "500k", 2000000) or the fraction of all.
+
+    >>> TokenBudget.parse("2M").resolve(3_000_000), TokenBudget.parse("10%").resolve(5_000)
+    (2000000, 500)
+    """
+
+    @classmethod
+    def parse(cls, keep: int | float | str | Budget, parameter: str = "keep_tokens") -> Self:
+        """Read what `Budget.parse` reads, and counts that end in k, M or G.
+
+        Raises:
+            ParameterError: as `Budget.parse`.
+        """
+        power = _POWERS.get(keep.strip()[-1:].lower()) if isinstance(keep, str) else None
+        if isinstance(keep, str) and power is not None:
+            try:
+                keep = round(float(keep.strip()[:-1]) * power)
+            except ValueError:
+                raise ParameterError(
+                    parameter, f"got {keep!r}, which is no number", "Give 2M, 500k, 20000 or 10%"
+                ) from None
+        return super().parse(keep, parameter)
+
+    def resolve(self, n: int, parameter: str = "keep_tokens") -> int:
+        """The count out of `n` tokens.
+
+        Raises:
+            ParameterError: a count over `n`.
+        """
+        if isinstance(self.value, int) and self.value > n:
+            raise ParameterError(
+                parameter,
+                f"got {self.value:,}, but there are only {n:,} tokens to choose from",
+                f"Give a count up to {n:,}, or a fraction such as 10%",
+            )
+        return super().resolve(n, parameter)
+
+    def __str__(self) -> str:
+        counted = f"{self.value:,}" if isinstance(self.value, int) else super().__str__()
+        return f"{counted} tokens" if isinstance(self.value, int) else f"{counted} of the tokens"
+
+
+_POWERS = {"k": 10**3, "m": 10**6, "g": 10**9}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
     """What a model factory is told about the data it will see.

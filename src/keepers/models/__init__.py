@@ -1,6 +1,12 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
-from keepers.models.causal import LanguageModel, TokenSequence, language_model
+from keepers.models.causal import (
+    ChatTokenizer,
+    LanguageModel,
+    TokenSequence,
+    chat_tokenizer,
+    language_model,
+)
 from keepers.models.classifiers import (
     CLASSIFIERS,
     PROBE,
@@ -31,6 +37,7 @@ __all__ = [
     "MIN_STEPS",
     "MODELS",
     "PROBE",
+    "ChatTokenizer",
     "ClassifierRow",
     "FeatureTap",
     "LanguageModel",
@@ -41,6 +48,7 @@ __all__ = [
     "Schedule",
     "Stretched",
     "TokenSequence",
+    "chat_tokenizer",
     "check_name",
     "classifier_fingerprint",
     "count_flops",

@@ -38,24 +38,16 @@ class TokenSequence:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LanguageModel:
-    """A causal language model with its tokenizer.
+class ChatTokenizer:
+    """What makes tokens of conversations.
 
     A conversation is at most `length` tokens long. `begin` is the token that a text begins with,
     None where the model knows none.
     """
 
-    module: nn.Module
     tokenizer: Any
     length: int
     begin: int | None
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the weights, the tokens, the template, and the length."""
-        template = str(getattr(self.tokenizer, "chat_template", None))
-        probe = self.tokenizer("The quick brown fox: 1 + 1 = 2.\n")["input_ids"]
-        return fingerprint([module_fingerprint(self.module), template, probe, self.length])
 
     @property
     def has_template(self) -> bool:
@@ -151,6 +143,20 @@ class LanguageModel:
             raise DataError(f"the chat template refuses it: {first_words(error)}") from None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LanguageModel(ChatTokenizer):
+    """A causal language model with its tokenizer."""
+
+    module: nn.Module
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, the tokens, the template, and the length."""
+        template = str(getattr(self.tokenizer, "chat_template", None))
+        probe = self.tokenizer("The quick brown fox: 1 + 1 = 2.\n")["input_ids"]
+        return fingerprint([module_fingerprint(self.module), template, probe, self.length])
+
+
 def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
     r"""A chat for a model without a template, and where its answers stand.
 
@@ -180,21 +186,51 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
         ParameterError: nothing that can be loaded, a tokenizer that does not say where its tokens
             stand, or of another vocabulary than the model.
     """
+    path, gguf = _place(name, parameter, length)
+    import transformers
+
+    module, config, source = load(
+        path, parameter, transformers.AutoModelForCausalLM, CAUSAL, gguf=gguf
+    )
+    found = _tokenizer(name, parameter, source, config, gguf, length)
+    return LanguageModel(module=module.eval(), **vars(found))
+
+
+def chat_tokenizer(name: str, parameter: str, *, length: int | None = None) -> ChatTokenizer:
+    """The tokenizer of a causal language model alone; as `language_model`, without its weights.
+
+    Raises:
+        MissingExtraError: as `language_model`.
+        ParameterError: as `language_model`.
+    """
+    path, gguf = _place(name, parameter, length)
+    import transformers
+
+    local = Path(path).expanduser().is_dir()
+    source = str(Path(path).expanduser()) if local else path
+    file = {"gguf_file": gguf} if gguf else {}
+    with quiet(), loading(path, parameter, CAUSAL):
+        config = transformers.AutoConfig.from_pretrained(
+            source, local_files_only=local, trust_remote_code=False, **file
+        )
+    return _tokenizer(name, parameter, source, config, gguf, length)
+
+
+def _place(name: str, parameter: str, length: Any) -> tuple[str, str | None]:
+    """The folder or hub name of a model, and its GGUF file where it is one."""
     path = name.removeprefix(_PREFIX)
     if not name.startswith(_PREFIX):
         remedy = f"Give hf:PATH: a folder, a GGUF file or a hub name of {CAUSAL}"
         raise ParameterError(parameter, f"got '{name}', which reads no conversations", remedy)
-    given: object = length
-    if given is not None and (type(given) is not int or given < 2):
+    if length is not None and (type(length) is not int or length < 2):
         raise ParameterError(
-            f"{parameter}.options.length", f"got {given!r}", "Give a number of tokens, 2 or more"
+            f"{parameter}.options.length", f"got {length!r}", "Give a number of tokens, 2 or more"
         )
     try:
-        import transformers
+        import transformers as _
     except ImportError as error:
         raise MissingExtraError(f"model '{name}'", "hf") from error
     file = Path(path).expanduser()
-    extra: dict[str, Any] = {}
     if file.suffix.lower() == ".gguf":
         if not file.is_file():
             raise ParameterError(parameter, f"got '{name}', and there is no such file", "Give one")
@@ -202,17 +238,19 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
             import gguf as _  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(f"model '{name}'", "gguf") from error
-        path, extra = str(file.parent), {"gguf_file": file.name}
-    elif path.startswith(("/", ".", "~")) and not file.exists():
+        return str(file.parent), file.name
+    if path.startswith(("/", ".", "~")) and not file.exists():
         raise ParameterError(parameter, f"got '{name}', and there is no such folder", "Give one")
-    module, config, source = load(
-        path,
-        parameter,
-        transformers.AutoModelForCausalLM,
-        CAUSAL,
-        gguf=extra.get("gguf_file"),
-    )
-    with quiet(), loading(path, parameter, CAUSAL):
+    return path, None
+
+
+def _tokenizer(
+    name: str, parameter: str, source: str, config: Any, gguf: str | None, length: int | None
+) -> ChatTokenizer:
+    import transformers
+
+    extra = {"gguf_file": gguf} if gguf else {}
+    with quiet(), loading(source, parameter, CAUSAL):
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
             source, local_files_only=Path(source).is_dir(), trust_remote_code=False, **extra
         )
@@ -234,4 +272,4 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
     begin = next(
         (e for e in (tokenizer.bos_token_id, tokenizer.eos_token_id) if e is not None), None
     )
-    return LanguageModel(module=module.eval(), tokenizer=tokenizer, length=min(known), begin=begin)
+    return ChatTokenizer(tokenizer=tokenizer, length=min(known), begin=begin)

@@ -42,6 +42,11 @@ def coreset_summary(selection: Selection) -> RenderableType:
     if metadata.get("balance"):
         head.append(f", balanced by {metadata['balance']}")
     parts: list[RenderableType] = [head]
+    tokens = metadata.get("tokens")
+    if tokens:
+        kept, all_of_it = (quantities.count(tokens[name]) for name in ("kept", "all"))
+        part = quantities.percent(tokens["kept"] / tokens["all"])
+        parts.append(Text(f"They hold {kept} of {all_of_it} tokens ({part})"))
     copies = metadata.get("num_near_duplicates")
     if copies:
         verb = "was" if copies == 1 else "were"

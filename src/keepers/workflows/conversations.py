@@ -17,7 +17,13 @@ from keepers.data import SkippedRow, Source, answers, open_source
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.ledger import Ledger
 from keepers.methods import Method, in_words
-from keepers.models import LanguageModel, TokenSequence, language_model
+from keepers.models import (
+    ChatTokenizer,
+    LanguageModel,
+    TokenSequence,
+    chat_tokenizer,
+    language_model,
+)
 from keepers.roles import Role
 from keepers.runs import StageRecord
 from keepers.signals import forget_parts, read_through, store
@@ -44,8 +50,10 @@ def lengths(source: Source) -> Tensor:
 
 def language_signals(
     source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
-) -> tuple[Source, Signals]:
-    """What a method needs of a language model, and the conversations that it could read.
+) -> tuple[Source, Signals, Tensor]:
+    """What a method needs of a language model, of the conversations that it could read.
+
+    Beside those conversations and their signals, their tokens (n,).
 
     Raises:
         ParameterError: no proxy, or one that is no causal language model; no target examples for
@@ -64,10 +72,38 @@ def language_signals(
     _check_as_it_is(config, role)
     model = language_model(role.model, "proxy", length=role.options.get("length"))
     targets = _targets(source, config, needs)
-    source, sequences = _sequences(source, model, config.on_bad_row, say)
-    tokens = sum(len(each.ids) for each in sequences)
-    say(f"Proxy: {role.model} reads {tokens:,} tokens, as it is")
-    return source, _read(source, model, sequences, targets, needs, place)
+    source, sequences = as_tokens(source, model, config.on_bad_row, say)
+    tokens = token_counts(sequences)
+    say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, as it is")
+    return source, _read(source, model, sequences, targets, needs, place), tokens
+
+
+def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[Source, Tensor]:
+    """The conversations that the tokenizer of the proxy can write, and their tokens (n,).
+
+    Those of prompts and answers, as a trainer sees them.
+
+    Raises:
+        ParameterError: no proxy, or none that has such a tokenizer.
+        DataError: as `language_signals`.
+    """
+    if config.proxy is None:
+        raise ParameterError(
+            "keep_tokens",
+            f"got {config.keep_tokens}, and there is no tokenizer to count them by",
+            "Name the model that is to be tuned with --proxy hf:PATH, whose tokenizer alone is "
+            "read here, or give a number of rows with --keep",
+        )
+    role = Role.parse(config.proxy, "hf:")
+    _check_as_it_is(config, role)
+    tokenizer = chat_tokenizer(role.model, "proxy", length=role.options.get("length"))
+    source, sequences = as_tokens(source, tokenizer, config.on_bad_row, say)
+    return source, token_counts(sequences)
+
+
+def token_counts(sequences: Sequence[TokenSequence]) -> Tensor:
+    """How many tokens (n,) sequences have."""
+    return torch.tensor([len(each.ids) for each in sequences], dtype=torch.int64)
 
 
 def _check_as_it_is(config: CoresetOptions, role: Role) -> None:
@@ -94,10 +130,18 @@ def _targets(source: Source, config: CoresetOptions, needs: frozenset[str]) -> S
         return open_source(config.similar_to, task="tokens", on_bad_row=config.on_bad_row)
 
 
-def _sequences(
-    source: Source, model: LanguageModel, on_bad_row: OnBadRow, say: Say
+def as_tokens(
+    source: Source,
+    model: ChatTokenizer,
+    on_bad_row: OnBadRow,
+    say: Say,
+    parameter: str = "proxy",
 ) -> tuple[Source, list[TokenSequence]]:
-    """The conversations that the model can read, as tokens."""
+    """The conversations that a model can read, as tokens; `parameter` is what names the model.
+
+    Raises:
+        DataError: as `language_signals`.
+    """
     found: list[TokenSequence] = []
     bad: dict[int, str] = {}
     for at in range(len(source)):
@@ -108,9 +152,10 @@ def _sequences(
     rows = source.rows.tolist()
     if bad and (on_bad_row == "error" or not found):
         raise DataError(
-            f"data: {counted(len(bad), 'conversation')} cannot be read by the proxy "
+            f"data: {counted(len(bad), 'conversation')} cannot be read by the {parameter} "
             f"({first_few([f'row {rows[at]}: {why}' for at, why in bad.items()])}). Correct them, "
-            "leave them out with --on-bad-row skip (on_bad_row='skip'), or take another --proxy"
+            "leave them out with --on-bad-row skip (on_bad_row='skip'), or take another "
+            f"--{parameter}"
         )
     if bad:
         skipped = [SkippedRow(row=rows[at], id=source.ids[at], problem=bad[at]) for at in bad]
@@ -118,11 +163,11 @@ def _sequences(
         source = replace(source.take(good), skipped=(*source.skipped, *skipped))
     cut = sum(each.cut for each in found)
     if not model.has_template:
-        say("The tokenizer of the proxy has no chat template: chats are read as plain texts")
+        say(f"The tokenizer of the {parameter} has no chat template: chats are read as plain texts")
     if cut:
         say(
             f"{counted(cut, 'conversation is', 'conversations are')} cut at {model.length:,} "
-            "tokens (proxy option length)"
+            f"tokens ({parameter} option length)"
         )
     return source, found
 

@@ -19,7 +19,8 @@ from keepers.files import plain
 from keepers.options import taking
 from keepers.random import generator
 from keepers.selection import Selection
-from keepers.types import Picks, Signals
+from keepers.types import Picks, Signals, TokenBudget
+from keepers.words import counted
 from keepers.workflows.advice import (
     accuracy,
     noise_of,
@@ -40,6 +41,7 @@ from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.scoring import Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
+from keepers.workflows.token_budgets import within_tokens
 
 
 @taking(CoresetOptions)
@@ -110,6 +112,10 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
         picks, scores = choose(scored, config, k, report)
         tally.examples = len(candidates)
+    k, spent = len(picks.positions), None
+    if config.keep_tokens is not None and scored.tokens is not None:
+        spent = _tokens(scored, picks, config.keep_tokens)
+        say(f"{counted(k, 'conversation')} hold {spent['kept']:,} of {spent['all']:,} tokens")
     if picks.how:
         say(f"Selected by {picks.how}")
     scores_all = None
@@ -169,9 +175,18 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
         table=table,
         metadata=about
         | {"floor": floor, "label_noise": plain(noise and noise.facts())}
+        | ({} if spent is None else {"keep": str(config.keep_tokens), "tokens": spent})
         | ({} if auto is None else {"auto": plain(auto.facts())}),
         evidence=evidence,
     )
+
+
+def _tokens(scored: Scored, picks: Picks, budget: TokenBudget) -> dict[str, int]:
+    """Tokens of the candidates, those that may be kept, and those that are."""
+    assert scored.tokens is not None
+    found = scored.tokens[scored.candidates]
+    most, kept = int(found.sum()), int(found[picks.positions.cpu()].sum())
+    return {"all": most, "budget": budget.resolve(most), "kept": kept}
 
 
 def _rows(candidates: Tensor, at: Tensor | None) -> npt.NDArray[np.int64] | None:
@@ -190,19 +205,28 @@ def _of_candidates(scored: Scored) -> npt.NDArray[np.float64] | None:
 def choose(
     scored: Scored, config: CoresetOptions, k: int, report: Callable[[str, int, int], None]
 ) -> tuple[Picks, Tensor | None]:
-    """The picks, as positions into `scored.candidates`, and the scores of the candidates."""
+    """The picks, as positions into `scored.candidates`, and the scores of the candidates.
+
+    They are `k`, or as many as fit into the tokens of the configuration, where it has some.
+    """
     members: Sequence[Signals] = scored.members
     if len(scored.candidates) < len(scored.source):
         members = [signals.at(scored.candidates) for signals in members]
     labels = members[0].get("labels")
-    return methods.choose(
-        scored.method,
-        members,
-        k,
-        balance=labels if config.balance == "class" else None,
-        floor=methods.Floor(labels, config.min_per_class),
-        generator=generator(config.seed, "select", scored.method.name),
-        num_classes=len(scored.source.strata_names) or None,
-        options=config.method_options or {},
-        report=report,
-    )
+
+    def picked(count: int) -> tuple[Picks, Tensor | None]:
+        return methods.choose(
+            scored.method,
+            members,
+            count,
+            balance=labels if config.balance == "class" else None,
+            floor=methods.Floor(labels, config.min_per_class),
+            generator=generator(config.seed, "select", scored.method.name),
+            num_classes=len(scored.source.strata_names) or None,
+            options=config.method_options or {},
+            report=report,
+        )
+
+    if config.keep_tokens is None or scored.tokens is None:
+        return picked(k)
+    return within_tokens(picked, scored.tokens[scored.candidates], config.keep_tokens)

@@ -23,7 +23,7 @@ from keepers.training import GIVES, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.conversations import READ as LANGUAGE
-from keepers.workflows.conversations import language_signals, lengths
+from keepers.workflows.conversations import counted_tokens, language_signals, lengths
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
@@ -100,7 +100,8 @@ class Scored:
 
     `candidates` and `validation` are positions; `prepared` is None where the method needs no
     model: the only member is then what the data say by themselves. `copies` (n,) are the positions
-    of what each is a near-duplicate of, -1 where of nothing; they are no candidates.
+    of what each is a near-duplicate of, -1 where of nothing; they are no candidates. `tokens` (n,)
+    are those of conversations, where they were counted.
     """
 
     source: Source
@@ -111,6 +112,7 @@ class Scored:
     prepared: Prepared | None
     place: Workplace
     copies: Tensor | None = None
+    tokens: Tensor | None = None
 
     @property
     def num_copies(self) -> int:
@@ -161,6 +163,12 @@ def score_source(source: Source, config: CoresetOptions, place: Workplace, *, sa
     """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
     method = methods.get(config.method)
     check_offered(method, source)
+    if config.keep_tokens is not None and source.kind != "chat":
+        raise ParameterError(
+            "keep_tokens",
+            f"got {config.keep_tokens}, and {source.name} holds no conversations ({source.kind})",
+            "Give --keep, or --task tokens for texts that a language model learns",
+        )
     if source.kind == "chat" and method.needs & LANGUAGE:
         return _by_language_model(source, method, config, place, say)
     if method.needs <= set(dict(data_signals(source, method.needs).items())):
@@ -220,7 +228,7 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
 def _by_language_model(
     source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
 ) -> Scored:
-    source, read = language_signals(source, method, config, place, say)
+    source, read, tokens = language_signals(source, method, config, place, say)
     say_skipped(source, say)
     candidates, validation = parted(source, config)
     own = data_signals(source, method.needs)
@@ -232,6 +240,7 @@ def _by_language_model(
         members=(Signals(**dict(own.items()) | dict(read.items())),),
         prepared=None,
         place=place,
+        tokens=tokens,
     )
 
 
@@ -242,7 +251,11 @@ def _by_data_alone(
     place: Workplace,
     say: Say,
 ) -> Scored:
-    unused = [f"--{name}" for name in ("proxy", "epochs", "ensemble") if getattr(config, name)]
+    tokens = None
+    if config.keep_tokens is not None:
+        source, tokens = counted_tokens(source, config, say)
+    names = ("proxy", "epochs", "ensemble")[config.keep_tokens is not None :]
+    unused = [f"--{name}" for name in names if getattr(config, name)]
     asked = config.proxy or config.resolution is not None
     if asked and source.features is None and source.kind != "chat":
         role = config.role(source)  # what is wrong with it is said all the same
@@ -266,6 +279,7 @@ def _by_data_alone(
         members=(data_signals(source, method.needs),),
         prepared=None,
         place=place,
+        tokens=tokens,
     )
 
 

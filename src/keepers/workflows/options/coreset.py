@@ -15,7 +15,10 @@ from keepers.workflows.options.shared import AUTO, Proxied, Seeded, Shared
 if TYPE_CHECKING:
     from keepers.data import Source
     from keepers.roles import Role
-    from keepers.types import Budget
+    from keepers.types import Budget, TokenBudget
+
+HALF = 0.5
+"""What is kept where nobody says how much."""
 
 COVERING = "facility-location"
 """The method of who names none and brings features."""
@@ -26,6 +29,17 @@ def budget(keep: int | float | str | Budget) -> Budget:
     from keepers.types import Budget
 
     return Budget.parse(keep)
+
+
+def _or_half(keep: int | float | str | Budget | None) -> Budget:
+    return budget(HALF if keep is None else keep)
+
+
+def token_budget(keep_tokens: int | float | str | Budget | None) -> TokenBudget | None:
+    """The budget in tokens that is meant, if one is."""
+    from keepers.types import TokenBudget
+
+    return None if keep_tokens is None else TokenBudget.parse(keep_tokens)
 
 
 def _or_auto(method: str | None) -> str:
@@ -57,9 +71,17 @@ class CoresetOptions(Proxied, Seeded, Shared):
 
     reads_conversations = True
 
-    keep: Annotated[Budget, Option("Fraction kept (0.5 or 50%) or a count (5000)")] = read(
-        default=0.5, converter=budget
-    )
+    keep: Annotated[
+        Budget, Option("Fraction kept (0.5 or 50%) or a count (5000) (default: 0.5)")
+    ] = read(default=None, converter=_or_half)
+    keep_tokens: Annotated[
+        TokenBudget | None,
+        Option(
+            "In place of --keep: tokens kept of conversations (2M, 500k or 10%)",
+            "Those of prompts and answers, by the tokenizer of the proxy",
+            metavar="TOKENS",
+        ),
+    ] = read(default=None, converter=token_budget)
     method: Annotated[
         str,
         Option(
@@ -120,6 +142,11 @@ class CoresetOptions(Proxied, Seeded, Shared):
         super().__post_init__()
         if self.method == AUTO and self.features is not None:
             object.__setattr__(self, "method", COVERING)
+        if self.keep_tokens is not None:
+            if self.keep not in (budget(HALF), budget(1.0)):
+                told = f"got beside keep {self.keep}"
+                raise ParameterError("keep_tokens", told, "Give one of them")
+            object.__setattr__(self, "keep", budget(1.0))  # of the rows
         from keepers import methods
         from keepers.workflows.scoring import COMMITTEE, CORESET_SIGNALS, check_supplies
 
