@@ -7,6 +7,9 @@ from collections.abc import Mapping
 EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
 """Training on all of it, on a random part, and on another random part in every epoch."""
 
+LONGEST, WHOLE = "longest", "everything-in-full"
+"""The longest answers; and, of conversations, everything for as many passes as a part gets."""
+
 UNIFORM, EQUAL_TIME, SVP = "uniform", "uniform-equal-time", "svp"
 """Plain training for as many steps, for as long, and on a core-set by a proxy's entropy."""
 

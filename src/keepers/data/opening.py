@@ -164,8 +164,9 @@ def open_source(
             )
         inputs = extract.raw_inputs(material, columns.input, kind)
         targets = task if talk is None else CLASSES.name
+        known_as = like if talk is None else None  # held-out conversations may have other sources
         labels, class_names, other_task = _labels(
-            material, columns, like, require_labels, said.label, targets
+            material, columns, known_as, require_labels, said.label, targets
         )
         bad = extract.bad_rows(inputs, columns.input, material.table)
         shown = columns.input if material.kind is None else ()
@@ -314,7 +315,8 @@ def _known_label(like: Source, material: Material) -> str | None:
     there = name is not None and all(
         each in columns for each in label_columns(name, material.table)
     )
-    if there or (like.columns.label_named and material.kind is None):
+    named = like.columns.label_named and like.kind != "chat"
+    if there or (named and material.kind is None):
         return name
     return None
 

@@ -11,11 +11,13 @@ import torch
 from keepers import methods as table
 from keepers import processes
 from keepers.data import Source
+from keepers.errors import ParameterError
 from keepers.experiments.convergence import noted, withheld
 from keepers.experiments.corruption import into, noisy
 from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
+from keepers.experiments.tuning_compare import compare_tuned
 from keepers.files import plain, write_json
 from keepers.ledger import Ledger
 from keepers.options import cut, taking
@@ -56,6 +58,9 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
     first seed are trained once more, for twice as many epochs: where that gains over a point, the
     target was still learning, and there is no verdict.
 
+    Of conversations the target is a causal language model, tuned for as many tokens on each choice,
+    on random ones, on the longest, and on everything; the errors are losses of held-out answers.
+
     Args:
         data: as in `keepers.coreset`, with labels.
 
@@ -71,11 +76,15 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
     for name in config.methods:
         if name != AUTO:
             check_offered(table.get(name), source)
-    if source.other_task is not None:
+    if source.other_task is not None and source.kind != "chat":
         say(f"Errors are 1 - {source.task.score_words}")
-    for budget in config.keep:
+    for budget in config.keep if source.kind != "chat" else ():
         Budget.parse(budget).resolve(len(source))
-    source, changed = _with_noise(source, config.noise, say)
+    if config.keep_tokens and source.kind != "chat":
+        raise ParameterError(
+            "keep_tokens", f"got some, and {source.name} holds no conversations", "Give --keep"
+        )
+    source, changed = _with_noise(source, config.noise if source.kind != "chat" else 0.0, say)
     path = Path(options.run or default_run(source, "compare"))
     identity = {"data": source.fingerprint, "test": test_source.fingerprint}
     with Run(path, identity, resume=options.resume) as opened:
@@ -85,6 +94,10 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
             ledger=Ledger(),
             progress=progress,
         )
+        if source.kind == "chat":
+            tuned = compare_tuned(source, test_source, in_both, options, config, place, say)
+            _leave(plain(tuned), place, options, say)
+            return Comparison(result=plain(tuned), run=path)
         bench = Bench.prepare(source, test_source, changed, config, place, options.on_bad_row, say)
         say_skipped(bench.source, say)
         trials = []
@@ -124,11 +137,15 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
                 "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
             }
         )
-        if processes.rank() == 0:
-            place.run.leave("compare.json", result, say)
-            if options.out is not None:
-                write_json(Path(options.out), result, overwrite=options.overwrite)
+        _leave(result, place, options, say)
     return Comparison(result=result, run=path)
+
+
+def _leave(result: dict[str, Any], place: Workplace, options: CompareOptions, say: Say) -> None:
+    if processes.rank() == 0:
+        place.run.leave("compare.json", result, say)
+        if options.out is not None:
+            write_json(Path(options.out), result, overwrite=options.overwrite)
 
 
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:

@@ -31,6 +31,7 @@ from keepers.models.normalise import Normalised, Stretched
 from keepers.models.recipe import MIN_STEPS, Optimizer, Recipe, Schedule
 from keepers.models.row import ModelRow, dense_encoder
 from keepers.models.table import MODELS
+from keepers.models.token_batches import batched, padded, summed_losses
 
 __all__ = [
     "CLASSIFIERS",
@@ -48,6 +49,7 @@ __all__ = [
     "Schedule",
     "Stretched",
     "TokenSequence",
+    "batched",
     "chat_tokenizer",
     "check_name",
     "classifier_fingerprint",
@@ -63,5 +65,7 @@ __all__ = [
     "language_model",
     "module_fingerprint",
     "outline",
+    "padded",
+    "summed_losses",
     "to_channels_last",
 ]

@@ -14,6 +14,7 @@ from keepers.reports.answer import about_verdicts
 from keepers.reports.by_budget import KEPT, budget_page, budget_table
 from keepers.reports.online import online_report, online_table
 from keepers.reports.page import write_page
+from keepers.reports.tuning import tuning_report, tuning_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ def compare_report(result: Mapping[str, Any], path: str | Path, *, overwrite: bo
     """
     if result.get("kind") == "compare-online":
         return online_report(result, path, overwrite=overwrite)
+    if result.get("kind") == "compare-tuned":
+        return tuning_report(result, path, overwrite=overwrite)
     config: Mapping[str, Any] = result.get("config") or {}
     facts = {key: config[key] for key in ("proxy", "target") if config.get(key)}
     return write_page(
@@ -74,6 +77,8 @@ def compare_table(result: Mapping[str, Any]) -> Table:
     """The same for a terminal, with or without `--online`."""
     if result.get("kind") == "compare-online":
         return online_table(result)
+    if result.get("kind") == "compare-tuned":
+        return tuning_table(result)
     return budget_table(
         result,
         heading="kept",

@@ -19,7 +19,7 @@ from keepers.words import counted
 from keepers.workflows.evidence import Evidence
 
 WIDTH = 100
-_COLOURS = {"better": "green", "worse": "red", "inconclusive": "dim", "cannot tell": "yellow"}
+COLOURS = {"better": "green", "worse": "red", "inconclusive": "dim", "cannot tell": "yellow"}
 
 
 def coreset_summary(selection: Selection) -> RenderableType:
@@ -102,9 +102,9 @@ def gap_cells(difference: Mapping[str, Any] | None) -> tuple[str, str]:
     word = difference["verdict"]
     if difference["low"] is None:  # one seed gives no interval
         mean = quantities.points(difference["mean"], signed=True)
-        return mean, f"[{_COLOURS[word]}]{word}[/]"
+        return mean, f"[{COLOURS[word]}]{word}[/]"
     low, high = (quantities.points(e, signed=True) for e in interval(difference))
-    return f"{low}…{high}", f"[{_COLOURS[word]}]{word}[/]"
+    return f"{low}…{high}", f"[{COLOURS[word]}]{word}[/]"
 
 
 def plain_table(*columns: tuple[str, bool]) -> Table:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from keepers.errors import DamagedError, KeepersError
 from keepers.ledger import Tally
-from keepers.models import LanguageModel, TokenSequence
+from keepers.models import LanguageModel, TokenSequence, batched, padded, summed_losses
 from keepers.processes import Runtime
 from keepers.sealed import read_tensors, write_tensors
 from keepers.types import Progress, Silent
@@ -84,7 +84,7 @@ def read_through(
             rows = batches[number]
             ids, learnt, length = padded([sequences[row] for row in rows.tolist()])
             with runtime.autocast():
-                sums[rows] = _sums(module, ids, learnt, runtime.device)
+                sums[rows] = summed_losses(module, ids, learnt, runtime.device)
             if tapped is not None:
                 found = _weighted_means(tapped.hidden, length.to(runtime.device)).cpu()
                 vectors = _room(vectors, len(sequences), found)
@@ -113,45 +113,6 @@ def forget_parts(folder: Path) -> None:
     """Remove what `read_through` kept in a folder."""
     for path in folder.glob("part-*.safetensors"):
         path.unlink()
-
-
-def batched(lengths: Tensor, *, most: int) -> Iterator[Tensor]:
-    """Positions of sequences of like length, the longest first; a batch times its longest ≤ `most`.
-
-    A sequence that is longer than that has a batch of its own.
-
-    >>> [rows.tolist() for rows in batched(torch.tensor([3, 9, 4, 2]), most=9)]
-    [[1], [2, 0], [3]]
-    """
-    order = torch.argsort(lengths, descending=True, stable=True)
-    start = 0
-    while start < len(order):
-        size = max(1, most // max(1, int(lengths[order[start]])))
-        yield order[start : start + size]
-        start += size
-
-
-def padded(sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token numbers and what is learnt (n, longest), zeros on the right, and lengths (n,)."""
-    length = torch.tensor([len(each.ids) for each in sequences])
-    ids = torch.zeros(len(sequences), int(length.max()), dtype=torch.int64)
-    learnt = torch.zeros(ids.shape, dtype=torch.bool)
-    for row, each in enumerate(sequences):
-        ids[row, : len(each.ids)] = each.ids
-        learnt[row, : len(each.ids)] = each.learnt
-    return ids, learnt, length
-
-
-def _sums(module: nn.Module, ids: Tensor, learnt: Tensor, device: torch.device) -> Tensor:
-    """The summed losses (n,) of what is learnt; logits are made where they are needed alone."""
-    used = learnt.any(0).nonzero().squeeze(1)
-    first, last = int(used[0]), int(used[-1])
-    at = torch.arange(first - 1, last, device=device)
-    ids = ids.to(device)
-    logits = module(input_ids=ids, logits_to_keep=at, use_cache=False).logits.float()
-    wanted = ids[:, first : last + 1]
-    losses = logits.logsumexp(2) - logits.gather(2, wanted[:, :, None]).squeeze(2)
-    return (losses * learnt[:, first : last + 1].to(device)).double().sum(1).cpu()
 
 
 class _Tap:

@@ -29,6 +29,7 @@ from keepers.training.policy import (
     Weighted,
     WeightedSampling,
 )
+from keepers.training.tuning import Tuned, TuningRecipe, token_steps, tune
 
 __all__ = [
     "GIVES",
@@ -51,6 +52,8 @@ __all__ = [
     "Runtime",
     "Shuffle",
     "Step",
+    "Tuned",
+    "TuningRecipe",
     "Weighted",
     "WeightedSampling",
     "converged",
@@ -65,4 +68,6 @@ __all__ = [
     "restore_optimizer",
     "settled_by",
     "steps_in_epoch",
+    "token_steps",
+    "tune",
 ]

@@ -60,8 +60,8 @@ def read_data(data: Any, options: Shared, **more: Any) -> Source:
     if source.kind == "chat" and not options.reads_conversations:
         raise ParameterError(
             "data",
-            f"{source.name} holds conversations ({source.found[0]}), which keepers coreset and "
-            "score alone take",
+            f"{source.name} holds conversations ({source.found[0]}), which keepers coreset, "
+            "score and compare alone take",
             "To classify their texts name a column of them with --input and the classes with "
             "--label",
         )

@@ -17,6 +17,7 @@ from keepers.selectors import stratified_units
 from keepers.types import Progress
 from keepers.words import counted
 from keepers.workflows.opening import Say, share
+from keepers.workflows.overlap import alike
 
 
 def with_test(
@@ -24,13 +25,22 @@ def with_test(
 ) -> tuple[Source, Source, int]:
     """The training data, the test data, and how many test inputs stand in both.
 
-    `test` may be a fraction, split off at random, class by class.
+    `test` may be a fraction, split off at random, class by class. Conversations that say nearly
+    what one of the test data says are left out of the training data.
 
     Raises:
         ParameterError: a fraction that splits off too little or too much, or test data all of
             which stand in the training data.
     """
     source, tested = _parted(source, test, on_bad_row, progress)
+    if source.kind == "chat":
+        copies = alike(source, tested)
+        if copies.any() and not copies.all():
+            source = source.take(np.flatnonzero(~copies))
+            say(
+                f"Left out {counted(int(copies.sum()), 'conversation')} that say nearly what one "
+                "held out says"
+            )
     in_both = int(np.isin(tested.digests, source.digests).sum())
     if in_both == len(tested):
         raise ParameterError(
@@ -92,9 +102,11 @@ def _parted(
     fraction = share(test, "test")
     if fraction is None:
         return source, open_source(test, like=source, on_bad_row=on_bad_row, progress=progress)
-    assert source.strata is not None
+    strata = source.strata
+    if strata is None:  # of conversations
+        strata = np.zeros(len(source), dtype=np.int64)
     count = fraction.resolve(len(source), "test")
-    classes = len(np.unique(source.strata))
+    classes = len(np.unique(strata))
     if count < (classes if isinstance(fraction.value, int) else 2):
         raise ParameterError(
             "test",
@@ -102,7 +114,7 @@ def _parted(
             f"are {classes} classes",
             f"Give a fraction such as 0.2, or a count of {classes} or more",
         )
-    labels, units = torch.from_numpy(source.strata), torch.from_numpy(source.units)
+    labels, units = torch.from_numpy(strata), torch.from_numpy(source.units)
     drawn = stratified_units(labels, units, count, generator=generator(0, "test")).numpy()
     rest = np.setdiff1d(np.arange(len(source)), drawn)
     if not len(rest):

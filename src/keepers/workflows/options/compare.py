@@ -11,7 +11,7 @@ from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.options import Option, Options, at_least, cut, read, share
-from keepers.workflows.options.coreset import floor
+from keepers.workflows.options.coreset import SIMILAR_TO, floor
 from keepers.workflows.options.shared import AUTO, HardwareOptions, ModelLike, Proxied, Shared
 from keepers.workflows.options.training import (
     CandidatesConfig,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EVALUATIONS = 40  # of a training of known length, unless `evaluate_every` says otherwise
 EVALUATE_EVERY = 50  # steps, where the length is in seconds
+
+KEEP = (0.3, 0.5, 0.7)
 
 TEST = Option(
     "Test data like DATA, or a fraction of DATA to split off (0.2)",
@@ -104,7 +106,23 @@ class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
     keep: Annotated[
         Sequence[int | float | str],
         Option("Budgets, separated by commas (online: one fraction, 0.1)"),
-    ] = (0.3, 0.5, 0.7)
+    ] = KEEP
+    keep_tokens: Annotated[
+        Sequence[int | float | str],
+        Option(
+            "In place of --keep, for conversations: budgets in tokens (500k,2M)",
+            "Of the target. With --keep, fractions are of the tokens, too",
+            metavar="TOKENS",
+        ),
+    ] = ()
+    with_everything: Annotated[
+        bool,
+        Option(
+            "Conversations: also tune on everything for as many passes",
+            "Everything for as many tokens as a choice has is there in any case",
+            after="with_target",
+        ),
+    ] = False
     balance: Annotated[
         Balance | None, Option("Share the budget evenly over classes", after="ensemble")
     ] = None
@@ -127,10 +145,10 @@ class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         from keepers import methods
-        from keepers.types import Budget
+        from keepers.types import Budget, TokenBudget
         from keepers.workflows.scoring import CORESET_SIGNALS, check_supplies
 
-        for name in ("methods", "keep"):
+        for name in ("methods", "keep", "keep_tokens"):
             values: Sequence[Any] = getattr(self, name)
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
         if not self.methods:
@@ -145,6 +163,10 @@ class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
             methods.settings(methods.get(name), options)
         for keep in self.keep:
             Budget.parse(keep)
+        for keep in self.keep_tokens:
+            TokenBudget.parse(keep)
+        if self.keep_tokens and self.keep != KEEP:
+            raise ParameterError("keep_tokens", "got beside keep", "Give one of them")
         for name in self.named:
             check_supplies("proxy", model_named(self.proxy), name)
             if self.with_target:
@@ -163,7 +185,10 @@ class CompareOptions(CompareConfig, Shared):
         ParameterError: as `CompareConfig`.
     """
 
+    reads_conversations = True
+
     test: Annotated[Any, TEST]
+    similar_to: Annotated[Any, SIMILAR_TO] = None
 
 
 class Corruption(Options):

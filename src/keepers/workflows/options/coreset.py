@@ -62,6 +62,11 @@ def similarity(name: str, value: float) -> None:
         )
 
 
+SIMILAR_TO = Option(
+    "File of target conversations, for methods that look for similar ones (rds)", metavar="FILE"
+)
+
+
 class CoresetOptions(Proxied, Seeded, Shared):
     """The options of a core-set.
 
@@ -113,13 +118,7 @@ class CoresetOptions(Proxied, Seeded, Shared):
             "An array or a tensor in the order of the rows will do",
         ),
     ] = None
-    similar_to: Annotated[
-        Any,
-        Option(
-            "File of target conversations, for methods that look for similar ones (rds)",
-            metavar="FILE",
-        ),
-    ] = None
+    similar_to: Annotated[Any, SIMILAR_TO] = None
     near_duplicates: Annotated[
         float | None,
         similarity,

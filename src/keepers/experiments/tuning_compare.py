@@ -1,0 +1,126 @@
+"""`compare` of conversations: does tuning on a choice beat random, and the longest answers?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from keepers.baselines import LONGEST, RANDOM
+from keepers.data import Source
+from keepers.experiments.summary import BaselineOf, costs_of, random_of, with_differences
+from keepers.experiments.trial import Row, by_way, mean
+from keepers.experiments.tuning_trials import TuningBench, TuningTrial
+from keepers.statistics import standard_deviation
+from keepers.words import counted
+from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.workplace import Workplace
+
+
+def compare_tuned(
+    source: Source,
+    test: Source,
+    in_both: int,
+    options: CompareOptions,
+    config: CompareConfig,
+    place: Workplace,
+    say: Say,
+) -> dict[str, Any]:
+    """The result of a comparison of conversations.
+
+    Raises:
+        KeepersError: as `TuningBench.prepare`.
+    """
+    bench = TuningBench.prepare(source, test, options, config, place, say)
+    say_skipped(bench.source, say)
+    before = bench.before()
+    say(f"Target as it is: {_measured(before)}")
+    trials: list[TuningTrial] = []
+    for trial in bench.trials():
+        trials.append(trial)
+        say(
+            f"seed {trial.seed}: {trial.method}, {counted(trial.rows, 'conversation')} of "
+            f"{trial.held:,} tokens, tuned on {trial.tokens:,}: {_measured(trial.measure)}"
+        )
+    lr, tried = bench.rate
+    return {
+        "kind": "compare-tuned",
+        "data": {
+            "name": source.name,
+            "n": len(bench.source),
+            "tokens": int(bench.tokens.sum()),
+            "test_name": test.name,
+            "test_n": len(bench.held_out.sequences),
+            "test_answer_tokens": sum(int(s.learnt.sum()) for s in bench.held_out.sequences),
+            "others": bench.held_out.others.shape[1],
+            "in_both": in_both,
+            "fingerprint": source.fingerprint,
+        },
+        "config": asdict(config) | {"target": _role(bench), "proxy": bench.proxy_name},
+        "seeds": list(range(config.seeds)),
+        "learning_rate": {"taken": lr, "tried": {f"{k:g}": v for k, v in tried.items()}},
+        "before": asdict(before),
+        "rows": summarise(trials),
+        "costs": place.ledger.by_phase(),
+        "hardware": place.hardware.identity(gains_from_bf16=True),
+    }
+
+
+def _role(bench: TuningBench) -> dict[str, Any]:
+    return {
+        "model": bench.role.model,
+        "epochs": bench.epochs,
+        "batch_tokens": bench.batch_tokens,
+        "length": bench.target.length,
+    }
+
+
+def _measured(found: Any) -> str:
+    words = f"loss {found.loss:.4f}"
+    return words if found.told_apart is None else f"{words}, told apart {found.told_apart:.1%}"
+
+
+def summarise(trials: Sequence[TuningTrial]) -> list[dict[str, Any]]:
+    """One row for each method and budget: means over seeds, and against random and the longest.
+
+    The differences in loss are one family, told together, and those in answers told apart another.
+    """
+    rows = [_row(group) for group in by_way(trials).values()]
+    baselines = {"difference": random_of(rows), "from_longest": longest_of(rows)}
+    rows = with_differences(rows, **baselines)
+    if any(trial.measure.told_apart is None for trial in trials):
+        return rows
+    choices = [{**row, "errors": row["told_apart_errors"]} for row in rows]
+    baselines = {"difference": random_of(choices), "from_longest": longest_of(choices)}
+    told = with_differences(choices, **{f"told_apart_{k}": v for k, v in baselines.items()})
+    return [{**apart, "errors": row["errors"]} for row, apart in zip(rows, told, strict=True)]
+
+
+def longest_of(rows: Sequence[Row]) -> BaselineOf:
+    """What gives a row's second baseline: the longest at the same budget."""
+    longest = {row["k"]: row for row in rows if row["method"] == LONGEST}
+    return lambda row: None if row["method"] in (LONGEST, RANDOM) else longest.get(row["k"])
+
+
+def _row(trials: Sequence[TuningTrial]) -> dict[str, Any]:
+    first = trials[0]
+    losses = [trial.measure.loss for trial in trials]
+    told = [trial.measure.told_apart for trial in trials]
+    errors = [1 - each for each in told if each is not None]
+    return {
+        "method": first.method,
+        "keep": first.keep,
+        "k": first.budget,
+        "rows": mean([trial.rows for trial in trials]),
+        "held": mean([trial.held for trial in trials]),
+        "tokens": mean([trial.tokens for trial in trials]),
+        "answer_tokens": mean([trial.answer_tokens for trial in trials]),
+        "errors": losses,
+        "loss_mean": mean(losses),
+        "loss_std": standard_deviation(losses),
+        "losses_by_conversation": [trial.measure.loss_by_conversation for trial in trials],
+        "told_apart_errors": errors,
+        "told_apart_mean": 1 - mean(errors) if errors else None,
+        **costs_of(trials),
+    }
