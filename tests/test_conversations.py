@@ -401,7 +401,7 @@ def test_csv_with_turns_as_json(tmp_path: Path) -> None:
 def test_other_workflows_say_that_they_take_none(tmp_path: Path) -> None:
     path = lines(tmp_path / "c.jsonl", [{"messages": turns(f"{at}", "b")} for at in range(20)])
     for workflow in (keepers.train, keepers.advise, keepers.irreducible_losses):
-        with pytest.raises(KeepersError, match="which keepers coreset and score alone take"):
+        with pytest.raises(KeepersError, match="which keepers coreset, score and compare alone"):
             workflow(path, run=tmp_path / "run")
-    with pytest.raises(KeepersError, match="which keepers coreset and score alone take"):
-        keepers.compare(path, test=0.5, keep=(0.5,), run=tmp_path / "run")
+    with pytest.raises(KeepersError, match="which keepers coreset, score and compare alone"):
+        keepers.compare_online(path, test=0.5, run=tmp_path / "run")

@@ -316,9 +316,10 @@ def test_the_rate_is_chosen_without_what_is_held_out(
     pool: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keepers.experiments.tuning_trials.RATES", (1e-4, 1e-2))
-    options = {"test": 0.2, "keep_tokens": [200], "seeds": 1, "methods": [], "device": "cpu"}
-    options |= {"target": {"model": name, "epochs": 1}, "methods": ["longest"]}
-    found = keepers.compare(pool, run=tmp_path / "one", **options).result
+    target = {"model": name, "epochs": 1}
+    given: dict[str, Any] = {"test": 0.2, "keep_tokens": [200], "seeds": 1, "device": "cpu"}
+    given |= {"target": target, "methods": ["longest"], "run": tmp_path / "one"}
+    found = keepers.compare(pool, **given).result
     assert found["learning_rate"]["taken"] == 0.01
     assert set(found["learning_rate"]["tried"]) == {"0.0001", "0.01"}
     assert {row["method"] for row in found["rows"]} == {"random", "longest"}  # one pass

@@ -303,7 +303,7 @@ class TuningBench:
         """What a method picks within the budget, and what that took, the proxy included."""
         scored, cost = self._scored(name)
         positions = _positions(scored.source, self.source)
-        given = CoresetOptions(**self._chosen_by(name) | {"seed": seed})
+        given = self._chosen_by(name, seed)
 
         def compute(folder: Path) -> StageRecord:
             start = time.perf_counter()
@@ -349,30 +349,31 @@ class TuningBench:
         """What reads for methods that ask a model: the target as it is, unless one is named."""
         return Role.parse(self.config.proxy, self.role.model)
 
-    def _chosen_by(self, name: str) -> dict[str, Any]:
-        config = self.config
-        role = self._proxy
+    def _chosen_by(self, name: str, seed: int) -> CoresetOptions:
+        """The options of a core-set by a method."""
+        config, role = self.config, self._proxy
         if config.proxy is None and "length" in self.role.options:
             role = replace(role, options={"length": self.role.options["length"]})
         asks = methods.get(name).needs - {"labels", "lengths"}
-        return {
-            "method": name,
-            "method_options": config.method_options.get(name),
-            "proxy": role if asks else None,
-            "balance": config.balance,
-            "min_per_class": config.min_per_class,
-            "similar_to": self.options.similar_to if "similarities" in asks else None,
-            "on_bad_row": self.options.on_bad_row,
-            "device": self.options.device,
-            "precision": self.options.precision,
-        }
+        return CoresetOptions(
+            method=name,
+            method_options=config.method_options.get(name),
+            proxy=role if asks else None,
+            balance=config.balance,
+            min_per_class=config.min_per_class,
+            similar_to=self.options.similar_to if "similarities" in asks else None,
+            on_bad_row=self.options.on_bad_row,
+            device=self.options.device,
+            precision=self.options.precision,
+            seed=seed,
+        )
 
     def _scored(self, name: str) -> tuple[Scored, Ledger]:
         """What the proxy says, read once for all seeds and methods, and what reading it took."""
         known = self._read
         if name not in known:
             own = replace(self.place, ledger=Ledger(), booked=set())
-            given = CoresetOptions(**self._chosen_by(name))
+            given = self._chosen_by(name, 0)
             known[name] = score_source(self.source, given, own, say=self.say), own.ledger
             shared = self.place.ledger
             for stage, costs in own.ledger.stages.items():
