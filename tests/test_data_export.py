@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import keepers
 from keepers.data import export, open_source
 from keepers.data.csv_files import split_records
 from keepers.data.readers import read_table
@@ -277,3 +278,85 @@ def test_a_file_put_into_an_export_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="did not export"):
         export(data, [0], tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "mine.txt").read_text() == "precious"
+
+
+# Weights --------------------------------------------------------------------------------------
+
+WEIGHTS = [0.5, 2.0, 0.1 + 0.2]
+
+
+@pytest.mark.parametrize("name", ["csv", "tsv.gz", "parquet", "jsonl", "json"])
+def test_weights_stand_behind_the_other_columns(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"reviews.{name}"
+    rows = TABLE.to_pylist()
+    rows[1]["text"] = "a dull\u2028day"
+    table = pa.Table.from_pylist(rows)
+    if name == "parquet":
+        pq.write_table(table, path)
+    elif name.startswith(("csv", "tsv")):
+        with pa.output_stream(str(path)) as out:
+            mark = "\t" if name.startswith("tsv") else ","
+            pacsv.write_csv(table, out, pacsv.WriteOptions(delimiter=mark))
+    elif name == "jsonl":
+        path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
+    else:
+        path.write_text(json.dumps(rows, indent=2))
+    plain, weighed = (
+        export(path, KEPT, tmp_path / folder, weights=weights) / path.name
+        for folder, weights in (("plain", None), ("weighed", WEIGHTS))
+    )
+    before, after = read_table(plain), read_table(weighed)
+    assert after.column_names == ["text", "label", "weight"]
+    assert after["weight"].to_pylist() == [WEIGHTS[1], WEIGHTS[2], WEIGHTS[0]]
+    assert after.drop_columns("weight").to_pylist() == before.to_pylist()
+    if name == "jsonl":
+        for one, two in zip(plain.open("rb"), weighed.open("rb"), strict=True):
+            assert two.startswith(one.rstrip()[:-1] + b', "weight": ')
+
+
+def test_weights_of_several_files_and_of_a_column_of_that_name(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for part in range(3):
+        rows = [{"text": f"{part} {at}", "label": at % 2, "weight": at} for at in range(4)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{part}.jsonl").write_text(text)
+    kept = [9, 1, 0, 8]
+    export(folder, kept, tmp_path / "out", weights=np.array(kept) / 10)
+    found = [
+        json.loads(line)
+        for part in range(3)
+        for line in (tmp_path / "out" / f"{part}.jsonl").read_text().splitlines()
+    ]
+    assert [row["text"] for row in found] == ["0 0", "0 1", "2 0", "2 1"]
+    assert [row["keepers_weight"] for row in found] == [0.0, 0.1, 0.8, 0.9]
+    assert [row["weight"] for row in found] == [0, 1, 0, 1]
+
+
+def test_datasets_reads_weights_beside_its_features(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    given = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1] * 3})
+    given = given.cast_column("label", datasets.ClassLabel(names=["a", "b"]))
+    given.to_parquet(str(tmp_path / "reviews.parquet"))
+    out = export(tmp_path / "reviews.parquet", KEPT, tmp_path / "out", weights=WEIGHTS)
+    again = datasets.Dataset.from_parquet(
+        str(out / "reviews.parquet"), cache_dir=str(tmp_path / "cache")
+    )
+    assert again.features["label"].names == ["a", "b"]
+    assert again["weight"][:] == [WEIGHTS[1], WEIGHTS[2], WEIGHTS[0]]
+
+
+def test_a_core_set_with_weights_exports_them(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rows = [{"x": draw.normal(size=4).tolist(), "label": n % 2} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options: dict[str, Any] = {"keep": 10, "epochs": 1, "device": "cpu", "run": tmp_path / "run"}
+    for method in ("craig", "random"):
+        out = tmp_path / method
+        kept = keepers.coreset(tmp_path / "rows.jsonl", method=method, export=out, **options)
+        found = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+        assert [row["x"] for row in found] == [rows[row]["x"] for row in sorted(kept.indices)]
+        weights = dict(zip(kept.indices.tolist(), kept.weights.tolist(), strict=True))
+        assert kept.weighted == (method == "craig")
+        for row, written in zip(sorted(weights), found, strict=True):
+            assert written.get("weight", 1.0) == weights[row]

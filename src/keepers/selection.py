@@ -77,6 +77,11 @@ class Selection:
         """Weights of the kept examples, in pick order."""
         return self.kept["weight"].to_numpy().copy()
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the kept examples have weights of their own: not all are 1."""
+        return bool((self.weights != 1).any())
+
     def subset(self, dataset: Any) -> Any:
         """The kept rows of `dataset` in pick order, as the same kind of data set.
 

@@ -30,6 +30,7 @@ from keepers.data.objects import is_saved
 from keepers.data.opening import read_material
 from keepers.data.outputs import check_destination, mark
 from keepers.data.readers import described_pictures, read_table
+from keepers.data.weighted import add_weights
 from keepers.errors import DataError
 
 _BATCH = 8192
@@ -40,6 +41,7 @@ def export(
     rows: npt.ArrayLike,
     destination: str | Path,
     *,
+    weights: npt.ArrayLike | None = None,
     split: str | None = None,
     header: Header = "auto",
     overwrite: bool = False,
@@ -53,6 +55,10 @@ def export(
     Records of CSV and JSON lines are copied as they stand, and so are the pictures that the kept
     rows of a table name. `overwrite` replaces an earlier export, or an empty folder.
 
+    `weights`, one for each of the rows, become a column `weight` behind the others
+    (`keepers_weight` where there is one of that name); folders of pictures and `.npy` files have
+    no place for it.
+
     Raises:
         RunError: `destination` cannot be used: see `check_destination`.
         DataError: a row number that the data does not have.
@@ -60,12 +66,14 @@ def export(
     named = Path(destination)
     check_destination(data, named, overwrite)
     destination = named.resolve()
-    kept = np.unique(np.asarray(rows, dtype=np.int64))
+    kept, first = np.unique(np.asarray(rows, dtype=np.int64), return_index=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
     try:
         partial.chmod(0o755)
-        _write(data, kept, partial, split, header)
+        tables = _write(data, kept, partial, split, header)
+        if weights is not None:
+            add_weights(tables, np.asarray(weights, dtype=np.float64)[first], header)
         mark(partial)
         if destination.exists():
             # The old folder is moved aside, not removed, until the new one is in its place.
@@ -82,22 +90,23 @@ def export(
 
 def _write(
     data: Any, kept: npt.NDArray[np.int64], folder: Path, split: str | None, header: Header
-) -> None:
+) -> list[Path]:
+    """Write the rows, and name the tables that hold them, in their order."""
     path = Path(data).expanduser() if isinstance(data, str | Path) else None
     if path is None or not path.exists() or is_saved(path):
         material = read_material(data, split)
         _check(kept, material.table.num_rows)
         pq.write_table(material.whole().take(pa.array(kept)), folder / "kept.parquet")
-        return
+        return [folder / "kept.parquet"]
     if is_npy(path) and path.is_file():
         array = read_npy(path)
         _check(kept, len(array))
         np.save(folder / path.name, array[kept])
-        return
+        return []
     files = find_files(path, split)
     if not files.suffix:
         _copy_pictures(files, kept, folder, header)
-        return
+        return []
     start = 0
     named: set[str] = set()
     for name, source in zip(files.names, files.paths, strict=True):
@@ -109,6 +118,7 @@ def _write(
         start += count
     _check(kept, start)
     _copy_named(files.root, named, folder)
+    return [folder / name for name in files.names]
 
 
 def _check(kept: npt.NDArray[np.int64], num_rows: int) -> None:

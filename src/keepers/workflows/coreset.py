@@ -94,8 +94,15 @@ def write_selection(selection: Selection, data: Any, options: CoresetOptions) ->
     if options.out is not None:
         written["out"] = selection.to_parquet(options.out, overwrite=overwrite)
     if options.export is not None:
-        rows, split, header = sorted(selection.indices.tolist()), options.split, options.header
-        export_rows(data, rows, options.export, split=split, header=header, overwrite=overwrite)
+        export_rows(
+            data,
+            selection.indices,
+            options.export,
+            weights=selection.weights if selection.weighted else None,
+            split=options.split,
+            header=options.header,
+            overwrite=overwrite,
+        )
         written["export"] = Path(options.export)
     return written
 
@@ -144,7 +151,7 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
         say(
             f"{scored.method.name} weights its picks, from {weight[kept].min():.4g} to "
             f"{weight[kept].max():.4g}: multiply the loss of each by its own, which the selection "
-            "holds as weight (exported rows do not)"
+            "and exported tables hold as weight"
         )
     said = scored.predictions
     evidence = Evidence(
