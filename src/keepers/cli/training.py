@@ -118,11 +118,19 @@ def run_il(request: Request[IrreducibleOptions]) -> None:
         sys.stdout.write(f"{line}\n")
     console().print(cost_table(Ledger(_costs(losses.metadata["costs"]))))
     say_written({"losses": out})
-    _say_how("Use them:", shlex.join(["keepers", "train", request.data, "--il", str(out)]))
+    if losses.quality:
+        _say_how("Use them:", shlex.join(["keepers", "train", request.data, "--il", str(out)]))
+    else:
+        _say_how("Use them:", f"keepers.RhoLoss(keepers.IrreducibleLosses.load({str(out)!r}))")
 
 
 def _quality(losses: IrreducibleLosses) -> list[str]:
     facts, found = losses.metadata, losses.quality
+    if not found:  # of a reference model, which nothing was held out for
+        return [
+            f"Losses of {counted(len(losses), 'conversation')} under {facts['model']['model']}: "
+            f"mean {float(losses.values.mean()):.3f} nats per token"
+        ]
     folds = facts["folds"]
     how = f"{folds} models, each on the other folds" if folds else "a model on held-out data"
     known = (

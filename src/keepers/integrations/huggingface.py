@@ -18,6 +18,7 @@ from keepers.online.batch import LABEL_KEYS
 from keepers.online.items import WEIGHTS
 from keepers.sealed import read_tensors, write_tensors
 from keepers.tasks import BUILT_IN, of_batches
+from keepers.tasks.tokens import IGNORED, Tokens, token_losses
 
 _LOADER = "keepers_loader.safetensors"
 _REQUIRED = ("transformers", "accelerate")
@@ -41,7 +42,9 @@ class SelectingTrainerMixin(_Base):
     Where the method weights what it draws, the loss is the weighted one: the sum of `weights` ×
     loss over `num_items_in_batch`, or its mean where the Trainer does not count. The loss of one
     example is the selector's `loss`, or that of its `task`: cross-entropy of the logits (with the
-    Trainer's `label_smoothing_factor`), binary cross-entropy over several labels, or squared error.
+    Trainer's `label_smoothing_factor`), binary cross-entropy over several labels, squared error, or
+    the mean over the tokens of a sequence; there the weighted loss is the sum over all tokens by
+    their number.
     A class with a `compute_loss` of its own finds the weights (k,) in
     `inputs.pop("keepers_weights", None)`.
 
@@ -181,6 +184,10 @@ class SelectingTrainerMixin(_Base):
             )
         labels = others.pop(name)
         outputs = model(**others)
+        tokens = isinstance(self.selector.selector.task, Tokens) and self.selector.loss is None
+        if tokens and not self._totals:
+            loss = self._of_tokens(outputs, labels, weights, num_items_in_batch)
+            return (loss, outputs) if return_outputs else loss
         losses = weights * self._losses(outputs, labels)
         counted = self.model_accepts_loss_kwargs and num_items_in_batch is not None
         if self._totals:  # chosen together: the weights hold the share of this process
@@ -196,6 +203,16 @@ class SelectingTrainerMixin(_Base):
         else:
             loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
+
+    def _of_tokens(self, outputs: Any, labels: Tensor, weights: Tensor, count: Any) -> Tensor:
+        """The weighted sum of the losses of all tokens over their number, `count` where known."""
+        sums = token_losses(outputs.logits, labels).sum(1)
+        if not self.model_accepts_loss_kwargs or count is None:
+            return (weights * sums).sum() / (labels[:, 1:] != IGNORED).sum().clamp_min(1)
+        loss = (weights * sums).sum() / count
+        if getattr(self.args, "average_tokens_across_devices", False):
+            loss = loss * self.accelerator.num_processes
+        return loss
 
     def _losses(self, outputs: Any, labels: Tensor) -> Tensor:
         if self.selector.loss is not None:

@@ -90,8 +90,9 @@ class BatchSelector:
         read: gives the `Parts` of a batch of another form.
         loss: from your model's output and the labels to one loss for each example.
         task: what the labels are: `class` numbers (n,), several `labels` (n, labels) of 0 and 1 or
-            `number` (n,) or (n, numbers); or a task of `keepers.tasks`. By default what the losses
-            were made for, or classes.
+            `number` (n,) or (n, numbers); `tokens` (n, length), -100 where nothing is learnt, of a
+            causal language model, whose loss is the mean over those of a sequence; or a task of
+            `keepers.tasks`. By default what the losses were made for, or classes.
         backend: makes what scores your model; it works here, unless another is given.
         among: with several processes, each chooses among its `own` candidates; or one choice is
             made among those of `all`, the same on any number of them. Each then trains on what it

@@ -34,9 +34,9 @@ SUPPLIED = methods.signals_of(methods.ONLINE)
 
 
 def supplied(task: Task) -> frozenset[str]:
-    """The signals that online selection has of a task."""
+    """The signals that online selection has of a task: every one has losses."""
     return SUPPLIED & (
-        task.signals | {"irreducible_losses"} | ({"labels"} if task.likely else set())
+        task.signals | {"losses", "irreducible_losses"} | ({"labels"} if task.likely else set())
     )
 
 

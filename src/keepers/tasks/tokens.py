@@ -30,7 +30,7 @@ class Tokens:
     names: tuple[str, ...] = ()
 
     name: ClassVar[str] = "tokens"
-    likely: ClassVar[bool] = True
+    likely: ClassVar[bool] = False  # exp(-loss) is of one token, not of the answer
     stratum: ClassVar[tuple[str, str]] = ("source", "sources")
     plural: ClassVar[str] = "conversations"
     said: ClassVar[str] = "answer_losses"

@@ -75,7 +75,7 @@ def language_signals(
     source, sequences = as_tokens(source, model, config.on_bad_row, say)
     tokens = token_counts(sequences)
     say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, as it is")
-    return source, _read(source, model, sequences, targets, needs, place), tokens
+    return source, read_signals(source, model, sequences, needs, place, targets), tokens
 
 
 def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[Source, Tensor]:
@@ -172,14 +172,15 @@ def as_tokens(
     return source, found
 
 
-def _read(
+def read_signals(
     source: Source,
     model: LanguageModel,
     sequences: Sequence[TokenSequence],
-    targets: Source | None,
     needs: frozenset[str],
     place: Workplace,
+    targets: Source | None = None,
 ) -> Signals:
+    """What a model says of a source, whose sequences are given, and of its likeness to targets."""
     runtime = place.hardware.runtime(gains_from_bf16=True)
     vectors = bool(needs & {"features", "similarities"})
     inputs = {

@@ -34,6 +34,7 @@ from keepers.workflows.opening import (
 )
 from keepers.workflows.options.training import IrreducibleConfig, IrreducibleOptions
 from keepers.workflows.parts import apart, split
+from keepers.workflows.reference import reference_losses
 from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.teaching import Taught, measured, quality, teach
 from keepers.workflows.workplace import Workplace
@@ -68,7 +69,8 @@ def irreducible_losses(train: Any, options: IrreducibleOptions) -> IrreducibleLo
     Without `holdout` the data are cut into `folds`, balanced by class, and each fold gets its
     losses from a model trained on the others; a part that no model is trained on chooses the
     checkpoints. With `holdout` one model is trained on it alone. Losses are of the inputs as
-    they are, in evaluation mode (Mindermann et al., ICML 2022).
+    they are, in evaluation mode (Mindermann et al., ICML 2022). Of conversations they are those of
+    a reference model, a causal language model that is read as it is: `model="hf:PATH"`.
 
     Args:
         train: as in `keepers.coreset`.
@@ -87,10 +89,14 @@ def irreducible_losses(train: Any, options: IrreducibleOptions) -> IrreducibleLo
     for read in (train, options.holdout):
         check_outputs(read, options)
     with workplace(train, options, say, purpose="il", seed=options.seed) as (source, place):
-        made = make_losses(source, options.holdout, options, place, options.on_bad_row, say)
+        if source.kind == "chat":
+            losses = reference_losses(source, options, place, say)
+        else:
+            made = make_losses(source, options.holdout, options, place, options.on_bad_row, say)
+            losses = made.losses
     if options.out is not None and processes.rank() == 0:
-        made.losses.save(options.out, overwrite=options.overwrite)
-    return made.losses
+        losses.save(options.out, overwrite=options.overwrite)
+    return losses
 
 
 def make_losses(

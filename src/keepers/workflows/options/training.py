@@ -118,6 +118,8 @@ class IrreducibleConfig(HardwareOptions):
 class IrreducibleOptions(IrreducibleConfig, Shared):
     """The options of irreducible losses."""
 
+    reads_conversations = True
+
     holdout: Annotated[
         Any, Option("Data like DATA for that model, or a fraction of DATA (default: folds)")
     ] = None
