@@ -109,7 +109,7 @@ def trained(model: Any, folder: Path, choose: BatchSelector, accumulated: int, l
     from keepers.integrations.huggingface import SelectingTrainerMixin
 
     class InOrder(SelectingTrainerMixin, Trainer):
-        def _get_train_sampler(self, *_: Any) -> Any:
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return SequentialSampler(WithIds())
 
     arguments = TrainingArguments(

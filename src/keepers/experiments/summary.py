@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keepers.baselines import EVERYTHING, RANDOM
-from keepers.experiments.trial import UNITS, Row, Trial, by_way, differences, mean
-from keepers.ledger import Cost
+from keepers.experiments.trial import UNITS, ChosenTrial, Row, by_way, differences, mean
 from keepers.statistics import Floats, pearson, spearman, standard_deviation
 
 Chooser = Literal["proxy", "target"]
@@ -16,11 +15,10 @@ BaselineOf = Callable[[Row], Row | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceTrial(Trial):
+class ChoiceTrial(ChosenTrial):
     """One target, trained on what was chosen up to one budget.
 
-    `keep` is that as a fraction, `k` as a count; `selection` is what choosing all of it cost, and
-    `taken` the method that `auto` took.
+    `keep` is that as a fraction, `k` as a count; `taken` is the method that `auto` took.
     """
 
     selector: Chooser | None
@@ -28,7 +26,6 @@ class ChoiceTrial(Trial):
     k: int
     test_error: float
     worst_class_error: float
-    selection: Cost
     changed_labels: float | None = None
     floored: int = 0
     near_duplicates: int = 0
@@ -115,7 +112,7 @@ def errors_of(trials: Sequence[ChoiceTrial]) -> dict[str, Any]:
     }
 
 
-def costs_of(trials: Sequence[ChoiceTrial]) -> dict[str, Any]:
+def costs_of(trials: Sequence[ChosenTrial]) -> dict[str, Any]:
     """What selecting and training took, and both."""
     found: dict[str, Any] = {"steps": trials[0].target.steps}
     for unit in UNITS:

@@ -31,6 +31,13 @@ class Trial:
         return (self.method,)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChosenTrial(Trial):
+    """One target, trained on what was chosen; `selection` is what choosing all of it cost."""
+
+    selection: Cost
+
+
 T = TypeVar("T", bound=Trial)
 K = TypeVar("K", bound=Hashable)
 

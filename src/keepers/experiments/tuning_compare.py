@@ -57,7 +57,8 @@ def compare_tuned(
             "in_both": in_both,
             "fingerprint": source.fingerprint,
         },
-        "config": asdict(config) | {"target": _role(bench), "proxy": bench.proxy_name},
+        "config": asdict(config)
+        | {"target": _role(bench), "proxy": bench.chooser.proxy_of(bench.named)},
         "seeds": list(range(config.seeds)),
         "learning_rate": {"taken": lr, "tried": {f"{k:g}": v for k, v in tried.items()}},
         "before": asdict(before),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepers import methods, processes
 from keepers.baselines import EVERYTHING, LONGEST, RANDOM, WHOLE
 from keepers.data import Source
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import KeepersError
 from keepers.experiments.held_out import HeldOut, Measure
-from keepers.experiments.trial import Trial
-from keepers.files import hash_bytes
+from keepers.experiments.trial import ChosenTrial
+from keepers.experiments.tuning_choices import TokenChooser
+from keepers.experiments.tuning_target import budgets_of, lowest, target_of
 from keepers.ledger import Cost, Ledger
 from keepers.models import LanguageModel, TokenSequence, language_model
 from keepers.random import derived_seed, generator
 from keepers.roles import Role
 from keepers.runs import StageRecord
-from keepers.signals import store
 from keepers.training import TuningRecipe, tune
-from keepers.types import Picks, TokenBudget
+from keepers.types import Picks
 from keepers.workflows.conversations import as_tokens, token_counts
-from keepers.workflows.coreset import choose
 from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
-from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import SAFE, Scored, score_source
-from keepers.workflows.token_budgets import within_tokens
+from keepers.workflows.scoring import SAFE
 from keepers.workflows.workplace import Workplace
 
 EPOCHS = 3
@@ -43,11 +38,10 @@ RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 FIRST = 1e-4
 """The learning rates, and the one that is tried first."""
 NO_COST = Cost(phase="selection")
-OPTIONS = frozenset({"length", "batch_tokens"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningTrial(Trial):
+class TuningTrial(ChosenTrial):
     """A target tuned on one choice of `budget` tokens, of which it is `keep` of the pool.
 
     `rows` and `held` are the conversations and the tokens of the choice, `tokens` those that the
@@ -61,7 +55,6 @@ class TuningTrial(Trial):
     tokens: int
     answer_tokens: int
     measure: Measure
-    selection: Cost = NO_COST
 
     @property
     def way(self) -> tuple[Any, ...]:
@@ -101,20 +94,11 @@ class TuningBench:
                 take, or budgets that are no tokens.
             DataError: conversations that its template cannot write.
         """
-        role = _target(config)
-        _check(config)
+        role = target_of(config)
         target = language_model(role.model, "target", length=role.options.get("length"))
         source, sequences = as_tokens(source, target, options.on_bad_row, say, "target")
         _, held = as_tokens(test, target, options.on_bad_row, say, "target")
         total = int(token_counts(sequences).sum())
-        given = config.keep_tokens or config.keep
-        if any(isinstance(each, int) for each in map(_value, () if config.keep_tokens else given)):
-            raise ParameterError(
-                "keep",
-                "got a count of rows, and conversations are compared at equal tokens",
-                "Give fractions of the tokens, or counts with --keep-tokens (keep_tokens=)",
-            )
-        budgets = [TokenBudget.parse(each).resolve(total) for each in given]
         return cls(
             options=options,
             config=config,
@@ -124,7 +108,7 @@ class TuningBench:
             role=role,
             sequences=sequences,
             held_out=HeldOut.of(held, choices=True),
-            budgets=tuple(dict.fromkeys(sorted(budgets))),
+            budgets=budgets_of(config, total),
             say=say,
         )
 
@@ -143,6 +127,20 @@ class TuningBench:
         """Tokens of a step; no conversation has more."""
         wanted = int(self.role.options.get("batch_tokens", BATCH_TOKENS))
         return max(wanted, int(self.tokens.max()))
+
+    @cached_property
+    def chooser(self) -> TokenChooser:
+        """What methods choose."""
+        return TokenChooser(
+            options=self.options,
+            config=self.config,
+            place=self.place,
+            source=self.source,
+            target=self.target,
+            role=self.role,
+            tokens=self.tokens,
+            say=self.say,
+        )
 
     @cached_property
     def named(self) -> tuple[str, ...]:
@@ -201,7 +199,7 @@ class TuningBench:
         for seed in range(self.config.seeds):
             for budget in self.budgets:
                 for name in (RANDOM, LONGEST, *self.named):
-                    picks, cost = self._choice(name, budget, seed)
+                    picks, cost = self.chooser.choice(name, budget, seed)
                     yield self._trial(name, picks, budget, seed, selection=cost)
                 if self.epochs > 1:  # in one pass it is random
                     yield self._trial(EVERYTHING, self._all, budget, seed)
@@ -298,162 +296,3 @@ class TuningBench:
         folder, record = self.place.run.stage("tuning", inputs, compute)
         self.place.book(folder, record)
         return record.facts, record.costs[0]
-
-    def _choice(self, name: str, budget: int, seed: int) -> tuple[Picks, Cost]:
-        """What a method picks within the budget, and what that took, the proxy included."""
-        scored, cost = self._scored(name)
-        positions = _positions(scored.source, self.source)
-        given = self._chosen_by(name, seed)
-
-        def compute(folder: Path) -> StageRecord:
-            start = time.perf_counter()
-            with self.place.under_way(f"selecting by {name}") as report:
-                picks, _ = within_tokens(
-                    lambda k: choose(scored, given, k, report),
-                    self.tokens[positions[scored.candidates]],
-                    TokenBudget(budget),
-                )
-            took = Cost(phase="selecting", seconds=time.perf_counter() - start)
-            if processes.rank() == 0:
-                store.clear(folder)
-                weights = {} if picks.weights is None else {"weights": picks.weights}
-                at = positions[scored.candidates[picks.positions]]
-                store.write(folder, {"positions": at, **weights})
-            return StageRecord(costs=(took,))
-
-        inputs = {
-            "data": self.source.fingerprint,
-            "method": scored.method.identity(),
-            "options": methods.settings(scored.method, given.method_options),
-            "read": {key: hash_bytes(value.numpy()) for key, value in scored.members[0].items()},
-            "tokens": hash_bytes(self.tokens.numpy()),
-            "min_per_class": given.min_per_class,
-            "balance": given.balance,
-            "budget": budget,
-            "seed": seed,
-        }
-        folder, record = self.place.run.stage("selection", inputs, compute)
-        self.place.book(folder, record)
-        arrays = store.read(folder)
-        picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
-        return picks, NO_COST + cost.total() + record.costs[0]
-
-    @property
-    def proxy_name(self) -> str | None:
-        """The model that is read, None where no method asks one."""
-        asks = any(methods.get(name).needs - {"labels", "lengths"} for name in self.named)
-        return self._proxy.model if asks else None
-
-    @cached_property
-    def _proxy(self) -> Role:
-        """What reads for methods that ask a model: the target as it is, unless one is named."""
-        return Role.parse(self.config.proxy, self.role.model)
-
-    def _chosen_by(self, name: str, seed: int) -> CoresetOptions:
-        """The options of a core-set by a method."""
-        config, role = self.config, self._proxy
-        if config.proxy is None and "length" in self.role.options:
-            role = replace(role, options={"length": self.role.options["length"]})
-        asks = methods.get(name).needs - {"labels", "lengths"}
-        return CoresetOptions(
-            method=name,
-            method_options=config.method_options.get(name),
-            proxy=role if asks else None,
-            balance=config.balance,
-            min_per_class=config.min_per_class,
-            similar_to=self.options.similar_to if "similarities" in asks else None,
-            on_bad_row=self.options.on_bad_row,
-            device=self.options.device,
-            precision=self.options.precision,
-            seed=seed,
-        )
-
-    def _scored(self, name: str) -> tuple[Scored, Ledger]:
-        """What the proxy says, read once for all seeds and methods, and what reading it took."""
-        known = self._read
-        if name not in known:
-            own = replace(self.place, ledger=Ledger(), booked=set())
-            given = self._chosen_by(name, 0)
-            known[name] = score_source(self.source, given, own, say=self.say), own.ledger
-            shared = self.place.ledger
-            for stage, costs in own.ledger.stages.items():
-                if stage not in shared.stages:
-                    shared.book(costs, stage)
-            shared.book(own.ledger.own)
-        return known[name]
-
-    @cached_property
-    def _read(self) -> dict[str, tuple[Scored, Ledger]]:
-        return {}
-
-
-def lowest(
-    values: Sequence[float], first: float, loss_at: Callable[[float], float]
-) -> dict[float, float]:
-    """The losses at some of the values: from the first one on, downhill to both sides.
-
-    >>> sorted(lowest((1, 2, 3, 4, 5), 2, lambda value: abs(value - 4)))
-    [1, 2, 3, 4, 5]
-    >>> sorted(lowest((1, 2, 3, 4, 5), 2, lambda value: abs(value - 2)))
-    [1, 2, 3]
-    """
-    at = values.index(first)
-    found = {first: loss_at(first)}
-    for step in (1, -1):
-        place, best = at + step, found[first]
-        while 0 <= place < len(values):
-            found[values[place]] = loss_at(values[place])
-            if found[values[place]] >= best:
-                break
-            best = found[values[place]]
-            place += step
-        if min(found.values()) < found[first]:
-            break
-    return found
-
-
-def _value(given: Any) -> int | float:
-    return TokenBudget.parse(given, "keep").value
-
-
-def _positions(part: Source, whole: Source) -> Tensor:
-    """Where the examples of a part stand in the whole."""
-    place = {row: at for at, row in enumerate(whole.rows.tolist())}
-    return torch.tensor([place[row] for row in part.rows.tolist()], dtype=torch.int64)
-
-
-def _target(config: CompareConfig) -> Role:
-    if config.target is None:
-        raise ParameterError(
-            "target",
-            "got none, and conversations are what a language model is tuned on",
-            "Name one with --target hf:PATH: a folder, a GGUF file or a hub name",
-        )
-    role = Role.parse(config.target, "hf:", "target").having(epochs=config.target_epochs)
-    other = sorted(set(role.options) - OPTIONS)
-    if other:
-        raise ParameterError(
-            "target.options", f"got {other[0]!r}", f"A language model takes {sorted(OPTIONS)}"
-        )
-    if role.batch_size is not None:
-        raise ParameterError(
-            "target.batch_size",
-            f"got {role.batch_size}, and a batch is counted in tokens",
-            "Give --set target.options.batch_tokens=4096",
-        )
-    return role
-
-
-def _check(config: CompareConfig) -> None:
-    """Refuse what is asked of classes alone."""
-    for name, given in (
-        ("noise", config.noise),
-        ("epochs", config.epochs),
-        ("ensemble", config.ensemble),
-        ("with_target", config.with_target),
-        ("target_resolution", config.target_resolution),
-    ):
-        if given:
-            raise ParameterError(
-                name, f"got {given}, which is no option for conversations", "Leave it out"
-            )

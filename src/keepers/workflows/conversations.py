@@ -49,11 +49,17 @@ def lengths(source: Source) -> Tensor:
 
 
 def language_signals(
-    source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
+    source: Source,
+    method: Method,
+    config: CoresetOptions,
+    place: Workplace,
+    say: Say,
+    model: LanguageModel | None = None,
 ) -> tuple[Source, Signals, Tensor]:
     """What a method needs of a language model, of the conversations that it could read.
 
-    Beside those conversations and their signals, their tokens (n,).
+    Beside those conversations and their signals, their tokens (n,). `model` is the proxy, where it
+    is open already.
 
     Raises:
         ParameterError: no proxy, or one that is no causal language model; no target examples for
@@ -70,7 +76,8 @@ def language_signals(
         )
     role = Role.parse(config.proxy, "hf:")
     _check_as_it_is(config, role)
-    model = language_model(role.model, "proxy", length=role.options.get("length"))
+    if model is None:
+        model = language_model(role.model, "proxy", length=role.options.get("length"))
     targets = _targets(source, config, needs)
     source, sequences = as_tokens(source, model, config.on_bad_row, say)
     tokens = token_counts(sequences)

@@ -14,7 +14,7 @@ from keepers import methods, processes
 from keepers.data import Source, readable
 from keepers.errors import ParameterError
 from keepers.methods import Method
-from keepers.models import is_classifier
+from keepers.models import LanguageModel, is_classifier
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, made_by, prepare
 from keepers.selectors import stratified_units
@@ -159,8 +159,18 @@ class Scored:
         return task.measure(mean, labels_at(targets, at)).score
 
 
-def score_source(source: Source, config: CoresetOptions, place: Workplace, *, say: Say) -> Scored:
-    """Collect the signals that `config.method` needs: of the data alone, or of proxies."""
+def score_source(
+    source: Source,
+    config: CoresetOptions,
+    place: Workplace,
+    *,
+    say: Say,
+    language: LanguageModel | None = None,
+) -> Scored:
+    """Collect the signals that `config.method` needs: of the data alone, or of proxies.
+
+    `language` is the proxy of conversations, where it is open already.
+    """
     method = methods.get(config.method)
     check_offered(method, source)
     if config.keep_tokens is not None and source.kind != "chat":
@@ -170,7 +180,7 @@ def score_source(source: Source, config: CoresetOptions, place: Workplace, *, sa
             "Give --keep, or --task tokens for texts that a language model learns",
         )
     if source.kind == "chat" and method.needs & LANGUAGE:
-        return _by_language_model(source, method, config, place, say)
+        return _by_language_model(source, method, config, place, say, language)
     if method.needs <= set(dict(data_signals(source, method.needs).items())):
         return _by_data_alone(source, method, config, place, say)
     role = config.role(source)
@@ -226,9 +236,14 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
 
 
 def _by_language_model(
-    source: Source, method: Method, config: CoresetOptions, place: Workplace, say: Say
+    source: Source,
+    method: Method,
+    config: CoresetOptions,
+    place: Workplace,
+    say: Say,
+    model: LanguageModel | None,
 ) -> Scored:
-    source, read, tokens = language_signals(source, method, config, place, say)
+    source, read, tokens = language_signals(source, method, config, place, say, model)
     say_skipped(source, say)
     candidates, validation = parted(source, config)
     own = data_signals(source, method.needs)

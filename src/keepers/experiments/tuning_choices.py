@@ -1,0 +1,149 @@
+"""What methods choose of conversations within a number of tokens, and what that took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from keepers import methods, processes
+from keepers.data import Source
+from keepers.files import hash_bytes
+from keepers.ledger import Cost, Ledger
+from keepers.models import LanguageModel, language_model
+from keepers.roles import Role
+from keepers.runs import StageRecord
+from keepers.signals import store
+from keepers.types import Picks, TokenBudget
+from keepers.workflows.coreset import choose
+from keepers.workflows.opening import Say
+from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.scoring import Scored, score_source
+from keepers.workflows.token_budgets import within_tokens
+from keepers.workflows.workplace import Workplace
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenChooser:
+    """The pool, of which `tokens` (n,) are those of the target, and the model that methods ask."""
+
+    options: CompareOptions
+    config: CompareConfig
+    place: Workplace
+    source: Source
+    target: LanguageModel
+    role: Role
+    tokens: Tensor
+    say: Say
+
+    def choice(self, name: str, budget: int, seed: int) -> tuple[Picks, Cost]:
+        """What a method picks within the budget, and what that took, the proxy included."""
+        scored, cost = self._scored(name)
+        positions = _positions(scored.source, self.source)
+        given = self._chosen_by(name, seed)
+
+        def compute(folder: Path) -> StageRecord:
+            start = time.perf_counter()
+            with self.place.under_way(f"selecting by {name}") as report:
+                picks, _ = within_tokens(
+                    lambda k: choose(scored, given, k, report),
+                    self.tokens[positions[scored.candidates]],
+                    TokenBudget(budget),
+                )
+            took = Cost(phase="selecting", seconds=time.perf_counter() - start)
+            if processes.rank() == 0:
+                store.clear(folder)
+                weights = {} if picks.weights is None else {"weights": picks.weights}
+                at = positions[scored.candidates[picks.positions]]
+                store.write(folder, {"positions": at, **weights})
+            return StageRecord(costs=(took,))
+
+        inputs = {
+            "data": self.source.fingerprint,
+            "method": scored.method.identity(),
+            "options": methods.settings(scored.method, given.method_options),
+            "read": {key: hash_bytes(value.numpy()) for key, value in scored.members[0].items()},
+            "tokens": hash_bytes(self.tokens.numpy()),
+            "min_per_class": given.min_per_class,
+            "balance": given.balance,
+            "budget": budget,
+            "seed": seed,
+        }
+        folder, record = self.place.run.stage("selection", inputs, compute)
+        self.place.book(folder, record)
+        arrays = store.read(folder)
+        picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
+        return picks, Cost(phase="selection") + cost.total() + record.costs[0]
+
+    def proxy_of(self, names: Sequence[str]) -> str | None:
+        """The model that is read, None where none of the methods asks one."""
+        return self._proxy.model if any(map(_asks, names)) else None
+
+    @cached_property
+    def _proxy(self) -> Role:
+        """What reads for methods that ask a model: the target as it is, unless one is named."""
+        return Role.parse(self.config.proxy, self.role.model)
+
+    @cached_property
+    def _reader(self) -> LanguageModel:
+        """The proxy, opened once; the target itself where no other is named."""
+        if self.config.proxy is None:
+            return self.target
+        role = self._proxy
+        return language_model(role.model, "proxy", length=role.options.get("length"))
+
+    def _chosen_by(self, name: str, seed: int) -> CoresetOptions:
+        """The options of a core-set by a method."""
+        config, role = self.config, self._proxy
+        if config.proxy is None and "length" in self.role.options:
+            role = replace(role, options={"length": self.role.options["length"]})
+        asks = _asks(name)
+        return CoresetOptions(
+            method=name,
+            method_options=config.method_options.get(name),
+            proxy=role if asks else None,
+            balance=config.balance,
+            min_per_class=config.min_per_class,
+            similar_to=self.options.similar_to if "similarities" in asks else None,
+            on_bad_row=self.options.on_bad_row,
+            device=self.options.device,
+            precision=self.options.precision,
+            seed=seed,
+        )
+
+    def _scored(self, name: str) -> tuple[Scored, Ledger]:
+        """What the proxy says, read once for all seeds and methods, and what reading it took."""
+        known = self._read
+        if name not in known:
+            own = replace(self.place, ledger=Ledger(), booked=set())
+            given = self._chosen_by(name, 0)
+            model = self._reader if _asks(name) else None
+            scored = score_source(self.source, given, own, say=self.say, language=model)
+            known[name] = scored, own.ledger
+            shared = self.place.ledger
+            for stage, costs in own.ledger.stages.items():
+                if stage not in shared.stages:
+                    shared.book(costs, stage)
+            shared.book(own.ledger.own)
+        return known[name]
+
+    @cached_property
+    def _read(self) -> dict[str, tuple[Scored, Ledger]]:
+        return {}
+
+
+def _asks(name: str) -> frozenset[str]:
+    """What a method asks of a model."""
+    return methods.get(name).needs - {"labels", "lengths"}
+
+
+def _positions(part: Source, whole: Source) -> Tensor:
+    """Where the examples of a part stand in the whole."""
+    place = {row: at for at, row in enumerate(whole.rows.tolist())}
+    return torch.tensor([place[row] for row in part.rows.tolist()], dtype=torch.int64)

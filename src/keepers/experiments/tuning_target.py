@@ -1,0 +1,97 @@
+"""What a comparison of conversations is asked for: target, budgets, and learning rates to try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from keepers.errors import ParameterError
+from keepers.roles import Role
+from keepers.types import TokenBudget
+from keepers.workflows.options.compare import CompareConfig
+
+OPTIONS = frozenset({"length", "batch_tokens"})
+
+
+def lowest(
+    values: Sequence[float], first: float, loss_at: Callable[[float], float]
+) -> dict[float, float]:
+    """The losses at some of the values: from the first one on, downhill to both sides.
+
+    >>> sorted(lowest((1, 2, 3, 4, 5), 2, lambda value: abs(value - 4)))
+    [2, 3, 4, 5]
+    >>> sorted(lowest((1, 2, 3, 4, 5), 2, lambda value: abs(value - 2)))
+    [1, 2, 3]
+    """
+    at = values.index(first)
+    found = {first: loss_at(first)}
+    for step in (1, -1):
+        place, best = at + step, found[first]
+        while 0 <= place < len(values):
+            found[values[place]] = loss_at(values[place])
+            if found[values[place]] >= best:
+                break
+            best = found[values[place]]
+            place += step
+        if min(found.values()) < found[first]:
+            break
+    return found
+
+
+def budgets_of(config: CompareConfig, total: int) -> tuple[int, ...]:
+    """The budgets in tokens, of `total`, each once, the smallest first.
+
+    Raises:
+        ParameterError: a count of rows.
+    """
+    given = config.keep_tokens or config.keep
+    found = [TokenBudget.parse(each) for each in given]
+    if not config.keep_tokens and any(isinstance(each.value, int) for each in found):
+        raise ParameterError(
+            "keep",
+            "got a count of rows, and conversations are compared at equal tokens",
+            "Give fractions of the tokens, or counts with --keep-tokens (keep_tokens=)",
+        )
+    return tuple(sorted({each.resolve(total) for each in found}))
+
+
+def target_of(config: CompareConfig) -> Role:
+    """The target, checked.
+
+    Raises:
+        ParameterError: none, options that it does not take, or options for classes alone.
+    """
+    _check(config)
+    if config.target is None:
+        raise ParameterError(
+            "target",
+            "got none, and conversations are what a language model is tuned on",
+            "Name one with --target hf:PATH: a folder, a GGUF file or a hub name",
+        )
+    role = Role.parse(config.target, "hf:", "target").having(epochs=config.target_epochs)
+    other = sorted(set(role.options) - OPTIONS)
+    if other:
+        raise ParameterError(
+            "target.options", f"got {other[0]!r}", f"A language model takes {sorted(OPTIONS)}"
+        )
+    if role.batch_size is not None:
+        raise ParameterError(
+            "target.batch_size",
+            f"got {role.batch_size}, and a batch is counted in tokens",
+            "Give --set target.options.batch_tokens=4096",
+        )
+    return role
+
+
+def _check(config: CompareConfig) -> None:
+    """Refuse what is asked of classes alone."""
+    for name, given in (
+        ("noise", config.noise),
+        ("epochs", config.epochs),
+        ("ensemble", config.ensemble),
+        ("with_target", config.with_target),
+        ("target_resolution", config.target_resolution),
+    ):
+        if given:
+            raise ParameterError(
+                name, f"got {given}, which is no option for conversations", "Leave it out"
+            )
