@@ -345,6 +345,8 @@ def test_what_is_asked_amiss_is_said(run: Keepers, pool: Path, name: str) -> Non
     assert "target: got none, and conversations are what a language model is tuned on" in done.err
     for words, said in (
         (("--keep", "5"), "keep: got a count of rows, and conversations are compared at equal"),
+        (("--keep-tokens", "50"), "keep_tokens: got 50 of "),
+        (("--keep", "0.01"), "tokens, and the longest conversation has "),
         (("--noise", "0.1"), "noise: got 0.1, which is no option for conversations"),
         (("--keep-tokens", "1k", "--keep", "0.1"), "keep_tokens: got beside keep"),
         (("--set", "target.batch_size=3"), "target.batch_size: got 3, and a batch is counted in"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from keepers.baselines import LONGEST, RANDOM
@@ -60,12 +61,17 @@ def compare_tuned(
         "config": asdict(config)
         | {"target": _role(bench), "proxy": bench.chooser.proxy_of(bench.named)},
         "seeds": list(range(config.seeds)),
-        "learning_rate": {"taken": lr, "tried": {f"{k:g}": v for k, v in tried.items()}},
+        "learning_rate": {"taken": lr, "tried": _finite(tried)},
         "before": asdict(before),
         "rows": summarise(trials),
         "costs": place.ledger.by_phase(),
         "hardware": place.hardware.identity(gains_from_bf16=True),
     }
+
+
+def _finite(losses: Mapping[float, float]) -> dict[str, float | None]:
+    """Losses by learning rate; None where the training went astray."""
+    return {f"{rate:g}": loss if isfinite(loss) else None for rate, loss in losses.items()}
 
 
 def _role(bench: TuningBench) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+
 from keepers.errors import ParameterError
 from keepers.roles import Role
 from keepers.types import TokenBudget
@@ -37,12 +39,13 @@ def lowest(
     return found
 
 
-def budgets_of(config: CompareConfig, total: int) -> tuple[int, ...]:
-    """The budgets in tokens, of `total`, each once, the smallest first.
+def budgets_of(config: CompareConfig, tokens: Tensor) -> tuple[int, ...]:
+    """The budgets, each once, the smallest first, of conversations with these tokens (n,).
 
     Raises:
-        ParameterError: a count of rows.
+        ParameterError: a count of rows, or less than the longest conversation has.
     """
+    total, longest = int(tokens.sum()), int(tokens.max())
     given = config.keep_tokens or config.keep
     found = [TokenBudget.parse(each) for each in given]
     if not config.keep_tokens and any(isinstance(each.value, int) for each in found):
@@ -51,7 +54,14 @@ def budgets_of(config: CompareConfig, total: int) -> tuple[int, ...]:
             "got a count of rows, and conversations are compared at equal tokens",
             "Give fractions of the tokens, or counts with --keep-tokens (keep_tokens=)",
         )
-    return tuple(sorted({each.resolve(total) for each in found}))
+    budgets = tuple(sorted({each.resolve(total) for each in found}))
+    if budgets[0] < longest:
+        raise ParameterError(
+            "keep_tokens" if config.keep_tokens else "keep",
+            f"got {budgets[0]:,} of {total:,} tokens, and the longest conversation has {longest:,}",
+            "Give more, or cut conversations with --set target.options.length=512",
+        )
+    return budgets
 
 
 def target_of(config: CompareConfig) -> Role:

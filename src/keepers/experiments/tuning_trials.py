@@ -98,7 +98,6 @@ class TuningBench:
         target = language_model(role.model, "target", length=role.options.get("length"))
         source, sequences = as_tokens(source, target, options.on_bad_row, say, "target")
         _, held = as_tokens(test, target, options.on_bad_row, say, "target")
-        total = int(token_counts(sequences).sum())
         return cls(
             options=options,
             config=config,
@@ -108,7 +107,7 @@ class TuningBench:
             role=role,
             sequences=sequences,
             held_out=HeldOut.of(held, choices=True),
-            budgets=budgets_of(config, total),
+            budgets=budgets_of(config, token_counts(sequences)),
             say=say,
         )
 
@@ -190,7 +189,11 @@ class TuningBench:
             found = self.held_out.measure(self.target, self._runtime)
             return StageRecord(facts=asdict(found))
 
-        inputs = {"model": self.target.fingerprint, "held out": self.held_out.fingerprint}
+        inputs = {
+            "model": self.target.fingerprint,
+            "held out": self.held_out.fingerprint,
+            "hardware": self.place.hardware.identity(gains_from_bf16=True),
+        }
         _, record = self.place.run.stage("untuned", inputs, compute)
         return Measure(**record.facts)
 
