@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -15,6 +18,45 @@ EXTRAS = (
     *("fastapi", "uvicorn", "starlette", "httpx", "httpx2", "faiss", "selenium"),
     *("mkdocs", "mkdocstrings", "pandas", "hypothesis", "nbformat"),
 )
+
+
+FORKS = """
+import json, os, sys, tempfile, torch
+for line in sys.stdin:
+    with tempfile.TemporaryFile() as out:
+        child = os.fork()
+        if not child:
+            os.dup2(out.fileno(), 1)
+            exec(json.loads(line), {"__name__": "__main__"})
+            sys.stdout.flush()
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        out.seek(0)
+        print(json.dumps([status, out.read().decode()]), flush=True)
+"""
+"""Runs each line of its input in a child of its own, which has torch loaded and nothing else."""
+
+
+@pytest.fixture(scope="module")
+def run_with_torch() -> Iterator[Callable[[str], str]]:
+    """`run` where torch is loaded already: it takes seconds, here once for all."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    stdin: IO[str] | None = process.stdin
+    stdout: IO[str] | None = process.stdout
+    assert stdin is not None
+    assert stdout is not None
+
+    def run(code: str) -> str:
+        stdin.write(json.dumps(code) + "\n")
+        stdin.flush()
+        status, said = json.loads(stdout.readline())
+        assert status == 0, said
+        return said
+
+    with process:
+        yield run
 
 
 def run(code: str) -> str:
@@ -64,31 +106,32 @@ NEVER = (
 """What takes half a second or more to import, and no small command needs."""
 
 
-def modules_after(code: str, folder: Path, *names: str) -> set[str]:
-    """Which of the modules are loaded once the code has run in a folder."""
-    code = f"import os; os.chdir({str(folder)!r})\n{code}\nimport sys"
+def modules_after(
+    run: Callable[[str], str], code: str, folder: Path, *names: str, told: str = "None"
+) -> tuple[set[str], str]:
+    """Which of the modules are loaded once the code has run in a folder, and what `told` is."""
+    code = f"import os; os.chdir({str(folder)!r})\n{code}\nimport gc, sys; print({told})"
     found = run(f"{code}\nprint(*(name for name in {names!r} if name in sys.modules))")
-    return set(found.splitlines()[-1].split())
+    *_, value, modules = found.split("\n")[:-1]
+    return set(modules.split()), value
 
 
 def test_a_core_set_loads_no_more_than_it_uses(tmp_path: Path) -> None:
+    """Python looks for garbage as usual, but not in what torch brought; the importer is gone."""
     code = run_by(
         "coreset", "digits", "--method", "entropy", "--epochs", "1", "--limit", "300", "--json"
     )
     heavy = (*NEVER, "sklearn", "scipy", "matplotlib", "keepers.reports.compare")
-    assert modules_after(code, tmp_path, *heavy, "torch") == {"torch"}
-
-
-def test_a_command_searches_what_torch_brings_for_garbage_no_more() -> None:
-    """It looks for garbage as usual otherwise, and the importer that saw to it is gone."""
-    code = run_by("coreset", "no-such-file.csv").replace("assert not end.code, end.code", "pass")
-    told = "gc.isenabled(), gc.get_freeze_count() > 50_000, 'torch' in sys.modules"
     finders = "[type(finder).__name__ for finder in sys.meta_path]"
-    found = run(f"{code}\nimport gc\nprint({told}, '_Uncollected' in {finders})")
-    assert found.split() == ["True", "True", "True", "False"]
+    told = f"gc.isenabled(), gc.get_freeze_count() > 50_000, '_Uncollected' in {finders}"
+    modules, value = modules_after(run, code, tmp_path, *heavy, "torch", told=told)
+    assert modules == {"torch"}
+    assert value == "True True False"
 
 
-def test_a_campaign_loads_no_more_than_it_uses(tmp_path: Path) -> None:
+def test_a_campaign_loads_no_more_than_it_uses(
+    run_with_torch: Callable[[str], str], tmp_path: Path
+) -> None:
     """A first batch needs no proxy, nor scikit-learn; reading labels no SciPy either."""
     texts = [f"{word} number {place}" for place, word in enumerate(["good film", "bad film"] * 20)]
     (tmp_path / "pool.csv").write_text("text\n" + "\n".join(texts) + "\n")
@@ -106,13 +149,14 @@ with open("labels.csv", "w", newline="") as file:
     taken = ("active", "import", "labels.csv", "--campaign", "c")
     status = ("active", "status", "--campaign", "c")
     asked = run_by(*start) + run_by(*query) + label
-    assert not modules_after(asked, tmp_path, *NEVER, "sklearn", "matplotlib")
+    heavy = (*NEVER, "sklearn", "matplotlib")
+    assert not modules_after(run_with_torch, asked, tmp_path, *heavy)[0]
     answered = run_by(*taken) + run_by(*status)
-    assert not modules_after(answered, tmp_path, *NEVER, "sklearn", "scipy", "matplotlib")
+    assert not modules_after(run_with_torch, answered, tmp_path, *heavy, "scipy")[0]
 
 
-def test_public_names_are_listed_and_there() -> None:
-    out = run(
+def test_public_names_are_listed_and_there(run_with_torch: Callable[[str], str]) -> None:
+    out = run_with_torch(
         "import keepers\n"
         "missing = [name for name in keepers.__all__ if not hasattr(keepers, name)]\n"
         "unlisted = [name for name in keepers.__all__ if name not in dir(keepers)]\n"
@@ -130,7 +174,7 @@ def test_unknown_public_name_is_an_attribute_error() -> None:
         _ = keepers.no_such_name
 
 
-def test_every_module_imports_without_the_extras() -> None:
+def test_every_module_imports_without_the_extras(run_with_torch: Callable[[str], str]) -> None:
     # Others may ask whether an extra is installed (torch does); nobody may import it.
     code = f"""
 import importlib, importlib.machinery, pkgutil, sys
@@ -154,4 +198,4 @@ for name in names:
         importlib.import_module(name)
 print(len(names))
 """
-    assert int(run(code)) > 20
+    assert int(run_with_torch(code)) > 20
