@@ -56,3 +56,12 @@ def ray_cluster() -> Iterator[Any]:
     os.environ["PYTHONPATH"] = before
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture
+def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash words into few rows: a step would go on the 262,144 of the model that no text has."""
+    from keepers.models import table
+
+    defaults: Any = table._fasttext.__kwdefaults__  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setitem(defaults, "buckets", 2**12)

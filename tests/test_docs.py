@@ -12,7 +12,6 @@ import sysconfig
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +21,6 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from keepers.cli import app
-from keepers.models import table
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -119,12 +117,9 @@ def example_files(tmp_path: Path) -> Path:
     ids=page_name,
 )
 def test_commands_and_python_run(
-    page: Path, example_files: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, example_files: Path, monkeypatch: pytest.MonkeyPatch, few_words: None
 ) -> None:
     monkeypatch.chdir(example_files)
-    # Few words: a step would go on the 262,144 rows of the model that no text has.
-    defaults: Any = table._fasttext.__kwdefaults__  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setitem(defaults, "buckets", 2**12)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page.read_text("utf-8")):
         where = f"{page_name(page)}:{block.line}"

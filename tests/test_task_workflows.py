@@ -22,6 +22,8 @@ from keepers.reports.coreset import report
 from keepers.tasks import Labels, Number
 from keepers.workflows.scoring import signals_for
 
+pytestmark = pytest.mark.usefixtures("few_words")
+
 N = 240
 WORDS = {"sport": "goal match", "politics": "vote party", "money": "bank price", "art": "film song"}
 
@@ -68,7 +70,8 @@ def select(task: str, run: Path, **options: Any) -> keepers.Selection:
 
 @pytest.mark.parametrize(("task", "method"), OFFERED)
 def test_contract_of_every_method_and_task(task: str, method: str, tmp_path: Path) -> None:
-    ensemble = {} if method != "committee" else {"ensemble": 2}
+    members = {"ensemble": 2, "epochs": 40}  # of models that take long
+    ensemble = {} if method != "committee" else members
     selection = select(task, tmp_path / "run", method=method, keep=60, val=0.2, **ensemble)
     found = selection.table.to_pydict()
     assert sum(found["kept"]) == 60
