@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import socket
 import sys
@@ -15,6 +17,7 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 import keepers
 from keepers import methods
@@ -377,6 +380,56 @@ class TestBadInput:
         with pytest.raises(DataError, match=r"'k' holds large_string in the shard b\.parquet"):
             keepers.coreset_shards(tmp_path, **same)
 
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            (
+                {"k": [3.5, 4.0]},
+                "id: column 'k' holds other keys in the shard b.parquet, and whole",
+            ),
+            ({"x": [[1.0], [2.0]]}, "input: column 'x' holds vectors of 1 number in the shard b"),
+            ({"e": [[1.0]] * 2}, "features: column 'e' holds vectors of 1 number in the shard b"),
+        ],
+    )
+    def test_keys_and_vectors_of_another_kind_name_both_shards(self, more, message, tmp_path):
+        vectors = [[0.0, 1.0], [1.0, 0.0]]
+        rows = {"k": [1, 2], "label": ["a", "b"], "x": vectors, "e": vectors}
+        pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+        pq.write_table(pa.table({**rows, "k": [3, 4], **more}), tmp_path / "b.parquet")
+        given = {"features": "e"} if "e" in more else {"input": "x", "method": "margin"}
+        with pytest.raises(DataError, match=re.escape(message)):
+            keepers.coreset_shards(tmp_path, keep=2, id="k", run=tmp_path / "r", **given)
+
+    def test_pictures_that_cannot_be_decoded_are_left_out(self, tmp_path):
+        def picture(number: int) -> dict[str, bytes]:
+            out = io.BytesIO()
+            Image.fromarray(np.full((8, 8), number, np.uint8)).save(out, "png")
+            return {"bytes": out.getvalue()[: 20 if number in (3, 15) else None]}
+
+        for start in (0, 10):
+            rows = range(start, start + 10)
+            given = {"k": rows, "image": [picture(n) for n in rows], "label": [n % 2 for n in rows]}
+            pq.write_table(pa.table(given), tmp_path / f"p{start}.parquet")
+        same = {"keep": 1.0, "method": "margin", "id": "k", "epochs": 1, "run": tmp_path / "r"}
+        with pytest.raises(DataError, match=r"\(id 3\).*cannot be decoded.*--on-bad-row skip"):
+            keepers.coreset_shards(tmp_path, **same)
+        kept = keepers.coreset_shards(tmp_path, on_bad_row="skip", **same)
+        assert sorted(kept.ids) == sorted({*range(20)} - {3, 15})
+        assert kept.metadata["skipped"] == 2
+
+    def test_a_budget_under_the_floors_is_told(self, tmp_path):
+        table = pa.table(
+            {"k": range(20), "s": [float(n) for n in range(20)], "label": ["a", "b"] * 10}
+        )
+        pq.write_table(table, tmp_path / "a.parquet")
+        heard: list[str] = []
+        same = {"keep": 4, "id": "k", "run": tmp_path / "r", "say": heard.append}
+        kept = keepers.coreset_shards(tmp_path, scores="s", min_per_class=12, **same)
+        assert sorted(kept.ids) == [16, 17, 18, 19]
+        told = [each for each in heard if "4 examples are too few for 12 of each class" in each]
+        assert len(told) == 1
+        assert told[0].endswith("It takes 20")
+
     def test_rows_that_cannot_be_used_name_the_shard(self, tmp_path):
         pq.write_table(pa.table({"k": [1, 2], "s": [0.5, None]}), tmp_path / "a.parquet")
         same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r"}
@@ -416,6 +469,8 @@ class TestBadInput:
         ("given", "error", "message"),
         [
             ({"method": "k-center"}, ParameterError, "none are brought"),
+            ({"method": "auto"}, ParameterError, "By shard, leave --method out"),
+            ({"features": "s", "min_per_class": 2}, ParameterError, "min_per_class: got 2, and f"),
             ({"method": "badge"}, ParameterError, "needs all examples at once"),
             ({"method": "entropy", "proxy": "linear"}, ParameterError, "scikit-learn fits"),
             ({"scores": "s", "method": "loss"}, ParameterError, "beside scores"),
@@ -445,7 +500,7 @@ class TestBadInput:
             find_shards(tmp_path / "none")
         with pytest.raises(DataError, match=r"no file fits.*Quote a glob"):
             find_shards(str(tmp_path / "*.parquet"))
-        with pytest.raises(DataError, match="no Parquet or JSON lines file at memory"):
+        with pytest.raises(DataError, match="no Parquet, CSV or JSON lines file at memory"):
             find_shards("memory://nowhere/*.parquet")
         (tmp_path / "a.jsonl").write_text("{}\n")
         with pytest.raises(DataError, match="named twice"):

@@ -82,6 +82,21 @@ def readable(
     return encode(source, small, on_bad_row=on_bad_row, progress=progress)[0]
 
 
+def undecodable(inputs: RawInputs) -> dict[int, str]:
+    """The rows of stored pictures that cannot be decoded, and why."""
+    bad: dict[int, str] = {}
+    if isinstance(inputs, np.ndarray):
+        return bad
+    for start in range(0, len(inputs), _BLOCK):
+        rows = range(start, min(start + _BLOCK, len(inputs)))
+        for row, data in zip(rows, _stored_block(inputs, rows), strict=True):
+            try:
+                pictures.decode(data, (8, 8), 1)
+            except pictures.BadPictureError as error:
+                bad[row] = str(error)
+    return bad
+
+
 def check_quantities(source: Source) -> None:
     """Refuse numbers of tokens, which a model of vectors would take for quantities.
 

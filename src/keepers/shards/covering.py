@@ -281,7 +281,7 @@ def nearest(
     points_MD: npt.NDArray[np.float32], picks_KD: npt.NDArray[np.float32]
 ) -> tuple[Integers, npt.NDArray[np.float64]]:
     """The pick that each point is nearest to (m,), and the squared distance to it (m,)."""
-    picks = torch.from_numpy(np.ascontiguousarray(picks_KD))
+    picks = torch.from_numpy(np.array(picks_KD))
     centre = picks.mean(0)
     half_K = (picks - centre).square().sum(1) / 2
     with one_thread():

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from keepers.data import extract
 from keepers.data.columns import turned_down
+from keepers.data.encode import undecodable
 from keepers.data.features import read_features
 from keepers.data.hashing import Hashed, hashed
 from keepers.data.ids import id_order, key_ids
@@ -118,11 +119,16 @@ def _read(
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     columns, table = reading.columns, material.table
     bad: dict[int, str] = {}
+    alike: dict[str, str] = {}
     if not table.num_rows:
         return {"ids": np.empty(0, np.int64), "rows": np.empty(0, np.int64)}, {"rows": 0}
     if reading.kind is not None:
         inputs = extract.raw_inputs(material, columns.input, reading.kind)
         bad |= extract.bad_rows(inputs, columns.input, table)
+        if reading.kind == "image" and reading.on_bad_row == "skip":
+            bad |= undecodable(inputs)
+        if reading.kind == "vector":
+            alike["input"] = _vectors(extract.input_shape(inputs, reading.kind)[0][0])
         found = hashed(material, inputs, columns, None)
         bad |= found.unread
     else:
@@ -131,14 +137,16 @@ def _read(
         order = id_order(keys)
         found = Hashed(rows=order, ids=keys[order], digests=np.empty(0, "S32"), repeats=0)
     bad |= turned_down(table, columns.label)
+    alike["id"] = "other keys" if found.ids.dtype == object else "whole numbers"
     more: dict[str, npt.NDArray[Any]] = {}
     if columns.features is not None:
         vectors = read_features(columns.features, material).astype(np.float32, copy=False)
         bad |= extract.unusable_numbers(vectors, lambda place: f"features[{place}]")
         more["features"] = vectors
+        alike["features"] = _vectors(vectors.shape[1])
     if reading.scores is not None:
         more["scores"] = _given(table[reading.scores], reading.scores, bad)
-    facts: dict[str, Any] = {"rows": table.num_rows, "skipped": len(bad)}
+    facts: dict[str, Any] = {"rows": table.num_rows, "skipped": len(bad), "alike": alike}
     if columns.label is not None:
         declared = declared_classes(material, columns.label)
         codes, names = read_labels(
@@ -170,6 +178,10 @@ def _read(
         arrays["digests"] = raw.reshape(-1, 16)
     arrays["marks"] = _marks(ids, arrays.get("digests") if columns.id is None else None)
     return arrays, facts
+
+
+def _vectors(length: int) -> str:
+    return f"vectors of {counted(length, 'number')}"
 
 
 def _given(column: Any, name: str, bad: dict[int, str]) -> npt.NDArray[Any]:

@@ -23,6 +23,9 @@ from keepers.types import Progress, Silent
 
 Integers = npt.NDArray[np.int64]
 
+_VERSION = 2
+"""Of what is noted of a shard: an index of another version is made again."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Indexed:
@@ -101,7 +104,7 @@ def index_all(
     Raises:
         DataError: a shard that cannot be read, ids that stand in two, or classes of one name alone.
     """
-    name = f"index-{fingerprint(reading.identity(), require)[:12]}"
+    name = f"index-{fingerprint(reading.identity(), require, _VERSION)[:12]}"
     work = Indexing(reading=reading, folder=folder / name, require=require)
     every(run, index, work, shards, Store(work.folder), "indexing", resume, progress)
     at = [At(shard, work.folder, shard.key) for shard in shards]
@@ -110,16 +113,18 @@ def index_all(
     if not there:
         raise DataError("data: no shard holds a row that can be used. Give data with rows")
     indexes = tuple(at[place] for place in there)
+    own = tuple(facts[place] for place in there)
+    names = [shards[place].name for place in there]
+    _refuse_unlike(own, names, reading)
     if reading.columns.id is not None:
         refuse_shared_ids(run, indexes)
     else:
         indexes = number_copies(run, indexes, reading, folder / f"{name}-copies")
-    own = tuple(facts[place] for place in there)
     return Indexed(
         reading=reading,
         indexes=indexes,
         facts=own,
-        class_names=_classes(own, [shards[place].name for place in there], reading, require),
+        class_names=_classes(own, names, reading, require),
         aside=copies_of_inputs(run, indexes) if distinct else {},
         empty=tuple(shards[place] for place in range(len(at)) if place not in set(there)),
     )
@@ -157,6 +162,20 @@ def sizes(run: Executor, parts: Sequence[Part], num_slots: int) -> Integers:
     """How many examples that may be picked each slot has."""
     found = run.map(sizes_of, num_slots + 1, parts)
     return np.sum([each for _, each in found], axis=0)[:num_slots]
+
+
+def _refuse_unlike(facts: Sequence[dict[str, Any]], names: Sequence[str], reading: Reading) -> None:
+    """Refuse shards of other keys, or of longer vectors, than the first."""
+    columns = reading.columns
+    named = {"id": columns.id, "features": columns.features, "input": ", ".join(columns.input)}
+    for parameter, column in named.items():
+        first = facts[0]["alike"].get(parameter)
+        for name, each in zip(names, facts, strict=True):
+            if (own := each["alike"].get(parameter)) != first:
+                raise DataError(
+                    f"{parameter}: column '{column}' holds {own} in the shard {name}, and {first} "
+                    f"in {names[0]}. Give shards of one schema"
+                )
 
 
 def _classes(

@@ -13,6 +13,7 @@ from typing import Any
 from keepers.data.folders import DATA_SUFFIXES, find_files, missing, suffix_of
 from keepers.errors import DataError, MissingExtraError, first_few
 from keepers.files import fingerprint
+from keepers.words import counted
 
 Named = str | Path | Sequence[str | Path]
 """A folder, a file, a glob, an address, or several of them."""
@@ -51,12 +52,13 @@ def find_shards(data: Named, split: str | None = None) -> tuple[Shard, ...]:
     addresses = [each for name in given for each in _addresses(str(name), split)]
     twice = sorted({each for each in addresses if addresses.count(each) > 1}) if given[1:] else []
     if twice:
-        raise DataError(f"data: {first_few(twice)} is named twice. Name every shard once")
+        names = counted(len(twice), "shard is", "shards are")
+        raise DataError(f"data: {names} named twice: {first_few(twice)}. Name every shard once")
     suffixes = sorted({suffix_of(Path(each)) for each in addresses})
     if len(suffixes) > 1 or suffixes[0] not in DATA_SUFFIXES:
         raise DataError(
             f"data: the shards are of the formats {', '.join(suffixes)}. Name files of one format: "
-            "Parquet or JSON lines"
+            "Parquet, CSV or JSON lines"
         )
     return tuple(Shard(address=each, state=_state(each)) for each in addresses)
 
@@ -109,7 +111,7 @@ def _addresses(name: str, split: str | None) -> list[str]:
     files = find_files(path, split)
     if not files.suffix:
         raise DataError(
-            f"data: the folder {path} holds pictures. Shards are Parquet files or JSON lines: put "
+            f"data: the folder {path} holds pictures. Shards are Parquet, CSV or JSON lines: put "
             "the pictures into a column, or leave --shards out"
         )
     return [str(each.resolve()) for each in files.paths]
@@ -132,7 +134,9 @@ def _remote(name: str) -> list[str]:
         raise DataError(f"data: {name} cannot be listed ({error})") from None
     known = [each for each in sorted(found) if suffix_of(Path(each)) in DATA_SUFFIXES]
     if not known:
-        raise DataError(f"data: no Parquet or JSON lines file at {name}. Name a folder or a glob")
+        raise DataError(
+            f"data: no Parquet, CSV or JSON lines file at {name}. Name a folder or a glob"
+        )
     return [str(system.unstrip_protocol(each)) for each in known]
 
 

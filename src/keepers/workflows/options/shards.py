@@ -132,6 +132,12 @@ class CoresetShardsOptions(Sharded):
                     "got classes, and features are covered whatever their class",
                     "Leave one out",
                 )
+            if self.min_per_class > 1 and self.features is not None:
+                raise ParameterError(
+                    "min_per_class",
+                    f"got {self.min_per_class}, and features are covered whatever their class",
+                    "Leave one out",
+                )
 
 
 class ScoreShardsOptions(Sharded):

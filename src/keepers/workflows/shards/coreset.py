@@ -35,8 +35,8 @@ def coreset_shards(data: Named, options: CoresetShardsOptions) -> Kept:
     would keep of all rows in one table, given the same scores: ties go to the lower id.
 
     Args:
-        data: a folder, a glob, a file, or a list of these, of Parquet files or JSON lines of one
-            schema; here or at any address that fsspec reads (`s3://bucket/pool/*.parquet`).
+        data: a folder, a glob, a file, or a list of these, of Parquet files, CSV or JSON lines of
+            one schema; here or at any address that fsspec reads (`s3://bucket/pool/*.parquet`).
 
     Raises:
         KeepersError: anything wrong with what was given: the parameter, what was got, the remedy.

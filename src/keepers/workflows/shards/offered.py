@@ -32,6 +32,12 @@ def check_method(name: str, options: Mapping[str, Any] | None, *, features: bool
     Raises:
         ParameterError: which ones can.
     """
+    if name == "auto":
+        raise ParameterError(
+            "method",
+            "got 'auto', whose pilot needs all examples at once",
+            "By shard, leave --method out for 'stratified', or name one",
+        )
     row = methods.get(name)
     scored = [other for other, each in methods.table().items() if is_scored(each)]
     if features and name not in COVER:

@@ -17,14 +17,16 @@ from keepers.files import fingerprint
 from keepers.random import derived_seed, generator
 from keepers.sealed import ArrowTable, read_table, write_batches
 from keepers.shards.covering import cover, deal
-from keepers.shards.cutting import Plan, cut_balanced, cut_top
+from keepers.shards.cutting import Integers, Plan, cut_balanced, cut_top
 from keepers.shards.index import id_arrays
 from keepers.shards.indexed import Indexed, sizes
+from keepers.shards.parts import UNKNOWN
 from keepers.shards.ranking import everything, identity_of, in_order, ranked, reranked
 from keepers.shards.repeats import At
 from keepers.shards.store import Store
 from keepers.types import Signals
 from keepers.words import counted
+from keepers.workflows.opening import WARNING
 from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.shards.opening import Site
 
@@ -98,6 +100,7 @@ def choose_top(
     if config.balance is not None:
         plan = cut_balanced(site.run, parts, of_slots, k)
     else:
+        _tell_floors(site, of_slots, k, config.min_per_class)
         plan = cut_top(site.run, parts, of_slots, k, config.min_per_class)
     folder = _place(site, plan, indexed, scores)
     return Chosen(folder=folder, keys=ranked(site.run, parts, plan, k, folder), k=k, n=n)
@@ -106,8 +109,11 @@ def choose_top(
 def choose_drawn(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> Chosen:
     """A draw by labels alone, from those of all shards in the order of their ids."""
     parts, slots = indexed.parts(None), indexed.num_slots
-    n = int(sizes(site.run, parts, slots).sum())
+    of_slots = sizes(site.run, parts, slots)
+    n = int(of_slots.sum())
     k = config.keep.resolve(n)
+    if config.balance is None:
+        _tell_floors(site, of_slots, k, config.min_per_class)
     plan = everything(slots)
     folder = _place(site, plan, indexed, None)
     keys = ranked(site.run, parts, plan, n, folder)
@@ -166,6 +172,19 @@ def choose_covering(site: Site, indexed: Indexed, config: CoresetShardsOptions) 
     how += f", after {counted(covered.moves, 'move')} of the picks" if covered.moves else ""
     site.say(f"Selected by {how}")
     return Chosen(folder=folder, keys=["range-0"], k=k, n=n, how=how)
+
+
+def _tell_floors(site: Site, of_slots: Integers, k: int, least: int) -> None:
+    """Say where the budget does not reach the floor of every class."""
+    known = of_slots.copy()
+    known[UNKNOWN] = 0
+    wanted = int(np.minimum(known, least).sum())
+    if k < wanted:
+        each = "one of each class" if least == 1 else f"{least:,} of each class, or all that it has"
+        site.say(
+            f"{WARNING}{counted(k, 'example is', 'examples are')} too few for {each}: the budget "
+            f"is shared evenly. It takes {wanted:,}"
+        )
 
 
 def write_kept(
