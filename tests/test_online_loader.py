@@ -246,6 +246,12 @@ def test_what_is_given_to_the_dataloader() -> None:
         assert passes([persistent]) == passes([plain])
 
 
+def test_a_batch_size_of_numpy_is_a_count() -> None:
+    made, plain = loader(batch_size=np.int64(4)), loader(batch_size=4)
+    plain.load_state_dict(made.state_dict())
+    assert passes([made]) == passes([plain])
+
+
 # Small data -----------------------------------------------------------------------------------
 
 
@@ -278,7 +284,10 @@ def test_a_rank_without_an_example_is_refused_before_anything_is_trained() -> No
         ({"policy": "infobatch"}, "policy: got str"),
         ({"policy": FreshSubset(3), "shuffle": False}, "shuffle: got False beside a policy"),
         ({"policy": Weighted(torch.ones(4))}, "policy: got 4 weights for 23 examples"),
+        ({"batch_size": True}, "batch_size: got True"),
         ({"num_replicas": 2}, "rank: got one of rank and num_replicas"),
+        ({"ranks": 2, "rank": 2}, "rank: got 2 of 2 replicas. Ranks count from 0"),
+        ({"ranks": 2, "rank": -1}, "rank: got -1 of 2 replicas"),
         (
             {"policy": Weighted(torch.ones(N)), "choose": BatchSelector("loss")},
             "policy: it weighs examples, and so may the selector",
@@ -325,6 +334,10 @@ def test_what_is_no_state_is_refused() -> None:
     other = loader(choose=BatchSelector("loss", keep=0.5))
     with pytest.raises(RunError, match="selector with other data or settings"):
         other.load_state_dict(state)
+    pruning = loader(policy=keepers.InfoBatch())
+    state = {k: v for k, v in pruning.state_dict().items() if k != "policy.losses"}
+    with pytest.raises(RunError, match=r"state: it lacks policy\.losses"):
+        pruning.load_state_dict(state)
 
 
 def items(shift: int = 0) -> list[tuple[Tensor, int]]:

@@ -16,7 +16,7 @@ from keepers.errors import KeepersError, KeepersWarning, ParameterError, RunErro
 from keepers.files import fingerprint
 from keepers.online.epochs import Epoch
 from keepers.online.items import Asked, Collate, Items
-from keepers.online.loading import check_loading
+from keepers.online.loading import check_loading, check_replicas
 from keepers.online.loop import BatchSelector
 from keepers.random import derived_seed
 from keepers.training import BatchPolicy, InOrder, Runtime, Shuffle
@@ -90,9 +90,8 @@ class SelectingLoader:
         self.dataset = Items(dataset, seed)
         n = len(self.dataset)
         check_loading(choose, batch_size, policy, shuffle, n, loading)
-        if (num_replicas is None) != (rank is None):
-            raise ParameterError("rank", "got one of rank and num_replicas", "Give both or neither")
-        self.choose, self.batch_size, self.epochs, self.seed = choose, batch_size, epochs, seed
+        check_replicas(rank, num_replicas)
+        self.choose, self.batch_size, self.epochs, self.seed = choose, int(batch_size), epochs, seed
         self.policy = policy or (Shuffle() if shuffle else InOrder())
         self.policy.start(
             nn.Module(),
@@ -243,7 +242,7 @@ class SelectingLoader:
         Raises:
             RunError: it is of a loader with other data or other settings, or of none.
         """
-        missing = [name for name in _COUNTERS if name not in state]
+        missing = [name for name in _COUNTERS if name not in (state or ())]
         if missing:
             raise RunError(f"state: it lacks {', '.join(missing)}. Give what state_dict() returned")
         now = self._identity()
@@ -276,7 +275,11 @@ class SelectingLoader:
                     KeepersWarning,
                     stacklevel=2,
                 )
-        self.policy.load_state_dict(parts["policy"])
+        try:
+            self.policy.load_state_dict(parts["policy"])
+        except KeyError as error:
+            lacking = f"policy.{error.args[0]}"
+            raise RunError(f"state: it lacks {lacking}. Give what state_dict() returned") from None
         self._cut = None
         self._go(int(state["epoch"]), int(state["step"]))
         self._loaded = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from keepers.errors import ParameterError
@@ -40,7 +41,7 @@ def check_loading(
         raise ParameterError(
             "choose", f"got {type(choose).__name__}", "Give a keepers.RhoLoss or BatchSelector"
         )
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if type(batch_size) is bool or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ParameterError("batch_size", f"got {batch_size!r}", "Give a count, 1 or more")
     if policy is None:
         return
@@ -58,4 +59,20 @@ def check_loading(
     if weights != n:
         raise ParameterError(
             "policy", f"got {weights} weights for {counted(n, 'example')}", "Give one for each"
+        )
+
+
+def check_replicas(rank: int | None, num_replicas: int | None) -> None:
+    """Refuse a rank that is none of so many.
+
+    Raises:
+        ParameterError: one of the two is missing, or the rank is not from 0 to num_replicas - 1.
+    """
+    if rank is None and num_replicas is None:
+        return
+    if rank is None or num_replicas is None:
+        raise ParameterError("rank", "got one of rank and num_replicas", "Give both or neither")
+    if not 0 <= rank < num_replicas:
+        raise ParameterError(
+            "rank", f"got {rank} of {num_replicas} replicas", "Ranks count from 0 to one fewer"
         )
