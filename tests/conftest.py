@@ -14,6 +14,20 @@ from commands import Keepers, Said
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start a cluster, a browser and the server of forks, and load what takes long, once.
+
+    With `--dist loadgroup` the tests that need the same one run in the same process.
+    """
+    for item in items:
+        known: set[str] = {*getattr(item, "fixturenames", ()), *vars(getattr(item, "module", item))}
+        for name in ("ray_cluster", "open_browser", "tiny_language", "forked"):
+            if name in known:
+                item.add_marker(pytest.mark.xdist_group(name))
+                break
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets (mnist, cifar10, imdb, ...), or a skip with the reason."""

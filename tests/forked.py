@@ -99,8 +99,6 @@ def _obey() -> None:
 
 def _ranks(count: int) -> list[int]:
     """Become `count` processes with what torchrun sets in each; the first gets the others' ids."""
-    import torch._dynamo  # noqa: F401  # parallel training imports it, seconds: once, not each
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     rank, others = 0, list[int]()
@@ -149,6 +147,8 @@ def _work(job: dict[str, Any]) -> None:
 
 def _fork(job: dict[str, Any], out: Path, err: Path) -> int:
     sys.stdout.flush()
+    if "ranks" in job:
+        import torch._dynamo  # noqa: F401  # parallel training does, seconds: once, not each
     pid = os.fork()
     if pid == 0:
         status = 1

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from torch.distributed.run import get_args_parser
 from typer.testing import CliRunner
 
 from keepers.cli import app
@@ -90,7 +93,7 @@ def example_files(tmp_path: Path) -> Path:
                 "text": f"A {adjectives[label][n % 3]} film, number {n}, {n % 7} reels long.",
                 "label": label,
             }
-            for n in range(start, start + 120)
+            for n in range(start, start + 60)
             for label in ("pos", "neg")
         ]
         table = pa.Table.from_pylist(rows)
@@ -101,7 +104,7 @@ def example_files(tmp_path: Path) -> Path:
             pq.write_table(keyed, tmp_path / "keyed.parquet")
             (tmp_path / "pool").mkdir()
             for part in range(3):
-                shard = keyed.slice(80 * part, 80)
+                shard = keyed.slice(40 * part, 40)
                 pq.write_table(shard, tmp_path / "pool" / f"part-{part}.parquet")
     digits = load_digits(n_class=3)
     for number in range(120):
@@ -111,11 +114,16 @@ def example_files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if any(b.reason is None for b in blocks(page.read_text("utf-8")))],
-    ids=page_name,
-)
+def with_commands() -> Iterator[Any]:
+    """The pages that are run; those that start torchrun beside the other tests that fork."""
+    for page in PAGES:
+        run = [block.body for block in blocks(page.read_text("utf-8")) if block.reason is None]
+        if run:
+            together = [pytest.mark.xdist_group("forked")] if "torchrun" in "".join(run) else []
+            yield pytest.param(page, marks=together, id=page_name(page))
+
+
+@pytest.mark.parametrize("page", with_commands())
 def test_commands_and_python_run(
     page: Path, example_files: Path, monkeypatch: pytest.MonkeyPatch, few_words: None
 ) -> None:
@@ -133,7 +141,19 @@ def test_commands_and_python_run(
 
 
 def run_command(command: str, where: str) -> None:
-    """Run it as a shell would; what is only `keepers ...` in this process, which is faster."""
+    """Run it as a shell would; what is only `keepers ...` in this process, which is faster.
+
+    For the same reason torchrun reads its line, and the processes that it would start are forks.
+    """
+    if command.startswith("torchrun "):
+        import forked
+
+        told = get_args_parser().parse_args(shlex.split(command)[1:])
+        assert (told.no_python, told.training_script) == (True, "keepers"), where
+        ranks = {"argv": told.training_script_args, "ranks": int(told.nproc_per_node)}
+        (ended,) = forked.run({**ranks, "cwd": os.getcwd()})
+        assert ended.status == 0, f"{where}: {command}\n{ended.stdout}\n{ended.stderr}"
+        return
     if command.startswith("keepers ") and not re.search(r"[|;&<>$`*]", command):
         done = CliRunner().invoke(app, shlex.split(command)[1:])
         trace = "".join(traceback.format_exception(done.exception)) if done.exception else ""
@@ -151,15 +171,10 @@ def run_command(command: str, where: str) -> None:
     assert shell.returncode == 0, f"{where}: {command}\n{shell.stdout}\n{shell.stderr}"
 
 
-def test_reference_pages_match_the_code() -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_reference_pages_match_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    runpy.run_path(str(ROOT / "docs" / "generate.py"), run_name="__main__")
 
 
 def test_bare_examples_of_a_docstring_are_fenced() -> None:
