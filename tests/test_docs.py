@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 from torch.distributed.run import get_args_parser
 from typer.testing import CliRunner
 
+import forked
 from keepers.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -141,18 +142,9 @@ def test_commands_and_python_run(
 
 
 def run_command(command: str, where: str) -> None:
-    """Run it as a shell would; what is only `keepers ...` in this process, which is faster.
-
-    For the same reason torchrun reads its line, and the processes that it would start are forks.
-    """
+    """Run it as a shell would; what is only `keepers ...` in this process, which is faster."""
     if command.startswith("torchrun "):
-        import forked
-
-        told = get_args_parser().parse_args(shlex.split(command)[1:])
-        assert (told.no_python, told.training_script) == (True, "keepers"), where
-        ranks = {"argv": told.training_script_args, "ranks": int(told.nproc_per_node)}
-        (ended,) = forked.run({**ranks, "cwd": os.getcwd()})
-        assert ended.status == 0, f"{where}: {command}\n{ended.stdout}\n{ended.stderr}"
+        run_in_forks(command, where)
         return
     if command.startswith("keepers ") and not re.search(r"[|;&<>$`*]", command):
         done = CliRunner().invoke(app, shlex.split(command)[1:])
@@ -169,6 +161,15 @@ def run_command(command: str, where: str) -> None:
         check=False,
     )
     assert shell.returncode == 0, f"{where}: {command}\n{shell.stdout}\n{shell.stderr}"
+
+
+def run_in_forks(command: str, where: str) -> None:
+    """Have torchrun read its line, and forks do what its processes would: no import anew."""
+    told = get_args_parser().parse_args(shlex.split(command)[1:])
+    assert (told.no_python, told.training_script) == (True, "keepers"), where
+    job = {"argv": told.training_script_args, "ranks": int(told.nproc_per_node)}
+    (ended,) = forked.run({**job, "cwd": os.getcwd()})
+    assert ended.status == 0, f"{where}: {command}\n{ended.stdout}\n{ended.stderr}"
 
 
 def test_reference_pages_match_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
