@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 
 import keepers
-from keepers import methods
+from keepers import cluster, methods
 from keepers.cluster import check_answers
 from keepers.data import open_source
 from keepers.errors import DataError, ExistsError, MissingExtraError, ParameterError, RunError
@@ -551,3 +552,23 @@ class TestWithoutRay:
             check_answers(address)
         with pytest.raises(RunError, match="which is no address"):
             check_answers("cluster")
+
+    @pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n", b"", None])
+    def test_something_else_that_answers(self, said, monkeypatch):
+        monkeypatch.setattr(cluster, "ANSWERS_WITHIN", 0.3)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port, held = server.getsockname()[1], []
+
+            def serve():
+                held.append(server.accept()[0])
+                if said is not None:
+                    held[0].sendall(said)
+                    held[0].close()
+
+            serving = threading.Thread(target=serve)
+            serving.start()
+            message = "does not answer .timed out" if said is None else "what answers at .* not Ray"
+            with pytest.raises(RunError, match=message):
+                check_answers(f"127.0.0.1:{port}")
+            serving.join()
+            held[0].close()

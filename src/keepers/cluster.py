@@ -14,6 +14,9 @@ from keepers.errors import MissingExtraError, RunError
 PACKAGE = "keepers"
 ANSWERS_WITHIN = 5.0
 """Seconds in which an address has to answer."""
+_SETTINGS = 4
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
+"""How a client of HTTP/2 begins, and so one of gRPC: its settings are those by default."""
 OBJECT_STORE = 256 * 1024**2
 """Bytes of shared memory of a cluster that is started here: weights travel through it."""
 
@@ -64,20 +67,39 @@ def _start(ray: Any, workers: int | None, address: str | None, store: int) -> No
 
 
 def check_answers(address: str) -> None:
-    """Refuse an address where nobody answers: Ray itself would try for two minutes.
+    """Refuse an address where nobody answers, or no server of gRPC: Ray would try for minutes.
 
     Raises:
-        RunError: nobody does, or it is no address.
+        RunError: nobody does, something else does, or it is no address.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     remedy = "Give HOST:PORT as 'ray start --head' says it, or auto for the cluster of this machine"
     if not colon or not port.isdigit():
         raise RunError(f"ray: got '{address}', which is no address. {remedy}")
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+        with socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN) as connection:
+            known = _is_encrypted() or _speaks_http2(connection)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or f"{error}" or type(error).__name__
         raise RunError(f"ray: {address} does not answer ({reason}). {remedy}") from None
+    if not known:
+        raise RunError(f"ray: what answers at {address} is not Ray. {remedy}")
+
+
+def _is_encrypted() -> bool:
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether a server begins as HTTP/2 has it (RFC 9113, 3.4), with a frame of settings."""
+    head = b""
+    try:
+        connection.sendall(_HTTP2)
+        while len(head) < 4 and (more := connection.recv(4 - len(head))):
+            head += more
+    except ConnectionError:
+        return False
+    return len(head) == 4 and head[3] == _SETTINGS
 
 
 def own_version() -> str:
