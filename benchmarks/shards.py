@@ -235,20 +235,42 @@ def clouds(n: int, number: int, num_clouds: int = 3000, d: int = 64) -> np.ndarr
     return centres[of] + widths[of, None] * rng.normal(size=(n, d)).astype(np.float32)
 
 
+def pictures(path: Path, d: int = 64) -> np.ndarray:
+    """The pixels of a Parquet file of pictures, projected at random."""
+    import io
+
+    from PIL import Image
+
+    column = pq.read_table(path, columns=["image"])["image"].to_pylist()
+    pixels = [np.asarray(Image.open(io.BytesIO(each["bytes"]))).reshape(-1) for each in column]
+    points = np.stack(pixels).astype(np.float32) / 255
+    to = np.random.default_rng(0).normal(size=(points.shape[1], d)) / d**0.5
+    return points @ to.astype(np.float32)
+
+
 def cover(options: argparse.Namespace) -> dict[str, Any]:
     """Partition rounds against the central selectors, by the sum of what is gained."""
     import keepers
     from keepers.random import generator
     from keepers.selectors import facility_location, k_center_greedy
+    from keepers.shards import covering
     from keepers.shards.covering import nearest
 
-    folder = options.folder / f"clouds-{options.rows}-{options.shards}"
+    given = None if options.pictures is None else pictures(options.pictures)
+    if given is not None:
+        options.rows = len(given) // options.shards * options.shards
+    if options.part:  # in this process: workers would not know
+        covering.PART, options.workers = options.part, 1
+    kind = "clouds" if given is None else options.pictures.parent.name
+    folder = options.folder / f"{kind}-{options.rows}-{options.shards}"
     folder.mkdir(parents=True, exist_ok=True)
     size = options.rows // options.shards
     for number in range(options.shards):
         path = folder / f"part-{number:05}.parquet"
         if not path.exists():
-            points = clouds(size, number)
+            points = (
+                clouds(size, number) if given is None else given[number :: options.shards][:size]
+            )
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(points.reshape(-1)), 64)
             keys = np.arange(size) * options.shards + number
             pq.write_table(pa.table({"key": keys, "vector": vectors}), path, compression="none")
@@ -257,7 +279,8 @@ def cover(options: argparse.Namespace) -> dict[str, Any]:
     if options.central:
         points = np.empty((options.rows, 64), np.float32)
         for number in range(options.shards):
-            points[number :: options.shards] = clouds(size, number)
+            part = clouds(size, number) if given is None else given[number :: options.shards][:size]
+            points[number :: options.shards] = part
         spread = float(np.square(points - points.mean(0, dtype=np.float64)).sum(1).mean())
     for method in options.methods.split(","):
         run = options.folder / "cover-run"
@@ -310,6 +333,8 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=500)
     parser.add_argument("--methods", default="facility-location,k-center", help="of cover")
     parser.add_argument("--central", action="store_true", help="cover: beside the central choice")
+    parser.add_argument("--pictures", type=Path, help="cover: a Parquet file, in place of clouds")
+    parser.add_argument("--part", type=int, help="cover: examples of a part")
     parser.add_argument("--check", action="store_true", help="compare with one table in memory")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "shards")
     options = parser.parse_args()
@@ -318,6 +343,8 @@ def main() -> None:
     found["versions"] = {"python": sys.version.split()[0], "numpy": np.__version__}
     RESULTS.mkdir(exist_ok=True)
     more = f"-{options.rows // 1_000_000}m" if options.what == "cover" else ""
+    if options.pictures is not None:
+        more = f"-{options.pictures.parent.name}"
     path = RESULTS / f"shards-{options.what}{more}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
