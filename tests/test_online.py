@@ -25,6 +25,7 @@ from keepers.online import (
     IrreducibleLosses,
     Numbering,
     Scored,
+    Scorer,
     Scoring,
     Selector,
     WithIds,
@@ -638,7 +639,7 @@ class TestScoring:
         assert not torch.equal(first, later)
 
 
-class Stored:
+class Stored(Scorer):
     """Scores that were made ahead of the trainer, by older weights."""
 
     def __init__(self, losses: Tensor, version: int) -> None:

@@ -58,7 +58,7 @@ class Recording:
         return _Noting(InProcess(**given), self.noted)
 
 
-class _Noting:
+class _Noting(Scorer):
     def __init__(self, scorer: Scorer, noted: list[tuple[list[Any], Scored]]) -> None:
         self.scorer, self.noted = scorer, noted
 
@@ -68,7 +68,7 @@ class _Noting:
         return scored
 
 
-class Ahead:
+class Ahead(Scorer):
     """Knows the signals of each example under each version of the weights; asks no model."""
 
     def __init__(self, noted: list[tuple[list[Any], Scored]]) -> None:
@@ -205,7 +205,7 @@ def test_a_training_and_its_expected_cost_go_through_the_seam(tmp_path: Path) ->
     assert all(set(ids) < set(KEYS) for ids, _ in recording.noted)
 
 
-class Changed:
+class Changed(Scorer):
     """A backend whose answers are changed on their way."""
 
     def __init__(self, change: Callable[[Scored], Scored]) -> None:

@@ -13,6 +13,7 @@ from keepers.online.loop import BatchSelector, Chosen, RhoLoss
 from keepers.online.losses import IrreducibleLosses, weaknesses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
 from keepers.online.policy import InfoBatch, Selecting
+from keepers.online.replay import Replay
 from keepers.online.scorer import (
     AcrossProcesses,
     InProcess,
@@ -40,6 +41,7 @@ __all__ = [
     "Numbering",
     "OnlineFacts",
     "Parts",
+    "Replay",
     "RhoLoss",
     "Scored",
     "Scorer",

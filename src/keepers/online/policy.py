@@ -19,10 +19,12 @@ from keepers.online.handover import HandOver
 from keepers.online.scorer import AcrossProcesses, InProcess, Scored, Scorer
 from keepers.online.selector import Selector
 from keepers.random import generator
-from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Runtime
+from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Feed, Runtime
 from keepers.types import Budget
 
 FLOPS_SAMPLE = 32
+AHEAD = "ahead."
+"""Of the state of a scorer in that of a policy."""
 NO_MODEL = frozenset({"irreducible_losses", "labels"})
 
 
@@ -61,6 +63,7 @@ class Selecting(BatchPolicy):
         self.backend = backend
         self.selector: Selector | None = None
         self.scorer: _Counting | None = None
+        self.ahead: Scorer | None = None
         self.module: nn.Module | None = None
         self.flops = torch.tensor(-1.0)
         self.beside: dict[str, float] = {}
@@ -77,6 +80,7 @@ class Selecting(BatchPolicy):
         seed: int,
         num_examples: int,
         batch_size: int,
+        feed: Feed | None = None,
     ) -> None:
         """Forget what was kept of an earlier training."""
         self.beside, self.batch_size = {}, batch_size
@@ -87,10 +91,24 @@ class Selecting(BatchPolicy):
         scorer = self.backend(
             module=module, scoring=scoring, seed=seed, autocast=autocast, task=selector.task
         )
+        scorer.begin(needs=selector.of_model, keep=self.keep, feed=feed)
+        self.ahead = scorer
         if processes.count() > 1:
             together = uses_batch_statistics(module, scoring.batch_norm)
             scorer = AcrossProcesses(scorer=scorer, together=together)
         self.scorer = _Counting(scorer)
+
+    @property
+    def lookahead(self) -> int:
+        """How many steps ahead the candidates are announced."""
+        assert self.ahead is not None
+        assert self.selector is not None
+        return self.ahead.lookahead if self.selector.looks_ahead else 0
+
+    def announce(self, positions: Tensor, step: int, now: int) -> None:
+        """The scorer may score them already."""
+        assert self.ahead is not None
+        self.ahead.announce(positions, step, now, None)
 
     def num_candidates(self, batch_size: int, progress: float) -> int:
         """n_B, or the batch itself once selection is over."""
@@ -166,16 +184,23 @@ class Selecting(BatchPolicy):
     def state_dict(self) -> dict[str, Tensor]:
         """The selector's state."""
         assert self.selector is not None
-        return {"flops": self.flops, **self.selector.state_dict()}
+        assert self.ahead is not None
+        ahead = {f"{AHEAD}{name}": value for name, value in self.ahead.state_dict().items()}
+        return {"flops": self.flops, **self.selector.state_dict(), **ahead}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
         assert self.selector is not None
         self.flops = state["flops"]
-        self.selector.load_state_dict({k: v for k, v in state.items() if k != "flops"})
+        assert self.ahead is not None
+        ahead = {k.removeprefix(AHEAD): v for k, v in state.items() if k.startswith(AHEAD)}
+        self.ahead.load_state_dict(ahead)
+        self.selector.load_state_dict(
+            {k: v for k, v in state.items() if k != "flops" and not k.startswith(AHEAD)}
+        )
 
 
-class _Counting:
+class _Counting(Scorer):
     """Counts the candidates that are scored."""
 
     def __init__(self, scorer: Scorer) -> None:
@@ -185,6 +210,11 @@ class _Counting:
         """As the scorer."""
         self.rows += len(candidates)
         return self.scorer.score(candidates, needs)
+
+    def again(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        """As the scorer."""
+        self.rows += len(candidates)
+        return self.scorer.again(candidates, needs)
 
 
 def _few(candidates: Candidates) -> Candidates:
@@ -230,6 +260,7 @@ class InfoBatch(BatchPolicy):
         seed: int,
         num_examples: int,
         batch_size: int,
+        feed: Feed | None = None,
     ) -> None:
         """Nothing is known of any example."""
         self.losses = torch.full((num_examples,), torch.nan, device=runtime.device)

@@ -6,7 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from keepers.models.posterior import check_dropout, check_samples_differ, sample
 from keepers.random import derived_seed
 from keepers.tasks import CLASSES, Task
 from keepers.tasks.classes import check_logits, check_range
-from keepers.training import Candidates
+from keepers.training import Candidates, Feed
 from keepers.types import Signals
 
 ScoringPrecision = Literal["same", "fp32", "bf16"]
@@ -41,7 +41,8 @@ class Scoring:
     most so many steps old is used again; a model with batch normalisation needs `batch_norm`
     `eval` then, as the statistics would be those of the rest. `samples`: posterior samples, for
     methods that need them. `max_staleness`: scores of a backend that works ahead may be by
-    weights that are at most so many steps old.
+    weights that are at most so many steps old. `shortlist`: such scores only admit the best so
+    much of the candidates, and the weights of the step choose among those.
 
     Raises:
         ParameterError: a value out of range.
@@ -55,6 +56,7 @@ class Scoring:
     max_age: int = 0
     samples: int = 10
     max_staleness: int = 0
+    shortlist: float | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("batch_norm", BatchNorm), ("precision", ScoringPrecision)):
@@ -65,6 +67,14 @@ class Scoring:
         for name, least in (("max_age", 0), ("samples", 1), ("max_staleness", 0)):
             if getattr(self, name) < least:
                 raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
+        if self.shortlist is not None and not 0 < self.shortlist < 1:
+            raise ParameterError(
+                "shortlist", f"got {self.shortlist}", "Give a share of the candidates in (0, 1)"
+            )
+        if self.shortlist is not None and not self.max_staleness:
+            raise ParameterError(
+                "shortlist", "got without max_staleness", "It is made by older weights: give both"
+            )
         if self.resolution is not None and self.resolution < 1:
             raise ParameterError("resolution", f"got {self.resolution}", "Give a side in pixels")
 
@@ -81,12 +91,45 @@ class Scored:
     signals: Signals
 
 
-class Scorer(Protocol):
-    """Where candidates are scored: here, or ahead of the training somewhere else."""
+class Scorer:
+    """Where candidates are scored: here, or ahead of the training somewhere else.
+
+    One that does not look ahead has `score` alone to say. `lookahead` is how many steps ahead
+    candidates are announced.
+    """
+
+    lookahead: int = 0
+
+    def begin(self, *, needs: frozenset[str], keep: float | None, feed: Feed | None = None) -> None:
+        """A training begins, in which `needs` are the signals that each step asks for.
+
+        `keep` is the share of the candidates that is trained on, where it is one; `feed` gives the
+        inputs of any step, where they are not those of somebody's own loop.
+        """
+
+    def announce(self, positions: Tensor, step: int, now: int, of: Candidates | None) -> None:
+        """The examples at `positions` (n,) are candidates of a step to come, `now` is this one.
+
+        `of` holds their inputs, where there is no feed.
+        """
 
     def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
         """The signals that are needed, of these candidates, in their order."""
-        ...
+        raise NotImplementedError
+
+    def again(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
+        """The same by the weights of now, whatever was announced."""
+        return self.score(candidates, needs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold of what is on its way."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+
+    def close(self) -> None:
+        """The training is over."""
 
 
 def scored_by(scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> Scored:
@@ -113,7 +156,7 @@ def scored_by(scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class InProcess:
+class InProcess(Scorer):
     """Scores with the module that is being trained, where it is."""
 
     module: nn.Module
@@ -273,7 +316,7 @@ class InProcess:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AcrossProcesses:
+class AcrossProcesses(Scorer):
     """Each of several processes scores its own rows; all get the signals of all.
 
     Where the score of a candidate depends on the others (`together`), each scores all of them.

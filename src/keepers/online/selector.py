@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from keepers.online.checks import (
 from keepers.online.companion import Companion
 from keepers.online.handover import WATCHED, HandOver, Watch
 from keepers.online.scorer import Scored, Scorer, Scoring, scored_by
+from keepers.online.second_look import SecondLook
 from keepers.random import derived_seed
 from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates, Choice
@@ -107,6 +109,14 @@ class Selector:
             stand_in=stand_in is not None,
             updated=updated is not None,
         )
+        ahead = self.scoring.max_staleness > 0
+        if ahead and (row.selecting.score is None or row.bands):
+            raise ParameterError(
+                "max_staleness",
+                f"got {self.scoring.max_staleness}, and '{row.name}' does not rank by one score",
+                "Leave it out, or choose a method that does, such as rho-loss",
+            )
+        self.second = SecondLook(self.scoring.shortlist) if ahead else None
         self.watch = Watch(active=hand_over and task.likely and row.needs >= WATCHED)
         self.drawn = torch.zeros(num_examples if self.watch.active else 0, dtype=torch.int16)
         aged = num_examples if self.scoring.max_age else 0
@@ -145,7 +155,10 @@ class Selector:
         self.staleness = 0
         part = None if self.scoring.part >= 1 else self._part(candidates, k)
         asked = candidates if part is None else candidates.take(part)
-        signals = self._signals(asked, scorer)
+        looked = self._look(asked, scorer, k)
+        signals, everyone = looked.signals, looked.everyone
+        if looked.rows is not None:
+            asked, part = asked.take(looked.rows), looked.rows  # a shortlist is made of all
         row = method.selecting
         scores = None if row.score is None else row.score(signals)
         wrong: Tensor | None = None
@@ -172,8 +185,8 @@ class Selector:
         rows = there if part is None else part[there]
         over = None
         if self.watch.running:
-            losses = signals.get("losses"), signals.get("irreducible_losses")
-            over = self.watch.note(*losses, there, alike)
+            losses = everyone.get("losses"), everyone.get("irreducible_losses")
+            over = self.watch.note(*losses, there if looked.rows is None else rows, alike)
         ends = False
         if device.type == "cpu":
             on_host, ends = rows, over is not None and bool(over)
@@ -255,21 +268,56 @@ class Selector:
         drawn = torch.randperm(n, generator=self.generator)[:size].sort().values
         return drawn.to(candidates.positions.device)
 
-    def _signals(self, candidates: Candidates, scorer: Scorer) -> Signals:
+    def _look(self, candidates: Candidates, scorer: Scorer, k: int) -> _Looked:
         needs = self.method.needs
-        of_model = needs - {"irreducible_losses"}
+        of_model, rows = needs - {"irreducible_losses"}, None
         found: dict[str, Tensor] = {}
         if self.stand_in is not None:
             found["losses"] = self.stand_in.losses(candidates)
         elif self.scoring.max_age:
             found["losses"] = self._aged_losses(candidates, scorer)
         elif of_model:
-            found = dict(self._scored(scorer, candidates, of_model).signals.items())
-        if "irreducible_losses" in needs:
+            scored = early = self._scored(scorer, candidates, of_model)
+            if self.staleness and self.second is not None:
+
+                def again(some: Candidates) -> Scored:
+                    return scorer.again(some, of_model)
+
+                rows, scored = self.second.look(candidates, early, again, self._rank, k)
+                self.staleness = candidates.version - scored.version
+            found = dict(scored.signals.items())
+            if rows is not None:  # what is admitted is no sample of the candidates: they are all
+                signals = self._whole(dict(early.signals.items()), candidates)
+                return _Looked(
+                    signals=self._whole(found, candidates.take(rows)), everyone=signals, rows=rows
+                )
+        if not found and "irreducible_losses" not in needs:
+            found["labels"] = candidates.labels  # a random choice: nothing is asked of the model
+        signals = self._whole(found, candidates)
+        return _Looked(signals=signals, everyone=signals)
+
+    def _whole(self, found: dict[str, Tensor], candidates: Candidates) -> Signals:
+        """What the model said, and the irreducible losses where the method needs them."""
+        if "irreducible_losses" in self.method.needs:
             found["irreducible_losses"] = self._irreducible(candidates)
-        if not found:  # a random choice: nothing is asked of the model
-            found["labels"] = candidates.labels
         return Signals(**found)
+
+    def _rank(self, candidates: Candidates, scored: Scored) -> Tensor:
+        row = self.method.selecting
+        assert row.score is not None  # as was checked
+        return row.score(self._whole(dict(scored.signals.items()), candidates)).nan_to_num(
+            nan=torch.inf
+        )
+
+    @property
+    def of_model(self) -> frozenset[str]:
+        """The signals that a scorer is asked for."""
+        return self.method.needs - {"irreducible_losses"}
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether candidates of coming steps are to be announced."""
+        return self.second is not None and self.second.ended is None and self.ended is None
 
     def _scored(self, scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> Scored:
         scored = scored_by(scorer, candidates, needs)
@@ -336,8 +384,16 @@ class Selector:
             "scored_at": self.scored_at,
             "longest": torch.tensor(self.longest),
             "drawn": self.drawn,
-            **{f"watch.{name}": value for name, value in self.watch.state_dict().items()},
+            **{
+                f"{part}.{name}": value
+                for part, each in self._parts().items()
+                for name, value in each.state_dict().items()
+            },
         }
+
+    def _parts(self) -> dict[str, Watch | SecondLook]:
+        second = {} if self.second is None else {"second": self.second}
+        return {"watch": self.watch, **second}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave.
@@ -348,7 +404,11 @@ class Selector:
         companions, own = self.companions(), self._own_state()
         owners = {name.partition(".")[0] for name in state if "." in name}
         same = own.keys() <= state.keys() and int(state["identity"]) == self._identity
-        if not same or owners != {*companions, "watch"} or len(state["recent"]) != len(self.recent):
+        if (
+            not same
+            or owners != {*companions, *self._parts()}
+            or len(state["recent"]) != len(self.recent)
+        ):
             raise RunError(
                 "state: it is of a selector with other data or settings. Make the selector as "
                 "that one was made: method, keep, losses, scoring, seed, hand_over"
@@ -356,12 +416,24 @@ class Selector:
         self.recent.copy_(state["recent"])
         self.scored_at.copy_(state["scored_at"])
         self.longest, self.drawn = int(state["longest"]), state["drawn"].clone()
-        parts = {**companions, "watch": self.watch}
+        parts = {**companions, **self._parts()}
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Looked:
+    """Signals of the candidates that are chosen among, at `rows` of them all (None for all).
+
+    `everyone` are those of all candidates, by older weights where a shortlist was made.
+    """
+
+    signals: Signals
+    everyone: Signals
+    rows: Tensor | None = None
 
 
 def _any_nan(scores: Tensor) -> bool:

@@ -72,7 +72,7 @@ class Everyone(Candidates):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScoringTogether:
+class ScoringTogether(Scorer):
     """Each rank scores its own candidates; all get the signals of all, to the same bit."""
 
     scorer: Scorer

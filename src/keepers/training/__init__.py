@@ -1,5 +1,6 @@
 """Training: one loop, with a batch policy and observers as its only seams."""
 
+from keepers.training.candidates import Arguments, AtRows, Candidates, Feed
 from keepers.training.checkpoint import optimizer_state, restore_optimizer
 from keepers.training.classifiers import (
     GIVES,
@@ -11,17 +12,13 @@ from keepers.training.classifiers import (
 )
 from keepers.training.dynamics import Dynamics
 from keepers.training.evaluation import Evaluation, Point
-from keepers.training.feed import Feed
 from keepers.training.fit import Checkpoint, epochs_of, estimate_seconds, fit, steps_in_epoch
 from keepers.training.fitted import Fitted
 from keepers.training.hardware import Hardware, Runtime, has_bf16
 from keepers.training.length import Length
 from keepers.training.observer import Observer, Step
 from keepers.training.policy import (
-    Arguments,
-    AtRows,
     BatchPolicy,
-    Candidates,
     Choice,
     FreshSubset,
     InOrder,

@@ -21,7 +21,7 @@ from keepers.processes import Runtime
 from keepers.random import isolated
 from keepers.training.fitted import Fitted
 from keepers.training.length import Length
-from keepers.training.loop import Loop
+from keepers.training.loop import Loop, Position
 from keepers.training.observer import Observer
 from keepers.training.policy import BatchPolicy, Shuffle, next_batch, num_batches
 from keepers.types import Progress, Silent, TrainView
@@ -96,13 +96,13 @@ def fit(
             span = _span(order, recipe, policy, at_least)
             passes = _passes(at.epoch, at.offset, span, len(order))
             while at.offset < len(order) and (progressed := done()) < 1:
-                positions = next_batch(
-                    order,
-                    at.offset,
-                    policy.num_candidates(recipe.batch_size, progressed),
-                    at_least=policy.num_candidates(at_least, progressed),
-                )
+                size = policy.num_candidates(recipe.batch_size, progressed)
+                least = policy.num_candidates(at_least, progressed)
+                positions = next_batch(order, at.offset, size, at_least=least)
                 passes = _passes(at.epoch, at.offset + len(positions), span, len(order))
+                if policy.lookahead:
+                    rest = order[at.offset + len(positions) :]
+                    _announce(policy, rest, view.positions, at, seed, size, least)
                 loop.step(positions, progressed, began, passes)
                 began += loop.excluded
                 loop.excluded = 0.0
@@ -128,6 +128,26 @@ def fit(
         candidates=at.candidates,
         choosing_seconds=at.choosing_seconds,
     )
+
+
+def _announce(
+    policy: BatchPolicy,
+    rest: Tensor,
+    members: Tensor,
+    at: Position,
+    seed: int,
+    size: int,
+    at_least: int,
+) -> None:
+    """Tell the policy the candidates of the next steps, which follow in this epoch and the next."""
+    epoch = at.epoch
+    for step in range(at.step + 1, at.step + 1 + policy.lookahead):
+        if not len(rest):
+            epoch += 1
+            rest = policy.order(members, seed=seed, epoch=epoch)
+        coming = next_batch(rest, 0, size, at_least=at_least)
+        policy.announce(coming, step, at.step)
+        rest = rest[len(coming) :]
 
 
 def epochs_of(recipe: Recipe, num_members: int, policy: BatchPolicy) -> int:

@@ -18,7 +18,7 @@ from keepers.errors import KeepersError, RunError
 from keepers.models import Recipe, count_flops, to_channels_last
 from keepers.processes import Runtime
 from keepers.training import checkpoint
-from keepers.training.feed import Feed
+from keepers.training.candidates import Feed
 from keepers.training.observer import Observer, Step
 from keepers.training.optim import optimizer as build_optimizer
 from keepers.training.optim import schedule, set_learning_rate
@@ -98,6 +98,7 @@ class Loop:
             seed=seed,
             num_examples=len(view.pool),
             batch_size=recipe.batch_size,
+            feed=self.feed,
         )
 
     def step(

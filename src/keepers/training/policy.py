@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,66 +12,8 @@ from keepers.errors import ParameterError
 from keepers.files import hash_bytes
 from keepers.processes import Runtime
 from keepers.random import generator
+from keepers.training.candidates import Candidates, Feed
 from keepers.training.observer import Step
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""The positional and the keyword arguments of a module's `forward`."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Candidates:
-    """The examples among which a step chooses.
-
-    `positions` (n,) are what the caller numbers its examples by, `labels` (n, ...) class numbers
-    or what the caller's own loss takes, `args` and `keywords` what the module is called with,
-    `cut(rows)` the same for some of the rows. `version` counts the optimiser steps before, so it
-    names the weights. `ids[row]` is what errors call the example in a row, where positions say
-    little.
-    """
-
-    positions: Tensor
-    labels: Tensor
-    args: tuple[Any, ...]
-    cut: Callable[[Tensor], Arguments]
-    keywords: dict[str, Any] = field(default_factory=dict[str, Any])
-    version: int = 0
-    ids: Any = None
-
-    def __len__(self) -> int:
-        return self.positions.shape[0]  # len() of a tensor takes a hot path longer
-
-    def name(self, row: int) -> Any:
-        """What an error calls the example in a row."""
-        found = self.positions[row] if self.ids is None else self.ids[row]
-        return found.item() if hasattr(found, "item") else found
-
-    def take(self, rows: Tensor) -> Self:
-        """The candidates at `rows` alone."""
-
-        def cut(inner: Tensor) -> Arguments:
-            return self.cut(rows[inner])
-
-        args, keywords = self.cut(rows)
-        return replace(
-            self,
-            positions=self.positions[rows],
-            labels=self.labels[rows],
-            args=args,
-            keywords=keywords,
-            cut=cut,
-            ids=None if self.ids is None else AtRows(self.ids, rows),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class AtRows:
-    """The ids at some rows, looked up only when one is asked for."""
-
-    ids: Any
-    rows: Tensor
-
-    def __getitem__(self, row: int) -> Any:
-        return self.ids[int(self.rows[row])]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,11 +49,21 @@ class BatchPolicy:
         seed: int,
         num_examples: int,
         batch_size: int,
+        feed: Feed | None = None,
     ) -> None:
         """A training of `module` begins: forget the last one.
 
-        Positions are under `num_examples`; a whole step trains on `batch_size` of them.
+        Positions are under `num_examples`; a whole step trains on `batch_size` of them. `feed`
+        gives the inputs of any step, in a training by `fit`.
         """
+
+    @property
+    def lookahead(self) -> int:
+        """How many steps ahead the policy wants to know the candidates."""
+        return 0
+
+    def announce(self, positions: Tensor, step: int, now: int) -> None:
+        """Those at `positions` are the candidates of a coming `step`; `now` is this one."""
 
     def epoch_length(self, num_members: int) -> int:
         """Examples in one epoch, as far as it is known beforehand."""

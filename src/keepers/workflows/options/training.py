@@ -227,6 +227,20 @@ class CandidatesConfig(Options):
     stand_in: Annotated[ModelLike, Option("Small model that is scored in place of the target")] = (
         None
     )
+    max_staleness: Annotated[
+        int,
+        Option(
+            "With scorers: score the candidates so many steps ahead (default: with the weights "
+            "of the step)"
+        ),
+    ] = 0
+    shortlist: Annotated[
+        float | None,
+        Option(
+            "With max_staleness: share of the candidates that older weights admit, and those of "
+            "the step choose among"
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -248,6 +262,8 @@ class CandidatesConfig(Options):
                 resolution=self.score_resolution,
                 part=self.score_part,
                 max_age=self.max_age,
+                max_staleness=self.max_staleness,
+                shortlist=self.shortlist,
             )
 
 

@@ -1,0 +1,85 @@
+"""Looking ahead in one process: a recorded run again, or what an age of the weights does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from keepers.errors import ParameterError
+from keepers.online.ahead import Ahead, Answer, Versions
+from keepers.online.pieces import Piece
+from keepers.online.scorer import Autocast, InProcess, LossFunction, Scoring
+from keepers.tasks import CLASSES, Task
+from keepers.training import Feed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """A backend that does in this process what `scorers` did, with the same choices.
+
+    `schedule` is that of the run: what was lost there is scored by the trainer here, too. Without
+    one everything is answered, so that `Scoring(max_staleness=...)` can be tried without Ray.
+    Scores are made when they are asked for, by the weights of then.
+    """
+
+    scorers: int = 1
+    schedule: Iterable[tuple[int, Versions]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.scorers < 1:
+            raise ParameterError("scorers", f"got {self.scorers}", "Give 1 or more")
+
+    def __call__(
+        self,
+        *,
+        module: nn.Module,
+        scoring: Scoring,
+        seed: int = 0,
+        autocast: Autocast = contextlib.nullcontext,
+        loss: LossFunction | None = None,
+        task: Task = CLASSES,
+    ) -> Ahead:
+        """As `Backend`."""
+        here = InProcess(
+            module=module, scoring=scoring, seed=seed, autocast=autocast, loss=loss, task=task
+        )
+        schedule = None if self.schedule is None else dict(self.schedule)
+        return Ahead(here, InTurn(self.scorers, schedule), scoring.max_staleness)
+
+
+class InTurn:
+    """Scores each piece when it is submitted, with the model that is being trained."""
+
+    def __init__(self, count: int, schedule: dict[int, Versions] | None) -> None:
+        self.count, self.schedule = count, schedule
+        self.notes: list[str] = []
+        self.here: InProcess | None = None
+        self.feed: Feed | None = None
+        self.version = 0
+
+    def begin(self, here: InProcess, feed: Feed | None) -> None:
+        """Nothing goes anywhere."""
+        self.here, self.feed = here, feed
+
+    def publish(self, module: nn.Module, version: int) -> None:
+        """The weights of now are those of the model."""
+        self.version = version
+
+    def submit(self, place: int, step: int, piece: Piece, needs: frozenset[str]) -> Any | None:
+        """The answer itself; None where the schedule says that the weights of the step scored."""
+        assert self.here is not None
+        if self.schedule is not None and self.schedule[step][place] != self.version:
+            return None
+        scored = self.here.score(piece.candidates(self.feed), needs)
+        return Answer(signals=dict(scored.signals.items()))
+
+    def redeem(self, ticket: Any, now: int) -> Answer | None:
+        """It was answered at once."""
+        return ticket
+
+    def close(self) -> None:
+        """Nothing is elsewhere."""

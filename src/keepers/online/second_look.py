@@ -1,0 +1,96 @@
+"""Scores by weights of earlier steps: which candidates they admit, and when they are no good."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from keepers.online.scorer import Scored
+from keepers.training import Candidates
+
+EVERY = 16  # steps with older scores between two comparisons with fresh ones
+WINDOW = 4  # comparisons whose mean decides
+LEAST = 0.7  # of what fresh scores choose, the older ones have to agree on so much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifted:
+    """Why looking ahead ended after `step` steps: `overlap` of the choices by fresh scores."""
+
+    step: int
+    overlap: float
+
+    def __str__(self) -> str:
+        return (
+            f"Looking ahead ended after step {self.step:,}: of what the weights of the step "
+            f"choose, scores that were made ahead chose {self.overlap:.0%} (at least {LEAST:.0%} "
+            "is asked for). From here on the weights of each step score its candidates, shared "
+            "out. A lower learning rate, a smaller max_staleness or a shortlist lasts longer"
+        )
+
+
+class SecondLook:
+    """What is made of scores that are some steps old.
+
+    With a `shortlist`, a share of the candidates, they admit the best so many, and the weights of
+    the step choose among those. Without, they choose. Every few steps all candidates are scored by
+    the weights of the step, too: how many of those that they choose the older scores would have
+    chosen, or admitted, says whether to go on.
+    """
+
+    def __init__(self, shortlist: float | None) -> None:
+        self.shortlist = shortlist
+        self.steps, self.overlaps = 0, torch.full((WINDOW,), torch.nan)
+        self.ended: Drifted | None = None
+
+    def look(
+        self,
+        candidates: Candidates,
+        early: Scored,
+        again: Callable[[Candidates], Scored],
+        rank: Callable[[Candidates, Scored], Tensor],
+        k: int,
+    ) -> tuple[Tensor | None, Scored]:
+        """The rows that are chosen among (None for all), and their scores."""
+        order, n = rank(candidates, early), len(candidates)
+        admitted = None
+        if self.shortlist is not None:
+            size = min(n, max(k, math.ceil(self.shortlist * n - 1e-9)))
+            admitted = order.topk(size).indices.sort().values
+        self.steps += 1
+        if (self.steps - 1) % EVERY == 0:
+            fresh = again(candidates)
+            best = rank(candidates, fresh).topk(k).indices
+            old = order.topk(k).indices if admitted is None else admitted
+            self.note(float(torch.isin(best, old).double().mean()), candidates.version)
+            return None, fresh
+        if admitted is None:
+            return None, early
+        return admitted, again(candidates.take(admitted))
+
+    def note(self, overlap: float, version: int) -> None:
+        """So much of a fresh choice is in the older one; too little of it ends looking ahead."""
+        place = (self.steps - 1) // EVERY % WINDOW
+        self.overlaps[place] = overlap
+        mean = float(self.overlaps.mean())  # NaN until there are so many
+        if mean < LEAST:
+            self.ended = Drifted(step=version + 1, overlap=mean)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The last comparisons, and whether it is over."""
+        ended = (0, 0.0) if self.ended is None else (self.ended.step, self.ended.overlap)
+        return {
+            "steps": torch.tensor(self.steps),
+            "overlaps": self.overlaps.clone(),
+            "ended": torch.tensor(ended, dtype=torch.float64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` gave."""
+        self.steps, self.overlaps = int(state["steps"]), state["overlaps"].clone()
+        step, overlap = state["ended"].tolist()
+        self.ended = Drifted(step=int(step), overlap=overlap) if step else None
