@@ -22,6 +22,7 @@ from keepers.online.scorer import (
     Scoring,
     ScoringPrecision,
 )
+from keepers.online.scorers import Scorers
 from keepers.online.selector import SUPPLIED, Selector
 from keepers.online.tokens import TokenChoice, TokenSelector
 
@@ -45,6 +46,7 @@ __all__ = [
     "RhoLoss",
     "Scored",
     "Scorer",
+    "Scorers",
     "Scoring",
     "ScoringPrecision",
     "Selecting",

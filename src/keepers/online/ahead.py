@@ -20,6 +20,8 @@ from keepers.types import Signals
 Versions = tuple[int, ...]
 """By which weights each piece of a step was scored."""
 LOST = -1
+AHEAD = "ahead."
+"""Of the state of a scorer in the states of what uses it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,7 +178,11 @@ class Ahead(Scorer):
 
     def state_dict(self) -> dict[str, Tensor]:
         """What is on its way, answered: it was scored by weights that are gone after a restart."""
-        state: dict[str, Tensor] = {}
+        state = {
+            "schedule.steps": torch.tensor([step for step, _ in self.schedule]),
+            "schedule.pieces": torch.tensor([len(versions) for _, versions in self.schedule]),
+            "schedule.versions": torch.tensor([one for _, every in self.schedule for one in every]),
+        }
         for step, batch in self.waiting.items():
             batch.parts = [self._redeem(part, batch.version) for part in batch.parts]
             state[f"{step}.positions"] = batch.positions
@@ -190,7 +196,15 @@ class Ahead(Scorer):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
         self.waiting, self.published = {}, LOST
-        for step in sorted({int(name.partition(".")[0]) for name in state}):
+        if not state:  # of a training that had no scorers so far
+            return
+        parts_of = iter(state["schedule.versions"].tolist())
+        self.schedule = [
+            (int(step), tuple(int(next(parts_of)) for _ in range(int(pieces))))
+            for step, pieces in zip(state["schedule.steps"], state["schedule.pieces"], strict=True)
+        ]
+        waiting = {name.partition(".")[0] for name in state} - {"schedule"}
+        for step in sorted(map(int, waiting)):
             bounds = [int(at) for at in state[f"{step}.bounds"]]
             parts: list[Any] = []
             for place in range(len(bounds) - 1):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from keepers import processes
 from keepers.errors import KeepersWarning, ParameterError, unknown_name
 from keepers.methods import Method
+from keepers.online.ahead import AHEAD, Ahead
 from keepers.online.backend import Backend, check_backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.checks import unknown_ids
@@ -24,6 +26,7 @@ from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
 from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
+from keepers.online.scorers import Scorers
 from keepers.online.selector import Selector
 from keepers.online.together import Everyone, ScoringTogether, deal
 from keepers.tasks import Task, of_batches, task_of
@@ -94,6 +97,9 @@ class BatchSelector:
             causal language model, whose loss is the mean over those of a sequence; or a task of
             `keepers.tasks`. By default what the losses were made for, or classes.
         backend: makes what scores your model; it works here, unless another is given.
+        scorers: share scoring out with so many scorers on Ray, or as `keepers.Scorers` says. With
+            `Scoring(max_staleness=1)` they work ahead of a loop that takes its batches from
+            `stream`. `close` ends them.
         among: with several processes, each chooses among its `own` candidates; or one choice is
             made among those of `all`, the same on any number of them. Each then trains on what it
             holds of the choice, and must multiply its losses with the weights, in which its share
@@ -130,6 +136,7 @@ class BatchSelector:
         loss: LossFunction | None = None,
         task: str | Task | None = None,
         backend: Backend = InProcess,
+        scorers: int | Scorers | None = None,
         options: Mapping[str, Any] | None = None,
         seed: int = 0,
         hand_over: bool = True,
@@ -141,6 +148,10 @@ class BatchSelector:
                 raise ParameterError(name, f"got {type(given[name]).__name__}", remedy)
         if isinstance(method, str) and method in _ELSEWHERE:
             raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
+        if scorers is not None:
+            if backend is not InProcess:
+                raise ParameterError("scorers", "got beside backend", "Give one of them")
+            backend = scorers if isinstance(scorers, Scorers) else Scorers(scorers)
         check_backend(backend, stand_in)
         if among not in get_args(Among):
             raise unknown_name("among", str(among), get_args(Among))
@@ -176,6 +187,9 @@ class BatchSelector:
         if auto:
             self._decide(losses, keep)
         self.steps = 0
+        self.fetched = 0  # batches that stream has taken from its loader, and not given yet
+        self._made: tuple[nn.Module, Scorer] | None = None
+        self._resumed: dict[str, Tensor] = {}  # of a scorer that is made with the first batch
         self.in_step = False  # with the other processes, each with a selector like this one
 
     def __call__(
@@ -195,7 +209,7 @@ class BatchSelector:
         elif over:
             choice = selector.draw(self._positions(parts)[0], self.steps)
         else:
-            candidates, known = self._candidates(parts)
+            candidates, known = self._candidates(parts, self.steps)
             alike = self.in_step or isinstance(model, DistributedDataParallel)
             choice = selector.choose(candidates, self._scorer(model), known, alike=alike)
         if selector.ended is not None and not over and processes.rank() == 0:
@@ -221,7 +235,7 @@ class BatchSelector:
 
     def _choose_together(self, model: nn.Module, parts: Parts) -> tuple[Choice, int]:
         """This rank's part of one choice among the candidates of all, and of how many it is."""
-        own, known = self._candidates(parts)
+        own, known = self._candidates(parts, self.steps)
         if known is not None and not known.all():
             raise unknown_ids(own, known)
         candidates = Everyone.gather(own, None if self.losses is None else self.losses.ids)
@@ -261,7 +275,7 @@ class BatchSelector:
             )
         return self.read(batch)
 
-    def _candidates(self, parts: Parts) -> tuple[Candidates, Tensor | None]:
+    def _candidates(self, parts: Parts, step: int) -> tuple[Candidates, Tensor | None]:
         labels, device = parts.labels, parts.device
         positions, known = self._positions(parts)
         candidates = Candidates(
@@ -270,7 +284,7 @@ class BatchSelector:
             args=parts.args,
             keywords=parts.keywords or {},
             cut=parts.cut,
-            version=self.steps,
+            version=step,
             ids=parts.ids,
         )
         return candidates, known
@@ -293,13 +307,85 @@ class BatchSelector:
         selector = self.selector
         if isinstance(model, DistributedDataParallel):
             model = model.module  # scoring is the business of one process
-        return self.backend(
+        if self._made is not None and self._made[0] is model:
+            return self._made[1]
+        self.close()
+        scorer = self.backend(
             module=model,
             scoring=selector.scoring,
             seed=selector.seed,
             loss=self.loss,
             task=selector.task,
         )
+        keep = selector.budget.value
+        scorer.begin(needs=selector.of_model, keep=keep if isinstance(keep, float) else None)
+        if self._resumed:
+            scorer.load_state_dict(self._resumed)
+            self._resumed = {}
+        self._made = model, scorer
+        return scorer
+
+    def stream(self, model: nn.Module, loader: Iterable[Any]) -> Generator[Chosen]:
+        """Choose from each batch of a loader, and look ahead where scorers do.
+
+        Take the step on what it gives before you ask for the next: the weights of then score what
+        is announced. A state is that of after a step; `fetched` batches were taken from the loader
+        and not given (`loader.state_dict(ahead=choose.fetched)`).
+
+        >>> choose = BatchSelector("loss", keep=1)
+        >>> batches = [(torch.eye(2), torch.tensor([0, 1]), [1, 2])]
+        >>> [chosen.ids for chosen in choose.stream(nn.Linear(2, 2), batches)]  # doctest: +ELLIPSIS
+        [[...]]
+        """
+        for batch in self.announcing(model, loader):
+            yield self(model, batch)
+
+    def announcing(self, model: nn.Module, loader: Iterable[Any]) -> Generator[Any]:
+        """The batches of a loader as they are; those that follow are announced to the scorers.
+
+        For a loop that calls the selector by itself, as in `stream`.
+        """
+        waiting: deque[Any] = deque()
+        ahead = self._scorer(model).lookahead
+        for batch in loader:
+            waiting.append(batch)
+            if len(waiting) > 1 and self.selector.looks_ahead:
+                step = self.steps + len(waiting) - 1
+                candidates, known = self._candidates(self._parts(batch, None, None), step)
+                if known is None or known.all():  # else it is said when its turn has come
+                    scorer = self._scorer(model)
+                    scorer.announce(candidates.positions, step, self.steps, candidates)
+            self.fetched = len(waiting) - 1
+            if len(waiting) > ahead:
+                yield waiting.popleft()
+        while waiting:
+            self.fetched = len(waiting) - 1
+            yield waiting.popleft()
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened to scorers, and why looking ahead ended, in sentences."""
+        second = self.selector.second
+        drifted = [] if second is None or second.ended is None else [str(second.ended)]
+        return [*([] if self._made is None else self._made[1].notes), *drifted]
+
+    @property
+    def schedule(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Which weights scored each piece of each step, where scorers did: for `Replay`."""
+        made = None if self._made is None else self._made[1]
+        return made.schedule if isinstance(made, Ahead) else []
+
+    def close(self) -> None:
+        """End the scorers; the next call starts them again."""
+        if self._made is not None:
+            self._made[1].close()
+            self._made = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def step_cost(
         self,
@@ -314,7 +400,7 @@ class BatchSelector:
 
         The model, its gradients and the random state are left as they are.
         """
-        candidates, known = self._candidates(self._parts(batch, labels, ids))
+        candidates, known = self._candidates(self._parts(batch, labels, ids), self.steps)
         cost = measure_step(
             model,
             candidates,
@@ -330,7 +416,9 @@ class BatchSelector:
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint of your loop must hold to continue with the same choices."""
-        return {"steps": torch.tensor(self.steps), **self.selector.state_dict()}
+        made = self._resumed if self._made is None else self._made[1].state_dict()
+        ahead = {f"{AHEAD}{name}": value for name, value in made.items()}
+        return {"steps": torch.tensor(self.steps), **self.selector.state_dict(), **ahead}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave.
@@ -338,8 +426,13 @@ class BatchSelector:
         Raises:
             RunError: it is that of a selector with other data or other settings.
         """
-        own = {k: v for k, v in state.items() if k != "steps"} if "steps" in state else {}
-        self.selector.load_state_dict(own)
+        ahead = {k.removeprefix(AHEAD): v for k, v in state.items() if k.startswith(AHEAD)}
+        names = {name for name in state if not name.startswith(AHEAD)} - {"steps"}
+        self.selector.load_state_dict(
+            {name: state[name] for name in names} if "steps" in state else {}
+        )
+        self.close()
+        self._resumed = ahead
         self.steps = int(state["steps"])
 
 

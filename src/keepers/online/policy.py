@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from keepers import processes
 from keepers.errors import ParameterError
 from keepers.models import count_flops
 from keepers.models.mode import uses_batch_statistics
+from keepers.online.ahead import AHEAD, Ahead
 from keepers.online.backend import Backend, check_backend
 from keepers.online.handover import HandOver
 from keepers.online.scorer import AcrossProcesses, InProcess, Scored, Scorer
@@ -23,8 +24,6 @@ from keepers.training import AtRows, BatchPolicy, Candidates, Choice, Feed, Runt
 from keepers.types import Budget
 
 FLOPS_SAMPLE = 32
-AHEAD = "ahead."
-"""Of the state of a scorer in that of a policy."""
 NO_MODEL = frozenset({"irreducible_losses", "labels"})
 
 
@@ -109,6 +108,26 @@ class Selecting(BatchPolicy):
         """The scorer may score them already."""
         assert self.ahead is not None
         self.ahead.announce(positions, step, now, None)
+
+    def close(self) -> None:
+        """No more is scored."""
+        if self.ahead is not None:
+            self.ahead.close()
+
+    def scorer_facts(self) -> dict[str, Any] | None:
+        """What scorers elsewhere did, as JSON values; None where there were none."""
+        if not isinstance(self.ahead, Ahead):
+            return None
+        assert self.selector is not None
+        second = self.selector.second
+        ended = None if second is None else second.ended
+        return {
+            "count": self.ahead.workers.count,
+            "seconds": self.ahead.seconds,
+            "schedule": self.ahead.schedule,
+            "notes": self.ahead.notes,
+            "drifted": None if ended is None else {**asdict(ended), "why": str(ended)},
+        }
 
     def num_candidates(self, batch_size: int, progress: float) -> int:
         """n_B, or the batch itself once selection is over."""

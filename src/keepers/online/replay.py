@@ -72,8 +72,10 @@ class InTurn:
     def submit(self, place: int, step: int, piece: Piece, needs: frozenset[str]) -> Any | None:
         """The answer itself; None where the schedule says that the weights of the step scored."""
         assert self.here is not None
-        if self.schedule is not None and self.schedule[step][place] != self.version:
-            return None
+        if self.schedule is not None:
+            recorded = self.schedule.get(step)  # none of a step that was announced and not made
+            if recorded is None or recorded[place] != self.version:
+                return None
         scored = self.here.score(piece.candidates(self.feed), needs)
         return Answer(signals=dict(scored.signals.items()))
 

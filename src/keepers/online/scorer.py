@@ -128,6 +128,11 @@ class Scorer:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What happened to it, in sentences."""
+        return []
+
     def close(self) -> None:
         """The training is over."""
 

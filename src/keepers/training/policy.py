@@ -65,6 +65,9 @@ class BatchPolicy:
     def announce(self, positions: Tensor, step: int, now: int) -> None:
         """Those at `positions` are the candidates of a coming `step`; `now` is this one."""
 
+    def close(self) -> None:
+        """The training is over, or was ended by an error."""
+
     def epoch_length(self, num_members: int) -> int:
         """Examples in one epoch, as far as it is known beforehand."""
         return num_members

@@ -15,6 +15,7 @@ from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.files import atomic_path, plain
 from keepers.models import default_target
+from keepers.online import Scorers
 from keepers.options import taking
 from keepers.roles import Role, encode_like, prepare
 from keepers.training import Point, steps_in_epoch
@@ -142,11 +143,19 @@ def _train(
     trained = train_online(place, training, say=lambda point, _: say(_words(point, score)))
     if trained.facts["hand_over"] is not None:
         say(trained.facts["hand_over"]["why"])
+    scorers = trained.facts["scorers"]
+    if scorers is not None:
+        for sentence in _of_scorers(scorers):
+            say(sentence)
+        if processes.rank() == 0:
+            place.run.leave("schedule.json", scorers["schedule"], say)
+        scorers = {name: value for name, value in scorers.items() if name != "schedule"}
     metadata = plain(
         {
             **_facts(config, training, trained),
             "selected_by": training.selection.select,
             "online_facts": None if facts is None else {**vars(facts), "pays": facts.pays},
+            "scorers": scorers,
             "step_cost": None if expected is None else step_facts(*expected, training, trained),
             "costs": place.ledger.by_phase(),
             "hardware": place.hardware.identity(gains_from_bf16=recipe.bf16),
@@ -203,6 +212,7 @@ def ready(
         stand_in=prepare_stand_in(selection, source),
         test=view,
         test_data=test_data,
+        scorers=None if config.scorers is None else Scorers(config.scorers, address=config.ray),
     )
 
 
@@ -233,6 +243,21 @@ def _facts(
         "candidates": trained.facts["candidates"],
         "choosing_seconds": trained.facts["choosing_seconds"],
     }
+
+
+def _of_scorers(facts: dict[str, Any]) -> list[str]:
+    """What scorers elsewhere did, and what happened to them."""
+    drifted = [] if facts["drifted"] is None else [facts["drifted"]["why"]]
+    ages = [step - min(versions) for step, versions in facts["schedule"]]
+    behind = sum(age > 0 for age in ages)
+    how = "all steps by the weights of the step"
+    if behind:
+        how = f"{counted(behind, 'step')} of {len(ages):,} by weights {max(ages)} old or less"
+    return [
+        f"Scorers: {facts['count']}, {facts['seconds']:.1f} s of their time; {how}",
+        *facts["notes"],
+        *drifted,
+    ]
 
 
 def _words(point: Point, score: str) -> str:

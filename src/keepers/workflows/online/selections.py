@@ -30,6 +30,10 @@ _OF_SCORING: dict[str, str] = dict.fromkeys(
         "score_part",
         "max_age",
         "stand_in",
+        "max_staleness",
+        "shortlist",
+        "scorers",
+        "ray",
     ),
     "Leave it out: no candidate is scored",
 )

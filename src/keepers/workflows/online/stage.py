@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,19 +77,20 @@ def _train(
             )
         )
     policy = training.policy()
-    fitted = fit(
-        module,
-        prepared.train_view(training.members),
-        prepared.recipe,
-        runtime=runtime,
-        seed=derived_seed(training.seed, "fit"),
-        phase="target training",
-        policy=policy,
-        observers=observers,
-        length=training.length,
-        keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
-        progress=place.progress,
-    )
+    with contextlib.closing(policy):
+        fitted = fit(
+            module,
+            prepared.train_view(training.members),
+            prepared.recipe,
+            runtime=runtime,
+            seed=derived_seed(training.seed, "fit"),
+            phase="target training",
+            policy=policy,
+            observers=observers,
+            length=training.length,
+            keep=Checkpoint(path=folder / CHECKPOINT, every=place.checkpoint_every),
+            progress=place.progress,
+        )
     curve: list[dict[str, float]] = []
     for evaluation in observers:
         evaluation.at_end(fitted)
@@ -104,5 +106,6 @@ def _train(
         "candidates": fitted.candidates,
         "choosing_seconds": fitted.choosing_seconds,
         "hand_over": hand_over_facts(policy),
+        "scorers": policy.scorer_facts() if isinstance(policy, Selecting) else None,
     }
     return StageRecord(facts=facts, costs=(fitted.cost,))

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from keepers.baselines import FRESH, UNIFORM
 from keepers.data import Source
 from keepers.files import hash_bytes
-from keepers.online import Backend, Companion, InfoBatch, InProcess, Scoring, Selecting, Selector
+from keepers.online import (
+    Backend,
+    Companion,
+    InfoBatch,
+    InProcess,
+    Scorers,
+    Scoring,
+    Selecting,
+    Selector,
+)
 from keepers.random import derived_seed
 from keepers.roles import Prepared, Role, prepare
 from keepers.training import BatchPolicy, FreshSubset, Length, Runtime, Shuffle, has_bf16
@@ -37,8 +46,9 @@ class OnlineTraining:
     `members` are positions in the data of `prepared`; `values` irreducible losses by position,
     where the selection needs them. The target is measured on `test` every `every` steps. `marks`
     are masks over positions, of what is corrupted or of low relevance. `backend` makes what scores
-    the candidates: where that happens does not change what comes of it, as scores are by the
-    weights of the step.
+    the candidates when their cost is measured, and in the training, unless there are `scorers`:
+    where that happens does not change what comes of it, as scores are by the weights of the step,
+    or by older ones of a set age.
     """
 
     prepared: Prepared
@@ -55,6 +65,7 @@ class OnlineTraining:
     every: int = 0
     marks: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     backend: Backend = InProcess
+    scorers: Scorers | None = None
 
     def with_losses(self, irreducible: Irreducible) -> OnlineTraining:
         """The same on the examples that have irreducible losses, with those."""
@@ -128,7 +139,7 @@ class OnlineTraining:
             until=selection.until,
             name=repr(selection),
             ids=self.source.ids,
-            backend=self.backend,
+            backend=self.backend if self.scorers is None else self.scorers,
         )
 
     def scoring(self, module: nn.Module, device: str) -> Scoring:

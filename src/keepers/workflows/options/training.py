@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -227,20 +228,6 @@ class CandidatesConfig(Options):
     stand_in: Annotated[ModelLike, Option("Small model that is scored in place of the target")] = (
         None
     )
-    max_staleness: Annotated[
-        int,
-        Option(
-            "With scorers: score the candidates so many steps ahead (default: with the weights "
-            "of the step)"
-        ),
-    ] = 0
-    shortlist: Annotated[
-        float | None,
-        Option(
-            "With max_staleness: share of the candidates that older weights admit, and those of "
-            "the step choose among"
-        ),
-    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,8 +249,6 @@ class CandidatesConfig(Options):
                 resolution=self.score_resolution,
                 part=self.score_part,
                 max_age=self.max_age,
-                max_staleness=self.max_staleness,
-                shortlist=self.shortlist,
             )
 
 
@@ -292,6 +277,25 @@ class SelectionConfig(CandidatesConfig):
             after="stand_in",
         ),
     ] = read(default=None, converter=_own)
+    max_staleness: Annotated[
+        int,
+        Option(
+            "With scorers: score the candidates so many steps ahead (default: with the weights "
+            "of the step)"
+        ),
+    ] = 0
+    shortlist: Annotated[
+        float | None,
+        Option(
+            "With max_staleness: share of the candidates that older weights admit, and those of "
+            "the step choose among"
+        ),
+    ] = None
+
+    def scoring(self, *, gains_from_bf16: bool = False) -> Scoring:
+        """As of any candidates, and by which weights they are scored."""
+        found = super().scoring(gains_from_bf16=gains_from_bf16)
+        return replace(found, max_staleness=self.max_staleness, shortlist=self.shortlist)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -328,6 +332,21 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
             after="il_epochs",
         ),
     ] = None
+    scorers: Annotated[
+        int | None,
+        at_least(1),
+        Option(
+            "Share scoring out with so many workers of Ray, started on this machine or at --ray",
+            after="shortlist",
+        ),
+    ] = None
+    ray: Annotated[
+        str | None,
+        Option(
+            "Ray cluster of the scorers: HOST:PORT, or auto for the one of this machine",
+            after="scorers",
+        ),
+    ] = None
     seed: Annotated[int, Option("Same data, same seed, same weights")] = 0
     out: Annotated[str | Path | None, Option("File for the weights (safetensors)")] = None
 
@@ -339,6 +358,11 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
             if getattr(self, name) != getattr(TrainOptions, name):
                 found = f"got {getattr(self, name)}, which {self.select} does not use"
                 raise ParameterError(name, found, remedy)
+        for name in ("max_staleness", "ray"):
+            if getattr(self, name) and self.scorers is None:
+                raise ParameterError(
+                    name, "got without scorers, which work ahead of the training", "Give scorers"
+                )
 
     def selection(self) -> SelectionConfig:
         """The part that is about selection."""

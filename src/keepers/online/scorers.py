@@ -1,0 +1,307 @@
+"""Scorers on the workers of Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from keepers import processes
+from keepers.cluster import OBJECT_STORE, connected, first_line
+from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.online.ahead import Ahead, Answer
+from keepers.online.pieces import Piece, Sent
+from keepers.online.scorer import Autocast, InProcess, LossFunction, Scoring
+from keepers.online.weights import Packet, Packing, Place, WeightsAs, unpack
+from keepers.tasks import CLASSES, Task
+from keepers.training import Feed
+
+STARTS_WITHIN = 120.0
+"""Seconds in which the first scorer has to be there."""
+SLOW = 20.0
+"""A scorer is given up that takes so many times as long as the longest answer before."""
+LOOKED_AFTER = 1.0
+"""Seconds between two looks whether a lost scorer is back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ticket:
+    scorer: int
+    step: int
+    answer: Any  # a reference of Ray
+
+
+class Scorers:
+    """A backend that shares scoring out with scorers on Ray.
+
+    Each has a copy of the model, and gets the weights of each step. By default the candidates of a
+    step are shared out between them and the trainer, and the choice is that of one process. With
+    `Scoring(max_staleness=1)` the candidates of the next step are scored while this one is trained
+    on, by weights that are one step old then.
+
+    A scorer that dies or does not answer is given up until it is back; what it held is scored by
+    the trainer, and `notes` of the scorer says so.
+
+    Args:
+        count: scorers, of one CPU each. Those that a cluster has no place for yet join later.
+        address: of a Ray cluster (HOST:PORT, or `auto`); by default one is started here.
+        gpus: of each scorer, or a part of one.
+        weights: how weights travel; `bf16` halves the bytes, and scores are rounded.
+        patience: seconds that an answer is waited for at most.
+
+    Raises:
+        ParameterError: no scorer, or several training processes.
+        MissingExtraError: Ray is not installed.
+        RunError: the cluster does not answer, has no or another keepers, or starts no scorer.
+    """
+
+    def __init__(
+        self,
+        count: int = 1,
+        *,
+        address: str | None = None,
+        gpus: float = 0,
+        weights: WeightsAs = "same",
+        patience: float = 60.0,
+    ) -> None:
+        if count < 1:
+            raise ParameterError("scorers", f"got {count}", "Give 1 or more, or leave it out")
+        if weights not in ("same", "bf16"):
+            raise ParameterError("weights", f"got '{weights}'", "Give 'same' or 'bf16'")
+        if patience <= 0:
+            raise ParameterError("patience", f"got {patience}", "Give seconds, such as 60")
+        self.count, self.address, self.gpus = count, address, gpus
+        self.weights: WeightsAs = weights
+        self.patience = patience
+
+    def __call__(
+        self,
+        *,
+        module: nn.Module,
+        scoring: Scoring,
+        seed: int = 0,
+        autocast: Autocast = contextlib.nullcontext,
+        loss: LossFunction | None = None,
+        task: Task = CLASSES,
+    ) -> Ahead:
+        """As `Backend`."""
+        if processes.count() > 1:
+            raise ParameterError(
+                "scorers",
+                f"got {self.count} beside {processes.count()} training processes, which share "
+                "scoring out between them",
+                "Leave it out, or train in one process",
+            )
+        here = InProcess(
+            module=module, scoring=scoring, seed=seed, autocast=autocast, loss=loss, task=task
+        )
+        return Ahead(here, OnRay(self), scoring.max_staleness)
+
+
+class OnRay:
+    """The scorers of one training: actors of Ray, which starts those again that die."""
+
+    def __init__(self, given: Scorers) -> None:
+        self.given, self.count = given, given.count
+        self.notes: list[str] = []
+        self._stack = contextlib.ExitStack()
+        self._ray: Any = None
+        self._actors: list[Any] = []
+        self._away: dict[int, Any] = {}  # scorers that are not there, and what says that they are
+        self._looked, self._longest, self._answers, self._step = 0.0, 0.0, 0, 0
+        self._held: list[Any] = []
+        self._packing: Packing | None = None
+        self._sent: tuple[Any, list[Place], int] | None = None
+
+    def begin(self, here: InProcess, feed: Feed | None) -> None:
+        """Start them, with a copy of the model and of the data.
+
+        Raises:
+            ParameterError: the model, or the loss function, cannot be sent.
+        """
+        asked = "--scorers" if self.given.address is None else "--ray"
+        held = 0 if feed is None else 2 * getattr(feed.pool, "nbytes", 0)
+        ray = self._ray = self._stack.enter_context(
+            connected(self.count, self.given.address, asked, OBJECT_STORE + held)
+        )
+        try:
+            twin = replace(here, module=copy.deepcopy(here.module).cpu())
+            sent = [ray.put(twin), ray.put(None if feed is None else feed.to("cpu"))]
+        except Exception as error:
+            self.close()
+            raise ParameterError(
+                "scorers",
+                f"the model cannot be sent to them ({first_line(error)})",
+                "Leave out what cannot be pickled (open files, locks, handles) from the model, "
+                "the loss and the task, or score without scorers",
+            ) from error
+        self._packing = Packing(here.module, self.given.weights)
+        kind = ray.remote(_Scorer).options(
+            num_cpus=1, num_gpus=self.given.gpus, max_restarts=-1, max_task_retries=0
+        )
+        device = "cuda" if self.given.gpus else "cpu"
+        self._held = sent  # for scorers that are started again
+        self._actors = [kind.remote(sent, device) for _ in range(self.count)]
+        self._away = {place: actor.ready.remote() for place, actor in enumerate(self._actors)}
+        self._wait()
+
+    def _wait(self) -> None:
+        """Until the first of them is there; others may come later."""
+        first, _ = self._ray.wait(list(self._away.values()), timeout=STARTS_WITHIN)
+        if not first:
+            self.close()
+            raise RunError(
+                f"scorers: none of {self.count} was there within {STARTS_WITHIN:g} s. See 'ray "
+                "status' for what the cluster has free"
+            )
+        try:
+            self._ray.get(first[0])
+        except self._ray.exceptions.RayError as error:
+            self.close()
+            reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+            raise RunError(f"scorers: a scorer could not begin ({reason[:200]})") from None
+        self._look(now=0, quietly=True)
+
+    def publish(self, module: nn.Module, version: int) -> None:
+        """Send the weights of now."""
+        assert self._packing is not None
+        packet = self._packing.pack(module)
+        self._sent = self._ray.put(packet.data), packet.places, version
+
+    def submit(self, place: int, step: int, piece: Piece, needs: frozenset[str]) -> Any | None:
+        """Ask a scorer that is there; they take turns at the pieces."""
+        assert self._sent is not None
+        self._step = max(self._step, step)
+        if self._away and time.monotonic() - self._looked > LOOKED_AFTER:
+            self._look(now=step)
+        there = [number for number in range(self.count) if number not in self._away]
+        if not there:
+            return None
+        number = there[(place + step) % len(there)]
+        data, places, version = self._sent
+        casts = tuple(
+            (kind, torch.get_autocast_dtype(kind))
+            for kind in ("cpu", "cuda")
+            if torch.is_autocast_enabled(kind)
+        )
+        try:
+            answer = self._actors[number].score.remote(data, places, version, piece, needs, casts)
+        except self._ray.exceptions.RayError as error:
+            self._give_up(number, step, first_line(error))
+            return None
+        return _Ticket(scorer=number, step=step, answer=answer)
+
+    def redeem(self, ticket: Any, now: int) -> Answer | None:
+        """Wait for an answer; None where its scorer died or takes too long.
+
+        Raises:
+            KeepersError: the scorer failed at what the trainer does not fail at.
+        """
+        number, errors = ticket.scorer, self._ray.exceptions
+        limit = self.given.patience
+        if self._answers >= 3:
+            limit = min(limit, max(2.0, SLOW * self._longest))
+        if number in self._away:
+            limit = 0.0
+        began = time.monotonic()
+        try:
+            signals, seconds = self._ray.get(ticket.answer, timeout=limit)
+        except errors.GetTimeoutError:
+            if number not in self._away:
+                self._away[number] = ticket.answer
+                self._note(number, now, f"did not answer within {limit:.0f} s")
+            return None
+        except errors.RayTaskError as error:
+            if isinstance(getattr(error, "cause", None), KeepersError):
+                return None  # said here, with the ids of the examples
+            raise KeepersError(
+                f"scorers: scorer {number} failed at step {now + 1} "
+                f"({str(error).strip().splitlines()[-1][:200]})"
+            ) from None
+        except errors.RayError as error:
+            self._give_up(number, now, first_line(error))
+            return None
+        self._longest = max(self._longest, time.monotonic() - began)
+        self._answers += 1
+        return Answer(signals=signals, seconds=seconds)
+
+    def _give_up(self, number: int, step: int, why: str) -> None:
+        if number not in self._away:
+            self._away[number] = self._actors[number].ready.remote()
+            self._note(number, step, f"died ({why[:80]})")
+
+    def _note(self, number: int, step: int, what: str) -> None:
+        self.notes.append(
+            f"Scorer {number} {what} at step {step + 1:,}; what it held was scored by the trainer"
+        )
+
+    def _look(self, now: int, *, quietly: bool = False) -> None:
+        """Which of those that were away are there."""
+        self._looked = time.monotonic()
+        back, _ = self._ray.wait(list(self._away.values()), num_returns=len(self._away), timeout=0)
+        for number in [place for place, answer in self._away.items() if answer in back]:
+            try:
+                self._ray.get(self._away[number])
+            except self._ray.exceptions.RayTaskError:
+                pass  # it answered
+            except self._ray.exceptions.RayError:
+                self._away[number] = self._actors[number].ready.remote()
+                continue
+            del self._away[number]
+            if not quietly:
+                self.notes.append(f"Scorer {number} is there from step {now + 1:,} on")
+
+    def close(self) -> None:
+        """End the scorers, and a Ray that was started for them."""
+        for actor in self._actors:
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor)
+        self._actors, self._held, self._sent = [], [], None
+        self._stack.close()
+
+
+class _Scorer:
+    """What runs in the process of a scorer."""
+
+    def __init__(self, sent: list[Any], device: str) -> None:
+        import ray
+
+        torch.set_num_threads(1)
+        here, feed = ray.get(sent)
+        self.device = torch.device(device)
+        self.here: InProcess = replace(here, module=here.module.to(device))
+        self.feed: Feed | None = None if feed is None else feed.to(device)
+        self.version: int | None = None
+
+    def ready(self) -> bool:
+        """It has begun."""
+        return True
+
+    def score(
+        self,
+        data: Any,
+        places: list[Place],
+        version: int,
+        piece: Piece,
+        needs: frozenset[str],
+        casts: tuple[tuple[str, torch.dtype], ...],
+    ) -> tuple[dict[str, torch.Tensor], float]:
+        """The signals of a piece by the weights of a version, and the seconds that they took."""
+        began = time.perf_counter()
+        if version != self.version:
+            unpack(Packet(data=data, places=places), self.here.module)
+            self.version = version
+        if isinstance(piece, Sent):
+            piece = piece.to(self.device)
+        with contextlib.ExitStack() as around:
+            for kind, dtype in casts:
+                if kind == self.device.type:
+                    around.enter_context(torch.autocast(kind, dtype=dtype))
+            scored = self.here.score(piece.candidates(self.feed), needs)
+        signals = {name: value.cpu() for name, value in scored.signals.items()}
+        return signals, time.perf_counter() - began
