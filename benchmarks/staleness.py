@@ -29,7 +29,7 @@ from online_mnist import Data, losses, paired
 from keepers.data import corrupt_labels, open_source
 from keepers.ledger import Ledger
 from keepers.online import Replay
-from keepers.online.second_look import LEAST, WINDOW, SecondLook
+from keepers.online.second_look import LEAST, WARM, WINDOW, SecondLook
 from keepers.random import generator
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
@@ -87,8 +87,8 @@ CASES = {
         steps=400,
     ),
 }
-VARIANTS: dict[str, tuple[float | None, tuple[int, ...]]] = {
-    "older scores choose": (None, (0, 1, 2, 4, 8)),
+VARIANTS: dict[str, tuple[float, tuple[int, ...]]] = {
+    "older scores choose": (0.0, (0, 1, 2, 4, 8)),
     "shortlist of 40%": (0.4, (1, 2, 4, 8)),
     "shortlist of 20%": (0.2, (1, 2, 4)),
 }
@@ -129,7 +129,7 @@ def unguarded() -> Iterator[list[float]]:
         SecondLook.note = kept
 
 
-def run(case: Case, data: Data, il: Irreducible, age: int, shortlist: float | None) -> Any:
+def run(case: Case, data: Data, il: Irreducible, age: int, shortlist: float) -> Any:
     """The last measurement of a training whose scores are so old, and the overlaps."""
     values = torch.full((len(data.source),), torch.nan)
     values[il.members] = il.losses.of(data.source.take(il.members.numpy()))
@@ -138,7 +138,10 @@ def run(case: Case, data: Data, il: Irreducible, age: int, shortlist: float | No
         source=data.source,
         members=il.members,
         selection=SelectionConfig(
-            keep=case.keep, hand_over=False, max_staleness=age, shortlist=shortlist
+            keep=case.keep,
+            hand_over=False,
+            max_staleness=age,
+            shortlist=shortlist if age else None,
         ),
         length=Length(steps=case.steps),
         seed=data.seed,
@@ -160,6 +163,7 @@ def run(case: Case, data: Data, il: Irreducible, age: int, shortlist: float | No
 
 def would_end(overlaps: list[float]) -> bool:
     """Whether the guard would have ended it."""
+    overlaps = overlaps[WARM:]
     windows = (overlaps[at : at + WINDOW] for at in range(len(overlaps) - WINDOW + 1))
     return any(statistics.fmean(window) < LEAST for window in windows)
 
@@ -220,7 +224,9 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "accuracy": statistics.fmean(values),
                 "difference": paired(values, base),
                 "corrupted": statistics.fmean(by_seed[seed]["corrupted"] for seed in seeds),
-                "overlap": statistics.fmean(value for each in overlaps for value in each) if any(overlaps) else 1.0,
+                "overlap": statistics.fmean(value for each in overlaps for value in each)
+                if any(overlaps)
+                else 1.0,
                 "ended": sum(map(would_end, overlaps)),
             }
         )

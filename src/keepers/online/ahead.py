@@ -14,6 +14,7 @@ from keepers.errors import ParameterError
 from keepers.models.mode import uses_batch_statistics
 from keepers.online.pieces import Asked, Piece, Shares
 from keepers.online.scorer import InProcess, Scored, Scorer
+from keepers.online.second_look import share_again
 from keepers.training import Candidates, Feed
 from keepers.types import Signals
 
@@ -99,7 +100,8 @@ class Ahead(Scorer):
         check_scoring(self.here, needs, ahead=self.lookahead > 0)
         self.needs, self.feed = needs, feed
         if self.lookahead:
-            self.shares = Shares.ahead(self.workers.count, keep)
+            again = 0.0 if keep is None else share_again(self.here.scoring.shortlist, keep)
+            self.shares = Shares.ahead(self.workers.count, keep, again)
             if uses_batch_statistics(self.here.module, self.here.scoring.batch_norm):
                 self.shares = Shares(scorers=self.workers.count, own=0.0, whole=True)
         self.workers.begin(self.here, feed)

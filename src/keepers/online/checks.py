@@ -96,3 +96,9 @@ def check_method(
             f"got {scoring.max_age}, but which examples there are is not known",
             "Give losses=, whose ids number them, or leave max_age at 0",
         )
+    if scoring.max_staleness and (row.selecting.score is None or row.bands):
+        raise ParameterError(
+            "max_staleness",
+            f"got {scoring.max_staleness}, and {row.name} does not rank by one score",
+            "Leave it out, or choose a method that does, such as rho-loss",
+        )

@@ -6,22 +6,23 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from keepers import processes
-from keepers.errors import KeepersWarning, ParameterError, unknown_name
+from keepers.errors import KeepersWarning, ParameterError
 from keepers.methods import Method
 from keepers.online.ahead import AHEAD, Ahead
-from keepers.online.backend import Backend, check_backend
+from keepers.online.backend import Backend
 from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
 from keepers.online.checks import unknown_ids
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import online_facts
+from keepers.online.given import Among, checked
 from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
@@ -31,26 +32,6 @@ from keepers.online.selector import Selector
 from keepers.online.together import Everyone, ScoringTogether, deal
 from keepers.tasks import Task, of_batches, task_of
 from keepers.training import Candidates, Choice
-
-Among = Literal["own", "all"]
-
-_COMPANION = "Give a keepers.Companion, which holds the model and its optimiser"
-_KINDS: Mapping[str, tuple[type, str]] = {
-    "losses": (
-        IrreducibleLosses,
-        "Give what keepers.irreducible_losses or keepers.IrreducibleLosses.load returns",
-    ),
-    "scoring": (Scoring, "Give a keepers.Scoring, such as keepers.Scoring(precision='bf16')"),
-    "stand_in": (Companion, _COMPANION),
-    "updated": (Companion, _COMPANION),
-}
-_ELSEWHERE = {
-    "uniform": "Choose 'random' to draw from a batch; uniform training needs no selector",
-    "fresh-random": "Choose 'random' to draw from a batch",
-    "rho-loss-original": "Choose 'rho-loss' and give the irreducible-loss model as updated=",
-    "infobatch": "It prunes epochs, not batches: keepers.train(select='infobatch') does it",
-}
-"""What `keepers.train` offers, and how a loop has it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,26 +123,7 @@ class BatchSelector:
         hand_over: bool = True,
         among: Among = "own",
     ) -> None:
-        given: Mapping[str, Any] = locals()
-        for name, (kind, remedy) in _KINDS.items():
-            if given[name] is not None and not isinstance(given[name], kind):
-                raise ParameterError(name, f"got {type(given[name]).__name__}", remedy)
-        if isinstance(method, str) and method in _ELSEWHERE:
-            raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
-        if scorers is not None:
-            if backend is not InProcess:
-                raise ParameterError("scorers", "got beside backend", "Give one of them")
-            backend = scorers if isinstance(scorers, Scorers) else Scorers(scorers)
-        check_backend(backend, stand_in)
-        if among not in get_args(Among):
-            raise unknown_name("among", str(among), get_args(Among))
-        for name in ("stand_in", "updated"):
-            if among == "all" and given[name] is not None:
-                raise ParameterError(
-                    name,
-                    "got beside among='all', and each process would train one of its own",
-                    "Leave one of them out",
-                )
+        backend = checked(locals())
         auto = method == "auto"
         if auto:
             method = "rho-loss"

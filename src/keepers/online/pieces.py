@@ -150,16 +150,19 @@ class Shares:
         return cls(scorers=scorers, own=1 / (scorers + 1))
 
     @classmethod
-    def ahead(cls, scorers: int, keep: float | None) -> Shares:
-        """What makes trainer and scorers end together, where a share `keep` is trained on.
+    def ahead(cls, scorers: int, keep: float | None, again: float = 0.0) -> Shares:
+        """What makes trainer and scorers end together.
 
-        >>> Shares.ahead(1, 0.1).own, Shares.ahead(2, 0.2).own
-        (0.35, 0.0)
+        A share `keep` of the candidates is trained on, and `again` is scored again by the trainer.
+
+        >>> Shares.ahead(1, 0.1).own, Shares.ahead(1, 0.1, 0.2).own, Shares.ahead(2, 0.2).own
+        (0.35, 0.25, 0.0)
         """
         if keep is None:
             return cls(scorers=scorers, own=0.0)
         each = 1 / scorers
-        return cls(scorers=scorers, own=round(max(0.0, (each - BACKWARD * keep) / (1 + each)), 6))
+        own = (each - BACKWARD * keep - again) / (1 + each)
+        return cls(scorers=scorers, own=round(max(0.0, own), 6))
 
     def bounds(self, n: int) -> list[int]:
         """Where the pieces begin, and n: ⌈own⌉ + scorers pieces at most, none of a single row.

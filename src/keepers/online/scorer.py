@@ -41,8 +41,9 @@ class Scoring:
     most so many steps old is used again; a model with batch normalisation needs `batch_norm`
     `eval` then, as the statistics would be those of the rest. `samples`: posterior samples, for
     methods that need them. `max_staleness`: scores of a backend that works ahead may be by
-    weights that are at most so many steps old. `shortlist`: such scores only admit the best so
-    much of the candidates, and the weights of the step choose among those.
+    weights that are at most so many steps old. `shortlist`: such scores admit the best so much
+    of the candidates (by default twice what is kept), and the weights of the step choose among
+    those; 0 lets the older scores choose.
 
     Raises:
         ParameterError: a value out of range.
@@ -67,9 +68,9 @@ class Scoring:
         for name, least in (("max_age", 0), ("samples", 1), ("max_staleness", 0)):
             if getattr(self, name) < least:
                 raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
-        if self.shortlist is not None and not 0 < self.shortlist < 1:
+        if self.shortlist is not None and not 0 <= self.shortlist < 1:
             raise ParameterError(
-                "shortlist", f"got {self.shortlist}", "Give a share of the candidates in (0, 1)"
+                "shortlist", f"got {self.shortlist}", "Give a share of the candidates in [0, 1)"
             )
         if self.shortlist is not None and not self.max_staleness:
             raise ParameterError(

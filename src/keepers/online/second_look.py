@@ -13,6 +13,7 @@ from keepers.online.scorer import Scored
 from keepers.training import Candidates
 
 EVERY = 16  # steps with older scores between two comparisons with fresh ones
+WARM = 2  # comparisons at the beginning that do not count: a young model turns over in any step
 WINDOW = 4  # comparisons whose mean decides
 LEAST = 0.7  # of what fresh scores choose, the older ones have to agree on so much
 
@@ -29,17 +30,26 @@ class Drifted:
             f"Looking ahead ended after step {self.step:,}: of what the weights of the step "
             f"choose, scores that were made ahead chose {self.overlap:.0%} (at least {LEAST:.0%} "
             "is asked for). From here on the weights of each step score its candidates, shared "
-            "out. A lower learning rate, a smaller max_staleness or a shortlist lasts longer"
+            "out. A lower learning rate, a smaller max_staleness or a longer shortlist lasts longer"
         )
+
+
+def share_again(shortlist: float | None, keep: float) -> float:
+    """The share of the candidates that is scored again where a share `keep` is kept.
+
+    >>> share_again(None, 0.1), share_again(None, 0.5), share_again(0.3, 0.1)
+    (0.2, 0.75, 0.3)
+    """
+    return min(2 * keep, (1 + keep) / 2) if shortlist is None else shortlist
 
 
 class SecondLook:
     """What is made of scores that are some steps old.
 
-    With a `shortlist`, a share of the candidates, they admit the best so many, and the weights of
-    the step choose among those. Without, they choose. Every few steps all candidates are scored by
-    the weights of the step, too: how many of those that they choose the older scores would have
-    chosen, or admitted, says whether to go on.
+    They admit the best of the candidates, a share of `shortlist` of them (None for twice as many
+    as are kept), and the weights of the step choose among those. With 0 they choose. Every few
+    steps the weights of the step score all candidates, too: how many of those that they choose the
+    older scores would have chosen, or admitted, says whether to go on.
     """
 
     def __init__(self, shortlist: float | None) -> None:
@@ -58,9 +68,9 @@ class SecondLook:
         """The rows that are chosen among (None for all), and their scores."""
         order, n = rank(candidates, early), len(candidates)
         admitted = None
-        if self.shortlist is not None:
-            size = min(n, max(k, math.ceil(self.shortlist * n - 1e-9)))
-            admitted = order.topk(size).indices.sort().values
+        if self.shortlist != 0:
+            size = max(k, math.ceil(share_again(self.shortlist, k / n) * n - 1e-9))
+            admitted = order.topk(min(n, size)).indices.sort().values
         self.steps += 1
         if (self.steps - 1) % EVERY == 0:
             fresh = again(candidates)
@@ -74,8 +84,8 @@ class SecondLook:
 
     def note(self, overlap: float, version: int) -> None:
         """So much of a fresh choice is in the older one; too little of it ends looking ahead."""
-        place = (self.steps - 1) // EVERY % WINDOW
-        self.overlaps[place] = overlap
+        number = (self.steps - 1) // EVERY
+        self.overlaps[number % WINDOW] = overlap if number >= WARM else torch.nan
         mean = float(self.overlaps.mean())  # NaN until there are so many
         if mean < LEAST:
             self.ended = Drifted(step=version + 1, overlap=mean)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +23,10 @@ from keepers.online.checks import (
 )
 from keepers.online.companion import Companion
 from keepers.online.handover import WATCHED, HandOver, Watch
+from keepers.online.recent import Recent
 from keepers.online.scorer import Scored, Scorer, Scoring, scored_by
 from keepers.online.second_look import SecondLook
+from keepers.online.waiting import any_nan, to_host
 from keepers.random import derived_seed
 from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates, Choice
@@ -110,18 +111,10 @@ class Selector:
             updated=updated is not None,
         )
         ahead = self.scoring.max_staleness > 0
-        if ahead and (row.selecting.score is None or row.bands):
-            raise ParameterError(
-                "max_staleness",
-                f"got {self.scoring.max_staleness}, and '{row.name}' does not rank by one score",
-                "Leave it out, or choose a method that does, such as rho-loss",
-            )
         self.second = SecondLook(self.scoring.shortlist) if ahead else None
         self.watch = Watch(active=hand_over and task.likely and row.needs >= WATCHED)
         self.drawn = torch.zeros(num_examples if self.watch.active else 0, dtype=torch.int16)
-        aged = num_examples if self.scoring.max_age else 0
-        self.recent = torch.zeros(aged)
-        self.scored_at = torch.full((aged,), -1, dtype=torch.int64)
+        self.aged = Recent(num_examples, self.scoring.max_age)
 
     def choose(
         self,
@@ -163,7 +156,7 @@ class Selector:
         scores = None if row.score is None else row.score(signals)
         wrong: Tensor | None = None
         if device.type == "cpu":
-            if scores is not None and _any_nan(scores):
+            if scores is not None and any_nan(scores):
                 raise not_numbers(asked, row.score, signals)
         else:
             wrong = None if known is None else ~known.all().to(device, non_blocking=True)
@@ -193,7 +186,7 @@ class Selector:
         elif drawn.device.type == "cpu" and wrong is None and part is None:
             on_host = drawn
         else:
-            bad, ends, on_host = _to_host(rows, wrong, over)
+            bad, ends, on_host = to_host(rows, wrong, over)
             if bad:
                 if known is not None and not known.all():
                     raise unknown_ids(candidates, known)
@@ -214,7 +207,7 @@ class Selector:
             return None
         scores = [band.by.score(signals) for band in bands if band.by.score is not None]
         for band, values in zip(bands, scores, strict=True):
-            if values.is_cpu and _any_nan(values):
+            if values.is_cpu and any_nan(values):
                 raise not_numbers(asked, band.by.score, signals)
         everyone = torch.arange(len(asked), device=asked.positions.device)
         return methods.let_through(bands, scores, everyone, k)
@@ -275,7 +268,9 @@ class Selector:
         if self.stand_in is not None:
             found["losses"] = self.stand_in.losses(candidates)
         elif self.scoring.max_age:
-            found["losses"] = self._aged_losses(candidates, scorer)
+            found["losses"] = self.aged.losses(
+                candidates, lambda old: self._scored(scorer, old, LOSSES)
+            )
         elif of_model:
             scored = early = self._scored(scorer, candidates, of_model)
             if self.staleness and self.second is not None:
@@ -339,20 +334,6 @@ class Selector:
             self.irreducible = self.irreducible.to(device)  # once, not at every step
         return self.irreducible.index_select(0, candidates.positions)
 
-    def _aged_losses(self, candidates: Candidates, scorer: Scorer) -> Tensor:
-        positions, version = candidates.positions, candidates.version
-        if self.recent.device != positions.device:
-            self.recent = self.recent.to(positions.device)
-            self.scored_at = self.scored_at.to(positions.device)
-        at = self.scored_at[positions]
-        stale = ((at < 0) | (version - at > self.scoring.max_age)).nonzero().squeeze(1)
-        if len(stale):
-            scored = self._scored(scorer, candidates.take(stale), LOSSES)
-            fresh = positions[stale]
-            self.recent[fresh] = scored.signals.get("losses").to(self.recent.dtype)
-            self.scored_at[fresh] = scored.version
-        return self.recent[positions]
-
     def companions(self) -> dict[str, Companion]:
         """The models that learn beside the one in training, by name."""
         found = {"stand_in": self.stand_in, "updated": self.updated}
@@ -380,8 +361,8 @@ class Selector:
     def _own_state(self) -> dict[str, Tensor]:
         return {
             "identity": torch.tensor(self._identity),
-            "recent": self.recent,
-            "scored_at": self.scored_at,
+            "recent": self.aged.recent,
+            "scored_at": self.aged.scored_at,
             "longest": torch.tensor(self.longest),
             "drawn": self.drawn,
             **{
@@ -407,14 +388,14 @@ class Selector:
         if (
             not same
             or owners != {*companions, *self._parts()}
-            or len(state["recent"]) != len(self.recent)
+            or len(state["recent"]) != len(self.aged.recent)
         ):
             raise RunError(
                 "state: it is of a selector with other data or settings. Make the selector as "
                 "that one was made: method, keep, losses, scoring, seed, hand_over"
             )
-        self.recent.copy_(state["recent"])
-        self.scored_at.copy_(state["scored_at"])
+        self.aged.recent.copy_(state["recent"])
+        self.aged.scored_at.copy_(state["scored_at"])
         self.longest, self.drawn = int(state["longest"]), state["drawn"].clone()
         parts = {**companions, **self._parts()}
         for name, part in parts.items():
@@ -434,19 +415,3 @@ class _Looked:
     signals: Signals
     everyone: Signals
     rows: Tensor | None = None
-
-
-def _any_nan(scores: Tensor) -> bool:
-    """Whether one of the scores is NaN; their sum says at once that none is."""
-    return math.isnan(float(scores.sum())) and bool(scores.isnan().any())
-
-
-def _to_host(rows: Tensor, wrong: Tensor | None, over: Tensor | None) -> tuple[bool, bool, Tensor]:
-    """Whether something is wrong, or selection over, and the rows on the host: one transfer."""
-    if wrong is None and over is None:
-        return False, False, rows.cpu()
-    flags = [
-        rows.new_zeros(1) if flag is None else flag.reshape(1).to(rows) for flag in (wrong, over)
-    ]
-    together = torch.cat([*flags, rows]).cpu()
-    return bool(together[0]), bool(together[1]), together[2:]

@@ -287,8 +287,8 @@ class SelectionConfig(CandidatesConfig):
     shortlist: Annotated[
         float | None,
         Option(
-            "With max_staleness: share of the candidates that older weights admit, and those of "
-            "the step choose among"
+            "With max_staleness: share of the candidates that older weights admit and the step's "
+            "choose among (default: twice what is kept); 0 lets the older ones choose"
         ),
     ] = None
 
@@ -358,6 +358,13 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
             if getattr(self, name) != getattr(TrainOptions, name):
                 found = f"got {getattr(self, name)}, which {self.select} does not use"
                 raise ParameterError(name, found, remedy)
+        for name in ("stand_in", "max_age", "score_part"):
+            if self.scorers is not None and getattr(self, name) != getattr(TrainOptions, name):
+                raise ParameterError(
+                    "scorers",
+                    f"got {self.scorers} beside {name}, which scores a part, and here",
+                    "Give one of them",
+                )
         for name in ("max_staleness", "ray"):
             if getattr(self, name) and self.scorers is None:
                 raise ParameterError(
