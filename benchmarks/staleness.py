@@ -17,9 +17,9 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Case:
     il: Role
     keep: float
     steps: int
-    names: dict[str, str] = field(default_factory=dict[str, str])
+    limit: int | None = None
 
 
 CASES = {
@@ -97,7 +97,7 @@ VARIANTS: dict[str, tuple[float, tuple[int, ...]]] = {
 def noisy(case: Case, folder: Path, seed: int) -> Data:
     """The data of a case with labels made wrong, joined with its target."""
     path = folder / case.train
-    source = open_source(str(path) if path.suffix else case.train)
+    source = open_source(str(path) if path.suffix else case.train, limit=case.limit)
     if isinstance(case.test, float):
         order = torch.randperm(len(source), generator=generator(0, "test")).numpy()
         cut = int(case.test * len(source))
@@ -118,7 +118,7 @@ def noisy(case: Case, folder: Path, seed: int) -> Data:
 
 
 @contextmanager
-def unguarded() -> Iterator[list[float]]:
+def unguarded() -> Generator[list[float]]:
     """Overlaps as they are found; nothing is ended by them."""
     found: list[float] = []
     kept = SecondLook.note

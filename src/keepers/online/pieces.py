@@ -29,7 +29,7 @@ class Piece(Protocol):
 class Named:
     """Rows `lo` to `hi` of the examples at `positions` (n,), whose inputs the scorer has."""
 
-    positions: Tensor
+    positions: Any  # as an array, which travels faster
     step: int
     lo: int
     hi: int
@@ -37,7 +37,7 @@ class Named:
     def candidates(self, feed: Feed | None) -> Candidates:
         """They, gathered where the scorer is; what is augmented is augmented with all others."""
         assert feed is not None
-        positions = self.positions.to(feed.pool.device)
+        positions = torch.tensor(self.positions, device=feed.pool.device)
         if feed.augment is None:
             return feed.candidates(positions[self.lo : self.hi], self.step)
         rows = torch.arange(self.lo, self.hi, device=positions.device)
@@ -108,9 +108,10 @@ class Asked:
     def of_feed(cls, feed: Feed, positions: Tensor, step: int) -> Asked:
         """Examples that every scorer can gather by itself."""
         positions = positions.cpu()
+        array = positions.numpy()
 
         def piece(lo: int, hi: int) -> Named:
-            return Named(positions=positions, step=step, lo=lo, hi=hi)
+            return Named(positions=array, step=step, lo=lo, hi=hi)
 
         def take(lo: int, hi: int) -> Candidates:
             return piece(lo, hi).candidates(feed)

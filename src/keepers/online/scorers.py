@@ -17,7 +17,7 @@ from keepers.errors import KeepersError, ParameterError, RunError
 from keepers.online.ahead import Ahead, Answer
 from keepers.online.pieces import Piece, Sent
 from keepers.online.scorer import Autocast, InProcess, LossFunction, Scoring
-from keepers.online.weights import Packet, Packing, Place, WeightsAs, unpack
+from keepers.online.weights import Bytes, Packing, WeightsAs, unpack
 from keepers.tasks import CLASSES, Task
 from keepers.training import Feed
 
@@ -116,7 +116,7 @@ class OnRay:
         self._looked, self._longest, self._answers, self._step = 0.0, 0.0, 0, 0
         self._held: list[Any] = []
         self._packing: Packing | None = None
-        self._sent: tuple[Any, list[Place], int] | None = None
+        self._sent: tuple[Any, int] | None = None
 
     def begin(self, here: InProcess, feed: Feed | None) -> None:
         """Start them, with a copy of the model and of the data.
@@ -170,8 +170,7 @@ class OnRay:
     def publish(self, module: nn.Module, version: int) -> None:
         """Send the weights of now."""
         assert self._packing is not None
-        packet = self._packing.pack(module)
-        self._sent = self._ray.put(packet.data), packet.places, version
+        self._sent = self._ray.put(self._packing.pack(module)), version
 
     def submit(self, place: int, step: int, piece: Piece, needs: frozenset[str]) -> Any | None:
         """Ask a scorer that is there; they take turns at the pieces."""
@@ -183,14 +182,14 @@ class OnRay:
         if not there:
             return None
         number = there[(place + step) % len(there)]
-        data, places, version = self._sent
-        casts = tuple(
+        packet, version = self._sent
+        casts = [
             (kind, torch.get_autocast_dtype(kind))
             for kind in ("cpu", "cuda")
             if torch.is_autocast_enabled(kind)
-        )
+        ]
         try:
-            answer = self._actors[number].score.remote(data, places, version, piece, needs, casts)
+            answer = self._actors[number].score.remote(packet, version, piece, sorted(needs), casts)
         except self._ray.exceptions.RayError as error:
             self._give_up(number, step, first_line(error))
             return None
@@ -228,7 +227,8 @@ class OnRay:
             return None
         self._longest = max(self._longest, time.monotonic() - began)
         self._answers += 1
-        return Answer(signals=signals, seconds=seconds)
+        found = {name: torch.as_tensor(value) for name, value in signals.items()}
+        return Answer(signals=found, seconds=seconds)
 
     def _give_up(self, number: int, step: int, why: str) -> None:
         if number not in self._away:
@@ -284,17 +284,16 @@ class _Scorer:
 
     def score(
         self,
-        data: Any,
-        places: list[Place],
+        packet: Bytes,
         version: int,
         piece: Piece,
-        needs: frozenset[str],
-        casts: tuple[tuple[str, torch.dtype], ...],
-    ) -> tuple[dict[str, torch.Tensor], float]:
+        needs: list[str],
+        casts: list[tuple[str, torch.dtype]],
+    ) -> tuple[dict[str, Any], float]:
         """The signals of a piece by the weights of a version, and the seconds that they took."""
         began = time.perf_counter()
         if version != self.version:
-            unpack(Packet(data=data, places=places), self.here.module)
+            unpack(packet, self.here.module)
             self.version = version
         if isinstance(piece, Sent):
             piece = piece.to(self.device)
@@ -302,6 +301,12 @@ class _Scorer:
             for kind, dtype in casts:
                 if kind == self.device.type:
                     around.enter_context(torch.autocast(kind, dtype=dtype))
-            scored = self.here.score(piece.candidates(self.feed), needs)
-        signals = {name: value.cpu() for name, value in scored.signals.items()}
+            scored = self.here.score(piece.candidates(self.feed), frozenset(needs))
+        signals = {name: _array(value) for name, value in scored.signals.items()}
         return signals, time.perf_counter() - began
+
+
+def _array(value: torch.Tensor) -> Any:
+    """For the way back: as an array, which travels faster, where numpy has the type."""
+    value = value.cpu()
+    return value if value.dtype == torch.bfloat16 else value.numpy()
