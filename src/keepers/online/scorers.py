@@ -104,7 +104,7 @@ class Scorers:
 
 
 class OnRay:
-    """The scorers of one training: actors of Ray, which starts those again that die."""
+    """The scorers of one training: actors of Ray. In the place of one that dies comes another."""
 
     def __init__(self, given: Scorers) -> None:
         self.given, self.count = given, given.count
@@ -141,14 +141,17 @@ class OnRay:
                 "the loss and the task, or score without scorers",
             ) from error
         self._packing = Packing(here.module, self.given.weights)
-        kind = ray.remote(_Scorer).options(
-            num_cpus=1, num_gpus=self.given.gpus, max_restarts=-1, max_task_retries=0
-        )
-        device = "cuda" if self.given.gpus else "cpu"
         self._held = sent  # for scorers that are started again
-        self._actors = [kind.remote(sent, device) for _ in range(self.count)]
-        self._away = {place: actor.ready.remote() for place, actor in enumerate(self._actors)}
+        self._actors = [None] * self.count
+        for number in range(self.count):
+            self._start(number)
         self._wait()
+
+    def _start(self, number: int) -> None:
+        """Start a scorer, or another one in its place; it is away until it is there."""
+        kind = self._ray.remote(_Scorer).options(num_cpus=1, num_gpus=self.given.gpus)
+        actor = kind.remote(self._held, "cuda" if self.given.gpus else "cpu")
+        self._actors[number], self._away[number] = actor, actor.ready.remote()
 
     def _wait(self) -> None:
         """Until the first of them is there; others may come later."""
@@ -227,12 +230,12 @@ class OnRay:
             return None
         self._longest = max(self._longest, time.monotonic() - began)
         self._answers += 1
-        found = {name: torch.as_tensor(value) for name, value in signals.items()}
+        found = {name: torch.tensor(value) for name, value in signals.items()}
         return Answer(signals=found, seconds=seconds)
 
     def _give_up(self, number: int, step: int, why: str) -> None:
         if number not in self._away:
-            self._away[number] = self._actors[number].ready.remote()
+            self._start(number)
             self._note(number, step, f"died ({why[:80]})")
 
     def _note(self, number: int, step: int, what: str) -> None:
@@ -250,7 +253,7 @@ class OnRay:
             except self._ray.exceptions.RayTaskError:
                 pass  # it answered
             except self._ray.exceptions.RayError:
-                self._away[number] = self._actors[number].ready.remote()
+                self._start(number)
                 continue
             del self._away[number]
             if not quietly:
