@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import keepers
 from keepers.data import DensePool
 from keepers.errors import KeepersError, ParameterError
+from keepers.integrations.checks import check_selector
 from keepers.models import Recipe
 from keepers.online import (
     BatchSelector,
@@ -413,3 +414,11 @@ def test_weights_travel_without_what_is_frozen_until_it_changes() -> None:
     assert half.nbytes < packet.nbytes
     unpack(half, twin)
     assert torch.equal(twin[2].weight, network[2].weight.bfloat16().float())
+
+
+def test_an_adapter_that_announces_nothing_refuses_to_look_ahead() -> None:
+    given = {"keep": 0.25, "backend": Replay()}
+    check_selector(BatchSelector("loss", **given))
+    ahead = BatchSelector("loss", scoring=Scoring(max_staleness=1), **given)
+    with pytest.raises(ParameterError, match=r"selector: got one with max_staleness 1.*stream"):
+        check_selector(ahead)
