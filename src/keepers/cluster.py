@@ -23,12 +23,18 @@ OBJECT_STORE = 256 * 1024**2
 
 @contextmanager
 def connected(
-    workers: int | None, address: str | None, asked: str, store: int = OBJECT_STORE
+    workers: int | None,
+    address: str | None,
+    asked: str,
+    store: int = OBJECT_STORE,
+    *,
+    awaited: bool = False,
 ) -> Generator[Any]:
     """The module `ray`, with a cluster of so many CPUs started here, or the one at an address.
 
     A Ray that this program started already is used as it is, and stays. `asked` is the option that
-    needs it, `store` the bytes of shared memory of what is started here.
+    needs it, `store` the bytes of shared memory of what is started here. Workers that are `awaited`
+    have the priority of this process: those of Ray come last otherwise.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -40,7 +46,7 @@ def connected(
         raise MissingExtraError(asked, "ray") from None
     ours = not ray.is_initialized()
     if ours:
-        _start(ray, workers, address, store)
+        _start(ray, workers, address, store, awaited)
     try:
         check_cluster(ray)
         yield ray
@@ -49,10 +55,17 @@ def connected(
             ray.shutdown()
 
 
-def _start(ray: Any, workers: int | None, address: str | None, store: int) -> None:
+def _start(ray: Any, workers: int | None, address: str | None, store: int, awaited: bool) -> None:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        ray.init(address="local", num_cpus=workers, object_store_memory=store, **quiet)
+        config = {"worker_niceness": 0} if awaited else None
+        ray.init(
+            address="local",
+            num_cpus=workers,
+            object_store_memory=store,
+            _system_config=config,
+            **quiet,
+        )
         return
     if address != "auto":
         check_answers(address)

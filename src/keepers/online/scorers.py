@@ -23,6 +23,8 @@ from keepers.training import Feed
 
 STARTS_WITHIN = 120.0
 """Seconds in which the first scorer has to be there."""
+MOST_HELD = 8 * 1024**3
+"""Bytes of shared memory for data at most; Ray puts what does not fit on disk."""
 SLOW = 20.0
 """A scorer is given up that takes so many times as long as the longest answer before."""
 LOOKED_AFTER = 1.0
@@ -125,9 +127,9 @@ class OnRay:
             ParameterError: the model, or the loss function, cannot be sent.
         """
         asked = "--scorers" if self.given.address is None else "--ray"
-        held = 0 if feed is None else 2 * getattr(feed.pool, "nbytes", 0)
+        held = 0 if feed is None else min(2 * getattr(feed.pool, "nbytes", 0), MOST_HELD)
         ray = self._ray = self._stack.enter_context(
-            connected(self.count, self.given.address, asked, OBJECT_STORE + held)
+            connected(self.count, self.given.address, asked, OBJECT_STORE + held, awaited=True)
         )
         try:
             twin = replace(here, module=copy.deepcopy(here.module).cpu())
