@@ -23,7 +23,7 @@ demo: $(VENV)/installed
 	@$(BIN)/keepers demo
 
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 # The exchange with a real Label Studio server, from an environment of its own; minutes.
 test-label-studio: $(VENV)/installed-dev $(LABEL_STUDIO)/installed

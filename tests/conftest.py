@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import pytest
@@ -13,25 +12,6 @@ import torch
 from commands import Keepers, Said
 
 torch.set_num_threads(1)
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start a cluster, a browser and the server of forks, and load what takes long, once.
-
-    With `--dist loadgroup` the tests that need the same one run in the same process.
-    """
-    for item in items:
-        module: dict[str, Any] = vars(item.module) if isinstance(item, pytest.Function) else {}
-        known = {*getattr(item, "fixturenames", ()), *({"tiny_language"} & module.keys())}
-        if isinstance(item, pytest.Function):
-            named = item.function.__code__.co_names
-            called = [module[name] for name in named if isinstance(module.get(name), FunctionType)]
-            known.update(named, *(function.__code__.co_names for function in called))
-        for name in ("ray_cluster", "open_browser", "tiny_language", "forked"):
-            if name in known:
-                item.add_marker(pytest.mark.xdist_group(name))
-                break
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,8 @@ import subprocess
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,16 +113,11 @@ def example_files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def with_commands() -> Iterator[Any]:
-    """The pages that are run; those that start torchrun beside the other tests that fork."""
-    for page in PAGES:
-        run = [block.body for block in blocks(page.read_text("utf-8")) if block.reason is None]
-        if run:
-            together = [pytest.mark.xdist_group("forked")] if "torchrun" in "".join(run) else []
-            yield pytest.param(page, marks=together, id=page_name(page))
-
-
-@pytest.mark.parametrize("page", with_commands())
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(b.reason is None for b in blocks(page.read_text("utf-8")))],
+    ids=page_name,
+)
 def test_commands_and_python_run(
     page: Path, example_files: Path, monkeypatch: pytest.MonkeyPatch, few_words: None
 ) -> None:
