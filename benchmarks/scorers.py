@@ -77,7 +77,14 @@ WAYS = (
 
 
 def run(
-    name: str, data: Data, il: Irreducible, way: Way, keep: float, steps: int, select: str
+    name: str,
+    data: Data,
+    il: Irreducible,
+    way: Way,
+    keep: float,
+    steps: int,
+    select: str,
+    every: int,
 ) -> dict[str, Any]:
     """One training: its curve, its seconds, and those of the scorers."""
     torch.set_num_threads(way.threads)
@@ -101,7 +108,7 @@ def run(
         seed=data.seed,
         values=None if uniform else values,
         test=data.view,
-        every=GOAL[name][1],
+        every=every,
         scorers=Scorers(way.scorers) if way.scorers else None,
     )
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "run", {}) as place:
@@ -168,10 +175,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--keep", type=float, nargs="*", default=[0.1, 0.2])
+    parser.add_argument("--every", type=int, help="steps between evaluations")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     case, runs = CASES[given.set], []
-    steps = given.steps or case.steps
+    steps, every = given.steps or case.steps, given.every or GOAL[given.set][1]
     for seed in range(given.seeds):
         data = noisy(case, given.data, seed)
         torch.set_num_threads(2)
@@ -179,7 +187,7 @@ def main() -> None:
         for keep in given.keep:
             ways = [(way, "rho-loss") for way in WAYS]
             for way, select in [(WAYS[0], "uniform"), *ways]:
-                found = run(given.set, data, il, way, keep, steps, select)
+                found = run(given.set, data, il, way, keep, steps, select, every)
                 runs.append(found)
                 shown = {key: value for key, value in found.items() if key != "curve"}
                 print(json.dumps(shown), flush=True)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from keepers.errors import KeepersError, ParameterError
+import keepers
+from keepers.errors import KeepersError, ParameterError, RunError
 from keepers.online import BatchSelector, InProcess, Replay, Scorers, Scoring
 from keepers.online.scorers import OnRay
 from test_online_ahead import Noise, data, model, trained
@@ -143,3 +144,8 @@ def test_errors_of_scorers(ray_cluster: Any) -> None:
         locked.lock = threading.Lock()  # pyright: ignore[reportAttributeAccessIssue]
         with pytest.raises(ParameterError, match="scorers: the model cannot be sent to them"):
             choose(locked, batch)
+
+
+def test_an_address_that_does_not_answer_is_said_before_anything_starts() -> None:
+    with pytest.raises(RunError, match=r"127\.0\.0\.1:1 does not answer"):
+        keepers.train("no such data", scorers=1, ray="127.0.0.1:1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,8 @@ import torch
 from torch import nn
 
 from keepers import processes
-from keepers.cluster import OBJECT_STORE, connected, first_line
-from keepers.errors import KeepersError, ParameterError, RunError
+from keepers.cluster import OBJECT_STORE, check_answers, connected, first_line
+from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.online.ahead import Ahead, Answer
 from keepers.online.pieces import Piece, Sent
 from keepers.online.scorer import Autocast, InProcess, LossFunction, Scoring
@@ -80,6 +81,18 @@ class Scorers:
         self.count, self.address, self.gpus = count, address, gpus
         self.weights: WeightsAs = weights
         self.patience = patience
+
+    def check(self) -> None:
+        """Say at once what would be found when the training begins.
+
+        Raises:
+            MissingExtraError: Ray is not installed.
+            RunError: nobody answers at the address.
+        """
+        if importlib.util.find_spec("ray") is None:
+            raise MissingExtraError("--scorers", "ray")
+        if self.address is not None and self.address != "auto":
+            check_answers(self.address)
 
     def __call__(
         self,

@@ -88,6 +88,8 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
     20
     """
     say = say_or_not(options.say)
+    if options.scorers is not None:
+        Scorers(options.scorers, address=options.ray).check()
     for read in (data, options.test, options.holdout, options.il):
         check_outputs(read, options)
     losses = options.irreducible(options.seed)
