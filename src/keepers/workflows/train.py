@@ -90,6 +90,8 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
     say = say_or_not(options.say)
     if options.scorers is not None:
         Scorers(options.scorers, address=options.ray).check()
+        if options.ray is None:
+            say("Scorers on this machine take cores from the trainer: measured, threads did better")
     for read in (data, options.test, options.holdout, options.il):
         check_outputs(read, options)
     losses = options.irreducible(options.seed)
