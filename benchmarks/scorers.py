@@ -18,10 +18,11 @@ import argparse
 import json
 import statistics
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import staleness
 import torch
 from online_mnist import Data, losses, paired, reached
 from staleness import ADAMW, Case, noisy
@@ -37,14 +38,7 @@ from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.workplace import Workplace
 
 CASES = {
-    "mnist": Case(
-        train="mnist/train.parquet",
-        test="mnist/test.parquet",
-        target=Role(model="mlp", options={"hidden": (512, 512)}, lr=1e-3, **ADAMW),
-        il=Role(model="mlp"),
-        keep=0.1,
-        steps=800,
-    ),
+    "mnist": replace(staleness.CASES["mnist"], steps=800),
     "cifar10": Case(
         train="cifar10/train.parquet",
         test="cifar10/test.parquet",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from keepers.errors import ParameterError
-from keepers.online import BatchSelector, Replay, Scorers, SelectingLoader
+from keepers.online import AheadBackend, BatchSelector, SelectingLoader
 
 
 def check_selector(selector: Any) -> None:
@@ -22,7 +22,7 @@ def check_selector(selector: Any) -> None:
             f"got {type(selector).__name__}",
             "Give a keepers.RhoLoss or another BatchSelector",
         )
-    if isinstance(selector.backend, Scorers | Replay) and selector.selector.looks_ahead:
+    if isinstance(selector.backend, AheadBackend) and selector.selector.looks_ahead:
         raise ParameterError(
             "selector",
             f"got one with max_staleness {selector.selector.scoring.max_staleness}, and this "

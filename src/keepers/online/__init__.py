@@ -2,6 +2,7 @@
 
 from keepers.choices import BatchNorm
 from keepers.models.mode import scoring_mode
+from keepers.online.ahead import AheadBackend
 from keepers.online.backend import Backend
 from keepers.online.batch import Parts, read_batch
 from keepers.online.companion import Companion
@@ -30,6 +31,7 @@ __all__ = [
     "SUPPLIED",
     "WATCHED",
     "AcrossProcesses",
+    "AheadBackend",
     "Backend",
     "BatchNorm",
     "BatchSelector",

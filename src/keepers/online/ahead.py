@@ -20,7 +20,6 @@ from keepers.types import Signals
 
 Versions = tuple[int, ...]
 """By which weights each piece of a step was scored."""
-LOST = -1
 AHEAD = "ahead."
 """Of the state of a scorer in the states of what uses it."""
 
@@ -89,7 +88,8 @@ class Ahead(Scorer):
         self.shares, self.exact = Shares.exact(workers.count), Shares.exact(workers.count)
         self.waiting: dict[int, _Batch] = {}
         self.schedule: list[tuple[int, Versions]] = []
-        self.seconds, self.published = 0.0, LOST
+        self.seconds = 0.0
+        self.published: int | None = None
 
     def begin(self, *, needs: frozenset[str], keep: float | None, feed: Feed | None = None) -> None:
         """A training begins.
@@ -197,7 +197,7 @@ class Ahead(Scorer):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
-        self.waiting, self.published = {}, LOST
+        self.waiting, self.published = {}, None
         if not state:  # of a training that had no scorers so far
             return
         parts_of = iter(state["schedule.versions"].tolist())
@@ -231,6 +231,19 @@ class Ahead(Scorer):
         """No more is asked of the scorers."""
         self.waiting.clear()
         self.workers.close()
+
+
+class AheadBackend:
+    """A backend whose scorer shares work out with workers elsewhere."""
+
+    def workers(self) -> Workers:
+        """Those of one training."""
+        raise NotImplementedError
+
+    def __call__(self, **given: Any) -> Ahead:
+        """As `Backend`: what it is given is that of `InProcess`."""
+        here = InProcess(**given)
+        return Ahead(here, self.workers(), here.scoring.max_staleness)
 
 
 def check_scoring(here: InProcess, needs: frozenset[str], *, ahead: bool) -> None:

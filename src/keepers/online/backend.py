@@ -18,7 +18,7 @@ class Backend(Protocol):
     Another one may ask elsewhere, ahead of the training: candidates carry their positions, their
     ids and the version of the weights, and what is scored says of which examples and by which
     weights. Other examples are refused, and so are weights older than `Scoring.max_staleness`. A
-    backend is called once for a training by `Selecting`, and at each step by a loop.
+    backend is called once for a training, and by a loop once for a model.
     """
 
     def __call__(

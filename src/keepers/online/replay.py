@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 from torch import nn
 
 from keepers.errors import ParameterError
-from keepers.online.ahead import Ahead, Answer, Versions
+from keepers.online.ahead import AheadBackend, Answer, Versions
 from keepers.online.pieces import Piece
-from keepers.online.scorer import Autocast, InProcess, LossFunction, Scoring
-from keepers.tasks import CLASSES, Task
+from keepers.online.scorer import InProcess
 from keepers.training import Feed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay:
+class Replay(AheadBackend):
     """A backend that does in this process what `scorers` did, with the same choices.
 
     `schedule` is that of the run: what was lost there is scored by the trainer here, too. Without
@@ -33,22 +31,9 @@ class Replay:
         if self.scorers < 1:
             raise ParameterError("scorers", f"got {self.scorers}", "Give 1 or more")
 
-    def __call__(
-        self,
-        *,
-        module: nn.Module,
-        scoring: Scoring,
-        seed: int = 0,
-        autocast: Autocast = contextlib.nullcontext,
-        loss: LossFunction | None = None,
-        task: Task = CLASSES,
-    ) -> Ahead:
-        """As `Backend`."""
-        here = InProcess(
-            module=module, scoring=scoring, seed=seed, autocast=autocast, loss=loss, task=task
-        )
-        schedule = None if self.schedule is None else dict(self.schedule)
-        return Ahead(here, InTurn(self.scorers, schedule), scoring.max_staleness)
+    def workers(self) -> InTurn:
+        """Those of one training."""
+        return InTurn(self.scorers, None if self.schedule is None else dict(self.schedule))
 
 
 class InTurn:

@@ -15,11 +15,10 @@ from torch import nn
 from keepers import processes
 from keepers.cluster import OBJECT_STORE, check_answers, connected, first_line
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
-from keepers.online.ahead import Ahead, Answer
+from keepers.online.ahead import AheadBackend, Answer
 from keepers.online.pieces import Piece, Sent
-from keepers.online.scorer import Autocast, InProcess, LossFunction, Scoring
-from keepers.online.weights import Bytes, Packing, WeightsAs, unpack
-from keepers.tasks import CLASSES, Task
+from keepers.online.scorer import InProcess
+from keepers.online.weights import Packing, WeightsAs, unpack
 from keepers.training import Feed
 
 STARTS_WITHIN = 120.0
@@ -39,7 +38,7 @@ class _Ticket:
     answer: Any  # a reference of Ray
 
 
-class Scorers:
+class Scorers(AheadBackend):
     """A backend that shares scoring out with scorers on Ray.
 
     Each has a copy of the model, and gets the weights of each step. By default the candidates of a
@@ -94,17 +93,8 @@ class Scorers:
         if self.address is not None and self.address != "auto":
             check_answers(self.address)
 
-    def __call__(
-        self,
-        *,
-        module: nn.Module,
-        scoring: Scoring,
-        seed: int = 0,
-        autocast: Autocast = contextlib.nullcontext,
-        loss: LossFunction | None = None,
-        task: Task = CLASSES,
-    ) -> Ahead:
-        """As `Backend`."""
+    def workers(self) -> OnRay:
+        """Those of one training, started when it begins."""
         if processes.count() > 1:
             raise ParameterError(
                 "scorers",
@@ -112,10 +102,7 @@ class Scorers:
                 "scoring out between them",
                 "Leave it out, or train in one process",
             )
-        here = InProcess(
-            module=module, scoring=scoring, seed=seed, autocast=autocast, loss=loss, task=task
-        )
-        return Ahead(here, OnRay(self), scoring.max_staleness)
+        return OnRay(self)
 
 
 class OnRay:
@@ -302,7 +289,7 @@ class _Scorer:
 
     def score(
         self,
-        packet: Bytes,
+        packet: bytes,
         version: int,
         piece: Piece,
         needs: list[str],
