@@ -18,7 +18,7 @@ from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunE
 from keepers.online.ahead import AheadBackend, Answer
 from keepers.online.pieces import Piece, Sent
 from keepers.online.scorer import InProcess
-from keepers.online.weights import Packing, WeightsAs, unpack
+from keepers.online.weights import Packet, Packing, WeightsAs, unpack
 from keepers.training import Feed
 
 STARTS_WITHIN = 120.0
@@ -289,7 +289,7 @@ class _Scorer:
 
     def score(
         self,
-        packet: bytes,
+        packet: Packet,
         version: int,
         piece: Piece,
         needs: list[str],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import warnings
+from typing import Any, Literal
 
+import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 WeightsAs = Literal["same", "bf16"]
+Packet = dict[str, np.ndarray[Any, np.dtype[Any]]]
+"""Weights by name; bfloat16, which numpy has not, as its bits in uint16."""
 PROBED = 1024
 """Elements of a tensor without gradient that are looked at for a change."""
 
@@ -24,7 +27,7 @@ class Packing:
     >>> _ = model.bias.requires_grad_(False)
     >>> packet = packing.pack(model)
     >>> unpack(packet, twin)
-    >>> list(load(packet)), torch.equal(twin.weight, model.weight)
+    >>> list(packet), torch.equal(twin.weight, model.weight)
     (['weight'], True)
     """
 
@@ -32,25 +35,34 @@ class Packing:
         self.as_dtype = as_dtype
         self.sent = {name: _looks(value) for name, value in tensors_of(module).items()}
 
-    def pack(self, module: nn.Module) -> bytes:
-        """All that may differ from the copy, as safetensors has it."""
-        chosen: dict[str, Tensor] = {}
+    def pack(self, module: nn.Module) -> Packet:
+        """All that may differ from the copy: on a CPU the weights themselves, to be sent at once.
+
+        Ray takes arrays as they lie in memory; to write them into one file first takes longer than
+        to send them.
+        """
+        packet: Packet = {}
         for name, value in tensors_of(module).items():
             if value.requires_grad or not _same(self.sent.get(name), value):
                 self.sent.pop(name, None)  # once it differed, it travels
-                half = self.as_dtype == "bf16" and value.dtype == torch.float32
-                dtype = torch.bfloat16 if half else value.dtype
-                # A copy of its own: safetensors refuses tensors that share memory.
-                chosen[name] = value.detach().to("cpu", dtype, copy=True).contiguous()
-        return save(chosen)
+                value = value.detach().cpu()
+                if self.as_dtype == "bf16" and value.dtype == torch.float32:
+                    value = value.bfloat16()
+                if value.dtype == torch.bfloat16:
+                    value = value.view(torch.uint16)
+                packet[name] = value.numpy()
+        return packet
 
 
-def unpack(packet: bytes, module: nn.Module) -> None:
+def unpack(packet: Packet, module: nn.Module) -> None:
     """Give a copy of the model the weights of a packet."""
     own = tensors_of(module)
-    with torch.no_grad():
-        for name, value in load(packet).items():
-            own[name].copy_(value)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", UserWarning)  # shared memory is read-only, and only read
+        for name, array in packet.items():
+            value = torch.from_numpy(array)
+            bits = value.dtype == torch.uint16 and own[name].dtype != torch.uint16
+            own[name].copy_(value.view(torch.bfloat16) if bits else value)
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
