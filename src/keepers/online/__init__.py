@@ -4,13 +4,13 @@ from keepers.choices import BatchNorm
 from keepers.models.mode import scoring_mode
 from keepers.online.ahead import AheadBackend
 from keepers.online.backend import Backend
-from keepers.online.batch import Parts, read_batch
+from keepers.online.batch import Chosen, Parts, read_batch
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts, shares
 from keepers.online.handover import WATCHED, HandOver
 from keepers.online.loader import SelectingLoader
-from keepers.online.loop import BatchSelector, Chosen, RhoLoss
+from keepers.online.loop import BatchSelector, RhoLoss
 from keepers.online.losses import IrreducibleLosses, weaknesses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
 from keepers.online.policy import InfoBatch, Selecting

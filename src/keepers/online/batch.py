@@ -67,6 +67,27 @@ class Parts:
         return args, {name: cut(part, rows, n) for name, part in (self.keywords or {}).items()}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chosen:
+    """What to take the step on: the batch cut to its chosen rows.
+
+    `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
+    to multiply the losses with; ones unless `weighted`, where the method gives weights.
+    `staleness` counts the steps since the weights that scored: 0, but for a backend that works
+    ahead. `total` is how many were chosen by all ranks together, where they choose together; the
+    weights hold this rank's share of them then.
+    """
+
+    batch: Any
+    ids: Any
+    labels: Tensor
+    rows: Tensor
+    weights: Tensor
+    weighted: bool = False
+    staleness: int = 0
+    total: int | None = None
+
+
 Read = Callable[[Any], Parts]
 
 

@@ -11,6 +11,7 @@ from keepers.online.companion import Companion
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.scorer import InProcess, Scoring
 from keepers.online.scorers import Scorers
+from keepers.tasks import Task, of_batches, task_of
 
 Among = Literal["own", "all"]
 
@@ -65,3 +66,20 @@ def checked(given: Mapping[str, Any]) -> Backend:
                 "Leave one of them out",
             )
     return backend
+
+
+def task_given(given: str | Task | None, losses: IrreducibleLosses | None) -> Task:
+    """What labels are: as given, as the losses say, or classes."""
+    made = None if losses is None else losses.metadata.get("task")
+    if given is None:
+        return task_of(made)
+    name = given if isinstance(given, str) else given.name
+    if made and made.get("task") != name:
+        raise ParameterError(
+            "task",
+            f"got '{name}', and the losses were made for '{made.get('task')}'",
+            "Leave it out, or compute the losses for these targets",
+        )
+    if not isinstance(given, str):
+        return given
+    return task_of(made) if made else of_batches(given)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -17,12 +16,12 @@ from keepers.errors import KeepersWarning, ParameterError
 from keepers.methods import Method
 from keepers.online.ahead import AHEAD, Ahead
 from keepers.online.backend import Backend
-from keepers.online.batch import Parts, Read, cut, cut_batch, read_batch
+from keepers.online.batch import Chosen, Parts, Read, cut, cut_batch, read_batch
 from keepers.online.checks import unknown_ids
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import online_facts
-from keepers.online.given import Among, checked
+from keepers.online.given import Among, checked, task_given
 from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbering import as_numbers
@@ -30,29 +29,8 @@ from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.scorers import Scorers
 from keepers.online.selector import Selector
 from keepers.online.together import Everyone, ScoringTogether, deal
-from keepers.tasks import Task, of_batches, task_of
+from keepers.tasks import Task
 from keepers.training import Candidates, Choice
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Chosen:
-    """What to take the step on: the batch cut to its chosen rows.
-
-    `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
-    to multiply the losses with; ones unless `weighted`, where the method gives weights.
-    `staleness` counts the steps since the weights that scored: 0, but for a backend that works
-    ahead. `total` is how many were chosen by all ranks together, where they choose together; the
-    weights hold this rank's share of them then.
-    """
-
-    batch: Any
-    ids: Any
-    labels: Tensor
-    rows: Tensor
-    weights: Tensor
-    weighted: bool = False
-    staleness: int = 0
-    total: int | None = None
 
 
 class BatchSelector:
@@ -141,7 +119,7 @@ class BatchSelector:
             stand_in=stand_in,
             updated=updated,
             hand_over=hand_over,
-            task=_task(task, losses),
+            task=task_given(task, losses),
         )
         if losses is not None and "irreducible_losses" in self.selector.method.needs:
             for sentence in losses.weaknesses if processes.rank() == 0 else ():
@@ -396,23 +374,6 @@ class BatchSelector:
         self.close()
         self._resumed = ahead
         self.steps = int(state["steps"])
-
-
-def _task(given: str | Task | None, losses: IrreducibleLosses | None) -> Task:
-    """What labels are: as given, as the losses say, or classes."""
-    made = None if losses is None else losses.metadata.get("task")
-    if given is None:
-        return task_of(made)
-    name = given if isinstance(given, str) else given.name
-    if made and made.get("task") != name:
-        raise ParameterError(
-            "task",
-            f"got '{name}', and the losses were made for '{made.get('task')}'",
-            "Leave it out, or compute the losses for these targets",
-        )
-    if not isinstance(given, str):
-        return given
-    return task_of(made) if made else of_batches(given)
 
 
 class RhoLoss(BatchSelector):

@@ -262,8 +262,7 @@ class Selector:
         return drawn.to(candidates.positions.device)
 
     def _look(self, candidates: Candidates, scorer: Scorer, k: int) -> _Looked:
-        needs = self.method.needs
-        of_model, rows = needs - {"irreducible_losses"}, None
+        of_model, rows = self.of_model, None
         found: dict[str, Tensor] = {}
         if self.stand_in is not None:
             found["losses"] = self.stand_in.losses(candidates)
@@ -286,7 +285,7 @@ class Selector:
                 return _Looked(
                     signals=self._whole(found, candidates.take(rows)), everyone=signals, rows=rows
                 )
-        if not found and "irreducible_losses" not in needs:
+        if not found and "irreducible_losses" not in self.method.needs:
             found["labels"] = candidates.labels  # a random choice: nothing is asked of the model
         signals = self._whole(found, candidates)
         return _Looked(signals=signals, everyone=signals)
