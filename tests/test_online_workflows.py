@@ -24,7 +24,7 @@ from keepers.data import encode, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
 from keepers.models import MIN_STEPS
 from keepers.online import Companion, IrreducibleLosses, weaknesses
-from keepers.online.selector import supplied
+from keepers.online.checks import supplied
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
 from keepers.tasks import Classes

@@ -5,6 +5,7 @@ from keepers.models.mode import scoring_mode
 from keepers.online.ahead import AheadBackend
 from keepers.online.backend import Backend
 from keepers.online.batch import Chosen, Parts, read_batch
+from keepers.online.checks import SUPPLIED
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts, shares
@@ -24,7 +25,7 @@ from keepers.online.scorer import (
     ScoringPrecision,
 )
 from keepers.online.scorers import Scorers
-from keepers.online.selector import SUPPLIED, Selector
+from keepers.online.selector import Selector
 from keepers.online.tokens import TokenChoice, TokenSelector
 
 __all__ = [

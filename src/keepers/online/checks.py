@@ -11,10 +11,20 @@ from keepers.errors import KeepersError, ParameterError
 from keepers.methods import Method
 from keepers.online.numbering import SHOWN
 from keepers.online.scorer import Scoring
+from keepers.tasks import Task
 from keepers.training import Candidates
 from keepers.types import Picks, Signals
 
 LOSSES = frozenset({"losses"})
+SUPPLIED = methods.signals_of(methods.ONLINE)
+"""The signals that online selection has, of any task."""
+
+
+def supplied(task: Task) -> frozenset[str]:
+    """The signals that online selection has of a task: every one has losses."""
+    return SUPPLIED & (
+        task.signals | {"losses", "irreducible_losses"} | ({"labels"} if task.likely else set())
+    )
 
 
 def unknown_ids(candidates: Candidates, known: Tensor) -> ParameterError:

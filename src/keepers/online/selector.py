@@ -16,9 +16,11 @@ from keepers.files import fingerprint, hash_bytes
 from keepers.methods import Method
 from keepers.online.checks import (
     LOSSES,
+    SUPPLIED,
     broken_contract,
     check_method,
     not_numbers,
+    supplied,
     unknown_ids,
 )
 from keepers.online.companion import Companion
@@ -31,16 +33,6 @@ from keepers.random import derived_seed
 from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates, Choice
 from keepers.types import Budget, Signals
-
-SUPPLIED = methods.signals_of(methods.ONLINE)
-"""The signals that online selection has, of any task."""
-
-
-def supplied(task: Task) -> frozenset[str]:
-    """The signals that online selection has of a task: every one has losses."""
-    return SUPPLIED & (
-        task.signals | {"losses", "irreducible_losses"} | ({"labels"} if task.likely else set())
-    )
 
 
 class Selector:
