@@ -29,7 +29,8 @@ from keepers.models import LanguageModel, TokenSequence, language_model
 from keepers.processes import Runtime
 from keepers.scores import instruction_following_difficulty
 from keepers.signals import read_through
-from keepers.workflows.conversations import alone, conversation
+from keepers.workflows.conversations import conversation
+from keepers.workflows.readings import alone
 
 CPU = Runtime(device=torch.device("cpu"))
 BATCH = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -16,13 +17,16 @@ from torch import Tensor
 import tiny_language
 from commands import Keepers
 from keepers.errors import DataError, ParameterError
-from keepers.models import LanguageModel, TokenSequence, language_model
+from keepers.methods import choose, get
+from keepers.models import LanguageModel, TokenSequence, language_model, padded
 from keepers.processes import Runtime
+from keepers.random import generator
 from keepers.scores import instruction_following_difficulty, perplexity
 from keepers.selectors import in_turn
-from keepers.signals import read_through
+from keepers.signals import ProjectedGradients, read_through
 from keepers.tasks import of_batches
-from keepers.workflows.conversations import alone
+from keepers.types import Signals
+from keepers.workflows.readings import alone, cosines
 
 CPU = Runtime(device=torch.device("cpu"))
 
@@ -137,6 +141,49 @@ def test_a_reading_that_was_interrupted_goes_on(
     assert torch.equal(again.features, expected.features)
 
 
+def whole_gradient(model: LanguageModel, each: TokenSequence) -> dict[str, Tensor]:
+    """The gradient of the loss of one conversation by every linear layer but the head."""
+    copy_ = copy.deepcopy(model.module)
+    labels = each.ids.masked_fill(~each.learnt, -100)
+    copy_(input_ids=each.ids[None], labels=labels[None]).loss.backward()
+    base: Any = copy_.base_model
+    found = {n.removesuffix(".weight"): w.grad for n, w in base.named_parameters()}
+    return {n: g for n, g in found.items() if g is not None and g.ndim == 2 and "embed" not in n}
+
+
+def test_gradients_are_those_of_one_conversation_projected(model: LanguageModel) -> None:
+    found = [model.sequence(each) for each in CHATS]
+    given = ProjectedGradients(model.module, CPU, rank=4)
+    ids, learnt, _ = padded(found)
+    with torch.inference_mode():
+        sums, vectors = given.read(ids, learnt)
+    for each, vector, total in zip(found, vectors, sums, strict=True):
+        gradients, by_hand = whole_gradient(model, each), torch.zeros(4, 4)
+        assert len(gradients) == 2 * 7
+        for name, gradient in gradients.items():
+            outputs, inputs = (
+                torch.randn(n, 4, generator=generator(0, "projection", name, side)) / 2
+                for n, side in zip(gradient.shape, ("outputs", "inputs"), strict=True)
+            )
+            by_hand += outputs.T @ gradient @ inputs
+        torch.testing.assert_close(vector, by_hand.flatten(), atol=1e-5, rtol=1e-4)
+        assert float(total) / int(each.learnt.sum()) == pytest.approx(own_loss(model, each))
+    weights = [*model.module.parameters()]
+    assert all(weight.requires_grad and weight.grad is None for weight in weights)
+
+
+def test_cosines_of_projections_are_near_those_of_whole_gradients(model: LanguageModel) -> None:
+    found = [model.sequence(each) for each in CHATS]
+    whole = torch.stack(
+        [torch.cat([g.flatten() for g in whole_gradient(model, e).values()]) for e in found]
+    )
+    read = read_through(model, found, runtime=CPU, gradients=True)
+    assert read.features is not None
+    torch.testing.assert_close(
+        cosines(read.features, read.features), cosines(whole, whole), atol=0.1, rtol=0
+    )
+
+
 def test_an_answer_by_itself_has_the_same_tokens(model: LanguageModel) -> None:
     parts = alone(model.sequence(CHATS[1]), model.begin)
     assert [learnt(model, each) for each in parts] == ["five</s>\n", "blue blue</s>\n"]
@@ -247,6 +294,30 @@ def test_queries_pick_in_turn() -> None:
         in_turn(torch.zeros(3, 0), 1)
 
 
+def test_the_best_that_are_not_like_a_better_one() -> None:
+    """One at a time, by hand; what is left out follows where nothing else is left."""
+    draw = torch.Generator().manual_seed(0)
+    points = torch.randn(40, 3, generator=draw)
+    given = Signals(
+        answer_losses=torch.rand(40, generator=draw),
+        unconditional_losses=torch.ones(40),
+        features=points,
+    )
+    order = given.get("answer_losses").argsort(descending=True).tolist()
+    taken = list[int]()
+    for at in order:
+        if all(float(cosines(points[[at]], points[[earlier]])) < 0.8 for earlier in taken):
+            taken.append(at)
+    assert len(taken) < 30
+    for k in (1, len(taken), 40):
+        found, _ = choose(get("deita"), [given], k, generator=draw, options={"similarity": 0.8})
+        by_hand = [*taken, *(at for at in order if at not in taken)]
+        assert found.positions.tolist() == by_hand[:k]
+        assert f"whose last {k - len(taken)} of" in found.how or k <= len(taken)
+    with pytest.raises(ParameterError, match="similarity: got 2"):
+        choose(get("deita"), [given], 3, generator=draw, options={"similarity": 2})
+
+
 @pytest.fixture
 def chats(tmp_path: Path) -> Path:
     rows = [chat(f"what is {at}", f"the answer is {'blue ' * (at % 7)}{at}") for at in range(30)]
@@ -294,6 +365,31 @@ def test_what_is_similar_to_target_examples(run: Keepers, chats: Path, name: str
     assert "similar_to: got none, and 'rds' looks for what is similar" in done.err
 
 
+def test_what_lowers_the_loss_of_target_examples(
+    run: Keepers, chats: Path, model: LanguageModel, name: str
+) -> None:
+    """By hand: the mean cosine with each source of the targets, of which the best counts."""
+    lines = chats.read_text().splitlines()
+    targets = [{**json.loads(lines[at]), "source": f"task {at % 2}"} for at in (3, 8, 20, 25, 9)]
+    Path("like.jsonl").write_text("".join(json.dumps(row) + "\n" for row in targets))
+    words = ("--keep", "4", "--method", "less", "--proxy", name, "--run", "run")
+    done = run("coreset", chats, *words, "--out", "kept.parquet", "--similar-to", "like.jsonl")
+    assert done.status == 0, done.err
+    sequences = [model.sequence(json.loads(line)) for line in lines]
+    vectors = read_through(model, sequences, runtime=CPU, gradients=True).features
+    assert vectors is not None
+    near = cosines(vectors, vectors)
+    by_hand = torch.maximum(near[:, [8, 20]].mean(1), near[:, [3, 25, 9]].mean(1)).tolist()
+    kept = pq.read_table("kept.parquet").to_pylist()
+    found = {row["row"]: row["score"] for row in kept}
+    best = sorted(range(30), key=by_hand.__getitem__, reverse=True)[:4]
+    assert [found[at] for at in range(30)] == pytest.approx(by_hand, abs=1e-4)
+    assert {row["row"] for row in kept if row["kept"]} == {*best}
+    assert len(list(Path("run/stages").iterdir())) == 2  # the pool and the targets, each once
+    done = run("coreset", chats, *words[:-2])
+    assert "similar_to: got none, and 'less' looks for what is similar" in done.err
+
+
 def test_scores_of_chats_are_found_again(run: Keepers, chats: Path, name: str) -> None:
     words = ("--proxy", name, "--run", "run")
     assert run("score", chats, "--method", "perplexity", "--out", "one.parquet", *words).status == 0
@@ -312,7 +408,7 @@ def test_what_is_asked_amiss_is_said(run: Keepers, chats: Path, name: str) -> No
     done = run("coreset", chats, "--method", "stratified")
     assert "needs a label, such as the source of each row" in done.err
     done = run("coreset", chats, "--method", "entropy")
-    assert "the targets are conversations. For those: facility-location" in done.err
+    assert "the targets are conversations. For those: deita, facility-location" in done.err
     done = run("train", chats, "--test", "0.5")
     assert "data: chats.jsonl holds conversations (30 conversations from 'messages'" in done.err
 

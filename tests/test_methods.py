@@ -31,6 +31,7 @@ DRAWN = {
     "confident-learning",
 }
 BY_CLUSTERS = {
+    "deita",
     "ccs",
     "cluster-margin",
     "confident-learning",
@@ -76,6 +77,7 @@ def make_signals(seed: int = 0, n: int = N) -> Signals:
         unconditional_losses=torch.rand(n, generator=draw) + 1,
         lengths=torch.rand(n, generator=draw),
         similarities=torch.randn(n, 3, generator=draw),
+        gradient_similarities=torch.rand(n, 2, generator=draw),
     )
 
 
@@ -141,7 +143,9 @@ def test_the_table_holds_the_named_methods() -> None:
         "longest",
         "perplexity",
         "ifd",
+        "deita",
         "rds",
+        "less",
     ]
     assert list(REPEATING) == ["gradient-norm-is"]
     fields = {field.name for field in dataclasses.fields(Signals)}

@@ -291,7 +291,8 @@ class Signals:
     `irreducible_losses` (n,), of a model trained on other data; of answers of language models,
     `answer_losses` (n,), the mean of each over its tokens, `unconditional_losses` (n,), the same
     without its prompt, `lengths` (n,) in characters, and
-    `similarities` (n, queries) to target examples; `features` (n, d); `forgetting`
+    `similarities` (n, queries) to target examples, and `gradient_similarities` (n, tasks), cosines
+    of gradients, means over the target examples of each task; `features` (n, d); `forgetting`
     (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
     training.
     """
@@ -312,6 +313,7 @@ class Signals:
     unconditional_losses: Tensor | None = None
     lengths: Tensor | None = None
     similarities: Tensor | None = None
+    gradient_similarities: Tensor | None = None
     features: Tensor | None = None
     forgetting: Tensor | None = None
     aum: Tensor | None = None

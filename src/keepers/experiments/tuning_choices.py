@@ -24,6 +24,7 @@ from keepers.workflows.coreset import choose
 from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.readings import COMPARED
 from keepers.workflows.scoring import Scored, score_source
 from keepers.workflows.token_budgets import within_tokens
 from keepers.workflows.workplace import Workplace
@@ -110,7 +111,7 @@ class TokenChooser:
             proxy=role if asks else None,
             balance=config.balance,
             min_per_class=config.min_per_class,
-            similar_to=self.options.similar_to if "similarities" in asks else None,
+            similar_to=self.options.similar_to if asks & COMPARED else None,
             on_bad_row=self.options.on_bad_row,
             device=self.options.device,
             precision=self.options.precision,

@@ -4,16 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from keepers import selectors
+from keepers.errors import ParameterError
 from keepers.methods.method import Method
 from keepers.methods.ranked import top
 from keepers.scores import formulas
+from keepers.selectors.ranking import highest
 from keepers.types import Picks, Signals
 
 
 def _in_turn(signals: Signals, scores: None, k: int, *, selected: Any = None, **_: Any) -> Picks:
     found = signals.get("similarities")
     return Picks(positions=selectors.in_turn(found, k, selected=selected))
+
+
+def _ifd(signals: Signals) -> Tensor:
+    return formulas.instruction_following_difficulty(
+        signals.get("answer_losses"), signals.get("unconditional_losses")
+    )
+
+
+def _unlike_better_ones(
+    signals: Signals,
+    scores: Tensor,
+    k: int,
+    *,
+    similarity: float,
+    selected: Tensor | None = None,
+    **_: Any,
+) -> Picks:
+    if not 0 < similarity <= 1:
+        raise ParameterError("similarity", f"got {similarity}", "Give a cosine in (0, 1]: 0.9")
+    features = signals.get("features")
+    left = len(scores) - (0 if selected is None else len(selected))
+    order = highest(scores, left, selected=selected)
+    found = selectors.distinct(
+        order, features, k, threshold=1 - similarity, metric="cosine", selected=selected
+    )
+    how = ""
+    if found.num_relaxed:
+        how = (
+            f"deita, whose last {found.num_relaxed:,} of {k:,} picks are as like an earlier one as "
+            f"similarity {similarity:g} leaves out: no others were left"
+        )
+    return Picks(positions=found.positions, how=how)
 
 
 LANGUAGE = (
@@ -42,9 +78,7 @@ LANGUAGE = (
     Method(
         name="ifd",
         needs=frozenset({"answer_losses", "unconditional_losses"}),
-        score=lambda signals: formulas.instruction_following_difficulty(
-            signals.get("answer_losses"), signals.get("unconditional_losses")
-        ),
+        score=_ifd,
         select=top,
         summary="how little the prompt helps a language model with the answer; where it misleads, "
         "last",
@@ -54,11 +88,35 @@ LANGUAGE = (
         hard_first=True,
     ),
     Method(
+        name="deita",
+        needs=frozenset({"answer_losses", "unconditional_losses", "features"}),
+        score=_ifd,
+        select=_unlike_better_ones,
+        summary="the best by ifd, but for those whose hidden states are like a better one's "
+        "(DEITA's filter)",
+        when="the highest by ifd alone say the same again and again; the paper's scores of quality "
+        "and complexity by a trained judge are not there, and ifd is no such judge",
+        paper="Liu et al., What Makes Good Data for Alignment?, ICLR 2024",
+        options={"similarity": 0.9},
+        hard_first=True,
+    ),
+    Method(
         name="rds",
         needs=frozenset({"similarities"}),
         select=_in_turn,
         summary="what is most similar to each of a few target examples, in turn (RDS+)",
         when="a few examples show what the model is for (--similar-to); keeps nothing else",
         paper="Ivison et al., Large-Scale Data Selection for Instruction Tuning, 2025",
+    ),
+    Method(
+        name="less",
+        needs=frozenset({"gradient_similarities"}),
+        score=lambda signals: formulas.gradient_influence(signals.get("gradient_similarities")),
+        select=top,
+        summary="gradients most like those of target examples: a step on it lowers their loss "
+        "(LESS, of the model as it is)",
+        when="a few examples show what the model is for (--similar-to), and three readings of the "
+        "pool can be paid; the paper tunes on a part first: name that model as the proxy",
+        paper="Xia et al., LESS, ICML 2024",
     ),
 )

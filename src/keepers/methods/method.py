@@ -58,6 +58,9 @@ SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
         "unconditional_losses": SignalFacts("losses of answers without their prompts", (CORESET,)),
         "lengths": SignalFacts("lengths of answers", (CORESET,)),
         "similarities": SignalFacts("similarities to target examples", (CORESET,)),
+        "gradient_similarities": SignalFacts(
+            "similarities of gradients to those of target examples", (CORESET,)
+        ),
         "features": SignalFacts("features", (CORESET, ONLINE, ACTIVE), "pass"),
         "forgetting": SignalFacts("forgetting events", (CORESET,), "dynamics"),
         "aum": SignalFacts("margins over training", (CORESET,), "dynamics"),

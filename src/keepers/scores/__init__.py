@@ -7,7 +7,11 @@ from keepers.scores.bayesian import (
     predictive_entropy,
 )
 from keepers.scores.dynamics import area_under_margin, forgetting
-from keepers.scores.language import instruction_following_difficulty, perplexity
+from keepers.scores.language import (
+    gradient_influence,
+    instruction_following_difficulty,
+    perplexity,
+)
 from keepers.scores.loss import (
     cross_entropy,
     el2n,
@@ -38,6 +42,7 @@ __all__ = [
     "entropy",
     "error_norm",
     "forgetting",
+    "gradient_influence",
     "instruction_following_difficulty",
     "label_entropy",
     "label_margin",

@@ -83,6 +83,7 @@ CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
     "answer_losses": check_one_each,
     "lengths": check_one_each,
     "similarities": check_features,
+    "gradient_similarities": check_features,
     "unconditional_losses": lambda value, name: check_one_each(value, name, finite=True),
     "irreducible_losses": lambda value, name: check_one_each(value, name, finite=True),
     "features": check_features,

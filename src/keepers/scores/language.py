@@ -63,3 +63,31 @@ def instruction_following_difficulty(answer_losses: Tensor, unconditional_losses
     return torch.where(ratio > 1, 1 - 2 * ratio, ratio).clamp(
         min=torch.finfo(answer_losses.dtype).min
     )
+
+
+@checked
+def gradient_influence(gradient_similarities: Tensor) -> Tensor:
+    """LESS: how much a step on an example lowers the loss of target examples, of the best task.
+
+    To first order a step along the gradient of one example changes the loss of another by the inner
+    product of both gradients. Both are brought to length 1: gradients of short answers are long.
+
+    Args:
+        gradient_similarities: (n, tasks), the mean cosine of an example's gradient and those of the
+            target examples of each task.
+
+    Returns:
+        Scores (n,), the largest of each row.
+
+    Raises:
+        ParameterError: NaN, another shape, or no task.
+
+    Example:
+        >>> gradient_influence(torch.tensor([[0.1, 0.4], [0.3, -0.2]]))
+        tensor([0.4000, 0.3000])
+
+    Paper:
+        Xia et al., LESS: Selecting Influential Data for Targeted Instruction Tuning, ICML 2024
+        (2402.04333).
+    """
+    return gradient_similarities.amax(1)

@@ -2,11 +2,13 @@
 
 from keepers.signals import store
 from keepers.signals.extract import OF_TARGETS, PASS_SIGNALS, embed, extract, measure, of_targets
+from keepers.signals.gradients import ProjectedGradients
 from keepers.signals.reading import Read, forget_parts, read_through
 
 __all__ = [
     "OF_TARGETS",
     "PASS_SIGNALS",
+    "ProjectedGradients",
     "Read",
     "embed",
     "extract",

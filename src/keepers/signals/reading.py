@@ -15,11 +15,15 @@ from keepers.ledger import Tally
 from keepers.models import LanguageModel, TokenSequence, batched, padded, summed_losses
 from keepers.processes import Runtime
 from keepers.sealed import read_tensors, write_tensors
+from keepers.signals.gradients import ProjectedGradients
 from keepers.types import Progress, Silent
 
 LOGITS = {"cpu": 1 << 26}
 """Logits that a batch makes at the most, by device; `MANY` on others."""
 MANY = 1 << 30
+TOKENS = {"cpu": 1 << 10}
+"""Tokens of a batch with gradients at the most, by device; `MANY_TOKENS` on others."""
+MANY_TOKENS = 1 << 14
 _PART = "part-{:07d}.safetensors"
 
 
@@ -28,7 +32,7 @@ class Read:
     """Of each sequence the `sums` (n,) of the losses of what is learnt, and `counts` (n,) of it.
 
     `features` (n, d) are the mean of the last hidden states, later tokens weighing more (token i
-    of t weighs i / (1 + ... + t)), where they are asked for.
+    of t weighs i / (1 + ... + t)), or projected gradients, where they are asked for.
     """
 
     sums: Tensor
@@ -43,6 +47,7 @@ def read_through(
     *,
     runtime: Runtime,
     features: bool = False,
+    gradients: bool = False,
     folder: Path | None = None,
     every: float = 30.0,
     tally: Tally | None = None,
@@ -56,13 +61,19 @@ def read_through(
     does not depend on those beside it, up to rounding. Where `folder` is given, finished batches
     are kept there `every` so many seconds, and found again.
 
+    With `gradients` the features are those of `ProjectedGradients` in place of hidden states.
+
     Raises:
-        KeepersError: a loss that is not a number.
+        KeepersError: a loss that is not a number, or no layer to take gradients by.
     """
     progress = progress or Silent()
     lengths = torch.tensor([len(each.ids) for each in sequences])
-    batches = list(batched(lengths, most=_area(model, runtime.device)))
-    module = model.module.to(runtime.device)
+    device = runtime.device
+    most = _area(model, device)
+    if gradients:
+        most = min(most, TOKENS.get(device.type, MANY_TOKENS))
+    batches = list(batched(lengths, most=most))
+    module = model.module.to(device)
     sums = torch.zeros(len(sequences), dtype=torch.float64)
     vectors: Tensor | None = None
     counts = torch.tensor([int(each.learnt.sum()) for each in sequences])
@@ -72,21 +83,27 @@ def read_through(
             break
         at = stored["positions"]
         sums[at] = stored["sums"]
-        if features:
+        if features or gradients:
             vectors = _room(vectors, len(sequences), stored["features"])
             vectors[at] = stored["features"]
         start += int(stored["batches"])
     progress.start(what, len(sequences))
     done = sum(len(rows) for rows in batches[:start])
     since, began, tapped = start, time.monotonic(), _Tap(module) if features else None
+    slopes = ProjectedGradients(module, runtime) if gradients else None
     try:
         for number in range(start, len(batches)):
             rows = batches[number]
             ids, learnt, length = padded([sequences[row] for row in rows.tolist()])
-            with runtime.autocast():
-                sums[rows] = summed_losses(module, ids, learnt, runtime.device)
+            found = None
+            if slopes is not None:
+                sums[rows], found = slopes.read(ids, learnt)
+            else:
+                with runtime.autocast():
+                    sums[rows] = summed_losses(module, ids, learnt, device)
             if tapped is not None:
-                found = _weighted_means(tapped.hidden, length.to(runtime.device)).cpu()
+                found = _weighted_means(tapped.hidden, length.to(device)).cpu()
+            if found is not None:
                 vectors = _room(vectors, len(sequences), found)
                 vectors[rows] = found
             done += len(rows)
@@ -105,7 +122,10 @@ def read_through(
             "model, or --precision fp32"
         )
     if tally is not None:
-        tally.flops += 2.0 * sum(each.numel() for each in module.parameters()) * int(lengths.sum())
+        passes = 2.0 if gradients else 1.0
+        tally.flops += (
+            passes * 2.0 * sum(each.numel() for each in module.parameters()) * int(lengths.sum())
+        )
     return Read(sums=sums, counts=counts, features=vectors)
 
 

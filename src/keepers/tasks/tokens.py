@@ -35,7 +35,14 @@ class Tokens:
     plural: ClassVar[str] = "conversations"
     said: ClassVar[str] = "answer_losses"
     signals: ClassVar[frozenset[str]] = frozenset(
-        {"answer_losses", "unconditional_losses", "lengths", "similarities", "features"}
+        {
+            "answer_losses",
+            "unconditional_losses",
+            "lengths",
+            "similarities",
+            "gradient_similarities",
+            "features",
+        }
     )
     score_words: ClassVar[str] = "probability of a token"
     is_share: ClassVar[bool] = False

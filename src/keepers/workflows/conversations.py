@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from keepers.choices import OnBadRow
 from keepers.data import SkippedRow, Source, answers, open_source
 from keepers.errors import DataError, ParameterError, about, first_few
-from keepers.ledger import Ledger
 from keepers.methods import Method, in_words
 from keepers.models import (
     ChatTokenizer,
@@ -25,16 +22,12 @@ from keepers.models import (
     language_model,
 )
 from keepers.roles import Role
-from keepers.runs import StageRecord
-from keepers.signals import forget_parts, read_through, store
 from keepers.types import Signals
 from keepers.words import counted
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.readings import COMPARED, READ, Targets, read_signals
 from keepers.workflows.workplace import Workplace
-
-READ = frozenset({"answer_losses", "unconditional_losses", "features", "similarities"})
-"""The signals that a language model gives by reading."""
 
 
 def conversation(source: Source, position: int) -> Mapping[str, Any]:
@@ -78,9 +71,15 @@ def language_signals(
     _check_as_it_is(config, role)
     if model is None:
         model = language_model(role.model, "proxy", length=role.options.get("length"))
-    targets = _targets(source, config, needs)
+    likened = opened_targets(config, needs)
     source, sequences = as_tokens(source, model, config.on_bad_row, say)
     tokens = token_counts(sequences)
+    targets = None
+    if likened is not None:
+        with about("similar_to"):
+            targets = Targets(
+                *as_tokens(likened, model, config.on_bad_row, lambda told: say(f"Targets: {told}"))
+            )
     say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, as it is")
     return source, read_signals(source, model, sequences, needs, place, targets), tokens
 
@@ -124,8 +123,13 @@ def _check_as_it_is(config: CoresetOptions, role: Role) -> None:
         raise ParameterError("proxy.options", f"got {other[0]!r}", "A language model takes length")
 
 
-def _targets(source: Source, config: CoresetOptions, needs: frozenset[str]) -> Source | None:
-    if "similarities" not in needs:
+def opened_targets(config: CoresetOptions, needs: frozenset[str]) -> Source | None:
+    """The target examples, for signals that compare with them.
+
+    Raises:
+        ParameterError: none are given.
+    """
+    if not needs & COMPARED:
         return None
     if config.similar_to is None:
         raise ParameterError(
@@ -177,119 +181,3 @@ def as_tokens(
             f"tokens ({parameter} option length)"
         )
     return source, found
-
-
-def read_signals(
-    source: Source,
-    model: LanguageModel,
-    sequences: Sequence[TokenSequence],
-    needs: frozenset[str],
-    place: Workplace,
-    targets: Source | None = None,
-) -> Signals:
-    """What a model says of a source, whose sequences are given, and of its likeness to targets."""
-    runtime = place.hardware.runtime(gains_from_bf16=True)
-    vectors = bool(needs & {"features", "similarities"})
-    inputs = {
-        "data": source.content,
-        "model": model.fingerprint,
-        "hardware": place.hardware.identity(gains_from_bf16=True),
-    }
-
-    vectors = vectors or place.run.finished("reading", {**inputs, "features": True})
-
-    total = len(sequences)
-
-    def whole(folder: Path) -> StageRecord:
-        owners, what = range(total), "reading by the proxy"
-        return _stage(
-            folder, sequences, owners, total, place, model=model, what=what, vectors=vectors
-        )
-
-    def apart(folder: Path) -> StageRecord:
-        found = [alone(each, model.begin) for each in sequences]
-        owners = [owner for owner, parts in enumerate(found) for _ in parts]
-        parts = [part for parts in found for part in parts]
-        what = "reading answers alone"
-        return _stage(folder, parts, owners, total, place, model=model, what=what)
-
-    folder, record = place.run.stage("reading", {**inputs, "features": vectors}, whole)
-    place.book(folder, record)
-    arrays = store.read(folder)
-    features = arrays.get("features")
-    found = {"answer_losses": arrays["losses"]}
-    if "features" in needs and features is not None:
-        found["features"] = features
-    if "unconditional_losses" in needs:
-        folder, record = place.run.stage("reading-alone", inputs, apart)
-        place.book(folder, record)
-        found["unconditional_losses"] = store.read(folder)["losses"]
-    if targets is not None and features is not None:
-        with place.ledger.phase("reading targets") as tally:
-            read = [model.sequence(conversation(targets, at)) for at in range(len(targets))]
-            like = read_through(model, read, runtime=runtime, features=True, tally=tally).features
-            tally.examples = len(read)
-        assert like is not None
-        found["similarities"] = F.normalize(features, dim=1) @ F.normalize(like, dim=1).T
-    return Signals(**{name: value for name, value in found.items() if name in needs})
-
-
-def _stage(
-    folder: Path,
-    sequences: Sequence[TokenSequence],
-    owners: Sequence[int],
-    total: int,
-    place: Workplace,
-    *,
-    model: LanguageModel,
-    what: str,
-    vectors: bool = False,
-) -> StageRecord:
-    """The mean losses of conversations, of which the sequences are the parts; and features."""
-    ledger = Ledger()
-    store.clear(folder)
-    with ledger.phase(what) as tally:
-        read = read_through(
-            model,
-            sequences,
-            runtime=place.hardware.runtime(gains_from_bf16=True),
-            features=vectors,
-            folder=folder,
-            every=place.checkpoint_every,
-            tally=tally,
-            progress=place.progress,
-            what=what,
-        )
-        tally.examples = total
-    at = torch.tensor(owners, dtype=torch.int64)
-    sums = torch.zeros(total, dtype=torch.float64).index_add_(0, at, read.sums)
-    counts = torch.zeros(total, dtype=torch.int64).index_add_(0, at, read.counts)
-    arrays = {"losses": (sums / counts.clamp_min(1)).float()}
-    if read.features is not None:
-        arrays["features"] = read.features
-    store.write(folder, arrays)
-    forget_parts(folder)
-    return StageRecord(costs=tuple(ledger.costs))
-
-
-def alone(sequence: TokenSequence, begin: int | None) -> list[TokenSequence]:
-    """The answers of a conversation, each after the token that a text begins with.
-
-    >>> import torch
-    >>> one = TokenSequence(ids=torch.arange(5), learnt=torch.tensor([0, 0, 1, 1, 0]).bool())
-    >>> [part.ids.tolist() for part in alone(one, begin=9)]
-    [[9, 2, 3]]
-    """
-    ids, learnt = sequence.ids, sequence.learnt
-    edges = torch.diff(learnt.int(), prepend=torch.zeros(1, dtype=torch.int32)).nonzero()
-    found: list[TokenSequence] = []
-    bounds = [*edges.squeeze(1).tolist(), *([len(ids)] if bool(learnt[-1]) else [])]
-    for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
-        part = ids[start:stop]
-        if begin is not None:
-            part = torch.cat([torch.tensor([begin]), part])
-        told = torch.ones(len(part), dtype=torch.bool)
-        told[0] = False
-        if told.any():
-            found.append(TokenSequence(ids=part, learnt=told))
-    return found

@@ -39,6 +39,7 @@ from keepers.workflows.covering import (
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
 from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.readings import COMPARED
 from keepers.workflows.scoring import Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
 from keepers.workflows.token_budgets import within_tokens
@@ -77,7 +78,7 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
     with or_unlabelled(), opened as (source, place):
         options.keep.resolve(len(parted(source, options)[0]))
         config, auto = settled(source, options, place, say=say)
-        if config.similar_to is not None and "similarities" not in methods.get(config.method).needs:
+        if config.similar_to is not None and not methods.get(config.method).needs & COMPARED:
             say(f"Warning: '{config.method}' compares with no targets: no use for --similar-to")
         scored = score_source(source, config, place, say=say)
         if config.near_duplicates is not None:

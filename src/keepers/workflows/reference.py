@@ -11,9 +11,10 @@ from keepers.models import language_model
 from keepers.online import IrreducibleLosses
 from keepers.roles import Role
 from keepers.words import counted
-from keepers.workflows.conversations import as_tokens, read_signals
+from keepers.workflows.conversations import as_tokens
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.training import IrreducibleOptions
+from keepers.workflows.readings import read_signals
 from keepers.workflows.workplace import Workplace
 
 

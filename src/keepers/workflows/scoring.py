@@ -22,13 +22,13 @@ from keepers.tasks import CLASSES, Task, kind_of, labels_at
 from keepers.training import GIVES, estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
-from keepers.workflows.conversations import READ as LANGUAGE
 from keepers.workflows.conversations import counted_tokens, language_signals, lengths
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.probing import FEATURES, embedding_inputs
+from keepers.workflows.readings import READ
 from keepers.workflows.stages import FOLDS, OUT_OF_FOLD, Training, is_trained, train
 from keepers.workflows.workplace import Workplace
 
@@ -179,7 +179,7 @@ def score_source(
             f"got {config.keep_tokens}, and {source.name} holds no conversations ({source.kind})",
             "Give --keep, or --task tokens for texts that a language model learns",
         )
-    if source.kind == "chat" and method.needs & LANGUAGE:
+    if source.kind == "chat" and method.needs & READ:
         return _by_language_model(source, method, config, place, say, language)
     if method.needs <= set(dict(data_signals(source, method.needs).items())):
         return _by_data_alone(source, method, config, place, say)
