@@ -63,7 +63,8 @@ def similarity(name: str, value: float) -> None:
 
 
 SIMILAR_TO = Option(
-    "File of target conversations, for methods that look for similar ones (rds, less)", metavar="FILE"
+    "File of target conversations, for methods that look for similar ones (rds, less)",
+    metavar="FILE",
 )
 
 
