@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import keepers
+from keepers import cluster
 from keepers.data import DensePool
 from keepers.errors import KeepersError, ParameterError
 from keepers.integrations.checks import check_selector
@@ -422,3 +425,134 @@ def test_an_adapter_that_announces_nothing_refuses_to_look_ahead() -> None:
     ahead = BatchSelector("loss", scoring=Scoring(max_staleness=1), **given)
     with pytest.raises(ParameterError, match=r"selector: got one with max_staleness 1.*stream"):
         check_selector(ahead)
+
+
+def test_a_frozen_batch_normalisation_is_shared_out() -> None:
+    x, y = data()
+    norm = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    norm[1].eval()  # it takes its running statistics: scores do not depend on each other
+    batch = (x, y, list(range(N)))
+    shared = BatchSelector("loss", keep=0.25, backend=Replay(scorers=2))
+    assert shared(norm, batch).ids == BatchSelector("loss", keep=0.25)(norm, batch).ids
+    assert shared.schedule == [(0, (0, 0, 0))]
+    norm[1].train()  # no longer: one scores them all
+    expected = BatchSelector("loss", keep=0.25)(norm, batch).ids
+    assert shared(norm, batch).ids == expected
+    assert shared.schedule[1:] == [(1, (1,))]
+
+
+def test_a_small_share_of_the_trainer_is_none() -> None:
+    shares = Shares.ahead(1, 0.19, 0.38)  # 2.5% of the candidates
+    assert not shares.has_own(32)
+    assert shares.bounds(32) == [0, 32]  # the scorer's
+    assert shares.has_own(3200)
+    assert shares.bounds(3200) == [0, 80, 3200]
+    for scorers in range(1, 9):
+        assert all(Shares.exact(scorers).has_own(n) for n in range(1, 70))
+
+
+def test_attributes_travel_once_they_change() -> None:
+    network, twin = (nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 2)) for _ in range(2))
+    packing = Packing(network)
+    assert packing.pack_attributes(network) == {}
+    network[0].p, network.temperature = 0.25, 3.0  # pyright: ignore[reportArgumentType]
+    network[1].eval()
+    unpack({}, twin, packing.pack_attributes(network))
+    found = twin[0].p, twin.temperature, twin[1].training
+    assert found == (0.25, 3.0, False)
+    network[0].p = 0.5  # as it was at first, and the twin must be told
+    unpack({}, twin, packing.pack_attributes(network))
+    assert twin[0].p == 0.5
+
+
+def test_what_happened_is_known_after_the_end() -> None:
+    x, y = data()
+    batches = [(x[at : at + 32], y[at : at + 32], list(range(at, at + 32))) for at in (0, 32, 64)]
+    with BatchSelector(
+        "loss", keep=0.25, backend=Replay(), scoring=Scoring(max_staleness=1)
+    ) as choose:
+        stream = choose.stream(model(), batches)
+        next(stream)
+        choose._made[1].workers.notes.append("A note")  # pyright: ignore
+        before = choose.schedule
+    assert before == choose.schedule == [(0, (0, 0))]
+    assert choose.notes == ["A note"]
+    assert len(list(stream)) == 2
+    assert [step for step, _ in choose.schedule] == [0, 1, 2]
+    assert choose.notes == ["A note"]
+
+
+def test_to_measure_the_cost_of_a_step_leaves_what_is_on_its_way() -> None:
+    def schedule(*, measured: bool) -> Any:
+        x, y = data()
+        rows = [torch.arange(at, at + 32) for at in (0, 32, 64)]
+        choose = BatchSelector(
+            "loss", keep=0.25, backend=Replay(), scoring=Scoring(max_staleness=1, shortlist=0)
+        )
+        network, taken = model(), list[Any]()
+        for chosen in choose.stream(network, [(x[part], y[part], part) for part in rows]):
+            taken.append(chosen.ids.tolist())
+            if measured and len(taken) == 2:
+                choose.step_cost(network, (x[rows[2]], y[rows[2]], rows[2]))
+        return taken, choose.schedule
+
+    assert schedule(measured=True) == schedule(measured=False)
+
+
+@pytest.mark.parametrize("value", ["two", 1.5, True, [1]])
+def test_a_number_of_scorers_is_a_number(value: Any) -> None:
+    for make in (keepers.Scorers, lambda count: Replay(scorers=count)):
+        with pytest.raises(ParameterError, match="scorers: got"):
+            make(value)
+    with pytest.raises(ParameterError, match="max_staleness: got"):
+        Scoring(max_staleness="1")  # pyright: ignore[reportArgumentType]
+
+
+def test_what_scorers_cannot_be_given() -> None:
+    for name, value in (("patience", "long"), ("gpus", -1), ("address", 5), ("weights", "fp8")):
+        with pytest.raises(ParameterError, match=f"{name}: got"):
+            keepers.Scorers(1, **{name: value})
+    with pytest.raises(ParameterError, match="schedule: got int"):
+        Replay(schedule=5)  # pyright: ignore[reportArgumentType]
+    x, y = data()
+    again = BatchSelector("loss", keep=0.25, backend=Replay(scorers=2, schedule=[(0, (0,))]))
+    with pytest.raises(ParameterError, match="scorers: got 2, and the schedule has 1 pieces"):
+        again(model(), (x, y, list(range(N))))
+
+
+def test_batch_normalisation_is_refused_before_irreducible_losses_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepers.Scorers, "check", lambda self: None)  # Ray may not be there
+    said: list[str] = []
+    with pytest.raises(ParameterError, match="scorers: the model has batch normalisation"):
+        keepers.train("digits", model="preact20", scorers=1, run=tmp_path, say=said.append)
+    assert not any("rreducible" in line for line in said)
+
+
+def test_one_ray_serves_all_that_start_it_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"running": False, "started": 0}
+
+    def start(*_: Any) -> None:
+        state.update(running=True, started=state["started"] + 1)
+
+    ray = SimpleNamespace(
+        is_initialized=lambda: state["running"], shutdown=lambda: state.update(running=False)
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(cluster, "_start", start)
+    monkeypatch.setattr(cluster, "check_cluster", lambda _: None)
+    monkeypatch.setattr(cluster, "_users", 0)
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(cluster.connected(1, None, "--scorers"))
+        second.enter_context(cluster.connected(1, None, "--scorers"))
+        first.close()
+        assert cluster.is_running()  # the second needs it
+        assert cluster.is_shared()
+        second.close()
+        assert not cluster.is_running()
+    assert state["started"] == 1
+    state["running"] = True  # by the program itself
+    with cluster.connected(1, None, "--scorers"):
+        assert not cluster.is_shared()
+    assert cluster.is_running()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import metadata
@@ -19,6 +20,8 @@ _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 
 """How a client of HTTP/2 begins, and so one of gRPC: its settings are those by default."""
 OBJECT_STORE = 256 * 1024**2
 """Bytes of shared memory of a cluster that is started here: weights travel through it."""
+_users = 0
+"""How many use the Ray that was started here."""
 
 
 @contextmanager
@@ -32,9 +35,10 @@ def connected(
 ) -> Generator[Any]:
     """The module `ray`, with a cluster of so many CPUs started here, or the one at an address.
 
-    A Ray that this program started already is used as it is, and stays. `asked` is the option that
-    needs it, `store` the bytes of shared memory of what is started here. Workers that are `awaited`
-    have the priority of this process: those of Ray come last otherwise.
+    A Ray that this program started already is used as it is, and stays. One that is started here
+    serves all who ask for it until the last of them is done. `asked` is the option that needs it,
+    `store` the bytes of shared memory of what is started here. Workers that are `awaited` have the
+    priority of this process: those of Ray come last otherwise.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -44,15 +48,32 @@ def connected(
         import ray
     except ImportError:
         raise MissingExtraError(asked, "ray") from None
-    ours = not ray.is_initialized()
-    if ours:
+    global _users
+    if not ray.is_initialized():
         _start(ray, workers, address, store, awaited)
+        _users = 1
+    elif _users:
+        _users += 1
+    ours = _users > 0
     try:
         check_cluster(ray)
         yield ray
     finally:
         if ours:
-            ray.shutdown()
+            _users -= 1
+            if not _users:
+                ray.shutdown()
+
+
+def is_running() -> bool:
+    """Whether this program has a Ray already."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def is_shared() -> bool:
+    """Whether that Ray was started here, for whoever asks: nobody has its CPUs to himself."""
+    return _users > 0
 
 
 def _start(ray: Any, workers: int | None, address: str | None, store: int, awaited: bool) -> None:

@@ -85,8 +85,17 @@ def _flip(modes: list[nn.Module], tracking: list[_BatchNorm]) -> None:
 
 
 def uses_batch_statistics(module: nn.Module, batch_norm: BatchNorm) -> bool:
-    """Whether the score of a candidate depends on the others that are scored with it."""
-    return batch_norm != "eval" and any(isinstance(part, _BatchNorm) for part in module.modules())
+    """Whether the score of a candidate depends on the others that are scored with it.
+
+    >>> norm = nn.Sequential(nn.BatchNorm1d(2))
+    >>> frozen = nn.Sequential(nn.BatchNorm1d(2).eval())
+    >>> uses_batch_statistics(norm, "batch"), uses_batch_statistics(frozen, "batch")
+    (True, False)
+    """
+    whole = module.training
+    return batch_norm != "eval" and any(
+        isinstance(part, _BatchNorm) and part.training >= whole for part in module.modules()
+    )
 
 
 def _cuda_device(module: nn.Module) -> torch.device | None:

@@ -2,7 +2,7 @@
 
 from keepers.choices import BatchNorm
 from keepers.models.mode import scoring_mode
-from keepers.online.ahead import AheadBackend
+from keepers.online.ahead import AheadBackend, check_scoring
 from keepers.online.backend import Backend
 from keepers.online.batch import Chosen, Parts, read_batch
 from keepers.online.checks import SUPPLIED
@@ -60,6 +60,7 @@ __all__ = [
     "TokenSelector",
     "WithIds",
     "assumed_ratio",
+    "check_scoring",
     "measure_step",
     "number",
     "online_facts",

@@ -155,7 +155,7 @@ class Ahead(Scorer):
             self.published = now
         bounds = shares.bounds(len(asked.positions))
         batch = _Batch(positions=asked.positions, version=now, bounds=bounds)
-        pairs, own = list(itertools.pairwise(bounds)), bool(shares.own)
+        pairs, own = list(itertools.pairwise(bounds)), shares.has_own(len(asked.positions))
         for place, (lo, hi) in list(enumerate(pairs))[own:]:
             piece = asked.piece(lo, hi)
             batch.parts.append(self.workers.submit(place, asked.step, piece, self.needs))
@@ -200,11 +200,7 @@ class Ahead(Scorer):
         self.waiting, self.published = {}, None
         if not state:  # of a training that had no scorers so far
             return
-        parts_of = iter(state["schedule.versions"].tolist())
-        self.schedule = [
-            (int(step), tuple(int(next(parts_of)) for _ in range(int(pieces))))
-            for step, pieces in zip(state["schedule.steps"], state["schedule.pieces"], strict=True)
-        ]
+        self.schedule = schedule_of(state)
         waiting = {name.partition(".")[0] for name in state} - {"schedule"}
         for step in sorted(map(int, waiting)):
             bounds = [int(at) for at in state[f"{step}.bounds"]]
@@ -231,6 +227,17 @@ class Ahead(Scorer):
         """No more is asked of the scorers."""
         self.waiting.clear()
         self.workers.close()
+
+
+def schedule_of(state: Mapping[str, Tensor]) -> list[tuple[int, Versions]]:
+    """The schedule in the state of an `Ahead`; empty in that of another scorer."""
+    if not state:
+        return []
+    parts_of = iter(state["schedule.versions"].tolist())
+    return [
+        (int(step), tuple(int(next(parts_of)) for _ in range(int(pieces))))
+        for step, pieces in zip(state["schedule.steps"], state["schedule.pieces"], strict=True)
+    ]
 
 
 class AheadBackend:

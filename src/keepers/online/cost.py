@@ -64,6 +64,7 @@ def measure_step(
     choice among candidates that are all too old.
     """
     before = {name: value.clone() for name, value in selector.state_dict().items()}
+    under_way = scorer.state_dict()
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     twin = copy.deepcopy(model).train()
     optimizer = build_optimizer(optimizer_name, twin, lr=1e-6, momentum=0.9, weight_decay=0.01)
@@ -81,6 +82,7 @@ def measure_step(
         choosing = _median(choose, restore, candidates.labels.device)
     finally:
         restore()
+        scorer.load_state_dict(under_way)
         with torch.no_grad():
             for name, value in model.named_buffers():
                 value.copy_(buffers[name])

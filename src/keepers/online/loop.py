@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from keepers import processes
 from keepers.errors import KeepersWarning, ParameterError
 from keepers.methods import Method
-from keepers.online.ahead import AHEAD, Ahead
+from keepers.online.ahead import AHEAD, Ahead, schedule_of
 from keepers.online.backend import Backend
 from keepers.online.batch import Chosen, Parts, Read, cut, cut_batch, read_batch
 from keepers.online.checks import unknown_ids
@@ -130,6 +130,7 @@ class BatchSelector:
         self.fetched = 0  # batches that stream has taken from its loader, and not given yet
         self._made: tuple[nn.Module, Scorer] | None = None
         self._resumed: dict[str, Tensor] = {}  # of a scorer that is made with the first batch
+        self._noted: list[str] = []  # of scorers that were closed
         self.in_step = False  # with the other processes, each with a selector like this one
 
     def __call__(
@@ -307,19 +308,23 @@ class BatchSelector:
         """What happened to scorers, and why looking ahead ended, in sentences."""
         second = self.selector.second
         drifted = [] if second is None or second.ended is None else [str(second.ended)]
-        return [*([] if self._made is None else self._made[1].notes), *drifted]
+        return [*self._noted, *([] if self._made is None else self._made[1].notes), *drifted]
 
     @property
     def schedule(self) -> list[tuple[int, tuple[int, ...]]]:
         """Which weights scored each piece of each step, where scorers did: for `Replay`."""
-        made = None if self._made is None else self._made[1]
+        if self._made is None:
+            return schedule_of(self._resumed)
+        made = self._made[1]
         return made.schedule if isinstance(made, Ahead) else []
 
     def close(self) -> None:
-        """End the scorers; the next call starts them again."""
+        """End the scorers; the next call starts them again. `notes` and `schedule` stay."""
         if self._made is not None:
-            self._made[1].close()
-            self._made = None
+            made, self._made = self._made[1], None
+            made.close()
+            self._noted += made.notes
+            self._resumed = made.state_dict()
 
     def __enter__(self) -> Self:
         return self

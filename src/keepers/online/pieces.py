@@ -165,6 +165,14 @@ class Shares:
         own = (each - BACKWARD * keep - again) / (1 + each)
         return cls(scorers=scorers, own=round(max(0.0, own), 6))
 
+    def has_own(self, n: int) -> bool:
+        """Whether the first piece is the trainer's: a share of less than two rows is none."""
+        each, by = (1 - self.own) / self.scorers, self._by(n)
+        return self.own > 0 and (self.own >= each - 1e-9 or round(self.own * n / by) * by >= 2)
+
+    def _by(self, n: int) -> int:
+        return ALIGNED if n >= 2 * ALIGNED * (self.scorers + (self.own > 0)) else 1
+
     def bounds(self, n: int) -> list[int]:
         """Where the pieces begin, and n: ⌈own⌉ + scorers pieces at most, none of a single row.
 
@@ -173,9 +181,10 @@ class Shares:
         """
         if self.whole:
             return [0, n]
-        shares = [self.own] if self.own else []
-        shares += [(1 - self.own) / self.scorers] * self.scorers
-        by = ALIGNED if n >= 2 * ALIGNED * len(shares) else 1
+        own = self.own if self.has_own(n) else 0.0
+        shares = [own] if own else []
+        shares += [(1 - own) / self.scorers] * self.scorers
+        by = self._by(n)
         cuts, done = [0], 0.0
         for share in shares[:-1]:
             done += share

@@ -12,6 +12,7 @@ from keepers.errors import ParameterError
 from keepers.online.ahead import AheadBackend, Answer, Versions
 from keepers.online.pieces import Piece
 from keepers.online.scorer import InProcess
+from keepers.online.scorers import check_count
 from keepers.training import Feed
 
 
@@ -28,8 +29,16 @@ class Replay(AheadBackend):
     schedule: Iterable[tuple[int, Versions]] | None = None
 
     def __post_init__(self) -> None:
-        if self.scorers < 1:
-            raise ParameterError("scorers", f"got {self.scorers}", "Give 1 or more")
+        check_count(self.scorers)
+        if self.schedule is not None:
+            try:
+                object.__setattr__(self, "schedule", tuple(dict(self.schedule).items()))
+            except (TypeError, ValueError):
+                raise ParameterError(
+                    "schedule",
+                    f"got {type(self.schedule).__name__}",
+                    "Give that of the run: choose.schedule, or what schedule.json holds",
+                ) from None
 
     def workers(self) -> InTurn:
         """Those of one training."""
@@ -59,6 +68,12 @@ class InTurn:
         assert self.here is not None
         if self.schedule is not None:
             recorded = self.schedule.get(step)  # none of a step that was announced and not made
+            if recorded is not None and place >= len(recorded):
+                raise ParameterError(
+                    "scorers",
+                    f"got {self.count}, and the schedule has {len(recorded)} pieces of step {step}",
+                    "Give as many as the run had, and its keep, scoring and batches",
+                )
             if recorded is None or recorded[place] != self.version:
                 return None
         scored = self.here.score(piece.candidates(self.feed), needs)

@@ -66,11 +66,13 @@ class Scoring:
         if not 0 < self.part <= 1:
             raise ParameterError("part", f"got {self.part}", "Give a fraction in (0, 1]")
         for name, least in (("max_age", 0), ("samples", 1), ("max_staleness", 0)):
-            if getattr(self, name) < least:
-                raise ParameterError(name, f"got {getattr(self, name)}", f"Give {least} or more")
-        if self.shortlist is not None and not 0 <= self.shortlist < 1:
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ParameterError(name, f"got {value!r}", f"Give {least} or more")
+        short: Any = self.shortlist
+        if short is not None and not (isinstance(short, int | float) and 0 <= short < 1):
             raise ParameterError(
-                "shortlist", f"got {self.shortlist}", "Give a share of the candidates in [0, 1)"
+                "shortlist", f"got {short!r}", "Give a share of the candidates in [0, 1)"
             )
         if self.shortlist is not None and not self.max_staleness:
             raise ParameterError(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import math
+import os
 import time
+import weakref
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,18 +16,25 @@ import torch
 from torch import nn
 
 from keepers import processes
-from keepers.cluster import OBJECT_STORE, check_answers, connected, first_line
+from keepers.cluster import (
+    OBJECT_STORE,
+    check_answers,
+    connected,
+    first_line,
+    is_running,
+    is_shared,
+)
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.online.ahead import AheadBackend, Answer
 from keepers.online.pieces import Piece, Sent
 from keepers.online.scorer import InProcess
-from keepers.online.weights import Packet, Packing, WeightsAs, unpack
+from keepers.online.weights import Attributes, Packet, Packing, WeightsAs, tensors_of, unpack
 from keepers.training import Feed
 
 STARTS_WITHIN = 120.0
 """Seconds in which the first scorer has to be there."""
 MOST_HELD = 8 * 1024**3
-"""Bytes of shared memory for data at most; Ray puts what does not fit on disk."""
+"""Bytes of shared memory for data and models at most; Ray puts what does not fit on disk."""
 SLOW = 20.0
 """A scorer is given up that takes so many times as long as the longest answer before."""
 LOOKED_AFTER = 1.0
@@ -50,14 +60,16 @@ class Scorers(AheadBackend):
     the trainer, and `notes` of the scorer says so.
 
     Args:
-        count: scorers, of one CPU each. Those that a cluster has no place for yet join later.
+        count: scorers, of one CPU each. Those that a cluster has no place for yet join later; on
+            this machine there are at most as many as it has cores.
         address: of a Ray cluster (HOST:PORT, or `auto`); by default one is started here.
         gpus: of each scorer, or a part of one.
         weights: how weights travel; `bf16` halves the bytes, and scores are rounded.
         patience: seconds that an answer is waited for at most.
 
     Raises:
-        ParameterError: no scorer, or several training processes.
+        ParameterError: no scorer, more than this machine has cores, a value of another kind, or
+            several training processes.
         MissingExtraError: Ray is not installed.
         RunError: the cluster does not answer, has no or another keepers, or starts no scorer.
     """
@@ -71,12 +83,16 @@ class Scorers(AheadBackend):
         weights: WeightsAs = "same",
         patience: float = 60.0,
     ) -> None:
-        if count < 1:
-            raise ParameterError("scorers", f"got {count}", "Give 1 or more, or leave it out")
+        check_count(count)
         if weights not in ("same", "bf16"):
             raise ParameterError("weights", f"got '{weights}'", "Give 'same' or 'bf16'")
-        if patience <= 0:
-            raise ParameterError("patience", f"got {patience}", "Give seconds, such as 60")
+        if not (_is_number(patience) and patience > 0):
+            raise ParameterError("patience", f"got {patience!r}", "Give seconds, such as 60")
+        if not (_is_number(gpus) and 0 <= gpus < math.inf):
+            raise ParameterError("gpus", f"got {gpus!r}", "Give a number, such as 1 or 0.5")
+        if address is not None and type(address) is not str:
+            remedy = "Give HOST:PORT, auto, or leave it out"
+            raise ParameterError("address", f"got {address!r}", remedy)
         self.count, self.address, self.gpus = count, address, gpus
         self.weights: WeightsAs = weights
         self.patience = patience
@@ -86,10 +102,18 @@ class Scorers(AheadBackend):
 
         Raises:
             MissingExtraError: Ray is not installed.
+            ParameterError: more scorers than this machine has cores.
             RunError: nobody answers at the address.
         """
         if importlib.util.find_spec("ray") is None:
             raise MissingExtraError("--scorers", "ray")
+        cores = os.cpu_count() or 1
+        if self.address is None and not is_running() and self.count > cores:
+            raise ParameterError(
+                "scorers",
+                f"got {self.count}, and this machine has {cores} cores",
+                f"Give at most {cores}, or the address of a Ray cluster",
+            )
         if self.address is not None and self.address != "auto":
             check_answers(self.address)
 
@@ -102,7 +126,22 @@ class Scorers(AheadBackend):
                 "scoring out between them",
                 "Leave it out, or train in one process",
             )
+        self.check()
         return OnRay(self)
+
+
+def check_count(count: Any) -> None:
+    """Refuse what is no number of scorers.
+
+    Raises:
+        ParameterError: it is another kind of value, or under 1.
+    """
+    if type(count) is not int or count < 1:
+        raise ParameterError("scorers", f"got {count!r}", "Give 1 or more, or leave it out")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 class OnRay:
@@ -112,6 +151,7 @@ class OnRay:
         self.given, self.count = given, given.count
         self.notes: list[str] = []
         self._stack = contextlib.ExitStack()
+        weakref.finalize(self, self._stack.close)  # of a selector that nobody closes
         self._ray: Any = None
         self._actors: list[Any] = []
         self._away: dict[int, Any] = {}  # scorers that are not there, and what says that they are
@@ -127,9 +167,16 @@ class OnRay:
             ParameterError: the model, or the loss function, cannot be sent.
         """
         asked = "--scorers" if self.given.address is None else "--ray"
-        held = 0 if feed is None else min(2 * getattr(feed.pool, "nbytes", 0), MOST_HELD)
+        held = 0 if feed is None else 2 * getattr(feed.pool, "nbytes", 0)
+        held += 3 * sum(each.nbytes for each in tensors_of(here.module).values())
         ray = self._ray = self._stack.enter_context(
-            connected(self.count, self.given.address, asked, OBJECT_STORE + held, awaited=True)
+            connected(
+                self.count,
+                self.given.address,
+                asked,
+                OBJECT_STORE + min(held, MOST_HELD),
+                awaited=True,
+            )
         )
         try:
             twin = replace(here, module=copy.deepcopy(here.module).cpu())
@@ -151,7 +198,8 @@ class OnRay:
 
     def _start(self, number: int) -> None:
         """Start a scorer, or another one in its place; it is away until it is there."""
-        kind = self._ray.remote(_Scorer).options(num_cpus=1, num_gpus=self.given.gpus)
+        cpus = 0 if is_shared() else 1  # other selectors may have scorers there, too
+        kind = self._ray.remote(_Scorer).options(num_cpus=cpus, num_gpus=self.given.gpus)
         actor = kind.remote(self._held, "cuda" if self.given.gpus else "cpu")
         self._actors[number], self._away[number] = actor, actor.ready.remote()
 
@@ -175,7 +223,8 @@ class OnRay:
     def publish(self, module: nn.Module, version: int) -> None:
         """Send the weights of now."""
         assert self._packing is not None
-        self._sent = self._ray.put(self._packing.pack(module)), version
+        packing = self._packing
+        self._sent = self._ray.put((packing.pack(module), packing.pack_attributes(module))), version
 
     def submit(self, place: int, step: int, piece: Piece, needs: frozenset[str]) -> Any | None:
         """Ask a scorer that is there; they take turns at the pieces."""
@@ -230,7 +279,7 @@ class OnRay:
         except errors.RayError as error:
             self._give_up(number, now, first_line(error))
             return None
-        self._longest = max(self._longest, time.monotonic() - began)
+        self._longest = max(self._longest, time.monotonic() - began, seconds)
         self._answers += 1
         found = {name: torch.tensor(value) for name, value in signals.items()}
         return Answer(signals=found, seconds=seconds)
@@ -289,7 +338,7 @@ class _Scorer:
 
     def score(
         self,
-        packet: Packet,
+        packet: tuple[Packet, Attributes],
         version: int,
         piece: Piece,
         needs: list[str],
@@ -298,7 +347,8 @@ class _Scorer:
         """The signals of a piece by the weights of a version, and the seconds that they took."""
         began = time.perf_counter()
         if version != self.version:
-            unpack(packet, self.here.module)
+            weights, attributes = packet
+            unpack(weights, self.here.module, attributes)
             self.version = version
         if isinstance(piece, Sent):
             piece = piece.to(self.device)

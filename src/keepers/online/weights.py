@@ -12,6 +12,9 @@ from torch import Tensor, nn
 WeightsAs = Literal["same", "bf16"]
 Packet = dict[str, np.ndarray[Any, np.dtype[Any]]]
 """Weights by name; bfloat16, which numpy has not, as its bits in uint16."""
+Attributes = dict[tuple[str, str], bool | int | float | str]
+"""Numbers, words and modes that modules have beside tensors, by module and name."""
+_PLAIN = (bool, int, float, str)
 PROBED = 1024
 """Elements of a tensor without gradient that are looked at for a change."""
 
@@ -34,6 +37,8 @@ class Packing:
     def __init__(self, module: nn.Module, as_dtype: WeightsAs = "same") -> None:
         self.as_dtype = as_dtype
         self.sent = {name: _looks(value) for name, value in tensors_of(module).items()}
+        self.attributes = attributes_of(module)
+        self.changed: set[tuple[str, str]] = set()
 
     def pack(self, module: nn.Module) -> Packet:
         """All that may differ from the copy: on a CPU the weights themselves, to be sent at once.
@@ -53,9 +58,18 @@ class Packing:
                 packet[name] = value.numpy()
         return packet
 
+    def pack_attributes(self, module: nn.Module) -> Attributes:
+        """Those that differ from the copy, or did: a mode, a temperature, a share of dropout."""
+        now = attributes_of(module)
+        self.changed |= {name for name, value in now.items() if self.attributes.get(name) != value}
+        return {name: now[name] for name in self.changed & now.keys()}
 
-def unpack(packet: Packet, module: nn.Module) -> None:
-    """Give a copy of the model the weights of a packet."""
+
+def unpack(packet: Packet, module: nn.Module, attributes: Attributes | None = None) -> None:
+    """Give a copy of the model the weights of a packet, and what else changed."""
+    parts = dict(module.named_modules()) if attributes else {}
+    for (part, name), value in (attributes or {}).items():
+        vars(parts[part])[name] = value
     own = tensors_of(module)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", UserWarning)  # shared memory is read-only, and only read
@@ -68,6 +82,16 @@ def unpack(packet: Packet, module: nn.Module) -> None:
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name, those that no checkpoint holds, too."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def attributes_of(module: nn.Module) -> Attributes:
+    """The plain attributes of a module and its parts."""
+    return {
+        (name, key): value
+        for name, part in module.named_modules()
+        for key, value in vars(part).items()
+        if type(value) in _PLAIN
+    }
 
 
 def _looks(value: Tensor) -> tuple[int, Tensor]:

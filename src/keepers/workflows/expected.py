@@ -9,7 +9,16 @@ from typing import Any
 from keepers import processes
 from keepers.errors import renamed
 from keepers.files import hash_bytes
-from keepers.online import OnlineFacts, Scoring, Selecting, StepCost, measure_step, online_facts
+from keepers.online import (
+    InProcess,
+    OnlineFacts,
+    Scoring,
+    Selecting,
+    StepCost,
+    check_scoring,
+    measure_step,
+    online_facts,
+)
 from keepers.runs import StageRecord
 from keepers.training import Candidates
 from keepers.workflows.online.stage import OnlineTrained
@@ -55,6 +64,10 @@ def expected_cost(
             autocast=autocast,
             task=prepared.task,
         )
+        if training.scorers is not None:
+            ahead = selector.scoring.max_staleness > 0
+            here = InProcess(module=module, scoring=selector.scoring)
+            check_scoring(here, selector.of_model, ahead=ahead)
         cost = measure_step(
             module,
             candidates,
