@@ -2,13 +2,14 @@
 
 python benchmarks/equal_tokens.py small FOLDER TEXTS.jsonl
 python benchmarks/equal_tokens.py gsm8k TRAIN.jsonl FILE.jsonl [--rows 1000]
+python benchmarks/equal_tokens.py targets POOL FOLDER [--test 32] [--count 16]
 python benchmarks/equal_tokens.py cell POOL --name NAME --target hf:PATH --runs FOLDER [options]
     [--out FILE.json]
 python benchmarks/equal_tokens.py table FILE.json
 
 `small` trains a model of half a million weights from scratch on web pages: a tokenizer of 2,048
 byte pairs, 3 layers, 96 wide. `gsm8k` writes rows of grade-school-math, its calculator's marks
-left out.
+left out. `targets` draws target examples from the rows of a pool that a cell does not hold out.
 `cell` is `keepers.compare` on one pool and target; it goes on where it was stopped, and puts its
 result among those in FILE.json. `table` prints them for the documentation.
 """
@@ -24,9 +25,12 @@ from typing import Any
 import torch
 
 import keepers
+from keepers.data import export, open_source
 from keepers.files import write_json
+from keepers.random import generator
 from keepers.reports.tuning import loss
 from keepers.training.optim import one_cycle
+from keepers.workflows.tested import with_test
 
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}"
@@ -98,6 +102,14 @@ def gsm8k(path: Path, out: Path, rows: int) -> None:
             file.write(json.dumps({"instruction": row["question"], "output": answer}) + "\n")
 
 
+def targets(pool: str, folder: Path, test: str, count: int) -> None:
+    """Export some of the rows that are not held out, for methods that compare with targets."""
+    source = open_source(pool, task="tokens")
+    left, _, _ = with_test(source, test, "error", None, print)
+    drawn = torch.randperm(len(left), generator=generator(0, "targets"))[:count]
+    export(pool, left.rows[drawn.numpy()], folder)
+
+
 def cell(args: argparse.Namespace) -> None:
     """One pool and target."""
     target: dict[str, Any] = {
@@ -164,6 +176,11 @@ def main() -> None:
     way.add_argument("path", type=Path)
     way.add_argument("out", type=Path)
     way.add_argument("--rows", type=int, default=1000)
+    way = ways.add_parser("targets")
+    way.add_argument("pool")
+    way.add_argument("folder", type=Path)
+    way.add_argument("--test", default="32")
+    way.add_argument("--count", type=int, default=16)
     way = ways.add_parser("cell")
     way.add_argument("pool")
     way.add_argument("--name", required=True)
@@ -187,6 +204,8 @@ def main() -> None:
         small(args.folder, args.texts)
     elif args.way == "gsm8k":
         gsm8k(args.path, args.out, args.rows)
+    elif args.way == "targets":
+        targets(args.pool, args.folder, args.test, args.count)
     elif args.way == "cell":
         cell(args)
     else:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 pytest.importorskip("transformers")
 
+from commands import Keepers
 from keepers.data import open_source
 from keepers.errors import ParameterError
+from keepers.models import language_model
 from keepers.models.huggingface import build_encoder
 from keepers.models.sentences import POOLINGS, TextEncoder
 from keepers.roles import Role, prepare
@@ -130,3 +134,65 @@ def test_a_text_without_a_token_has_features(tmp_path: Path) -> None:
     with torch.no_grad():
         none = made.module.eval()(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1))
     assert np.isfinite(none.numpy()).all()
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    draw = np.random.default_rng(0)
+    said = [" ".join(draw.choice(["sun", "sea", "ice", "fog"], at)) for at in range(3, 15)]
+    path = tmp_path / "chats.jsonl"
+    rows = [{"prompt": f"sea {at}", "completion": text} for at, text in enumerate(said)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def by_hand(path: str, chats: Path) -> torch.Tensor:
+    """The vector of each conversation, one at a time."""
+    from transformers import AutoTokenizer
+
+    module, words = (
+        build_encoder(path, REVIEWS, "proxy").module.eval(),
+        AutoTokenizer.from_pretrained(path),
+    )
+    found: list[torch.Tensor] = []
+    for row in map(json.loads, chats.read_text().splitlines()):
+        ids = torch.tensor([words(f"{row['prompt']}\n\n{row['completion']}")["input_ids"]])
+        with torch.no_grad():
+            found.append(module(ids, torch.ones_like(ids))[0])
+    return torch.stack(found)
+
+
+def kept(path: str) -> list[int]:
+    rows = [row for row in pq.read_table(path).to_pylist() if row["kept"]]
+    return [row["row"] for row in sorted(rows, key=itemgetter("rank"))]
+
+
+def test_an_encoder_reads_conversations(run: Keepers, chats: Path, tmp_path: Path) -> None:
+    path = folder(tmp_path / "encoder")
+    vectors = by_hand(path, chats)
+    asked = ("coreset", chats, "--keep", "4", "--proxy", f"probe:hf:{path}", "--run", "run")
+    asked = (*asked, "--overwrite", "--out", "kept.parquet")
+    done = run(*asked, "--method", "k-center")
+    assert done.status == 0, done.err
+    assert "reads 12 conversations, as it is, the first 64 tokens of each" in done.err
+    np.save("vectors.npy", vectors.numpy())
+    found = kept("kept.parquet")
+    brought = ("--method", "k-center", "--features", "vectors.npy", "--out", "own.parquet")
+    assert run("coreset", chats, "--keep", "4", *brought).status == 0
+    assert set(kept("own.parquet")) == set(found)
+    lines = chats.read_text().splitlines(keepends=True)
+    Path("like.jsonl").write_text(lines[5])
+    done = run(*asked, "--method", "rds", "--similar-to", "like.jsonl")
+    assert done.status == 0, done.err
+    near = torch.nn.functional.cosine_similarity(vectors, vectors[5:6])
+    assert kept("kept.parquet") == near.argsort(descending=True, stable=True)[:4].tolist()
+    done = run(*asked, "--method", "ifd")
+    assert "an encoder, which gives features alone, and 'ifd' needs losses" in done.err
+    done = run("coreset", chats, "--keep-tokens", "50", *asked[4:], "--method", "k-center")
+    assert "is an encoder: its tokens are not those of a model to be tuned" in done.err
+
+
+def test_an_encoder_is_no_causal_model(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    with pytest.raises(ParameterError, match=f"is an encoder: .* or probe:hf:{path}"):
+        language_model(f"hf:{path}", "proxy")

@@ -255,7 +255,9 @@ def print_models(*, as_json: bool) -> None:
     for fitted in CLASSIFIERS.values():
         shown.add_row(fitted.name, ", ".join(fitted.kinds), fitted.summary, "–")
     shown.add_row("sklearn:package.module:function", "any", "a scikit-learn classifier", "–")
-    shown.add_row("probe:hf:PATH", "image, text", "linear on a frozen encoder's features", "–")
+    shown.add_row(
+        "probe:hf:PATH", "image, text, chat", "linear on a frozen encoder's features", "–"
+    )
     shown.add_row("probe:package.module:function", "any", "the same on an encoder of yours", "–")
     shown.add_row("hf:PATH", "image, text", "a transformers classifier, local or by hub id", "3*")
     shown.add_row("package.module:function", "any", "your own", "10*")

@@ -15,7 +15,7 @@ from keepers import methods, processes
 from keepers.data import Source
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
-from keepers.models import LanguageModel, language_model
+from keepers.models import PROBE, LanguageModel, language_model
 from keepers.roles import Role
 from keepers.runs import StageRecord
 from keepers.signals import store
@@ -124,7 +124,8 @@ class TokenChooser:
         if name not in known:
             own = replace(self.place, ledger=Ledger(), booked=set())
             given = self._chosen_by(name, 0)
-            model = self._reader if _asks(name) else None
+            own_model = _asks(name) and not self._proxy.model.startswith(PROBE)
+            model = self._reader if own_model else None
             scored = score_source(self.source, given, own, say=self.say, language=model)
             known[name] = scored, own.ledger
             shared = self.place.ledger

@@ -193,7 +193,24 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
         path, parameter, transformers.AutoModelForCausalLM, CAUSAL, gguf=gguf
     )
     found = _tokenizer(name, parameter, source, config, gguf, length)
-    return LanguageModel(module=module.eval(), **vars(found))
+    module.eval()
+    if not _is_causal(module):
+        raise ParameterError(
+            parameter,
+            f"'{name}' is an encoder: what it says of a token depends on those after it",
+            f"Name {CAUSAL}, or probe:{name} for methods that need features alone",
+        )
+    return LanguageModel(module=module, **vars(found))
+
+
+@torch.inference_mode()
+def _is_causal(module: nn.Module) -> bool:
+    """Whether what it says of the first tokens is the same whatever comes after.
+
+    transformers opens encoders as causal models, too, and draws a head for them.
+    """
+    said = module(input_ids=torch.tensor([[0, 1, 2], [0, 1, 3]]), use_cache=False).logits[:, :2]
+    return float((said[0] - said[1]).abs().max()) <= 1e-3 * float(said.std())
 
 
 def chat_tokenizer(name: str, parameter: str, *, length: int | None = None) -> ChatTokenizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from keepers.data import SkippedRow, Source, answers, open_source
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.methods import Method, in_words
 from keepers.models import (
+    PROBE,
     ChatTokenizer,
     LanguageModel,
     TokenSequence,
@@ -24,6 +25,7 @@ from keepers.models import (
 from keepers.roles import Role
 from keepers.types import Signals
 from keepers.words import counted
+from keepers.workflows.encoder_readings import check_gives, encoder_signals
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.readings import COMPARED, READ, Targets, read_signals
@@ -48,15 +50,15 @@ def language_signals(
     place: Workplace,
     say: Say,
     model: LanguageModel | None = None,
-) -> tuple[Source, Signals, Tensor]:
+) -> tuple[Source, Signals, Tensor | None]:
     """What a method needs of a language model, of the conversations that it could read.
 
-    Beside those conversations and their signals, their tokens (n,). `model` is the proxy, where it
-    is open already.
+    Beside those conversations and their signals, their tokens (n,); None where the proxy is an
+    encoder. `model` is the proxy, where it is open already.
 
     Raises:
-        ParameterError: no proxy, or one that is no causal language model; no target examples for
-            a method that compares with them.
+        ParameterError: no proxy, or one that does not give what the method needs; no target
+            examples for a method that compares with them.
         DataError: conversations that the template of the model cannot write.
     """
     needs = method.needs & READ
@@ -68,20 +70,32 @@ def language_signals(
             "random, longest, and with --label stratified",
         )
     role = Role.parse(config.proxy, "hf:")
-    _check_as_it_is(config, role)
+    if role.model.startswith(PROBE):
+        _check_as_it_is(config, role)
+        check_gives(role, method, needs)
+        if config.keep_tokens is not None:
+            raise ParameterError(
+                "keep_tokens",
+                f"got {config.keep_tokens}, and the proxy '{role.model}' is an encoder: its tokens "
+                "are not those of a model to be tuned",
+                "Give a number of rows with --keep, or name a causal language model",
+            )
+        targets = opened_targets(config, needs)
+        return source, encoder_signals(source, targets, role, place, say), None
+    _check_as_it_is(config, role, {"length"})
     if model is None:
         model = language_model(role.model, "proxy", length=role.options.get("length"))
     likened = opened_targets(config, needs)
     source, sequences = as_tokens(source, model, config.on_bad_row, say)
     tokens = token_counts(sequences)
-    targets = None
+    like = None
     if likened is not None:
         with about("similar_to"):
-            targets = Targets(
+            like = Targets(
                 *as_tokens(likened, model, config.on_bad_row, lambda told: say(f"Targets: {told}"))
             )
     say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, as it is")
-    return source, read_signals(source, model, sequences, needs, place, targets), tokens
+    return source, read_signals(source, model, sequences, needs, place, like), tokens
 
 
 def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[Source, Tensor]:
@@ -101,7 +115,7 @@ def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[So
             "read here, or give a number of rows with --keep",
         )
     role = Role.parse(config.proxy, "hf:")
-    _check_as_it_is(config, role)
+    _check_as_it_is(config, role, {"length"})
     tokenizer = chat_tokenizer(role.model, "proxy", length=role.options.get("length"))
     source, sequences = as_tokens(source, tokenizer, config.on_bad_row, say)
     return source, token_counts(sequences)
@@ -112,13 +126,16 @@ def token_counts(sequences: Sequence[TokenSequence]) -> Tensor:
     return torch.tensor([len(each.ids) for each in sequences], dtype=torch.int64)
 
 
-def _check_as_it_is(config: CoresetOptions, role: Role) -> None:
+def _check_as_it_is(
+    config: CoresetOptions, role: Role, options: Collection[str] | None = None
+) -> None:
+    """Refuse what is for models that are trained, and options other than these."""
     for name, given in (("epochs", config.epochs), ("ensemble", config.ensemble)):
         if given is not None:
             raise ParameterError(
                 name, f"got {given}, and a language model is read as it is", "Leave it out"
             )
-    other = sorted(set(role.options) - {"length"})
+    other = sorted(set(role.options) - set(role.options if options is None else options))
     if other:
         raise ParameterError("proxy.options", f"got {other[0]!r}", "A language model takes length")
 

@@ -64,8 +64,11 @@ def needs_steps(method: str) -> bool:
 
 
 def lacking_to_classifiers(method: str) -> frozenset[str]:
-    """The signals that a method needs and no classifier of scikit-learn gives."""
-    return methods.get(method).needs - GIVES - {"labels", OUT_OF_FOLD}
+    """The signals that a method needs and no classifier of scikit-learn gives.
+
+    Those of conversations are left out: a probe is an encoder there, and they are checked by it.
+    """
+    return methods.get(method).needs - GIVES - READ - {"labels", OUT_OF_FOLD}
 
 
 def check_supplies(parameter: str, model: str, method: str) -> None:
@@ -179,7 +182,8 @@ def score_source(
             f"got {config.keep_tokens}, and {source.name} holds no conversations ({source.kind})",
             "Give --keep, or --task tokens for texts that a language model learns",
         )
-    if source.kind == "chat" and method.needs & READ:
+    brought = OF_DATA if source.features is not None else frozenset[str]()
+    if source.kind == "chat" and (method.needs & READ) - brought:
         return _by_language_model(source, method, config, place, say, language)
     if method.needs <= set(dict(data_signals(source, method.needs).items())):
         return _by_data_alone(source, method, config, place, say)
