@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keepers.campaign import Vote
     from keepers.errors import KeepersError
+    from keepers.experiments.advise import advise
     from keepers.experiments.compare import Comparison, compare
     from keepers.experiments.labelling import advise_labelling
     from keepers.experiments.online import compare_online
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from keepers.roles import Role
     from keepers.selection import Selection
     from keepers.workflows.active import Campaign
-    from keepers.workflows.advise import Advice, advise
+    from keepers.workflows.advise import Advice
     from keepers.workflows.advise_online import advise_online
     from keepers.workflows.coreset import coreset
     from keepers.workflows.irreducible import irreducible_losses
@@ -102,7 +103,7 @@ _HOMES = {
     "TokenSelector": "keepers.online",
     "TrainResult": "keepers.workflows.train",
     "Vote": "keepers.campaign",
-    "advise": "keepers.workflows.advise",
+    "advise": "keepers.experiments.advise",
     "advise_labelling": "keepers.experiments.labelling",
     "advise_online": "keepers.workflows.advise_online",
     "compare": "keepers.experiments.compare",

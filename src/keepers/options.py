@@ -123,6 +123,16 @@ def share(name: str, value: Any) -> None:
         raise ParameterError(name, f"got {value}", "Give a fraction in [0, 1)")
 
 
+def above_zero(name: str, value: Any) -> None:
+    """Check that a number is over 0.
+
+    Raises:
+        ParameterError: it is not.
+    """
+    if not value > 0:
+        raise ParameterError(name, f"got {value}", "Give a number over 0")
+
+
 @cache
 def declared(*kinds: type[Options]) -> Mapping[str, Declared]:
     """Every option by its name, in the order in which they are shown.

@@ -55,11 +55,13 @@ def random_of(rows: Sequence[Row]) -> BaselineOf:
     return lambda row: None if row["method"] == RANDOM else random.get(row["k"])
 
 
-def with_differences(rows: Sequence[Row], **baselines: BaselineOf) -> list[dict[str, Any]]:
+def with_differences(
+    rows: Sequence[Row], *, overlap: float = 0.0, **baselines: BaselineOf
+) -> list[dict[str, Any]]:
     """The rows, each with its difference from each baseline: one family, told together.
 
     Rows hold `errors`, one for each seed and in the same order of seeds. None where a row has no
-    such baseline.
+    such baseline. `overlap`: as in `paired_difference`.
     """
     found = differences(
         {
@@ -67,7 +69,8 @@ def with_differences(rows: Sequence[Row], **baselines: BaselineOf) -> list[dict[
             for place, row in enumerate(rows)
             for name, baseline_of in baselines.items()
             if (other := baseline_of(row)) is not None
-        }
+        },
+        overlap=overlap,
     )
     return [
         {**row, **{name: found.get((place, name)) for name in baselines}}

@@ -57,8 +57,12 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
-def differences(pairs: Mapping[K, tuple[Sequence[float], Sequence[float]]]) -> dict[K, Difference]:
-    """Of errors and those of a baseline, by seed: one family, told together."""
-    return dict(
-        zip(pairs, judged([paired_difference(*pair) for pair in pairs.values()]), strict=True)
-    )
+def differences(
+    pairs: Mapping[K, tuple[Sequence[float], Sequence[float]]], *, overlap: float = 0.0
+) -> dict[K, Difference]:
+    """Of errors and those of a baseline, by seed: one family, told together.
+
+    `overlap`: as in `paired_difference`.
+    """
+    found = [paired_difference(*pair, overlap=overlap) for pair in pairs.values()]
+    return dict(zip(pairs, judged(found), strict=True))

@@ -59,9 +59,9 @@ def compare_tuned(
             "fingerprint": source.fingerprint,
         },
         "config": asdict(config)
-        | {"target": _role(bench), "proxy": bench.chooser.proxy_of(bench.named)},
+        | {"target": role_of(bench), "proxy": bench.chooser.proxy_of(bench.named)},
         "seeds": list(range(config.seeds)),
-        "learning_rate": {"taken": lr, "tried": _finite(tried)},
+        "learning_rate": {"taken": lr, "tried": finite(tried)},
         "before": asdict(before),
         "rows": summarise(trials),
         "costs": place.ledger.by_phase(),
@@ -69,12 +69,13 @@ def compare_tuned(
     }
 
 
-def _finite(losses: Mapping[float, float]) -> dict[str, float | None]:
+def finite(losses: Mapping[float, float]) -> dict[str, float | None]:
     """Losses by learning rate; None where the training went astray."""
     return {f"{rate:g}": loss if isfinite(loss) else None for rate, loss in losses.items()}
 
 
-def _role(bench: TuningBench) -> dict[str, Any]:
+def role_of(bench: TuningBench) -> dict[str, Any]:
+    """The target, and how it is tuned."""
     return {
         "model": bench.role.model,
         "epochs": bench.epochs,
@@ -88,19 +89,21 @@ def _measured(found: Any) -> str:
     return words if found.told_apart is None else f"{words}, told apart {found.told_apart:.1%}"
 
 
-def summarise(trials: Sequence[TuningTrial]) -> list[dict[str, Any]]:
+def summarise(trials: Sequence[TuningTrial], *, overlap: float = 0.0) -> list[dict[str, Any]]:
     """One row for each method and budget: means over seeds, and against random and the longest.
 
     The differences in loss are one family, told together, and those in answers told apart another.
+    `overlap`: as in `paired_difference`.
     """
     rows = [_row(group) for group in by_way(trials).values()]
     baselines = {"difference": random_of(rows), "from_longest": longest_of(rows)}
-    rows = with_differences(rows, **baselines)
+    rows = with_differences(rows, overlap=overlap, **baselines)
     if any(trial.measure.told_apart is None for trial in trials):
         return rows
     choices = [{**row, "errors": row["told_apart_errors"]} for row in rows]
     baselines = {"difference": random_of(choices), "from_longest": longest_of(choices)}
-    told = with_differences(choices, **{f"told_apart_{k}": v for k, v in baselines.items()})
+    named = {f"told_apart_{name}": of for name, of in baselines.items()}
+    told = with_differences(choices, overlap=overlap, **named)
     return [{**apart, "errors": row["errors"]} for row, apart in zip(rows, told, strict=True)]
 
 

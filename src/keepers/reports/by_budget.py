@@ -135,16 +135,20 @@ def errors_drawn(
 
 
 def differences_drawn(
-    by_name: Mapping[str, Sequence[Any]], styles: Mapping[str, Style], *, along: str = KEPT
+    by_name: Mapping[str, Sequence[Any]],
+    styles: Mapping[str, Style],
+    *,
+    along: str = KEPT,
+    unit: str = charts.POINTS,
 ) -> Markup | None:
-    """Difference from random by budget, where there is one."""
+    """Difference from random by budget, where there is one, in hundredths of what rows hold."""
     lines: list[charts.Line] = []
     for name, rows in by_name.items():
         found = [(row["keep"], row["difference"]) for row in rows if row.get("difference")]
         if found:
             points = [(keep, d["mean"], *interval(d)) for keep, d in found]
             lines.append(_line(styles[name], points))
-    return charts.difference_chart(lines, along=along) if lines else None
+    return charts.difference_chart(lines, along=along, unit=unit) if lines else None
 
 
 def _line(style: Style, points: Sequence[tuple[float, ...]]) -> charts.Line:

@@ -33,6 +33,9 @@ STROKES = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.4))}
 GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "⬟")
 
 
+POINTS = "points of error against random"
+
+
 @contextlib.contextmanager
 def page_style() -> Generator[None, None, None]:
     """Matplotlib's own defaults and the fonts of the page, whatever the user set."""
@@ -130,8 +133,10 @@ def error_chart(
 
 
 @page_style()
-def difference_chart(lines: Sequence[Line], *, along: str = "fraction kept") -> Markup:
-    """Difference from random in points of error, with its interval; below 0 is better."""
+def difference_chart(
+    lines: Sequence[Line], *, along: str = "fraction kept", unit: str = POINTS
+) -> Markup:
+    """Difference from random, with its interval; below 0 is better."""
     from matplotlib.ticker import MaxNLocator
 
     axes = plain_axes(height=3.6)
@@ -147,7 +152,7 @@ def difference_chart(lines: Sequence[Line], *, along: str = "fraction kept") -> 
     axes.set_xlabel(along)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(_signed)
-    axes.set_ylabel("points of error against random")
+    axes.set_ylabel(unit)
     return as_svg(axes, f"Difference from random by the {along}")
 
 

@@ -76,7 +76,8 @@ PROVEN = ("random", "stratified", "longest")
 UNPROVEN = (
     "tuning by such a choice can be worse than by a random part, or by the longest answers: on "
     "pools of millions nearly no method of this kind beat random (Xia et al. 2024, 2410.09335). "
-    "Tune on each of the three, at as many tokens, and compare a held-out loss"
+    "keepers advise --target and keepers compare --target tune on each of the three, at as many "
+    "tokens, and compare a held-out loss"
 )
 """What is said of whatever else chooses conversations."""
 

@@ -1,4 +1,4 @@
-"""`advise`: does selecting pay on these data, before anything is selected? And `auto`."""
+"""`advise` of classes: does selecting pay on these data, before anything is selected?"""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from keepers.errors import ParameterError
 from keepers.files import plain, write_json
 from keepers.methods import Method
 from keepers.models import default_target
-from keepers.options import taking
 from keepers.roles import Prepared, Role, prepare
 from keepers.training import epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
-from keepers.workflows.opening import Say, check_outputs, only_classes, say_or_not, workplace
-from keepers.workflows.options.advise import AdviseOptions
+from keepers.workflows.opening import Say, only_classes
+from keepers.workflows.options.advise import KEEP, AdviseOptions
 from keepers.workflows.pilot import (
     LARGEST,
     Pilot,
@@ -65,66 +64,46 @@ class Advice:
         return self.result["sentences"]
 
 
-@taking(AdviseOptions)
-def advise(data: Any, options: AdviseOptions) -> Advice:
-    """Say, before anything is selected, whether selecting pays: for each budget and method.
-
-    A pilot tries every method on a part of the data, in folds, with a cheap model as proxy and as
-    target; what is held out judges. It costs seconds to minutes, and says what it cost, what the
-    selection would cost, and what it would save.
-
-    Args:
-        data: as in `keepers.coreset`, with labels.
+def advise_classes(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
+    """Whether selecting pays on examples with classes, by a pilot in folds.
 
     Raises:
-        ParameterError: under 100 examples, one class, or a method that a pilot cannot try.
-        KeepersError: anything else wrong with what was given.
+        ParameterError: targets that are no classes, under 100 examples, or one class.
     """
-    config, say = options, say_or_not(options.say)
-    check_outputs(data, options)
-    opened = workplace(data, options, say, purpose="advise", seed=options.seed, group=options.group)
-    with opened as (source, place):
-        only_classes(source, "advice")
-        fractions = _fractions(config.keep, len(source))
-        if not fractions:
-            raise ParameterError(
-                "keep", "got budgets that keep everything", "Give a part, such as 0.5"
-            )
-        few, trained = _target(source, config, place, config.on_bad_row)
-        epochs = None
-        if trained.classifier is None:
-            epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
-        part = looked_at(source, config.seed)
-        drawn = len(part) < len(source)
-        part, prepared = joined(part, config.proxy, place, config.on_bad_row)
-        pilot = run_pilot(
-            prepared,
-            part,
-            place,
-            methods_=[row_for(name, prepared.role.model) for name in config.methods],
-            keep=fractions,
-            seed=config.seed,
-            drawn=drawn,
-            epochs=epochs,
-        )
-        rows = findings(pilot, config.methods, fractions)
-        fit = _fit_seconds(prepared, part, place, len(source))
-        seconds = _target_seconds(few, prepared, trained, fit, len(source), place)
-        result = _result(
-            source,
-            prepared,
-            config,
-            pilot,
-            rows,
-            fractions,
-            fit=fit,
-            target={
-                "model": trained.role.model,
-                "seconds": seconds,
-                "epochs": epochs,
-            },
-        )
-        return left(result, place, say, options.out, overwrite=options.overwrite)
+    only_classes(source, "advice")
+    methods, fractions = config.of_classes, _fractions(config.keep or KEEP, len(source))
+    if not fractions:
+        raise ParameterError("keep", "got budgets that keep everything", "Give a part, such as 0.5")
+    few, trained = _target(source, config, place, config.on_bad_row)
+    epochs = None
+    if trained.classifier is None:
+        epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
+    part = looked_at(source, config.seed)
+    drawn = len(part) < len(source)
+    part, prepared = joined(part, config.proxy, place, config.on_bad_row)
+    pilot = run_pilot(
+        prepared,
+        part,
+        place,
+        methods_=[row_for(name, prepared.role.model) for name in methods],
+        keep=fractions,
+        seed=config.seed,
+        drawn=drawn,
+        epochs=epochs,
+    )
+    rows = findings(pilot, methods, fractions)
+    fit = _fit_seconds(prepared, part, place, len(source))
+    seconds = _target_seconds(few, prepared, trained, fit, len(source), place)
+    return _result(
+        source,
+        prepared,
+        config,
+        pilot,
+        rows,
+        fractions,
+        fit=fit,
+        target={"model": trained.role.model, "seconds": seconds, "epochs": epochs},
+    )
 
 
 def about(source: Source) -> dict[str, Any]:
@@ -208,14 +187,14 @@ def _result(
     target: Mapping[str, Any],
 ) -> dict[str, Any]:
     seconds, model = target["seconds"], prepared.role.model
-    selecting = {method: _trainings(row_for(method, model)) * fit for method in config.methods}
+    selecting = {method: _trainings(row_for(method, model)) * fit for method in config.of_classes}
     best = {fraction: settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
         "kind": "advise",
         "data": about(source),
         "config": {
             "keep": fractions,
-            "methods": config.methods,
+            "methods": config.of_classes,
             "seed": config.seed,
             "proxy": prepared.role.identity(),
         },

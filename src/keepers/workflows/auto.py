@@ -73,7 +73,7 @@ def settled(
         return config, None
     if source.kind == "chat":
         name = "random" if source.targets is None else SAFE
-        why = "what a conversation is worth shows only in tuning, so there is no pilot"
+        why = "what a conversation is worth shows only in tuning: keepers advise --target tunes"
         say(f"auto: {name} is taken: {why}")
         return replace(config, method=name), Taken(method=name, why=why)
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from keepers.errors import ParameterError
-from keepers.options import Option, read
+from keepers.options import Option, above_zero, read
+from keepers.workflows.options.coreset import SIMILAR_TO
 from keepers.workflows.options.shared import AUTO, UNSURE, ModelLike, Seeded, Shared
 from keepers.workflows.options.training import IlModelConfig, fraction
 
 if TYPE_CHECKING:
     from keepers.online import IrreducibleLosses
+
+KEEP = (0.1, 0.3, 0.5)
+"""The budgets where nobody names any."""
 
 CANDIDATES = ("stratified", "margin", "facility-location", "confident-learning")
 """The methods that are tried where nobody names any: at random by class, the hardest first, the
@@ -26,18 +30,23 @@ class AdviseOptions(Seeded, Shared):
         ParameterError: a value out of range, an unknown method, or one that a pilot cannot try.
     """
 
+    reads_conversations = True
+
     keep: Annotated[
-        Sequence[int | float | str],
-        Option("Budgets, separated by commas (online: one fraction, 0.1)"),
-    ] = (0.1, 0.3, 0.5)
-    methods: Annotated[
-        Sequence[str],
+        Sequence[int | float | str] | None,
         Option(
-            "Methods to try, separated by commas (default: four; labelling: auto,margin)",
-            "`stratified` is tried beside them",
-            typed="",
+            "Budgets, separated by commas (default: 0.1,0.3,0.5; online and conversations: 0.1)",
+            "Of conversations, fractions of the tokens",
         ),
-    ] = CANDIDATES
+    ] = None
+    methods: Annotated[
+        Sequence[str] | None,
+        Option(
+            "Methods to try, separated by commas (default: four; labelling: auto,margin; "
+            "conversations: ifd,facility-location)",
+            "`stratified` is tried beside them",
+        ),
+    ] = None
     proxy: Annotated[
         ModelLike,
         Option(
@@ -48,35 +57,61 @@ class AdviseOptions(Seeded, Shared):
     ] = None
     target: Annotated[
         ModelLike,
-        Option("Model that the choice is for (default: by data)", "Its cost is estimated"),
+        Option(
+            "Model that the choice is for (default: by data)",
+            "Its cost is estimated. Conversations have no default; copies of it are tuned",
+        ),
     ] = None
+    similar_to: Annotated[Any, SIMILAR_TO] = None
+    pilot_share: Annotated[
+        float,
+        above_zero,
+        Option(
+            "Conversations: what the pilot may take, as a share of tuning on everything",
+            "It takes more where that is too little for eight steps in each tuning",
+        ),
+    ] = 0.15
     group: Annotated[str | None, Option("Column to report the kept share by", after="id")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         from keepers import methods as table
         from keepers.types import Budget
-        from keepers.workflows.pilot import RANDOM
-        from keepers.workflows.scoring import CORESET_SIGNALS, SAFE, needs_steps
+        from keepers.workflows.scoring import CORESET_SIGNALS
 
         for name in ("methods", "keep"):
-            values: Sequence[Any] = getattr(self, name)
-            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
-            if not values:
+            given: Sequence[Any] | None = getattr(self, name)
+            if given is None:
+                continue
+            object.__setattr__(self, name, tuple(dict.fromkeys(given)))
+            if not given:
                 raise ParameterError(name, "got none", "Give at least one")
-        # A random choice stands beside every method, and the safe one is what is taken without.
-        tried = (SAFE, *(name for name in self.methods if name not in (SAFE, RANDOM)))
-        object.__setattr__(self, "methods", tried)
-        for keep in self.keep:
+        for keep in self.keep or ():
             Budget.parse(keep)
-        for name in self.methods:
+        for name in self.methods or ():
             table.get(name, CORESET_SIGNALS)
+
+    @property
+    def of_classes(self) -> tuple[str, ...]:
+        """The methods that are tried of examples with classes.
+
+        A random choice stands beside every method, and the safe one is what is taken without.
+
+        Raises:
+            ParameterError: one that a pilot cannot try.
+        """
+        from keepers.baselines import RANDOM
+        from keepers.workflows.scoring import SAFE, needs_steps
+
+        named = CANDIDATES if self.methods is None else self.methods
+        for name in named:
             if needs_steps(name):
                 raise ParameterError(
                     "methods",
                     f"got '{name}', which watches a training in steps: a pilot has none",
                     "keepers compare tries it with real targets",
                 )
+        return (SAFE, *(name for name in named if name not in (SAFE, RANDOM)))
 
 
 class AdviseOnlineOptions(IlModelConfig, Seeded, Shared):

@@ -1,0 +1,53 @@
+"""`advise`: does selecting pay on these data, before anything is selected?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keepers.errors import ParameterError
+from keepers.experiments.tuning_advice import advise_tuning
+from keepers.files import plain
+from keepers.options import taking
+from keepers.workflows.advise import Advice, advise_classes, left
+from keepers.workflows.opening import check_outputs, say_or_not, workplace
+from keepers.workflows.options.advise import AdviseOptions
+
+
+@taking(AdviseOptions)
+def advise(data: Any, options: AdviseOptions) -> Advice:
+    """Say, before anything is selected, whether selecting pays: for each budget and method.
+
+    A pilot tries every method on a part of the data, in folds, with a cheap model as proxy and as
+    target; what is held out judges. It costs seconds to minutes, and says what it cost, what the
+    selection would cost, and what it would save.
+
+    Of conversations, copies of the target are tuned on small parts of them, on as many tokens of
+    each choice, of random ones and of the longest, in five draws.
+
+    Args:
+        data: as in `keepers.coreset`, with labels.
+
+    Raises:
+        ParameterError: under 100 examples or 50 conversations, one class, a method that a pilot
+            cannot try, or conversations without a target.
+        KeepersError: anything else wrong with what was given.
+    """
+    say = say_or_not(options.say)
+    check_outputs(data, options)
+    opened = workplace(data, options, say, purpose="advise", seed=options.seed, group=options.group)
+    with opened as (source, place):
+        if source.kind == "chat":
+            result = plain(advise_tuning(source, options, place, say))
+        else:
+            _only_conversations(options)
+            result = advise_classes(source, options, place)
+        return left(result, place, say, options.out, overwrite=options.overwrite)
+
+
+def _only_conversations(options: AdviseOptions) -> None:
+    if options.similar_to is not None:
+        raise ParameterError(
+            "similar_to",
+            "got some, and the data are no conversations",
+            "Leave it out; --task tokens reads prompts and completions as conversations",
+        )
