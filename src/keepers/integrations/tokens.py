@@ -24,7 +24,8 @@ class TokenSelectingTrainerMixin(_Base):
     It goes before any Trainer that gives the model `labels`: also that of TRL for supervised
     fine-tuning, with packing, batches without padding, and losses of completions alone.
 
-    Tested with transformers 4.57 and 5.23.
+    Tested with transformers 4.57 and 5.23, and with TRL 1.16, which then logs its metrics of tokens
+    in evaluation alone.
 
     Args:
         selector: chooses the tokens.

@@ -66,7 +66,7 @@ def as_texts(source: Source) -> Source:
         rows=source.rows,
         names=source.examples.names,
         read_digests=partial(getattr, source, "digests"),
-        read_inputs=lambda: found,
+        read_inputs=lambda: found,  # pyright: ignore[reportUnknownLambdaType]
     )
     return replace(
         source,
