@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -266,7 +268,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "an empty answer": ({"messages": turns(ASKED, " ")}, "has an empty answer"),
     "an unknown role": (
         {"messages": [*turns(ASKED, ANSWERED), {"role": "narrator", "content": "x"}]},
-        "column 'messages' has the role 'narrator' in turn 3",
+        "column 'messages' has the role 'narrator' in turn 3, which is none of user, assistant, "
+        "system, tool, nor another word for one",
     ),
     "a system prompt in the middle": (
         {"messages": [*turns(ASKED), {"role": "system", "content": "x"}, *turns("a", "b")]},
@@ -275,6 +278,14 @@ BAD: dict[str, tuple[Any, str]] = {
     "its system prompt again": (
         {"messages": [{"role": "system", "content": "x"}] * 2 + turns("a", "b")},
         "column 'messages' has its system prompt again in turn 2",
+    ),
+    "a turn of nothing": (
+        {"messages": [{"role": "user", "content": None}, *turns("b", names=("assistant",))]},
+        "column 'messages' holds nothing as the text of turn 1",
+    ),
+    "a turn without a text": (
+        {"messages": [*turns(ASKED), {"role": "assistant"}]},
+        "column 'messages' holds nothing as the text of turn 2",
     ),
     "nothing": ({"messages": None}, "column 'messages' holds nothing"),
 }
@@ -405,3 +416,32 @@ def test_other_workflows_say_that_they_take_none(tmp_path: Path) -> None:
         keepers.train(path, run=tmp_path / "run")
     with pytest.raises(KeepersError, match=told):
         keepers.compare_online(path, test=0.5, run=tmp_path / "run")
+
+
+@pytest.mark.parametrize("more", [(), ("--classes", "a,b")])
+def test_a_campaign_says_that_it_does_not_ask_about_them(
+    run: Keepers, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    path = lines(tmp_path / "c.jsonl", [{"messages": turns(f"{at}", "b")} for at in range(4)])
+    done = run("active", "start", path, "--campaign", "camp", *more)
+    assert done.status == 2
+    assert "pool: c.jsonl holds conversations" in done.err
+    assert "name a column of texts with --input and the classes with --classes" in done.err
+    assert not Path("camp/campaign.db").exists()
+
+
+def test_a_frame_with_gaps_in_turns_is_told_by_row(tmp_path: Path) -> None:
+    gap = [{"role": "user", "content": np.nan}, {"role": "assistant", "content": "b"}]
+    frame = pd.DataFrame({"messages": [turns("a", "b"), gap]})
+    with pytest.raises(DataError, match=r"row 1: .* holds nothing as the text of turn 1"):
+        open_source(frame)
+
+
+def test_ids_of_calls_stay(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": {}}}
+    messages = [
+        *turns("a"),
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "b", "tool_call_id": "c1"},
+    ]
+    assert first(lines(tmp_path / "i.jsonl", [{"messages": messages}]))["messages"] == messages

@@ -16,6 +16,7 @@ from torch import Tensor
 
 import tiny_language
 from commands import Keepers
+from keepers.data.conversations import messages_of
 from keepers.errors import DataError, ParameterError
 from keepers.methods import choose, get
 from keepers.models import LanguageModel, TokenSequence, language_model, padded
@@ -231,6 +232,32 @@ def test_calls_are_read_where_the_template_knows_none(model: LanguageModel) -> N
     assert learnt(model, model.sequence({"messages": turns})) == expected
 
 
+def test_templates_that_ask_for_ids_of_calls_get_them(tmp_path: Path) -> None:
+    """Those of the file, and where it has none, numbers: tools answer in the order of the calls."""
+    strict = (
+        "{% for m in messages %}<s>{{ m.role }}\n{% if m.tool_calls %}{% for c in m.tool_calls %}"
+        "{% if c.id is not defined or c.id|length != 9 %}{{ raise_exception('ids of 9') }}"
+        "{% endif %}"
+        "{{ c.function.name }}#{{ c.id }}{% endfor %}{% elif m.role == 'tool' %}"
+        "{{ m.content }}#{{ m.tool_call_id }}{% else %}{{ m.content }}{% endif %}</s>{% endfor %}"
+    )
+    model = language_model(tiny_language.write(tmp_path, template=strict, length=256), "proxy")
+    call = {"type": "function", "function": {"name": "sky", "arguments": {}}}
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "", "tool_calls": [call, {"id": "abcdefghi", **call}]},
+        {"role": "tool", "content": "blue"},
+        {"role": "tool", "content": "grey"},
+        {"role": "assistant", "content": "five"},
+    ]
+    text = model.tokenizer.decode(model.sequence({"messages": messages_of(turns)}).ids)
+    assert "sky#000000000sky#abcdefghi</s><s>tool\nblue#000000000</s>" in text
+    assert "grey#abcdefghi</s><s>assistant\nfive</s>" in text
+    short = [{**turns[1], "tool_calls": [{"id": "x1", **call}]}]
+    with pytest.raises(DataError, match="the chat template refuses it: ids of 9"):
+        model.sequence({"messages": messages_of([turns[0], *short])})
+
+
 def test_a_model_without_a_template_reads_plain_turns(tmp_path: Path) -> None:
     model = language_model(tiny_language.write(tmp_path, template=None), "proxy")
     assert not model.has_template
@@ -354,7 +381,7 @@ def test_what_is_similar_to_target_examples(run: Keepers, chats: Path, name: str
     lines = chats.read_text().splitlines(keepends=True)
     Path("like.jsonl").write_text(lines[17] + lines[4])
     words = ("--keep", "2", "--method", "rds", "--proxy", name, "--out", "kept.parquet")
-    assert run("coreset", chats, *words, "--similar-to", "like.jsonl").status == 0
+    assert run("coreset", chats, *words, "--like", "like.jsonl").status == 0  # another spelling
     kept = pq.read_table("kept.parquet").to_pylist()
     assert {row["row"] for row in kept if row["kept"]} == {4, 17}
     done = run("coreset", chats, *words[:-2], "--similar-to", "nothing.jsonl")

@@ -90,27 +90,36 @@ def message(turn: Any, place: int) -> dict[str, Any]:
     name = str(given.get("role", given.get("from"))).lower()
     role = ROLES.get(name)
     if role is None:
-        known = ", ".join(ROLES)
-        raise ValueError(f"has the role {name!r} in turn {place}, which is none of {known}")
-    text = content(given.get("content", given.get("value")), place)
+        known = ", ".join(dict.fromkeys(ROLES.values()))
+        raise ValueError(
+            f"has the role {name!r} in turn {place}, which is none of {known}, nor another word "
+            "for one"
+        )
     calls: Any = given.get("tool_calls") or given.get("function_call")
+    said = given.get("content", given.get("value"))
+    if (said is None or said != said) and not calls:
+        raise ValueError(f"holds nothing as the text of turn {place}")
+    text = content(said, place)
     if not calls and name in CALLS:
         calls, text = _read(text), ""
     out: dict[str, Any] = {"role": role, "content": text}
     if calls:
         out["tool_calls"] = [call(each, place) for each in _listed(_read(calls))]
-    if role == "tool" and isinstance(given.get("name"), str):
-        out["name"] = given["name"]
+    for key in ("name", "tool_call_id") if role == "tool" else ():
+        if isinstance(given.get(key), str):
+            out[key] = given[key]
     return out
 
 
 def content(value: Any, place: int) -> str:
     """The text of a turn; of a list of parts, those that are texts, one after another.
 
+    Beside calls of tools there may be none.
+
     Raises:
         ValueError: a part that is no text, such as a picture, or a value that is none.
     """
-    if value is None:
+    if value is None or value != value:
         return ""
     if isinstance(value, str):
         return value
@@ -127,7 +136,7 @@ def content(value: Any, place: int) -> str:
 
 
 def call(value: Any, place: int) -> dict[str, Any]:
-    """One call of a tool: its name and its arguments as an object.
+    """One call of a tool: its name and its arguments as an object, and its id if it has one.
 
     Arguments that are a JSON text are read, so that both spellings are the same conversation.
 
@@ -141,7 +150,9 @@ def call(value: Any, place: int) -> dict[str, Any]:
     arguments: Any = _read(inner.get("arguments", inner.get("parameters", {})))
     if arguments is None or arguments == "":
         arguments = {}
-    return {"type": "function", "function": {"name": inner["name"], "arguments": bare(arguments)}}
+    found = {"type": "function", "function": {"name": inner["name"], "arguments": bare(arguments)}}
+    name = value.get("id")
+    return {"id": name, **found} if isinstance(name, str) and name else found
 
 
 def tools_of(value: Any) -> list[Any]:

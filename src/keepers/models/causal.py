@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -55,15 +55,24 @@ class ChatTokenizer:
         return bool(getattr(self.tokenizer, "chat_template", None))
 
     @cached_property
-    def has_calls(self) -> bool:
-        """Whether the template writes calls of tools; else they are written into the turn."""
+    def calls(self) -> Literal["plain", "named", "unknown"]:
+        """Whether the template writes calls of tools, and only with ids (`named`).
+
+        Those that it does not know are written into the turn.
+        """
         call = {"type": "function", "function": {"name": "probe_of_calls", "arguments": {}}}
-        turns = [{"role": "user", "content": "a"}]
-        turns.append({"role": "assistant", "content": "", "tool_calls": [call]})  # pyright: ignore[reportArgumentType]
-        try:
-            return "probe_of_calls" in self._templated(turns, None)
-        except DataError:
-            return False
+        turns: list[Mapping[str, Any]] = [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+        ]
+        for found in ("plain", "named"):
+            try:
+                if "probe_of_calls" in self._templated(turns, None):
+                    return found
+            except DataError:
+                pass
+            turns = named(turns)
+        return "unknown"
 
     def sequence(self, conversation: Mapping[str, Any]) -> TokenSequence:
         """A conversation as tokens, those of the answers learnt.
@@ -104,7 +113,9 @@ class ChatTokenizer:
         messages: Sequence[Mapping[str, Any]] = conversation["messages"]
         if not self.has_template:
             return plainly(messages)
-        if not self.has_calls:
+        if self.calls == "named":
+            messages = named(messages)
+        elif self.calls == "unknown":
             messages = [{"role": each["role"], "content": spoken(each)} for each in messages]
         tools = conversation.get("tools")
         whole = self._templated(messages, tools)
@@ -155,6 +166,33 @@ class LanguageModel(ChatTokenizer):
         template = str(getattr(self.tokenizer, "chat_template", None))
         probe = self.tokenizer("The quick brown fox: 1 + 1 = 2.\n")["input_ids"]
         return fingerprint([module_fingerprint(self.module), template, probe, self.length])
+
+
+def named(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same messages, with an id of nine letters for each call of a tool that has none.
+
+    What tools say gets the ids of the calls before it, in their order.
+
+    >>> call = {"function": {"name": "sky", "arguments": {}}}
+    >>> asked = {"role": "assistant", "content": "", "tool_calls": [call]}
+    >>> found = named([asked, {"role": "tool", "content": "blue"}])
+    >>> found[0]["tool_calls"][0]["id"], found[1]["tool_call_id"]
+    ('000000000', '000000000')
+    """
+    found, waiting, count = list[Mapping[str, Any]](), list[str](), 0
+    for turn in messages:
+        if "tool_calls" in turn:
+            calls: list[Any] = []
+            for call in turn["tool_calls"]:
+                calls.append({"id": f"{count:09d}", **call})
+                count += 1
+            waiting = [call["id"] for call in calls]
+            turn = {**turn, "tool_calls": calls}
+        elif turn["role"] == "tool" and waiting:
+            turn = {"tool_call_id": waiting[0], **turn}
+            waiting = [each for each in waiting if each != turn["tool_call_id"]]
+        found.append(turn)
+    return found
 
 
 def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int, int]]]:

@@ -38,6 +38,7 @@ from keepers.workflows.active.opening import (
     location,
     no_names,
     open_holdings,
+    refuse_conversations,
 )
 from keepers.workflows.options.active import CampaignConfig, StartOptions
 from keepers.workflows.options.shared import Rows
@@ -70,6 +71,7 @@ def begin(pool: str | Path, options: StartOptions) -> Opened:
     given = {"pool": pool, "labelled": options.labelled, "test": options.test}
     told = (config.names, options.labelled, options.test) != (None, None, None)
     if reading.label is None and not told:
+        refuse_conversations(pool, reading)
         raise no_names(config.task)
     where = {name: location(data, name) for name, data in given.items()}
     for data in where.values():

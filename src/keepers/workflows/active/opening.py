@@ -104,16 +104,21 @@ def open_holdings(
     """
     read = {name: value for name, value in vars(reading).items() if name not in ("label", "split")}
     with about("pool"):
-        first = open_source(
-            pool,
-            label=reading.label,
-            split=reading.split,
-            task=task if reading.label else "class",
-            require_labels=False,
-            memory=_memory(memory, "pool"),
-            progress=progress,
-            **read,
-        )
+        try:
+            first = open_source(
+                pool,
+                label=reading.label,
+                split=reading.split,
+                task=task if reading.label else "class",
+                require_labels=False,
+                memory=_memory(memory, "pool"),
+                progress=progress,
+                **read,
+            )
+        except ParameterError as error:
+            if error.parameter == "input":
+                refuse_conversations(pool, reading)
+            raise
     other = None
     if labelled is not None:
         with about("labelled"):
@@ -234,6 +239,32 @@ def _names(
         if opened.task.names:
             return tuple(check_names(opened.task.names, question))
     raise no_names(task)
+
+
+def refuse_conversations(pool: Any, reading: Rows) -> None:
+    """Say so where a pool that cannot be asked about holds conversations.
+
+    Raises:
+        ParameterError: it does.
+    """
+    try:
+        found = open_source(
+            pool,
+            input=reading.input,
+            split=reading.split,
+            require_labels=False,
+            on_bad_row="skip",
+        )
+    except KeepersError:
+        return
+    if found.kind == "chat":
+        raise ParameterError(
+            "pool",
+            f"{found.name} holds conversations ({found.found[0]}), and campaigns do not ask about "
+            "those",
+            "keepers coreset chooses among them. To label texts, name a column of texts with "
+            "--input and the classes with --classes",
+        )
 
 
 def no_names(task: str) -> ParameterError:

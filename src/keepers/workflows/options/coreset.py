@@ -65,6 +65,7 @@ def similarity(name: str, value: float) -> None:
 SIMILAR_TO = Option(
     "File of target conversations, for methods that look for similar ones (rds, less)",
     metavar="FILE",
+    also=("--like",),
 )
 
 
