@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Generator, Iterable
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ def code_fingerprint(modules: Iterable[str]) -> str:
             continue
         sources[name] = file.read_bytes()
         if _is_installed(file):
-            sources[name] += _version(name)
+            sources[name] += installed_version(_top(name)).encode()
             continue
         found = {name.rpartition(".")[0], *_imports(name, file, sources[name])} - sources.keys()
         waiting += [other for other in found if _is_own(other)]
@@ -228,13 +229,15 @@ def _is_installed(file: Path) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
-def _version(name: str) -> bytes:
+@cache
+def installed_version(name: str) -> str:
+    """The version of an installed package, "" where there is none; its metadata are read once."""
     from importlib import metadata
 
     try:
-        return metadata.version(_top(name)).encode()
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return b""
+        return ""
 
 
 def _source_file(name: str) -> Path | None:
@@ -253,14 +256,15 @@ def _source_file(name: str) -> Path | None:
     return next((Path(place) for place in places if os.path.isfile(place)), None)
 
 
-def _imports(name: str, file: Path, source: bytes) -> set[str]:
+@lru_cache(maxsize=256)
+def _imports(name: str, file: Path, source: bytes) -> frozenset[str]:
     """Every name that the import statements of a module may mean as a module."""
     if file.suffix != ".py":
-        return set()
+        return frozenset()
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # changed since it was loaded, and half done
-        return set()
+        return frozenset()
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -271,7 +275,7 @@ def _imports(name: str, file: Path, source: bytes) -> set[str]:
             home = up[: len(up) - node.level + 1] if node.level else []
             base = ".".join([*home, *filter(None, [node.module])])
             found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
-    return found
+    return frozenset(found)
 
 
 def fingerprint(*values: Any) -> str:

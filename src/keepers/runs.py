@@ -11,13 +11,12 @@ import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 from keepers import processes
 from keepers.errors import DamagedError, KeepersWarning, RunError
-from keepers.files import check_folder, fingerprint, plain, sweep, write_json
+from keepers.files import check_folder, fingerprint, installed_version, plain, sweep, write_json
 from keepers.ledger import Cost
 from keepers.sealed import read_note, write_note
 from keepers.words import changed
@@ -190,7 +189,7 @@ def _digest(path: Path) -> str:
 
 
 def _key(name: str, inputs: Any) -> str:
-    return f"{name}-{fingerprint(name, inputs, version('keepers'))[:12]}"
+    return f"{name}-{fingerprint(name, inputs, installed_version('keepers'))[:12]}"
 
 
 def _identify(path: Path, mine: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import warnings
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -155,10 +156,16 @@ def _say_warnings() -> None:
     warnings.simplefilter("always", KeepersWarning)
 
 
+@cache
+def _command() -> Any:
+    """What the application's functions and their options come to, made once."""
+    return typer.main.get_command(app)
+
+
 def _run() -> None:
     status: int | None = None
     try:
-        status = app(standalone_mode=False)
+        status = _command()(standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as stop:
         status = stop.exit_code

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +32,7 @@ from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.where import Part, Where
 from keepers.errors import DataError, KeepersError
-from keepers.files import fingerprint, hash_bytes
+from keepers.files import fingerprint, hash_bytes, installed_version
 from keepers.sealed import read_tensors, recalled, write_tensors
 from keepers.types import Kind
 
@@ -179,7 +178,7 @@ class Memory:
 
     @property
     def _key(self) -> str:
-        versions = FORMAT, version("keepers"), pa.__version__
+        versions = FORMAT, installed_version("keepers"), pa.__version__
         part = str(self.data), str(self.data.resolve()), self.split, self.usual
         return fingerprint(versions, part, self.asked)
 

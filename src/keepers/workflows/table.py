@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from keepers.data import Source
-from keepers.files import hash_bytes, plain
+from keepers.files import hash_bytes, installed_version, plain
 from keepers.methods import Method
 from keepers.selection import ArrowTable
 from keepers.workflows.evidence import Evidence
@@ -153,7 +152,7 @@ def provenance(scored: Scored, config: CoresetOptions) -> dict[str, Any]:
         "hardware": scored.place.hardware.identity(gains_from_bf16=gains),
         "costs": scored.place.ledger.by_phase(),
         "versions": {
-            "keepers": version("keepers"),
+            "keepers": installed_version("keepers"),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
