@@ -19,7 +19,6 @@ import keepers
 from keepers import cluster
 from keepers.data import DensePool
 from keepers.errors import KeepersError, ParameterError
-from keepers.integrations.checks import check_selector
 from keepers.models import Recipe
 from keepers.online import (
     BatchSelector,
@@ -417,14 +416,6 @@ def test_weights_travel_without_what_is_frozen_until_it_changes() -> None:
     assert sum(each.nbytes for each in half.values()) < sum(each.nbytes for each in packet.values())
     unpack(half, twin)
     assert torch.equal(twin[2].weight, network[2].weight.bfloat16().float())
-
-
-def test_an_adapter_that_announces_nothing_refuses_to_look_ahead() -> None:
-    given = {"keep": 0.25, "backend": Replay()}
-    check_selector(BatchSelector("loss", **given))
-    ahead = BatchSelector("loss", scoring=Scoring(max_staleness=1), **given)
-    with pytest.raises(ParameterError, match=r"selector: got one with max_staleness 1.*stream"):
-        check_selector(ahead)
 
 
 def test_a_frozen_batch_normalisation_is_shared_out() -> None:

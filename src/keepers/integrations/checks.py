@@ -7,28 +7,20 @@ from typing import Any
 import torch
 
 from keepers.errors import ParameterError
-from keepers.online import AheadBackend, BatchSelector, SelectingLoader
+from keepers.online import BatchSelector, SelectingLoader
 
 
 def check_selector(selector: Any) -> None:
-    """Refuse what is no selector, or one that looks ahead.
+    """Refuse what is no selector.
 
     Raises:
-        ParameterError: either of them.
+        ParameterError: it is something else.
     """
     if not isinstance(selector, BatchSelector):
         raise ParameterError(
             "selector",
             f"got {type(selector).__name__}",
             "Give a keepers.RhoLoss or another BatchSelector",
-        )
-    if isinstance(selector.backend, AheadBackend) and selector.selector.looks_ahead:
-        raise ParameterError(
-            "selector",
-            f"got one with max_staleness {selector.selector.scoring.max_staleness}, and this "
-            "adapter announces no batch to come",
-            "Leave max_staleness out, so that scorers share each step out; or take the batches of "
-            "a loop of your own from choose.stream",
         )
 
 

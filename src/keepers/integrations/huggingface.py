@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ class SelectingTrainerMixin(_Base):
     and a run goes on in the middle of an epoch on another number of processes. The choice is made
     where the Trainer gathers the batches of a step, so that `num_items_in_batch` and gradient
     accumulation count the chosen examples alone. Batches of evaluation and prediction stay whole.
-    What the selector knows is saved in the Trainer's checkpoints and restored with them.
+    What the selector knows is saved in the Trainer's checkpoints and restored with them. Where its
+    scorers look ahead, the batches of the next update steps are read before those of this one are
+    chosen; `max_staleness` counts update steps.
 
     A training batch needs the ids: an integer column `id_column` of the data set (as
     `keepers.with_ids` adds it), which `remove_unused_columns` spares and the model never sees. A
@@ -97,6 +101,7 @@ class SelectingTrainerMixin(_Base):
             )
         self.selector, self.loader, self.id_column = selector, loader, id_column
         self._totals: list[int] = []  # chosen by all processes, of the batches of an update step
+        self._coming: tuple[Any, deque[dict[str, Any]]] = None, deque()  # read early, of an epoch
         super().__init__(*arguments, **others)
         together = selector.among == "all" and self.args.world_size > 1
         if together or selector.selector.method.replacement:  # such picks always carry weights
@@ -131,12 +136,37 @@ class SelectingTrainerMixin(_Base):
         self, epoch_iterator: Iterable[Any], num_batches: int, *others: Any, **more: Any
     ) -> Any:
         """The Trainer's, of batches that are cut to what was chosen."""
-        cut, self._totals = map(self._cut, epoch_iterator), []
-        found = super().get_batch_samples(cut, num_batches, *others, **more)
+        self._totals, self.selector.since = [], self.selector.steps
+        try:
+            cut = map(self._cut, self._read(epoch_iterator, num_batches))
+            found = super().get_batch_samples(cut, num_batches, *others, **more)
+        finally:
+            self.selector.since = None
         self._chosen_in_step = sum(self._totals)
         return found
 
-    def _cut(self, batch: Any) -> dict[str, Any]:
+    def _read(self, epoch_iterator: Iterable[Any], num_batches: int) -> Iterator[Any]:
+        """The batches of an update step, once those of coming ones were announced to scorers.
+
+        They come from the same epoch: what the next one has is not known yet.
+        """
+        source, coming = self._coming
+        if source is not epoch_iterator:
+            coming = deque[dict[str, Any]]()
+            self._coming = epoch_iterator, coming
+        lookahead = self.selector.lookahead
+        if not lookahead and not coming:
+            return map(self._prepared, epoch_iterator)
+        batches = map(self._prepared, epoch_iterator)
+        coming.extend(itertools.islice(batches, max(0, num_batches - len(coming))))
+        now = [coming.popleft() for _ in range(min(num_batches, len(coming)))]
+        for batch in itertools.islice(batches, max(0, num_batches * lookahead - len(coming))):
+            coming.append(batch)
+            self.selector.announce(self.model, self._named(batch), len(now) + len(coming) - 1)
+        return iter(now)
+
+    def _prepared(self, batch: Any) -> dict[str, Any]:
+        """A batch on the device of the step, with the model as the step will have it."""
         if not isinstance(batch, Mapping) or self.id_column not in batch:
             got = ", ".join(map(repr, batch)) if isinstance(batch, Mapping) else type(batch)
             raise ParameterError(
@@ -147,9 +177,15 @@ class SelectingTrainerMixin(_Base):
             )
         self.selector.in_step = self.args.world_size > 1
         self.model.train()  # an evaluation may have left it otherwise, and the step will do it
-        candidates: dict[str, Any] = dict(self._prepare_inputs(batch))
-        ids = candidates.pop(self.id_column)
-        chosen = self.selector(self.model, {**candidates, "id": ids})
+        return dict(self._prepare_inputs(batch))
+
+    def _named(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The ids under the name that the selector knows."""
+        others = {name: value for name, value in batch.items() if name != self.id_column}
+        return {**others, "id": batch[self.id_column]}
+
+    def _cut(self, batch: dict[str, Any]) -> dict[str, Any]:
+        chosen = self.selector(self.model, self._named(batch))
         cut = {name: value for name, value in chosen.batch.items() if name != "id"}
         if chosen.weighted:
             self._check_weights_reach_the_loss()
@@ -239,7 +275,7 @@ class SelectingTrainerMixin(_Base):
         if self.selector.among == "own" or self.args.process_index == 0:
             write_tensors(self._selector_path(output_dir), state)
         if self.loader is not None:
-            state = self.loader.state_dict()
+            state = self.loader.state_dict(len(self._coming[1]))
             if self.args.process_index == 0:
                 write_tensors(Path(output_dir) / _LOADER, state)
 

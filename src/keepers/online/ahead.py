@@ -64,10 +64,14 @@ class Workers(Protocol):
 
 @dataclass(kw_only=True, eq=False)
 class _Batch:
-    """The candidates of one step on their way, by the weights of `version`."""
+    """The candidates of one step on their way, by the weights of `version`.
+
+    `age` counts how often the weights changed since.
+    """
 
     positions: Tensor
     version: int
+    age: int = 0
     bounds: list[int]
     parts: list[Any] = field(default_factory=list[Any])  # tickets, answers, None where it is lost
 
@@ -89,6 +93,7 @@ class Ahead(Scorer):
         self.waiting: dict[int, _Batch] = {}
         self.schedule: list[tuple[int, Versions]] = []
         self.seconds = 0.0
+        self.now: int | None = None  # the weights that were seen last
         self.published: int | None = None
 
     def begin(self, *, needs: frozenset[str], keep: float | None, feed: Feed | None = None) -> None:
@@ -108,27 +113,34 @@ class Ahead(Scorer):
 
     def announce(self, positions: Tensor, step: int, now: int, of: Candidates | None) -> None:
         """These are the candidates of a step to come: they are scored by the weights of `now`."""
-        if step in self.waiting or not 0 < step - now <= self.lookahead:
+        if not self.lookahead or step in self.waiting or step <= now:
             return
+        self._see(now)
         self.waiting[step] = self._send(self._asked(positions, step, of), self.shares, now)
 
     def score(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
-        """As `Scorer.score`: the oldest weights that scored one of them are its version."""
+        """As `Scorer.score`: the oldest weights that scored one of them are its version.
+
+        Scores by weights that changed more often since than `lookahead` are made again.
+        """
         step = candidates.version
+        now = step if candidates.weights is None else candidates.weights
+        self._see(now)
         batch = self.waiting.pop(step, None)
         for old in [number for number in self.waiting if number < step]:
             del self.waiting[old]
-        if batch is None or not torch.equal(batch.positions, candidates.positions.cpu()):
+        good = batch is not None and batch.age <= self.lookahead
+        if batch is None or not (good and torch.equal(batch.positions, candidates.positions.cpu())):
             if uses_batch_statistics(self.here.module, self.here.scoring.batch_norm):
-                self.schedule.append((step, (step,)))
+                self.schedule.append((step, (now,)))
                 return self.here.score(candidates, needs)
             asked = self._asked(candidates.positions, step, candidates)
-            batch = self._send(asked, self.exact, step)
+            batch = self._send(asked, self.exact, now)
         pieces: list[Mapping[str, Tensor]] = []
         versions: list[int] = []
         for place, (lo, hi) in enumerate(itertools.pairwise(batch.bounds)):
             answer = self._redeem(batch.parts[place], step)
-            versions.append(step if answer is None else batch.version)
+            versions.append(now if answer is None else batch.version)
             if answer is None:
                 rows = torch.arange(lo, hi, device=candidates.positions.device)
                 scored = self.here.score(candidates.take(rows), needs)
@@ -141,13 +153,18 @@ class Ahead(Scorer):
             name: torch.cat([piece[name].to(device, non_blocking=True) for piece in pieces])
             for name in pieces[0]
         }
-        return Scored(
-            positions=candidates.positions, version=min(versions), signals=Signals(**joined)
-        )
+        age = batch.age if min(versions) < now else 0
+        return Scored(positions=candidates.positions, version=step - age, signals=Signals(**joined))
 
     def again(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
         """Here, by the weights of now."""
         return self.here.score(candidates, needs)
+
+    def _see(self, now: int) -> None:
+        if self.now is not None and now != self.now:
+            for batch in self.waiting.values():
+                batch.age += 1
+        self.now = now
 
     def _send(self, asked: Asked, shares: Shares, now: int) -> _Batch:
         if self.published != now:
@@ -185,11 +202,13 @@ class Ahead(Scorer):
             "schedule.pieces": torch.tensor([len(versions) for _, versions in self.schedule]),
             "schedule.versions": torch.tensor([one for _, every in self.schedule for one in every]),
         }
+        if self.now is not None:
+            state["schedule.now"] = torch.tensor(self.now)
         for step, batch in self.waiting.items():
             batch.parts = [self._redeem(part, batch.version) for part in batch.parts]
             state[f"{step}.positions"] = batch.positions
             state[f"{step}.bounds"] = torch.tensor(batch.bounds)
-            state[f"{step}.version"] = torch.tensor(batch.version)
+            state[f"{step}.version"] = torch.tensor([batch.version, batch.age])
             for place, part in enumerate(batch.parts):
                 signals = {} if part is None else part.signals
                 state |= {f"{step}.{place}.{name}": value for name, value in signals.items()}
@@ -201,6 +220,7 @@ class Ahead(Scorer):
         if not state:  # of a training that had no scorers so far
             return
         self.schedule = schedule_of(state)
+        self.now = int(state["schedule.now"]) if "schedule.now" in state else None
         waiting = {name.partition(".")[0] for name in state} - {"schedule"}
         for step in sorted(map(int, waiting)):
             bounds = [int(at) for at in state[f"{step}.bounds"]]
@@ -211,9 +231,11 @@ class Ahead(Scorer):
                     n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)
                 }
                 parts.append(Answer(signals=found) if found else None)
+            version, age = state[f"{step}.version"].tolist()
             self.waiting[step] = _Batch(
                 positions=state[f"{step}.positions"].cpu(),
-                version=int(state[f"{step}.version"]),
+                version=version,
+                age=age,
                 bounds=bounds,
                 parts=parts,
             )

@@ -14,17 +14,17 @@ from torch.nn.parallel import DistributedDataParallel
 from keepers import processes
 from keepers.errors import KeepersWarning, ParameterError
 from keepers.methods import Method
-from keepers.online.ahead import AHEAD, Ahead, schedule_of
+from keepers.online.ahead import AHEAD, Ahead, AheadBackend, schedule_of
+from keepers.online.arguments import Among, checked, task_given
 from keepers.online.backend import Backend
 from keepers.online.batch import Chosen, Parts, Read, cut, cut_batch, read_batch
 from keepers.online.checks import unknown_ids
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import online_facts
-from keepers.online.given import Among, checked, task_given
 from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
-from keepers.online.numbering import as_numbers
+from keepers.online.numbered import candidates_of, positions_of
 from keepers.online.scorer import InProcess, LossFunction, Scorer, Scoring
 from keepers.online.scorers import Scorers
 from keepers.online.selector import Selector
@@ -132,6 +132,7 @@ class BatchSelector:
         self._resumed: dict[str, Tensor] = {}  # of a scorer that is made with the first batch
         self._noted: list[str] = []  # of scorers that were closed
         self.in_step = False  # with the other processes, each with a selector like this one
+        self.since: int | None = None  # first step of an update, where that takes several
 
     def __call__(
         self, model: nn.Module, batch: Any, *, labels: Any = None, ids: Any = None
@@ -148,7 +149,7 @@ class BatchSelector:
         if self.among == "all" and processes.count() > 1:
             choice, total = self._choose_together(model, parts)
         elif over:
-            choice = selector.draw(self._positions(parts)[0], self.steps)
+            choice = selector.draw(positions_of(parts, self.losses)[0], self.steps)
         else:
             candidates, known = self._candidates(parts, self.steps)
             alike = self.in_step or isinstance(model, DistributedDataParallel)
@@ -217,32 +218,7 @@ class BatchSelector:
         return self.read(batch)
 
     def _candidates(self, parts: Parts, step: int) -> tuple[Candidates, Tensor | None]:
-        labels, device = parts.labels, parts.device
-        positions, known = self._positions(parts)
-        candidates = Candidates(
-            positions=positions.to(device, non_blocking=True),
-            labels=self.selector.task.batch(labels).to(device, non_blocking=True),
-            args=parts.args,
-            keywords=parts.keywords or {},
-            cut=parts.cut,
-            version=step,
-            ids=parts.ids,
-        )
-        return candidates, known
-
-    def _positions(self, parts: Parts) -> tuple[Tensor, Tensor | None]:
-        """What the examples are numbered by, and which of them have an irreducible loss."""
-        if self.losses is None:
-            positions, known = as_numbers(parts.ids), None
-        else:
-            positions, known = self.losses.numbering.lookup(parts.ids)
-        if positions.shape[0] != parts.labels.shape[0]:
-            raise ParameterError(
-                "ids",
-                f"got {len(positions)} for {len(parts.labels)} labels",
-                "Give one for each example",
-            )
-        return positions, known
+        return candidates_of(parts, self.losses, self.selector.task, step, self.since)
 
     def _scorer(self, model: nn.Module) -> Scorer:
         selector = self.selector
@@ -290,18 +266,34 @@ class BatchSelector:
         ahead = self._scorer(model).lookahead
         for batch in loader:
             waiting.append(batch)
-            if len(waiting) > 1 and self.selector.looks_ahead:
-                step = self.steps + len(waiting) - 1
-                candidates, known = self._candidates(self._parts(batch, None, None), step)
-                if known is None or known.all():  # else it is said when its turn has come
-                    scorer = self._scorer(model)
-                    scorer.announce(candidates.positions, step, self.steps, candidates)
+            if len(waiting) > 1:
+                self.announce(model, batch, len(waiting) - 1)
             self.fetched = len(waiting) - 1
             if len(waiting) > ahead:
                 yield waiting.popleft()
         while waiting:
             self.fetched = len(waiting) - 1
             yield waiting.popleft()
+
+    @property
+    def lookahead(self) -> int:
+        """How many updates ahead scorers want to be told of batches; 0 where they do not."""
+        ahead = isinstance(self.backend, AheadBackend) and self.selector.looks_ahead
+        return self.selector.scoring.max_staleness if ahead else 0
+
+    def announce(self, model: nn.Module, batch: Any, ahead: int) -> None:
+        """Tell the scorers of a batch: it comes `ahead` calls after the next one.
+
+        They score it by the weights of now. `announcing` and `stream` do it; a loop of another
+        form may do it by itself. Another batch in its turn is scored when it comes.
+        """
+        if not self.selector.looks_ahead:
+            return
+        step = self.steps + ahead
+        candidates, known = self._candidates(self._parts(batch, None, None), step)
+        if known is None or known.all():  # else it is said when its turn has come
+            now = self.steps if self.since is None else self.since
+            self._scorer(model).announce(candidates.positions, step, now, candidates)
 
     @property
     def notes(self) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib.util
 import math
 import os
@@ -26,6 +25,7 @@ from keepers.cluster import (
 )
 from keepers.errors import KeepersError, MissingExtraError, ParameterError, RunError
 from keepers.online.ahead import AheadBackend, Answer
+from keepers.online.copies import copied
 from keepers.online.pieces import Piece, Sent
 from keepers.online.scorer import InProcess
 from keepers.online.weights import Attributes, Packet, Packing, WeightsAs, tensors_of, unpack
@@ -179,8 +179,7 @@ class OnRay:
             )
         )
         try:
-            twin = replace(here, module=copy.deepcopy(here.module).cpu())
-            sent = [ray.put(twin), ray.put(None if feed is None else feed.to("cpu"))]
+            sent = [ray.put(copied(here)), ray.put(None if feed is None else feed.to("cpu"))]
         except Exception as error:
             self.close()
             raise ParameterError(

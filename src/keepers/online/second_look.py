@@ -11,6 +11,7 @@ from torch import Tensor
 
 from keepers.online.scorer import Scored
 from keepers.training import Candidates
+from keepers.types import Signals
 
 EVERY = 16  # steps with older scores between two comparisons with fresh ones
 WARM = 2  # comparisons at the beginning that do not count: a young model turns over in any step
@@ -41,6 +42,18 @@ def share_again(shortlist: float | None, keep: float) -> float:
     (0.2, 0.75, 0.3)
     """
     return min(2 * keep, (1 + keep) / 2) if shortlist is None else shortlist
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Looked:
+    """Signals of the candidates that are chosen among, at `rows` of them all (None for all).
+
+    `everyone` are those of all candidates, by older weights where a shortlist was made.
+    """
+
+    signals: Signals
+    everyone: Signals
+    rows: Tensor | None = None
 
 
 class SecondLook:

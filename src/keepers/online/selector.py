@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -27,8 +26,8 @@ from keepers.online.companion import Companion
 from keepers.online.handover import WATCHED, HandOver, Watch
 from keepers.online.recent import Recent
 from keepers.online.scorer import Scored, Scorer, Scoring, scored_by
-from keepers.online.second_look import SecondLook
-from keepers.online.waiting import any_nan, to_host
+from keepers.online.second_look import Looked, SecondLook
+from keepers.online.transfer import any_nan, to_host
 from keepers.random import derived_seed
 from keepers.tasks import CLASSES, Task
 from keepers.training import Candidates, Choice
@@ -253,7 +252,7 @@ class Selector:
         drawn = torch.randperm(n, generator=self.generator)[:size].sort().values
         return drawn.to(candidates.positions.device)
 
-    def _look(self, candidates: Candidates, scorer: Scorer, k: int) -> _Looked:
+    def _look(self, candidates: Candidates, scorer: Scorer, k: int) -> Looked:
         of_model, rows = self.of_model, None
         found: dict[str, Tensor] = {}
         if self.stand_in is not None:
@@ -274,13 +273,13 @@ class Selector:
             found = dict(scored.signals.items())
             if rows is not None:  # what is admitted is no sample of the candidates: they are all
                 signals = self._whole(dict(early.signals.items()), candidates)
-                return _Looked(
+                return Looked(
                     signals=self._whole(found, candidates.take(rows)), everyone=signals, rows=rows
                 )
         if not found and "irreducible_losses" not in self.method.needs:
             found["labels"] = candidates.labels  # a random choice: nothing is asked of the model
         signals = self._whole(found, candidates)
-        return _Looked(signals=signals, everyone=signals)
+        return Looked(signals=signals, everyone=signals)
 
     def _whole(self, found: dict[str, Tensor], candidates: Candidates) -> Signals:
         """What the model said, and the irreducible losses where the method needs them."""
@@ -394,15 +393,3 @@ class Selector:
             part.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Looked:
-    """Signals of the candidates that are chosen among, at `rows` of them all (None for all).
-
-    `everyone` are those of all candidates, by older weights where a shortlist was made.
-    """
-
-    signals: Signals
-    everyone: Signals
-    rows: Tensor | None = None

@@ -22,9 +22,10 @@ class Candidates:
 
     `positions` (n,) are what the caller numbers its examples by, `labels` (n, ...) class numbers
     or what the caller's own loss takes, `args` and `keywords` what the module is called with,
-    `cut(rows)` the same for some of the rows. `version` counts the optimiser steps before, so it
-    names the weights. `ids[row]` is what errors call the example in a row, where positions say
-    little.
+    `cut(rows)` the same for some of the rows. `version` counts the choices before, one to an
+    optimiser step, so it names the weights; where a step takes several (accumulated gradients),
+    `weights` is the version of its first. `ids[row]` is what errors call the example in a row,
+    where positions say little.
     """
 
     positions: Tensor
@@ -33,6 +34,7 @@ class Candidates:
     cut: Callable[[Tensor], Arguments]
     keywords: dict[str, Any] = field(default_factory=dict[str, Any])
     version: int = 0
+    weights: int | None = None
     ids: Any = None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What is asked of an accelerator, which is waited for then."""
+"""What comes from an accelerator to the host, which waits for it: as few transfers as can be."""
 
 from __future__ import annotations
 
