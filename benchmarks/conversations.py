@@ -5,7 +5,9 @@ python benchmarks/conversations.py FILE --model hf:PATH [--rows 200] [--rounds 3
 Throughput: `read_through` against a bare loop of transformers that sorts by length and pads to the
 longest of each batch (batches of 8, whole logits, a mask), by CPU time, side by side. Damage: a
 fifth of the answers are exchanged among each other, at random; how well each score tells those
-from the others (area under the ROC curve; 0.5 tells nothing).
+from the others (area under the ROC curve; 0.5 tells nothing). Gradients: CPU seconds over those of
+a reading without, and how far cosines of projected gradients of some conversations are from those
+of whole ones (root mean square over pairs).
 """
 
 from __future__ import annotations
@@ -25,12 +27,18 @@ from sklearn.metrics import roc_auc_score
 
 from keepers.data import open_source
 from keepers.data.conversations import answers
-from keepers.models import LanguageModel, TokenSequence, language_model
+from keepers.models import (
+    LanguageModel,
+    TokenSequence,
+    language_model,
+    padded,
+    summed_losses,
+)
 from keepers.processes import Runtime
 from keepers.scores import instruction_following_difficulty
-from keepers.signals import read_through
+from keepers.signals import ProjectedGradients, read_through
 from keepers.workflows.conversations import conversation
-from keepers.workflows.readings import alone
+from keepers.workflows.readings import alone, cosines
 
 CPU = Runtime(device=torch.device("cpu"))
 BATCH = 8
@@ -87,6 +95,41 @@ def throughput(model: LanguageModel, sequences: list[TokenSequence], rounds: int
     }
 
 
+def gradients(model: LanguageModel, sequences: list[TokenSequence], exact: int) -> dict[str, Any]:
+    """What projected gradients cost, and how near they come."""
+    plain, _ = timed(lambda: read_through(model, sequences, runtime=CPU))
+    slopes, _ = timed(lambda: read_through(model, sequences, runtime=CPU, gradients=True))
+    few, pairs = sequences[:exact], torch.triu_indices(exact, exact, 1)
+    whole = torch.stack([whole_gradient(model, each) for each in few])
+    goal = cosines(whole, whole)[pairs[0], pairs[1]]
+    errors: dict[str, float] = {}
+    for rank in (16, 32, 64):
+        reader = ProjectedGradients(model.module, CPU, rank=rank)
+        vectors = torch.cat([reader.read(*padded([each])[:2])[1] for each in few])
+        found = cosines(vectors, vectors)[pairs[0], pairs[1]]
+        errors[str(rank)] = float((found - goal).square().mean().sqrt())
+    return {
+        "timed": len(sequences),
+        "cpu_seconds_over_a_reading": slopes / plain,
+        "conversations": exact,
+        "spread_of_cosines": float(goal.std()),
+        "error_by_rank": errors,
+    }
+
+
+def whole_gradient(model: LanguageModel, each: TokenSequence) -> torch.Tensor:
+    """The gradient of the mean loss by the matrices of all layers inside the model."""
+    ids, learnt, _ = padded([each])
+    model.module.zero_grad()
+    loss = summed_losses(model.module, ids, learnt, CPU.device).sum() / int(learnt.sum())
+    loss.backward()
+    base: Any = model.module.base_model
+    inside = [weight for name, weight in base.named_parameters() if "emb" not in name]
+    found = [each.grad.flatten() for each in inside if each.grad is not None and each.ndim == 2]
+    model.module.zero_grad()
+    return torch.cat(found)
+
+
 def damaged(chats: list[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The conversations with a share of the last answers moved on by one, and which those are."""
     drawn = np.random.default_rng(seed).permutation(len(chats))[: int(SHARE * len(chats))]
@@ -136,6 +179,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--timed", type=int, default=64)
+    parser.add_argument("--exact", type=int, default=8)
     parser.add_argument("--out")
     args = parser.parse_args()
     source = open_source(args.data, limit=args.rows)
@@ -148,6 +192,7 @@ def main() -> None:
         "rows": len(chats),
         "damage": told(model, *damaged(chats, 0)),
         "throughput": throughput(model, sequences, args.rounds),
+        "gradients": gradients(model, sequences, args.exact),
     }
     print(json.dumps(found, indent=1))
     if args.out:

@@ -3,6 +3,7 @@
 python benchmarks/equal_tokens.py small FOLDER TEXTS.jsonl
 python benchmarks/equal_tokens.py gsm8k TRAIN.jsonl FILE.jsonl [--rows 1000]
 python benchmarks/equal_tokens.py targets POOL FOLDER [--test 32] [--count 16]
+python benchmarks/equal_tokens.py tuned POOL FOLDER --target hf:PATH --lr RATE [--test 32]
 python benchmarks/equal_tokens.py cell POOL --name NAME --target hf:PATH --runs FOLDER [options]
     [--out FILE.json]
 python benchmarks/equal_tokens.py table FILE.json
@@ -10,6 +11,7 @@ python benchmarks/equal_tokens.py table FILE.json
 `small` trains a model of half a million weights from scratch on web pages: a tokenizer of 2,048
 byte pairs, 3 layers, 96 wide. `gsm8k` writes rows of grade-school-math, its calculator's marks
 left out. `targets` draws target examples from the rows of a pool that a cell does not hold out.
+`tuned` tunes a model on a random twentieth of such rows, as LESS does before it reads gradients.
 `cell` is `keepers.compare` on one pool and target; it goes on where it was stopped, and puts its
 result among those in FILE.json. `table` prints them for the documentation.
 """
@@ -27,9 +29,13 @@ import torch
 import keepers
 from keepers.data import export, open_source
 from keepers.files import write_json
+from keepers.models import language_model
+from keepers.processes import Runtime
 from keepers.random import generator
 from keepers.reports.tuning import loss
+from keepers.training import TuningRecipe, tune
 from keepers.training.optim import one_cycle
+from keepers.workflows.conversations import as_tokens, token_counts
 from keepers.workflows.tested import with_test
 
 TEMPLATE = (
@@ -110,6 +116,22 @@ def targets(pool: str, folder: Path, test: str, count: int) -> None:
     export(pool, left.rows[drawn.numpy()], folder)
 
 
+def tuned(args: argparse.Namespace) -> None:
+    """Tune a model on a random twentieth of the tokens that are not held out, three passes."""
+    pool, _, _ = with_test(open_source(args.pool, task="tokens"), args.test, "error", None, print)
+    model = language_model(args.target, "target", length=args.length)
+    _, sequences = as_tokens(pool, model, "error", print)
+    tokens = token_counts(sequences)
+    order = torch.randperm(len(tokens), generator=generator(0, "tuned first"))
+    members = order[tokens[order].cumsum(0) <= 0.05 * tokens.sum()]
+    recipe = TuningRecipe(lr=args.lr, batch_tokens=args.batch_tokens)
+    cpu = Runtime(device=torch.device("cpu"))
+    total = 3 * int(tokens[members].sum())
+    found = tune(model, sequences, members, total, recipe, seed=0, runtime=cpu).model
+    found.module.save_pretrained(args.folder)  # pyright: ignore
+    found.tokenizer.save_pretrained(args.folder)
+
+
 def cell(args: argparse.Namespace) -> None:
     """One pool and target."""
     target: dict[str, Any] = {
@@ -181,6 +203,14 @@ def main() -> None:
     way.add_argument("folder", type=Path)
     way.add_argument("--test", default="32")
     way.add_argument("--count", type=int, default=16)
+    way = ways.add_parser("tuned")
+    way.add_argument("pool")
+    way.add_argument("folder", type=Path)
+    way.add_argument("--target", required=True)
+    way.add_argument("--lr", type=float, required=True)
+    way.add_argument("--test", default="32")
+    way.add_argument("--length", type=int, default=512)
+    way.add_argument("--batch-tokens", type=int, default=1024)
     way = ways.add_parser("cell")
     way.add_argument("pool")
     way.add_argument("--name", required=True)
@@ -206,6 +236,8 @@ def main() -> None:
         gsm8k(args.path, args.out, args.rows)
     elif args.way == "targets":
         targets(args.pool, args.folder, args.test, args.count)
+    elif args.way == "tuned":
+        tuned(args)
     elif args.way == "cell":
         cell(args)
     else:

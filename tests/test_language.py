@@ -412,6 +412,10 @@ def test_what_lowers_the_loss_of_target_examples(
     best = sorted(range(30), key=by_hand.__getitem__, reverse=True)[:4]
     assert [found[at] for at in range(30)] == pytest.approx(by_hand, abs=1e-4)
     assert {row["row"] for row in kept if row["kept"]} == {*best}
+    done = run("score", chats, *words[2:], "--similar-to", "like.jsonl", "--out", "scores.parquet")
+    assert done.status == 0, done.err
+    scores = pq.read_table("scores.parquet").to_pylist()
+    assert [row["score"] for row in scores] == [found[at] for at in range(30)]
     assert len(list(Path("run/stages").iterdir())) == 2  # the pool and the targets, each once
     done = run("coreset", chats, *words[:-2])
     assert "similar_to: got none, and 'less' looks for what is similar" in done.err

@@ -17,7 +17,7 @@ from keepers.random import generator
 RANK = 64
 """Directions that the input and the output of a layer are projected on.
 
-Of 60 conversations, cosines of a model of half a million weights were off by 0.03 (0.08 at 16).
+Cosines of SmolLM2-135M are off by 0.024 (at 16 by 0.08); those of whole gradients spread by 0.045.
 """
 
 

@@ -183,6 +183,7 @@ class ScoreOptions(Proxied, Seeded, Shared):
     reads_conversations = True
 
     method: Annotated[str, Option("How to select; see 'keepers methods'")] = "entropy"
+    similar_to: Annotated[Any, SIMILAR_TO] = None
     out: Annotated[
         str | Path | None,
         Option("Parquet file for id, row, label, score", typed="scores.parquet"),
