@@ -116,7 +116,8 @@ LANGUAGE = (
         summary="gradients most like those of target examples: a step on it lowers their loss "
         "(LESS, of the model as it is)",
         when="a few examples show what the model is for (--similar-to), and three readings of the "
-        "pool can be paid; the paper tunes on a part first: name that model as the proxy",
+        "pool can be paid; the paper tunes on a part first: name that model as the proxy; worse "
+        "than random on three small pools",
         paper="Xia et al., LESS, ICML 2024",
     ),
 )
