@@ -266,7 +266,7 @@ class OnRay:
         except errors.GetTimeoutError:
             if number not in self._away:
                 self._away[number] = ticket.answer
-                self._note(number, now, f"did not answer within {limit:.0f} s")
+                self._note(number, now, f"did not answer within {limit:.2g} s")
             return None
         except errors.RayTaskError as error:
             if isinstance(getattr(error, "cause", None), KeepersError):
