@@ -305,8 +305,10 @@ def test_a_comparison_of_chats(run: Keepers, pool: Path, name: str) -> None:
 
 
 def test_the_terminal_says_what_came_of_it(run: Keepers, pool: Path, name: str) -> None:
-    done = run("compare", pool, *given(name), "--keep", "0.2")
+    targets = ("--methods", "rds", "--similar-to", pool)
+    done = run("compare", pool, *given(name), "--keep", "0.2", *targets)
     assert done.status == 0, done.err
+    assert "target examples also stand in the held-out data, so methods that compare" in done.err
     assert "No choice is better than both a random part and the longest answers" in done.out
     assert f"{'longest':<10}" in done.out
     assert "held-out conversations" in " ".join(done.out.split())

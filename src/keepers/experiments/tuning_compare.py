@@ -7,8 +7,11 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from keepers.baselines import LONGEST, RANDOM
-from keepers.data import Source
+from keepers.data import Source, open_source
+from keepers.errors import about
 from keepers.experiments.summary import BaselineOf, costs_of, random_of, with_differences
 from keepers.experiments.trial import Row, by_way, mean
 from keepers.experiments.tuning_trials import TuningBench, TuningTrial
@@ -35,6 +38,7 @@ def compare_tuned(
     """
     bench = TuningBench.prepare(source, test, options, config, place, say)
     say_skipped(bench.source, say)
+    _say_shared(options, test, say)
     before = bench.before()
     say(f"Target as it is: {_measured(before)}")
     trials: list[TuningTrial] = []
@@ -67,6 +71,20 @@ def compare_tuned(
         "costs": place.ledger.by_phase(),
         "hardware": place.hardware.identity(gains_from_bf16=True),
     }
+
+
+def _say_shared(options: CompareOptions, test: Source, say: Say) -> None:
+    """Say so where target examples are held out, too."""
+    if options.similar_to is None:
+        return
+    with about("similar_to"):
+        targets = open_source(options.similar_to, task="tokens", on_bad_row=options.on_bad_row)
+    if both := int(np.isin(targets.digests, test.digests).sum()):
+        say(
+            f"Warning: {both:,} of {counted(len(targets), 'target example')} also "
+            f"{'stands' if both == 1 else 'stand'} in the held-out data, so methods that compare "
+            "with them look better than they are"
+        )
 
 
 def finite(losses: Mapping[float, float]) -> dict[str, float | None]:
