@@ -326,11 +326,10 @@ def test_the_best_that_are_not_like_a_better_one() -> None:
     draw = torch.Generator().manual_seed(0)
     points = torch.randn(40, 3, generator=draw)
     given = Signals(
-        answer_losses=torch.rand(40, generator=draw),
-        unconditional_losses=torch.ones(40),
+        qualities=torch.rand(40, generator=draw),
         features=points,
     )
-    order = given.get("answer_losses").argsort(descending=True).tolist()
+    order = given.get("qualities").argsort(descending=True).tolist()
     taken = list[int]()
     for at in order:
         if all(float(cosines(points[[at]], points[[earlier]])) < 0.8 for earlier in taken):
@@ -343,6 +342,30 @@ def test_the_best_that_are_not_like_a_better_one() -> None:
         assert f"whose last {k - len(taken)} of" in found.how or k <= len(taken)
     with pytest.raises(ParameterError, match="similarity: got 2"):
         choose(get("deita"), [given], 3, generator=draw, options={"similarity": 2})
+
+
+def test_scores_of_the_file_are_the_quality(run: Keepers, name: str) -> None:
+    """With vectors no model is asked; with a model its hidden states, and no losses, are read."""
+    rows = [{**chat(f"what is {at}", f"{at}"), "score": at % 5 + at / 100} for at in range(20)]
+    path = Path("rated.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    vectors = torch.eye(20)
+    vectors[14] = vectors[19]  # the second best is like the best
+    np.save("vectors.npy", vectors.numpy())
+    words = ("coreset", path, "--keep", "3", "--method", "deita", "--quality", "score")
+    done = run(*words, "--features", "vectors.npy", "--out", "kept.parquet")
+    assert done.status == 0, done.err
+    kept = {row["row"] for row in pq.read_table("kept.parquet").to_pylist() if row["kept"]}
+    assert kept == {19, 9, 4}
+    done = run(*words, "--proxy", name, "--run", "run")
+    assert done.status == 0, done.err
+    assert len(list(Path("run/stages").iterdir())) == 1
+    path.write_text(path.read_text() + json.dumps({**chat("a", "b"), "score": None}) + "\n")
+    assert "row 20: nothing or NaN in column 'score'" in run(*words, "--proxy", name).err
+    done = run(*words[:-1], "messages", "--proxy", name)
+    assert "quality: got 'messages'" in done.err or "column 'messages' holds" in done.err
+    done = run("coreset", path, "--on-bad-row", "skip", "--method", "longest", *words[-2:])
+    assert "'longest' reads no scores of quality: no use for --quality" in done.err
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def make_signals(seed: int = 0, n: int = N) -> Signals:
         predictions=torch.randn(n, 2, generator=draw),
         posterior_predictions=torch.randn(n, 3, 2, generator=draw),
         answer_losses=torch.rand(n, generator=draw),
+        qualities=torch.rand(n, generator=generator(9)),
         unconditional_losses=torch.rand(n, generator=draw) + 1,
         lengths=torch.rand(n, generator=draw),
         similarities=torch.randn(n, 3, generator=draw),

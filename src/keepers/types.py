@@ -289,7 +289,8 @@ class Signals:
     `gradient_norms` (n,) their lengths, and `early_gradient_norms` (n, runs) those of models that
     were stopped early in training;
     `irreducible_losses` (n,), of a model trained on other data; of answers of language models,
-    `answer_losses` (n,), the mean of each over its tokens, `unconditional_losses` (n,), the same
+    `qualities` (n,), scores that somebody brings, or ifd, `answer_losses` (n,), the mean of each
+    over its tokens, `unconditional_losses` (n,), the same
     without its prompt, `lengths` (n,) in characters, and
     `similarities` (n, queries) to target examples, and `gradient_similarities` (n, tasks), cosines
     of gradients, means over the target examples of each task; `features` (n, d); `forgetting`
@@ -309,6 +310,7 @@ class Signals:
     gradient_norms: Tensor | None = None
     early_gradient_norms: Tensor | None = None
     irreducible_losses: Tensor | None = None
+    qualities: Tensor | None = None
     answer_losses: Tensor | None = None
     unconditional_losses: Tensor | None = None
     lengths: Tensor | None = None

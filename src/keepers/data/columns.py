@@ -47,6 +47,7 @@ class Told:
     id: str | None = None
     group: str | None = None
     features: str | None = None
+    quality: str | None = None
     brought: bool = False
 
 
@@ -68,6 +69,7 @@ def told(
         *(("label", name) for name in labels),
         ("id", said.id),
         ("group", said.group),
+        ("quality", said.quality),
     ):
         if chosen is not None and chosen not in table.column_names:
             raise unknown_name(parameter, chosen, table.column_names)
@@ -83,7 +85,7 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
         ParameterError: no column, or several, could be meant; they are listed.
     """
     several = [] if said.label is None else label_columns(said.label, material.table)
-    set_apart = (said.id, said.group, said.label, said.features, *several)
+    set_apart = (said.id, said.group, said.label, said.features, said.quality, *several)
     free = [n for n in material.table.column_names if n not in set_apart]
     strict = require_labels or not said.input
     label = said.label or _label_by_name(material, [n for n in free if n not in said.input], strict)

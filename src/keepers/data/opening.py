@@ -24,6 +24,7 @@ from keepers.data.csv_files import HEADERS
 from keepers.data.examples import Examples
 from keepers.data.features import is_npy, read_features, read_npy
 from keepers.data.frames import check_names
+from keepers.data.guesses import is_number
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.labels import unlabelled
@@ -49,6 +50,7 @@ def open_source(
     id: str | None = None,
     group: str | None = None,
     features: Any = None,
+    quality: str | None = None,
     split: str | None = None,
     header: Header = "auto",
     like: Source | None = None,
@@ -70,7 +72,8 @@ def open_source(
     default `train`. `header` (`yes`, `no` or `auto`) says whether the first line of CSV and TSV
     files names the columns; `auto` judges it by the lines below. A test set
     is opened `like` the training source: the same columns and classes. `features` are vectors that
-    somebody brings: a column, a `.npy` file or an array with one row for each of the data. `limit`
+    somebody brings: a column, a `.npy` file or an array with one row for each of the data;
+    `quality` names a column of scores that somebody brings. `limit`
     takes a random part, drawn over the ids with `seed`. `task` says what the labels are: a `class`
     each, several `labels` (lists, columns of 0 and 1, or texts that a separator divides), or a
     `number` (or several); `auto` judges it by the values.
@@ -100,7 +103,8 @@ def open_source(
         if like is not None and header == "auto":
             header = like.columns.header
         kept, before = None, (0, None)
-        if memory is not None and features is None and group is None and _is_read_as_path(data):
+        alone = features is None and group is None and quality is None
+        if memory is not None and alone and _is_read_as_path(data):
             known = like and (like.kind, like.shape, like.columns, like.class_names)
             asked = (input, label, id, header, known, limit, seed, require_labels, on_bad_row)
             asked = (*asked, task) if task != "auto" else asked
@@ -146,6 +150,7 @@ def open_source(
             id=id,
             group=group,
             features=column,
+            quality=quality,
             brought=brought is not None,
         )
         try:
@@ -180,6 +185,9 @@ def open_source(
         bad |= turned_down(material.table, columns.label)
         if brought is not None:
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
+        rated = None if quality is None else _numbers(material.table[quality], quality)
+        if rated is not None:
+            bad |= extract.unusable_numbers(rated, lambda _: f"column '{quality}'")
         _check_bad(bad, of_inputs, material, columns, on_bad_row)
         found = hashed(material, inputs, columns, progress)
         bad |= found.unread
@@ -224,6 +232,7 @@ def open_source(
             shape=shape,
             num_rows=material.table.num_rows,
             features=brought,
+            quality=None if rated is None else rated[order],
             columns=replace(
                 columns,
                 input=columns.input if talk is None else talk.format.columns,
@@ -369,6 +378,19 @@ def _paths(material: Material, inputs: RawInputs, columns: Columns) -> Sequence[
 
 def _part(count: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(torch.randperm(count, generator=generator(seed, "limit"))[:limit].numpy())
+
+
+def _numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
+    """A column of numbers, NaN where it holds nothing.
+
+    Raises:
+        ParameterError: it holds something else.
+    """
+    if not is_number(column.type):
+        raise ParameterError(
+            "quality", f"column '{name}' holds {column.type}", "Name one of numbers"
+        )
+    return column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
 
 
 def _strings(column: ArrowColumn) -> npt.NDArray[np.object_]:

@@ -59,8 +59,9 @@ class Source:
     `labels` (n,) are the class numbers, -1 where unknown, None where there are none; those of
     another `task` are `Tags` or numbers (n, d), and there are no class names. `groups` (n,)
     strings. `shape` is (channels, height, width), (features,) or (). `features` (n, d) are those
-    that somebody brought. `where` leads from rows back to files. `num_rows` counts the rows of
-    the user's data, also those left out; `found` says in sentences what was taken.
+    that somebody brought, `quality` (n,) scores alike. `where` leads from rows back to files.
+    `num_rows` counts the rows of the user's data, also those left out; `found` says in sentences
+    what was taken.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Source:
     shape: tuple[int, ...]
     num_rows: int
     features: npt.NDArray[np.float32] | None = None
+    quality: npt.NDArray[np.float64] | None = None
     columns: Columns = Columns()
     where: Where = field(default_factory=Where)
     found: tuple[str, ...] = ()
@@ -159,6 +161,7 @@ class Source:
             labels=None if self.labels is None else labels_at(self.labels, chosen),
             groups=None if self.groups is None else self.groups[chosen],
             features=None if self.features is None else self.features[chosen],
+            quality=None if self.quality is None else self.quality[chosen],
         )
 
     def info(self, resolution: int | None = None) -> DataInfo:

@@ -20,12 +20,6 @@ def _in_turn(signals: Signals, scores: None, k: int, *, selected: Any = None, **
     return Picks(positions=selectors.in_turn(found, k, selected=selected))
 
 
-def _ifd(signals: Signals) -> Tensor:
-    return formulas.instruction_following_difficulty(
-        signals.get("answer_losses"), signals.get("unconditional_losses")
-    )
-
-
 def _unlike_better_ones(
     signals: Signals,
     scores: Tensor,
@@ -78,7 +72,9 @@ LANGUAGE = (
     Method(
         name="ifd",
         needs=frozenset({"answer_losses", "unconditional_losses"}),
-        score=_ifd,
+        score=lambda signals: formulas.instruction_following_difficulty(
+            signals.get("answer_losses"), signals.get("unconditional_losses")
+        ),
         select=top,
         summary="how little the prompt helps a language model with the answer; where it misleads, "
         "last",
@@ -89,13 +85,13 @@ LANGUAGE = (
     ),
     Method(
         name="deita",
-        needs=frozenset({"answer_losses", "unconditional_losses", "features"}),
-        score=_ifd,
+        needs=frozenset({"qualities", "features"}),
+        score=lambda signals: signals.get("qualities"),
         select=_unlike_better_ones,
-        summary="the best by ifd, but for those whose hidden states are like a better one's "
-        "(DEITA's filter)",
-        when="the highest by ifd alone say the same again and again; the paper's scores of quality "
-        "and complexity by a trained judge are not there, and ifd is no such judge",
+        summary="the best by a column of scores (--quality), without one by ifd, but for those "
+        "whose features are like a better one's (DEITA's filter)",
+        when="the file holds the scores of a judge, as the paper's does; the highest alone say the "
+        "same again and again. ifd is no judge of quality",
         paper="Liu et al., What Makes Good Data for Alignment?, ICLR 2024",
         options={"similarity": 0.9},
         hard_first=True,

@@ -54,6 +54,7 @@ SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
         "gradient_norms": SignalFacts("gradient norms", (CORESET, ONLINE), "pass"),
         "early_gradient_norms": SignalFacts("gradient norms early in training", (CORESET,)),
         "irreducible_losses": SignalFacts("irreducible losses", (ONLINE,)),
+        "qualities": SignalFacts("scores of quality", (CORESET,)),
         "answer_losses": SignalFacts("losses of answers", (CORESET,)),
         "unconditional_losses": SignalFacts("losses of answers without their prompts", (CORESET,)),
         "lengths": SignalFacts("lengths of answers", (CORESET,)),

@@ -80,6 +80,7 @@ CHECKS: Mapping[str, Callable[[Tensor, str], Tensor]] = {
     "gradients": check_features,
     "gradient_norms": check_one_each,
     "early_gradient_norms": check_features,
+    "qualities": check_one_each,
     "answer_losses": check_one_each,
     "lengths": check_one_each,
     "similarities": check_features,

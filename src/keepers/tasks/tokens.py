@@ -36,6 +36,7 @@ class Tokens:
     said: ClassVar[str] = "answer_losses"
     signals: ClassVar[frozenset[str]] = frozenset(
         {
+            "qualities",
             "answer_losses",
             "unconditional_losses",
             "lengths",

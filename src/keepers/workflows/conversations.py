@@ -72,7 +72,8 @@ def language_signals(
     role = Role.parse(config.proxy, "hf:")
     if role.model.startswith(PROBE):
         _check_as_it_is(config, role)
-        check_gives(role, method, needs)
+        scores = frozenset[str]() if source.quality is None else frozenset({"qualities"})
+        check_gives(role, method, needs, scores)
         if config.keep_tokens is not None:
             raise ParameterError(
                 "keep_tokens",

@@ -80,6 +80,8 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
         config, auto = settled(source, options, place, say=say)
         if config.similar_to is not None and not methods.get(config.method).needs & COMPARED:
             say(f"Warning: '{config.method}' compares with no targets: no use for --similar-to")
+        if config.quality is not None and "qualities" not in methods.get(config.method).needs:
+            say(f"Warning: '{config.method}' reads no scores of quality: no use for --quality")
         scored = score_source(source, config, place, say=say)
         if config.near_duplicates is not None:
             scored = without_copies(scored, config.near_duplicates, say)

@@ -39,8 +39,9 @@ def needs_labels(config: CoresetOptions, *, brought: bool) -> bool:
             near-duplicates are asked for, and there are no features to tell them by.
     """
     method = methods.get(SAFE if config.method == AUTO else config.method)
-    missing = method.needs - BROUGHT
-    rows = methods.offered(BROUGHT, replacement=False)
+    given = BROUGHT if config.quality is None else BROUGHT | {"qualities"}
+    missing = method.needs - given
+    rows = methods.offered(given, replacement=False)
     if brought and missing:
         raise ParameterError(
             "method",

@@ -23,13 +23,13 @@ GIVES = frozenset({"features", "similarities"})
 """The signals of an encoder."""
 
 
-def check_gives(role: Role, method: Method, needs: frozenset[str]) -> None:
-    """Refuse an encoder for a method that needs more than features.
+def check_gives(role: Role, method: Method, needs: frozenset[str], brought: frozenset[str]) -> None:
+    """Refuse an encoder for a method that needs more than features and what somebody brought.
 
     Raises:
         ParameterError: what it needs.
     """
-    if missing := needs - GIVES:
+    if missing := needs - GIVES - brought:
         raise ParameterError(
             "proxy",
             f"got '{role.model}', an encoder, which gives features alone, and '{method.name}' "

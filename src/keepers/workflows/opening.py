@@ -56,6 +56,7 @@ def default_run(source: Source, purpose: str = "coreset") -> Path:
 def read_data(data: Any, options: Shared, **more: Any) -> Source:
     """The data, opened as the options say, and `more`."""
     reading, progress = vars(cut(options, Reading)), options.progress
+    reading["quality"] = getattr(options, "quality", None)
     source = open_source(data, **reading, limit=options.limit, progress=progress, **more)
     if source.kind == "chat" and not options.reads_conversations:
         raise ParameterError(

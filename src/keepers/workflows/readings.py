@@ -15,13 +15,14 @@ from keepers.data import Source
 from keepers.ledger import Ledger
 from keepers.models import LanguageModel, TokenSequence
 from keepers.runs import StageRecord
+from keepers.scores import instruction_following_difficulty
 from keepers.signals import forget_parts, read_through, store
 from keepers.types import Signals
 from keepers.workflows.workplace import Workplace
 
 COMPARED = frozenset({"similarities", "gradient_similarities"})
 """The signals that compare with target examples."""
-READ = COMPARED | {"answer_losses", "unconditional_losses", "features"}
+READ = COMPARED | {"qualities", "answer_losses", "unconditional_losses", "features"}
 """The signals that a language model gives by reading."""
 
 
@@ -47,14 +48,21 @@ def read_signals(
     """
     reader = _Reader(model, place)
     found: dict[str, Tensor] = {}
-    if needs - {"gradient_similarities"}:
+    if source.quality is not None:
+        found["qualities"] = torch.from_numpy(source.quality).float()
+    rated = needs & {"qualities"} - {*found}
+    if needs - {"gradient_similarities", *found}:
         vectors = bool(needs & {"features", "similarities"})
         arrays = reader.read(source, sequences, "reading by the proxy", features=vectors)
         found["answer_losses"] = arrays["losses"]
         if vectors:
             found["features"] = arrays["features"]
-    if "unconditional_losses" in needs:
+    if "unconditional_losses" in needs or rated:
         found["unconditional_losses"] = reader.alone(source, sequences)
+    if rated:
+        found["qualities"] = instruction_following_difficulty(
+            found["answer_losses"], found["unconditional_losses"]
+        )
     if targets is not None and "similarities" in needs:
         like = reader.read(targets.source, targets.sequences, "reading targets", features=True)
         found["similarities"] = cosines(found["features"], like["features"])

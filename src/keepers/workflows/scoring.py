@@ -182,8 +182,7 @@ def score_source(
             f"got {config.keep_tokens}, and {source.name} holds no conversations ({source.kind})",
             "Give --keep, or --task tokens for texts that a language model learns",
         )
-    brought = OF_DATA if source.features is not None else frozenset[str]()
-    if source.kind == "chat" and (method.needs & READ) - brought:
+    if source.kind == "chat" and (method.needs & READ) - given_with(source):
         return _by_language_model(source, method, config, place, say, language)
     if method.needs <= set(dict(data_signals(source, method.needs).items())):
         return _by_data_alone(source, method, config, place, say)
@@ -236,7 +235,14 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
         labels=torch.full((len(source),), -1) if labels is None else torch.from_numpy(labels),
         features=None if features is None else torch.from_numpy(features),
         lengths=lengths(source) if "lengths" in needs and source.kind == "chat" else None,
+        qualities=None if source.quality is None else torch.from_numpy(source.quality).float(),
     )
+
+
+def given_with(source: Source) -> frozenset[str]:
+    """The signals that somebody brought with the data."""
+    brought = {"features": source.features, "qualities": source.quality}
+    return frozenset(name for name, values in brought.items() if values is not None)
 
 
 def _by_language_model(

@@ -11,7 +11,7 @@ from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.options import Option, Options, at_least, cut, read, share
-from keepers.workflows.options.coreset import SIMILAR_TO, floor
+from keepers.workflows.options.coreset import QUALITY, SIMILAR_TO, floor
 from keepers.workflows.options.shared import AUTO, HardwareOptions, ModelLike, Proxied, Shared
 from keepers.workflows.options.training import (
     CandidatesConfig,
@@ -189,6 +189,7 @@ class CompareOptions(CompareConfig, Shared):
 
     test: Annotated[Any, TEST]
     similar_to: Annotated[Any, SIMILAR_TO] = None
+    quality: Annotated[str | None, QUALITY] = None
 
 
 class Corruption(Options):

@@ -62,6 +62,9 @@ def similarity(name: str, value: float) -> None:
         )
 
 
+QUALITY = Option(
+    "Column of scores of quality that you bring, the higher the better (deita)", metavar="COLUMN"
+)
 SIMILAR_TO = Option(
     "File of target conversations, for methods that look for similar ones (rds, less)",
     metavar="FILE",
@@ -121,6 +124,7 @@ class CoresetOptions(Proxied, Seeded, Shared):
         ),
     ] = None
     similar_to: Annotated[Any, SIMILAR_TO] = None
+    quality: Annotated[str | None, QUALITY] = None
     near_duplicates: Annotated[
         float | None,
         similarity,
