@@ -411,9 +411,7 @@ def test_csv_with_turns_as_json(tmp_path: Path) -> None:
 
 def test_other_workflows_say_that_they_take_none(tmp_path: Path) -> None:
     path = lines(tmp_path / "c.jsonl", [{"messages": turns(f"{at}", "b")} for at in range(20)])
-    told = "which keepers coreset, score, compare, advise and il"
-    with pytest.raises(KeepersError, match=told):
-        keepers.train(path, run=tmp_path / "run")
+    told = "which keepers coreset, score, compare, advise, il and train alone"
     with pytest.raises(KeepersError, match=told):
         keepers.compare_online(path, test=0.5, run=tmp_path / "run")
 

@@ -53,6 +53,29 @@ def atomic_path(path: Path, *, overwrite: bool = True, size: int | None = None) 
             os.close(handle)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Generator[Path]:
+    """Yield a temporary folder beside `path`; move it into place when the block ends well.
+
+    A folder that is there is moved aside, not removed, until the new one is in its place.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        if path.exists():
+            old = partial.with_suffix(".old")
+            path.rename(old)
+            partial.rename(path)
+            shutil.rmtree(old)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _locked_file(path: Path) -> tuple[int, Path]:
     """A new file beside `path`, locked so that no other process sweeps it away."""
     while True:

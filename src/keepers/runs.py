@@ -26,7 +26,7 @@ NOTE = "run.json"
 SETTINGS = ("kind", "data", "config", "select", "keep", "until", "seed", "model")
 """What of a result says which one it is; it has some of these."""
 
-_RECORD = "stage.json"
+RECORD = "stage.json"
 _STAGE = re.compile(r".+-[0-9a-f]{12}(\.partial)?")
 _AGAIN = "It is computed again"
 
@@ -100,7 +100,7 @@ class Run:
         if not processes.agree(self.finished(name, inputs)):
             self._compute(folder, inputs, compute)
         self._finished.add(key)
-        note = read_note(folder / _RECORD, "run", "Run the same command again")
+        note = read_note(folder / RECORD, "run", "Run the same command again")
         costs = tuple(Cost(**cost) for cost in note["costs"])
         return folder, StageRecord(facts=note["facts"], costs=costs)
 
@@ -130,7 +130,7 @@ class Run:
         record = compute(partial)
         if first:
             write_note(
-                partial / _RECORD,
+                partial / RECORD,
                 {
                     "stage": folder.name,
                     "inputs": inputs,
@@ -154,9 +154,9 @@ def _is_whole(folder: Path, key: str) -> bool:
         state = _state(folder)
         if _whole.get(folder) == state:
             return True
-        note = read_note(folder / _RECORD, "run", _AGAIN)
+        note = read_note(folder / RECORD, "run", _AGAIN)
         if note.get("stage") != key:
-            raise DamagedError(f"run: {folder / _RECORD} is of another stage. {_AGAIN}")
+            raise DamagedError(f"run: {folder / RECORD} is of another stage. {_AGAIN}")
         for name, digest in note["files"].items():
             if _digest(folder / name) != digest:
                 raise DamagedError(

@@ -44,11 +44,18 @@ def run_train(request: Request[TrainOptions]) -> None:
         sys.stdout.write(f"{line}\n")
     console().print(cost_table(Ledger(_costs(result.metadata["costs"]))))
     say_written(written)
+    where = str(out or result.weights)
+    if result.weights.is_dir():
+        _say_how(
+            "Load the model:",
+            "from transformers import AutoModelForCausalLM",
+            f"model = AutoModelForCausalLM.from_pretrained({where!r})",
+        )
+        return
     _say_how(
         "Load the model:",
         "import keepers",
-        f"model = keepers.load_model({str(out or result.weights)!r})  "
-        "# .module gives logits, .encoder says of what",
+        f"model = keepers.load_model({where!r})  # .module gives logits, .encoder says of what",
     )
 
 
@@ -56,12 +63,15 @@ def _told(result: TrainResult) -> list[str]:
     """How it went, in a few sentences."""
     facts = result.metadata
     trained = _cost(facts["costs"], "target training")
+    of = "conversation" if facts["task"] == "tokens" else "example"
     lines = [
         f"Trained {facts['model']['model']} by {facts['select']} on "
-        f"{counted(facts['trained_on'], 'example')}: "
+        f"{counted(facts['trained_on'], of)}: "
         f"{counted(trained.steps, 'step')}, {facts['epochs']:.3g} "
         f"{'epoch' if facts['epochs'] == 1 else 'epochs'}, {quantities.duration(trained.seconds)}"
     ]
+    if facts.get("loss") is not None:
+        lines.append(f"Held-out loss {facts['loss']:.4f} nats per token")
     if facts["accuracy"] is not None:
         lines.append(
             f"Test accuracy {quantities.percent(facts['accuracy'], 2)}, worst class "
@@ -76,7 +86,7 @@ def _told(result: TrainResult) -> list[str]:
             f"step cost {step['measured']:.1f} plain ones"
         )
         lines.append(uniform_words(result, trained))
-    if facts["irreducible"] is not None:
+    if facts["irreducible"] is not None and not result.weights.is_dir():
         lines.append(_il_cost(result))
     return lines
 

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from keepers.data.outputs import check_destination, mark
 from keepers.data.readers import described_pictures, read_table
 from keepers.data.weighted import add_weights
 from keepers.errors import DataError
+from keepers.files import atomic_folder
 
 _BATCH = 8192
 
@@ -65,26 +65,12 @@ def export(
     """
     named = Path(destination)
     check_destination(data, named, overwrite)
-    destination = named.resolve()
     kept, first = np.unique(np.asarray(rows, dtype=np.int64), return_index=True)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
-    try:
-        partial.chmod(0o755)
+    with atomic_folder(named) as partial:
         tables = _write(data, kept, partial, split, header)
         if weights is not None:
             add_weights(tables, np.asarray(weights, dtype=np.float64)[first], header)
         mark(partial)
-        if destination.exists():
-            # The old folder is moved aside, not removed, until the new one is in its place.
-            old = partial.with_suffix(".old")
-            destination.rename(old)
-            partial.rename(destination)
-            shutil.rmtree(old)
-        else:
-            partial.rename(destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return named
 
 

@@ -25,6 +25,7 @@ from keepers.models.factory import (
 )
 from keepers.models.features import FeatureTap
 from keepers.models.flops import count_flops
+from keepers.models.huggingface import quiet
 from keepers.models.identity import classifier_fingerprint, module_fingerprint
 from keepers.models.layers import to_channels_last
 from keepers.models.normalise import Normalised, Stretched
@@ -66,6 +67,7 @@ __all__ = [
     "module_fingerprint",
     "outline",
     "padded",
+    "quiet",
     "summed_losses",
     "to_channels_last",
 ]

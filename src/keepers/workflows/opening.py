@@ -62,7 +62,7 @@ def read_data(data: Any, options: Shared, **more: Any) -> Source:
         raise ParameterError(
             "data",
             f"{source.name} holds conversations ({source.found[0]}), which keepers coreset, "
-            "score, compare, advise and il alone take",
+            "score, compare, advise, il and train alone take",
             "To classify their texts name a column of them with --input and the classes with "
             "--label",
         )

@@ -15,7 +15,12 @@ from keepers.errors import KeepersError, renamed
 from keepers.online import IrreducibleLosses
 from keepers.words import changed, counted
 from keepers.workflows.irreducible import Irreducible, make_losses
-from keepers.workflows.online.selections import ORIGINAL, needs_irreducible, not_one_model
+from keepers.workflows.online.selections import (
+    ORIGINAL,
+    TOKENS,
+    needs_irreducible,
+    not_one_model,
+)
 from keepers.workflows.opening import Say
 from keepers.workflows.options.training import OF_IRREDUCIBLE, IrreducibleConfig
 from keepers.workflows.tested import check_losses
@@ -53,6 +58,8 @@ class Sought:
                 raise not_one_model()
             il = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
             return cls(il=il, holdout=holdout, config=config)
+        if select == TOKENS:  # its reference model is the irreducible-loss model
+            return None
         unused = {
             "il": il,
             "holdout": holdout,

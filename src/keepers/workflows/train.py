@@ -13,11 +13,13 @@ from keepers import processes
 from keepers.baselines import UNIFORM
 from keepers.choices import OnBadRow
 from keepers.data import Source
-from keepers.files import atomic_path, plain
+from keepers.errors import ParameterError
+from keepers.files import atomic_folder, atomic_path, plain
 from keepers.models import default_target
 from keepers.online import Scorers
 from keepers.options import taking
 from keepers.roles import Role, encode_like, prepare
+from keepers.runs import RECORD
 from keepers.training import Point, steps_in_epoch
 from keepers.words import counted
 from keepers.workflows.expected import expected_cost, known_facts, step_facts
@@ -25,6 +27,7 @@ from keepers.workflows.online import (
     AUTO,
     ORIGINAL,
     RHO_LOSS,
+    TOKENS,
     OnlineTrained,
     OnlineTraining,
     prepare_stand_in,
@@ -44,6 +47,7 @@ from keepers.workflows.options.training import (
 )
 from keepers.workflows.sought import Sought
 from keepers.workflows.tested import with_test
+from keepers.workflows.train_language import tune_chosen, tuning_of
 from keepers.workflows.workplace import Workplace
 
 
@@ -51,9 +55,10 @@ from keepers.workflows.workplace import Workplace
 class TrainResult:
     """A trained target.
 
-    `weights` is a safetensors file with the state of the module, `curve` has one entry for each
-    evaluation, `metadata` says how it came about and what it cost. Irreducible losses that were
-    made on the way (`made_losses`) lie in `run` as il.parquet.
+    `weights` is a safetensors file with the state of the module; of a language model it is a
+    folder that transformers opens. `curve` has one entry for each evaluation, `metadata` says how
+    it came about and what it cost. Irreducible losses that were made on the way (`made_losses`)
+    lie in `run` as il.parquet.
     """
 
     weights: Path
@@ -74,6 +79,9 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
 
     Of n_B = n_b / keep candidates a step trains on the n_b with the highest score; n_b is the
     batch size of the model's recipe, and an epoch one pass over the candidates.
+
+    Conversations tune a causal language model by the Trainer of transformers, on AdamW with a
+    learning rate that rises and falls; `rho-loss` and `tokens` choose by a reference model.
 
     Args:
         data: as in `keepers.coreset`.
@@ -97,8 +105,22 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
     losses = options.irreducible(options.seed)
     sought = Sought.read(options.select, options.il, options.holdout, losses, say)
     with workplace(data, options, say, purpose="train", seed=options.seed) as (source, place):
-        result = _train(source, options.test, sought, options, place, options.on_bad_row, say)
-    if options.out is not None and processes.rank() == 0:
+        if source.kind == "chat":
+            result = _tuned(source, options, place, say)
+        elif options.select == TOKENS:
+            raise ParameterError(
+                "select",
+                f"got '{TOKENS}', and {source.name} holds no conversations",
+                "Take another",
+            )
+        else:
+            result = _train(source, options.test, sought, options, place, options.on_bad_row, say)
+    if options.out is not None and result.weights.is_dir():
+        with atomic_folder(Path(options.out)) as partial:
+            shutil.copytree(
+                result.weights, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(RECORD)
+            )
+    elif options.out is not None and processes.rank() == 0:
         with atomic_path(Path(options.out), overwrite=options.overwrite) as partial:
             shutil.copyfile(result.weights, partial)
     return result
@@ -173,6 +195,51 @@ def _train(
         metadata=metadata,
         run=place.run.path,
         made_losses=sought is not None and sought.il is None,
+    )
+
+
+def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) -> TrainResult:
+    """A language model, tuned on conversations."""
+    tested = None
+    if options.test is not None:
+        source, tested, _ = with_test(source, options.test, options.on_bad_row, place.progress, say)
+    source, tuning, losses = tuning_of(source, tested, options, place, say)
+    say(
+        f"Target: {tuning.role.model}, {tuning.select}, {counted(len(source), 'conversation')}, "
+        f"{counted(tuning.steps, 'step')} of {tuning.batch}"
+    )
+    tuned = tune_chosen(source, tuning, place, say)
+    last = tuned.curve[-1] if tuned.curve else {}
+    metadata = plain(
+        {
+            "kind": "train",
+            "select": options.select,
+            "selected_by": tuning.select,
+            "keep": tuning.keep if tuning.select == TOKENS else options.keep,
+            "seed": options.seed,
+            "data": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint},
+            "trained_on": len(source),
+            "model": tuning.role.identity(),
+            "irreducible": None
+            if losses is None
+            else {**losses.metadata, "fingerprint": losses.fingerprint},
+            "reference": options.il_model,
+            "task": source.task.name,
+            "score": "held-out loss",
+            "loss": last.get("loss"),
+            "accuracy": None,
+            "worst_class_accuracy": None,
+            "hand_over": None,
+            "step_cost": None,
+            "epochs": tuned.cost.examples / len(source),
+            "candidates": tuned.cost.examples,
+            "costs": place.ledger.by_phase(),
+            "hardware": place.hardware.identity(gains_from_bf16=True),
+        }
+    )
+    place.run.leave("train.json", {**metadata, "curve": tuned.curve}, say)
+    return TrainResult(
+        weights=tuned.folder, curve=tuned.curve, metadata=metadata, run=place.run.path
     )
 
 

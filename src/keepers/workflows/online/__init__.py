@@ -6,6 +6,7 @@ from keepers.workflows.online.selections import (
     ORIGINAL,
     POLICIES,
     RHO_LOSS,
+    TOKENS,
     needs_irreducible,
     selections,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "ORIGINAL",
     "POLICIES",
     "RHO_LOSS",
+    "TOKENS",
     "OnlineTrained",
     "OnlineTraining",
     "needs_irreducible",

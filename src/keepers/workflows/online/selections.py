@@ -8,10 +8,12 @@ from typing import Any
 from keepers import methods
 from keepers.baselines import FRESH, UNIFORM
 from keepers.errors import ParameterError, renamed, unknown_name
-from keepers.online import SUPPLIED, WATCHED, InfoBatch
+from keepers.online import SUPPLIED, WATCHED, InfoBatch, TokenSelector
 
 INFOBATCH, ORIGINAL = "infobatch", "rho-loss-original"
 AUTO, RHO_LOSS = "auto", "rho-loss"
+TOKENS = "tokens"
+"""Of conversations alone: the tokens of a batch that are worth learning (Lin et al. 2024)."""
 POLICIES: Mapping[str, str] = {
     AUTO: "rho-loss where its losses are good and its steps can pay, uniform elsewhere",
     UNIFORM: "every example once an epoch: no selection",
@@ -51,6 +53,12 @@ UNUSED: Mapping[str, Mapping[str, str]] = {
         **_OF_SCORING,
     },
     FRESH: {"until": "Leave it out", "hand_over": _NO_HAND_OVER, **_OF_SCORING},
+    TOKENS: {
+        "keep": "Give select_options.keep, the share of the tokens (0.6)",
+        "until": "Leave it out",
+        "hand_over": _NO_HAND_OVER,
+        **_OF_SCORING,
+    },
 }
 """What a policy has no use for, and what to do about it."""
 
@@ -62,7 +70,7 @@ def selections() -> tuple[str, ...]:
 
 def needs_irreducible(select: str) -> bool:
     """Whether a selection needs irreducible losses."""
-    if select in POLICIES:
+    if select in POLICIES or select == TOKENS:
         return select in (AUTO, ORIGINAL)
     return "irreducible_losses" in _row(select).needs
 
@@ -87,7 +95,7 @@ def _name(select: str) -> str:
 
 def unused(select: str) -> Mapping[str, str]:
     """The settings that a selection has no use for, and what to do about each."""
-    if select in POLICIES:
+    if select in POLICIES or select == TOKENS:
         return UNUSED.get(select, {})
     needs = _row(select).needs
     asks = needs - {"irreducible_losses", "labels"}
@@ -106,6 +114,11 @@ def check_options(select: str, options: Mapping[str, Any]) -> None:
             if name not in ("keep", "off"):
                 raise unknown_name("select_options of infobatch", name, ("keep", "off"))
         InfoBatch(**options)
+    elif select == TOKENS:
+        for name in options:
+            if name != "keep":
+                raise unknown_name("select_options of tokens", name, ("keep",))
+        TokenSelector(**options)
     elif select in (UNIFORM, FRESH):
         if options:
             raise ParameterError(

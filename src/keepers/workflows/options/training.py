@@ -263,9 +263,11 @@ class SelectionConfig(CandidatesConfig):
         str,
         Option(
             "Which candidates a step trains on: auto, uniform, fresh-random, infobatch, "
-            "rho-loss-original, or a method offered online (see 'keepers methods')",
+            "rho-loss-original, or a method offered online (see 'keepers methods'); of "
+            "conversations auto, uniform, rho-loss or tokens",
             "`auto` is `rho-loss` where its losses are good and a step can save more than it "
-            "costs, `uniform` elsewhere",
+            "costs, `uniform` elsewhere, and for conversations; `tokens` takes the loss on the "
+            "tokens furthest over that of the reference `il_model`",
         ),
     ] = "rho-loss"
     select_options: Annotated[
@@ -273,7 +275,7 @@ class SelectionConfig(CandidatesConfig):
         Option(
             more="Options of the selection; of `infobatch` `keep` (0.5), the fraction of the "
             "examples with low loss that stays, and `off` (0.125), the last share of the "
-            "training, which is on everything",
+            "training, which is on everything; of `tokens` `keep` (0.6), the share of the tokens",
             after="stand_in",
         ),
     ] = read(default=None, converter=_own)
@@ -312,6 +314,8 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
             one of epochs, steps and seconds.
     """
 
+    reads_conversations = True
+
     test: Annotated[Any, Option("Test data like DATA, or a fraction of DATA to split off")] = None
     model: Annotated[
         ModelLike,
@@ -348,7 +352,10 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
         ),
     ] = None
     seed: Annotated[int, Option("Same data, same seed, same weights")] = 0
-    out: Annotated[str | Path | None, Option("File for the weights (safetensors)")] = None
+    out: Annotated[
+        str | Path | None,
+        Option("File for the weights (safetensors); of a language model a folder"),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,194 @@
+"""`train` of conversations: what is chosen by, the result, and a training that was interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import keepers
+import tiny_language
+from commands import Keepers
+from keepers.errors import KeepersError, ParameterError
+from keepers.models import language_model
+from keepers.online import TokenSelector
+from keepers.tasks.tokens import token_losses
+from keepers.workflows import train_language
+
+
+def chat(at: int) -> dict[str, Any]:
+    asked, said = f"what is {at} and {at * 3 % 17}", f"the {'blue ' * (at % 4)}answer is {at}"
+    return {
+        "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}],
+        "key": at,
+    }
+
+
+@pytest.fixture(scope="module")
+def name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
+
+
+@pytest.fixture(scope="module")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("chats") / "chats.jsonl"
+    path.write_text("\n".join(json.dumps(chat(at)) for at in range(40)))
+    return str(path)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return language_model(f"hf:{folder}", "model").module.state_dict()
+
+
+def equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, two[key]) for key, value in one.items())
+
+
+def given(name: str, **more: Any) -> dict[str, Any]:
+    return {"model": {"model": name, "lr": 0.01, "batch_size": 4}, "steps": 6, **more}
+
+
+def test_the_command_gives_a_model_that_transformers_opens(
+    run: Keepers, name: str, chats: str, tmp_path: Path
+) -> None:
+    words = ["train", chats, "--model", name, "--select", "uniform", "--test", "0.2"]
+    words += ["--set", "model.lr=0.01", "--epochs", "2", "--run", "run"]
+    done = run(*words, "--out", "tuned")
+    assert done.status == 0, done.err
+    assert "Held-out loss" in done.out
+    assert "AutoModelForCausalLM.from_pretrained('tuned')" in done.out
+    facts = json.loads(Path("run/train.json").read_text())
+    steps = [each["step"] for each in facts["curve"]]
+    assert steps[0] == 0
+    assert steps[-1] == facts["costs"][-1]["steps"] == 2 * 4  # 32 conversations, or under, by 8
+    assert facts["curve"][-1]["loss"] < facts["curve"][0]["loss"]
+    assert facts["loss"] == facts["curve"][-1]["loss"]
+    tuned = language_model("hf:tuned", "model")
+    assert tuned.has_template
+    assert not equal(tuned.module.state_dict(), language_model(name, "model").module.state_dict())
+    assert {each.name for each in Path("tuned").iterdir()} >= {"config.json", "tokenizer.json"}
+    assert not Path("tuned/stage.json").exists()
+    assert "Writing" not in done.out + done.err
+    assert "train_runtime" not in done.out
+    stages = sorted(Path("run/stages").iterdir())
+    again = run(*words).out
+    assert "Held-out loss" in again
+    assert sorted(Path("run/stages").iterdir()) == stages
+
+
+@pytest.mark.parametrize("select", ["uniform", "tokens", "rho-loss"])
+def test_an_interrupted_tuning_ends_as_if_it_had_not_been(
+    select: str, name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more: dict[str, Any] = {"select": select, "evaluate_every": 2, "test": 0.2}
+    if select != "uniform":
+        more["il_model"] = name
+    if select == "rho-loss":
+        more["keep"] = 0.5
+    whole = keepers.train(chats, **given(name, **more, run=tmp_path / "whole"))
+    measure = train_language._Watcher.measure  # pyright: ignore[reportPrivateUsage]
+
+    def stop(self: Any, step: int) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+        measure(self, step)
+
+    monkeypatch.setattr("keepers.workflows.train_language._Watcher.measure", stop)
+    with pytest.raises(KeyboardInterrupt):
+        keepers.train(chats, **given(name, **more, run=tmp_path / "killed"))
+    monkeypatch.undo()
+    resumed = list[int]()
+    resume = train_language._Watcher.resume  # pyright: ignore[reportPrivateUsage]
+
+    def note(self: Any, step: int) -> None:
+        resumed.append(step)
+        resume(self, step)
+
+    monkeypatch.setattr("keepers.workflows.train_language._Watcher.resume", note)
+    found = keepers.train(chats, **given(name, **more, run=tmp_path / "killed"))
+    assert resumed == [2]
+    assert equal(weights(found.weights), weights(whole.weights))
+    losses = [(each["step"], each["loss"]) for each in whole.curve]
+    assert [(each["step"], each["loss"]) for each in found.curve] == losses
+    assert [step for step, _ in losses] == [0, 2, 4, 6]
+
+
+def test_tokens_that_are_learnt_are_those_over_the_reference(
+    name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The losses that a step has are those that a bare loop would take."""
+    seen: list[tuple[float, float]] = []
+    call = TokenSelector.__call__
+
+    def watch(self: Any, logits: torch.Tensor, batch: Any) -> Any:
+        choice = call(self, logits, batch)
+        losses, learnt = token_losses(logits, batch["labels"]), batch["labels"][:, 1:] != -100
+        count = round(0.3 * int(learnt.sum()))
+        excess = losses - token_losses(
+            reference(input_ids=batch["input_ids"]).logits, batch["labels"]
+        )
+        best = excess[learnt].topk(count).indices
+        seen.append((float(choice.loss.detach()), float(losses[learnt][best].mean())))
+        return choice
+
+    reference = language_model(name, "model").module
+    monkeypatch.setattr("keepers.online.TokenSelector.__call__", watch)
+    more: dict[str, Any] = {"select": "tokens", "select_options": {"keep": 0.3}, "il_model": name}
+    result = keepers.train(chats, **given(name, **more, run=tmp_path))
+    assert len(seen) == 6
+    for found, expected in seen[1:]:  # before the first step no token has an excess
+        assert found == pytest.approx(expected, rel=1e-4)
+    assert result.metadata["keep"] == 0.3
+
+
+def test_losses_of_a_file_and_of_the_reference_choose_alike(
+    name: str, chats: str, tmp_path: Path
+) -> None:
+    losses = keepers.irreducible_losses(chats, model=name, id="key", run=tmp_path / "il")
+    common: dict[str, Any] = {"select": "rho-loss", "keep": 0.5, "id": "key"}
+    one = keepers.train(chats, **given(name, il=losses, run=tmp_path / "one", **common))
+    two = keepers.train(chats, **given(name, il_model=name, run=tmp_path / "two", **common))
+    assert equal(weights(one.weights), weights(two.weights))
+    plain = keepers.train(chats, **given(name, select="uniform", run=tmp_path / "three"))
+    assert not equal(weights(one.weights), weights(plain.weights))
+    assert one.metadata["costs"][-1]["examples"] == 2 * plain.metadata["costs"][-1]["examples"]
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"model": None}, "model: got none, and conversations"),
+        ({"model": "mlp", "select": "uniform"}, "got 'mlp', which reads no conversations"),
+        ({}, "il: got none, and conversations are chosen by their loss over"),
+        ({"select": "tokens", "il": "losses.parquet", "il_model": "hf:x"}, "il: got losses.par"),
+        ({"select": "tokens"}, "il_model: got none, and tokens are chosen by"),
+        ({"select": "infobatch"}, "select: got 'infobatch', which chooses no conversations"),
+        ({"select": "uniform", "seconds": 2.0, "steps": None}, "seconds: got 2.0, and the data"),
+        ({"select": "tokens", "keep": 0.5}, "keep: got 0.5, which tokens does not use"),
+        ({"select": "tokens", "select_options": {"off": 1}}, "select_options of tokens"),
+        ({"select": "uniform", "model": {"model": "hf:", "momentum": 0.9}}, "model.momentum"),
+    ],
+)
+def test_what_is_refused(
+    more: dict[str, Any], problem: str, name: str, chats: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ParameterError, match=problem):
+        keepers.train(chats, **{**given(name), **more}, run=tmp_path)
+
+
+def test_tokens_are_of_conversations(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="select: got 'tokens', and digits holds no conv"):
+        keepers.train("digits", select="tokens", run=tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_told(name: str, chats: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        **given(name),
+        "model": {"model": name, "lr": 1e30},
+        "select": "uniform",
+    }
+    with pytest.raises(KeepersError, match=r"weights are no numbers any more\. Lower"):
+        keepers.train(chats, **options, run=tmp_path)
