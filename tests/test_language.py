@@ -173,6 +173,18 @@ def test_gradients_are_those_of_one_conversation_projected(model: LanguageModel)
     assert all(weight.requires_grad and weight.grad is None for weight in weights)
 
 
+def test_a_model_that_was_moved_to_read_can_give_gradients_after(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights in another form stand for those on another device."""
+    moved = language_model(name, "proxy")
+    monkeypatch.setattr(moved.module, "to", lambda _: moved.module.double())
+    found = [moved.sequence(CHATS[0])]
+    read_through(moved, found, runtime=CPU)
+    assert not any(weight.is_inference() for weight in moved.module.parameters())
+    assert read_through(moved, found, runtime=CPU, gradients=True).features is not None
+
+
 def test_cosines_of_projections_are_near_those_of_whole_gradients(model: LanguageModel) -> None:
     found = [model.sequence(each) for each in CHATS]
     whole = torch.stack(

@@ -73,7 +73,8 @@ def read_through(
     if gradients:
         most = min(most, TOKENS.get(device.type, MANY_TOKENS))
     batches = list(batched(lengths, most=most))
-    module = model.module.to(device)
+    with torch.inference_mode(False):  # weights that are moved inside it have no gradients behind
+        module = model.module.to(device)
     sums = torch.zeros(len(sequences), dtype=torch.float64)
     vectors: Tensor | None = None
     counts = torch.tensor([int(each.learnt.sum()) for each in sequences])
