@@ -6,9 +6,12 @@ RHO-LOSS in one process with scores that are a fixed number of steps old, as loo
 (`keepers.online.Replay`), a tenth of the labels wrong, a constant learning rate, half of the data
 the holdout of the irreducible losses: MLP 512-512 on MNIST, 32 of 320, 600 steps; an MLP on digits,
 32 of 320, 100 steps; hashed n-grams on sentences of SST-2, 32 of 320, 400 steps. The older scores
-choose, or admit a shortlist of 40% or 20% of the candidates, among which fresh ones choose. Every
-16th step is by fresh scores, as always: the overlap of the choices is measured there. The guard,
-which would end looking ahead, is taken out, and what it would have said is shown.
+choose, or admit a shortlist of 40% or 20% of the candidates, among which fresh ones choose; or they
+are drawn by, in place of the top (probabilities in proportion to e to the power of score by
+temperature). With a learning rate that falls to 0 as a cosine, ages are fixed, or weighed by the
+rate: the rates of the steps that lie between come to one step at the highest. Every 16th step is by
+fresh scores, as always: the overlap of the choices is measured there. The guard, which would end
+looking ahead, is taken out, and what it would have said is shown.
 """
 
 from __future__ import annotations
@@ -28,12 +31,14 @@ from online_mnist import Data, losses, paired
 
 from keepers.data import corrupt_labels, open_source
 from keepers.ledger import Ledger
-from keepers.online import Replay
+from keepers.online import Replay, Selecting, Selector
 from keepers.online.second_look import LEAST, WARM, WINDOW, SecondLook
 from keepers.random import generator
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
-from keepers.training import Hardware, Length
+from keepers.training import BatchPolicy, Hardware, Length
+from keepers.training.optim import schedule
+from keepers.types import Picks
 from keepers.workflows.irreducible import Irreducible
 from keepers.workflows.online import OnlineTraining, train_online
 from keepers.workflows.options.training import SelectionConfig
@@ -87,11 +92,81 @@ CASES = {
         steps=400,
     ),
 }
-VARIANTS: dict[str, tuple[float, tuple[int, ...]]] = {
-    "older scores choose": (0.0, (0, 1, 2, 4, 8)),
-    "shortlist of 40%": (0.4, (1, 2, 4, 8)),
-    "shortlist of 20%": (0.2, (1, 2, 4)),
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What is made of scores of these ages.
+
+    It is held against the fresh scores of the variant `against`.
+    """
+
+    ages: tuple[int, ...]
+    shortlist: float = 0.0
+    temperature: float = 0.0
+    schedule: str = "constant"
+    by_rate: bool = False
+    against: str = "older scores choose"
+
+
+COSINE = "rate falls: older scores choose"
+VARIANTS = {
+    "older scores choose": Variant(ages=(0, 1, 2, 4, 8)),
+    "shortlist of 40%": Variant(ages=(1, 2, 4, 8), shortlist=0.4),
+    "shortlist of 20%": Variant(ages=(1, 2, 4), shortlist=0.2),
+    "drawn, temperature 0.1": Variant(ages=(0, 1, 4), temperature=0.1),
+    "drawn, temperature 0.5": Variant(ages=(0, 1, 4), temperature=0.5),
+    COSINE: Variant(ages=(0, 1, 2, 4), schedule="cosine", against=COSINE),
+    "rate falls: age by the rate, at most": Variant(
+        ages=(4, 8), schedule="cosine", by_rate=True, against=COSINE
+    ),
 }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Aged(OnlineTraining):
+    """A training whose older scores are used as a variant has it."""
+
+    variant: Variant
+
+    def policy(self) -> BatchPolicy:
+        """That of its selection, changed."""
+        policy, variant = super().policy(), self.variant
+        assert isinstance(policy, Selecting)
+        make = policy.make
+
+        def sample(signals: Any, scores: torch.Tensor, k: int, **given: Any) -> Picks:
+            noise = torch.rand(len(scores), generator=given["generator"]).double()
+            keys = scores.double() / variant.temperature - (-noise.log()).log()
+            return Picks(positions=keys.topk(k).indices)
+
+        def drawing(module: Any, runtime: Any) -> Selector:
+            selector = make(module, runtime)
+            selector.method = replace(selector.method, select=sample)
+            return selector
+
+        if variant.temperature:
+            policy.make = drawing
+        if variant.by_rate:
+            policy.__class__ = ByRate
+        return policy
+
+
+class ByRate(Selecting):
+    """Looks ahead as far as the learning rates of the steps between come to one of the highest."""
+
+    progress = 0.0
+
+    def plain(self, positions: torch.Tensor, progress: float, version: int) -> Any:
+        """As the policy."""
+        self.progress = progress
+        return super().plain(positions, progress, version)
+
+    @property
+    def lookahead(self) -> int:
+        """By the rate of now, which only falls."""
+        rate = max(schedule("cosine")(self.progress), 1e-9)
+        return min(super().lookahead, int(1 / rate))
 
 
 def noisy(case: Case, folder: Path, seed: int) -> Data:
@@ -129,19 +204,21 @@ def unguarded() -> Generator[list[float]]:
         SecondLook.note = kept
 
 
-def run(case: Case, data: Data, il: Irreducible, age: int, shortlist: float) -> Any:
+def run(case: Case, data: Data, il: Irreducible, age: int, variant: Variant) -> Any:
     """The last measurement of a training whose scores are so old, and the overlaps."""
     values = torch.full((len(data.source),), torch.nan)
     values[il.members] = il.losses.of(data.source.take(il.members.numpy()))
-    training = OnlineTraining(
-        prepared=data.prepared,
+    recipe = replace(data.prepared.recipe, schedule=variant.schedule)
+    training = Aged(
+        variant=variant,
+        prepared=replace(data.prepared, recipe=recipe),
         source=data.source,
         members=il.members,
         selection=SelectionConfig(
             keep=case.keep,
             hand_over=False,
             max_staleness=age,
-            shortlist=shortlist if age else None,
+            shortlist=variant.shortlist if age else None,
         ),
         length=Length(steps=case.steps),
         seed=data.seed,
@@ -184,13 +261,13 @@ def main() -> None:
         for seed in range(given.seeds):
             data = noisy(case, given.data, seed)
             il: Irreducible | None = None
-            for variant, (shortlist, ages) in VARIANTS.items():
-                for age in ages:
-                    if (name, variant, age, seed) in done:
+            for words, variant in VARIANTS.items():
+                for age in variant.ages:
+                    if (name, words, age, seed) in done:
                         continue
                     il = il or losses(data, case.il, Hardware(device="cpu"))[0]
-                    last, overlaps = run(case, data, il, age, shortlist)
-                    row = {"set": name, "variant": variant, "age": age, "seed": seed}
+                    last, overlaps = run(case, data, il, age, variant)
+                    row = {"set": name, "variant": words, "age": age, "seed": seed}
                     row |= {"accuracy": last["accuracy"], "corrupted": last["corrupted"]}
                     row["overlaps"] = [round(value, 4) for value in overlaps]
                     runs.append(row)
@@ -210,7 +287,7 @@ def summarise(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault(key, {})[found["seed"]] = found
     rows: list[dict[str, Any]] = []
     for (name, variant, age), by_seed in groups.items():
-        fresh = groups[name, "older scores choose", 0]
+        fresh = groups[name, VARIANTS[variant].against, 0]
         seeds = sorted(by_seed.keys() & fresh.keys())
         values = [by_seed[seed]["accuracy"] for seed in seeds]
         base = [fresh[seed]["accuracy"] for seed in seeds]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import keepers
 from keepers import cluster
 from keepers.data import DensePool
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import KeepersError, ParameterError, RunError
 from keepers.models import Recipe
 from keepers.online import (
     BatchSelector,
@@ -250,17 +250,21 @@ def loop(choose: BatchSelector, loader: Any, network: nn.Module, optimizer: Any)
     return taken
 
 
-def test_a_stream_resumes_with_what_was_on_its_way() -> None:
+@pytest.mark.parametrize("scorers", [1, 3])
+def test_a_stream_resumes_with_what_was_on_its_way(scorers: int) -> None:
+    """With another number of scorers, too."""
     x, y = data()
     losses = IrreducibleLosses.given(range(N), np.linspace(0, 1, N))
 
-    def begin() -> tuple[BatchSelector, keepers.SelectingLoader, nn.Module, Any]:
+    def begin(
+        scorers: int = 1, shortlist: float = 0.5
+    ) -> tuple[BatchSelector, keepers.SelectingLoader, nn.Module, Any]:
         choose = BatchSelector(
             "rho-loss",
             losses,
             keep=0.25,
-            backend=Replay(),
-            scoring=Scoring(max_staleness=2, shortlist=0.5),
+            backend=Replay(scorers=scorers),
+            scoring=Scoring(max_staleness=2, shortlist=shortlist),
             hand_over=False,
         )
         items = [(x[row], y[row], row) for row in range(N)]
@@ -284,7 +288,9 @@ def test_a_stream_resumes_with_what_was_on_its_way() -> None:
             weights = {name: value.clone() for name, value in network.state_dict().items()}
             break
     assert choose.fetched == 2
-    choose, loader, network, optimizer = begin()
+    with pytest.raises(RunError, match="other data or settings"):
+        begin(shortlist=0.25)[1].load_state_dict(state)
+    choose, loader, network, optimizer = begin(scorers)
     loader.load_state_dict(state)
     network.load_state_dict(weights)
     for _ in range(3):
