@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,19 @@ def test_what_lightning_cannot_announce_is_refused(tmp_path: Path) -> None:
     assert lightning is not None
 
 
+@pytest.fixture
+def own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Transformers and Accelerate have one precision in a process, and would go on with it."""
+    from accelerate.state import AcceleratorState
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @needs_transformers
-def test_a_model_in_mixed_precision_can_be_sent(tmp_path: Path) -> None:
+def test_a_model_in_mixed_precision_can_be_sent(tmp_path: Path, own_state: None) -> None:
     """Accelerate patches its `forward`, which cannot be pickled."""
     choose = recording()
     trainer = trainer_of(tmp_path, choose, bf16=True, max_steps=1)

@@ -275,7 +275,7 @@ class SelectingTrainerMixin(_Base):
         if self.selector.among == "own" or self.args.process_index == 0:
             write_tensors(self._selector_path(output_dir), state)
         if self.loader is not None:
-            state = self.loader.state_dict(len(self._coming[1]))
+            state = self.loader.state_dict()  # of the epoch: the Trainer counts the batches
             if self.args.process_index == 0:
                 write_tensors(Path(output_dir) / _LOADER, state)
 
