@@ -414,7 +414,7 @@ BAD_OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("--config", "other.yaml"): ("config other.yaml: got 'kepp'", "Did you mean 'keep'"),
     ("--run", "list.yaml"): ("run: list.yaml is a file", "Name a folder"),
     ("--run", "mine"): ("run: mine is not empty and holds no run",),
-    ("--out", "mine"): ("out: mine is a folder", "Name a file"),
+    ("--out", "mine"): ("out: mine is a folder", "Name another"),
     ("--out", "list.yaml/kept.parquet"): ("out: list.yaml is a file", "Name a folder"),
     ("--out", "list.yaml"): ("out: list.yaml exists", "--overwrite"),
     ("--export", "mine"): ("export: mine exists", "did not export", "Name another"),

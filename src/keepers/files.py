@@ -138,7 +138,7 @@ def _no_room(path: Path, size: int | None, error: BaseException | None = None) -
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output path that is a folder, in a file, or that exists unless `overwrite`."""
     if path.is_dir():
-        raise RunError(f"out: {path} is a folder. Name a file")
+        raise RunError(f"out: {path} is a folder. Name another")
     check_folder(path.parent, "out")
     if path.exists() and not path.is_file():
         raise RunError(f"out: {path} is no ordinary file. Name another")
