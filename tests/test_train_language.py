@@ -16,7 +16,7 @@ from keepers.errors import KeepersError, ParameterError
 from keepers.models import language_model
 from keepers.online import TokenSelector
 from keepers.tasks.tokens import token_losses
-from keepers.workflows import train_language
+from keepers.workflows import trainer
 
 
 def chat(at: int) -> dict[str, Any]:
@@ -89,25 +89,25 @@ def test_an_interrupted_tuning_ends_as_if_it_had_not_been(
     if select == "rho-loss":
         more["keep"] = 0.5
     whole = keepers.train(chats, **given(name, **more, run=tmp_path / "whole"))
-    measure = train_language._Watcher.measure  # pyright: ignore[reportPrivateUsage]
+    measure = trainer._Watcher.measure  # pyright: ignore[reportPrivateUsage]
 
     def stop(self: Any, step: int) -> None:
         if step == 4:
             raise KeyboardInterrupt
         measure(self, step)
 
-    monkeypatch.setattr("keepers.workflows.train_language._Watcher.measure", stop)
+    monkeypatch.setattr("keepers.workflows.trainer._Watcher.measure", stop)
     with pytest.raises(KeyboardInterrupt):
         keepers.train(chats, **given(name, **more, run=tmp_path / "killed"))
     monkeypatch.undo()
     resumed = list[int]()
-    resume = train_language._Watcher.resume  # pyright: ignore[reportPrivateUsage]
+    resume = trainer._Watcher.resume  # pyright: ignore[reportPrivateUsage]
 
     def note(self: Any, step: int) -> None:
         resumed.append(step)
         resume(self, step)
 
-    monkeypatch.setattr("keepers.workflows.train_language._Watcher.resume", note)
+    monkeypatch.setattr("keepers.workflows.trainer._Watcher.resume", note)
     found = keepers.train(chats, **given(name, **more, run=tmp_path / "killed"))
     assert resumed == [2]
     assert equal(weights(found.weights), weights(whole.weights))

@@ -47,7 +47,8 @@ from keepers.workflows.options.training import (
 )
 from keepers.workflows.sought import Sought
 from keepers.workflows.tested import with_test
-from keepers.workflows.train_language import tune_chosen, tuning_of
+from keepers.workflows.train_language import tuning_of
+from keepers.workflows.trainer import tune_chosen
 from keepers.workflows.workplace import Workplace
 
 
