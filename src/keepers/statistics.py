@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -78,6 +80,22 @@ def paired_difference(
         return Difference(mean=mean, low=None, high=None, pairs=pairs)
     error = float(differences.std(ddof=1)) * math.sqrt(1 / pairs + overlap)
     return judged([_of_student(mean, error, pairs - 1, pairs, level)])[0]
+
+
+def overlap_of(parts: Sequence[AbstractSet[int]]) -> float:
+    """What J repetitions that train on these examples, many of them the same, add to the variance.
+
+    It is the `overlap` of `paired_difference`. In J folds of one set it is 1 / (J - 1), where two
+    of them share (J - 2) / (J - 1) of what they train on; where they share less, it is less in
+    proportion.
+
+    >>> folds = [{0, 1, 2, 3, 4} - {left} for left in range(5)]
+    >>> overlap_of(folds), overlap_of([{0}, {1}, {2}])
+    (0.25, 0.0)
+    """
+    pairs = itertools.combinations(parts, 2)
+    shared = [len(one & other) / min(len(one), len(other)) for one, other in pairs]
+    return float(np.mean(shared)) / (len(parts) - 2)
 
 
 def forecasts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +21,7 @@ from keepers.experiments.tuning_trials import BATCH_TOKENS, EPOCHS, TuningBench,
 from keepers.models import LanguageModel, TokenSequence, language_model
 from keepers.options import cut
 from keepers.random import generator
-from keepers.statistics import ENOUGH_SEEDS, Difference
+from keepers.statistics import ENOUGH_SEEDS, Difference, overlap_of
 from keepers.types import TokenBudget
 from keepers.words import counted, listed
 from keepers.workflows.conversations import as_tokens, token_counts
@@ -32,6 +31,7 @@ from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.options.shared import HardwareOptions, Rows
 from keepers.workflows.overlap import alike
 from keepers.workflows.scoring import SAFE, check_offered
+from keepers.workflows.settling import told
 from keepers.workflows.workplace import Workplace
 
 DRAWS = ENOUGH_SEEDS
@@ -162,12 +162,9 @@ class TuningPilot:
     def overlap(self) -> float:
         """What draws that choose of the same conversations add to the variance of their mean.
 
-        As for folds: see `keepers.workflows.pilot.overlap_of`.
+        As for folds: see `keepers.statistics.overlap_of`.
         """
-        parts = [set(at.tolist()) for at, _ in self.draws]
-        pairs = itertools.combinations(parts, 2)
-        shared = [len(one & other) / min(len(one), len(other)) for one, other in pairs]
-        return sum(shared) / len(shared) / (DRAWS - 2)
+        return overlap_of([set(at.tolist()) for at, _ in self.draws])
 
     def benches(self) -> Iterator[TuningBench]:
         """The comparison of each draw; the learning rate is that of the first."""
@@ -209,9 +206,8 @@ def advise_tuning(
 ) -> dict[str, Any]:
     """Whether tuning a language model on a choice pays, for each method and budget.
 
-    In each of `DRAWS` draws a part of the conversations is cut by every method, a copy of the
-    target is tuned on each choice for as many tokens, and conversations that no other draw of the
-    first ones holds judge it.
+    In each of `DRAWS` draws every method chooses of a part of the conversations, a copy of the
+    target is tuned on each choice for as many tokens, and held-out conversations judge it.
 
     Raises:
         ParameterError: no target, too few conversations, a budget that is no part of the tokens,
@@ -301,28 +297,13 @@ def _judged(row: Mapping[str, Any], times: float, whole: float) -> dict[str, Any
     selecting = row["selection_seconds"] * times
     return {
         **row,
-        "told": told(row["difference"]),
-        "told_longest": told(row["from_longest"]),
+        **{
+            name: None if row[gap] is None else told(row[gap], same=SAME)
+            for name, gap in (("told", "difference"), ("told_longest", "from_longest"))
+        },
         "selection_seconds": selecting,
         "saved_seconds": whole * (1 - row["keep"]) - selecting,
     }
-
-
-def told(gap: Difference | None) -> str | None:
-    """What a difference in loss is called.
-
-    >>> told(None), told(Difference(mean=0.0, low=-0.001, high=0.002, pairs=5))
-    (None, 'no difference')
-    >>> told(Difference(mean=0.0, low=-0.1, high=0.1, pairs=5))
-    'cannot tell'
-    """
-    if gap is None:
-        return None
-    if gap.verdict in ("better", "worse"):
-        return gap.verdict
-    if gap.low is None or gap.high is None:
-        return "cannot tell"
-    return "no difference" if gap.low >= -SAME and gap.high <= SAME else "cannot tell"
 
 
 def taken(rows: Sequence[Mapping[str, Any]], keep: float, source: Source) -> str:

@@ -17,6 +17,7 @@ from keepers.reports import describe, histogram, quantities
 from keepers.reports.by_budget import Style, differences_drawn, errors_drawn, styles_of
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.terminal import plain_table
+from keepers.reports.tuning import loss
 from keepers.words import counted, probability
 
 _COLOURS = {"better": "green", "worse": "red"}
@@ -294,7 +295,7 @@ def _tuning(result: Mapping[str, Any], *, drawn: bool) -> View:
                     Cell(text=quantities.percent(row["keep"]) if not place else ""),
                     Cell(text=row["method"] + (" *" if row["method"] == taken else "")),
                     Cell(text=quantities.count(round(row["rows"]))),
-                    Cell(text=nats(row["loss_mean"])),
+                    Cell(text=loss(row["loss_mean"], 3)),
                     _gap(row["difference"], row["told"]),
                     _gap(row["from_longest"], row["told_longest"]),
                     Cell(text=quantities.brief_duration(row["selection_seconds"])),
@@ -344,20 +345,11 @@ def _tuning(result: Mapping[str, Any], *, drawn: bool) -> View:
 HUNDREDTHS = "hundredths of a nat against random"
 
 
-def nats(value: float, *, signed: bool = False) -> str:
-    """A loss, or a difference of two.
-
-    >>> nats(1.25), nats(-0.012, signed=True)
-    ('1.250', '−0.012')
-    """
-    return f"{value:{'+' if signed else ''}.3f}".replace("-", "−")
-
-
 def _gap(found: Mapping[str, Any] | None, told: str | None) -> Cell:
     if found is None or told is None:
         return Cell(text="–")
-    between = " to ".join(nats(found[end], signed=True) for end in ("low", "high"))
-    return Cell(text=nats(found["mean"], signed=True), told=told, below=between)
+    between = " to ".join(loss(found[end], 3, signed=True) for end in ("low", "high"))
+    return Cell(text=loss(found["mean"], 3, signed=True), told=told, below=between)
 
 
 VIEWS = {

@@ -26,7 +26,7 @@ from keepers.training.policy import (
     Weighted,
     WeightedSampling,
 )
-from keepers.training.tuning import Tuned, TuningRecipe, token_steps, tune
+from keepers.training.tuning import Tuned, TuningRecipe, token_steps, tune, tuning_flops
 
 __all__ = [
     "GIVES",
@@ -67,4 +67,5 @@ __all__ = [
     "steps_in_epoch",
     "token_steps",
     "tune",
+    "tuning_flops",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from keepers.errors import KeepersError
 from keepers.models import LanguageModel, TokenSequence, batched, padded, summed_losses
@@ -21,7 +21,6 @@ from keepers.types import Progress, Silent
 AREA = {"cpu": 1024}
 """Tokens, padding included, of which gradients are made at once, by device; `MANY` on others."""
 MANY = 1 << 14
-FLOPS = 6.0  # for each weight and token: forward twice, backward four times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,11 @@ class Tuned:
     examples: int
     steps: int
     flops: float
+
+
+def tuning_flops(module: nn.Module, tokens: float) -> float:
+    """Operations of a training on so many tokens: six for each weight, two forward, four back."""
+    return 6.0 * sum(each.numel() for each in module.parameters()) * tokens
 
 
 def token_steps(
@@ -166,5 +170,5 @@ def tune(
         answer_tokens=int(learnt[seen].sum()),
         examples=len(seen),
         steps=len(steps),
-        flops=FLOPS * sum(each.numel() for each in module.parameters()) * tokens,
+        flops=tuning_flops(module, tokens),
     )

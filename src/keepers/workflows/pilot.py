@@ -27,6 +27,7 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
+from keepers.statistics import overlap_of
 from keepers.tasks import labels_at
 from keepers.workflows.fresh import gain_of_fresh
 from keepers.workflows.probing import embedded
@@ -210,7 +211,7 @@ def run_pilot(
         found={key: tuple(results) for key, results in found.items()},
         examples=len(source),
         judged=sum(len(held) for held, _ in unseen),
-        overlap=overlap_of(pieces),
+        overlap=overlap_of([set(others) for _, *others in pieces]),
         costs=tuple(inner.ledger.by_phase()),
         smaller=drawn or count > FOLDS,
         noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
@@ -231,20 +232,6 @@ def windows(count: int) -> list[list[int]]:
     order = [place * step % count for place in range(count)]
     starts = [piece * count // FOLDS for piece in range(FOLDS)]
     return [[order[(start + fold) % count] for fold in range(FOLDS)] for start in starts]
-
-
-def overlap_of(pieces: Sequence[Sequence[int]]) -> float:
-    """What pieces that train on the same examples add to the variance of their mean.
-
-    In J folds of one set that is 1 / (J - 1), where two of them share (J - 2) / (J - 1) of what
-    they train on; where they share less, it is less in proportion.
-
-    >>> overlap_of(windows(5)), overlap_of(windows(25))
-    (0.25, 0.0)
-    """
-    trained = [set(others) for _, *others in pieces]
-    shared = [len(one & other) / len(one) for one, other in itertools.combinations(trained, 2)]
-    return float(np.mean(shared)) / (FOLDS - 2)
 
 
 def _trained(

@@ -157,13 +157,13 @@ def _against(
     return dict(zip(methods, found, strict=True))
 
 
-def told(error: Difference) -> Told:
-    """What a difference in error is called."""
+def told(error: Difference, *, same: float = ALIKE) -> Told:
+    """What a difference is called; within `same` of nothing it is none."""
     assert error.low is not None
     assert error.high is not None
     if error.verdict != "inconclusive":
         return error.verdict
-    if error.low >= -ALIKE and error.high <= ALIKE:
+    if error.low >= -same and error.high <= same:
         return "no difference"
     return "cannot tell"
 
