@@ -108,12 +108,17 @@ def test_an_interrupted_tuning_ends_as_if_it_had_not_been(
         resume(self, step)
 
     monkeypatch.setattr("keepers.workflows.trainer._Watcher.resume", note)
+    if select == "tokens":  # killed after its first checkpoint, before the curve was kept
+        (curve,) = (tmp_path / "killed").glob("stages/*/curve.json")
+        curve.unlink()
     found = keepers.train(chats, **given(name, **more, run=tmp_path / "killed"))
     assert resumed == [2]
     assert equal(weights(found.weights), weights(whole.weights))
     losses = [(each["step"], each["loss"]) for each in whole.curve]
-    assert [(each["step"], each["loss"]) for each in found.curve] == losses
     assert [step for step, _ in losses] == [0, 2, 4, 6]
+    if select == "tokens":
+        losses = losses[1:]
+    assert [(each["step"], each["loss"]) for each in found.curve] == losses
 
 
 def test_tokens_that_are_learnt_are_those_over_the_reference(

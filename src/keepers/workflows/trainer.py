@@ -24,13 +24,13 @@ from keepers.random import derived_seed
 from keepers.runs import StageRecord
 from keepers.signals import read_through
 from keepers.tasks.tokens import IGNORED
+from keepers.training import tuning_flops
 from keepers.types import Progress, Silent
 from keepers.workflows.opening import Say
 from keepers.workflows.train_language import Tuning
 from keepers.workflows.workplace import Workplace
 
 WARMUP = 0.05
-FLOPS = 6.0  # for each weight and token: forward twice, backward four times
 _CHECKPOINTS = "checkpoints"
 
 
@@ -84,13 +84,12 @@ def _tune(tuning: Tuning, folder: Path, place: Workplace, say: Say) -> StageReco
     watcher.file.unlink(missing_ok=True)
     seen = trainer.state.global_step * tuning.batch
     lengths = [len(each.ids) for each in tuning.sequences]
-    weights = sum(each.numel() for each in module.parameters())
     cost = Cost(
         phase="target training",
         seconds=seconds,
         examples=seen,
         steps=trainer.state.global_step,
-        flops=FLOPS * weights * seen * sum(lengths) / len(lengths),
+        flops=tuning_flops(module, seen * sum(lengths) / len(lengths)),
     )
     return StageRecord(facts={"curve": watcher.curve}, costs=(cost,))
 
@@ -216,7 +215,9 @@ class _Watcher:
         return self.before + time.perf_counter() - self.start
 
     def resume(self, step: int) -> None:
-        """Be where the checkpoint of a step was."""
+        """Be where the checkpoint of a step was; before the first curve was kept, there is none."""
+        if not self.file.exists():
+            return
         found = json.loads(self.file.read_text())
         self.before = found["seconds"]
         self.curve = [each for each in found["curve"] if each["step"] <= step]
