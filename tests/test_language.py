@@ -69,8 +69,10 @@ def test_answers_are_learnt_with_the_token_that_ends_them(model: LanguageModel) 
     found = [model.sequence(each) for each in CHATS]
     assert learnt(model, found[0]) == "hello</s>\n"
     assert learnt(model, found[1]) == "five</s>\nblue blue</s>\n"
-    assert learnt(model, found[2]) == "the sky is blue"
-    assert learnt(model, found[3]) == " five"
+    assert learnt(model, found[2]) == "the sky is blue</s>"
+    assert learnt(model, found[3]) == " five</s>"
+    ended = model.sequence({"prompt": "two plus three", "completion": " five</s>"})
+    assert torch.equal(ended.ids, found[3].ids)  # who writes the end has it once
     assert not any(bool(each.learnt[0]) for each in found)
 
 
@@ -274,8 +276,12 @@ def test_a_model_without_a_template_reads_plain_turns(tmp_path: Path) -> None:
     model = language_model(tiny_language.write(tmp_path, template=None), "proxy")
     assert not model.has_template
     found = model.sequence(chat("hi", "hello"))
-    assert learnt(model, found) == "hello"
+    assert learnt(model, found) == "hello</s>"  # or what is tuned on it never stops
     assert int(found.ids[0]) == model.begin
+    asked = model.sequence(
+        {"messages": [*chat("hi", "hello")["messages"], {"role": "user", "content": "a"}]}
+    )
+    assert learnt(model, asked) == "hello"
 
 
 def test_what_the_template_refuses_is_skipped_where_that_is_asked(

@@ -42,12 +42,13 @@ class ChatTokenizer:
     """What makes tokens of conversations.
 
     A conversation is at most `length` tokens long. `begin` is the token that a text begins with,
-    None where the model knows none.
+    `end` the one that it ends with, None where the model knows none.
     """
 
     tokenizer: Any
     length: int
     begin: int | None
+    end: int | None = None
 
     @property
     def has_template(self) -> bool:
@@ -77,6 +78,9 @@ class ChatTokenizer:
     def sequence(self, conversation: Mapping[str, Any]) -> TokenSequence:
         """A conversation as tokens, those of the answers learnt.
 
+        What no chat template writes begins and ends with the tokens for that, as in most trainers:
+        a model that never learnt where an answer ends does not stop.
+
         What is longer than `length` is cut at the end; where no answer is left then, at the
         beginning of its prompt.
 
@@ -94,6 +98,8 @@ class ChatTokenizer:
         plain = "messages" not in conversation or not self.has_template
         if plain and self.begin is not None:
             ids, learnt = np.append(self.begin, ids), np.append(False, learnt)
+        if plain and self.end is not None and learnt[-1] and ids[-1] != self.end:
+            ids, learnt = np.append(ids, self.end), np.append(learnt, True)
         learnt[:1] = False  # nothing stands before it
         if not learnt.any():
             raise DataError("its answer has no token that another precedes")
@@ -164,8 +170,9 @@ class LanguageModel(ChatTokenizer):
     def fingerprint(self) -> str:
         """Of the weights, the tokens, the template, and the length."""
         template = str(getattr(self.tokenizer, "chat_template", None))
-        probe = self.tokenizer("The quick brown fox: 1 + 1 = 2.\n")["input_ids"]
-        return fingerprint([module_fingerprint(self.module), template, probe, self.length])
+        probe = {"prompt": "The quick brown", "completion": " fox: 1 + 1 = 2."}
+        written = self.sequence(probe).ids.tolist()
+        return fingerprint([module_fingerprint(self.module), template, written, self.length])
 
 
 def named(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -327,4 +334,6 @@ def _tokenizer(
     begin = next(
         (e for e in (tokenizer.bos_token_id, tokenizer.eos_token_id) if e is not None), None
     )
-    return ChatTokenizer(tokenizer=tokenizer, length=min(known), begin=begin)
+    return ChatTokenizer(
+        tokenizer=tokenizer, length=min(known), begin=begin, end=tokenizer.eos_token_id
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -160,12 +160,7 @@ def tune(
     seen = torch.cat(steps)
     tokens = int(lengths[seen].sum())
     return Tuned(
-        model=LanguageModel(
-            module=module.eval(),
-            tokenizer=model.tokenizer,
-            length=model.length,
-            begin=model.begin,
-        ),
+        model=replace(model, module=module.eval()),
         tokens=tokens,
         answer_tokens=int(learnt[seen].sum()),
         examples=len(seen),
