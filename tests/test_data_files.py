@@ -354,7 +354,7 @@ SHARDS: list[tuple[Any, Any, list[Any]]] = [
 def test_shards_of_several_types(
     first: Any, second: Any, expected: list[Any], tmp_path: Path
 ) -> None:
-    from keepers.data.opening import read_material
+    from keepers.data.reading import read_material
 
     for order in (1, -1):
         for place, values in enumerate([first, second][::order]):

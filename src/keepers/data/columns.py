@@ -8,13 +8,25 @@ from typing import Any
 
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowColumn, ArrowTable, ArrowType
+from keepers.data.arrow import ArrowTable
 from keepers.data.arrow import compute as pc
 from keepers.data.folders import TRAINING
 from keepers.data.guesses import is_flag, is_number
 from keepers.data.inputs import PictureFiles
+from keepers.data.looks import (
+    NUMBERS,
+    SAMPLE,
+    is_category,
+    is_key,
+    is_like,
+    is_list_of_objects,
+    is_numbers,
+    is_path,
+    is_prodigy,
+    is_prose,
+    is_vector,
+)
 from keepers.data.material import Material
-from keepers.data.pictures import SUFFIXES
 from keepers.data.source import Columns
 from keepers.data.targets import label_columns
 from keepers.errors import ParameterError, UnlabelledError, unknown_name
@@ -22,12 +34,9 @@ from keepers.types import Kind
 from keepers.words import listed
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
-_ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
-_SAMPLE = 1000
 _NARROW = 8  # numbers in a list that is no embedding
-_NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
 _NO_PROSE = (
-    _NUMBERS,
+    NUMBERS,
     r"^(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}$",  # base64
     r"^([A-Za-z]\w*://)?[^\s,;!?]+\.[A-Za-z]\w{1,4}$",  # the name of a file
     r"^[A-Za-z]\w*://\S+$",
@@ -35,7 +44,6 @@ _NO_PROSE = (
     r"^\d{4}-\d\d-\d\d([T ]\S+)?$",  # a date
     r"(?s)^\s*(\{.*\}|\[\s*[\[{\"].*\])\s*$",  # JSON
 )
-_ANSWERS = ("accept", "reject", "ignore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +123,7 @@ def _label_by_name(material: Material, names: Sequence[str], strict: bool) -> st
         raise _ambiguous("label", by_name)
     if by_name:
         return by_name[0]
-    if "accept" in names and _is_prodigy(material.table, "answer"):
+    if "accept" in names and is_prodigy(material.table, "answer"):
         return "accept"
     classes = [n for n in names if material.features.get(n, {}).get("_type") == "ClassLabel"]
     if len(classes) > 1:
@@ -127,7 +135,7 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
     few = [
         name
         for name in names
-        if _is_category(material.table[name]) and not _is_prodigy(material.table, name)
+        if is_category(material.table[name]) and not is_prodigy(material.table, name)
     ]
     if len(few) == 1:
         return few[0]
@@ -143,7 +151,7 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
             "a metadata.csv beside them",
         )
     kinds = [material.table.schema.field(name).type for name in names]
-    if set(names) & set(TRAINING) and all(map(_is_list_of_objects, kinds)):
+    if set(names) & set(TRAINING) and all(map(is_list_of_objects, kinds)):
         raise UnlabelledError(
             "data",
             f"each row of {material.name} is an object of lists of rows: {listed(names)}",
@@ -162,18 +170,13 @@ def _flags(material: Material, names: Sequence[str], kind: Kind) -> str | None:
 
     Beside numbers they may be features, so nothing is guessed there.
     """
-    few = [name for name in names if _is_category(material.table[name])]
+    few = [name for name in names if is_category(material.table[name])]
     flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
     amounts = [n for n in names if is_number(material.table[n].type) and n not in flags]
-    other = any(not _is_key(material.table[name], name) for name in amounts)
+    other = any(not is_key(material.table[name], name) for name in amounts)
     if kind == "vector" or other or not 1 < len(flags) == len(few):
         return None
     return ", ".join(flags)
-
-
-def _is_list_of_objects(kind: Any) -> bool:
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return lists and pa.types.is_struct(kind.value_type)
 
 
 def _find_input(
@@ -211,7 +214,7 @@ def _find_input(
         # The numbers beside the label are the features, so the label has to be known first.
         label = _label_by_values(material, names, required=require_labels)
     numbers = [n for n in names if n != label and is_number(material.table[n].type)]
-    chosen = tuple(n for n in numbers if not _is_key(material.table[n], n))
+    chosen = tuple(n for n in numbers if not is_key(material.table[n], n))
     if not chosen:
         raise ParameterError(
             "input",
@@ -231,15 +234,15 @@ def _texts(material: Material, names: Sequence[str]) -> list[str]:
     """The columns that may be the text, the longest first; others only where none is prose."""
     lengths: dict[str, float] = {}
     numbers = any(
-        is_number(material.table[name].type) and not _is_key(material.table[name], name)
+        is_number(material.table[name].type) and not is_key(material.table[name], name)
         for name in names
     )
     for name in names:
         column = material.table[name]
-        is_text = pa.types.is_large_string(column.type) and not _is_category(column)
-        if is_text and not _is_key(column, name) and (_is_prose(column) or not numbers):
-            lengths[name] = pc.mean(pc.utf8_length(column.slice(0, _SAMPLE))).as_py() or 0.0
-    prose = [name for name in lengths if not _is_like(material.table[name], *_NO_PROSE)]
+        is_text = pa.types.is_large_string(column.type) and not is_category(column)
+        if is_text and not is_key(column, name) and (is_prose(column) or not numbers):
+            lengths[name] = pc.mean(pc.utf8_length(column.slice(0, SAMPLE))).as_py() or 0.0
+    prose = [name for name in lengths if not is_like(material.table[name], *_NO_PROSE)]
     order = sorted(prose or lengths, key=lambda name: -lengths[name])
     if len(order) > 1 and lengths[order[1]] > lengths[order[0]] / 2:
         raise _ambiguous("input", order)
@@ -281,109 +284,17 @@ def _is_picture(material: Material, name: str) -> bool:
     return is_path(column) and material.root is not None
 
 
-def is_path(column: ArrowColumn) -> bool:
-    """Whether a column holds the paths of pictures."""
-    if not pa.types.is_large_string(column.type):
-        return False
-    part = [value for value in column.slice(0, _SAMPLE).to_pylist() if value]
-    return bool(part) and all(value.lower().endswith(SUFFIXES) for value in part)
-
-
-def _is_like(column: ArrowColumn, *patterns: str) -> bool:
-    """Whether nearly all texts of a column are of one of the patterns."""
-    if not pa.types.is_large_string(column.type):
-        return False
-    part = column.slice(0, _SAMPLE)
-    part = part.filter(pc.greater(pc.utf8_length(part).fill_null(0), 0))
-    return len(part) > 0 and any(
-        pc.mean(pc.match_substring_regex(part, pattern).cast(pa.float64())).as_py() > 0.9
-        for pattern in patterns
-    )
-
-
-def is_numbers(column: ArrowColumn) -> bool:
-    """Whether texts are lists of equally many numbers, as embeddings and pixels are written."""
-    if not _is_like(column, _NUMBERS):
-        return False
-    return len(pc.unique(pc.list_value_length(split_numbers(column.slice(0, _SAMPLE))))) == 1
-
-
-def split_numbers(column: ArrowColumn) -> ArrowColumn:
-    """The numbers in texts such as `0 34 255` or `[0.1, 0.2]`, as texts."""
-    return pc.split_pattern_regex(pc.utf8_trim(column, " \t\n[]()"), r"[\s,;]+")
-
-
-def _is_prodigy(table: ArrowTable, name: str) -> bool:
-    """Whether a column says what a person thought of the label, as Prodigy exports it."""
-    if name != "answer" or name not in table.column_names:
-        return False
-    values = table[name]
-    return pa.types.is_large_string(values.type) and {
-        value for value in pc.unique(values).to_pylist() if value
-    }.issubset(_ANSWERS)
-
-
-def turned_down(table: ArrowTable, label: str | None) -> dict[int, str]:
-    """Rows of a Prodigy export whose label nobody accepted, and why."""
-    if label is None or label == "answer" or not _is_prodigy(table, "answer"):
-        return {}
-    answers = enumerate(table["answer"].to_pylist())
-    return {
-        row: f"its answer is {given!r}, not 'accept'" for row, given in answers if given != "accept"
-    }
-
-
 def _is_vector(material: Material, name: str) -> bool:
     return is_vector(material.table[name].type)
 
 
-def _is_prose(column: ArrowColumn) -> bool:
-    """Whether most of a column's values are texts with a space."""
-    if not pa.types.is_large_string(column.type) or _is_category(column):
-        return False
-    spaced = pc.match_substring(column.slice(0, _SAMPLE), " ").cast(pa.float64())
-    return (pc.mean(spaced).as_py() or 0) > 0.5
-
-
 def _are_beside_a_text(material: Material, names: Sequence[str], vectors: Sequence[str]) -> bool:
     """Whether lists of a few numbers stand beside a text: places in it, or what some rows have."""
-    parts = [material.table[name].slice(0, _SAMPLE) for name in vectors]
+    parts = [material.table[name].slice(0, SAMPLE) for name in vectors]
     widest = [pc.max(pc.list_value_length(part)).as_py() or 0 for part in parts]
     return all(width <= _NARROW for width in widest) and any(
-        _is_prose(material.table[name]) for name in names
+        is_prose(material.table[name]) for name in names
     )
-
-
-def is_vector(kind: ArrowType) -> bool:
-    """Whether values of a type are lists of numbers."""
-    nested = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return (nested or pa.types.is_fixed_size_list(kind)) and is_number(kind.value_type)
-
-
-def _is_key(column: ArrowColumn, name: str) -> bool:
-    """Whether a column numbers or names the rows: no input, unless it is named as one."""
-    lower = name.lower()
-    if lower in _ID_NAMES or lower.startswith("unnamed") or lower.endswith("_id"):
-        return True
-    if not pa.types.is_integer(column.type):
-        return False
-    values = column.drop_null()
-    return (
-        len(values) > 2
-        and pc.min(values).as_py() in (0, 1)
-        and pc.max(values).as_py() - pc.min(values).as_py() == len(values) - 1
-        and len(pc.unique(values)) == len(values)
-    )
-
-
-def _is_category(column: ArrowColumn) -> bool:
-    kind = column.type
-    if not (
-        pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_large_string(kind)
-    ):
-        return False
-    distinct = len(pc.unique(column.slice(0, 100_000).drop_null()))
-    return 2 <= distinct <= min(1000, max(10, len(column) // 10)) and distinct < len(column) / 2
 
 
 class AmbiguousError(ParameterError):

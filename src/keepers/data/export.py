@@ -17,18 +17,18 @@ import pyarrow.parquet as pq
 
 from keepers.choices import Header
 from keepers.data.arrow import ArrowTable
-from keepers.data.columns import is_path
 from keepers.data.csv_files import split_records
 from keepers.data.extract import paths_beside
 from keepers.data.features import is_npy, read_npy
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.inputs import inside
 from keepers.data.json_files import json_rows, spans_of_items
+from keepers.data.looks import is_path
 from keepers.data.material import Material
 from keepers.data.objects import is_saved
-from keepers.data.opening import read_material
 from keepers.data.outputs import check_destination, mark
 from keepers.data.readers import described_pictures, read_table
+from keepers.data.reading import read_material
 from keepers.data.weighted import add_weights
 from keepers.errors import DataError
 from keepers.files import atomic_folder

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.arrow import compute as pc
-from keepers.data.columns import is_path, split_numbers
 from keepers.data.inputs import PictureFiles, RawInputs, inside, stored
+from keepers.data.looks import is_path, split_numbers
 from keepers.data.material import Material
 from keepers.data.pictures import BadPictureError, header
 from keepers.data.values import first_line

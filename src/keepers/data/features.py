@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.data.arrays import as_array
-from keepers.data.columns import is_numbers, is_vector
 from keepers.data.extract import vectors
+from keepers.data.looks import is_numbers, is_vector
 from keepers.data.material import Material
 from keepers.data.values import first_line
 from keepers.errors import DataError, ParameterError, about

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.data.ids import key_ids
-from keepers.data.opening import open_source, read_material
+from keepers.data.opening import open_source
+from keepers.data.reading import read_material
 from keepers.data.source import Source
 from keepers.errors import DataError, about
 

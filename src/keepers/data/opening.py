@@ -14,21 +14,22 @@ import pyarrow as pa
 import torch
 
 from keepers.choices import Header, OnBadRow, TaskName
-from keepers.data import builtin, extract, folders, objects, readers
-from keepers.data.arrays import from_arrays
+from keepers.data import extract, folders
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
-from keepers.data.columns import AmbiguousError, find_columns, told, turned_down
+from keepers.data.columns import AmbiguousError, find_columns, told
 from keepers.data.conversation_formats import conversations_in
 from keepers.data.csv_files import HEADERS
 from keepers.data.examples import Examples
-from keepers.data.features import is_npy, read_features, read_npy
+from keepers.data.features import is_npy, read_features
 from keepers.data.frames import check_names
 from keepers.data.guesses import is_number
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
 from keepers.data.labels import unlabelled
+from keepers.data.looks import turned_down
 from keepers.data.material import Material
+from keepers.data.reading import is_read_as_path, read_material
 from keepers.data.remembered import Memory
 from keepers.data.sentences import repeats_in_words, taken_in_words
 from keepers.data.source import Columns, SkippedRow, Source
@@ -104,7 +105,7 @@ def open_source(
             header = like.columns.header
         kept, before = None, (0, None)
         alone = features is None and group is None and quality is None
-        if memory is not None and alone and _is_read_as_path(data):
+        if memory is not None and alone and is_read_as_path(data):
             known = like and (like.kind, like.shape, like.columns, like.class_names)
             asked = (input, label, id, header, known, limit, seed, require_labels, on_bad_row)
             asked = (*asked, task) if task != "auto" else asked
@@ -262,51 +263,6 @@ def open_source(
         if kept is not None and not whole.unread and other_task is None and talk is None:
             kept.keep(source, material, inputs, before)
         return source
-
-
-def read_material(
-    data: Any,
-    split: str | None,
-    usual: tuple[str, ...] = folders.TRAINING,
-    progress: Progress | None = None,
-    header: Header = "auto",
-    on_bad_row: OnBadRow = "error",
-) -> Material:
-    """Read `data`, whatever it is, in the user's order."""
-    if not isinstance(data, str | Path):
-        return objects.read_object(data, split, usual, progress)
-    path = Path(data).expanduser()
-    known = str(data) in builtin.NAMES and not path.exists()
-    if known or (is_npy(path) and path.exists()):
-        if split is not None:
-            raise ParameterError("split", f"got '{split}', and {data} has no parts", "Leave it out")
-        if known:
-            return builtin.digits()
-        return replace(from_arrays(read_npy(path), None), name=path.name)
-    if objects.is_saved(path):
-        return objects.read_saved(path, split, usual)
-    if not path.exists() and _is_hub_name(data):
-        return objects.read_hub(str(data), split, usual)
-    return readers.read_path(path, split, usual, header, on_bad_row)
-
-
-def _is_read_as_path(data: Any) -> bool:
-    """Whether `readers` read it, rather than something that is known by its name or its parts."""
-    if not isinstance(data, str | Path):
-        return False
-    path = Path(data).expanduser()
-    return path.exists() and not is_npy(path) and not objects.is_saved(path)
-
-
-def _is_hub_name(data: str | Path) -> bool:
-    if not isinstance(data, str):
-        return False
-    if data.startswith("hf:"):
-        return True
-    owner, slash, name = data.partition("/")
-    usual = bool(slash and owner and name) and "/" not in name and owner not in (".", "..", "~")
-    known = Path(name).suffix.lower() in (*folders.DATA_SUFFIXES, *folders.PACKED, ".npy", ".txt")
-    return usual and not known and not Path(owner).exists()
 
 
 def _known_inputs(like: Source, material: Material) -> tuple[str, ...] | None:

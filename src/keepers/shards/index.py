@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keepers.data import extract
-from keepers.data.columns import turned_down
 from keepers.data.encode import undecodable
 from keepers.data.features import read_features
 from keepers.data.hashing import Hashed, hashed
 from keepers.data.ids import id_order, key_ids
 from keepers.data.labels import read_labels
+from keepers.data.looks import turned_down
 from keepers.data.material import Material
 from keepers.errors import DataError, first_few
 from keepers.selectors.cuts import integer_words, text_words

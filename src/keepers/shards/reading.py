@@ -12,6 +12,7 @@ import pyarrow as pa
 from keepers.choices import Header, OnBadRow
 from keepers.data.arrow import ArrowTable, ArrowType
 from keepers.data.columns import LABEL_NAMES, find_columns, told
+from keepers.data.guesses import is_list
 from keepers.data.material import Material, features_of
 from keepers.data.readers import read_table
 from keepers.data.source import Columns
@@ -149,6 +150,6 @@ def _family(kind: ArrowType) -> str:
     """Types that are read alike."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "numbers"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if is_list(kind):
         return f"lists of {_family(kind.value_type)}"
     return str(kind).removeprefix("large_")
