@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from keepers.errors import ParameterError
 from keepers.statistics import wilson
+from keepers.tasks.plain import Plain
 from keepers.tasks.question import Answer
 from keepers.tasks.question_class import ClassQuestion
 from keepers.tasks.task import Measured, Targets
@@ -30,7 +31,7 @@ NONE = torch.iinfo(torch.int64).min
 
 
 @dataclass(frozen=True)
-class Classes:
+class Classes(Plain):
     """Targets (n,) are class numbers, -1 where unknown; outputs (n, classes) are logits."""
 
     names: tuple[str, ...] = ()
@@ -56,29 +57,6 @@ class Classes:
     def question(names: tuple[str, ...], tolerance: tuple[float, ...] = ()) -> ClassQuestion:
         """Which class it is."""
         return ClassQuestion(names, tolerance)
-
-    @property
-    def num_outputs(self) -> int:
-        """One for each class."""
-        return len(self.names)
-
-    @property
-    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """None: outputs are taken as they are."""
-        return (), ()
-
-    @property
-    def strata_names(self) -> tuple[str, ...]:
-        """The classes."""
-        return self.names
-
-    def begin(self, module: nn.Module) -> nn.Module:
-        """As it is."""
-        return module
-
-    def batch(self, labels: Tensor) -> Tensor:
-        """As they are."""
-        return labels
 
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """As `check_logits`."""

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from keepers.errors import ParameterError
 from keepers.tasks.classes import tensor_in
+from keepers.tasks.plain import Plain
 from keepers.tasks.question import Answer
 from keepers.tasks.question_labels import LabelsQuestion
 from keepers.tasks.tags import Tags
-from keepers.tasks.task import Measured, Targets, check_outputs, resampled, weighted_mean
+from keepers.tasks.task import Measured, Targets, check_outputs, resampled
 from keepers.tensors import row_blocks
 
 NO_LABEL = "no label"
@@ -30,7 +31,7 @@ PAIRS = 20_000_000
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Plain):
     """Targets are `Tags`, a batch of them (n, labels) of 0 and 1; outputs are log-odds.
 
     The loss of an example is the mean binary cross-entropy over the labels. A label is predicted
@@ -66,16 +67,6 @@ class Labels:
         return LabelsQuestion(names, tolerance)
 
     @property
-    def num_outputs(self) -> int:
-        """One for each label."""
-        return len(self.names)
-
-    @property
-    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """None: outputs are taken as they are."""
-        return (), ()
-
-    @property
     def strata_names(self) -> tuple[str, ...]:
         """The labels, and what has none."""
         return (*self.names, NO_LABEL)
@@ -94,10 +85,6 @@ class Labels:
             with torch.no_grad():
                 bias.copy_(odds)
         return module
-
-    def batch(self, labels: Tensor) -> Tensor:
-        """As they are: (n, labels) of 0 and 1."""
-        return labels
 
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """The log-odds (n, labels) in a model's output, of targets (n, labels) of 0 and 1."""
@@ -121,14 +108,6 @@ class Labels:
     def check_width(self, said: Tensor, targets: Targets) -> None:
         """Refuse another number of outputs than of labels."""
         check_outputs(said, self.num_outputs, "label")
-
-    def say(self, output: Tensor) -> Tensor:
-        """Log-odds (n, labels) in float32."""
-        return output.float()
-
-    def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The mean binary cross-entropy."""
-        return weighted_mean(self.losses(output, targets), weights)
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """The binary cross-entropy of each example, averaged over the labels."""

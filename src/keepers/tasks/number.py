@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from keepers.errors import ParameterError
 from keepers.tasks.classes import tensor_in
+from keepers.tasks.plain import Plain
 from keepers.tasks.question import Answer
 from keepers.tasks.question_number import NumberQuestion
-from keepers.tasks.task import Measured, Targets, check_outputs, resampled, weighted_mean
+from keepers.tasks.task import Measured, Targets, check_outputs, resampled
 
 PARTS = 10
 """Strata of a number: parts of its range with about equally many examples."""
@@ -25,7 +26,7 @@ NEAR = 0.5
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Plain):
     """Targets (n, numbers) and outputs (n, numbers) are in the units of the data.
 
     `mean` and `std` are those of the training targets; the loss of an example is the mean of
@@ -87,11 +88,6 @@ class Number:
         return NumberQuestion(names, tolerance)
 
     @property
-    def num_outputs(self) -> int:
-        """One for each number."""
-        return len(self.names)
-
-    @property
     def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the training targets."""
         return self.mean, self.std
@@ -102,10 +98,6 @@ class Number:
         shown = [f"{edge:.4g}" for edge in self.edges]
         ends = [f"{low} to {high}" for low, high in itertools.pairwise(shown)]
         return (f"to {shown[0]}", *ends, f"over {shown[-1]}") if shown else ("all",)
-
-    def begin(self, module: nn.Module) -> nn.Module:
-        """As it is."""
-        return module
 
     def batch(self, labels: Tensor) -> Tensor:
         """Numbers (n, numbers); of one number, (n,) will do."""
@@ -127,14 +119,6 @@ class Number:
     def check_width(self, said: Tensor, targets: Targets) -> None:
         """Refuse another number of outputs than of numbers."""
         check_outputs(said, self.num_outputs, "number")
-
-    def say(self, output: Tensor) -> Tensor:
-        """The predicted numbers in float32."""
-        return output.float()
-
-    def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The mean squared error, in standard deviations."""
-        return weighted_mean(self.losses(output, targets), weights)
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """The squared error of each example in standard deviations, averaged over its numbers."""

@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from keepers.errors import ParameterError
-from keepers.tasks.task import Measured, Targets, weighted_mean
+from keepers.tasks.plain import Plain
+from keepers.tasks.task import Measured, Targets
 
 IGNORED = -100
 """The label of a token that is not learnt, as transformers and torch have it."""
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Plain):
     """What causal language models are trained on.
 
     In a batch, targets are token numbers (n, length), `IGNORED` where nothing is learnt, and the
@@ -60,24 +61,6 @@ class Tokens:
         """One for each example: its loss."""
         return 1
 
-    @property
-    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """None."""
-        return (), ()
-
-    @property
-    def strata_names(self) -> tuple[str, ...]:
-        """The sources."""
-        return self.names
-
-    def begin(self, module: nn.Module) -> nn.Module:
-        """As it is."""
-        return module
-
-    def batch(self, labels: Tensor) -> Tensor:
-        """Token numbers (n, length)."""
-        return labels
-
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         """The logits (n, length, vocabulary), or those in what a model of transformers gives."""
         found = getattr(output, "logits", output)
@@ -92,14 +75,6 @@ class Tokens:
 
     def check_width(self, said: Tensor, targets: Targets) -> None:
         """Whatever the vocabulary is."""
-
-    def say(self, output: Tensor) -> Tensor:
-        """The logits in float32."""
-        return output.float()
-
-    def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The mean over examples of `losses`, each multiplied by its weight."""
-        return weighted_mean(self.losses(output, targets), weights)
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         """The mean cross-entropy (n,) over each example's tokens; 0 where none is learnt.
