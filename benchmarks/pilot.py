@@ -40,8 +40,8 @@ from keepers.runs import Run
 from keepers.statistics import paired_difference
 from keepers.training import Hardware, fit_classifier, predict
 from keepers.types import Pool
+from keepers.workflows.offered import row_for
 from keepers.workflows.pilot import Held, Pilot, run_pilot
-from keepers.workflows.scoring import row_for
 from keepers.workflows.settling import findings, settle
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace

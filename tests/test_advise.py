@@ -19,6 +19,7 @@ from rich.console import Console
 
 import keepers
 from keepers import methods
+from keepers.baselines import SAFE
 from keepers.data import open_source
 from keepers.errors import DataError, ParameterError
 from keepers.ledger import Ledger
@@ -31,7 +32,6 @@ from keepers.workflows import pilot as pilots
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
-from keepers.workflows.scoring import SAFE
 from keepers.workflows.settling import (
     FARTHER,
     SPREAD,

@@ -29,9 +29,10 @@ from keepers.errors import KeepersError, RunError
 from keepers.selection import COLUMNS, Selection
 from keepers.tasks import CLASSES
 from keepers.types import Signals
+from keepers.workflows.offered import signals_for
 from keepers.workflows.opening import workplace
 from keepers.workflows.options.coreset import CoresetOptions
-from keepers.workflows.scoring import score_source, signals_for
+from keepers.workflows.scoring import score_source
 
 METHODS = tuple(methods.offered(signals_for(CLASSES), replacement=False))
 SMALL = {"hidden": [16]}

@@ -16,7 +16,7 @@ from keepers import methods, plugins
 from keepers.errors import KeepersError, ParameterError
 from keepers.methods import METHODS, Floor, Method, choose
 from keepers.types import Picks, Signals
-from keepers.workflows.scoring import CORESET_SIGNALS
+from keepers.workflows.offered import CORESET_SIGNALS
 
 N, CLASSES = 240, 5
 DRAWN = {

@@ -20,7 +20,7 @@ from keepers.errors import DataError, KeepersError, ParameterError
 from keepers.reports.compare import compare_report
 from keepers.reports.coreset import report
 from keepers.tasks import Labels, Number
-from keepers.workflows.scoring import signals_for
+from keepers.workflows.offered import signals_for
 
 pytestmark = pytest.mark.usefixtures("few_words")
 

@@ -10,6 +10,9 @@ EVERYTHING, RANDOM, FRESH = "everything", "random", "fresh-random"
 LONGEST, WHOLE = "longest", "everything-in-full"
 """The longest answers; and, of conversations, everything for as many passes as a part gets."""
 
+SAFE = "stratified"
+"""The choice that cannot do worse than a random one."""
+
 UNIFORM, EQUAL_TIME, SVP = "uniform", "uniform-equal-time", "svp"
 """Plain training for as many steps, for as long, and on a core-set by a proxy's entropy."""
 

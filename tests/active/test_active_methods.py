@@ -12,8 +12,8 @@ from keepers import methods
 from keepers.methods import ACTIVE
 from keepers.workflows.active import Campaign, planning
 from keepers.workflows.active.judging import said_of_halves
+from keepers.workflows.offered import ACTIVE_SIGNALS
 from keepers.workflows.options.active import ActiveConfig
-from keepers.workflows.scoring import ACTIVE_SIGNALS
 
 OFFERED = list(methods.offered(ACTIVE_SIGNALS, replacement=False))
 SAMPLED = [name for name in OFFERED if "posterior_log_probs" in methods.get(name).needs]

@@ -25,6 +25,7 @@ from keepers.random import generator
 from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
 from keepers.types import Budget
+from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import (
     Say,
     check_outputs,
@@ -34,7 +35,6 @@ from keepers.workflows.opening import (
 )
 from keepers.workflows.options.compare import CompareConfig, CompareOptions, Corruption
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import check_offered
 from keepers.workflows.workplace import Workplace
 
 

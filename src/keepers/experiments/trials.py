@@ -29,10 +29,10 @@ from keepers.statistics import Floats
 from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
 from keepers.workflows.auto import Taken, take
+from keepers.workflows.offered import needs_steps, row_for, wanted_signals
 from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import needs_steps, row_for, wanted_signals
 from keepers.workflows.stages import Tested, Trained, Training, train
 from keepers.workflows.workplace import Workplace
 

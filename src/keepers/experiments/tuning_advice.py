@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from keepers import methods as table
-from keepers.baselines import EVERYTHING, LONGEST, RANDOM
+from keepers.baselines import EVERYTHING, LONGEST, RANDOM, SAFE
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.held_out import HeldOut
@@ -25,12 +25,12 @@ from keepers.statistics import ENOUGH_SEEDS, Difference, overlap_of
 from keepers.types import TokenBudget
 from keepers.words import counted, listed
 from keepers.workflows.conversations import as_tokens, token_counts
+from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.options.shared import HardwareOptions, Rows
 from keepers.workflows.overlap import alike
-from keepers.workflows.scoring import SAFE, check_offered
 from keepers.workflows.settling import told
 from keepers.workflows.workplace import Workplace
 

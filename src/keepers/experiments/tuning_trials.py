@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from keepers.baselines import EVERYTHING, LONGEST, RANDOM, WHOLE
+from keepers.baselines import EVERYTHING, LONGEST, RANDOM, SAFE, WHOLE
 from keepers.data import Source
 from keepers.errors import KeepersError
 from keepers.experiments.held_out import HeldOut, Measure
@@ -29,7 +29,6 @@ from keepers.workflows.conversations import as_tokens, token_counts
 from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import SAFE
 from keepers.workflows.workplace import Workplace
 
 EPOCHS = 3

@@ -8,11 +8,13 @@ from typing import Any, Literal, Self
 
 import torch
 
+from keepers.baselines import SAFE
 from keepers.scores import LabelNoise, label_noise
 from keepers.words import counted, listed
+from keepers.workflows.offered import CLEAN
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.predictions import mean_log_probs
-from keepers.workflows.scoring import CLEAN, SAFE, Scored
+from keepers.workflows.scoring import Scored
 
 LOW_FRACTION = 0.5
 NEARLY_ALL = 0.9

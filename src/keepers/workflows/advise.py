@@ -24,6 +24,7 @@ from keepers.training import epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
+from keepers.workflows.offered import row_for
 from keepers.workflows.opening import Say, only_classes
 from keepers.workflows.options.advise import KEEP, AdviseOptions
 from keepers.workflows.pilot import (
@@ -34,7 +35,6 @@ from keepers.workflows.pilot import (
     run_pilot,
 )
 from keepers.workflows.probing import embedded
-from keepers.workflows.scoring import row_for
 from keepers.workflows.settling import (
     Finding,
     fallback,

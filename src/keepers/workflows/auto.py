@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from keepers import methods
+from keepers.baselines import SAFE
 from keepers.choices import OnBadRow
 from keepers.configuration import model_named
 from keepers.data import Source
@@ -16,12 +17,12 @@ from keepers.roles import Prepared, Role, made_by, prepare
 from keepers.tasks import Task
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
+from keepers.workflows.offered import row_for, signals_for
 from keepers.workflows.opening import Say
 from keepers.workflows.options.advise import CANDIDATES
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
-from keepers.workflows.scoring import SAFE, row_for, signals_for
 from keepers.workflows.settling import (
     Finding,
     fallback,

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from keepers import methods
+from keepers.baselines import SAFE
 from keepers.errors import ParameterError, UnlabelledError
 from keepers.methods import in_words
 from keepers.random import generator
 from keepers.selectors import near_duplicates
 from keepers.words import counted
 from keepers.workflows.evidence import Plane, spread
+from keepers.workflows.offered import OF_DATA
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.scoring import OF_DATA, SAFE, Scored
+from keepers.workflows.scoring import Scored
 
 BROUGHT = OF_DATA
 FITTED_ON = 5_000

@@ -13,9 +13,10 @@ from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.options import taking
 from keepers.sealed import ArrowTable, write_table
+from keepers.workflows.offered import CORESET_SIGNALS
 from keepers.workflows.opening import check_outputs, say_or_not, workplace
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
-from keepers.workflows.scoring import CORESET_SIGNALS, score_source
+from keepers.workflows.scoring import score_source
 from keepers.workflows.table import label_names, provenance, with_where
 
 

@@ -14,87 +14,26 @@ from keepers import methods, processes
 from keepers.data import Source, readable
 from keepers.errors import ParameterError
 from keepers.methods import Method
-from keepers.models import LanguageModel, is_classifier
+from keepers.models import LanguageModel
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared, made_by, prepare
 from keepers.selectors import stratified_units
-from keepers.tasks import CLASSES, Task, kind_of, labels_at
-from keepers.training import GIVES, estimate_seconds
+from keepers.tasks import labels_at
+from keepers.training import estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.conversations import counted_tokens, language_signals, lengths
+from keepers.workflows.offered import OF_DATA, check_offered, row_for, wanted_signals
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
-from keepers.workflows.options.shared import AUTO
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.probing import FEATURES, embedding_inputs
 from keepers.workflows.readings import READ
 from keepers.workflows.stages import FOLDS, OUT_OF_FOLD, Training, is_trained, train
 from keepers.workflows.workplace import Workplace
 
-SAFE = "stratified"
-"""The method that cannot do worse than a random choice."""
-
-CLEAN = "confident-learning"
-"""The method that leaves out labels that look wrong."""
-
-CORESET_SIGNALS = methods.signals_of(methods.CORESET)
-"""What core-set selection can supply; its picks are a set, so methods with replacement are out."""
-
-
-def active_signals(task: str) -> frozenset[str]:
-    """What active learning can supply for a task, or for any (`auto`): the pool has no labels."""
-    signals = methods.signals_of(methods.ACTIVE)
-    return signals if task == AUTO else signals & kind_of(task).signals
-
-
-ACTIVE_SIGNALS = active_signals(CLASSES.name)
-"""The same for classes."""
-
-
-def row_for(name: str, model: str) -> Method:
-    """The row of a method as it reads this model: one that scikit-learn fits, out of fold."""
-    row = methods.get(name)
-    return methods.out_of_fold(row) if is_classifier(model) else row
-
-
-def needs_steps(method: str) -> bool:
-    """Whether a method reads what only a model that is trained in steps gives."""
-    return bool(lacking_to_classifiers(method))
-
-
-def lacking_to_classifiers(method: str) -> frozenset[str]:
-    """The signals that a method needs and no classifier of scikit-learn gives.
-
-    Those of conversations are left out: a probe is an encoder there, and they are checked by it.
-    """
-    return methods.get(method).needs - GIVES - READ - {"labels", OUT_OF_FOLD}
-
-
-def check_supplies(parameter: str, model: str, method: str) -> None:
-    """Refuse a classifier of scikit-learn for a method that watches a training in steps.
-
-    Raises:
-        ParameterError: it would lack a signal.
-    """
-    if is_classifier(model) and needs_steps(method):
-        lacking = methods.in_words(lacking_to_classifiers(method))
-        raise ParameterError(
-            parameter,
-            f"got '{model}', which gives no {lacking}, and '{method}' needs them",
-            "Name a model that is trained in steps, such as fasttext, mlp or preact8, or leave it "
-            "out",
-        )
-
-
-COMMITTEE = "posterior_predictions"
-"""What the models of an ensemble predict, side by side."""
-
 MEASURED = 1 << 24
 """Predictions (examples × labels) that a proxy's score is measured on at the most."""
-
-OF_DATA = frozenset({"labels", "features"})
-"""What the data themselves, or who brings them, can supply."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -329,40 +268,6 @@ def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
             "val", f"got {config.val}, which leaves nothing to select from", "Give a smaller one"
         )
     return everything[~held_out], everything[held_out]
-
-
-def check_offered(method: Method, source: Source) -> None:
-    """Refuse a method that reads what models of such targets do not give."""
-    task = source.task
-    if method.needs <= signals_for(task):
-        if source.kind == "chat" and "labels" in method.needs and source.targets is None:
-            raise ParameterError(
-                "method",
-                f"got '{method.name}', which needs a label, such as the source of each row",
-                "Name its column with --label (label=...), or take random or longest",
-            )
-        return
-    rows = methods.offered(signals_for(task), replacement=False)
-    missing = methods.in_words(method.needs - signals_for(task))
-    raise ParameterError(
-        "method",
-        f"got '{method.name}', which needs {missing}, and the targets are {task.plural}",
-        f"For those: {', '.join(sorted(rows))}",
-    )
-
-
-def signals_for(task: Task) -> frozenset[str]:
-    """What core-set selection can supply where targets are of this task."""
-    return CORESET_SIGNALS & (task.signals | OF_DATA)
-
-
-def wanted_signals(needs: frozenset[str], task: Task = CLASSES) -> frozenset[str]:
-    """What is asked of a proxy: what the method needs, and what tells labels that look wrong.
-
-    Predictions come with every pass, margins with every whole training.
-    """
-    wanted = needs - {"labels"}
-    return wanted | {task.said} | (task.signals & {"aum"} if methods.EARLY not in wanted else set())
 
 
 def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from keepers.baselines import EVERYTHING, FRESH, RANDOM
+from keepers.baselines import EVERYTHING, FRESH, RANDOM, SAFE
 from keepers.statistics import Difference, forecasts
 from keepers.words import listed, probability
 from keepers.workflows.advice import Noise
+from keepers.workflows.offered import CLEAN
 from keepers.workflows.pilot import Pilot
-from keepers.workflows.scoring import CLEAN, SAFE
 
 Told = Literal["better", "no difference", "worse", "cannot tell"]
 

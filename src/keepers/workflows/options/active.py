@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from keepers.choices import Balance, Cold, TaskName
 from keepers.configuration import SAMPLES, model_named
 from keepers.errors import ParameterError
 from keepers.options import Option, at_least, read, share
+from keepers.workflows.options.coreset import ByMethod, similarity
 from keepers.workflows.options.shared import (
     AUTO,
     SHOWN_TASKS,
@@ -60,11 +61,6 @@ def names_of(given: Sequence[str] | None, option: str) -> tuple[str, ...] | None
     return tuple(map(str, names))
 
 
-def _similarity(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise ParameterError(name, f"got {value}", "Give a cosine similarity in (0, 1]")
-
-
 class Choosing(Proxied, HardwareOptions):
     """How the next examples are chosen, whatever the method."""
 
@@ -96,7 +92,7 @@ class Choosing(Proxied, HardwareOptions):
     ] = BUILT_IN
     distinct: Annotated[
         float | None,
-        _similarity,
+        similarity,
         Option(
             "Cosine similarity over which an example is a near-duplicate; 1 keeps all",
             "What is alike to an earlier one of the batch, or to one that waits for its label, is "
@@ -113,7 +109,7 @@ class Choosing(Proxied, HardwareOptions):
     ] = None
 
 
-class ActiveConfig(Choosing):
+class ActiveConfig(ByMethod, Choosing):
     """How the next examples are chosen by one method.
 
     `method`: `auto` is `random` while the proxy knows little, and `margin` after that; for several
@@ -139,15 +135,12 @@ class ActiveConfig(Choosing):
             "others; of labels and numbers it is always `random`",
         ),
     ] = AUTO
-    method_options: Annotated[
-        Mapping[str, Any] | None, Option(more="The options of the method")
-    ] = None
     seed: Annotated[int, Option("Same data, same seed, same selection", after="neighbours")] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         from keepers import methods
-        from keepers.workflows.scoring import active_signals, check_supplies
+        from keepers.workflows.offered import active_signals, check_supplies
 
         if self.method == AUTO and self.method_options:
             raise ParameterError(
@@ -178,7 +171,7 @@ class ActiveConfig(Choosing):
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
         from keepers.models import default_proxy
         from keepers.roles import Role
-        from keepers.workflows.scoring import needs_steps
+        from keepers.workflows.offered import needs_steps
 
         in_steps = self.epochs is not None or (needs_steps(self.asking) and self.num_models == 1)
         role = Role.parse(self.proxy, default_proxy(info, in_steps=in_steps))

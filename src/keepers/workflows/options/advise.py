@@ -77,7 +77,7 @@ class AdviseOptions(Seeded, Shared):
         super().__post_init__()
         from keepers import methods as table
         from keepers.types import Budget
-        from keepers.workflows.scoring import CORESET_SIGNALS
+        from keepers.workflows.offered import CORESET_SIGNALS
 
         for name in ("methods", "keep"):
             given: Sequence[Any] | None = getattr(self, name)
@@ -100,8 +100,8 @@ class AdviseOptions(Seeded, Shared):
         Raises:
             ParameterError: one that a pilot cannot try.
         """
-        from keepers.baselines import RANDOM
-        from keepers.workflows.scoring import SAFE, needs_steps
+        from keepers.baselines import RANDOM, SAFE
+        from keepers.workflows.offered import needs_steps
 
         named = CANDIDATES if self.methods is None else self.methods
         for name in named:
@@ -166,7 +166,7 @@ class LabellingOptions(Seeded, Shared):
         super().__post_init__()
         from keepers import methods as table
         from keepers.baselines import RANDOM
-        from keepers.workflows.scoring import ACTIVE_SIGNALS, needs_steps
+        from keepers.workflows.offered import ACTIVE_SIGNALS, needs_steps
 
         named = tuple(dict.fromkeys(name for name in self.methods if name != RANDOM))
         object.__setattr__(self, "methods", named)

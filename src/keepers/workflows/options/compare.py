@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from keepers.baselines import BASELINES, EQUAL_TIME, FRESH, SVP, UNIFORM
-from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.errors import ParameterError, unknown_name
 from keepers.options import Option, Options, at_least, cut, read, share
-from keepers.workflows.options.coreset import QUALITY, SIMILAR_TO, floor
+from keepers.workflows.options.coreset import QUALITY, SIMILAR_TO, Floored
 from keepers.workflows.options.shared import AUTO, HardwareOptions, ModelLike, Proxied, Shared
 from keepers.workflows.options.training import (
     CandidatesConfig,
@@ -88,7 +87,7 @@ class TriedBeforehand(Tried):
         return role.having(epochs=self.target_epochs, resolution=self.target_resolution)
 
 
-class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
+class CompareConfig(Floored, Proxied, TriedBeforehand, HardwareOptions):
     """Everything a comparison depends on, beside the data.
 
     Raises:
@@ -123,18 +122,14 @@ class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
             after="with_target",
         ),
     ] = False
-    balance: Annotated[
-        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
-    ] = None
-    min_per_class: Annotated[
-        int,
-        floor,
-        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
-    ] = 1
     noise: Annotated[
         float,
         share,
-        Option("Fraction of training labels to corrupt", "They become another class"),
+        Option(
+            "Fraction of training labels to corrupt",
+            "They become another class",
+            after="min_per_class",
+        ),
     ] = 0.0
     epochs: Annotated[
         int | None,
@@ -146,7 +141,7 @@ class CompareConfig(Proxied, TriedBeforehand, HardwareOptions):
         super().__post_init__()
         from keepers import methods
         from keepers.types import Budget, TokenBudget
-        from keepers.workflows.scoring import CORESET_SIGNALS, check_supplies
+        from keepers.workflows.offered import CORESET_SIGNALS, check_supplies
 
         for name in ("methods", "keep", "keep_tokens"):
             values: Sequence[Any] = getattr(self, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.errors import ParameterError
-from keepers.options import Option, read, share
+from keepers.options import Option, Options, read, share
 from keepers.workflows.options.shared import AUTO, Proxied, Seeded, Shared
 
 if TYPE_CHECKING:
@@ -72,7 +72,28 @@ SIMILAR_TO = Option(
 )
 
 
-class CoresetOptions(Proxied, Seeded, Shared):
+class ByMethod(Options):
+    """What a method is told beside its budget."""
+
+    method_options: Annotated[
+        Mapping[str, Any] | None, Option(more="The options of the method", after="method")
+    ] = None
+
+
+class Floored(Options):
+    """What each class gets of the budget."""
+
+    balance: Annotated[
+        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
+    ] = None
+    min_per_class: Annotated[
+        int,
+        floor,
+        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
+    ] = 1
+
+
+class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
     """The options of a core-set.
 
     Raises:
@@ -101,19 +122,10 @@ class CoresetOptions(Proxied, Seeded, Shared):
             "where it cannot tell (`random` where `stratified` did worse)",
         ),
     ] = read(default=None, converter=_or_auto)
-    method_options: Annotated[
-        Mapping[str, Any] | None, Option(more="The options of the method")
-    ] = None
-    balance: Annotated[
-        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
-    ] = None
-    min_per_class: Annotated[
-        int,
-        floor,
-        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
-    ] = 1
     val: Annotated[
-        float, share, Option("Fraction held out to measure the proxy, never selected")
+        float,
+        share,
+        Option("Fraction held out to measure the proxy, never selected", after="min_per_class"),
     ] = 0.0
     features: Annotated[
         Any,
@@ -153,7 +165,7 @@ class CoresetOptions(Proxied, Seeded, Shared):
                 raise ParameterError("keep_tokens", told, "Give one of them")
             object.__setattr__(self, "keep", budget(1.0))  # of the rows
         from keepers import methods
-        from keepers.workflows.scoring import COMMITTEE, CORESET_SIGNALS, check_supplies
+        from keepers.workflows.offered import COMMITTEE, CORESET_SIGNALS, check_supplies
 
         if self.method != AUTO:
             methods.settings(methods.get(self.method, CORESET_SIGNALS), self.method_options)
@@ -173,7 +185,7 @@ class CoresetOptions(Proxied, Seeded, Shared):
         """The proxy's role, with `epochs` and `resolution` over what it says itself."""
         from keepers.models import default_proxy
         from keepers.roles import Role
-        from keepers.workflows.scoring import needs_steps
+        from keepers.workflows.offered import needs_steps
 
         in_steps = self.epochs is not None or needs_steps(self.method)
         default = default_proxy(source.info(self.resolution), in_steps=in_steps)

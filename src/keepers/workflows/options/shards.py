@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from keepers.choices import Balance
+from keepers.baselines import SAFE
 from keepers.errors import ParameterError
 from keepers.options import Option, at_least, read
-from keepers.workflows.options.coreset import COVERING, budget, floor
+from keepers.workflows.options.coreset import COVERING, ByMethod, Floored, budget
 from keepers.workflows.options.shared import (
     HardwareOptions,
     Listening,
@@ -20,9 +19,6 @@ from keepers.workflows.options.shared import (
 
 if TYPE_CHECKING:
     from keepers.types import Budget
-
-SAFE = "stratified"
-"""The method of who names none and brings neither scores nor features."""
 
 
 class Sharded(Proxied, Seeded, HardwareOptions, Rows, Listening):
@@ -68,7 +64,7 @@ class Sharded(Proxied, Seeded, HardwareOptions, Rows, Listening):
             )
 
 
-class CoresetShardsOptions(Sharded):
+class CoresetShardsOptions(ByMethod, Floored, Sharded):
     """The options of a core-set of many shards.
 
     Raises:
@@ -85,17 +81,6 @@ class CoresetShardsOptions(Sharded):
             "facility-location)"
         ),
     ] = None
-    method_options: Annotated[
-        Mapping[str, Any] | None, Option(more="The options of the method")
-    ] = None
-    balance: Annotated[
-        Balance | None, Option("Share the budget evenly over classes", after="ensemble")
-    ] = None
-    min_per_class: Annotated[
-        int,
-        floor,
-        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
-    ] = 1
     scores: Annotated[
         str | None,
         Option("Column of scores: the highest are kept, and no proxy is trained"),

@@ -54,7 +54,7 @@ class SimulateConfig(Choosing, TriedBeforehand):
         super().__post_init__()
         from keepers import methods
         from keepers.types import Budget
-        from keepers.workflows.scoring import active_signals
+        from keepers.workflows.offered import active_signals
 
         object.__setattr__(self, "methods", tuple(dict.fromkeys(self.methods)))
         object.__setattr__(self, "rounds", tuple(self.rounds))

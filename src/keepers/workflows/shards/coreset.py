@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from keepers import methods
+from keepers.baselines import SAFE
 from keepers.files import atomic_path, plain
 from keepers.options import taking
 from keepers.shards.places import Named
 from keepers.workflows.opening import WARNING
-from keepers.workflows.options.shards import SAFE, CoresetShardsOptions
+from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.shards.offered import DRAWN, is_scored
 from keepers.workflows.shards.opening import Site, check_out, site
 from keepers.workflows.shards.proxy import score_all
