@@ -124,14 +124,14 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
 def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
-    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2})
+    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2}, "accuracy")
     assert words.startswith(
         "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
         "5.0), 27.0% wrong"
     )
     # taken at 90%, where the table says "cannot tell" and a chance that is rounded down
     row |= {"told": "cannot tell", "probability": 0.9481}
-    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2})
+    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2}, "accuracy")
     assert words.startswith(
         "margin is likely, not surely, better than a random choice, with a probability of 94%:"
     )

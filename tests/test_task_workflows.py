@@ -17,6 +17,7 @@ from commands import Keepers
 from keepers import methods
 from keepers.data import open_source
 from keepers.errors import DataError, KeepersError, ParameterError
+from keepers.reports.advise import advice_report
 from keepers.reports.compare import compare_report
 from keepers.reports.coreset import report
 from keepers.tasks import Labels, Number
@@ -114,6 +115,29 @@ def test_every_label_keeps_an_example_and_every_part_of_the_range(tmp_path: Path
         counts = np.bincount(source.strata[places], minlength=len(source.strata_names))
         there = np.bincount(source.strata, minlength=len(source.strata_names))
         assert (counts >= np.minimum(there, 2)).all()
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_advice_is_of_what_leads_in_the_task(task: str, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    methods = ["facility-location", "loss"]
+    advice = keepers.advise(table, keep=[0.3], methods=methods, run=tmp_path, **columns)
+    rows = {row["method"]: row for row in advice.result["rows"]}
+    assert [*rows] == ["stratified", "facility-location", "loss"]
+    score = {"labels": "average precision", "number": "R²"}[task]
+    assert advice.result["score"] == score
+    error = advice.result["pilot"]["error_everything"]
+    assert f"1 - {score} of a random choice" in advice.sentences[1]
+    assert f"everything {error:.3f}" in advice.sentences[1]
+    assert 0 <= error <= advice.result["pilot"]["errors"]["0.3"] < 0.5
+    assert advice.result["label_noise"] is None
+    assert rows["loss"]["fresh"] is None
+    assert "1 − " + score in advice_report(advice.result, tmp_path / "page.html").read_text(
+        encoding="utf-8"
+    )
+    other = {"labels": "entropy", "number": "badge"}[task]
+    with pytest.raises(ParameterError, match=f"'{other}', which is not offered here"):
+        keepers.advise(table, methods=[other], run=tmp_path / "other", **columns)
 
 
 @pytest.mark.parametrize(("task", "method"), [("labels", "entropy"), ("number", "badge")])
@@ -437,7 +461,7 @@ def test_comparisons_and_advice_are_told_what_targets_are(run: Keepers) -> None:
     assert "score" not in as_classes
     assert as_classes["data"]["num_classes"] == 7
     for argv in (
-        ("advise", "films.parquet"),
+        ("advise", "films.parquet", "--online"),
         ("advise", "films.parquet", "--labelling", "--budgets", "20"),
     ):
         refused = run(*argv)

@@ -8,7 +8,7 @@ from keepers.errors import ParameterError
 from keepers.experiments.tuning_advice import advise_tuning
 from keepers.files import plain
 from keepers.options import taking
-from keepers.workflows.advise import Advice, advise_classes, left
+from keepers.workflows.advise import Advice, advise_examples, left
 from keepers.workflows.opening import check_outputs, say_or_not, workplace
 from keepers.workflows.options.advise import AdviseOptions
 
@@ -25,7 +25,7 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
     each choice, of random ones and of the longest, in five draws.
 
     Args:
-        data: as in `keepers.coreset`, with labels.
+        data: as in `keepers.coreset`, with classes, labels or numbers, or conversations.
 
     Raises:
         ParameterError: under 100 examples or 50 conversations, one class, a method that a pilot
@@ -40,7 +40,7 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
             result = plain(advise_tuning(source, options, place, say))
         else:
             _only_conversations(options)
-            result = advise_classes(source, options, place)
+            result = advise_examples(source, options, place)
         return left(result, place, say, options.out, overwrite=options.overwrite)
 
 

@@ -46,7 +46,7 @@ def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
     reading = {"seed": options.seed, "require_labels": False}
     opened = workplace(data, options, say, purpose="advise-labelling", **reading)
     with opened as (source, place):
-        only_classes(source, "advice")
+        only_classes(source, "advice on labelling")
         labelled = _labelled(source, options)
         result = plain(_result(data, source, labelled, options, place))
         return left(result, place, say, options.out, overwrite=options.overwrite)

@@ -119,10 +119,11 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
         )
     styles = styles_of(by_name)
     note = (
-        "* what --method auto takes. Points of error, below 0 is better; intervals of 95%. Chance: "
-        "that it is better than random. Better or worse: so with a chance of 95% or more; = no "
-        "difference: the interval lies within a point; ? cannot tell. The pilot's model is small "
-        "and so is its part of the data: a large target, or much more of it, may differ. "
+        f"* what --method auto takes. Points of error (1 − {result['score']}), below 0 is better; "
+        "intervals of 95%. Chance: that it is better than random. Better or worse: so with a "
+        "chance of 95% or more; = no difference: the interval lies within a point; ? cannot tell. "
+        "The pilot's model is small and so is its part of the data: a large target, or much more "
+        "of it, may differ. "
     )
     if fresh:
         note += (

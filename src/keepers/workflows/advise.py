@@ -1,4 +1,4 @@
-"""`advise` of classes: does selecting pay on these data, before anything is selected?"""
+"""`advise` of classes, labels and numbers: does selecting pay, before anything is selected?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
 from keepers.workflows.offered import row_for
-from keepers.workflows.opening import Say, only_classes
+from keepers.workflows.opening import Say
 from keepers.workflows.options.advise import KEEP, AdviseOptions
 from keepers.workflows.pilot import (
     LARGEST,
@@ -64,14 +64,14 @@ class Advice:
         return self.result["sentences"]
 
 
-def advise_classes(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
-    """Whether selecting pays on examples with classes, by a pilot in folds.
+def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
+    """Whether selecting pays on examples with classes, labels or numbers, by a pilot in folds.
 
     Raises:
-        ParameterError: targets that are no classes, under 100 examples, or one class.
+        ParameterError: no targets, under 100 examples, or one class.
     """
-    only_classes(source, "advice")
-    methods, fractions = config.of_classes, _fractions(config.keep or KEEP, len(source))
+    fractions = _fractions(config.keep or KEEP, len(source))
+    methods = config.of_examples(source.task)
     if not fractions:
         raise ParameterError("keep", "got budgets that keep everything", "Give a part, such as 0.5")
     few, trained = _target(source, config, place, config.on_bad_row)
@@ -100,6 +100,7 @@ def advise_classes(source: Source, config: AdviseOptions, place: Workplace) -> d
         config,
         pilot,
         rows,
+        methods,
         fractions,
         fit=fit,
         target={"model": trained.role.model, "seconds": seconds, "epochs": epochs},
@@ -112,7 +113,7 @@ def about(source: Source) -> dict[str, Any]:
         "name": source.name,
         "kind": source.kind,
         "n": len(source),
-        "num_classes": len(source.class_names),
+        "num_classes": source.task.num_outputs,
         "fingerprint": source.fingerprint,
     }
 
@@ -171,7 +172,7 @@ def _fit_seconds(prepared: Prepared, part: Source, place: Workplace, n: int) -> 
     pool = embedded(place, prepared, prepared.pool, part.content)
     members = torch.linspace(0, len(part) - 1, min(len(part), LARGEST)).long()
     start = time.perf_counter()
-    fit_classifier(prepared.classifier, pool, prepared.labels, members, seed=0)
+    fit_classifier(prepared.classifier, pool, prepared.labels, members, seed=0, task=prepared.task)
     return (time.perf_counter() - start) * n / len(members)
 
 
@@ -181,20 +182,22 @@ def _result(
     config: AdviseOptions,
     pilot: Pilot,
     rows: Sequence[Finding],
+    methods: Sequence[str],
     fractions: Sequence[float],
     *,
     fit: float,
     target: Mapping[str, Any],
 ) -> dict[str, Any]:
     seconds, model = target["seconds"], prepared.role.model
-    selecting = {method: _trainings(row_for(method, model)) * fit for method in config.of_classes}
+    selecting = {method: _trainings(row_for(method, model)) * fit for method in methods}
     best = {fraction: settle(rows, fraction) for fraction in fractions}
     result: dict[str, Any] = {
         "kind": "advise",
+        "score": source.task.score_words,
         "data": about(source),
         "config": {
             "keep": fractions,
-            "methods": config.of_classes,
+            "methods": methods,
             "seed": config.seed,
             "proxy": prepared.role.identity(),
         },

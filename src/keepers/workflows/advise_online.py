@@ -66,7 +66,7 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
     assert sought is not None
     opened = workplace(data, options, say, purpose="advise-online", seed=seed)
     with opened as (source, place):
-        only_classes(source, "advice")
+        only_classes(source, "advice on online selection")
         part = source if sought.il is not None else part_of(source, seed, LARGEST)
         with renamed({"model": "target"}):
             training = ready(part, None, sought, config, place, config.on_bad_row, say)

@@ -43,7 +43,7 @@ def only_classes(source: Source, who: str) -> None:
         raise ParameterError(
             "task",
             f"the targets are {source.task.plural}, and {who} is of classes",
-            "keepers coreset, score, il, train and compare take them; --task class reads classes",
+            "keepers coreset, advise, train and compare take them; --task class reads classes",
         )
 
 

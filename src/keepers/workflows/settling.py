@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from keepers.baselines import EVERYTHING, FRESH, RANDOM, SAFE
 from keepers.statistics import Difference, forecasts
+from keepers.tasks import CLASSES
 from keepers.words import listed, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.offered import CLEAN
@@ -180,7 +181,9 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         row = next(row for row in here if row["method"] == (SAFE if taken == RANDOM else taken))
         lead = f"At {float(fraction):.0%} kept"
         chances = {each["method"]: each["probability"] for each in here}
-        found.append(f"{lead}: {_choice(row, taken, chances, pilot['errors'][fraction], pilot)}")
+        random = pilot["errors"][fraction]
+        said = _choice(row, taken, chances, random, pilot, result["score"])
+        found.append(f"{lead}: {said}")
         bad = [row["method"] for row in here if row["told"] == "worse"]
         if bad:
             found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
@@ -203,20 +206,31 @@ def _choice(
     chances: Mapping[str, float],
     random: float,
     pilot: Mapping[str, Any],
+    score: str,
 ) -> str:
     """What is taken and why: its row, and the probability of each method that it is better."""
     whole = pilot["error_everything"]
     if row["method"] == SAFE:
-        return (
-            f"{why_safe(chances, taken)}; take {taken}. A random choice was wrong on {random:.1%} "
-            f"of what it had not seen, everything on {whole:.1%}"
+        found = (
+            f"A random choice was wrong on {random:.1%} of what it had not seen, everything on "
+            f"{whole:.1%}"
+            if score == CLASSES.score_words
+            else f"On what it had not seen, 1 - {score} of a random choice was {random:.3f}, of "
+            f"everything {whole:.3f}"
         )
+        return f"{why_safe(chances, taken)}; take {taken}. {found}"
     mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
     sure = "is" if row["told"] == "better" else "is likely, not surely,"
+    chosen = random - mean / 100
+    errors = (
+        f"{chosen:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
+        if score == CLASSES.score_words
+        else f"1 - {score} of {chosen:.3f}, random {random:.3f}, everything {whole:.3f}"
+    )
     return (
         f"{row['method']} {sure} better than a random choice, with a probability of "
         f"{probability(row['probability'])}: by {mean:.1f} points ({low:.1f} to {high:.1f}), "
-        f"{random - mean / 100:.1%} wrong, random {random:.1%}, everything {whole:.1%}"
+        f"{errors}"
     )
 
 

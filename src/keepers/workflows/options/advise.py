@@ -14,6 +14,7 @@ from keepers.workflows.options.training import IlModelConfig, fraction
 
 if TYPE_CHECKING:
     from keepers.online import IrreducibleLosses
+    from keepers.tasks import Task
 
 KEEP = (0.1, 0.3, 0.5)
 """The budgets where nobody names any."""
@@ -91,19 +92,23 @@ class AdviseOptions(Seeded, Shared):
         for name in self.methods or ():
             table.get(name, CORESET_SIGNALS)
 
-    @property
-    def of_classes(self) -> tuple[str, ...]:
-        """The methods that are tried of examples with classes.
+    def of_examples(self, task: Task) -> tuple[str, ...]:
+        """The methods that are tried of examples that are no conversations.
 
         A random choice stands beside every method, and the safe one is what is taken without.
 
         Raises:
-            ParameterError: one that a pilot cannot try.
+            ParameterError: one that there is not for the task, or that a pilot cannot try.
         """
+        from keepers import methods as table
         from keepers.baselines import RANDOM, SAFE
-        from keepers.workflows.offered import needs_steps
+        from keepers.workflows.offered import needs_steps, signals_for
 
-        named = CANDIDATES if self.methods is None else self.methods
+        given = signals_for(task)
+        if self.methods is None:
+            named = tuple(name for name in CANDIDATES if table.get(name).needs <= given)
+        else:
+            named = tuple(table.get(name, given).name for name in self.methods)
         for name in named:
             if needs_steps(name):
                 raise ParameterError(
