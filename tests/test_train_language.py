@@ -12,11 +12,16 @@ import torch
 import keepers
 import tiny_language
 from commands import Keepers
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import KeepersError, ParameterError, RunError
 from keepers.models import language_model
 from keepers.online import TokenSelector
+from keepers.processes import Runtime
+from keepers.signals import read_through, reading
+from keepers.tasks import Tokens
 from keepers.tasks.tokens import token_losses
+from keepers.training import Candidates
 from keepers.workflows import trainer
+from keepers.workflows.sequence_scorer import SequenceScorer
 
 
 def chat(at: int) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def test_the_command_gives_a_model_that_transformers_opens(
     assert tuned.has_template
     assert not equal(tuned.module.state_dict(), language_model(name, "model").module.state_dict())
     assert {each.name for each in Path("tuned").iterdir()} >= {"config.json", "tokenizer.json"}
-    assert not Path("tuned/stage.json").exists()
+    assert not {"stage.json", "curve.json"} & {each.name for each in Path("tuned").iterdir()}
     assert "Writing" not in done.out + done.err
     assert "train_runtime" not in done.out
     stages = sorted(Path("run/stages").iterdir())
@@ -101,13 +106,13 @@ def test_an_interrupted_tuning_ends_as_if_it_had_not_been(
         keepers.train(chats, **given(name, **more, run=tmp_path / "killed"))
     monkeypatch.undo()
     resumed = list[int]()
-    resume = trainer._Watcher.resume  # pyright: ignore[reportPrivateUsage]
+    begin = trainer._Watcher.begin  # pyright: ignore[reportPrivateUsage]
 
     def note(self: Any, step: int) -> None:
         resumed.append(step)
-        resume(self, step)
+        begin(self, step)
 
-    monkeypatch.setattr("keepers.workflows.trainer._Watcher.resume", note)
+    monkeypatch.setattr("keepers.workflows.trainer._Watcher.begin", note)
     if select == "tokens":  # killed after its first checkpoint, before the curve was kept
         (curve,) = (tmp_path / "killed").glob("stages/*/curve.json")
         curve.unlink()
@@ -119,6 +124,86 @@ def test_an_interrupted_tuning_ends_as_if_it_had_not_been(
     if select == "tokens":
         losses = losses[1:]
     assert [(each["step"], each["loss"]) for each in found.curve] == losses
+
+
+@pytest.mark.parametrize("at", ["its last step", "the model was written"])
+def test_a_tuning_that_is_killed_at_its_end_takes_no_step_more(
+    at: str, name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps end within a pass of eight: the Trainer would go on in it."""
+    more: dict[str, Any] = {"select": "uniform", "evaluate_every": 1, "test": 0.2}
+    options: dict[str, Any] = {**given(name, **more), "steps": 3}
+    whole = keepers.train(chats, **options, run=tmp_path / "whole")
+    keep = trainer._Watcher.keep  # pyright: ignore[reportPrivateUsage]
+
+    def stop(self: Any, *, whole: bool = False) -> None:
+        if not whole or at == "the model was written":
+            keep(self, whole=whole)
+        if whole:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("keepers.workflows.trainer._Watcher.keep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        keepers.train(chats, **options, run=tmp_path / "killed")
+    monkeypatch.undo()
+    from transformers import Trainer
+
+    steps: list[int] = []
+    train = Trainer.training_step
+
+    def count(self: Any, *given: Any) -> Any:
+        steps.append(self.state.global_step)
+        return train(self, *given)
+
+    monkeypatch.setattr(Trainer, "training_step", count)
+    found = keepers.train(chats, **options, run=tmp_path / "killed")
+    assert steps == ([2] if at == "its last step" else [])
+    assert equal(weights(found.weights), weights(whole.weights))
+    assert found.metadata["costs"][-1]["steps"] == 3
+    assert [each["step"] for each in found.curve] == [0, 1, 2, 3]
+
+
+def test_candidates_are_scored_in_pieces_as_one_by_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = language_model(name, "model")
+    sequences = [model.sequence(chat(at)) for at in range(6)]
+    batch = trainer.collate(trainer.rows_of(sequences))
+    monkeypatch.setitem(reading.LOGITS, "cpu", 150 * 258)  # two or three conversations at once
+    candidates = Candidates(
+        positions=batch["id"],
+        labels=batch["labels"],
+        args=(),
+        cut=lambda rows: ((), {}),
+        keywords={name: batch[name] for name in ("input_ids", "attention_mask")},
+    )
+    asked: list[torch.Size] = []
+    handle = model.module.register_forward_pre_hook(
+        lambda _, __, given: asked.append(given["input_ids"].shape), with_kwargs=True
+    )
+    found = SequenceScorer(model.module).score(candidates, frozenset({"losses"})).signals
+    handle.remove()
+    assert len(asked) > 1
+    assert max(rows * length for rows, length in asked) <= 150
+    read = read_through(model, sequences, runtime=Runtime(device=torch.device("cpu")))
+    torch.testing.assert_close(found.get("losses"), (read.sums / read.counts).float())
+    whole = Tokens().losses(model.module(input_ids=batch["input_ids"]).logits, batch["labels"])
+    torch.testing.assert_close(found.get("losses"), whole.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_what_a_tuning_took_is_what_it_saw(name: str, tmp_path: Path) -> None:
+    """A pool that holds fewer than the candidates of a step; passes that end with half a batch."""
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join(json.dumps(chat(at)) for at in range(6)))
+    said: list[str] = []
+    more: dict[str, Any] = {"keep": 0.5, "il_model": name, "say": said.append}
+    chosen = keepers.train(path, **given(name, select="rho-loss", **more, run=tmp_path / "one"))
+    plain = keepers.train(path, **given(name, select="uniform", run=tmp_path / "two"))
+    costs = [each.metadata["costs"][-1] for each in (chosen, plain)]
+    assert [each["examples"] for each in costs] == [6 * 6, 3 * 6]  # of 6, and of 4 and 2 in turn
+    assert costs[0]["flops"] / costs[1]["flops"] == pytest.approx(2 * (0.5 + 1 / 3))
+    assert any("6 steps of 3 of 6 candidates" in each for each in said)
+    assert [each["phase"] for each in chosen.metadata["costs"]][-2] == "reading by the reference"
 
 
 def test_tokens_that_are_learnt_are_those_over_the_reference(
@@ -187,6 +272,31 @@ def test_what_is_refused(
 def test_tokens_are_of_conversations(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="select: got 'tokens', and digits holds no conv"):
         keepers.train("digits", select="tokens", run=tmp_path)
+
+
+def test_a_folder_is_written_over_where_that_is_asked_and_keepers_wrote_it(
+    name: str, chats: str, tmp_path: Path
+) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    options: dict[str, Any] = given(name, select="uniform", run=tmp_path / "run", out=out)
+    result = keepers.train(chats, **options)
+    with pytest.raises(RunError, match=r"out: .* exists\. Name another folder, or pass --over"):
+        keepers.train(chats, **options)
+    (out / "model.safetensors").unlink()
+    keepers.train(chats, **options, overwrite=True)
+    assert equal(weights(out), weights(result.weights))
+    (out / "notes.md").write_text("mine")
+    mine.write_text("mine")
+    for path, problem in (
+        (out, "holds files that keepers did not export"),
+        (mine, "mine is a file. Name a folder"),
+    ):
+        options["out"] = path
+        with pytest.raises(RunError, match=problem):
+            keepers.train(chats, **options, overwrite=True)
+    (out / "notes.md").unlink()
+    with pytest.raises(RunError, match=r"out: .* is a folder\. Name another"):
+        keepers.train("digits", steps=1, out=out, run=tmp_path / "other", overwrite=True)
 
 
 def test_weights_that_are_no_numbers_are_told(name: str, chats: str, tmp_path: Path) -> None:

@@ -72,14 +72,14 @@ def _told(result: TrainResult) -> list[str]:
     ]
     if facts.get("loss") is not None:
         lines.append(f"Held-out loss {facts['loss']:.4f} nats per token")
-    if facts["accuracy"] is not None:
+    if facts.get("accuracy") is not None:
         lines.append(
             f"Test accuracy {quantities.percent(facts['accuracy'], 2)}, worst class "
             f"{quantities.percent(facts['worst_class_accuracy'], 2)}"
         )
-    if facts["hand_over"] is not None:
+    if facts.get("hand_over") is not None:
         lines.append(facts["hand_over"]["why"])
-    step = facts["step_cost"]
+    step = facts.get("step_cost")
     if step is not None and step["measured"] is not None:
         lines.append(
             f"Choosing took {quantities.duration(facts['choosing_seconds'])} of it: a selecting "

@@ -19,7 +19,15 @@ from keepers.data.features import is_vectors
 from keepers.data.joined import joined
 from keepers.data.labels import doubtful_classes
 from keepers.data.opening import open_source
-from keepers.data.outputs import check_apart, check_destination, check_own, check_run, is_within
+from keepers.data.outputs import (
+    check_apart,
+    check_destination,
+    check_own,
+    check_run,
+    is_within,
+    mark,
+    may_replace,
+)
 from keepers.data.pool import BagPool, DensePool, TextPool, TokenPool, statistics
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.targets import check_task
@@ -53,6 +61,8 @@ __all__ = [
     "is_vectors",
     "is_within",
     "joined",
+    "mark",
+    "may_replace",
     "most_confused",
     "open_source",
     "readable",

@@ -69,7 +69,9 @@ def check_own(
             )
 
 
-def check_destination(data: Any, destination: str | Path, overwrite: bool = False) -> None:
+def check_destination(
+    data: Any, destination: str | Path, overwrite: bool = False, parameter: str = "export"
+) -> None:
     """Refuse a folder to export into that holds anything but an earlier export.
 
     Raises:
@@ -77,23 +79,24 @@ def check_destination(data: Any, destination: str | Path, overwrite: bool = Fals
             what keepers did not write; or it is there, and `overwrite` is false.
     """
     destination = Path(destination)
-    check_folder(destination, "export")
-    check_apart(data, destination, "export")
+    check_folder(destination, parameter)
+    check_apart(data, destination, parameter)
     path = _existing(data)
     if path is not None and any(is_within(place, destination) for place in (path, path.parent)):
         raise RunError(
-            f"export: {destination} contains the data {data}. Name another folder with --export"
+            f"{parameter}: {destination} contains the data {data}. Name another folder with "
+            f"--{parameter}"
         )
     if not destination.exists():
         return
     if not _exported(destination) >= files_in(destination):
         raise RunError(
-            f"export: {destination} exists and holds files that keepers did not export, so even "
-            "--overwrite does not replace it. Name another folder"
+            f"{parameter}: {destination} exists and holds files that keepers did not export, so "
+            "even --overwrite does not replace it. Name another folder"
         )
     if not overwrite:
         raise ExistsError(
-            f"export: {destination} exists. Name another folder, or pass --overwrite "
+            f"{parameter}: {destination} exists. Name another folder, or pass --overwrite "
             "(overwrite=True) to replace it"
         )
 
@@ -107,6 +110,11 @@ def mark(folder: Path) -> None:
     """Note which files keepers exported, so that no other is ever replaced with them."""
     names = [*files_in(folder), MARKER]
     (folder / MARKER).write_text(json.dumps(sorted(names)), encoding="utf-8")
+
+
+def may_replace(folder: Path) -> bool:
+    """Whether it is a folder that keepers exported something into, or an empty one."""
+    return folder.is_dir() and (not any(folder.iterdir()) or (folder / MARKER).is_file())
 
 
 def _exported(folder: Path) -> set[str]:

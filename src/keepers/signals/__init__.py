@@ -3,7 +3,7 @@
 from keepers.signals import store
 from keepers.signals.extract import OF_TARGETS, PASS_SIGNALS, embed, extract, measure, of_targets
 from keepers.signals.gradients import ProjectedGradients
-from keepers.signals.reading import Read, forget_parts, read_through
+from keepers.signals.reading import Read, forget_parts, read_through, tokens_at_once
 
 __all__ = [
     "OF_TARGETS",
@@ -17,4 +17,5 @@ __all__ = [
     "of_targets",
     "read_through",
     "store",
+    "tokens_at_once",
 ]

@@ -69,7 +69,7 @@ def read_through(
     progress = progress or Silent()
     lengths = torch.tensor([len(each.ids) for each in sequences])
     device = runtime.device
-    most = _area(model, device)
+    most = tokens_at_once(model.module, device)
     if gradients:
         most = min(most, TOKENS.get(device.type, MANY_TOKENS))
     batches = list(batched(lengths, most=most))
@@ -136,6 +136,12 @@ def forget_parts(folder: Path) -> None:
         path.unlink()
 
 
+def tokens_at_once(module: nn.Module, device: torch.device) -> int:
+    """Tokens of a batch, padding included, whose logits stay within `LOGITS`."""
+    width = int(module.get_output_embeddings().weight.shape[0])  # pyright: ignore
+    return max(1, LOGITS.get(device.type, MANY) // width)
+
+
 class _Tap:
     """The last hidden states (n, length, d) of a model's most recent pass."""
 
@@ -155,11 +161,6 @@ def _weighted_means(hidden: Tensor, lengths: Tensor) -> Tensor:
     weights = place * (place <= lengths[:, None])
     weights = weights / weights.sum(1, keepdim=True)
     return (weights[:, None] @ hidden.float()).squeeze(1)
-
-
-def _area(model: LanguageModel, device: torch.device) -> int:
-    width = int(model.module.get_output_embeddings().weight.shape[0])  # pyright: ignore
-    return max(1, LOGITS.get(device.type, MANY) // width)
 
 
 def _room(vectors: Tensor | None, n: int, found: Tensor) -> Tensor:

@@ -26,7 +26,14 @@ from keepers.training.policy import (
     Weighted,
     WeightedSampling,
 )
-from keepers.training.tuning import Tuned, TuningRecipe, token_steps, tune, tuning_flops
+from keepers.training.tuning import (
+    Tuned,
+    TuningRecipe,
+    forward_flops,
+    token_steps,
+    tune,
+    tuning_flops,
+)
 
 __all__ = [
     "GIVES",
@@ -58,6 +65,7 @@ __all__ = [
     "estimate_seconds",
     "fit",
     "fit_classifier",
+    "forward_flops",
     "has_bf16",
     "last_input",
     "optimizer_state",

@@ -55,6 +55,11 @@ def tuning_flops(module: nn.Module, tokens: float) -> float:
     return 6.0 * sum(each.numel() for each in module.parameters()) * tokens
 
 
+def forward_flops(module: nn.Module, tokens: float) -> float:
+    """Operations of a pass over so many tokens."""
+    return tuning_flops(module, tokens) / 3
+
+
 def token_steps(
     lengths: Tensor, members: Tensor, total: int, *, batch_tokens: int, seed: int
 ) -> Iterator[Tensor]:

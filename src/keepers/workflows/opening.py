@@ -17,6 +17,7 @@ from keepers.data import (
     check_own,
     check_run,
     is_within,
+    may_replace,
     open_source,
 )
 from keepers.errors import ExistsError, KeepersWarning, ParameterError, RunError
@@ -106,7 +107,10 @@ def check_outputs(data: Any, options: Shared) -> None:
         check_own(out, "out", run=options.run)
         check_apart(data, out, "out")
         try:
-            check_output(Path(out), overwrite=overwrite)
+            if options.leaves_folder and may_replace(Path(out)):
+                check_destination(data, out, overwrite, "out")
+            else:
+                check_output(Path(out), overwrite=overwrite)
         except ExistsError as error:
             met.append(error)
     if export is not None:

@@ -41,10 +41,13 @@ def read_signals(
     needs: frozenset[str],
     place: Workplace,
     targets: Targets | None = None,
+    *,
+    what: str = "reading by the proxy",
 ) -> Signals:
     """What a model says of a source, whose sequences are given, and of its likeness to targets.
 
-    What was read before of the same conversations, the pool's or the targets', is found again.
+    `what` is what the ledger calls the first reading. What was read before of the same
+    conversations, the pool's or the targets', is found again.
     """
     reader = _Reader(model, place)
     found: dict[str, Tensor] = {}
@@ -53,7 +56,7 @@ def read_signals(
     rated = needs & {"qualities"} - {*found}
     if needs - {"gradient_similarities", *found}:
         vectors = bool(needs & {"features", "similarities"})
-        arrays = reader.read(source, sequences, "reading by the proxy", features=vectors)
+        arrays = reader.read(source, sequences, what, features=vectors)
         found["answer_losses"] = arrays["losses"]
         if vectors:
             found["features"] = arrays["features"]

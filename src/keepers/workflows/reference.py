@@ -47,7 +47,14 @@ def reference_losses(
     source, sequences = as_tokens(source, model, options.on_bad_row, say, "model")
     say_skipped(source, say)
     say(f"Reference: {role.model} reads {counted(len(source), 'conversation')}, as it is")
-    found = read_signals(source, model, sequences, frozenset({"answer_losses"}), place)
+    found = read_signals(
+        source,
+        model,
+        sequences,
+        frozenset({"answer_losses"}),
+        place,
+        what="reading by the reference",
+    )
     return IrreducibleLosses(
         ids=source.ids,
         values=found.get("answer_losses"),

@@ -12,9 +12,9 @@ import torch
 from keepers import processes
 from keepers.baselines import UNIFORM
 from keepers.choices import OnBadRow
-from keepers.data import Source
+from keepers.data import Source, mark
 from keepers.errors import ParameterError
-from keepers.files import atomic_folder, atomic_path, plain
+from keepers.files import atomic_folder, atomic_path, check_folder, check_output, plain
 from keepers.models import default_target
 from keepers.online import Scorers
 from keepers.options import taking
@@ -48,7 +48,7 @@ from keepers.workflows.options.training import (
 from keepers.workflows.sought import Sought
 from keepers.workflows.tested import with_test
 from keepers.workflows.train_language import tuning_of
-from keepers.workflows.trainer import tune_chosen
+from keepers.workflows.trainer import CURVE, tune_chosen
 from keepers.workflows.workplace import Workplace
 
 
@@ -106,6 +106,7 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
     losses = options.irreducible(options.seed)
     sought = Sought.read(options.select, options.il, options.holdout, losses, say)
     with workplace(data, options, say, purpose="train", seed=options.seed) as (source, place):
+        _check_out(source, options)
         if source.kind == "chat":
             result = _tuned(source, options, place, say)
         elif options.select == TOKENS:
@@ -118,13 +119,21 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
             result = _train(source, options.test, sought, options, place, options.on_bad_row, say)
     if options.out is not None and result.weights.is_dir():
         with atomic_folder(Path(options.out)) as partial:
-            shutil.copytree(
-                result.weights, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns(RECORD)
-            )
+            extra = shutil.ignore_patterns(RECORD, CURVE)
+            shutil.copytree(result.weights, partial, dirs_exist_ok=True, ignore=extra)
+            mark(partial)
     elif options.out is not None and processes.rank() == 0:
         with atomic_path(Path(options.out), overwrite=options.overwrite) as partial:
             shutil.copyfile(result.weights, partial)
     return result
+
+
+def _check_out(source: Source, options: TrainOptions) -> None:
+    """Refuse a file for a language model and a folder for others, before anything is trained."""
+    if options.out is not None and source.kind == "chat":
+        check_folder(Path(options.out), "out")
+    elif options.out is not None:
+        check_output(Path(options.out), overwrite=options.overwrite)
 
 
 def _train(
@@ -207,7 +216,7 @@ def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) ->
     source, tuning, losses = tuning_of(source, tested, options, place, say)
     say(
         f"Target: {tuning.role.model}, {tuning.select}, {counted(len(source), 'conversation')}, "
-        f"{counted(tuning.steps, 'step')} of {tuning.batch}"
+        f"{counted(tuning.steps, 'step')} of {tuning.step_words}"
     )
     tuned = tune_chosen(source, tuning, place, say)
     last = tuned.curve[-1] if tuned.curve else {}
@@ -228,10 +237,6 @@ def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) ->
             "task": source.task.name,
             "score": "held-out loss",
             "loss": last.get("loss"),
-            "accuracy": None,
-            "worst_class_accuracy": None,
-            "hand_over": None,
-            "step_cost": None,
             "epochs": tuned.cost.examples / len(source),
             "candidates": tuned.cost.examples,
             "costs": place.ledger.by_phase(),

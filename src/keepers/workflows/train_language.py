@@ -18,6 +18,8 @@ from keepers.models import LanguageModel, TokenSequence, language_model
 from keepers.online import IrreducibleLosses, TokenSelector
 from keepers.options import cut
 from keepers.roles import Role
+from keepers.types import Budget
+from keepers.words import counted
 from keepers.workflows.conversations import as_tokens
 from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS
 from keepers.workflows.opening import Say, say_skipped
@@ -57,7 +59,8 @@ class Tuning:
     def batch(self) -> int:
         """Conversations of a step, before anything is chosen."""
         size = self.role.batch_size or BATCH
-        return round(size / self.options.keep) if self.select == RHO_LOSS else size
+        size = round(size / self.options.keep) if self.select == RHO_LOSS else size
+        return min(size, len(self.sequences))
 
     @property
     def epochs(self) -> int:
@@ -73,6 +76,20 @@ class Tuning:
     def steps(self) -> int:
         """Optimiser steps in all."""
         return self.options.steps or self.epochs * -(-len(self.sequences) // self.batch)
+
+    @property
+    def step_words(self) -> str:
+        """What a step is on."""
+        if self.select != RHO_LOSS:
+            return f"{self.batch}"
+        chosen = Budget.parse(self.options.keep).resolve(self.batch)
+        return f"{chosen} of {counted(self.batch, 'candidate')}"
+
+    @property
+    def seen(self) -> int:
+        """Conversations of all steps; the last batch of a pass holds what is left."""
+        passes, left = divmod(self.steps, -(-len(self.sequences) // self.batch))
+        return passes * len(self.sequences) + min(left * self.batch, len(self.sequences))
 
     @property
     def keep(self) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from keepers.data import Source
 from keepers.errors import KeepersError
@@ -24,19 +24,22 @@ from keepers.random import derived_seed
 from keepers.runs import StageRecord
 from keepers.signals import read_through
 from keepers.tasks.tokens import IGNORED
-from keepers.training import tuning_flops
+from keepers.training import forward_flops, tuning_flops
 from keepers.types import Progress, Silent
 from keepers.workflows.opening import Say
+from keepers.workflows.sequence_scorer import SequenceScorer
 from keepers.workflows.train_language import Tuning
 from keepers.workflows.workplace import Workplace
 
 WARMUP = 0.05
+CURVE = "curve.json"
+"""Beside the model: what was measured, and how long it took."""
 _CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Where the tuned model lies, its curve, what it took, and the seconds of choosing."""
+    """Where the tuned model lies, its curve, and what it took."""
 
     folder: Path
     curve: list[dict[str, float]]
@@ -61,37 +64,52 @@ def tune_chosen(source: Source, tuning: Tuning, place: Workplace, say: Say) -> T
 
 def _tune(tuning: Tuning, folder: Path, place: Workplace, say: Say) -> StageRecord:
     runtime = place.hardware.runtime(gains_from_bf16=True)
-    checkpoints = folder / _CHECKPOINTS
     watcher = _Watcher(tuning, runtime, folder, place.progress, say)
+    if not watcher.resume():
+        _fit(tuning, folder, runtime, watcher)
+    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    cost = Cost(
+        phase="target training",
+        seconds=watcher.before,
+        examples=tuning.seen,
+        steps=tuning.steps,
+        flops=_flops(tuning, tuning.target.module),
+    )
+    return StageRecord(facts={"curve": watcher.curve}, costs=(cost,))
+
+
+def _fit(tuning: Tuning, folder: Path, runtime: Runtime, watcher: _Watcher) -> None:
+    """Take the steps that are left, and write the model into the folder."""
+    checkpoints = folder / _CHECKPOINTS
     last = _last(checkpoints)
-    if last is not None:
-        watcher.resume(int(last.name.rpartition("-")[2]))
+    watcher.begin(0 if last is None else int(last.name.rpartition("-")[2]))
     with quiet():
         trainer = _trainer(tuning, checkpoints, runtime, watcher)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    seconds, module = watcher.seconds, trainer.model
+    module = trainer.model
     watcher.progress.finish()
     if not all(bool(each.isfinite().all()) for each in module.parameters()):
         raise KeepersError(
             "target training: the weights are no numbers any more. Lower the learning rate "
             f"(--set model.lr, now {tuning.lr:g}) or use precision fp32"
         )
-    watcher.measure(trainer.state.global_step)
+    watcher.measure(tuning.steps)
     with quiet():
         module.save_pretrained(folder)
         tuning.target.tokenizer.save_pretrained(folder)
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    watcher.file.unlink(missing_ok=True)
-    seen = trainer.state.global_step * tuning.batch
+    watcher.keep(whole=True)
+
+
+def _flops(tuning: Tuning, module: nn.Module) -> float:
+    """Operations of the steps, and of the passes that choose."""
     lengths = [len(each.ids) for each in tuning.sequences]
-    cost = Cost(
-        phase="target training",
-        seconds=seconds,
-        examples=seen,
-        steps=trainer.state.global_step,
-        flops=tuning_flops(module, seen * sum(lengths) / len(lengths)),
-    )
-    return StageRecord(facts={"curve": watcher.curve}, costs=(cost,))
+    tokens = tuning.seen * sum(lengths) / len(lengths)
+    flops = tuning_flops(module, tokens)
+    if tuning.values is not None:
+        return flops * tuning.options.keep + forward_flops(module, tokens)
+    if tuning.reference is not None:
+        return flops + forward_flops(tuning.reference.module, tokens)
+    return flops
 
 
 def _last(folder: Path) -> Path | None:
@@ -127,6 +145,8 @@ def _trainer(tuning: Tuning, folder: Path, runtime: Runtime, watcher: Any) -> An
         seed=derived_seed(tuning.options.seed, "fit") % 2**31,
         dataloader_num_workers=0,
     )
+    # On several it would take as many batches a step.
+    arguments._n_gpu = min(1, arguments.n_gpu)  # pyright: ignore[reportPrivateUsage]
     given: dict[str, Any] = {
         "model": tuning.target.module,
         "args": arguments,
@@ -151,7 +171,11 @@ def _trainer(tuning: Tuning, folder: Path, runtime: Runtime, watcher: Any) -> An
         return ChoosingTokens(**given, selector=chooser)
     if tuning.values is not None:
 
-        class Choosing(SelectingTrainerMixin, base): ...
+        class Choosing(SelectingTrainerMixin, base):
+            """Trains on what was chosen without the padding of the rest."""
+
+            def _cut(self, batch: dict[str, Any]) -> dict[str, Any]:
+                return without_padding(super()._cut(batch))
 
         return Choosing(**given, selector=_chooser(tuning, tuning.values))
     return base(**given)
@@ -159,7 +183,13 @@ def _trainer(tuning: Tuning, folder: Path, runtime: Runtime, watcher: Any) -> An
 
 def _chooser(tuning: Tuning, values: Tensor) -> BatchSelector:
     losses = IrreducibleLosses.given(ids=range(len(values)), values=values)
-    return RhoLoss(losses, keep=tuning.options.keep, task="tokens", seed=tuning.options.seed)
+    return RhoLoss(
+        losses,
+        keep=tuning.options.keep,
+        task="tokens",
+        seed=tuning.options.seed,
+        backend=SequenceScorer.backend,
+    )
 
 
 def rows_of(sequences: Sequence[TokenSequence]) -> list[dict[str, Any]]:
@@ -196,6 +226,18 @@ def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     return batch
 
 
+def without_padding(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch up to its longest row.
+
+    >>> masked = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    >>> without_padding({"attention_mask": masked, "id": torch.tensor([4, 7])})
+    {'attention_mask': tensor([[1, 1],
+            [1, 0]]), 'id': tensor([4, 7])}
+    """
+    longest = int(batch["attention_mask"].sum(1).max())
+    return {name: each[:, :longest] if each.ndim == 2 else each for name, each in batch.items()}
+
+
 class _Watcher:
     """Measures held-out conversations and reports; its curve is kept beside the checkpoints."""
 
@@ -203,28 +245,34 @@ class _Watcher:
         self, tuning: Tuning, runtime: Runtime, folder: Path, progress: Progress | None, say: Say
     ) -> None:
         self.tuning, self.runtime, self.say = tuning, runtime, say
-        self.file = folder / "curve.json"
+        self.file = folder / CURVE
         self.progress: Progress = progress or Silent()
         self.curve, self.before = list[dict[str, float]](), 0.0
         self.start = time.perf_counter()
-        self.progress.start("target training", tuning.steps)
 
     @property
     def seconds(self) -> float:
         """Since the training began, interruptions left out."""
         return self.before + time.perf_counter() - self.start
 
-    def resume(self, step: int) -> None:
-        """Be where the checkpoint of a step was; before the first curve was kept, there is none."""
+    def resume(self) -> bool:
+        """Read what was kept, if anything; whether the whole training is over."""
         if not self.file.exists():
-            return
+            return False
         found = json.loads(self.file.read_text())
-        self.before = found["seconds"]
-        self.curve = [each for each in found["curve"] if each["step"] <= step]
+        self.before, self.curve = found["seconds"], found["curve"]
+        return bool(found.get("whole"))
 
-    def keep(self) -> None:
-        """Write the curve down."""
-        write_json(self.file, {"seconds": self.seconds, "curve": self.curve})
+    def begin(self, step: int) -> None:
+        """Be where the checkpoint of a step was; before the first curve was kept, there is none."""
+        self.curve = [each for each in self.curve if each["step"] <= step]
+        self.start = time.perf_counter()
+        self.progress.start("target training", self.tuning.steps)
+
+    def keep(self, *, whole: bool = False) -> None:
+        """Write the curve down; `whole` says that the model is written, too."""
+        self.before, self.start = self.seconds, time.perf_counter()
+        write_json(self.file, {"seconds": self.before, "curve": self.curve, "whole": whole})
 
     def measure(self, step: int) -> None:
         """One point of the curve, at most one for each step."""
@@ -250,6 +298,8 @@ def _callback(watcher: _Watcher) -> Any:
             watcher.progress.advance(state.global_step)
             if state.global_step % watcher.tuning.every == 0:
                 watcher.measure(state.global_step)
+            if state.global_step >= state.max_steps:  # to go on from there would take a step more
+                control.should_save = False
 
         def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             watcher.keep()

@@ -144,6 +144,8 @@ class Shared(HardwareOptions, Reading, Listening):
 
     reads_conversations: ClassVar[bool] = False
     """Whether it takes what language models are tuned on."""
+    leaves_folder: ClassVar[bool] = False
+    """Whether `out` is a folder for some data."""
 
     limit: Annotated[
         int | None, Option("Try it on a random part of so many rows", after="header")

@@ -315,6 +315,7 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
     """
 
     reads_conversations = True
+    leaves_folder = True
 
     test: Annotated[Any, Option("Test data like DATA, or a fraction of DATA to split off")] = None
     model: Annotated[
