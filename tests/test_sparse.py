@@ -49,11 +49,24 @@ def test_counts_are_those_of_a_loop(block: int, monkeypatch: pytest.MonkeyPatch)
         assert found.has_canonical_format
 
 
+@pytest.mark.parametrize(("width", "share"), [(50, 0.2), (4, 0.0), (20_000, 0.001)])
+def test_words_are_counted_by_the_rows_that_have_them(width: int, share: float) -> None:
+    rows = sparse.random_array(
+        (30, width), density=share, format="csr", rng=np.random.default_rng(0)
+    )
+    expected = (rows.toarray() > 0).sum(0)
+    words, holding = sparse_module.words_in(rows)
+    assert words.dtype == np.int64
+    np.testing.assert_array_equal(words, np.flatnonzero(expected))
+    np.testing.assert_array_equal(holding, expected[expected > 0])
+    np.testing.assert_array_equal(sparse_module.frequencies(rows), expected)
+
+
 @pytest.mark.parametrize("block", [1, 7, 1 << 16])
 def test_columns_are_those_of_scipy(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_module, "_BLOCK", block)
     draw = np.random.default_rng(block)
-    for shape, share in (((30, 50), 0.2), ((5, 4), 0.0), ((40, 3), 0.9)):
+    for shape, share in (((30, 50), 0.2), ((5, 4), 0.0), ((40, 3), 0.9), ((30, 5000), 0.001)):
         rows = sparse.random_array(shape, density=share, format="csr", rng=draw, dtype=np.float32)
         for used in (np.array([1]), np.arange(0, shape[1], 2), np.arange(shape[1])):
             expected = rows[:, used]

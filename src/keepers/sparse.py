@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,32 @@ def frequencies(rows: Any) -> npt.NDArray[np.int64]:
     return holding
 
 
+def words_in(rows: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The words (m,) that some row has, in rising order, and how many rows have each (m,)."""
+    if _are_few(rows):
+        words, holding = np.unique(rows.indices, return_counts=True)
+        return words.astype(np.int64), holding
+    seen = frequencies(rows)
+    words = np.flatnonzero(seen)
+    return words, seen[words]
+
+
+def _are_few(rows: Any) -> bool:
+    """Whether rows hold so few counts that an array over all columns costs more than a search."""
+    return 16 * len(rows.indices) < rows.shape[1]
+
+
 def columns(counts: Any, used: npt.NDArray[np.int64]) -> Any:
     """Some columns, in rising order, of CSR rows, which are used up: no second copy is held."""
-    number = np.full(counts.shape[1], -1, counts.indices.dtype)
-    number[used] = np.arange(len(used))
     indices, data, bounds = counts.indices, counts.data, counts.indptr
+    numbered = _by_search if _are_few(counts) else _by_table
+    number = numbered(used, counts.shape[1], indices.dtype)
     ends = np.zeros_like(bounds)
     rows_in_block = max(1, _BLOCK * counts.shape[0] // max(1, len(indices)))
     for start in range(0, counts.shape[0], rows_in_block):
         ends_here = bounds[start : start + rows_in_block + 1]
         block, done = slice(ends_here[0], ends_here[-1]), ends[start]
-        found = number[indices[block]]
+        found = number(indices[block])
         kept = found >= 0
         upto = np.append(0, np.cumsum(kept))
         room = slice(done, done + upto[-1])
@@ -42,6 +58,24 @@ def columns(counts: Any, used: npt.NDArray[np.int64]) -> Any:
         ends[start : start + len(ends_here)] = done + upto[ends_here - ends_here[0]]
     shape = (counts.shape[0], len(used))
     return type(counts)((data[: ends[-1]], indices[: ends[-1]], ends), shape=shape)
+
+
+Numbered = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+"""Gives columns their numbers among those that are used, -1 to others."""
+
+
+def _by_table(used: npt.NDArray[np.int64], width: int, kind: Any) -> Numbered:
+    number = np.full(width, -1, kind)
+    number[used] = np.arange(len(used))
+    return number.__getitem__
+
+
+def _by_search(used: npt.NDArray[np.int64], width: int, kind: Any) -> Numbered:
+    def number(found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        at = np.searchsorted(used, found).clip(max=len(used) - 1)
+        return np.where(used[at] == found, at, -1)
+
+    return number
 
 
 def inverse_frequencies(rows: Any) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from keepers.sparse import columns, frequencies, inverse_frequencies
+from keepers.sparse import columns, frequencies, inverse_frequencies, words_in
 
 STRENGTHS = (0.2, 1.0, 5.0, 20.0)
 """Values of C, the inverse strength of regularisation, that are tried."""
@@ -342,5 +342,6 @@ def scaled(rows: Any) -> tuple[Any, Any]:
 def _used(counts: Any, words: int | None) -> npt.NDArray[np.int64]:
     """The buckets that count, of the first `words`: those of one text alone say nothing."""
     least = 2 if counts.shape[0] >= RARE_FROM else 1
-    found = np.flatnonzero(frequencies(counts)[:words] >= least)
+    found, seen = words_in(counts)
+    found = found[(seen >= least) & (found < (counts.shape[1] if words is None else words))]
     return found if len(found) else np.array([0])
