@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+import disks
 from commands import Keepers, Said
 
 torch.set_num_threads(1)
+disks.never_waited_for()
 
 
 @pytest.fixture(autouse=True, scope="module")

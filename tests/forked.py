@@ -198,8 +198,10 @@ def _main() -> None:
     import keepers.cli.running
     import keepers.cli.training
     import keepers.workflows.active  # noqa: F401
+    from disks import never_waited_for
 
     torch.set_num_threads(1)
+    never_waited_for()
     # A shell that starts the tests in the background has them ignore Ctrl-C, and so all below.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 import keepers
+from digits import load_digits
 from keepers.reports.findings import negative
 from keepers.workflows.advice import warn_of_lost, warn_of_shares
 

@@ -18,10 +18,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.datasets import load_digits
 
 import forked
 import keepers
+from digits import load_digits
 from keepers.data import open_source
 from keepers.errors import KeepersError
 from keepers.experiments import convergence, trials

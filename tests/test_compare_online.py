@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
-from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 import forked
 import keepers
+from digits import load_digits
 from keepers.cli import app
 from keepers.data import open_source
 from keepers.errors import KeepersError

@@ -18,11 +18,11 @@ import pytest
 import torch
 from PIL import Image
 from scipy.stats import rankdata
-from sklearn.datasets import load_digits
 
 import forked
 import keepers
 import probes
+from digits import load_digits
 from keepers import methods, processes
 from keepers.data import open_source
 from keepers.errors import KeepersError, RunError

@@ -180,6 +180,20 @@ def test_a_full_disk_says_for_what_and_how_much(tmp_path: Path, kind: str) -> No
         assert path.read_text() == "old"
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "a", []
+
+    def note(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, os.fstat(handle).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    with files.atomic_path(path) as partial:
+        partial.write_text("whole")
+    assert synced == [(path.stat().st_ino, 5, False)]
+
+
 def test_another_error_is_left_alone(tmp_path: Path) -> None:
     def fail() -> None:
         with files.atomic_path(tmp_path / "a") as partial:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import socket
@@ -45,11 +44,6 @@ GIVEN = Method(
     when="",
     paper="",
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting_for_disks(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def in_shards(table, folder: Path, count: int, seed: int = 0) -> Path:

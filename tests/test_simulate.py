@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 import forked
 from commands import Keepers
+from digits import load_digits
 from keepers.configuration import validated
 from keepers.data import open_source
 from keepers.errors import KeepersError

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import disks
 from keepers.campaign import Journal, Schema, Sent, Started, State, Trained, Vote, encoding
 from keepers.campaign.journal import NAME
 from keepers.errors import RunError
@@ -63,6 +64,15 @@ def test_events_come_back_in_order_and_once(tmp_path: Path) -> None:
         assert [event for _, event in read] == [*START, *delivery(1)]
         assert [seq for seq, _ in read] == list(range(1, SIZE + 3))
         assert [event for _, event in journal.read(after=SIZE + 1)] == delivery(1)[-1:]
+
+
+def test_what_is_taken_down_outlasts_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keepers.campaign.journal.SYNCHRONOUS", disks.SYNCHRONOUS)
+    with Journal.create(tmp_path) as journal:
+        (found,) = journal._connection.execute("PRAGMA synchronous").fetchone()
+    assert found == 2  # FULL
 
 
 def test_a_vote_without_a_time_gets_the_moment(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ FORMAT = 2
 
 _APPLICATION = 0x6B656570  # "keep", in the header of the file
 _PATIENCE = 30.0  # seconds that a writer waits for another
+SYNCHRONOUS = "FULL"
+"""What has been taken down is on the disk: it outlasts a power cut."""
 _TABLE = (
     """CREATE TABLE IF NOT EXISTS events (
         seq INTEGER PRIMARY KEY,
@@ -254,7 +256,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     return connection
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def digits() -> Material:
     )
 
 
+@cache
 def _digits() -> npt.NDArray[np.float64]:
     """The file's rows: 64 pixels from 0 to 16, then the class (1,797, 65)."""
     package = find_spec("sklearn")
