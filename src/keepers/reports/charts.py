@@ -212,13 +212,17 @@ def plain_axes(*, height: float) -> Axes:
 def as_svg(axes: Axes, title: str) -> Markup:
     """The drawing as inline SVG in the colours and the font of the page."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     figure = axes.get_figure(root=True)
     assert figure is not None
+    for patch in (figure.patch, axes.patch):
+        patch.set(facecolor="none", edgecolor="none")
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": f"keepers {title}"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        # `savefig` would draw twice: its first drawing finds the layout, as this one does.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
