@@ -23,6 +23,7 @@ from keepers.errors import ExistsError, RunError
 
 _NEVER_OWN = {"torch", "keepers", "transformers", *sys.stdlib_module_names}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AS_THEY_ARE = (str, int, bool, type(None))  # what JSON holds; most values of a fingerprint
 _SAID_OF_FULL = ("os error 28", "os error 27", "os error 122", " requested and ")
 
 
@@ -190,6 +191,8 @@ def json_text(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Reduce dataclasses, tuples, sets and paths to what JSON holds; non-finite floats to None."""
+    if isinstance(value, _AS_THEY_ARE):
+        return value
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -200,8 +203,6 @@ def plain(value: Any) -> Any:
         return sorted(plain(v) for v in value)
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, str | int | bool) or value is None:
-        return value
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return plain(value.item())  # pyright: ignore[reportAttributeAccessIssue]
     return str(value)

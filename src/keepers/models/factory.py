@@ -24,6 +24,8 @@ NO_STEPS = Recipe(epochs=1, batch_size=1, lr=1.0)
 
 _KINDS: dict[Kind, str] = {"image": "pictures", "text": "texts", "vector": "vectors"}
 _NO_OPTIONS: Mapping[str, Any] = {}
+_OUTLINED: set[tuple[Callable[..., Model], DataInfo, str]] = set()
+"""Builders, data and options that gave an outline once: a model is made often, with other seeds."""
 
 
 def create(
@@ -67,7 +69,10 @@ def create(
     if info.num_classes < 1:
         raise ParameterError(parameter, f"got {info.num_classes} classes", "Give 1 or more")
     if options and name in MODELS:
-        outlined(lambda: build(info, options).module, name, parameter)
+        asked = MODELS[name].build, info, repr(sorted(options.items()))
+        if asked not in _OUTLINED:
+            outlined(lambda: build(info, options).module, name, parameter)
+            _OUTLINED.add(asked)
     with isolated(seed, "initialise"):
         made = build(info, options)
     if info.kind == "image":
