@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +24,18 @@ def imports_left_out_of_searches_for_garbage() -> None:
     """Every training of a `Trainer` ends with one: half a second, of what was once imported."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What is logged, of every level. pytest's own `caplog` costs each test 4 ms, used or not."""
+    heard, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(heard), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield heard
+    root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

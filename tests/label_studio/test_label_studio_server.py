@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import os
 import signal
 import subprocess
@@ -321,10 +321,9 @@ def test_the_token_is_in_no_file_and_no_log(
     tmp_path: Path,
     client: Client,
     server: RealLabelStudio,
-    caplog: pytest.LogCaptureFixture,
+    logged: io.StringIO,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     desk: Desk = text_desk(tmp_path / "secret", (10,))
     personal = server.personal_token
     with connect(server.url, personal) as other:
@@ -332,7 +331,7 @@ def test_the_token_is_in_no_file_and_no_log(
     server.annotate(server.tasks(push(desk, client).project)[0], "pos")
     pull(desk, client)
     files = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    said = "".join((caplog.text, *capfd.readouterr()))
+    said = "".join((logged.getvalue(), *capfd.readouterr()))
     assert server.url.encode() in files
     assert "api/tasks" in said
     for secret in (server.token, personal):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import pickle
 import sys
 import traceback
@@ -151,9 +151,8 @@ def test_legacy_token_that_is_refused(server: FakeLabelStudio) -> None:
 
 
 def test_the_token_is_in_no_error_and_no_log(
-    client: Client, server: FakeLabelStudio, caplog: pytest.LogCaptureFixture
+    client: Client, server: FakeLabelStudio, logged: io.StringIO
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     texts: list[str] = []
     troubles = [
         answering(httpx.Response(400, json={"detail": f"no good: Token {LEGACY}"})),
@@ -170,7 +169,7 @@ def test_the_token_is_in_no_error_and_no_log(
         texts += traceback.format_exception(caught.value)
         texts.append(repr(caught.value))
     assert LEGACY not in "".join(texts)
-    assert LEGACY not in caplog.text
+    assert LEGACY not in logged.getvalue()
 
 
 def test_no_cookie_is_kept(client: Client, server: FakeLabelStudio) -> None:
