@@ -260,6 +260,7 @@ def test_losses_of_a_file_and_of_the_reference_choose_alike(
         ({"select": "tokens", "keep": 0.5}, "keep: got 0.5, which tokens does not use"),
         ({"select": "tokens", "select_options": {"off": 1}}, "select_options of tokens"),
         ({"select": "uniform", "model": {"model": "hf:", "momentum": 0.9}}, "model.momentum"),
+        ({"select": "tokens", "il_model": {"model": "hf:x", "lr": 1.0}}, "il_model.lr: got 1.0"),
     ],
 )
 def test_what_is_refused(

@@ -14,8 +14,11 @@ import tiny_language
 from commands import Keepers
 from keepers.data import open_source
 from keepers.errors import ParameterError
-from keepers.experiments.tuning_advice import DRAWS, TuningPilot, taken
+from keepers.experiments.tuning_advice import _told as called  # pyright: ignore[reportPrivateUsage]
+from keepers.experiments.tuning_advice import taken
+from keepers.experiments.tuning_pilot import DRAWS, STEPS, TuningPilot
 from keepers.models import language_model
+from keepers.statistics import Difference
 from keepers.workflows.conversations import as_tokens
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.overlap import alike
@@ -45,7 +48,7 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> str:
 def pilot_of(name: str, chats: str) -> Callable[..., TuningPilot]:
     def make(path: str = chats, **given: Any) -> TuningPilot:
         target = {"model": name, "lr": 1e-3, "options": {"batch_tokens": 128}, "epochs": 1}
-        config = AdviseOptions(target=target, methods=("ifd",), keep=(0.3,), **given)
+        config = AdviseOptions(**{"target": target, "methods": ("ifd",), "keep": (0.3,), **given})
         model = language_model(name, "target")
         source, sequences = as_tokens(open_source(path), model, "error", print, "target")
         return TuningPilot(
@@ -83,6 +86,62 @@ def test_copies_of_what_is_held_out_are_not_chosen_of(
     for at, held in pilot.draws:
         chosen, judges = (pilot.source.take(each.numpy()) for each in (at, held))
         assert not alike(chosen, judges).any()
+
+
+def test_steps_are_smaller_where_a_pool_has_too_few_tokens(
+    pilot_of: Callable[..., TuningPilot], name: str
+) -> None:
+    """Ninety short conversations fill two steps of 4,096 tokens."""
+    role = {"model": name, "lr": 1e-3, "epochs": 3}
+    pilot = pilot_of(target=role)
+    assert int(pilot.tokens.max()) < pilot.batch_tokens < 4096
+    for bench in pilot.benches():
+        assert bench.epochs * bench.budgets[0] // bench.batch_tokens >= STEPS
+    assert pilot_of().batch_tokens == 128  # as it is given
+
+
+def test_a_difference_within_a_hundredth_is_none_however_sure_it_is() -> None:
+    def gap(low: float, high: float, verdict: Any) -> Difference:
+        mean = (low + high) / 2
+        return Difference(mean=mean, low=low, high=high, pairs=5, verdict=verdict)
+
+    assert called(gap(-0.007, -0.003, "better")) == "no difference"
+    assert called(gap(-0.02, -0.003, "better")) == "better"
+    assert called(gap(-0.02, 0.003, "inconclusive")) == "cannot tell"
+
+
+def test_target_examples_that_judge_are_told(
+    name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, said = tmp_path / "targets.jsonl", list[str]()
+    rows = [chat(3), {**chat(200), "messages": chat(7)["messages"]}, chat(500)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+    def stop(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TuningPilot, "benches", stop)
+    with pytest.raises(KeyboardInterrupt):
+        keepers.advise(
+            chats,
+            target=name,
+            methods=["rds"],
+            similar_to=path,
+            run=tmp_path / "run",
+            say=said.append,
+        )
+    assert any(
+        "Warning: 2 of 3 target examples also stand in the data, of which each draw" in each
+        for each in said
+    )
+
+
+def test_a_pool_of_copies_is_told(name: str, tmp_path: Path, pilot_of: Any) -> None:
+    path, said = tmp_path / "same.jsonl", list[str]()
+    path.write_text("\n".join(json.dumps(chat(3)) for _ in range(60)))
+    with pytest.raises(ParameterError, match="data: everything says nearly what 12 conv"):
+        keepers.advise(path, target=name, methods=["ifd"], run=tmp_path / "a", say=said.append)
+    assert any("Warning: 48 of 48 conversations in a draw say nearly" in each for each in said)
 
 
 def test_draws_of_a_large_pool_share_nothing(pilot_of: Callable[..., TuningPilot]) -> None:

@@ -2,203 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from keepers import methods as table
-from keepers.baselines import EVERYTHING, LONGEST, RANDOM, SAFE
+from keepers.baselines import EVERYTHING, RANDOM, SAFE
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.experiments.held_out import HeldOut
-from keepers.experiments.tuning_compare import finite, role_of, summarise
+from keepers.experiments.trial import mean
+from keepers.experiments.tuning_compare import finite, role_of, say_shared, summarise
+from keepers.experiments.tuning_pilot import DRAWS, STEPS, TRIED, TuningPilot
 from keepers.experiments.tuning_target import target_of
-from keepers.experiments.tuning_trials import BATCH_TOKENS, EPOCHS, TuningBench, TuningTrial
-from keepers.models import LanguageModel, TokenSequence, language_model
-from keepers.options import cut
-from keepers.random import generator
-from keepers.statistics import ENOUGH_SEEDS, Difference, overlap_of
-from keepers.types import TokenBudget
+from keepers.experiments.tuning_trials import TuningBench, TuningTrial
+from keepers.models import language_model
+from keepers.statistics import Difference
 from keepers.words import counted, listed
-from keepers.workflows.conversations import as_tokens, token_counts
+from keepers.workflows.conversations import as_tokens
 from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.options.compare import CompareOptions
-from keepers.workflows.options.shared import HardwareOptions, Rows
-from keepers.workflows.overlap import alike
 from keepers.workflows.settling import told
 from keepers.workflows.workplace import Workplace
 
-DRAWS = ENOUGH_SEEDS
-"""Parts that are drawn, each with held-out conversations of its own."""
-TRIED = ("ifd", "facility-location")
-"""The methods that are tried where nobody names any: by difficulty, and by coverage."""
-KEEP = (0.1,)
-STEPS = 8
-"""Steps that a tuning has at least, where the pool is large enough: fewer show nothing."""
-ROOM = 1.05
-"""That much more is drawn, as the last conversation that would go over is left out."""
+MANY_COPIES = 0.1
+"""The share of near-copies of held-out conversations that is worth a warning."""
 FEWEST = 50
 """Conversations under which nothing is said."""
-FEWEST_HELD = 20
-"""Conversations that a draw holds out at least, where a fifth of all are as many."""
-LARGEST_PART = 0.8
-"""Of the pool, at most, in one draw."""
-SEARCH = 4
-"""Tunings on the smallest budget that finding a learning rate takes, about."""
 SAME = 0.01
 """Nats per token, about a percent of perplexity, within which a difference is none."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TuningPilot:
-    """The pool as tokens of the target, and how large a part of it each draw looks at."""
-
-    config: AdviseOptions
-    place: Workplace
-    source: Source
-    target: LanguageModel
-    sequences: Sequence[TokenSequence]
-    say: Say
-
-    @cached_property
-    def options(self) -> CompareOptions:
-        """Those of the comparison that each draw is."""
-        config = self.config
-        named = config.methods or TRIED
-        shared = vars(cut(config, HardwareOptions)) | vars(cut(config, Rows))
-        return CompareOptions(
-            test=None,
-            methods=(SAFE, *named) if self.source.targets is not None else named,
-            keep=config.keep or KEEP,
-            proxy=config.proxy,
-            target=config.target,
-            similar_to=config.similar_to,
-            seeds=1,
-            **shared,
-        )
-
-    @cached_property
-    def role(self) -> Any:
-        """The target's."""
-        return target_of(self.options)
-
-    @cached_property
-    def tokens(self) -> Tensor:
-        """Of each conversation (n,)."""
-        return token_counts(self.sequences)
-
-    @cached_property
-    def fractions(self) -> tuple[float, ...]:
-        """The budgets, as fractions of the tokens.
-
-        Raises:
-            ParameterError: a budget that is no part of the tokens.
-        """
-        found = [TokenBudget.parse(each).value for each in self.options.keep]
-        for each in found:
-            if isinstance(each, int) or each >= 1:
-                raise ParameterError(
-                    "keep",
-                    f"got {each}, and a pilot looks at parts of the tokens",
-                    "Give fractions under 1, such as 0.1",
-                )
-        return tuple(sorted(set(map(float, found))))
-
-    @cached_property
-    def arms(self) -> int:
-        """Tunings at each budget and draw."""
-        names = {RANDOM, LONGEST, *self.options.named}
-        return len(names) + (self.epochs > 1)
-
-    @property
-    def epochs(self) -> int:
-        """Passes of a tuning over its budget."""
-        return self.role.epochs or EPOCHS
-
-    @cached_property
-    def part(self) -> int:
-        """Tokens of the part that each draw looks at.
-
-        As many as the share of the cost that the pilot may take allows; but enough for `STEPS`
-        steps and for the longest conversation at the smallest budget, where the pool has them.
-        """
-        total, longest = int(self.tokens.sum()), int(self.tokens.max())
-        smallest = self.fractions[0]
-        tunings = DRAWS * self.arms * sum(self.fractions)
-        tunings += 0 if self.role.lr is not None else SEARCH * smallest
-        affordable = self.config.pilot_share * total / tunings
-        batch = int(self.role.options.get("batch_tokens", BATCH_TOKENS))
-        least = ROOM * max(STEPS * max(batch, longest) / self.epochs, longest) / smallest
-        return min(int(LARGEST_PART * total), int(max(affordable, least)))
-
-    @cached_property
-    def draws(self) -> list[tuple[Tensor, Tensor]]:
-        """Of each draw the positions that are chosen of (k,), and those that are held out (h,).
-
-        Draws share as few conversations as they can: each begins further on in one random order.
-        What says nearly what a held-out conversation says is not chosen of.
-        """
-        n = len(self.sequences)
-        order = torch.randperm(n, generator=generator(self.config.seed, "pilot"))
-        budget = max(self.fractions) * self.part
-        found: list[tuple[Tensor, Tensor]] = []
-        for draw in range(DRAWS):
-            rolled = order.roll(-(draw * n // DRAWS))
-            ahead = self.tokens[rolled].cumsum(0)
-            count = min(n // 5, max(FEWEST_HELD, int((ahead <= budget).sum())))
-            held, rest = rolled[:count], rolled[count:]
-            rest = rest[self.tokens[rest].cumsum(0) <= self.part].sort().values
-            copies = alike(self.source.take(rest.numpy()), self.source.take(held.numpy()))
-            found.append((rest[torch.from_numpy(~copies)], held))
-        return found
-
-    @property
-    def overlap(self) -> float:
-        """What draws that choose of the same conversations add to the variance of their mean.
-
-        As for folds: see `keepers.statistics.overlap_of`.
-        """
-        return overlap_of([set(at.tolist()) for at, _ in self.draws])
-
-    def benches(self) -> Iterator[TuningBench]:
-        """The comparison of each draw; the learning rate is that of the first."""
-        role, say = self.role, self.say
-        for at, held in self.draws:
-            tokens = self.tokens[at]
-            budgets = [int(each * int(tokens.sum())) for each in self.fractions]
-            if not len(at) or budgets[0] < int(tokens.max()):
-                raise ParameterError(
-                    "keep",
-                    f"got {self.fractions[0]:g} of the {int(tokens.sum()):,} tokens that a draw "
-                    f"looks at, and the longest conversation has {int(self.tokens.max()):,}",
-                    "Give a larger share, or cut conversations with "
-                    "--set target.options.length=512",
-                )
-            judges = [self.sequences[place] for place in held.tolist()]
-            bench = TuningBench(
-                options=self.options,
-                config=self.options,
-                place=self.place,
-                source=self.source.take(at.numpy()),
-                target=self.target,
-                role=role,
-                sequences=[self.sequences[place] for place in at.tolist()],
-                held_out=HeldOut.of(judges, choices=True),
-                budgets=tuple(budgets),
-                say=say,
-            )
-            role, say = replace(role, lr=bench.rate[0]), _silent  # it is the same in all draws
-            yield bench
-
-
-def _silent(sentence: str) -> None:
-    """For what was said already."""
 
 
 def advise_tuning(
@@ -214,6 +47,24 @@ def advise_tuning(
             or one under the longest conversation.
         DataError: conversations that its template cannot write.
     """
+    pilot = _opened(source, config, place, say)
+    _announce(pilot)
+    benches, before, trials = list[TuningBench](), list[float](), list[TuningTrial]()
+    for draw, bench in enumerate(pilot.benches()):
+        benches.append(bench)
+        before.append(bench.before().loss)
+        for trial in bench.trials():
+            keep = pilot.fractions[bench.budgets.index(trial.budget)]
+            trials.append(replace(trial, seed=draw, keep=keep, budget=round(keep * pilot.part)))
+            say(
+                f"draw {draw + 1}: {trial.method}, {counted(trial.rows, 'conversation')} of "
+                f"{trial.held:,} tokens: loss {trial.measure.loss:.4f} "
+                f"({before[-1]:.4f} before tuning)"
+            )
+    return _result(pilot, benches[0], trials, mean(before))
+
+
+def _opened(source: Source, config: AdviseOptions, place: Workplace, say: Say) -> TuningPilot:
     for name in config.methods or TRIED:
         check_offered(table.get(name), source)
     role = target_of(CompareOptions(test=None, target=config.target))
@@ -226,33 +77,40 @@ def advise_tuning(
     target = language_model(role.model, "target", length=role.options.get("length"))
     source, sequences = as_tokens(source, target, config.on_bad_row, say, "target")
     say_skipped(source, say)
-    pilot = TuningPilot(
+    return TuningPilot(
         config=config, place=place, source=source, target=target, sequences=sequences, say=say
     )
-    total, part, planned = int(pilot.tokens.sum()), pilot.part, pilot.fractions
-    say(
-        f"Pilot: {DRAWS} draws of {part:,} of {total:,} tokens, {pilot.arms} tunings of "
-        f"{pilot.epochs} passes in each at {listed([f'{each:.0%}' for each in planned], 5)} kept"
+
+
+def _announce(pilot: TuningPilot) -> None:
+    """Say what the pilot will do, and what weakens what it will say."""
+    planned = listed([f"{each:.0%}" for each in pilot.fractions], 5)
+    tunings = f"{pilot.arms} tunings of {counted(pilot.epochs, 'pass', 'passes')}"
+    pilot.say(
+        f"Pilot: {DRAWS} draws of {pilot.part:,} of {int(pilot.tokens.sum()):,} tokens, {tunings} "
+        f"in each at {planned} kept, in steps of {pilot.batch_tokens:,} tokens"
     )
-    trials: list[TuningTrial] = []
-    before = list[float]()
-    benches = list[TuningBench]()
-    for draw, bench in enumerate(pilot.benches()):
-        benches.append(bench)
-        before.append(bench.before().loss)
-        for trial in bench.trials():
-            keep = planned[bench.budgets.index(trial.budget)]
-            trials.append(replace(trial, seed=draw, keep=keep, budget=round(keep * part)))
-            say(
-                f"draw {draw + 1}: {trial.method}, {counted(trial.rows, 'conversation')} of "
-                f"{trial.held:,} tokens: loss {trial.measure.loss:.4f} "
-                f"({before[-1]:.4f} before tuning)"
-            )
-    spent, first = place.ledger.total(), benches[0]
+    left_out, of = pilot.copies
+    if left_out:
+        warning = "Warning: " if left_out > MANY_COPIES * of else ""
+        pilot.say(
+            f"{warning}{left_out:,.0f} of {of:,.0f} conversations in a draw say nearly what one "
+            "held out says, and are left out"
+        )
+    where = "the data, of which each draw holds some out"
+    say_shared(pilot.options, pilot.source, where, pilot.say)
+
+
+def _result(
+    pilot: TuningPilot, first: TuningBench, trials: Sequence[TuningTrial], before: float
+) -> dict[str, Any]:
+    """What the trials tell; `first` is the bench of the first draw."""
+    total, source, place = int(pilot.tokens.sum()), pilot.source, pilot.place
+    spent = place.ledger.total()
     lr, tried = first.rate
-    rate = _seconds_per_token(trials)
-    whole = rate * pilot.epochs * total
-    rows = [_judged(row, total / part, whole) for row in summarise(trials, overlap=pilot.overlap)]
+    whole = _seconds_per_token(trials) * pilot.epochs * total
+    times = total / pilot.part
+    rows = [_judged(row, times, whole) for row in summarise(trials, overlap=pilot.overlap)]
     result: dict[str, Any] = {
         "kind": "advise-tuning",
         "data": {
@@ -263,26 +121,26 @@ def advise_tuning(
             "fingerprint": source.fingerprint,
         },
         "config": {
-            "keep": planned,
+            "keep": pilot.fractions,
             "methods": pilot.options.methods,
-            "seed": config.seed,
-            "pilot_share": config.pilot_share,
+            "seed": pilot.config.seed,
+            "pilot_share": pilot.config.pilot_share,
             "target": role_of(first),
             "proxy": first.chooser.proxy_of(first.named),
         },
         "pilot": {
             "draws": DRAWS,
-            "tokens": part,
+            "tokens": pilot.part,
             "judged": len(first.held_out.sequences),
             "steps": trials[0].target.steps,
             "seconds": spent.seconds,
             "share": spent.seconds / whole,
         },
-        "target": {"model": role.model, "seconds": whole, "epochs": pilot.epochs},
+        "target": {"model": pilot.role.model, "seconds": whole, "epochs": pilot.epochs},
         "learning_rate": {"taken": lr, "tried": finite(tried)},
-        "before": sum(before) / len(before),
+        "before": before,
         "rows": rows,
-        "take": {str(keep): taken(rows, keep, source) for keep in planned},
+        "take": {str(keep): taken(rows, keep, source) for keep in pilot.fractions},
         "costs": place.ledger.by_phase(),
     }
     return {**result, "sentences": sentences(result)}
@@ -298,12 +156,18 @@ def _judged(row: Mapping[str, Any], times: float, whole: float) -> dict[str, Any
     return {
         **row,
         **{
-            name: None if row[gap] is None else told(row[gap], same=SAME)
+            name: None if row[gap] is None else _told(row[gap])
             for name, gap in (("told", "difference"), ("told_longest", "from_longest"))
         },
         "selection_seconds": selecting,
         "saved_seconds": whole * (1 - row["keep"]) - selecting,
     }
+
+
+def _told(gap: Difference) -> str:
+    """What a difference is called; one that is sure to be within `SAME` is none."""
+    inside = gap.low is not None and gap.high is not None and max(-gap.low, gap.high) <= SAME
+    return "no difference" if inside else told(gap, same=SAME)
 
 
 def taken(rows: Sequence[Mapping[str, Any]], keep: float, source: Source) -> str:
@@ -320,9 +184,10 @@ def taken(rows: Sequence[Mapping[str, Any]], keep: float, source: Source) -> str
 def sentences(result: Mapping[str, Any]) -> list[str]:
     """The answers in words."""
     pilot, target = result["pilot"], result["target"]
+    passes = counted(target["epochs"], "pass", "passes")
     found = [
         f"The pilot took {pilot['seconds']:.3g} s, {pilot['share']:.0%} of what tuning "
-        f"{target['model']} on everything takes ({target['epochs']} passes, about "
+        f"{target['model']} on everything takes ({passes}, about "
         f"{target['seconds']:.3g} s)"
     ]
     if pilot["steps"] < STEPS:

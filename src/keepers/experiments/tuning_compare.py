@@ -7,8 +7,6 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
 from keepers.baselines import LONGEST, RANDOM
 from keepers.data import Source, open_source
 from keepers.errors import about
@@ -19,6 +17,7 @@ from keepers.statistics import standard_deviation
 from keepers.words import counted
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.overlap import alike
 from keepers.workflows.workplace import Workplace
 
 
@@ -38,7 +37,7 @@ def compare_tuned(
     """
     bench = TuningBench.prepare(source, test, options, config, place, say)
     say_skipped(bench.source, say)
-    _say_shared(options, test, say)
+    say_shared(options, test, "the held-out data", say)
     before = bench.before()
     say(f"Target as it is: {_measured(before)}")
     trials: list[TuningTrial] = []
@@ -73,16 +72,16 @@ def compare_tuned(
     }
 
 
-def _say_shared(options: CompareOptions, test: Source, say: Say) -> None:
-    """Say so where target examples are held out, too."""
+def say_shared(options: CompareOptions, judges: Source, where: str, say: Say) -> None:
+    """Say so where target examples, or their near-copies, are among what judges, too."""
     if options.similar_to is None:
         return
     with about("similar_to"):
         targets = open_source(options.similar_to, task="tokens", on_bad_row=options.on_bad_row)
-    if both := int(np.isin(targets.digests, test.digests).sum()):
+    if both := int(alike(targets, judges).sum()):
         say(
             f"Warning: {both:,} of {counted(len(targets), 'target example')} also "
-            f"{'stands' if both == 1 else 'stand'} in the held-out data, so methods that compare "
+            f"{'stands' if both == 1 else 'stand'} in {where}, or nearly so: methods that compare "
             "with them look better than they are"
         )
 

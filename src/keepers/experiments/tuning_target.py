@@ -9,6 +9,7 @@ from torch import Tensor
 from keepers.errors import ParameterError
 from keepers.roles import Role
 from keepers.types import TokenBudget
+from keepers.workflows.language_roles import language_role
 from keepers.workflows.options.compare import CompareConfig
 
 OPTIONS = frozenset({"length", "batch_tokens"})
@@ -71,25 +72,10 @@ def target_of(config: CompareConfig) -> Role:
         ParameterError: none, options that it does not take, or options for classes alone.
     """
     _check(config)
-    if config.target is None:
-        raise ParameterError(
-            "target",
-            "got none, and conversations are what a language model is tuned on",
-            "Name one with --target hf:PATH: a folder, a GGUF file or a hub name",
-        )
-    role = Role.parse(config.target, "hf:", "target").having(epochs=config.target_epochs)
-    other = sorted(set(role.options) - OPTIONS)
-    if other:
-        raise ParameterError(
-            "target.options", f"got {other[0]!r}", f"A language model takes {sorted(OPTIONS)}"
-        )
-    if role.batch_size is not None:
-        raise ParameterError(
-            "target.batch_size",
-            f"got {role.batch_size}, and a batch is counted in tokens",
-            "Give --set target.options.batch_tokens=4096",
-        )
-    return role
+    role = language_role(
+        config.target, "target", takes=("epochs", "lr", "weight_decay"), options=OPTIONS
+    )
+    return role.having(epochs=config.target_epochs)
 
 
 def _check(config: CompareConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from keepers.roles import Role
 from keepers.types import Signals
 from keepers.words import counted
 from keepers.workflows.encoder_readings import check_gives, encoder_signals
+from keepers.workflows.language_roles import language_role
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.readings import COMPARED, READ, Targets, read_signals
@@ -69,21 +70,20 @@ def language_signals(
             "Name one with --proxy hf:PATH: a folder, a GGUF file or a hub name. Without one: "
             "random, longest, and with --label stratified",
         )
-    role = Role.parse(config.proxy, "hf:")
-    if role.model.startswith(PROBE):
-        _check_as_it_is(config, role)
-        scores = frozenset[str]() if source.quality is None else frozenset({"qualities"})
-        check_gives(role, method, needs, scores)
+    _check_as_it_is(config)
+    encoder = Role.parse(config.proxy, "hf:")
+    if encoder.model.startswith(PROBE):
+        check_gives(encoder, method, needs, given_with(source))
         if config.keep_tokens is not None:
             raise ParameterError(
                 "keep_tokens",
-                f"got {config.keep_tokens}, and the proxy '{role.model}' is an encoder: its tokens "
-                "are not those of a model to be tuned",
+                f"got {config.keep_tokens}, and the proxy '{encoder.model}' is an encoder: its "
+                "tokens are not those of a model to be tuned",
                 "Give a number of rows with --keep, or name a causal language model",
             )
         targets = opened_targets(config, needs)
-        return source, encoder_signals(source, targets, role, place, say), None
-    _check_as_it_is(config, role, {"length"})
+        return source, encoder_signals(source, targets, encoder, place, say), None
+    role = language_role(config.proxy, "proxy")
     if model is None:
         model = language_model(role.model, "proxy", length=role.options.get("length"))
     likened = opened_targets(config, needs)
@@ -115,8 +115,8 @@ def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[So
             "Name the model that is to be tuned with --proxy hf:PATH, whose tokenizer alone is "
             "read here, or give a number of rows with --keep",
         )
-    role = Role.parse(config.proxy, "hf:")
-    _check_as_it_is(config, role, {"length"})
+    _check_as_it_is(config)
+    role = language_role(config.proxy, "proxy")
     tokenizer = chat_tokenizer(role.model, "proxy", length=role.options.get("length"))
     source, sequences = as_tokens(source, tokenizer, config.on_bad_row, say)
     return source, token_counts(sequences)
@@ -127,18 +127,19 @@ def token_counts(sequences: Sequence[TokenSequence]) -> Tensor:
     return torch.tensor([len(each.ids) for each in sequences], dtype=torch.int64)
 
 
-def _check_as_it_is(
-    config: CoresetOptions, role: Role, options: Collection[str] | None = None
-) -> None:
-    """Refuse what is for models that are trained, and options other than these."""
+def given_with(source: Source) -> frozenset[str]:
+    """The signals that somebody brought with the data."""
+    brought = {"features": source.features, "qualities": source.quality}
+    return frozenset(name for name, values in brought.items() if values is not None)
+
+
+def _check_as_it_is(config: CoresetOptions) -> None:
+    """Refuse what is for models that are trained."""
     for name, given in (("epochs", config.epochs), ("ensemble", config.ensemble)):
         if given is not None:
             raise ParameterError(
                 name, f"got {given}, and a language model is read as it is", "Leave it out"
             )
-    other = sorted(set(role.options) - set(role.options if options is None else options))
-    if other:
-        raise ParameterError("proxy.options", f"got {other[0]!r}", "A language model takes length")
 
 
 def opened_targets(config: CoresetOptions, needs: frozenset[str]) -> Source | None:

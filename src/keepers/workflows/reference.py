@@ -9,9 +9,9 @@ from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.models import language_model
 from keepers.online import IrreducibleLosses
-from keepers.roles import Role
 from keepers.words import counted
 from keepers.workflows.conversations import as_tokens
+from keepers.workflows.language_roles import language_role
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.training import IrreducibleOptions
 from keepers.workflows.readings import read_signals
@@ -42,7 +42,7 @@ def reference_losses(
                 f"got {value}, and the reference of conversations is a model that is tuned already",
                 "Leave it out; tune a model on held-out data, and name it with --model",
             )
-    role = Role.parse(given, "hf:", "model")
+    role = language_role(given, "model")
     model = language_model(role.model, "model", length=role.options.get("length"))
     source, sequences = as_tokens(source, model, options.on_bad_row, say, "model")
     say_skipped(source, say)

@@ -22,7 +22,12 @@ from keepers.tasks import labels_at
 from keepers.training import estimate_seconds
 from keepers.types import Budget, Signals
 from keepers.words import counted
-from keepers.workflows.conversations import counted_tokens, language_signals, lengths
+from keepers.workflows.conversations import (
+    counted_tokens,
+    given_with,
+    language_signals,
+    lengths,
+)
 from keepers.workflows.offered import OF_DATA, check_offered, row_for, wanted_signals
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
@@ -176,12 +181,6 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
         lengths=lengths(source) if "lengths" in needs and source.kind == "chat" else None,
         qualities=None if source.quality is None else torch.from_numpy(source.quality).float(),
     )
-
-
-def given_with(source: Source) -> frozenset[str]:
-    """The signals that somebody brought with the data."""
-    brought = {"features": source.features, "qualities": source.quality}
-    return frozenset(name for name, values in brought.items() if values is not None)
 
 
 def _by_language_model(

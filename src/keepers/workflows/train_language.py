@@ -21,6 +21,7 @@ from keepers.roles import Role
 from keepers.types import Budget
 from keepers.words import counted
 from keepers.workflows.conversations import as_tokens
+from keepers.workflows.language_roles import language_role
 from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.shared import HardwareOptions
@@ -31,6 +32,8 @@ from keepers.workflows.workplace import Workplace
 TAKEN = (AUTO, UNIFORM, TOKENS, RHO_LOSS)
 """What can be selected by; `auto` is uniform here, as nothing was measured to be better."""
 EPOCHS, BATCH, LR = 3, 8, 2e-5
+OF_TRAINING = ("batch_size", "epochs", "lr", "weight_decay")
+"""What can be said of the training of a language model; the optimiser is AdamW."""
 EVALUATIONS = 10  # of a training, and checkpoints
 _OF_OTHERS = (
     *("seconds", "until", "stand_in", "max_age", "score_part", "score_resolution", "scorers"),
@@ -131,7 +134,7 @@ def tuning_of(
         MissingExtraError: transformers or accelerate are not installed.
     """
     select = UNIFORM if options.select == AUTO else options.select
-    role = _role(options)
+    role = language_role(options.model, "model", takes=OF_TRAINING)
     _check(options, select)
     target = language_model(role.model, "model", length=role.options.get("length"))
     source, sequences = as_tokens(source, target, options.on_bad_row, say, "model")
@@ -145,8 +148,7 @@ def tuning_of(
         losses = _losses(source, options, place, say)
         found = replace(found, values=losses.of(source))
     if select == TOKENS:
-        name: Any = options.il_model
-        given = Role.parse(name, "hf:", "il_model")
+        given = language_role(options.il_model, "il_model")
         reference = language_model(given.model, "il_model", length=given.options.get("length"))
         found = replace(found, reference=reference)
     return source, found, losses
@@ -190,24 +192,6 @@ def _check(options: TrainOptions, select: str) -> None:
     for name in ("transformers", "accelerate"):
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError("keepers train of conversations", "hf")
-
-
-def _role(options: TrainOptions) -> Role:
-    if options.model is None:
-        raise ParameterError(
-            "model",
-            "got none, and conversations are what a language model is tuned on",
-            "Name one with --model hf:PATH: a folder, a GGUF file or a hub name",
-        )
-    role = Role.parse(options.model, "hf:", "model")
-    for name in sorted(set(role.options) - {"length"}):
-        raise ParameterError("model.options", f"got {name!r}", "A language model takes length")
-    for name in ("optimizer", "momentum", "schedule", "resolution", "augment", "flip", "min_steps"):
-        if getattr(role, name) is not None:
-            raise ParameterError(
-                f"model.{name}", f"got {getattr(role, name)}", "A language model has none: AdamW"
-            )
-    return role
 
 
 def _losses(source: Source, options: TrainOptions, place: Workplace, say: Say) -> IrreducibleLosses:
