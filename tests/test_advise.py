@@ -16,6 +16,8 @@ import scipy.stats
 import torch
 from PIL import Image
 from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
 
 import keepers
 from keepers import methods
@@ -28,7 +30,9 @@ from keepers.roles import Role, prepare
 from keepers.runs import Run
 from keepers.selectors import folds
 from keepers.training import Hardware
+from keepers.types import Classifier
 from keepers.workflows import pilot as pilots
+from keepers.workflows import second_look
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
@@ -39,6 +43,7 @@ from keepers.workflows.settling import (
     _choice,  # pyright: ignore[reportPrivateUsage]
     fallback,
     findings,
+    likely,
     said_of_cleaning,
     sentences,
     settle,
@@ -78,8 +83,9 @@ def told_of(row: Finding) -> dict[str, Any]:
     seconds = {"selection_seconds": 1.0, "saved_seconds": 2.0}
     return {
         "kind": "advise",
+        "score": "accuracy",
         "config": {"proxy": "linear"},
-        "pilot": {"examples": 500, "judged": 100, "folds": 5, "seconds": 1.0},
+        "pilot": {"other": "", "examples": 500, "judged": 100, "folds": 5, "seconds": 1.0},
         "target": {"model": "linear", "seconds": 3.0, "epochs": None},
         "rows": [{**asdict(row), "told_stratified": None, **seconds}],
         "take": {str(row.keep): row.method},
@@ -121,28 +127,97 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
     assert taken.method == "badge"
 
 
+def test_what_harms_another_kind_of_model_is_not_taken() -> None:
+    results = {**OTHERS, "margin": shifted(-0.03), "badge": shifted(-0.06), "loss": shifted(0.1)}
+    rows = findings(pilot(results), [SAFE, "margin", "badge", "loss"], [0.3])
+    assert [row.method for row in likely(rows, 0.3)] == ["badge", "margin"]
+    harmed, gained = (replace(rows[0].error, mean=mean) for mean in (0.044, -0.002))
+    seen = [replace(row, other=harmed) if row.method == "badge" else row for row in rows]
+    taken = settle(seen, 0.3)
+    assert taken is not None
+    assert taken.method == "margin"
+    seen = [replace(row, other=gained if row.method == "badge" else harmed) for row in rows]
+    taken = settle(seen, 0.3)
+    assert taken is not None
+    assert taken.method == "badge"
+    assert settle([replace(row, other=harmed) for row in rows], 0.3) is None
+    assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.044}, "randomised trees") == (
+        "margin did better than a random choice for the pilot's model, but another kind, "
+        "randomised trees, did 4.4 points worse by margin"
+    )
+
+
+class Contrary(ClassifierMixin, BaseEstimator):
+    """Right where it is trained on wrong labels, too, and wrong where it is on none."""
+
+    def fit(self, X: Any, y: Any) -> Contrary:
+        self.classes_ = np.unique(y)
+        regression = LogisticRegression().fit(X, y)
+        self.last_ = regression
+        self.turned_ = float((regression.predict(X) == y).mean() > 0.9)
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        said = self.last_.predict_proba(X)
+        return np.roll(said, 1, axis=1) if self.turned_ else said
+
+
+def test_auto_asks_another_kind_of_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def contrary(classifier: Classifier, info: Any) -> tuple[str, Classifier]:
+        return "a contrary model", replace(classifier, make=lambda seed: Contrary())
+
+    monkeypatch.setattr(second_look, "another_kind", contrary)
+    selection = keepers.coreset(blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "run")
+    auto = selection.metadata["auto"]
+    assert auto["taken"] not in ("confident-learning", SAFE)  # another one is likely, too
+    rows = {row["method"]: row for row in auto["pilot"]["rows"]}
+    left, taken = rows["confident-learning"], rows[auto["taken"]]
+    assert left["error"]["mean"] < taken["error"]["mean"]
+    assert left["other"]["mean"] > 0.1 > 0 > taken["other"]["mean"]
+    assert rows[SAFE]["other"] is None
+    # advice takes what auto takes, and says why
+    methods = ["confident-learning"]
+    advice = keepers.advise(
+        blobs(1200, 0.4), keep=[0.2], methods=methods, proxy="linear", run=tmp_path / "advice"
+    )
+    assert advice.result["take"] == {"0.2": SAFE}
+    assert "but another kind, a contrary model, did" in advice.sentences[1]
+    assert "points worse by confident-learning; take stratified" in advice.sentences[1]
+    # who names the kind of model is not told of another
+    own = "sklearn:sklearn.linear_model:LogisticRegression"
+    selection = keepers.coreset(blobs(1200, 0.4), keep=0.2, proxy=own, run=tmp_path / "own")
+    assert selection.metadata["auto"]["taken"] == "confident-learning"
+
+
 def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
-    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2}, "accuracy")
+    row |= {"other": {"mean": -0.012}}
+    pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2, "other": "naive Bayes"}
+    words = _choice(row, "", pilot, "0.3", "accuracy")
+    assert words.endswith("everything 20.0%. naive Bayes gained 1.2 points by it")
     assert words.startswith(
         "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
         "5.0), 27.0% wrong"
     )
     # taken at 90%, where the table says "cannot tell" and a chance that is rounded down
     row |= {"told": "cannot tell", "probability": 0.9481}
-    words = _choice(row, "margin", {}, 0.3, {"error_everything": 0.2}, "accuracy")
+    words = _choice(row, "", pilot, "0.3", "accuracy")
     assert words.startswith(
         "margin is likely, not surely, better than a random choice, with a probability of 94%:"
     )
 
 
 def test_nobody_is_told_to_take_what_would_do_harm() -> None:
-    chances, pilot = {SAFE: 0.02, "margin": 0.5}, {"error_everything": 0.2}
-    words = _choice({"method": SAFE}, RANDOM, chances, 0.3, pilot)
-    assert "to be better than a random choice, and stratified did worse; take random. A" in words
-    words = _choice({"method": SAFE}, SAFE, chances, 0.3, pilot)
-    assert "to be better than a random choice; take stratified. A random choice was wrong" in words
+    chances = {SAFE: 0.02, "margin": 0.5}
+    words = "to be better than a random choice"
+    assert why_safe(chances, RANDOM).endswith(f"{words}, and stratified did worse")
+    assert why_safe(chances, SAFE).endswith(words)
+    pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2}
+    assert _choice({"method": SAFE}, "take random", pilot, "0.3", "accuracy") == (
+        "take random. A random choice was wrong on 30.0% of what it had not seen, everything on "
+        "20.0%"
+    )
 
 
 def test_where_random_is_taken_nothing_else_is_said_to_be() -> None:
@@ -306,6 +381,9 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     assert noise["by"] == "pilot"
     assert noise["low"] < 0.4 < noise["high"]
     assert auto["pilot"]["judged"] == 1_200
+    rows = {row["method"]: row["other"] for row in auto["pilot"]["rows"]}
+    assert rows["confident-learning"]["mean"] < 0
+    assert auto["pilot"]["other"] == "randomised trees"
     words = "of the labels are wrong, by 1,200 examples that the pilot's model did not train on"
     assert any(words in sentence for sentence in said)
     assert words in html.unescape(keepers.report(selection).read_text())

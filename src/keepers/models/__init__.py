@@ -1,5 +1,6 @@
 """Models: the table, the factory, and what reads them (features, FLOPs)."""
 
+from keepers.models.another_kind import another_kind
 from keepers.models.causal import (
     ChatTokenizer,
     LanguageModel,
@@ -50,6 +51,7 @@ __all__ = [
     "Schedule",
     "Stretched",
     "TokenSequence",
+    "another_kind",
     "batched",
     "chat_tokenizer",
     "check_name",

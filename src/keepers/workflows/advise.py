@@ -35,6 +35,7 @@ from keepers.workflows.pilot import (
     run_pilot,
 )
 from keepers.workflows.probing import embedded
+from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
     Finding,
     fallback,
@@ -92,6 +93,7 @@ def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> 
         epochs=epochs,
     )
     rows = findings(pilot, methods, fractions)
+    pilot, rows = second_look(pilot, rows, prepared, part, place, keep=fractions, seed=config.seed)
     fit = _fit_seconds(prepared, part, place, len(source))
     seconds = _target_seconds(few, prepared, trained, fit, len(source), place)
     return _result(
@@ -203,6 +205,7 @@ def _result(
         },
         "pilot": {
             "model": model,
+            "other": pilot.other,
             "examples": pilot.examples,
             "judged": pilot.judged,
             "folds": len(pilot.found[EVERYTHING, 1.0]),

@@ -23,6 +23,7 @@ from keepers.workflows.options.advise import CANDIDATES
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
+from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
     Finding,
     fallback,
@@ -139,11 +140,14 @@ def _by_pilot(
         prepared, part, place, methods_=tried, keep=(fraction,), seed=seed, drawn=drawn
     )
     rows = findings(pilot, names, (fraction,))
+    pilot, rows = second_look(pilot, rows, prepared, part, place, keep=(fraction,), seed=seed)
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
+    chances = {row.method: row.probability for row in rows}
+    harmed = {row.method: row.other.mean for row in rows if row.other and row.harms_another}
     words = (
         f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept "
-        f"{why_safe({row.method: row.probability for row in rows}, instead)}"
+        f"{why_safe(chances, instead, harmed, pilot.other)}"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} it was "
         f"{_in_points(best)} than a random choice at {fraction:.0%} kept, and is better with a "
@@ -155,6 +159,7 @@ def _by_pilot(
         cost=Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples),
         pilot={
             "model": prepared.role.model,
+            "other": pilot.other,
             "examples": pilot.examples,
             "judged": pilot.judged,
             "seconds": pilot.seconds,

@@ -60,6 +60,17 @@ class Held:
     loss: float
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """What was chosen in one piece, positions by method and fraction, and what judged: `held`.
+
+    There are `DRAWS` random choices, and one of each method.
+    """
+
+    held: Tensor
+    chosen: Mapping[tuple[str, float], tuple[Tensor, ...]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
     """What a pilot saw.
@@ -69,7 +80,8 @@ class Pilot:
     were looked at, and `judged` of them held out in one piece or another. `overlap` is by how much
     the variance of a mean is more than that of so many folds that share nothing; `costs` is all
     that it cost. `noise` is how many labels are wrong, by the predictions for what each fold held
-    out. `smaller`: pieces are smaller than the data that something is chosen of.
+    out. `smaller`: pieces are smaller than the data that something is chosen of. `pieces` are for
+    another model to be trained on (`second_look`), which is called `other`.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
@@ -79,6 +91,8 @@ class Pilot:
     costs: tuple[Cost, ...]
     noise: LabelNoise | None = None
     smaller: bool = False
+    pieces: tuple[Piece, ...] = ()
+    other: str = ""
 
     @property
     def seconds(self) -> float:
@@ -146,6 +160,7 @@ def run_pilot(
     fold_of, pieces = folds(labels, units, count, generator=at), windows(count)
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
+    tried: list[Piece] = []
     wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | predicted
     wanted |= {"features"} if epochs else set()
     trainings, done = FOLDS * (1 + len(keep) * (DRAWS + len(methods_))), itertools.count(1)
@@ -160,11 +175,9 @@ def run_pilot(
                 held: Tensor = held,
                 fold: int = fold,
             ) -> tuple[Held, Mapping[str, float] | None]:
-                told = _trained(
-                    prepared, source, inner, positions, predicted, held, seed, fold, settled
-                )
+                told = judged(prepared, source, inner, positions, held, seed, fold, settled)
                 report("trainings", next(done), trainings)
-                return _measured(prepared, told.signals.get(task.said), held), told.settled
+                return told
 
             both = torch.cat([members, held])
             signals = _trained(prepared, source, inner, members, wanted, both, seed, fold).signals
@@ -173,6 +186,8 @@ def run_pilot(
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(prepared, said, held))
             unseen.append((labels[held], said))
             inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
+            chosen: dict[tuple[str, float], tuple[Tensor, ...]] = {}
+            tried.append(Piece(held=held, chosen=chosen))
             for fraction in keep:
                 k = max(1, math.floor(fraction * len(members) + 0.5))
                 draws: list[Held] = []
@@ -180,6 +195,7 @@ def run_pilot(
                 for draw in range(DRAWS):
                     at = generator(seed, "pilot", fold, "random", draw)
                     at_random = members[random_subset(len(members), k, generator=at)]
+                    chosen[RANDOM, fraction] = (*chosen.get((RANDOM, fraction), ()), at_random)
                     result, found_settled = tell(at_random, settled)
                     settled = settled or found_settled
                     draws.append(result)
@@ -205,6 +221,7 @@ def run_pilot(
                         num_classes=len(task.strata_names),
                         floor=methods.Floor(labels[members], 1),
                     )
+                    chosen[method.name, fraction] = (members[picks.positions],)
                     result, _ = tell(members[picks.positions], settled)
                     found.setdefault((method.name, fraction), []).append(result)
     return Pilot(
@@ -214,6 +231,7 @@ def run_pilot(
         overlap=overlap_of([set(others) for _, *others in pieces]),
         costs=tuple(inner.ledger.by_phase()),
         smaller=drawn or count > FOLDS,
+        pieces=tuple(tried),
         noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
         if of_classes
         else None,
@@ -232,6 +250,22 @@ def windows(count: int) -> list[list[int]]:
     order = [place * step % count for place in range(count)]
     starts = [piece * count // FOLDS for piece in range(FOLDS)]
     return [[order[(start + fold) % count] for fold in range(FOLDS)] for start in starts]
+
+
+def judged(
+    prepared: Prepared,
+    source: Source,
+    place: Workplace,
+    members: Tensor,
+    held: Tensor,
+    seed: int,
+    fold: int,
+    settled: Mapping[str, float] | None = None,
+) -> tuple[Held, Mapping[str, float] | None]:
+    """How a model that is trained on `members` does on `held`, and what its training settled."""
+    said = prepared.task.said
+    told = _trained(prepared, source, place, members, frozenset({said}), held, seed, fold, settled)
+    return _measured(prepared, told.signals.get(said), held), told.settled
 
 
 def _trained(

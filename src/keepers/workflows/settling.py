@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from keepers.baselines import EVERYTHING, FRESH, RANDOM, SAFE
@@ -42,6 +43,7 @@ class Finding:
     A difference is that of the method less random (less stratified, less a fresh random subset
     every epoch, less everything), in the pilot, below 0 where the method is better. None is what
     there is nothing to be said of. `probability` (of being better) and `told` are about random.
+    `other` is the difference from random of another kind of model, where there was a second look.
     """
 
     method: str
@@ -53,6 +55,12 @@ class Finding:
     fresh: Difference | None
     everything: Difference
     told: Told
+    other: Difference | None = None
+
+    @property
+    def harms_another(self) -> bool:
+        """Whether another kind of model did worse by this choice than by a random one."""
+        return self.other is not None and self.other.mean > 0
 
 
 def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> list[Finding]:
@@ -87,11 +95,10 @@ def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> lis
     return rows
 
 
-def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
-    """The method to take at a fraction: of those likely to be better, the one with the least error.
+def likely(rows: Sequence[Finding], keep: float) -> list[Finding]:
+    """The methods that are likely to be better than random at a fraction, the best one first.
 
-    It must have done better than stratified in the pilot, too. None where there is none: then
-    `fallback` is taken.
+    They must have done better than stratified in the pilot, too.
     """
     good = [
         row
@@ -101,7 +108,15 @@ def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
         and row.probability >= TAKEN
         and (row.stratified is None or row.stratified.mean < 0)
     ]
-    return min(good, key=lambda row: row.error.mean, default=None)
+    return sorted(good, key=lambda row: row.error.mean)
+
+
+def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
+    """The method to take at a fraction: the best that is likely to be better, for each model asked.
+
+    None where there is none: then `fallback` is taken.
+    """
+    return next((row for row in likely(rows, keep) if not row.harms_another), None)
 
 
 def fallback(rows: Sequence[Finding], keep: float) -> str:
@@ -110,15 +125,31 @@ def fallback(rows: Sequence[Finding], keep: float) -> str:
     return RANDOM if worse else SAFE
 
 
-def why_safe(chances: Mapping[str, float], taken: str = SAFE) -> str:
-    """Why a fallback is taken, in words, from the probability of each method that it is better."""
-    likely = [name for name, chance in chances.items() if chance >= TAKEN]
-    others = [name for name in likely if name != SAFE]
+def why_safe(
+    chances: Mapping[str, float],
+    taken: str = SAFE,
+    harmed: Mapping[str, float] = MappingProxyType({}),
+    other: str = "",
+) -> str:
+    """Why a fallback is taken, in words.
+
+    Args:
+        chances: of each method, the probability that it is better.
+        harmed: by how much error the model that is called `other` did worse by a method.
+    """
+    good = [name for name, chance in chances.items() if chance >= TAKEN]
+    others = [name for name in good if name != SAFE]
+    worse = [f"{100 * by:.1f} points worse by {name}" for name, by in harmed.items()]
+    if worse:
+        return (
+            f"{listed([*harmed])} did better than a random choice for the pilot's model, but "
+            f"another kind, {other}, did {listed(worse)}"
+        )
     if others:
         return f"{listed(others)} did better than a random choice, but no better than {SAFE}"
-    named = f"no method but {SAFE}" if likely else "no method"
-    worse = f", and {SAFE} did worse" if taken == RANDOM else ""
-    return f"{named} has a chance of {TAKEN:.0%} or more to be better than a random choice{worse}"
+    named = f"no method but {SAFE}" if good else "no method"
+    worst = f", and {SAFE} did worse" if taken == RANDOM else ""
+    return f"{named} has a chance of {TAKEN:.0%} or more to be better than a random choice{worst}"
 
 
 def said_of_cleaning(rows: Sequence[Finding]) -> str:
@@ -154,8 +185,15 @@ def _against(
         return [getattr(held, what) for held in pilot.found[key]]
 
     pairs = [(values((name, keep)), values(baseline)) for name in methods]
-    found = forecasts(pairs, overlap=pilot.overlap, spread=FARTHER if pilot.smaller else SPREAD)
-    return dict(zip(methods, found, strict=True))
+    return dict(zip(methods, forecast(pilot, pairs), strict=True))
+
+
+def forecast(
+    pilot: Pilot, pairs: Sequence[tuple[Sequence[float], Sequence[float]]]
+) -> list[Difference]:
+    """What the pieces of a pilot, errors of methods and of baselines, say of other data."""
+    spread = FARTHER if pilot.smaller else SPREAD
+    return forecasts(pairs, overlap=pilot.overlap, spread=spread)
 
 
 def told(error: Difference, *, same: float = ALIKE) -> Told:
@@ -180,9 +218,13 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         here = [row for row in result["rows"] if row["keep"] == float(fraction)]
         row = next(row for row in here if row["method"] == (SAFE if taken == RANDOM else taken))
         lead = f"At {float(fraction):.0%} kept"
-        chances = {each["method"]: each["probability"] for each in here}
-        random = pilot["errors"][fraction]
-        said = _choice(row, taken, chances, random, pilot, result["score"])
+        instead = why_safe(
+            {each["method"]: each["probability"] for each in here},
+            taken,
+            {each["method"]: each["other"]["mean"] for each in here if _harmful(each)},
+            pilot["other"],
+        )
+        said = _choice(row, f"{instead}; take {taken}", pilot, fraction, result["score"])
         found.append(f"{lead}: {said}")
         bad = [row["method"] for row in here if row["told"] == "worse"]
         if bad:
@@ -200,16 +242,15 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _harmful(row: Mapping[str, Any]) -> bool:
+    return row["other"] is not None and row["other"]["mean"] > 0
+
+
 def _choice(
-    row: Mapping[str, Any],
-    taken: str,
-    chances: Mapping[str, float],
-    random: float,
-    pilot: Mapping[str, Any],
-    score: str,
+    row: Mapping[str, Any], instead: str, pilot: Mapping[str, Any], fraction: str, score: str
 ) -> str:
-    """What is taken and why: its row, and the probability of each method that it is better."""
-    whole = pilot["error_everything"]
+    """What is taken and why: its row, or `instead` where that is the fallback."""
+    random, whole = pilot["errors"][fraction], pilot["error_everything"]
     if row["method"] == SAFE:
         found = (
             f"A random choice was wrong on {random:.1%} of what it had not seen, everything on "
@@ -218,7 +259,7 @@ def _choice(
             else f"On what it had not seen, 1 - {score} of a random choice was {random:.3f}, of "
             f"everything {whole:.3f}"
         )
-        return f"{why_safe(chances, taken)}; take {taken}. {found}"
+        return f"{instead}. {found}"
     mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
     sure = "is" if row["told"] == "better" else "is likely, not surely,"
     chosen = random - mean / 100
@@ -227,10 +268,13 @@ def _choice(
         if score == CLASSES.score_words
         else f"1 - {score} of {chosen:.3f}, random {random:.3f}, everything {whole:.3f}"
     )
+    other = ""
+    if row["other"] is not None:
+        other = f". {pilot['other']} gained {-100 * row['other']['mean']:.1f} points by it"
     return (
         f"{row['method']} {sure} better than a random choice, with a probability of "
         f"{probability(row['probability'])}: by {mean:.1f} points ({low:.1f} to {high:.1f}), "
-        f"{errors}"
+        f"{errors}{other}"
     )
 
 
