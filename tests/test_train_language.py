@@ -270,6 +270,15 @@ def test_what_is_refused(
         keepers.train(chats, **{**given(name), **more}, run=tmp_path)
 
 
+def test_the_trainer_takes_the_first_accelerator(
+    name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = Runtime(device=torch.device("cuda:1"))
+    monkeypatch.setattr("keepers.training.Hardware.runtime", lambda *_, **__: second)
+    with pytest.raises(ParameterError, match=r"device: got cuda:1.*Set CUDA_VISIBLE_DEVICES=1"):
+        keepers.train(chats, **given(name, select="uniform"), run=tmp_path)
+
+
 def test_tokens_are_of_conversations(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="select: got 'tokens', and digits holds no conv"):
         keepers.train("digits", select="tokens", run=tmp_path)

@@ -48,7 +48,8 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> str:
 def pilot_of(name: str, chats: str) -> Callable[..., TuningPilot]:
     def make(path: str = chats, **given: Any) -> TuningPilot:
         target = {"model": name, "lr": 1e-3, "options": {"batch_tokens": 128}, "epochs": 1}
-        config = AdviseOptions(**{"target": target, "methods": ("ifd",), "keep": (0.3,), **given})
+        options: dict[str, Any] = {"target": target, "methods": ("ifd",), "keep": (0.3,), **given}
+        config = AdviseOptions(**options)
         model = language_model(name, "target")
         source, sequences = as_tokens(open_source(path), model, "error", print, "target")
         return TuningPilot(

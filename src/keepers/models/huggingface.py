@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Generator
 from pathlib import Path
@@ -197,8 +198,22 @@ def load(
                 trust_remote_code=False,
                 **({**file, "dtype": torch.float32} if gguf else {"use_safetensors": True}),
             )
-    # What was read of a GGUF file is in float32, and refuses to be told so.
-    return (module if gguf else module.float()), config, source
+            if gguf:
+                module = unmarked(module, kind)
+    return module.float(), config, source
+
+
+def unmarked(module: Any, kind: Any) -> nn.Module:
+    """The same weights in a module that is not marked as quantised, as those of GGUF files are.
+
+    They are whole numbers no more, but transformers neither tunes nor saves what has the mark.
+    """
+    config = copy.deepcopy(module.config)
+    vars(config).pop("quantization_config", None)
+    found: nn.Module = kind.from_config(config, dtype=torch.float32)
+    found.load_state_dict(module.state_dict(), assign=True)
+    found.tie_weights()  # pyright: ignore[reportCallIssue]
+    return found
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from keepers.data import Source
-from keepers.errors import KeepersError
+from keepers.errors import KeepersError, ParameterError
 from keepers.files import write_json
 from keepers.ledger import Cost
 from keepers.models import TokenSequence, padded, quiet
@@ -125,6 +125,12 @@ def _trainer(tuning: Tuning, folder: Path, runtime: Runtime, watcher: Any) -> An
     from keepers.integrations.huggingface import SelectingTrainerMixin
     from keepers.integrations.tokens import TokenSelectingTrainerMixin
 
+    if runtime.device.index:
+        raise ParameterError(
+            "device",
+            f"got {runtime.device}, and the Trainer of transformers takes the first one",
+            f"Set CUDA_VISIBLE_DEVICES={runtime.device.index}, and leave it out",
+        )
     warmup = round(WARMUP * tuning.steps)
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
