@@ -161,8 +161,8 @@ def test_a_stage_found_whole_is_read_once_while_it_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    digest = runs._digest  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(runs, "_digest", lambda path: read.append(path) or digest(path))
+    digest = runs.file_digest  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(runs, "file_digest", lambda path: read.append(path) or digest(path))
     with Run(tmp_path, IDENTITY) as run:
         folder, _ = run.stage("proxy", 0, write_one)
     read.clear()

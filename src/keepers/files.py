@@ -213,6 +213,12 @@ def hash_bytes(value: Any) -> str:
     return hashlib.blake2b(memoryview(value).cast("B"), digest_size=16).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """32 hexadecimal digits of the bytes of a file, as a run directory notes them."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
 def code_fingerprint(modules: Iterable[str]) -> str:
     """A hash of the source of `modules` and of all that they import of the user's own.
 

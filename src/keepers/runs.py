@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,15 @@ from typing import Any, Self
 
 from keepers import processes
 from keepers.errors import DamagedError, KeepersWarning, RunError
-from keepers.files import check_folder, fingerprint, installed_version, plain, sweep, write_json
+from keepers.files import (
+    check_folder,
+    file_digest,
+    fingerprint,
+    installed_version,
+    plain,
+    sweep,
+    write_json,
+)
 from keepers.ledger import Cost
 from keepers.sealed import read_note, write_note
 from keepers.words import changed
@@ -136,7 +143,7 @@ class Run:
                     "inputs": inputs,
                     "facts": record.facts,
                     "costs": [asdict(cost) for cost in record.costs],
-                    "files": {path.name: _digest(path) for path in sorted(partial.iterdir())},
+                    "files": {path.name: file_digest(path) for path in sorted(partial.iterdir())},
                 },
             )
             partial.replace(folder)
@@ -158,7 +165,7 @@ def _is_whole(folder: Path, key: str) -> bool:
         if note.get("stage") != key:
             raise DamagedError(f"run: {folder / RECORD} is of another stage. {_AGAIN}")
         for name, digest in note["files"].items():
-            if _digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 raise DamagedError(
                     f"run: {folder / name} is damaged: its checksum does not fit. {_AGAIN}"
                 )
@@ -181,11 +188,6 @@ def _state(folder: Path) -> list[tuple[str | int, ...]]:
     """The files of a folder: name, inode, size and times of the last changes."""
     files = ((path.name, path.stat()) for path in sorted(folder.iterdir()))
     return [(name, f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for name, f in files]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
 
 def _key(name: str, inputs: Any) -> str:

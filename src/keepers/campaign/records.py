@@ -17,6 +17,7 @@ from keepers.data.csv_files import Layout, cells_in, layout_of, records_in
 from keepers.data.folders import suffix_of
 from keepers.data.readers import read_table
 from keepers.data.values import first_line
+from keepers.data.where import with_lines
 from keepers.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -93,17 +94,10 @@ def _csv(path: Path, instead: Sequence[str]) -> Located:
         ) from None
     _check_columns(names, path, instead)
 
-    def located() -> Located:
-        end = text.index(header, layout.start) + len(header)
-        line = 1 + text.count(b"\n", 0, end)
-        for record in records:
-            start = text.index(record, end)  # blank lines may stand between
-            line += text.count(b"\n", end, start)
-            yield f"{path.name}, line {line}", _row(record, layout, names)
-            end = start + len(record)
-            line += record.count(b"\n")
-
-    return located()
+    return (
+        (f"{path.name}, line {line}", _row(record, layout, names))
+        for line, record in with_lines(text, header, records, layout.start)
+    )
 
 
 def _row(record: bytes, layout: Layout, names: list[str]) -> Record | MalformedError:

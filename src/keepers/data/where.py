@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def _lines(part: Part) -> npt.NDArray[np.int64]:
     suffix = suffix_of(part.path)
     try:
         if suffix in (".csv", ".tsv"):
-            found = list(_of_records(part))
+            found = _of_records(part)
         elif suffix in (".jsonl", ".ndjson", ".json"):
             with pa.input_stream(str(part.path)) as file:
                 text: bytes = file.read()
@@ -86,15 +86,22 @@ def _lines(part: Part) -> npt.NDArray[np.int64]:
     return np.array(found, dtype=np.int64)
 
 
-def _of_records(part: Part) -> Iterator[int]:
+def _of_records(part: Part) -> list[int]:
     header, records = split_records(part.path, part.header)
     with pa.input_stream(str(part.path)) as file:
         text: bytes = file.read()
-    end = text.index(header) + len(header)
+    return [line for line, _ in with_lines(text, header, records)]
+
+
+def with_lines(
+    text: bytes, header: bytes, records: Iterable[bytes], start: int = 0
+) -> Iterator[tuple[int, bytes]]:
+    """The records of a text after its header, each with the line on which it begins, from 1."""
+    end = text.index(header, start) + len(header)
     line = 1 + text.count(b"\n", 0, end)
     for record in records:
         start = text.index(record, end)  # blank lines may stand between
         line += text.count(b"\n", end, start)
-        yield line
+        yield line, record
         end = start + len(record)
         line += record.count(b"\n")

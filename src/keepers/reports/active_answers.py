@@ -11,7 +11,7 @@ from keepers.reports.answer import Answer
 from keepers.statistics import Verdict
 from keepers.tasks import CLASSES
 from keepers.words import counted
-from keepers.workflows.active.judging import Judgement, judged
+from keepers.workflows.active.judging import Judgement, judged, latest
 from keepers.workflows.active.measuring import ENOUGH_CONTROL
 from keepers.workflows.active.standing import Standing
 
@@ -93,8 +93,7 @@ def control_planned(standing: Standing) -> int:
 
 def comparison(standing: Standing) -> Mapping[str, Any] | None:
     """The latest comparison of selected with random labels."""
-    found = (facts.get("against_random") for facts in reversed(standing.trained))
-    return next((each for each in found if each is not None), None)
+    return latest(standing.trained, "against_random")
 
 
 def selection(standing: Standing) -> Answer:
@@ -181,8 +180,7 @@ def price(standing: Standing) -> Answer:
 
 def fidelity(standing: Standing) -> Mapping[str, Any] | None:
     """The latest agreement of proxy and target."""
-    found = (facts.get("fidelity") for facts in reversed(standing.trained))
-    return next((each for each in found if each is not None), None)
+    return latest(standing.trained, "fidelity")
 
 
 _VERDICTS: Mapping[Judgement, Verdict] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keepers.errors import DamagedError
-from keepers.files import atomic_path
+from keepers.files import atomic_path, file_digest
 from keepers.sealed import read_note, recalled, write_note
 
 _AGAIN = "It is made again"
@@ -47,7 +46,7 @@ class Store:
             path = self._path(key, name)
             with atomic_path(path, size=values.nbytes) as partial, partial.open("wb") as file:
                 np.save(file, values, allow_pickle=False)
-            written[name] = [path.stat().st_size, _digest(path)]
+            written[name] = [path.stat().st_size, file_digest(path)]
         write_note(self.folder / f"{key}.json", {"arrays": written, "facts": facts or {}})
 
     def is_there(self, key: str) -> bool:
@@ -56,7 +55,7 @@ class Store:
         def check() -> bool:
             for name, (size, digest) in self._note(key)["arrays"].items():
                 path = self._path(key, name)
-                if path.stat().st_size != size or _digest(path) != digest:
+                if path.stat().st_size != size or file_digest(path) != digest:
                     raise DamagedError(f"run: {path} is damaged: its checksum differs. {_AGAIN}")
             return True
 
@@ -76,8 +75,3 @@ class Store:
 
     def _path(self, key: str, name: str) -> Path:
         return self.folder / f"{key}.{name}.npy"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]

@@ -10,10 +10,10 @@ import torch
 
 from keepers.baselines import SAFE
 from keepers.scores import LabelNoise, label_noise
+from keepers.tasks import CLASSES
 from keepers.words import counted, listed
 from keepers.workflows.offered import CLEAN
 from keepers.workflows.options.coreset import CoresetOptions
-from keepers.workflows.predictions import mean_log_probs
 from keepers.workflows.scoring import Scored
 
 LOW_FRACTION = 0.5
@@ -89,7 +89,8 @@ def noise_of(scored: Scored) -> Noise | None:
     at = scored.validation
     if scored.predictions is None or len(at) < ENOUGH_FOR_NOISE:
         return None
-    found = label_noise(scored.labels[at], mean_log_probs(scored.members, at))
+    told = CLASSES.together([each.get("log_probs")[at] for each in scored.members])
+    found = label_noise(scored.labels[at], told)
     return Noise(estimate=found, by="validation")
 
 

@@ -35,8 +35,3 @@ def predictions(members: Sequence[Signals]) -> Predictions:
         predicted[rows] = mean.argmax(1)
         probability[rows] = mean.gather(1, labels[rows, None])[:, 0]
     return Predictions(predicted=predicted, label_probability=probability)
-
-
-def mean_log_probs(members: Sequence[Signals], at: Tensor) -> Tensor:
-    """Log of the mean class probabilities of the models (len(at), classes), in float64."""
-    return torch.stack([each.get("log_probs")[at].double().exp() for each in members]).mean(0).log()

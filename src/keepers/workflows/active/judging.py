@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from keepers.words import counted
@@ -18,6 +18,16 @@ NEAR = 0.8
 
 LUCK = 0.5
 """Where two halves of the passes share less of their picks, the masks' luck chooses."""
+
+
+def latest(rounds: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    """The fact of a name of the latest round that has it.
+
+    >>> latest([{"fidelity": {"k": 1}}, {"fidelity": None}, {}], "fidelity")
+    {'k': 1}
+    """
+    found = (facts.get(name) for facts in reversed(rounds))
+    return next((each for each in found if each is not None), None)
 
 
 def said_of_halves(found: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ from keepers.workflows.active.auto import settled
 from keepers.workflows.active.composing import composed, predictions
 from keepers.workflows.active.embedding import embedding
 from keepers.workflows.active.ground import Ground
+from keepers.workflows.active.judging import latest
 from keepers.workflows.active.measuring import (
     control_accuracy,
     fidelity,
@@ -250,8 +251,7 @@ class Round:
         return min(max(due, math.floor(exact)), math.ceil(exact))
 
     def _latest_against_random(self) -> Mapping[str, Any] | None:
-        found = (trained.facts.get("against_random") for trained in reversed(self.state.trained))
-        return next((each for each in found if each is not None), None)
+        return latest([trained.facts for trained in self.state.trained], "against_random")
 
     def _against_random(self) -> dict[str, Any] | None:
         """The comparison, made anew once the control slice has grown by a quarter."""
