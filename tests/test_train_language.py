@@ -279,6 +279,21 @@ def test_the_trainer_takes_the_first_accelerator(
         keepers.train(chats, **given(name, select="uniform"), run=tmp_path)
 
 
+@pytest.mark.parametrize("select", ["tokens", "rho-loss"])
+def test_a_reference_of_other_tokens_is_refused(
+    select: str, name: str, chats: str, tmp_path: Path
+) -> None:
+    """As many of them, of which two have changed their places."""
+    other = Path(tiny_language.write(tmp_path / "other", length=128).removeprefix("hf:"))
+    file = json.loads((other / "tokenizer.json").read_text())
+    words = file["model"]["vocab"]
+    words["a"], words["b"] = words["b"], words["a"]
+    (other / "tokenizer.json").write_text(json.dumps(file))
+    options = given(name, select=select, il_model=f"hf:{other}", run=tmp_path / "run")
+    with pytest.raises(ParameterError, match=r"il_model: its token \d+ is 'b', and that of the m"):
+        keepers.train(chats, **options)
+
+
 def test_tokens_are_of_conversations(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="select: got 'tokens', and digits holds no conv"):
         keepers.train("digits", select="tokens", run=tmp_path)

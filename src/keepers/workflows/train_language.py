@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from keepers import processes
@@ -14,7 +15,13 @@ from keepers.baselines import UNIFORM
 from keepers.data import Source
 from keepers.errors import MissingExtraError, ParameterError, renamed
 from keepers.files import hash_bytes
-from keepers.models import LanguageModel, TokenSequence, language_model
+from keepers.models import (
+    ChatTokenizer,
+    LanguageModel,
+    TokenSequence,
+    chat_tokenizer,
+    language_model,
+)
 from keepers.online import IrreducibleLosses, TokenSelector
 from keepers.options import cut
 from keepers.roles import Role
@@ -144,14 +151,34 @@ def tuning_of(
         _, held_out = as_tokens(test, target, options.on_bad_row, say, "model")
         found = replace(found, held_out=held_out)
     losses = None
+    if select != UNIFORM and options.il_model is not None:
+        given = language_role(options.il_model, "il_model")
+        length = given.options.get("length")
+        if select == TOKENS:
+            reference = language_model(given.model, "il_model", length=length)
+            found = replace(found, reference=reference)
+        else:
+            reference = chat_tokenizer(given.model, "il_model", length=length)
+        _check_same_tokens(found, reference)
     if select == RHO_LOSS:
         losses = _losses(source, options, place, say)
         found = replace(found, values=losses.of(source))
-    if select == TOKENS:
-        given = language_role(options.il_model, "il_model")
-        reference = language_model(given.model, "il_model", length=given.options.get("length"))
-        found = replace(found, reference=reference)
     return source, found, losses
+
+
+def _check_same_tokens(tuning: Tuning, reference: ChatTokenizer) -> None:
+    """Refuse a reference whose tokens are others: its losses say nothing of those of the target."""
+    used = torch.cat([each.ids for each in tuning.sequences]).unique().tolist()
+    for number in used:
+        own, other = (
+            each.tokenizer.convert_ids_to_tokens(number) for each in (tuning.target, reference)
+        )
+        if own != other:
+            raise ParameterError(
+                "il_model",
+                f"its token {number} is {other!r}, and that of the model {own!r}",
+                "Name a reference with the same tokens: losses of others cannot be compared",
+            )
 
 
 def _check(options: TrainOptions, select: str) -> None:
