@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import disks
+import tiny_language
 from commands import Keepers, Said
 
 torch.set_num_threads(1)
@@ -89,3 +90,9 @@ def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
     defaults: Any = table._fasttext.__kwdefaults__  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setitem(defaults, "buckets", 2**12)
+
+
+@pytest.fixture(scope="session")
+def name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a causal language model of a few thousand weights is called as a proxy or a target."""
+    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)

@@ -53,11 +53,6 @@ CHATS = (
 
 
 @pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
-
-
-@pytest.fixture(scope="module")
 def model(name: str) -> LanguageModel:
     return language_model(name, "proxy")
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import keepers
-import tiny_language
 from commands import Keepers
 from keepers import BatchSelector, IrreducibleLosses, RhoLoss
 from keepers.errors import ParameterError
@@ -21,11 +20,6 @@ from keepers.models import language_model
 from keepers.types import Picks, Signals
 
 N, LENGTH = 8, 14
-
-
-@pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
 
 
 @pytest.fixture(scope="module")

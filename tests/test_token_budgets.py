@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import keepers
-import tiny_language
 from commands import Keepers
 from keepers import methods
 from keepers.errors import ParameterError
@@ -38,11 +37,6 @@ def chats(tmp_path: Path) -> Path:
     path = tmp_path / "chats.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows()))
     return path
-
-
-@pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
 
 
 @pytest.fixture(scope="module")

@@ -33,11 +33,6 @@ def chat(at: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
-
-
-@pytest.fixture(scope="module")
 def chats(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("chats") / "chats.jsonl"
     path.write_text("\n".join(json.dumps(chat(at)) for at in range(40)))
@@ -178,9 +173,11 @@ def test_candidates_are_scored_in_pieces_as_one_by_one(
         keywords={name: batch[name] for name in ("input_ids", "attention_mask")},
     )
     asked: list[torch.Size] = []
-    handle = model.module.register_forward_pre_hook(
-        lambda _, __, given: asked.append(given["input_ids"].shape), with_kwargs=True
-    )
+
+    def note(_: Any, __: Any, given: Any) -> None:
+        asked.append(given["input_ids"].shape)
+
+    handle = model.module.register_forward_pre_hook(note, with_kwargs=True)
     found = SequenceScorer(model.module).score(candidates, frozenset({"losses"})).signals
     handle.remove()
     assert len(asked) > 1
@@ -273,8 +270,10 @@ def test_what_is_refused(
 def test_the_trainer_takes_the_first_accelerator(
     name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second = Runtime(device=torch.device("cuda:1"))
-    monkeypatch.setattr("keepers.training.Hardware.runtime", lambda *_, **__: second)
+    def second(*_: Any, **__: Any) -> Runtime:
+        return Runtime(device=torch.device("cuda:1"))
+
+    monkeypatch.setattr("keepers.training.Hardware.runtime", second)
     with pytest.raises(ParameterError, match=r"device: got cuda:1.*Set CUDA_VISIBLE_DEVICES=1"):
         keepers.train(chats, **given(name, select="uniform"), run=tmp_path)
 

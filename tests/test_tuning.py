@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import keepers
-import tiny_language
 from commands import Keepers
 from keepers.errors import KeepersError, ParameterError
 from keepers.experiments.held_out import HeldOut, Measure, answered
@@ -27,11 +26,6 @@ from keepers.training.optim import one_cycle
 from keepers.workflows.overlap import near
 
 CPU = Runtime(device=torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import keepers
-import tiny_language
 from commands import Keepers
 from keepers.data import open_source
 from keepers.errors import ParameterError
@@ -30,11 +29,6 @@ def chat(at: int) -> dict[str, Any]:
         "messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}],
         "source": "sky" if at % 3 else "five",
     }
-
-
-@pytest.fixture(scope="module")
-def name(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return tiny_language.write(tmp_path_factory.mktemp("language"), length=128)
 
 
 @pytest.fixture(scope="module")
