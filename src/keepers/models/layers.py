@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,28 @@ def convolution_unit(channels: int, filters: int, size: int, stride: int = 1) ->
         nn.BatchNorm2d(filters),
         nn.ReLU(inplace=True),
     )
+
+
+class Block(nn.Module):
+    """A block that maps pictures of some channels to `expansion` times as many as its filters."""
+
+    expansion: ClassVar[int] = 1
+
+    def __init__(self, channels: int, filters: int, stride: int) -> None:
+        super().__init__()
+
+
+def stages(
+    block: type[Block], blocks: Sequence[int], filters: Sequence[int]
+) -> tuple[nn.Sequential, int]:
+    """Blocks in stages, all but the first of which halve the picture, and their last width."""
+    layers: list[nn.Module] = []
+    width = filters[0]
+    for stage, (number, count) in enumerate(zip(blocks, filters, strict=True)):
+        for index in range(number):
+            layers.append(block(width, count, 2 if stage > 0 and index == 0 else 1))
+            width = count * block.expansion
+    return nn.Sequential(*layers), width
 
 
 def scaled(count: int, width: float) -> int:

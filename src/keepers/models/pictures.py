@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import nn
+
+from keepers.models.layers import Block
 from keepers.models.preact import BasicBlock, BottleneckBlock, PreactResNet
 from keepers.models.recipe import Recipe
 from keepers.models.residual import ResidualBlock, ResidualBottleneck, ResNet
@@ -12,31 +15,15 @@ from keepers.models.vision import SmallCNN
 from keepers.types import DataInfo, Model
 
 
-def _preact(blocks: int, block: type[BasicBlock] | type[BottleneckBlock]) -> Callable[..., Model]:
-    def build(info: DataInfo, *, width: float = 1.0) -> Model:
-        first, second, third = scaled_filters((16, 32, 64), width)
-        module = PreactResNet(
-            info.shape[0],
-            info.num_classes,
-            blocks=blocks,
-            block=block,
-            filters=(first, second, third),
-        )
-        return Model(module=module, encoder=dense_encoder(info))
-
-    return build
-
-
-def _resnet(
-    blocks: tuple[int, ...], block: type[ResidualBlock] | type[ResidualBottleneck]
+def _residual(
+    network: Callable[..., nn.Module], blocks: int | tuple[int, ...], block: type[Block]
 ) -> Callable[..., Model]:
+    usual = (16, 32, 64) if network is PreactResNet else (64, 128, 256, 512)
+
     def build(info: DataInfo, *, width: float = 1.0) -> Model:
-        module = ResNet(
-            info.shape[0],
-            info.num_classes,
-            blocks=blocks,
-            block=block,
-            filters=scaled_filters((64, 128, 256, 512), width),
+        filters = scaled_filters(usual, width)
+        module = network(
+            info.shape[0], info.num_classes, blocks=blocks, block=block, filters=filters
         )
         return Model(module=module, encoder=dense_encoder(info))
 
@@ -73,7 +60,7 @@ def _preact_rows() -> list[ModelRow]:
             summary=f"pre-activation ResNet, {depth} layers, basic blocks",
             paper=_IDENTITY_MAPPINGS,
             defaults=_sgd(epochs, lr=0.2 if depth <= 20 else 0.1),
-            build=_preact(blocks, BasicBlock),
+            build=_residual(PreactResNet, blocks, BasicBlock),
         )
         for depth, blocks, epochs in (
             (8, 1, 5),
@@ -89,7 +76,7 @@ def _preact_rows() -> list[ModelRow]:
         summary="pre-activation ResNet, 164 layers, bottleneck blocks",
         paper=_IDENTITY_MAPPINGS,
         defaults=_sgd(40),
-        build=_preact(18, BottleneckBlock),
+        build=_residual(PreactResNet, 18, BottleneckBlock),
     )
     return [*basic, bottleneck]
 
@@ -101,11 +88,11 @@ def _target_rows() -> list[ModelRow]:
         summary="ResNet-18 with a stem for 32×32 pictures",
         paper=_RESIDUAL,
         defaults=_sgd(30),
-        build=_resnet((2, 2, 2, 2), ResidualBlock),
+        build=_residual(ResNet, (2, 2, 2, 2), ResidualBlock),
     )
     others = [
-        ("resnet34", "ResNet-34", _RESIDUAL, _resnet((3, 4, 6, 3), ResidualBlock)),
-        ("resnet50", "ResNet-50", _RESIDUAL, _resnet((3, 4, 6, 3), ResidualBottleneck)),
+        ("resnet34", "ResNet-34", _RESIDUAL, _residual(ResNet, (3, 4, 6, 3), ResidualBlock)),
+        ("resnet50", "ResNet-50", _RESIDUAL, _residual(ResNet, (3, 4, 6, 3), ResidualBottleneck)),
     ]
     return [
         resnet18,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from keepers.models.layers import convolution
-
-Block = Callable[[int, int, int], nn.Module]
+from keepers.models.layers import Block, convolution, stages
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Block):
     """Two 3×3 convolutions, each after batch normalisation and ReLU, and a shortcut."""
 
-    expansion = 1
-
     def __init__(self, channels: int, filters: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(channels, filters, stride)
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv1 = convolution(channels, filters, 3, stride)
         self.norm2 = nn.BatchNorm2d(filters)
@@ -33,13 +30,13 @@ class BasicBlock(nn.Module):
         return skip + self.conv2(self.relu(self.norm2(self.conv1(active))))
 
 
-class BottleneckBlock(nn.Module):
+class BottleneckBlock(Block):
     """1×1, 3×3 and 1×1 convolutions, each after batch normalisation and ReLU, and a shortcut."""
 
-    expansion = 4
+    expansion: ClassVar[int] = 4
 
     def __init__(self, channels: int, filters: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(channels, filters, stride)
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv1 = convolution(channels, filters, 1)
         self.norm2 = nn.BatchNorm2d(filters)
@@ -77,18 +74,12 @@ class PreactResNet(nn.Module):
         num_classes: int,
         *,
         blocks: int,
-        block: type[BasicBlock] | type[BottleneckBlock],
-        filters: tuple[int, int, int] = (16, 32, 64),
+        block: type[Block],
+        filters: Sequence[int] = (16, 32, 64),
     ) -> None:
         super().__init__()
         self.stem = convolution(channels, filters[0], 3)
-        stages: list[nn.Module] = []
-        width = filters[0]
-        for stage, count in enumerate(filters):
-            for index in range(blocks):
-                stages.append(block(width, count, 2 if stage > 0 and index == 0 else 1))
-                width = count * block.expansion
-        self.blocks = nn.Sequential(*stages)
+        self.blocks, width = stages(block, [blocks] * len(filters), filters)
         self.norm = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.classifier = nn.Linear(width, num_classes)

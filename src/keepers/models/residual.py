@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from keepers.models.layers import convolution, convolution_unit
+from keepers.models.layers import Block, convolution, convolution_unit, stages
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Block):
     """Two 3×3 convolutions with batch normalisation, and a shortcut, then ReLU."""
 
-    expansion = 1
-
     def __init__(self, channels: int, filters: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(channels, filters, stride)
         self.body = nn.Sequential(
             *convolution_unit(channels, filters, 3, stride),
             convolution(filters, filters, 3),
@@ -30,16 +29,16 @@ class ResidualBlock(nn.Module):
         return self.relu(self.body(x) + self.shortcut(x))
 
 
-class ResidualBottleneck(nn.Module):
+class ResidualBottleneck(Block):
     """1×1, 3×3 and 1×1 convolutions with batch normalisation, and a shortcut, then ReLU.
 
     The stride is that of the 3×3 convolution, so that no pixel is passed over.
     """
 
-    expansion = 4
+    expansion: ClassVar[int] = 4
 
     def __init__(self, channels: int, filters: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(channels, filters, stride)
         self.body = nn.Sequential(
             *convolution_unit(channels, filters, 1),
             *convolution_unit(filters, filters, 3, stride),
@@ -74,18 +73,12 @@ class ResNet(nn.Module):
         num_classes: int,
         *,
         blocks: Sequence[int],
-        block: type[ResidualBlock] | type[ResidualBottleneck],
+        block: type[Block],
         filters: Sequence[int] = (64, 128, 256, 512),
     ) -> None:
         super().__init__()
         self.stem = convolution_unit(channels, filters[0], 3)
-        layers: list[nn.Module] = []
-        width = filters[0]
-        for stage, (number, count) in enumerate(zip(blocks, filters, strict=True)):
-            for index in range(number):
-                layers.append(block(width, count, 2 if stage > 0 and index == 0 else 1))
-                width = count * block.expansion
-        self.blocks = nn.Sequential(*layers)
+        self.blocks, width = stages(block, blocks, filters)
         self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, pictures: Tensor) -> Tensor:

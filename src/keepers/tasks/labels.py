@@ -217,15 +217,19 @@ class Labels(Plain):
 
     def show(self, targets: Targets, positions: Sequence[int]) -> list[str | None]:
         """Names of labels, separated by commas."""
+        found = self._named(targets, positions)
+        return [None if names is None else ", ".join(names) for names in found]
+
+    def _named(self, targets: Targets, positions: Sequence[int]) -> list[list[str] | None]:
+        """The names of the labels of some examples, in the order of the labels."""
         assert isinstance(targets, Tags)
         part = targets.take(positions)
         starts, members = part.offsets.tolist(), part.members.tolist()
-        known = None if part.known is None else part.known.tolist()
         return [
-            ", ".join(self.names[label] for label in members[start:stop])
-            if known is None or known[at]
-            else None
-            for at, (start, stop) in enumerate(itertools.pairwise(starts))
+            [self.names[label] for label in members[start:stop]] if there else None
+            for there, (start, stop) in zip(
+                self.known(part).tolist(), itertools.pairwise(starts), strict=True
+            )
         ]
 
     @staticmethod
@@ -258,14 +262,8 @@ class Labels(Plain):
 
     def answers(self, targets: Targets, positions: Sequence[int]) -> list[Answer | None]:
         """Names of labels, sorted."""
-        assert isinstance(targets, Tags)
-        part = targets.take(positions)
-        starts, members = part.offsets.tolist(), part.members.tolist()
-        known = self.known(part).tolist()
-        return [
-            tuple(sorted(self.names[label] for label in members[start:stop])) if there else None
-            for there, (start, stop) in zip(known, itertools.pairwise(starts), strict=True)
-        ]
+        found = self._named(targets, positions)
+        return [None if names is None else tuple(sorted(names)) for names in found]
 
     def together(self, said: Sequence[Tensor]) -> Tensor:
         """The log-odds of the mean probabilities (n, labels)."""

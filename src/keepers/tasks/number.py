@@ -199,12 +199,14 @@ class Number(Plain):
 
     def show(self, targets: Targets, positions: Sequence[int]) -> list[str | None]:
         """The numbers, separated by commas."""
+        found = self._known_rows(targets, positions)
+        return [None if row is None else ", ".join(f"{v:.7g}" for v in row) for row in found]
+
+    def _known_rows(self, targets: Targets, positions: Sequence[int]) -> list[list[float] | None]:
+        """The numbers of some examples; None where one of them is unknown."""
         assert isinstance(targets, Tensor)
         rows = targets[torch.as_tensor(positions, dtype=torch.int64)].tolist()
-        return [
-            None if any(value != value for value in row) else ", ".join(f"{v:.7g}" for v in row)
-            for row in rows
-        ]
+        return [None if any(v != v for v in row) else row for row in rows]
 
     @staticmethod
     def told(
@@ -239,9 +241,8 @@ class Number(Plain):
 
     def answers(self, targets: Targets, positions: Sequence[int]) -> list[Answer | None]:
         """The numbers."""
-        assert isinstance(targets, Tensor)
-        rows = targets[torch.as_tensor(positions, dtype=torch.int64)].tolist()
-        return [None if any(v != v for v in row) else tuple(row) for row in rows]
+        found = self._known_rows(targets, positions)
+        return [None if row is None else tuple(row) for row in found]
 
     def together(self, said: Sequence[Tensor]) -> Tensor:
         """The mean of what they predict (n, numbers)."""
