@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.naive_bayes import ComplementNB
 
 from keepers.models import another_kind, create_classifier
-from keepers.models.another_kind import NaiveBayes
+from keepers.models.naive_bayes import NaiveBayes
 from keepers.types import DataInfo
 
 
