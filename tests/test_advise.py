@@ -193,9 +193,9 @@ def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
     row |= {"other": {"mean": -0.012}}
-    pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2, "other": "naive Bayes"}
+    pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2, "other": "randomised trees"}
     words = _choice(row, "", pilot, "0.3", "accuracy")
-    assert words.endswith("everything 20.0%. naive Bayes gained 1.2 points by it")
+    assert words.endswith("everything 20.0%. randomised trees gained 1.2 points by it")
     assert words.startswith(
         "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
         "5.0), 27.0% wrong"

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from scipy import sparse
-from sklearn.naive_bayes import ComplementNB
 
 from keepers.models import another_kind, create_classifier
-from keepers.models.naive_bayes import NaiveBayes
 from keepers.types import DataInfo
-
-
-def test_naive_bayes_reads_the_columns_that_occur_and_leaves_rows_as_they_were() -> None:
-    draw = np.random.default_rng(0)
-    dense = draw.poisson(0.3, (60, 12))
-    y = draw.integers(0, 3, 60)
-    wide = sparse.lil_matrix((60, 2**20), dtype=np.float32)
-    at = np.sort(draw.choice(2**20, 12, replace=False))
-    wide[:, at] = dense
-    rows = wide.tocsr()
-    before = rows.copy()
-    found = NaiveBayes().fit(rows, y)
-    seen = dense.any(0)
-    expected = ComplementNB().fit(dense[:, seen], y).predict_proba(dense[:, seen])
-    np.testing.assert_allclose(found.predict_proba(rows), expected, rtol=1e-6)
-    assert found.classifier_.feature_log_prob_.shape == (3, seen.sum())
-    assert (rows != before).nnz == 0
 
 
 @pytest.mark.parametrize(
     ("info", "name"),
     [
-        (DataInfo(kind="text", shape=(), num_classes=3), "naive Bayes"),
+        (DataInfo(kind="text", shape=(), num_classes=3), None),
         (DataInfo(kind="vector", shape=(4,), num_classes=3), "randomised trees"),
         (DataInfo(kind="vector", shape=(4,), num_classes=1, task="number"), "randomised trees"),
-        (DataInfo(kind="text", shape=(), num_classes=1, task="number"), None),
         (DataInfo(kind="vector", shape=(4,), num_classes=3, task="labels"), None),
     ],
 )

@@ -86,7 +86,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         alone = not self.settled.get("pairs", self.pairs in (None, True))
         self.used_ = None
         if _is_sparse(rows):
-            self.used_ = used_columns(rows, self.words if alone else None)
+            self.used_ = _used(rows, self.words if alone else None)
             rows = columns(rows.copy() if self.copy else rows, self.used_)
         rows, self.scaler_ = scaled(rows)
         self.classifier_ = regression(self._tolerance, C=self.C_)
@@ -113,7 +113,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         given = None if weight is None else weight[tried]
 
         def likeliest(words: int | None) -> tuple[npt.NDArray[np.float64], float]:
-            rows = columns(few.copy(), used_columns(few, words)) if _is_sparse(few) else few
+            rows = columns(few.copy(), _used(few, words)) if _is_sparse(few) else few
             return self._strength(scaled(rows)[0], classes, given, *at)
 
         with_pairs, strength = likeliest(None)
@@ -322,7 +322,7 @@ def as_rows(X: Any) -> tuple[Any, npt.NDArray[np.int64] | None]:
     if not _is_sparse(X):
         return X, None
     rows = X.tocsr(copy=True)
-    used = used_columns(rows, None)
+    used = _used(rows, None)
     return columns(rows, used), used
 
 
@@ -339,7 +339,7 @@ def scaled(rows: Any) -> tuple[Any, Any]:
     return weighted.transform(rows, copy=False), weighted
 
 
-def used_columns(counts: Any, words: int | None) -> npt.NDArray[np.int64]:
+def _used(counts: Any, words: int | None) -> npt.NDArray[np.int64]:
     """The buckets that count, of the first `words`: those of one text alone say nothing."""
     least = 2 if counts.shape[0] >= RARE_FROM else 1
     found, seen = words_in(counts)
