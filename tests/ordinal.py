@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from keepers.errors import ParameterError
-from keepers.tasks import Measured
+from keepers.tasks import Measured, Plain
 
 
 @dataclass(frozen=True)
-class Ordinal:
+class Ordinal(Plain):
     """Targets (n,) are places in the order of the names, -1 where unknown."""
 
     names: tuple[str, ...]
@@ -55,22 +55,8 @@ class Ordinal:
     def num_outputs(self) -> int:
         return len(self.names) - 1
 
-    @property
-    def scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (), ()
-
-    @property
-    def strata_names(self) -> tuple[str, ...]:
-        return self.names
-
     def _over(self, targets: Tensor) -> Tensor:
         return (targets[:, None] > torch.arange(self.num_outputs, device=targets.device)).float()
-
-    def begin(self, module: nn.Module) -> nn.Module:
-        return module
-
-    def batch(self, labels: Tensor) -> Tensor:
-        return labels
 
     def check(self, output: Any, targets: Tensor, version: int = 0) -> Tensor:
         if not isinstance(output, Tensor) or output.shape != (len(targets), self.num_outputs):
@@ -79,13 +65,6 @@ class Ordinal:
 
     def check_width(self, said: Tensor, targets: Any) -> None:
         self.check(said, targets)
-
-    def say(self, output: Tensor) -> Tensor:
-        return output.float()
-
-    def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        losses = self.losses(output, targets)
-        return (losses if weights is None else losses * weights).mean()
 
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:
         over = self._over(targets)

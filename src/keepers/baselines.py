@@ -11,7 +11,7 @@ LONGEST, WHOLE = "longest", "everything-in-full"
 """The longest answers; and, of conversations, everything for as many passes as a part gets."""
 
 SAFE = "stratified"
-"""The choice that cannot do worse than a random one."""
+"""What is chosen where nothing is shown to be better: at random, each class in its proportion."""
 
 UNIFORM, EQUAL_TIME, SVP = "uniform", "uniform-equal-time", "svp"
 """Plain training for as many steps, for as long, and on a core-set by a proxy's entropy."""

@@ -13,6 +13,7 @@ from keepers.tasks.kinds import (
 )
 from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
+from keepers.tasks.plain import Plain
 from keepers.tasks.tags import Tags
 from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
 from keepers.tasks.tokens import Tokens
@@ -26,6 +27,7 @@ __all__ = [
     "Labels",
     "Measured",
     "Number",
+    "Plain",
     "Tags",
     "Targets",
     "Task",

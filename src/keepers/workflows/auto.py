@@ -14,12 +14,11 @@ from keepers.data import Source
 from keepers.ledger import Cost
 from keepers.models import is_classifier
 from keepers.roles import Prepared, Role, made_by, prepare
-from keepers.tasks import Task
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
-from keepers.workflows.offered import row_for, signals_for
+from keepers.workflows.offered import row_for
 from keepers.workflows.opening import Say
-from keepers.workflows.options.advise import CANDIDATES
+from keepers.workflows.options.advise import candidates
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
@@ -33,12 +32,6 @@ from keepers.workflows.settling import (
     why_safe,
 )
 from keepers.workflows.workplace import Workplace
-
-
-def candidates(task: Task) -> tuple[str, ...]:
-    """Those of `CANDIDATES` that there are for a task."""
-    return tuple(name for name in CANDIDATES if methods.get(name).needs <= signals_for(task))
-
 
 SIDE = 16
 """Pixels a side at which a pilot looks at pictures."""

@@ -190,12 +190,13 @@ def run_pilot(
             tried.append(Piece(held=held, chosen=chosen))
             for fraction in keep:
                 k = max(1, math.floor(fraction * len(members) + 0.5))
+                seeds = (generator(seed, "pilot", fold, "random", draw) for draw in range(DRAWS))
+                chosen[RANDOM, fraction] = tuple(
+                    members[random_subset(len(members), k, generator=at)] for at in seeds
+                )
                 draws: list[Held] = []
                 settled = None  # by the first draw, for all choices of this size
-                for draw in range(DRAWS):
-                    at = generator(seed, "pilot", fold, "random", draw)
-                    at_random = members[random_subset(len(members), k, generator=at)]
-                    chosen[RANDOM, fraction] = (*chosen.get((RANDOM, fraction), ()), at_random)
+                for at_random in chosen[RANDOM, fraction]:
                     result, found_settled = tell(at_random, settled)
                     settled = settled or found_settled
                     draws.append(result)

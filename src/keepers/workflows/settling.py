@@ -60,7 +60,12 @@ class Finding:
     @property
     def harms_another(self) -> bool:
         """Whether another kind of model did worse by this choice than by a random one."""
-        return self.other is not None and self.other.mean > 0
+        return harms(self.other and self.other.mean)
+
+
+def harms(error: float | None) -> bool:
+    """Whether a difference in error of another kind of model, if it was asked, is to its harm."""
+    return error is not None and error > 0
 
 
 def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> list[Finding]:
@@ -218,10 +223,11 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         here = [row for row in result["rows"] if row["keep"] == float(fraction)]
         row = next(row for row in here if row["method"] == (SAFE if taken == RANDOM else taken))
         lead = f"At {float(fraction):.0%} kept"
+        others = {each["method"]: each["other"]["mean"] for each in here if each["other"]}
         instead = why_safe(
             {each["method"]: each["probability"] for each in here},
             taken,
-            {each["method"]: each["other"]["mean"] for each in here if _harmful(each)},
+            {name: by for name, by in others.items() if harms(by)},
             pilot["other"],
         )
         said = _choice(row, f"{instead}; take {taken}", pilot, fraction, result["score"])
@@ -240,10 +246,6 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         pays = result["cleaning"] or f"--methods {CLEAN} tries leaving them out"
         found.append(f"{noise.sentence}{f'. {pays}' if noise.many else ''}")
     return found
-
-
-def _harmful(row: Mapping[str, Any]) -> bool:
-    return row["other"] is not None and row["other"]["mean"] > 0
 
 
 def _choice(

@@ -24,6 +24,14 @@ CANDIDATES = ("stratified", "margin", "facility-location", "confident-learning")
 most typical, and those whose labels no other model contradicts."""
 
 
+def candidates(task: Task) -> tuple[str, ...]:
+    """Those of `CANDIDATES` that there are for a task."""
+    from keepers import methods as table
+    from keepers.workflows.offered import signals_for
+
+    return tuple(name for name in CANDIDATES if table.get(name).needs <= signals_for(task))
+
+
 class AdviseOptions(Seeded, Shared):
     """The options of advice on core-sets.
 
@@ -104,11 +112,9 @@ class AdviseOptions(Seeded, Shared):
         from keepers.baselines import RANDOM, SAFE
         from keepers.workflows.offered import needs_steps, signals_for
 
-        given = signals_for(task)
-        if self.methods is None:
-            named = tuple(name for name in CANDIDATES if table.get(name).needs <= given)
-        else:
-            named = tuple(table.get(name, given).name for name in self.methods)
+        named = candidates(task)
+        if self.methods is not None:
+            named = tuple(table.get(name, signals_for(task)).name for name in self.methods)
         for name in named:
             if needs_steps(name):
                 raise ParameterError(
