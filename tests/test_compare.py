@@ -37,7 +37,6 @@ from keepers.reports.compare import compare_report, compare_table
 from keepers.reports.terminal import plain_lines
 from keepers.roles import Role, prepare
 from keepers.statistics import holm, paired_difference, pearson, spearman
-from keepers.workflows import auto
 from keepers.workflows.stages import Training
 
 N, N_TEST = 240, 100
@@ -574,7 +573,7 @@ def test_copies_of_a_test_input_go_to_the_test_data_with_it(tmp_path: Path) -> N
 def test_auto_is_the_default_and_names_the_method_that_it_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auto, "CANDIDATES", ("stratified", "margin"))
+    monkeypatch.setattr("keepers.workflows.options.advise.CANDIDATES", ("stratified", "margin"))
     data, said = halves()[0][:120], list[str]()
     result = keepers.compare(
         data,
