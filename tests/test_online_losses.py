@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -99,6 +100,21 @@ def test_numbers_that_are_quantities_are_taken() -> None:
         np.zeros((N, LENGTH)),
     ):
         assert not are_tokens(values)
+
+
+def test_tables_of_whole_numbers_are_quantities(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    relapsed = draw.integers(0, 2, N)
+    treated = relapsed * draw.integers(0, 2, N)  # rows end in zeros that stand nowhere else
+    columns = [draw.integers(1, most, N) for most in (90, 5, 6000)] + [relapsed, treated]
+    assert not are_tokens(np.stack(columns, 1))
+    padded = np.zeros((N, 500), dtype=int)  # most columns are padding alone
+    padded[:, :LENGTH] = tokens()
+    assert are_tokens(padded)
+    named = {f"measure {at}": column for at, column in enumerate(tokens().T)}
+    table = pa.table({**named, "label": labels()})
+    kept = keepers.coreset(table, method="margin", proxy="linear", keep=0.5, run=tmp_path)
+    assert len(kept) == N // 2
 
 
 def test_ids_of_tokens_and_a_model_of_ones_own_are_still_made(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ def check_quantities(source: Source) -> None:
     """
     if source.kind != "vector" or not isinstance(source.inputs, np.ndarray):
         return
+    if len(source.columns.input) > 1:  # what has a column of its own is a quantity
+        return
     named = next((name for name in source.columns.input if name in text.NAMES), None)
     if named is None and not text.are_tokens(source.inputs):
         return
