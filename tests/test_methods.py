@@ -650,7 +650,7 @@ def test_core_set_selection_offers_what_the_table_says_of_it() -> None:
         ("rho-loss", r"irreducible losses, which 'keepers train --select rho-loss' has\."),
         (
             "bald",
-            r"with dropout on, which 'keepers train --select bald' or "
+            r"with dropout, which 'keepers train --select bald' or "
             r"'keepers active start --method bald' has\.",
         ),
         ("gradient-norm-is", r"with replacement.* 'keepers train --select gradient-norm-is' takes"),

@@ -20,7 +20,6 @@ BASELINES = (UNIFORM, EQUAL_TIME, FRESH)
 """What is trained beside every online selection."""
 
 ONLY_COMPARED: Mapping[str, str] = {
-    SVP: "a core-set of the highest entropy under a proxy, trained on uniformly (Coleman et al. "
-    "2020)"
+    SVP: "uniform training on a core-set: the highest entropy under a proxy (Coleman et al. 2020)"
 }
 """What an online comparison offers beside the selections of a training."""

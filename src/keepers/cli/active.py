@@ -15,7 +15,7 @@ TOKEN = "LABEL_STUDIO_TOKEN"
 
 app = typer.Typer(
     name="active",
-    help="Active learning: which of my unlabelled data is worth labelling next?",
+    help="Active learning: which unlabelled examples are worth labelling next?",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,7 +25,7 @@ Directory = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist")]
 
-Trusted = typer.Option(help="Name again a model of the campaign that is package.module:function")
+Trusted = typer.Option(help="Confirm a model of the campaign that is code: package.module:function")
 TrustedProxy = Annotated[str | None, Trusted]
 TrustedTarget = Annotated[str | None, Trusted]
 TrustedFeatures = Annotated[str | None, Trusted]
@@ -37,7 +37,7 @@ POOL = typer.Argument(metavar="POOL", help="Unlabelled examples, in a file or fo
 @app.command("start")
 @command(StartOptions, argument=POOL)
 def start(request: Request[StartOptions]) -> None:
-    """Begin a campaign on a pool of unlabelled examples."""
+    """Start a campaign on a pool of unlabelled examples."""
     from keepers.cli.campaigns import run_start
 
     run_start(request)
@@ -48,7 +48,10 @@ def query(
     count: Annotated[int, typer.Argument(help="How many examples to label next")],
     campaign: Directory = Path(),
     new: Annotated[
-        bool, typer.Option("--new", help="Plan another batch though the last one is untouched")
+        bool,
+        typer.Option(
+            "--new", help="Plan another batch even if nothing of the last one is labelled"
+        ),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="CSV, JSON lines or Parquet file for the batch")
@@ -59,7 +62,7 @@ def query(
     features: TrustedFeatures = None,
     json_: Json = False,
 ) -> None:
-    """Train the proxy on what is labelled and plan the next batch."""
+    """Train the proxy on the labels so far, and choose the next batch to label."""
     from keepers.cli.campaigns import run_query
 
     named = {"proxy": proxy, "target": target, "features": features}
@@ -74,14 +77,14 @@ def import_(
     campaign: Directory = Path(),
     annotator: Annotated[
         str | None,
-        typer.Option(help="Who labelled, where the file does not say; the file's name by default"),
+        typer.Option(help="Annotator of rows that name none (default: the file's name)"),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Take what can be taken of a file with errors")
+        bool, typer.Option("--partial", help="Import the valid rows of a file with errors")
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Take labels in: any subset, in any order, twice, from several people."""
+    """Import labels: any subset, in any order, repeatedly, from several people."""
     from keepers.cli.campaigns import run_import
 
     run_import(campaign, file, annotator=annotator, partial=partial, as_json=json_)
@@ -92,13 +95,11 @@ def label(
     campaign: Directory = Path(),
     host: Annotated[
         str,
-        typer.Option(
-            help="Address to listen on; whoever opens the page needs the token in its address"
-        ),
+        typer.Option(help="Address to listen on; opening the page needs the token in its URL"),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on")] = 8765,
 ) -> None:
-    """Label the batch in a browser, on a local page."""
+    """Label the batch on a local page in a browser."""
     from keepers.cli.campaigns import run_label
 
     run_label(campaign, host=host, port=port)
@@ -113,11 +114,11 @@ def label_studio(
     ] = TOKEN,
     poll: Annotated[
         float | None,
-        typer.Option(help="Ask again every so many seconds until all is labelled and settled"),
+        typer.Option(help="Poll every N seconds until everything is labelled and settled"),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Send the batch to a Label Studio server and bring back what is labelled there."""
+    """Send the batch to a Label Studio server, and fetch the labels from it."""
     from keepers.cli.campaigns import run_label_studio
 
     run_label_studio(campaign, url, variable=token_variable, poll=poll, as_json=json_)
@@ -127,17 +128,17 @@ def label_studio(
 def status(
     campaign: Directory = Path(),
     train: Annotated[
-        bool, typer.Option("--train", help="Measure the proxy with the labels there are now")
+        bool, typer.Option("--train", help="Train and measure the proxy on the current labels")
     ] = False,
     goal: Annotated[
-        float | None, typer.Option(help="Score whose price in labels is forecast")
+        float | None, typer.Option(help="Forecast how many labels this score needs")
     ] = None,
     proxy: TrustedProxy = None,
     target: TrustedTarget = None,
     features: TrustedFeatures = None,
     json_: Json = False,
 ) -> None:
-    """Where the campaign stands; also written as report.html."""
+    """Show the state of the campaign; also writes report.html."""
     from keepers.cli.campaigns import run_status
 
     named = {"proxy": proxy, "target": target, "features": features}
@@ -151,7 +152,7 @@ def export(
     overwrite: Overwrite = False,
     json_: Json = False,
 ) -> None:
-    """Write the labelled examples, with where each label comes from."""
+    """Write the labelled examples, with the origin of each label."""
     from keepers.cli.campaigns import run_export
 
     run_export(campaign, out, overwrite=overwrite, as_json=json_)
@@ -159,13 +160,13 @@ def export(
 
 @app.command("moved")
 def moved(
-    pool: Annotated[str | None, typer.Argument(help="Where the pool is now")] = None,
+    pool: Annotated[str | None, typer.Argument(help="New path of the pool")] = None,
     campaign: Directory = Path(),
-    labelled: Annotated[str | None, typer.Option(help="Where --labelled of 'start' is now")] = None,
-    test: Annotated[str | None, typer.Option(help="Where --test of 'start' is now")] = None,
+    labelled: Annotated[str | None, typer.Option(help="New path of --labelled of 'start'")] = None,
+    test: Annotated[str | None, typer.Option(help="New path of --test of 'start'")] = None,
     json_: Json = False,
 ) -> None:
-    """Say where the data of a campaign are now, after they were moved: the same examples."""
+    """Record the new paths of the campaign's data after you moved them."""
     from keepers.cli.campaigns import run_moved
 
     run_moved(campaign, {"pool": pool, "labelled": labelled, "test": test}, as_json=json_)
@@ -179,11 +180,11 @@ def classes(
     campaign: Directory = Path(),
     rename: Annotated[
         list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="What a class of before is called now"),
+        typer.Option(metavar="OLD=NEW", help="Rename a class or label"),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Change the classes or labels; what is left out waits, with its votes, until it comes back."""
+    """Change the classes or labels; the votes of removed ones are kept in case they come back."""
     from keepers.cli.campaigns import run_classes
 
     run_classes(campaign, names, rename or [], as_json=json_)

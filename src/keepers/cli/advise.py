@@ -15,19 +15,19 @@ from keepers.workflows.options.advise import (
 @command(
     AdviseOptions,
     usual="core-sets",
-    online=(AdviseOnlineOptions, "Does choosing what gets a gradient step pay?"),
-    labelling=(LabellingOptions, "What will labels bring, does choosing them pay?"),
+    online=(AdviseOnlineOptions, "Advise on online selection instead"),
+    labelling=(LabellingOptions, "Advise on labelling instead"),
 )
 def advise(request: Request[Any]) -> None:
-    """Say, before anything is selected, whether selecting pays: for each budget and method.
+    """Say whether selecting will pay, for each budget and method, before you select.
 
-    A pilot on a part of the data tries every method. Writes a run directory and in it report.html.
+    A pilot tries every method on a part of the data. Writes a run directory with report.html.
 
-    With --online: is it worth choosing which examples get a gradient step? What a selecting step of
-    the target costs, how good irreducible losses are, and what they can save at most.
+    With --online: does online selection pay? It measures the cost of a selecting step of the
+    target and the quality of irreducible losses, and says what they can save at most.
 
-    With --labelling: how accurate a model will be with so many labels, and whether choosing what to
-    label beats chance, by campaigns played on the labels there are.
+    With --labelling: how accurate is a model with N labels, and does choosing what to label beat
+    random labelling? It simulates campaigns on the labels that you have.
     """
     from keepers.cli.running import run_advise
 

@@ -27,9 +27,9 @@ DATA = typer.Argument(
 Config = Annotated[Path | None, typer.Option(help="YAML file with any of these options")]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Set one, also nested: proxy.lr=0.05"),
+    typer.Option("--set", metavar="A.B=C", help="Set one option, also nested: proxy.lr=0.05"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, no more")]
+Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object on stdout")]
 
 
 @dataclass(frozen=True)

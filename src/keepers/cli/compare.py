@@ -14,16 +14,16 @@ from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptio
 @command(
     CompareOptions,
     usual="core-sets",
-    online=(CompareOnlineOptions, "Compare what gets a gradient step, in place of core-sets"),
+    online=(CompareOnlineOptions, "Compare online selection instead of core-sets"),
 )
 def compare(request: Request[Any]) -> None:
-    """Does selection beat random on this data? Train a target on each choice and see.
+    """Does selection beat random on this data? Train a target on each selection and compare.
 
-    For every method and budget, over several seeds: against a random subset of the same size,
-    a fresh random subset every epoch, and everything. Prints a table and writes report.html.
+    For every method and budget, over several seeds, it compares with a random subset of the same
+    size, a fresh random subset every epoch, and everything. Prints a table and writes report.html.
 
-    With --online: which examples of each batch are worth a gradient step? Every method and
-    uniform training, timed to given accuracies; uniform once more at equal time.
+    With --online it compares online selection methods with uniform training: steps and time to
+    given accuracies, and uniform training for equal time.
     """
     from keepers.cli.running import run_compare
 
@@ -34,7 +34,7 @@ def demo(
     run: Annotated[Path, typer.Option(help="Run directory")] = Path("keepers-runs/demo"),
     json_: Json = False,
 ) -> None:
-    """The main job on the handwritten digits of scikit-learn: select half, compare, report."""
+    """Try it on the handwritten digits of scikit-learn: select half, compare, report."""
     from keepers.cli.running import DEMO, run_compare
 
     run_compare(Request("digits", CompareOptions, {**DEMO, "run": run}, as_json=json_))

@@ -12,15 +12,15 @@ from keepers.workflows.options.shards import CoresetShardsOptions, ScoreShardsOp
 @command(
     CoresetOptions,
     usual="one table",
-    shards=(CoresetShardsOptions, "Take the data file by file, here or on the workers of Ray"),
+    shards=(CoresetShardsOptions, "Read the data file by file, in this process or on Ray workers"),
 )
 def coreset(request: Request[Any]) -> None:
-    """Choose the part of the data worth training on, with a small proxy model or your embeddings.
+    """Select the part of the data worth training on, with a small proxy model or your embeddings.
 
-    Writes a selection (--out), a run directory and in it report.html.
+    Writes a selection (--out), and a run directory with report.html.
 
-    With --shards the data are a folder, a glob or a list of files, here or at an address, which are
-    never held together: writes the kept examples, in pick order.
+    With --shards, DATA is a folder, a glob or a list of files, local or remote, that is never held
+    in memory as a whole. Writes the kept examples, in pick order.
     """
     from keepers.cli.running import run_coreset
     from keepers.cli.shards import run_coreset_shards
@@ -31,10 +31,10 @@ def coreset(request: Request[Any]) -> None:
 @command(
     ScoreOptions,
     usual="one table",
-    shards=(ScoreShardsOptions, "Take the data file by file, here or on the workers of Ray"),
+    shards=(ScoreShardsOptions, "Read the data file by file, in this process or on Ray workers"),
 )
 def score(request: Request[Any]) -> None:
-    """Score every example without selecting: higher would be selected first."""
+    """Score every example without selecting; higher scores would be selected first."""
     from keepers.cli.running import run_score
     from keepers.cli.shards import run_score_shards
 

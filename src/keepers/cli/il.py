@@ -8,9 +8,9 @@ from keepers.workflows.options.training import IrreducibleOptions
 
 @command(IrreducibleOptions)
 def il(request: Request[IrreducibleOptions]) -> None:
-    """Make irreducible losses: what a model says of examples that it has not seen.
+    """Make irreducible losses: the losses of a model on examples that it was not trained on.
 
-    They tell what can be learnt from what cannot, and serve any target: 'keepers train --il'.
+    They tell learnable examples from others, for any target: 'keepers train --il'.
     """
     from keepers.cli.training import run_il
 

@@ -6,7 +6,7 @@ from keepers.cli.commands import Json
 
 
 def methods(json_: Json = False) -> None:
-    """List the selection methods: what each needs, its paper, when to use it."""
+    """List the selection methods: what each needs, its paper, and when to use it."""
     from keepers.cli.running import print_methods
 
     print_methods(as_json=json_)

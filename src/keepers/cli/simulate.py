@@ -8,11 +8,11 @@ from keepers.workflows.options.simulate import SimulateOptions
 
 @command(SimulateOptions)
 def simulate(request: Request[SimulateOptions]) -> None:
-    """Would it have beaten random? Play campaigns on data whose labels are known.
+    """Would active learning have beaten random? Simulate campaigns on labelled data.
 
-    Round by round, a proxy trained on what is labelled chooses, and the labels of its picks are
-    revealed; at each budget the target is trained on them and tested, over several seeds, and so
-    it is on as many random labels. Prints a table and writes report.html.
+    In each round a proxy, trained on the labels so far, chooses examples, and their labels are
+    revealed. At each budget the target is trained on these labels and tested, and likewise on as
+    many random labels, over several seeds. Prints a table and writes report.html.
     """
     from keepers.cli.running import run_simulate
 

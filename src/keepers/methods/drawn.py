@@ -88,7 +88,7 @@ UNIFORM = (
         needs=frozenset(),
         select=_random,
         summary="uniform without replacement",
-        when="the baseline that every other method has to beat",
+        when="the baseline that every other method must beat",
         paper="",
     ),
     Method(
@@ -108,7 +108,7 @@ BY_SCORE = (
         score=lambda signals: formulas.area_under_margin(signals.get("aum")),
         select=_ccs,
         merge=mean_margin,
-        summary="sets the hardest aside, then draws evenly from bins of difficulty",
+        summary="drops the hardest examples, then draws evenly from bins of difficulty",
         when="many labels may be wrong; on clean data it loses to random",
         paper="Zheng et al., ICLR 2023",
         options={"beta": 0.1, "num_bins": 50},
@@ -121,9 +121,9 @@ BY_SCORE = (
         ),
         select=_uncontradicted,
         merge=mean_out_of_fold,
-        summary="sets aside the labels that a model trained on others contradicts, then draws as "
-        "stratified",
-        when="labels may be wrong, and a part is kept; what is ambiguous is set aside, too",
+        summary="drops examples whose label is contradicted by a model trained on others, then "
+        "draws like stratified",
+        when="labels may be wrong; it also drops ambiguous examples",
         paper="Northcutt, Jiang and Chuang, JAIR 2021",
     ),
     Method(
@@ -131,7 +131,8 @@ BY_SCORE = (
         needs=frozenset({"gradient_norms"}),
         score=lambda signals: signals.get("gradient_norms"),
         select=_importance,
-        summary="drawn by gradient norm with replacement, weighted so that the mean is unbiased",
+        summary="importance sampling: drawn by gradient norm with replacement, weighted so that the "
+        "mean gradient is unbiased",
         when="the expected gradient must stay that of all the data",
         paper="Katharopoulos and Fleuret, ICML 2018",
         replacement=True,
@@ -141,8 +142,8 @@ BY_SCORE = (
         needs=frozenset({"losses"}),
         score=lambda signals: signals.get("losses"),
         select=_percentile,
-        summary="drawn without replacement, the likelier the higher the loss ranks",
-        when="high losses should be preferred and low ones still be seen",
+        summary="drawn without replacement, with a probability that rises with the rank of the loss",
+        when="high losses should be preferred, and low losses still be seen",
         paper="Jiang et al., 2019",
         options={"beta": "auto"},
     ),

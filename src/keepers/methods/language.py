@@ -53,8 +53,8 @@ LANGUAGE = (
         score=lambda signals: signals.get("lengths"),
         select=top,
         summary="the longest answers, in characters",
-        when="the baseline beside random that most methods lose to; answers of the tuned model "
-        "become longer, too",
+        when="as a baseline, like random, to which most methods lose; the tuned model gives "
+        "longer answers, too",
         paper="Zhao et al., Long Is More for Alignment, ICML 2024",
     ),
     Method(
@@ -62,10 +62,9 @@ LANGUAGE = (
         needs=frozenset({"answer_losses"}),
         score=lambda signals: formulas.perplexity(signals.get("answer_losses")),
         select=top,
-        summary="how surprising the answers are to a language model; bands by "
-        "perplexity:25-75%+random",
-        when="in bands: the highest are often broken or foreign texts; pays where the tuned model "
-        "is five times larger or more",
+        summary="perplexity of the answers under a language model; in bands: perplexity:25-75%+random",
+        when="in bands, because the highest are often broken or foreign texts; pays if the tuned "
+        "model is at least five times larger",
         paper="Ankner et al., Perplexed by Perplexity, 2024",
         hard_first=True,
     ),
@@ -76,9 +75,9 @@ LANGUAGE = (
             signals.get("answer_losses"), signals.get("unconditional_losses")
         ),
         select=top,
-        summary="how little the prompt helps a language model with the answer; where it misleads, "
-        "last",
-        when="instructions with short answers among long ones; no better than random on pools of "
+        summary="how little the prompt helps a language model with the answer; examples with "
+        "misleading prompts come last",
+        when="instructions with short and long answers; no better than random on pools of "
         "millions (Xia et al. 2024)",
         paper="Li et al., From Quantity to Quality, NAACL 2024; Superfiltering, ACL 2024",
         hard_first=True,
@@ -88,10 +87,10 @@ LANGUAGE = (
         needs=frozenset({"qualities", "features"}),
         score=lambda signals: signals.get("qualities"),
         select=_unlike_better_ones,
-        summary="the best by a column of scores (--quality), without one by ifd, but for those "
-        "whose features are like a better one's (DEITA's filter)",
-        when="the file holds the scores of a judge, as the paper's does; the highest alone say the "
-        "same again and again. ifd is no judge of quality",
+        summary="the best by a column of scores (--quality) or else by ifd, without those whose "
+        "features are similar to a better one's (DEITA's filter)",
+        when="the file has quality scores of a trained judge, as in the paper, and the best "
+        "examples repeat each other; ifd does not judge quality",
         paper="Liu et al., What Makes Good Data for Alignment?, ICLR 2024",
         options={"similarity": 0.9},
         hard_first=True,
@@ -100,7 +99,7 @@ LANGUAGE = (
         name="rds",
         needs=frozenset({"similarities"}),
         select=_in_turn,
-        summary="what is most similar to each of a few target examples, in turn (RDS+)",
+        summary="the most similar to each of a few target examples, in turn (RDS+)",
         when="a few examples show what the model is for (--similar-to); keeps nothing else",
         paper="Ivison et al., Large-Scale Data Selection for Instruction Tuning, 2025",
     ),
@@ -109,11 +108,11 @@ LANGUAGE = (
         needs=frozenset({"gradient_similarities"}),
         score=lambda signals: formulas.gradient_influence(signals.get("gradient_similarities")),
         select=top,
-        summary="gradients most like those of target examples: a step on it lowers their loss "
-        "(LESS, of the model as it is)",
-        when="a few examples show what the model is for (--similar-to), and three readings of the "
-        "pool can be paid; the paper tunes on a part first: name that model as the proxy; worse "
-        "than random on three small pools",
+        summary="examples whose gradients are most similar to those of target examples, so a step "
+        "on them lowers the targets' loss (LESS, with the model as it is)",
+        when="a few examples show what the model is for (--similar-to), and you can afford 2.5 "
+        "times the cost of scoring the pool; the paper first tunes the proxy on a part; "
+        "worse than random on three small pools",
         paper="Xia et al., LESS, ICML 2024",
     ),
 )

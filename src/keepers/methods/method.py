@@ -46,7 +46,7 @@ SIGNALS: Mapping[str, SignalFacts] = MappingProxyType(
         "posterior_predictions": SignalFacts(
             "predicted numbers of several models", (CORESET, ACTIVE)
         ),
-        "posterior_log_probs": SignalFacts("predictions with dropout on", (ONLINE, ACTIVE), "pass"),
+        "posterior_log_probs": SignalFacts("predictions with dropout", (ONLINE, ACTIVE), "pass"),
         "out_of_fold_log_probs": SignalFacts("predictions out of fold", (CORESET,)),
         "labels": SignalFacts("labels", (CORESET, ONLINE)),
         "losses": SignalFacts("losses", (CORESET, ONLINE), "pass"),

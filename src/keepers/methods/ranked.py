@@ -52,8 +52,8 @@ UNCERTAIN = (
         score=lambda signals: formulas.entropy(signals.get("log_probs")),
         select=top,
         summary="entropy of the predicted probabilities",
-        when="half or more is kept and labels are clean; the cheapest that often works; for "
-        "labelling, with few classes",
+        when="half or more is kept and labels are clean; cheap, and often works; for labelling, "
+        "with few classes",
         paper="Coleman et al., Selection via Proxy, ICLR 2020",
         hard_first=True,
     ),
@@ -66,7 +66,7 @@ LEARNT = (
         needs=frozenset({"forgetting"}),
         score=lambda signals: formulas.forgetting(signals.get("forgetting")),
         select=top,
-        summary="how often an example was learnt and forgotten again while training",
+        summary="how often an example was learnt and forgotten again during training",
         when="a large part is kept and the proxy trains for many epochs",
         paper="Toneva et al., ICLR 2019",
         hard_first=True,
@@ -76,9 +76,9 @@ LEARNT = (
         needs=frozenset({"early_gradient_norms"}),
         score=lambda signals: signals.get("early_gradient_norms").mean(1),
         select=top,
-        summary="gradient norm early in training, averaged over runs; of classes, the distance of "
-        "predictions from the label",
-        when="labels are clean and only a short training can be paid for",
+        summary="gradient norm early in training, averaged over runs; for classes, the distance "
+        "between prediction and label",
+        when="labels are clean and you can afford only a short training",
         paper="Paul, Ganguli and Dziugaite, NeurIPS 2021",
         merge=side_by_side("early_gradient_norms"),
         default_ensemble=3,
@@ -105,8 +105,9 @@ LOST = (
             signals.get("losses"), signals.get("irreducible_losses")
         ),
         select=top,
-        summary="the loss less that of a model trained on other data",
-        when="data are noisy or redundant: what is learnable and not yet learnt comes first",
+        summary="the loss minus the loss of a model trained on other data",
+        when="data are noisy or redundant; examples that are learnable and not yet learnt come "
+        "first",
         paper="Mindermann et al., ICML 2022",
     ),
     Method(
@@ -115,7 +116,7 @@ LOST = (
         score=lambda signals: -signals.get("irreducible_losses"),
         select=top,
         summary="− the loss of a model trained on other data",
-        when="wrong labels are to be left out; what is learnt already stays in",
+        when="to leave wrong labels out; examples that are already learnt stay",
         paper="Mindermann et al., ICML 2022",
     ),
     Method(
@@ -123,8 +124,8 @@ LOST = (
         needs=frozenset({"gradient_norms"}),
         score=lambda signals: signals.get("gradient_norms"),
         select=top,
-        summary="norm of the gradient by the model's output; of classes, the distance of the "
-        "prediction from the label",
+        summary="norm of the loss gradient with respect to the model's output; for classes, the "
+        "distance between prediction and label",
         when="labels are clean; wrong labels come first",
         paper="Katharopoulos and Fleuret, ICML 2018",
         hard_first=True,
@@ -135,7 +136,7 @@ LOST = (
         score=_of_last_layer,
         select=top,
         summary="norm of the gradient of the last layer's weights",
-        when="labels are clean and the size of the features says something",
+        when="labels are clean, and the norm of the features is informative",
         paper="Katharopoulos and Fleuret, ICML 2018",
         hard_first=True,
     ),

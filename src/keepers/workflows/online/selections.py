@@ -15,11 +15,11 @@ AUTO, RHO_LOSS = "auto", "rho-loss"
 TOKENS = "tokens"
 """Of conversations alone: the tokens of a batch that are worth learning (Lin et al. 2024)."""
 POLICIES: Mapping[str, str] = {
-    AUTO: "rho-loss where its losses are good and its steps can pay, uniform elsewhere",
-    UNIFORM: "every example once an epoch: no selection",
+    AUTO: "rho-loss if its losses are good and its steps can pay, else uniform",
+    UNIFORM: "no selection: every example once in each epoch",
     FRESH: "a fresh random subset every epoch (Okanovic et al. 2024)",
     INFOBATCH: "leaves out a random part of the examples with low loss (Qin et al. 2024)",
-    ORIGINAL: "rho-loss with an irreducible-loss model that goes on learning",
+    ORIGINAL: "rho-loss with an irreducible-loss model that keeps learning",
 }
 """What can be asked for beside the rows of the table of methods."""
 

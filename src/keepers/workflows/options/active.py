@@ -68,7 +68,7 @@ class Choosing(Proxied, HardwareOptions):
         TaskName,
         known_task,
         Option(
-            "What is labelled: one class each, several labels, or a number; auto: by values",
+            "What to label: one class each, several labels, or a number; auto: by values",
             after="label",
             metavar=SHOWN_TASKS,
         ),
@@ -77,13 +77,13 @@ class Choosing(Proxied, HardwareOptions):
         int,
         at_least(2),
         Option(
-            "Passes with dropout on, for methods that read them",
+            "Passes with dropout, for methods that average over them",
             "With `ensemble`, one from each model",
             after="ensemble",
         ),
     ] = SAMPLES
     balance: Annotated[Balance | None, Option("Share the budget evenly over classes")] = None
-    cold: Annotated[Cold, Option("Method while too little is labelled to train on")] = "typiclust"
+    cold: Annotated[Cold, Option("Method while there are too few labels to train on")] = "typiclust"
     features: Annotated[
         str,
         Option(
@@ -94,17 +94,18 @@ class Choosing(Proxied, HardwareOptions):
         float | None,
         similarity,
         Option(
-            "Cosine similarity over which an example is a near-duplicate; 1 keeps all",
-            "What is alike to an earlier one of the batch, or to one that waits for its label, is "
-            "left out",
+            "Cosine similarity above which an example is a near-duplicate; 1: only exact "
+            "duplicates",
+            "Near-duplicates of an earlier example of the batch, or of one that waits for its "
+            "label, are left out",
         ),
     ] = 0.98
     neighbours: Annotated[
         int | None,
         at_least(1),
         Option(
-            "Score only so many neighbours of each labelled example",
-            "None scores the whole pool (SEALS scores the neighbours)",
+            "Score only the N nearest neighbours of each labelled example",
+            "None scores the whole pool (scoring neighbours is SEALS)",
         ),
     ] = None
 
@@ -123,7 +124,7 @@ class ActiveConfig(ByMethod, Choosing):
         TaskName,
         known_task,
         Option(
-            "What is labelled: one class each, several labels, or a number; auto: by values",
+            "What to label: one class each, several labels, or a number; auto: by values",
             metavar=SHOWN_TASKS,
         ),
     ] = "class"
@@ -131,8 +132,8 @@ class ActiveConfig(ByMethod, Choosing):
         str,
         Option(
             "How to select; see 'keepers methods'",
-            "`auto` is `random` in rounds in which the proxy knows little, `margin` in the "
-            "others; of labels and numbers it is always `random`",
+            "`auto` is `random` in rounds in which the proxy knows little, else `margin`; for "
+            "several labels and for numbers it is always `random`",
         ),
     ] = AUTO
     seed: Annotated[int, Option("Same data, same seed, same selection", after="neighbours")] = 0
@@ -190,21 +191,21 @@ class CampaignConfig(ActiveConfig):
         Sequence[str] | None,
         Option(
             "Names of the classes, separated by commas",
-            "Names of classes, labels or numbers say what the task is; None takes those of "
+            "The names of classes, labels or numbers set the task; None takes the names in "
             "`labelled` or `test`",
         ),
     ] = read(default=None, converter=partial(names_of, option="classes"))
     labels: Annotated[
-        Sequence[str] | None, Option("Names of labels, of which an example may have several")
+        Sequence[str] | None, Option("Names of the labels, if an example may have several")
     ] = read(default=None, converter=partial(names_of, option="labels"))
     numbers: Annotated[
-        Sequence[str] | None, Option("Name of the number to give each example, or of several")
+        Sequence[str] | None, Option("Name of the number to give each example, or several names")
     ] = read(default=None, converter=partial(names_of, option="numbers"))
     tolerance: Annotated[
         float | Sequence[float] | None,
         Option(
-            "How far votes for a number may lie apart (default: any)",
-            "One for all numbers, or one for each; None takes the median of any",
+            "Largest difference between agreeing votes for a number (default: any)",
+            "One value for all numbers, or one for each; None always takes the median",
         ),
     ] = None
     control: Annotated[
@@ -216,11 +217,11 @@ class CampaignConfig(ActiveConfig):
             after="neighbours",
         ),
     ] = 0.1
-    votes: Annotated[int, at_least(1), Option("Annotators that have to label an example")] = 1
+    votes: Annotated[int, at_least(1), Option("Annotators that must label an example")] = 1
     target: Annotated[
         ModelLike,
         Option(
-            "Model that the labels are for; its agreement with the proxy is measured",
+            "Model that you will train on the labels; its agreement with the proxy is measured",
             after="proxy",
         ),
     ] = None
@@ -328,15 +329,15 @@ class StartOptions(CampaignConfig, Rows, Listening):
         ParameterError: as `CampaignConfig`.
     """
 
-    campaign: Annotated[str | Path, Option("Folder to make for the campaign")]
+    campaign: Annotated[str | Path, Option("Folder to create for the campaign")]
     labelled: Annotated[
-        Place, Option("Data that are labelled already", "Data like the pool", after="tolerance")
+        Place, Option("Data that already have labels", "Data like the pool", after="tolerance")
     ] = None
     test: Annotated[
         Place,
-        Option("Labelled data to measure on", "They are never selected and never trained on"),
+        Option("Labelled test data", "They are never selected and never trained on"),
     ] = None
     label: Annotated[
         str | None,
-        Option("Column of POOL with labels there are already", "Without, none is read"),
+        Option("Column of POOL with existing labels", "Without it, no label column is read"),
     ] = None

@@ -45,7 +45,7 @@ class AdviseOptions(Seeded, Shared):
         Sequence[int | float | str] | None,
         Option(
             "Budgets, separated by commas (default: 0.1,0.3,0.5; online and conversations: 0.1)",
-            "Of conversations, fractions of the tokens",
+            "For conversations, fractions of the tokens",
         ),
     ] = None
     methods: Annotated[
@@ -53,22 +53,23 @@ class AdviseOptions(Seeded, Shared):
         Option(
             "Methods to try, separated by commas (default: four; labelling: auto,margin; "
             "conversations: ifd,facility-location)",
-            "`stratified` is tried beside them",
+            "`stratified` is always tried, too",
         ),
     ] = None
     proxy: Annotated[
         ModelLike,
         Option(
             "Model of the pilot: linear, probe:..., sklearn:...",
-            "None takes one for the kind of data; for a proxy that is trained in steps, `linear` "
-            "stands in",
+            "None takes one for the kind of data. A proxy that is trained in steps is replaced "
+            "by `linear`",
         ),
     ] = None
     target: Annotated[
         ModelLike,
         Option(
-            "Model that the choice is for (default: by data)",
-            "Its cost is estimated. Conversations have no default; copies of it are tuned",
+            "Model that you will train on the selection (default: by data)",
+            "Its training cost is estimated. For conversations there is no default, and copies "
+            "of it are tuned",
         ),
     ] = None
     similar_to: Annotated[Any, SIMILAR_TO] = None
@@ -76,11 +77,17 @@ class AdviseOptions(Seeded, Shared):
         float,
         above_zero,
         Option(
-            "Conversations: what the pilot may take, as a share of tuning on everything",
-            "It takes more where that is too little for eight steps in each tuning",
+            "Conversations: cost of the pilot, as a share of tuning on everything",
+            "It takes more if that is too little for eight steps in each tuning",
         ),
     ] = 0.15
-    group: Annotated[str | None, Option("Column to report the kept share by", after="id")] = None
+    group: Annotated[
+        str | None,
+        Option(
+            "Column of groups: never split apart, and the report shows the share kept of each",
+            after="id",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,18 +135,16 @@ class AdviseOptions(Seeded, Shared):
 class AdviseOnlineOptions(IlModelConfig, Seeded, Shared):
     """The options of advice on online selection."""
 
-    keep: Annotated[float, Option("Fraction of its candidates that a step trains on")] = read(
+    keep: Annotated[float, Option("Fraction of the candidates that a step trains on")] = read(
         default=0.1, converter=fraction
     )
-    target: Annotated[
-        ModelLike, Option("Model that is to be trained in steps (default: by data)")
-    ] = None
+    target: Annotated[ModelLike, Option("Model that you will train (default: by data)")] = None
     il: Annotated[
         str | Path | IrreducibleLosses | None,
         Option("Irreducible losses of 'keepers il', for all seeds"),
     ] = None
     holdout: Annotated[
-        Any, Option("Data for that model, or a fraction of DATA", after="il_epochs")
+        Any, Option("Data for the irreducible-loss model, or a fraction of DATA", after="il_epochs")
     ] = None
 
 
@@ -153,23 +158,23 @@ class LabellingOptions(Seeded, Shared):
     budgets: Annotated[
         Sequence[int],
         Option(
-            "Counts of labels, separated by commas",
-            "What the labels there are cannot show is left open",
+            "Numbers of labels, separated by commas",
+            "Budgets that are too large for the existing labels get no verdict",
         ),
     ] = (100, 200, 500, 1000)
     methods: Annotated[
         Sequence[str],
         Option(
             "Methods to try, separated by commas",
-            "`auto`, and rows of `keepers.methods` that need no labels of the pool",
+            "`auto`, and methods that need no labels of the pool",
         ),
     ] = (AUTO, UNSURE)
     proxy: Annotated[
         ModelLike,
         Option(
             "Model of the pilot: linear, tabular, probe:..., sklearn:...",
-            "None takes one for the kind of data; for a proxy that is trained in steps, `linear` "
-            "stands in",
+            "None takes one for the kind of data. A proxy that is trained in steps is replaced "
+            "by `linear`",
         ),
     ] = None
 

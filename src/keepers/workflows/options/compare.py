@@ -32,7 +32,7 @@ KEEP = (0.3, 0.5, 0.7)
 
 TEST = Option(
     "Test data like DATA, or a fraction of DATA to split off (0.2)",
-    "They take no part in any choice",
+    "They are never used to choose anything",
 )
 
 
@@ -54,7 +54,7 @@ class Tried(Options):
     method_options: Annotated[
         Mapping[str, Mapping[str, Any]], Option(more="The options of each method, by its name")
     ] = read(default=None, converter=_by_method)
-    target: Annotated[ModelLike, Option("Model that is trained on the choice")] = None
+    target: Annotated[ModelLike, Option("Model that is trained on each selection")] = None
     seeds: Annotated[
         int,
         at_least(1),
@@ -70,7 +70,9 @@ class TriedBeforehand(Tried):
 
     target_epochs: Annotated[int | None, at_least(1), Option("Epochs of the target")] = None
     target_resolution: Annotated[
-        int | None, at_least(1), Option("Side in pixels at which the target looks")
+        int | None,
+        at_least(1),
+        Option("Side in pixels to which pictures are scaled for the target"),
     ] = None
     with_target: Annotated[
         bool,
@@ -98,8 +100,8 @@ class CompareConfig(Floored, Proxied, TriedBeforehand, HardwareOptions):
         Sequence[str],
         Option(
             "Methods, separated by commas (online: rho-loss)",
-            "`auto` is at each budget what `keepers.coreset` takes there, and its pilot is part "
-            "of what selecting costs",
+            "`auto` is, at each budget, the method that `keepers.coreset` takes; its pilot "
+            "counts as a cost of selecting",
         ),
     ] = (AUTO,)
     keep: Annotated[
@@ -109,16 +111,16 @@ class CompareConfig(Floored, Proxied, TriedBeforehand, HardwareOptions):
     keep_tokens: Annotated[
         Sequence[int | float | str],
         Option(
-            "In place of --keep, for conversations: budgets in tokens (500k,2M)",
-            "Of the target. With --keep, fractions are of the tokens, too",
+            "Instead of --keep, for conversations: budgets in tokens (500k,2M)",
+            "Of the target's tokenizer. For conversations `keep` is a fraction of the tokens, too",
             metavar="TOKENS",
         ),
     ] = ()
     with_everything: Annotated[
         bool,
         Option(
-            "Conversations: also tune on everything for as many passes",
-            "Everything for as many tokens as a choice has is there in any case",
+            "Conversations: also tune on everything for the same number of passes",
+            "Tuning on everything for the tokens of a selection is always done",
             after="with_target",
         ),
     ] = False
@@ -127,7 +129,7 @@ class CompareConfig(Floored, Proxied, TriedBeforehand, HardwareOptions):
         share,
         Option(
             "Fraction of training labels to corrupt",
-            "They become another class",
+            "They get another class",
             after="min_per_class",
         ),
     ] = 0.0
@@ -205,29 +207,27 @@ class Corruption(Options):
         share,
         Option(
             "Fraction of training labels to corrupt",
-            "They become another class, uniformly; those of holdout data too",
+            "They get another class, drawn uniformly; labels of holdout data, too",
         ),
     ] = 0.0
     structured_noise: Annotated[
         float,
         share,
         Option(
-            "Fraction changed among the four most confused classes",
-            "Each becomes the class it is confused with",
+            "Fraction of labels to change among the four most confused classes",
+            "Each gets the class that it is confused with",
         ),
     ] = 0.0
     relevance: Annotated[
         int | None,
         at_least(1),
         Option(
-            "Classes kept whole; 6% is kept of the others",
-            "Of the test data too; holdout data are left as they are",
+            "Number of classes kept whole; 6% of the others is kept",
+            "Applies to the test data, too, but not to holdout data",
         ),
     ] = None
-    duplicate: Annotated[float, Option("Fraction of the examples that is there more than once")] = (
-        0.0
-    )
-    duplicate_times: Annotated[int, at_least(2), Option("How often those are there")] = 2
+    duplicate: Annotated[float, Option("Fraction of the examples to duplicate")] = 0.0
+    duplicate_times: Annotated[int, at_least(2), Option("Copies of each of these")] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,17 +253,18 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Tried, 
         Sequence[str],
         Option(
             "Methods, separated by commas",
-            "`rho-loss-original`, `infobatch`, `svp` (a core-set of the fraction `keep`, chosen "
-            "by the entropy of a `proxy`, then trained on uniformly), and what `keepers methods` "
-            "offers online. `infobatch` has a `keep` of its own in `method_options`",
+            "`rho-loss-original`, `infobatch`, `svp` (train uniformly on a core-set of the "
+            "fraction `keep`, chosen by the entropy of a `proxy`), and the online methods of "
+            "`keepers methods`. `infobatch` has its own `keep` in `method_options`",
         ),
     ] = ("rho-loss",)
     proxy: Annotated[ModelLike, Option("Model that selects for svp (default: by data)")] = None
     targets: Annotated[
         Sequence[float],
         Option(
-            "Accuracies to reach, by commas (default: what uniform reaches)",
-            "Without, they are what uniform reaches in every seed, and 1, 2 and 5 points less",
+            "Accuracies to reach, separated by commas (default: what uniform reaches)",
+            "By default the accuracy that uniform reaches in every seed, and 1, 2 and 5 points "
+            "less",
         ),
     ] = ()
     uses: Annotated[
@@ -273,13 +274,13 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Tried, 
         int | None,
         Option(
             "Epochs of uniform training (default: the model's own)",
-            "Every method gets as many steps",
+            "Every method gets the same number of steps",
         ),
     ] = None
     evaluate_every: Annotated[
         int | None,
         at_least(1),
-        Option("Steps between measurements on the test data (default: 40 in all)"),
+        Option("Steps between evaluations on the test data (default: 40 evaluations in all)"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -378,15 +379,15 @@ class CompareOnlineOptions(CompareOnlineConfig, Shared):
         str | Path | IrreducibleLosses | None,
         Option(
             "Irreducible losses of 'keepers il', for all seeds (default: make them)",
-            "None makes them for each seed, on the labels as they are trained on",
+            "None makes them for each seed, on the labels that the training uses",
             after="evaluate_every",
         ),
     ] = None
     holdout: Annotated[
         Any,
         Option(
-            "Data for that model, or a fraction of DATA (default: folds)",
-            "With a fraction nothing is trained on that part",
+            "Data for the irreducible-loss model, or a fraction of DATA (default: folds)",
+            "A fraction takes that part out of the training",
             after="il_epochs",
         ),
     ] = None

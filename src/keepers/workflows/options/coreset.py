@@ -62,9 +62,7 @@ def similarity(name: str, value: float) -> None:
         )
 
 
-QUALITY = Option(
-    "Column of scores of quality that you bring, the higher the better (deita)", metavar="COLUMN"
-)
+QUALITY = Option("Column of quality scores, higher is better, for deita", metavar="COLUMN")
 SIMILAR_TO = Option(
     "File of target conversations, for methods that look for similar ones (rds, less)",
     metavar="FILE",
@@ -89,7 +87,7 @@ class Floored(Options):
     min_per_class: Annotated[
         int,
         floor,
-        Option("Examples that each class keeps at least, if it has them; 0: no floor"),
+        Option("Fewest examples kept of each class, if it has them; 0: no floor"),
     ] = 1
 
 
@@ -108,8 +106,8 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
     keep_tokens: Annotated[
         TokenBudget | None,
         Option(
-            "In place of --keep: tokens kept of conversations (2M, 500k or 10%)",
-            "Those of prompts and answers, by the tokenizer of the proxy",
+            "Instead of --keep, for conversations: tokens to keep (2M, 500k or 10%)",
+            "Tokens of prompts and answers, by the tokenizer of the proxy",
             metavar="TOKENS",
         ),
     ] = read(default=None, converter=token_budget)
@@ -118,8 +116,8 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
         Option(
             "How to select; see 'keepers methods' (default: auto, with --features "
             "facility-location)",
-            "`auto` takes what a pilot shows to be better than a random choice, and `stratified` "
-            "where it cannot tell (`random` where `stratified` did worse)",
+            "`auto` takes the method that a pilot finds better than a random choice, else "
+            "`stratified` (or `random` if `stratified` did worse)",
         ),
     ] = read(default=None, converter=_or_auto)
     val: Annotated[
@@ -130,9 +128,9 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
     features: Annotated[
         Any,
         Option(
-            "Column of embeddings, or a .npy file of one for each row, to cover: no labels are "
-            "needed and no proxy is trained",
-            "An array or a tensor in the order of the rows will do",
+            "Select by these embeddings, without labels or a proxy: a column, or a .npy file "
+            "with one for each row",
+            "In Python also an array or a tensor, in the order of the rows",
         ),
     ] = None
     similar_to: Annotated[Any, SIMILAR_TO] = None
@@ -141,18 +139,23 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
         float | None,
         similarity,
         Option(
-            "Set aside all but the first of rows whose features are alike by this cosine "
-            "similarity or more",
+            "Drop all but the first of rows whose features have this cosine similarity or more",
             metavar="SIMILARITY",
         ),
     ] = None
-    group: Annotated[str | None, Option("Column to report the kept share by", after="id")] = None
+    group: Annotated[
+        str | None,
+        Option(
+            "Column of groups: never split apart, and the report shows the share kept of each",
+            after="id",
+        ),
+    ] = None
     out: Annotated[
-        str | Path | None, Option("Parquet file for one row per example of the input")
+        str | Path | None, Option("Parquet file with one row for each example of the input")
     ] = None
     export: Annotated[
         str | Path | None,
-        Option("Folder for the kept rows, in the input's own format", after="out"),
+        Option("Folder for the kept rows, in the format of the input", after="out"),
     ] = None
 
     def __post_init__(self) -> None:

@@ -27,28 +27,28 @@ class Sharded(Proxied, Seeded, HardwareOptions, Rows, Listening):
     sample: Annotated[
         int,
         at_least(2),
-        Option("Examples that the proxy is trained on, drawn over all shards", after="ensemble"),
+        Option("Training examples of the proxy, drawn from all shards", after="ensemble"),
     ] = 20_000
     workers: Annotated[
         int | None,
         at_least(1),
         Option(
-            "Workers that take shards side by side, started on this machine by Ray (default: 1, "
-            "this process)",
+            "Parallel workers, started on this machine with Ray (default: 1, this process)",
         ),
     ] = None
     ray: Annotated[
         str | None,
-        Option("Ray cluster to work on: HOST:PORT, or auto for the one of this machine"),
+        Option("Ray cluster to use: HOST:PORT, or auto for the one on this machine"),
     ] = None
     overwrite: Annotated[bool, Option("Replace outputs that exist")] = False
     run: Annotated[
         str | Path | None,
         Option(
-            "Run directory, which all workers share (default: keepers-runs/ and the data's name)"
+            "Run directory, shared by all workers (default: in keepers-runs/, by the name of "
+            "the data)"
         ),
     ] = None
-    resume: Annotated[bool, Option("Continue what the run directory holds")] = True
+    resume: Annotated[bool, Option("Reuse and continue the stages in the run directory")] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,14 +83,14 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
     ] = None
     scores: Annotated[
         str | None,
-        Option("Column of scores: the highest are kept, and no proxy is trained"),
+        Option("Keep the highest scores of this column, without a proxy"),
     ] = None
     features: Annotated[
         str | None,
-        Option("Column of embeddings to cover: no labels are needed and no proxy is trained"),
+        Option("Select by this column of embeddings, without labels or a proxy"),
     ] = None
     distinct: Annotated[
-        bool, Option("Set aside all but the first, by id, of examples that have the same input")
+        bool, Option("Drop all but the first, by id, of examples with the same input")
     ] = False
     out: Annotated[
         str | Path | None,
@@ -131,7 +131,9 @@ class ScoreShardsOptions(Sharded):
     method: Annotated[str, Option("How to score; see 'keepers methods'")] = "entropy"
     out: Annotated[
         str | Path | None,
-        Option("Folder for a Parquet file of id, row, label, score for each shard", typed="scores"),
+        Option(
+            "Folder for one Parquet file (id, row, label, score) for each shard", typed="scores"
+        ),
     ] = None
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ class HardwareOptions(Options):
     """
 
     device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps")] = "auto"
-    precision: Annotated[Precision, Option("Number format; auto: bf16 where it pays")] = "auto"
+    precision: Annotated[Precision, Option("Number format; auto: bf16 if it is faster")] = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,14 +84,19 @@ class Rows(Options):
 
     input: Annotated[
         str | Sequence[str] | None,
-        Option("Column with the picture, text or vector", "Several between commas are joined"),
+        Option(
+            "Column with the picture, text or vector", "Several, separated by commas, are joined"
+        ),
     ] = None
     label: Annotated[
         str | None,
-        Option("Column with the label", "Several between commas: of 0 and 1, or of numbers"),
+        Option(
+            "Column with the label",
+            "Several, separated by commas: columns of 0 and 1, or of numbers",
+        ),
     ] = None
     id: Annotated[str | None, Option("Column with a unique key (default: input hash)")] = None
-    split: Annotated[str | None, Option("Part of a folder, file or hub data set to read")] = None
+    split: Annotated[str | None, Option("Split of a folder, file or hub data set to read")] = None
     header: Annotated[
         Header, Option("Whether the first line of CSV and TSV files names the columns")
     ] = "auto"
@@ -107,7 +112,7 @@ class Reading(Rows):
         TaskName,
         known_task,
         Option(
-            "What labels are: one class each, several labels, or a number (default: by values)",
+            "Kind of labels: one class each, several labels, or a number (default: by values)",
             after="label",
             metavar=SHOWN_TASKS,
         ),
@@ -117,10 +122,10 @@ class Reading(Rows):
 class Listening(Options):
     """What hears of the work, in Python alone."""
 
-    progress: Annotated[Progress | None, Option(more="Where long phases report")] = None
+    progress: Annotated[Progress | None, Option(more="Gets the progress of long phases")] = None
     say: Annotated[
         Say | None,
-        Option(more="Gets sentences for a person: what was found, how long it takes, warnings"),
+        Option(more="Gets messages for people: what was found, how long it takes, warnings"),
     ] = None
 
 
@@ -133,9 +138,13 @@ class Proxied(Options):
     epochs: Annotated[
         int | None, at_least(1), Option("Epochs of the proxy (default: the model's own)")
     ] = None
-    resolution: Annotated[int | None, Option("Side in pixels at which the proxy looks")] = None
+    resolution: Annotated[
+        int | None, Option("Side in pixels to which pictures are scaled for the proxy")
+    ] = None
     ensemble: Annotated[
-        int | None, at_least(1), Option("Proxies combined by rank (default: the method's own)")
+        int | None,
+        at_least(1),
+        Option("Number of proxies, combined by mean rank (default: the method's own)"),
     ] = None
 
 
@@ -147,12 +156,11 @@ class Shared(HardwareOptions, Reading, Listening):
     leaves_folder: ClassVar[bool] = False
     """Whether `out` is a folder for some data."""
 
-    limit: Annotated[
-        int | None, Option("Try it on a random part of so many rows", after="header")
-    ] = None
+    limit: Annotated[int | None, Option("Use only a random part of N rows", after="header")] = None
     out: Annotated[str | Path | None, Option("JSON file for the result", after="on_bad_row")] = None
     overwrite: Annotated[bool, Option("Replace outputs that exist")] = False
     run: Annotated[
-        str | Path | None, Option("Run directory (default: keepers-runs/ and the data's name)")
+        str | Path | None,
+        Option("Run directory (default: in keepers-runs/, by the name of the data)"),
     ] = None
-    resume: Annotated[bool, Option("Continue what the run directory holds")] = True
+    resume: Annotated[bool, Option("Reuse and continue the stages in the run directory")] = True

@@ -26,27 +26,26 @@ class SimulateConfig(Choosing, TriedBeforehand):
         Sequence[str],
         Option(
             "Methods, separated by commas; random always runs",
-            "Rows of `keepers.methods` that need no labels of the pool, and `auto`, which settles "
-            "it round by round",
+            "Methods that need no labels of the pool, and `auto`, which chooses in each round",
         ),
     ] = (AUTO,)
     initial: Annotated[
         int | float | str,
-        Option("Labels before the first round: a fraction of DATA or a count"),
+        Option("Labels before the first round: a fraction of DATA, or a count"),
     ] = 0.02
     rounds: Annotated[
         Sequence[int | float | str],
-        Option("Labels after each round, all counted, separated by commas"),
+        Option("Total labels after each round, separated by commas"),
     ] = (0.1, 0.2, 0.3, 0.4, 0.5)
     measure: Annotated[
         Sequence[int | float | str] | None,
-        Option("Those at which the target is trained, separated by commas (default: all)"),
+        Option("Rounds after which the target is trained, separated by commas (default: all)"),
     ] = None
     cold: Annotated[
         Cold,
         Option(
             "How the initial labels are chosen",
-            "All but `random` choose without a model; the method `random` draws its own",
+            "The method `random` always draws its own",
         ),
     ] = "random"
 

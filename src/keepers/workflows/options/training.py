@@ -68,19 +68,21 @@ class IrreducibleConfig(HardwareOptions):
     folds: Annotated[
         int,
         at_least(2),
-        Option("Without holdout: parts of DATA, each scored by a model of the others"),
+        Option("Without holdout: parts of DATA, each scored by a model trained on the others"),
     ] = 2
     model: Annotated[
         OwnModel,
         Option(
-            "Model that gives irreducible losses (default: by data)",
-            "A trained module of your own that has not seen the data is only evaluated",
+            "Irreducible-loss model (default: by data)",
+            "Your own trained module, which has not seen the data, is only evaluated",
         ),
     ] = None
     epochs: Annotated[int | None, at_least(1), Option("Epochs of the model (default: its own)")] = (
         None
     )
-    resolution: Annotated[int | None, Option("Side in pixels at which the model looks")] = None
+    resolution: Annotated[
+        int | None, Option("Side in pixels to which pictures are scaled for the model")
+    ] = None
     seed: Annotated[int, Option("Same data, same seed, same losses")] = 0
 
     def __post_init__(self) -> None:
@@ -122,7 +124,7 @@ class IrreducibleOptions(IrreducibleConfig, Shared):
     reads_conversations = True
 
     holdout: Annotated[
-        Any, Option("Data like DATA for that model, or a fraction of DATA (default: folds)")
+        Any, Option("Data for the irreducible-loss model, or a fraction of DATA (default: folds)")
     ] = None
     out: Annotated[
         str | Path | None,
@@ -137,12 +139,10 @@ class IlModelConfig(HardwareOptions):
         ParameterError: as `IrreducibleConfig`, by the names that they have here.
     """
 
-    il_model: Annotated[
-        ModelLike, Option("Model that gives irreducible losses (default: by data)")
-    ] = None
+    il_model: Annotated[ModelLike, Option("Irreducible-loss model (default: by data)")] = None
     il_epochs: Annotated[int | None, Option("Epochs of the irreducible-loss model")] = None
     folds: Annotated[
-        int, Option("Without holdout: parts of DATA, each scored by a model of the others")
+        int, Option("Without holdout: parts of DATA, each scored by a model trained on the others")
     ] = 2
 
     def __post_init__(self) -> None:
@@ -172,10 +172,10 @@ class LengthConfig(Options):
     epochs: Annotated[
         int | None, Option("Passes over the candidates (default: the model's own)")
     ] = None
-    steps: Annotated[int | None, Option("Optimiser steps, in place of epochs")] = None
-    seconds: Annotated[float | None, Option("Seconds of training, in place of epochs")] = None
+    steps: Annotated[int | None, Option("Optimiser steps, instead of epochs")] = None
+    seconds: Annotated[float | None, Option("Seconds of training, instead of epochs")] = None
     evaluate_every: Annotated[
-        int | None, at_least(1), Option("Steps between measurements on the test data")
+        int | None, at_least(1), Option("Steps between evaluations on the test data")
     ] = None
 
     def __post_init__(self) -> None:
@@ -207,27 +207,25 @@ class CandidatesConfig(Options):
         ParameterError: a value out of range.
     """
 
-    keep: Annotated[float, Option("Fraction of the candidates trained on (or 10%)")] = read(
+    keep: Annotated[float, Option("Fraction of the candidates to train on (0.1 or 10%)")] = read(
         default=0.1, converter=fraction
     )
     until: Annotated[float, Option("Share of the training after which steps are uniform")] = 1.0
     hand_over: Annotated[
-        bool, Option("rho-loss ends by itself where nothing reducible is left")
+        bool, Option("Let rho-loss change to uniform steps when nothing reducible is left")
     ] = True
     batch_norm: Annotated[
-        BatchNorm, Option("Batch normalisation while candidates are scored", after="folds")
+        BatchNorm, Option("Batch normalisation during scoring", after="folds")
     ] = "batch"
     score_precision: Annotated[
-        ScorePrecision, Option("Number format of scoring; auto: bf16 where it pays")
+        ScorePrecision, Option("Number format of scoring; auto: bf16 if it is faster")
     ] = "same"
     score_resolution: Annotated[
-        int | None, Option("Side in pixels at which candidates are scored")
+        int | None, Option("Side in pixels to which pictures are scaled for scoring")
     ] = None
-    score_part: Annotated[float, Option("Share of the candidates that is scored at all")] = 1.0
-    max_age: Annotated[int, Option("Use a loss again for so many steps; 0 scores afresh")] = 0
-    stand_in: Annotated[ModelLike, Option("Small model that is scored in place of the target")] = (
-        None
-    )
+    score_part: Annotated[float, Option("Share of the candidates to score")] = 1.0
+    max_age: Annotated[int, Option("Reuse a loss for up to N steps; 0: score at every step")] = 0
+    stand_in: Annotated[ModelLike, Option("Small model that scores instead of the target")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,35 +260,34 @@ class SelectionConfig(CandidatesConfig):
     select: Annotated[
         str,
         Option(
-            "Which candidates a step trains on: auto, uniform, fresh-random, infobatch, "
-            "rho-loss-original, or a method offered online (see 'keepers methods'); of "
-            "conversations auto, uniform, rho-loss or tokens",
-            "`auto` is `rho-loss` where its losses are good and a step can save more than it "
-            "costs, `uniform` elsewhere, and for conversations; `tokens` takes the loss on the "
-            "tokens furthest over that of the reference `il_model`",
+            "How a step selects its candidates: auto, uniform, fresh-random, infobatch, "
+            "rho-loss-original, or an online method of 'keepers methods'; for conversations "
+            "auto, uniform, rho-loss or tokens",
+            "`auto` is `rho-loss` if its losses are good and a step can save more than it "
+            "costs, else `uniform`; for conversations always `uniform`. `tokens` trains on the "
+            "tokens whose loss exceeds that of the reference `il_model` most",
         ),
     ] = "rho-loss"
     select_options: Annotated[
         Mapping[str, Any],
         Option(
-            more="Options of the selection; of `infobatch` `keep` (0.5), the fraction of the "
+            more="Options of the selection. `infobatch` has `keep` (0.5), the fraction of the "
             "examples with low loss that stays, and `off` (0.125), the last share of the "
-            "training, which is on everything; of `tokens` `keep` (0.6), the share of the tokens",
+            "training, which uses everything. `tokens` has `keep` (0.6), the share of the "
+            "tokens",
             after="stand_in",
         ),
     ] = read(default=None, converter=_own)
     max_staleness: Annotated[
         int,
-        Option(
-            "With scorers: score the candidates so many steps ahead (default: with the weights "
-            "of the step)"
-        ),
+        Option("With scorers: score candidates up to N steps ahead; 0: with the current weights"),
     ] = 0
     shortlist: Annotated[
         float | None,
         Option(
-            "With max_staleness: share of the candidates that older weights admit and the step's "
-            "choose among (default: twice what is kept); 0 lets the older ones choose"
+            "With max_staleness: share of the candidates that older weights shortlist; the "
+            "current weights choose among them (default: twice --keep); 0: the older weights "
+            "choose"
         ),
     ] = None
 
@@ -321,7 +318,7 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
     model: Annotated[
         ModelLike,
         Option(
-            "Model to train, compare's target (default: by data)",
+            "Model to train; in compare it is the target (default: by data)",
             after="hand_over",
             also=("--target",),
         ),
@@ -333,7 +330,7 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
     holdout: Annotated[
         Any,
         Option(
-            "Data like DATA for that model, or a fraction of DATA (default: folds)",
+            "Data for the irreducible-loss model, or a fraction of DATA (default: folds)",
             after="il_epochs",
         ),
     ] = None
@@ -341,21 +338,21 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
         int | None,
         at_least(1),
         Option(
-            "Share scoring out with so many workers of Ray, started on this machine or at --ray",
+            "Score with N Ray workers, started on this machine or at --ray",
             after="shortlist",
         ),
     ] = None
     ray: Annotated[
         str | None,
         Option(
-            "Ray cluster of the scorers: HOST:PORT, or auto for the one of this machine",
+            "Ray cluster for the scorers: HOST:PORT, or auto for the one on this machine",
             after="scorers",
         ),
     ] = None
     seed: Annotated[int, Option("Same data, same seed, same weights")] = 0
     out: Annotated[
         str | Path | None,
-        Option("File for the weights (safetensors); of a language model a folder"),
+        Option("File for the weights (safetensors); for a language model a folder"),
     ] = None
 
     def __post_init__(self) -> None:
