@@ -131,8 +131,8 @@ BY_SCORE = (
         needs=frozenset({"gradient_norms"}),
         score=lambda signals: signals.get("gradient_norms"),
         select=_importance,
-        summary="importance sampling: drawn by gradient norm with replacement, weighted so that the "
-        "mean gradient is unbiased",
+        summary="importance sampling: drawn by gradient norm with replacement, weighted so that "
+        "the mean gradient is unbiased",
         when="the expected gradient must stay that of all the data",
         paper="Katharopoulos and Fleuret, ICML 2018",
         replacement=True,
@@ -142,7 +142,8 @@ BY_SCORE = (
         needs=frozenset({"losses"}),
         score=lambda signals: signals.get("losses"),
         select=_percentile,
-        summary="drawn without replacement, with a probability that rises with the rank of the loss",
+        summary="drawn without replacement, with a probability that rises with the rank of the "
+        "loss",
         when="high losses should be preferred, and low losses still be seen",
         paper="Jiang et al., 2019",
         options={"beta": "auto"},

@@ -62,7 +62,8 @@ LANGUAGE = (
         needs=frozenset({"answer_losses"}),
         score=lambda signals: formulas.perplexity(signals.get("answer_losses")),
         select=top,
-        summary="perplexity of the answers under a language model; in bands: perplexity:25-75%+random",
+        summary="perplexity of the answers under a language model; in bands: "
+        "perplexity:25-75%+random",
         when="in bands, because the highest are often broken or foreign texts; pays if the tuned "
         "model is at least five times larger",
         paper="Ankner et al., Perplexed by Perplexity, 2024",

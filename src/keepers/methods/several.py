@@ -74,8 +74,8 @@ SEVERAL = (
         needs=frozenset({"features", "predictions"}),
         select=_greedy,
         merge=_as_one,
-        summary="in each step, the point farthest from the picks, by the distance in features times "
-        "that in predictions",
+        summary="in each step, the point farthest from the picks, by the distance in features "
+        "times that in predictions",
         when="targets are numbers, few examples are kept, and they must cover the range; "
         "outliers come first",
         paper="Wu, Lin and Huang, Information Sciences 2019 (iGS)",

@@ -135,7 +135,8 @@ SPREAD = (
         needs=frozenset({"gradients", "features"}),
         select=_gradient_spread,
         merge=_wide,
-        summary="BADGE with known targets: gradients of the last layer that are large and far apart",
+        summary="BADGE with known targets: gradients of the last layer that are large and far "
+        "apart",
         when="labels are clean, and hard examples should be diverse",
         paper="Ash et al., ICLR 2020, with targets that are known",
         hard_first=True,
