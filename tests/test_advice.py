@@ -13,7 +13,7 @@ import torch
 import keepers
 from digits import load_digits
 from keepers.reports.findings import negative
-from keepers.workflows.advice import warn_of_lost, warn_of_shares
+from keepers.workflows.advice import warn_of_lost, warn_of_shares, warn_of_uneven
 
 
 def blobs(n: int = 400, *, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -135,6 +135,27 @@ def test_balanced_classes_bring_no_warning_of_their_shares(tmp_path: Path) -> No
     assert warnings(tmp_path, blobs(), balance="class") == []
 
 
+def test_classes_too_small_for_an_equal_share_are_named() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 100 + [2] * 20)
+    kept = torch.zeros(220, dtype=torch.bool)
+    kept[:40] = kept[100:140] = kept[200:] = True
+    (uneven,) = warn_of_uneven(labels, kept, ["a", "b", "c", "no example"])
+    assert uneven == (
+        "--balance class: 1 class has fewer examples than an equal share and is kept whole: "
+        "'c' (20). The others keep up to 40 each"
+    )
+    kept[20:40] = kept[120:140] = False  # 20 of each
+    assert warn_of_uneven(labels, kept, ["a", "b", "c"]) == []
+    assert warn_of_uneven(labels, torch.ones(220, dtype=torch.bool), ["a", "b", "c"]) == []
+
+
+def test_a_balance_that_cannot_be_is_said(tmp_path: Path) -> None:
+    selection = keepers.coreset(rare(), keep=40, method="random", balance="class", run=tmp_path)
+    assert Counter(selection.kept["label"].to_pylist())["4"] == 5
+    (told,) = warnings_of(selection)
+    assert "'4' (5). The others keep up to 9 each" in told
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_shares_of_a_random_choice_are_not_extreme(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
@@ -187,6 +208,16 @@ def test_a_proxy_that_learnt_nothing_is_said_to_be_useless(tmp_path: Path) -> No
     shuffled = np.random.default_rng(1).permutation(labels)
     warning = warnings(tmp_path, (features * 0 + 1.0, shuffled))[0]
     assert "the proxy has hardly learnt anything" in warning
+
+
+def test_a_proxy_that_tells_a_rare_class_from_others_has_learnt(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rare = draw.random(3000) < 0.04
+    features = draw.normal(size=(3000, 4)) + 1.2 * rare[:, None]  # right on 97%, guessing on 96%
+    given = {"method": "margin", "proxy": "linear", "run": tmp_path}
+    found = keepers.coreset((features.astype(np.float32), rare.astype(int)), **given)  # pyright: ignore[reportArgumentType]
+    assert found.metadata["proxy_training_accuracy"] < 0.99
+    assert not any("hardly learnt" in warning for warning in warnings_of(found))
 
 
 def test_a_proxy_that_memorised_wrong_labels_is_not_blind_to_them(tmp_path: Path) -> None:

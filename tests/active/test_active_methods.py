@@ -9,9 +9,11 @@ import torch
 from active_worlds import CLASSES, World, make_world, spy
 
 from keepers import methods
+from keepers.campaign import Planned, PlannedItem
+from keepers.errors import ParameterError
 from keepers.methods import ACTIVE
 from keepers.workflows.active import Campaign, planning
-from keepers.workflows.active.judging import said_of_halves
+from keepers.workflows.active.judging import said_of_balance, said_of_halves
 from keepers.workflows.offered import ACTIVE_SIGNALS
 from keepers.workflows.options.active import ActiveConfig
 
@@ -235,8 +237,31 @@ def test_class_quotas(tmp_path: Path) -> None:
 
 
 def test_quotas_wait_for_a_model(world: World) -> None:
-    campaign = world.start(balance="class")
+    said: list[str] = []
+    campaign = world.start(balance="class", say=said.append)
     assert campaign.query(4).facts["cold"] is True
+    assert any("No proxy was asked for this batch, so --balance class" in words for words in said)
+
+
+def test_a_batch_that_cannot_be_even_is_said(world: World) -> None:
+    planned = Planned(
+        round=2,
+        asked=6,
+        labels_seen=9,
+        method="margin",
+        items=(
+            *(PlannedItem(item=n, rank=n) for n in range(5)),
+            PlannedItem(item=9, rank=5, part="control"),
+        ),
+        facts={"predictions": [[n, "a" if n < 3 else "b", 0.5] for n in range(5)] + [[9, "c", 1]]},
+    )
+    assert said_of_balance(planned, ["a", "b"]) is None
+    assert said_of_balance(planned, ["a", "b", "c"]) == (
+        "Warning: --balance class cannot even this batch out: of 5 selected items the proxy takes "
+        "3 for 'a' and 0 for 'c', of which it finds too few"
+    )
+    with pytest.raises(ParameterError, match="balance: got 'class', and the task is 'number'"):
+        world.start(classes=None, numbers=["price"], method="committee", balance="class")
 
 
 def test_a_configuration_of_its_own() -> None:

@@ -21,8 +21,12 @@ NEARLY_ALL = 0.9
 MANY_LABEL_ERRORS = 0.05
 WEAK_PROXY = 0.4
 HARDLY_BETTER = 1.2
+LEARNT = 0.1
+"""Part of the log loss of guessing, each class as often as it occurs, from which on something is
+learnt: where nearly all are of one class, even a good model is hardly right more often."""
 EXTREME = 4.0
 LITTLE = 0.1
+TINY = 1e-12
 ENOUGH_FOR_NOISE = 50
 
 
@@ -132,8 +136,11 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
         return warnings
     right = accuracy(scored, at) or 0.0
     labels = scored.labels[at]
-    largest = float(torch.bincount(labels).max()) / len(labels)
-    if right < min(HARDLY_BETTER * largest, (1 + largest) / 2):
+    shares = torch.bincount(labels).double() / len(labels)
+    largest, guessing = float(shares.max()), float(torch.special.entr(shares).sum())
+    loss = -float(scored.predictions.label_probability[at].clamp(min=TINY).log().mean())
+    few = right < min(HARDLY_BETTER * largest, (1 + largest) / 2)
+    if few and loss > (1 - LEARNT) * guessing:
         remedy = "Take another --proxy" if fitted else "Give it more --epochs, or another --proxy"
         warnings.append(
             f"the proxy has hardly learnt anything: it is right on {right:.1%} of what it was "
@@ -209,6 +216,33 @@ def warn_of_lost(
             f"it has: the budget is shared evenly. It takes {int(sizes.clamp(max=least).sum()):,}"
         )
     return warnings
+
+
+def warn_of_uneven(
+    labels: torch.Tensor,
+    kept: torch.Tensor,
+    names: Sequence[str],
+    of: tuple[str, str] = OF_CLASSES,
+) -> list[str]:
+    """Warnings of classes that are too small for their equal share, and so are kept whole.
+
+    labels (n,), kept (n,) of bool, names of the classes.
+    """
+    sizes = torch.bincount(labels, minlength=len(names)).tolist()
+    keeps = torch.bincount(labels[kept], minlength=len(names)).tolist()
+    share = max(keeps)
+    short = {
+        name: size
+        for name, size, keep in zip(names, sizes, keeps, strict=True)
+        if 0 < size == keep < share - 1
+    }
+    if not short or bool(kept.all()):
+        return []
+    shown = listed([f"'{name}' ({size:,})" for name, size in short.items()], 3)
+    has = "has fewer examples than an equal share and is"
+    have = "have fewer examples than an equal share and are"
+    few = counted(len(short), f"{of[0]} {has}", f"{of[1]} {have}")
+    return [f"--balance class: {few} kept whole: {shown}. The others keep up to {share:,} each"]
 
 
 def warn_of_shares(

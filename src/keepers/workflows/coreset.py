@@ -28,6 +28,7 @@ from keepers.workflows.advice import (
     warn,
     warn_of_lost,
     warn_of_shares,
+    warn_of_uneven,
 )
 from keepers.workflows.auto import Taken, settled
 from keepers.workflows.covering import (
@@ -143,8 +144,8 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
         say(floor)
     known = labels >= 0
     by_class = warn_of_lost(labels[known], is_kept[known], names, config.min_per_class, of)
-    if config.balance is None:
-        by_class += warn_of_shares(labels[known], is_kept[known], names, of)
+    told = warn_of_shares if config.balance is None else warn_of_uneven
+    by_class += told(labels[known], is_kept[known], names, of)
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")

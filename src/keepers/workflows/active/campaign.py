@@ -16,7 +16,7 @@ from keepers.workflows.active.batches import Batch, untouched
 from keepers.workflows.active.beginning import Opened, begin, come_back, move
 from keepers.workflows.active.drift import Drift, changes, is_new, measure_event
 from keepers.workflows.active.ground import Ground
-from keepers.workflows.active.judging import said_of_halves
+from keepers.workflows.active.judging import said_of_balance, said_of_halves
 from keepers.workflows.active.labelled import write_labelled
 from keepers.workflows.active.neighbours import said_of_search
 from keepers.workflows.active.rounds import Round
@@ -192,6 +192,8 @@ class Campaign:
             searched = planned.facts["neighbours"]
             if why := planned.facts["auto"]:
                 self._say(f"auto: {planned.method}: {why}")
+            if self.config.balance and (words := said_of_balance(planned, self.state.classes)):
+                self._say(words)
             discard_models(self.path, index=None if searched is None else searched["index"])
             if searched is not None:
                 self._say(said_of_search(searched))

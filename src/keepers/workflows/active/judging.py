@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from keepers.campaign import Planned
 from keepers.words import counted
 
 Judgement = Literal["largely", "in part", "hardly", "cannot be told"]
@@ -43,6 +45,26 @@ def said_of_halves(found: Mapping[str, int]) -> str:
     return (
         f"Warning: the masks of dropout decide as much as the model: {share}. Start a campaign "
         f"with more passes (--samples {4 * found['passes']}), or with an --ensemble"
+    )
+
+
+def said_of_balance(planned: Planned, classes: Sequence[str]) -> str | None:
+    """Why a batch is not even over the classes by its proxy, in a sentence; None where it is.
+
+    A class that has under half of an equal share is one that the proxy hardly finds.
+    """
+    expected = {item: label for item, label, _ in planned.facts["predictions"]}
+    chosen = [each.item for each in planned.items if each.part != "control"]
+    if not expected:
+        return "No proxy was asked for this batch, so --balance class does not even it out"
+    found = Counter(str(expected[item]) for item in chosen)
+    order = sorted(classes, key=lambda name: found[name])
+    if not chosen or 2 * len(classes) * found[order[0]] >= len(chosen):
+        return None
+    return (
+        f"Warning: --balance class cannot even this batch out: of {len(chosen):,} selected items "
+        f"the proxy takes {found[order[-1]]:,} for '{order[-1]}' and {found[order[0]]:,} for "
+        f"'{order[0]}', of which it finds too few"
     )
 
 

@@ -251,6 +251,12 @@ class CampaignConfig(ActiveConfig):
                 f"got '{self.balance}', and '{self.method}' asks no proxy for classes",
                 "Leave it out, or take another --method",
             )
+        if self.balance is not None and self.task not in (CLASSES.name, AUTO):
+            raise ParameterError(
+                "balance",
+                f"got '{self.balance}', and the task is '{self.task}', which has no classes",
+                "Leave it out",
+            )
         if self.names is not None:
             names = tuple(check_names(self.names, self.question))
             object.__setattr__(self, self.question.option, names)
