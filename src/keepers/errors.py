@@ -9,11 +9,11 @@ from keepers.words import remedy
 
 
 class KeepersError(ValueError):
-    """Base of every error that keepers raises about what it was given."""
+    """Base class of the errors that keepers raises about arguments, data and files."""
 
 
 class ParameterError(KeepersError):
-    """A parameter has a value that cannot be used."""
+    """A parameter has an invalid value."""
 
     def __init__(self, parameter: str, problem: str, remedy: str = "") -> None:
         self.parameter = parameter
@@ -21,7 +21,7 @@ class ParameterError(KeepersError):
 
 
 class DataError(KeepersError):
-    """The data cannot be used as it is: the file, column, row or picture is named."""
+    """The data are invalid; the message names the file, column, row or picture."""
 
 
 class UnlabelledError(ParameterError, DataError):
@@ -29,23 +29,23 @@ class UnlabelledError(ParameterError, DataError):
 
 
 class RunError(KeepersError):
-    """A run directory or an output file cannot be used as it stands."""
+    """A run directory or an output file cannot be used."""
 
 
 class DamagedError(DataError, RunError):
-    """A file is no longer what keepers wrote: its checksum does not fit, or is gone."""
+    """A file is not as keepers wrote it: its checksum is wrong or missing."""
 
 
 class KeepersWarning(UserWarning):
-    """Something that a person should know of work that goes on: damage made good, weak evidence."""
+    """A warning while the work continues, for example about repaired damage or weak evidence."""
 
 
 class ExistsError(RunError):
-    """What a command would write is there already."""
+    """An output file already exists."""
 
 
 def first_few(problems: Sequence[str], shown: int = 5) -> str:
-    """The first of many problems, for a message that has to end.
+    """The first few of many problems, for a message of limited length.
 
     >>> first_few(["a", "b", "c"], shown=2)
     'a; b; …'
@@ -55,7 +55,7 @@ def first_few(problems: Sequence[str], shown: int = 5) -> str:
 
 @contextmanager
 def about(parameter: str) -> Generator[None]:
-    """Let errors raised inside begin with `parameter`, instead of "data" or "test", or before it.
+    """Let errors raised inside begin with `parameter`, instead of or before "data" or "test".
 
     >>> try:
     ...     with about("test"):
@@ -77,7 +77,7 @@ def about(parameter: str) -> Generator[None]:
 
 @contextmanager
 def renamed(names: Mapping[str, str]) -> Generator[None]:
-    """Let errors about parameters raised inside call them as the caller does.
+    """Let errors about parameters raised inside use the caller's names for them.
 
     >>> try:
     ...     with renamed({"epochs": "il_epochs"}):
@@ -98,14 +98,14 @@ def renamed(names: Mapping[str, str]) -> Generator[None]:
 
 
 class MissingExtraError(KeepersError, ImportError):
-    """An optional dependency is needed; the extra that brings it is named."""
+    """An optional dependency is missing; the message names the extra that installs it."""
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the extra '{extra}'. pip install 'keepers[{extra}]'")
 
 
 def unknown_name(parameter: str, name: str, known: Iterable[str]) -> ParameterError:
-    """The error for a name that is in no table, with the nearest one that is.
+    """The error for an unknown name, with the nearest known one.
 
     >>> print(unknown_name("method", "entropi", ["entropy", "margin"]))
     method: got 'entropi', which is not known. Did you mean 'entropy'? Known: entropy, margin

@@ -63,14 +63,13 @@ _OF_STEPS = tuple(name for name in _RECIPE_FIELDS if name != "bf16")
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """A model and how it is trained; what is None is the model's own default.
+    """A model and how it is trained; None means the model's own default.
 
     `model` is a name of the models table, `hf:PATH`, or `package.module:function`; `options` are
-    its keywords (`width`, `hidden`, `dim`, ...). `resolution` is the side in pixels at which the
-    model looks at pictures. `flip`: mirror pictures at random where they are augmented (None:
-    colour pictures only, since mirrored digits and letters are other signs). `bf16`: whether
-    precision `auto` takes it where the hardware has it. Whoever gives `epochs` gets them: then the
-    model's own `min_steps` do not hold.
+    its keywords (`width`, `hidden`, `dim`, ...). `resolution` is the side in pixels to which
+    pictures are scaled. `flip`: mirror augmented pictures at random (None: only colour pictures,
+    because mirrored digits and letters are other signs). `bf16`: whether precision `auto` may use
+    bf16. If `epochs` is given, the model's own `min_steps` does not apply.
 
     Raises:
         ParameterError: a resolution under 1.

@@ -28,15 +28,15 @@ _DAMAGED = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
-    """One row for each example of the input, and the kept ones in pick order.
+    """One row for each example of the input, and the kept examples in pick order.
 
     `table` has the columns `id, row, label, kept, rank, score, weight, reason` in the order of
-    the input, and behind them what leads back to files: `path` of a picture, `file` and
-    `file_row` (from 0) where the data are several files, `line` (from 1) in CSV and JSON lines.
-    `rank` counts from 0 in pick order and is null where an example is not kept;
-    `score` is null where the method has none; `weight` is 0 where an example is not kept.
-    `metadata` says how it came about: method, budget, seed, models, fingerprints, costs.
-    `evidence` is what a report shows; it is there after a run and not after `read_parquet`.
+    the input. Further columns lead back to files: `path` for pictures, `file` and
+    `file_row` (from 0) for several files, `line` (from 1) for CSV and JSON lines.
+    `rank` counts from 0 in pick order, and is null if the example is not kept;
+    `score` is null if the method has none; `weight` is 0 if the example is not kept.
+    `metadata` says how the selection was made: method, budget, seed, models, fingerprints, costs.
+    `evidence` is the content of a report; it exists after a run, but not after `read_parquet`.
     """
 
     table: ArrowTable
@@ -69,7 +69,7 @@ class Selection:
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
-        """Scores of the kept examples, in pick order; NaN where the method has none."""
+        """Scores of the kept examples, in pick order; NaN if the method has none."""
         return self.kept["score"].to_numpy(zero_copy_only=False).astype(np.float64)
 
     @property
@@ -79,22 +79,22 @@ class Selection:
 
     @property
     def weighted(self) -> bool:
-        """Whether the kept examples have weights of their own: not all are 1."""
+        """Whether the kept examples have weights other than 1."""
         return bool((self.weights != 1).any())
 
     def subset(self, dataset: Any) -> Any:
-        """The kept rows of `dataset` in pick order, as the same kind of data set.
+        """The kept rows of `dataset` in pick order, as the same type of data set.
 
-        `dataset` holds what was selected from, in any order, with rows more or fewer: an Arrow
-        table, a pandas or polars frame, a Hugging Face data set, a NumPy array, a tensor, a tuple
-        of arrays (of which the first holds the inputs), a list, or any map-style PyTorch data set
-        (which becomes a `torch.utils.data.Subset`). Its rows are found by their keys, or by the
-        hash of their inputs, for which it is read once. A warning says how many are not there.
+        `dataset` holds the data of the selection in any order, possibly with more or fewer rows: an
+        Arrow table, a pandas or polars frame, a Hugging Face data set, a NumPy array, a tensor, a
+        tuple of arrays (the first holds the inputs), a list, or any map-style PyTorch data set
+        (which becomes a `torch.utils.data.Subset`). Rows are found by their keys, or by the
+        hash of their inputs, for which all rows are read once. A warning says how many are missing.
 
-        For what cannot be read so (transformed inputs, weights) there is `indices`.
+        If the rows cannot be recognised (transformed inputs, for example), use `indices`.
 
         Raises:
-            KeepersError: it cannot be read, or holds no kept example.
+            KeepersError: the data set cannot be read, or holds no kept example.
         """
         from keepers.data.matching import matching_rows  # reading takes long to import
 
@@ -206,14 +206,14 @@ class Selection:
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Selection:
-        """Read what `to_parquet` wrote, or a selection that you changed and wrote yourself.
+        """Read a file of `to_parquet`, or a selection that you changed and wrote yourself.
 
-        A table of another program (pandas, polars) has no checksum, and no `metadata` that says
-        how it came about: its columns are checked and taken as they stand, with a warning.
+        A table that another program wrote (pandas, polars) has no checksum and no `metadata`. Its
+        columns are checked and used unchanged, with a warning.
 
         Raises:
-            DamagedError: it is not what `to_parquet` wrote.
-            RunError: missing, unreadable, or not a selection.
+            DamagedError: the file is not as `to_parquet` wrote it.
+            RunError: the file is missing, unreadable, or not a selection.
         """
         try:
             table, note = read_table(Path(path), "selection", _DAMAGED)

@@ -220,16 +220,16 @@ class Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """One annotator's word on one item: a label, a skip, or the withdrawal of either.
+    """One annotator's vote on one item: a label, a skip, or the withdrawal of either.
 
-    `label` is the class's name as it was given, a list of labels, or one or several numbers (kept
-    as a tuple), and `schema` the version it was given under (None: the one in force when it is
-    recorded). `time` is brought to UTC ISO 8601 (None: the
-    moment it is recorded). `seconds` is the time that labelling took, `source` `page`,
-    `label-studio`, `labelled` (brought when the campaign started) or a file's name.
+    `label` is a class name, a list of labels, or one or several numbers (stored as a tuple).
+    `schema` is the version of the classes it was given for (None: the version when it is
+    recorded). `time` is converted to UTC ISO 8601 (None: the time when it is recorded). `seconds`
+    is the time that labelling took. `source` is `page`, `label-studio`, `labelled` (from the start
+    of the campaign), or the name of a file.
 
     Raises:
-        ParameterError: no annotator, no label or one too many, or a bad time.
+        ParameterError: no annotator, no label or one too many, or an invalid time.
     """
 
     item: Id

@@ -15,14 +15,14 @@ from keepers.workflows.options.advise import AdviseOptions
 
 @taking(AdviseOptions)
 def advise(data: Any, options: AdviseOptions) -> Advice:
-    """Say, before anything is selected, whether selecting pays: for each budget and method.
+    """Say whether selecting will pay, for each budget and method, before you select.
 
     A pilot tries every method on a part of the data, in folds, with a cheap model as proxy and as
-    target; what is held out judges. It costs seconds to minutes, and says what it cost, what the
-    selection would cost, and what it would save.
+    target, and measures on the held-out examples. It takes seconds to minutes. It says what it
+    cost, what the selection would cost, and what it would save.
 
-    Of conversations, copies of the target are tuned on small parts of them, on as many tokens of
-    each choice, of random ones and of the longest, in five draws.
+    With conversations, in five draws, copies of the target are tuned on small selections, on random
+    conversations and on the longest, for the same number of tokens.
 
     Args:
         data: as in `keepers.coreset`, with classes, labels or numbers, or conversations.
@@ -30,7 +30,7 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
     Raises:
         ParameterError: under 100 examples or 50 conversations, one class, a method that a pilot
             cannot try, or conversations without a target.
-        KeepersError: anything else wrong with what was given.
+        KeepersError: another argument or the data are invalid.
     """
     say = say_or_not(options.say)
     check_outputs(data, options)

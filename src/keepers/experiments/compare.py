@@ -40,7 +40,7 @@ from keepers.workflows.workplace import Workplace
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The result of `compare` as plain JSON values, and the run directory it stands in."""
+    """The result of `compare` as plain JSON values, and its run directory."""
 
     result: dict[str, Any]
     run: Path
@@ -50,22 +50,23 @@ class Comparison:
 def compare(data: Any, options: CompareOptions) -> Comparison:
     """Train a target on each selection, on random subsets of the same size, and on everything.
 
-    For each of `seeds` seeds: the proxies are trained once and serve every method; the target is
-    trained on each method's choice at each fraction, on a random subset, on a fresh random subset
-    every epoch at the same number of steps, and on everything; each time with its learning-rate
-    schedule fitted to the steps it has. Test data take no part in any choice: epochs are fixed,
-    and the error is that of the last epoch. With enough seeds for a verdict, two targets of the
-    first seed are trained once more, for twice as many epochs: where that gains over a point, the
-    target was still learning, and there is no verdict.
+    For each of `seeds` seeds the proxies are trained once, for all methods. The target is then
+    trained on each method's selection at each fraction, on a random subset, on a fresh random
+    subset every epoch for the same number of steps, and on everything. Each training has a
+    learning-rate schedule for its own number of steps. The number of epochs is fixed and the error
+    is that of the last epoch, so the test data choose nothing. With enough seeds for a verdict, two
+    targets of the first seed are trained once more, for twice as many epochs: if that gains over a
+    point, the target was still learning, and there is no verdict.
 
-    Of conversations the target is a causal language model, tuned for as many tokens on each choice,
-    on random ones, on the longest, and on everything; the errors are losses of held-out answers.
+    With conversations the target is a causal language model. It is tuned for the same number of
+    tokens on each selection, on a random part, on the longest answers and on everything, and the
+    errors are losses on held-out answers.
 
     Args:
         data: as in `keepers.coreset`, with labels.
 
     Raises:
-        KeepersError: anything wrong with what was given.
+        KeepersError: an argument or the data are invalid.
     """
     config, say = cut(options, CompareConfig), say_or_not(options.say)
     hardware, progress = options.hardware, options.progress

@@ -27,19 +27,19 @@ LARGEST = 4_000
 
 @taking(LabellingOptions)
 def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
-    """Say, before a campaign, what accuracy labels will bring, and whether choosing them pays.
+    """Say what accuracy labels will bring, and whether choosing them pays, before a campaign.
 
-    A campaign is played on the labels that there are, by `keepers.simulate`'s engine, twice in each
+    It simulates campaigns on the existing labels as `keepers.simulate` does, twice in each
     of five folds: a cheap model is trained on random labels and on those that each method asks
-    for, and what is held out judges it. Rows without a label count as the pool that is to be
-    labelled; with labels everywhere, it is what a campaign on such data would have brought.
+    for, and is measured on the held-out examples. Rows without a label are the pool to be
+    labelled. If all rows have labels, the answer is for a campaign on data like these.
 
     Args:
-        data: as in `keepers.coreset`; the label may be missing where it is not known yet.
+        data: as in `keepers.coreset`; labels that are not known yet may be missing.
 
     Raises:
         ParameterError: no labels, one class, or too few labels for the smallest budget.
-        KeepersError: anything else wrong with what was given.
+        KeepersError: another argument or the data are invalid.
     """
     say = say_or_not(options.say)
     check_outputs(data, options)
@@ -151,7 +151,7 @@ def _result(
 
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
-    """The answers in words: what random labels bring, if choosing beats them, what it takes."""
+    """The conclusions, in sentences: what labels bring, and whether choosing them pays."""
     pilot, rows, n = result["pilot"], result["rows"], result["pilot"]["examples"]
     curve = [row for row in rows if row["method"] == RANDOM]
     found = [

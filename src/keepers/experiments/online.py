@@ -42,21 +42,22 @@ from keepers.workflows.workplace import Workplace
 
 @taking(CompareOnlineOptions)
 def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
-    """Train a target by several selection functions and without any, and time them to accuracies.
+    """Train a target with and without online selection, and measure the time to accuracies.
 
     For each of `seeds` seeds the target is trained for the same number of gradient steps by each
-    method, uniformly, and on a fresh random subset every epoch; and uniformly with a linearly
-    decayed learning rate for as long as the first of the methods took (`uniform-equal-time`).
-    All of one seed begin with the same weights. An accuracy is reached at the first of two
-    evaluations in a row at or over it. Evaluation is not timed; test data choose nothing.
-    From three seeds on, uniform training at equal time is repeated once, twice as long: where that
-    gains over a point of accuracy, final accuracies get no verdict.
+    method, uniformly, and on a fresh random subset every epoch. It is also trained uniformly with a
+    linearly decayed learning rate for as long as the first of the methods took
+    (`uniform-equal-time`). All trainings of a seed begin with the same weights. An accuracy counts
+    as reached at the first of two consecutive evaluations at or above it. Evaluation is not timed,
+    and test data choose nothing. With three seeds or more, uniform training at equal time is
+    repeated once for twice as long: if that gains over a point of accuracy, final accuracies get no
+    verdict.
 
     Args:
         data: as in `keepers.coreset`, with labels.
 
     Raises:
-        KeepersError: anything wrong with what was given.
+        KeepersError: an argument or the data are invalid.
     """
     config, say = cut(options, CompareOnlineConfig), say_or_not(options.say)
     hardware, progress = options.hardware, options.progress

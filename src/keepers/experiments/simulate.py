@@ -42,7 +42,7 @@ PICKS = "picks.parquet"
 
 
 class Simulation(Comparison):
-    """The result of `simulate` as plain JSON values, and the run directory it stands in."""
+    """The result of `simulate` as plain JSON values, and its run directory."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Simulation(Comparison):
 
     @property
     def table(self) -> ArrowTable:
-        """The rows as a table, with the difference from random in columns of its own."""
+        """The rows as a table; the difference from random has its own columns."""
         flat: list[dict[str, Any]] = []
         for row in self.rows:
             found = {
@@ -70,7 +70,7 @@ class Simulation(Comparison):
         return read_table(self.run / PICKS, "run", "The same command makes it again")[0]
 
     def to_json(self, path: str | Path | None = None, *, overwrite: bool = False) -> str:
-        """The result as JSON text; with `path` it is also written there.
+        """The result as JSON text; with `path` it is also written to a file.
 
         Raises:
             RunError: `path` exists and `overwrite` is false.
@@ -82,26 +82,25 @@ class Simulation(Comparison):
 
 @taking(SimulateOptions)
 def simulate(data: Any, options: SimulateOptions) -> Simulation:
-    """Play labelling campaigns on labelled data, by each method and by random.
+    """Simulate labelling campaigns on labelled data, by each method and by random.
 
-    For each of `seeds` seeds, all methods begin with the same labels. Then, round by round: the
-    proxy is trained from scratch on what is labelled and scores the pool, the method picks, and
-    the labels of its picks, no others, are revealed. At each budget the target is trained from
-    scratch on what is labelled and tested; its learning-rate schedule is fitted to the steps it
-    has. The method `random` always runs: uniform draws of the same numbers of labels. Test data
-    take no part in any choice: epochs are fixed, the error is that of the last epoch, and
-    examples of the pool that also stand in the test data, or are copies of another, are left out
-    of it.
+    For each of `seeds` seeds, all methods begin with the same labels. In each round the
+    proxy is trained from scratch on the labels so far and scores the pool, the method picks, and
+    only the labels of its picks are revealed. At each budget the target is trained from
+    scratch on these labels and tested, with a learning-rate schedule for its own number of steps.
+    The method `random` always runs: uniform draws of the same numbers of labels. The number of
+    epochs is fixed and the error is that of the last epoch, so the test data choose nothing.
+    Examples of the pool that are also in the test data, or are copies of another, are left out.
 
-    A method is charged for all it needs: the proxy's encoding of the pool, its features, and every
-    training, scoring pass and ranking up to the last pick. The training of the target on the
-    labels is no part of selection.
+    The cost of a method includes everything that it needs: the proxy's encoding of the pool, its
+    features, and every training, scoring pass and ranking up to the last pick. Training the target
+    on the labels is not part of it.
 
     Args:
         data: as in `keepers.coreset`, with labels.
 
     Raises:
-        KeepersError: anything wrong with what was given.
+        KeepersError: an argument or the data are invalid.
 
     Paper:
         Coleman et al., Selection via Proxy, ICLR 2020.

@@ -24,10 +24,10 @@ REMEDY = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
-    """What a batch holds: `args` and `keywords` are what the model is called with.
+    """The parts of a batch: the model is called with `args` and `keywords`.
 
-    `also` are other parts of the batch with one entry for each example. Of a batch that `read=`
-    reads, only what stands here is cut.
+    `also` are other parts of the batch with one entry for each example. If `read=` reads the
+    batch, only the parts named here are cut.
     """
 
     ids: Any
@@ -69,13 +69,13 @@ class Parts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chosen:
-    """What to take the step on: the batch cut to its chosen rows.
+    """The chosen examples to take the step on: `batch` is the batch cut to them.
 
-    `ids` and `labels` are those of the batch, `rows` (k,) their rows in it, `weights` (k,) what
-    to multiply the losses with; ones unless `weighted`, where the method gives weights.
-    `staleness` counts the steps since the weights that scored: 0, but for a backend that works
-    ahead. `total` is how many were chosen by all ranks together, where they choose together; the
-    weights hold this rank's share of them then.
+    `ids` and `labels` are theirs, `rows` (k,) their rows in the batch, and `weights` (k,) the
+    factors for their losses: 1 unless the method gives weights (`weighted`).
+    `staleness` is the age in steps of the weights that scored: 0, except for a backend that scores
+    ahead. `total` is the number chosen by all ranks, if they choose together; the
+    weights then correct for this rank's share.
     """
 
     batch: Any
@@ -94,15 +94,14 @@ Read = Callable[[Any], Parts]
 def read_batch(batch: Any, *, labels: Any = None, ids: Any = None) -> Parts:
     """Read `(inputs…, labels, ids)` or a mapping with keys for labels and ids.
 
-    Labels and ids that are given beside the batch are not looked for in it, so that it may be a
-    tensor. A mapping's other values are the model's arguments: by keyword, or by position where
-    there is only one.
+    If labels and ids are passed beside the batch, the batch may be a tensor. The other values of a
+    mapping are the model's arguments: by keyword, or by position if there is only one.
 
-    Labels may be of any shape with one entry for each example; cross-entropy, which is taken
-    where no `loss` is given, refuses what is no class number.
+    Labels may have any shape with one entry for each example. Without `loss`, it is cross-entropy,
+    which accepts only class numbers.
 
     Raises:
-        ParameterError: there are no ids, or no labels; or labels that make no tensor.
+        ParameterError: ids or labels are missing, or the labels cannot become a tensor.
 
     >>> read_batch(torch.zeros(2, 3), labels=[0, 1], ids=[7, 8]).labels
     tensor([0, 1])

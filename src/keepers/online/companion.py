@@ -19,16 +19,16 @@ Inputs = Callable[[Tensor], tuple[Any, ...]]
 
 
 class Companion:
-    """A model that scores candidates and takes a step on every batch that was chosen.
+    """A second model that scores candidates, and is trained on the chosen examples.
 
-    It computes in the precision of its weights, whatever surrounds it.
+    It computes in the precision of its weights, also within autocast.
 
     Args:
         module: on the device of the candidates.
         optimizer: `adamw` or `sgd`, with `lr`, `momentum` and `weight_decay`.
-        inputs: gives its inputs by positions, un-augmented; None takes those of the candidates.
-        seed: of its dropout while it trains.
-        task: what labels mean.
+        inputs: gives un-augmented inputs by positions; None takes the inputs of the candidates.
+        seed: for dropout in its training.
+        task: the kind of labels.
 
     Raises:
         ParameterError: an unknown optimiser, a learning rate that is not positive, or a module
@@ -69,7 +69,7 @@ class Companion:
             return self.task.losses(self._output(candidates), candidates.labels)
 
     def update(self, chosen: Candidates) -> None:
-        """One optimiser step on what was chosen; the global random state is left as it was."""
+        """One optimiser step on the chosen examples; the global random state does not change."""
         with isolated(self.seed, "companion", chosen.version), torch.enable_grad():
             self.module.train()
             self.task.loss(self._output(chosen), chosen.labels).backward()

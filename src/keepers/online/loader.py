@@ -26,42 +26,41 @@ _COUNTERS = ("settings", "data", "ranks", "epoch", "step")
 
 
 class SelectingLoader:
-    """Batches of a map-style data set, for a loop that is interrupted and goes on exactly.
+    """Batches of a map-style data set, for a loop that must resume exactly after an interruption.
 
     The order of an epoch is a function of (seed, epoch, the state of the policy). It is cut into
-    global batches of at most `batch_size`, whose sizes differ by one at most, so no last batch is
-    tiny, and none is padded with examples that came before. Neither order nor cut depends on the
-    number of ranks and of workers: of b examples, rank r of R loads those at r, r + R, r + 2R…
+    global batches of at most `batch_size`, whose sizes differ by at most one: no last batch is
+    tiny, and none is padded with repeated examples. Neither the order nor the batches depend on the
+    number of ranks and workers: of b examples, rank r of R loads those at r, r + R, r + 2R…
 
-    A pass begins where the last one stopped: at the next batch of the epoch, or at the next epoch.
-    `state_dict` counts the batches that were handed out; what workers loaded ahead is not counted.
-    It is taken after the step on a batch, and holds the states of the selector and of the policy.
+    Iteration begins where the last one stopped: at the next batch of the epoch, or at the next
+    epoch. `state_dict` counts the batches that the loop received, not those that workers loaded
+    ahead. Save it after the step on a batch; it includes the states of the selector and the policy.
 
-    What an item draws from the global generators of torch, numpy and Python (augmentation) is a
-    function of (seed, epoch, row), too.
+    Random draws of items from the global generators of torch, numpy and Python (augmentation) are a
+    function of (seed, epoch, row).
 
     Args:
-        dataset: has a length and items by number. For a selector its items carry ids
+        dataset: has a length and items by index. A selector needs items with ids
             (`keepers.with_ids`).
-        choose: a selector whose state goes with that of the loader: the loop calls it with each
-            batch. With several ranks, one with `among='all'` chooses alike on any number of them.
-        batch_size: candidates of a step, of all ranks together.
-        shuffle: a fresh random order each epoch; False keeps that of the data set.
-        policy: makes the order and the weights of each epoch in place of `shuffle`: `FreshSubset`,
-            `Weighted`, `WeightedSampling` of `keepers.training`, or `keepers.InfoBatch`. With
-            weights, each batch ends with those of its examples (a mapping has them under
-            `keepers_weights`): the mean over the ranks of the means of weight × loss is that of the
-            global batch.
-        epochs: how many there will be, for a policy that looks at it (`InfoBatch`).
-        seed: of the order, and of what items draw.
+        choose: the selector that your loop calls with each batch; the loader saves its state. With
+            several ranks and `among='all'` it makes the same choice for any number of ranks.
+        batch_size: candidates of a step, over all ranks.
+        shuffle: a new random order each epoch; False keeps the order of the data set.
+        policy: replaces `shuffle`: it sets the order and the weights of each epoch. `FreshSubset`,
+            `Weighted`, `WeightedSampling` of `keepers.training`, or `keepers.InfoBatch`. Weights
+            are the last item of each batch (in a mapping, `keepers_weights`): the mean over the
+            ranks of the mean of weight × loss is the mean over the global batch.
+        epochs: the total number of epochs, for a policy that needs it (`InfoBatch`).
+        seed: for the order, and for random draws of items.
         collate_fn, loading: those of `torch.utils.data.DataLoader`, such as `num_workers`.
-        num_replicas, rank: as those of torch's `DistributedSampler`; by default the processes of
+        num_replicas, rank: as in torch's `DistributedSampler`; by default the processes of
             `torch.distributed`.
 
-    Raises:
-        ParameterError: data without a length or without an example; a batch size under 1, or with
-            which a rank would have no example in some step; a policy with weights beside a
-            selector, or one that chooses itself.
+        Raises:
+            ParameterError: data without a length or without examples; a batch size under 1, or one
+                that leaves a rank without an example in some step; a policy with weights together
+                with a selector, or a policy that selects itself.
 
     >>> loader = SelectingLoader(list(range(5)), batch_size=2, shuffle=False)
     >>> first = next(iter(loader))
@@ -141,16 +140,16 @@ class SelectingLoader:
 
     @property
     def step(self) -> int:
-        """How many batches of that epoch were handed out."""
+        """How many batches of that epoch the loop received."""
         return self._step if self._step < len(self) else 0
 
     @property
     def share(self) -> float:
-        """What the mean loss of the batch that was handed out last counts for on this rank.
+        """The factor for the mean loss of the last batch on this rank.
 
-        Its examples, over the mean of all ranks: 1 where a batch divides evenly. Multiplied with
-        it, the mean of the ranks' means is that of the global batch. Weights of a policy or of a
-        selector hold it already.
+        The number of its examples, divided by the mean over all ranks: 1 if a batch divides evenly.
+        With this factor, the mean over the ranks is the mean over the global batch. The weights of
+        a policy or of a selector include it already.
         """
         return self._share
 
@@ -182,17 +181,17 @@ class SelectingLoader:
             yield batch
 
     def set_epoch(self, epoch: int, step: int | None = None) -> None:
-        """Go to a batch of this epoch: to the first, unless the loader is in the middle of it."""
+        """Go to this epoch: to its first batch, unless the loader is in the middle of it."""
         if step is not None or epoch != self._epoch or self._step >= len(self):
             self._go(epoch, step or 0)
 
     def note(self, losses: Tensor) -> None:
-        """Tell the policy the losses (n,) of the batch that was handed out last (`InfoBatch`).
+        """Give the policy the losses (n,) of the last batch (`InfoBatch`).
 
-        Every rank calls it with those of its own examples, and all learn of all.
+        Every rank calls it with the losses of its own examples; the ranks exchange them.
 
         Raises:
-            ParameterError: other than one loss for each example.
+            ParameterError: not one loss for each example.
         """
         positions, losses = self._last, losses.detach().float().cpu()
         if losses.shape != positions.shape:
@@ -209,14 +208,13 @@ class SelectingLoader:
         self._noted = True
 
     def state_dict(self, ahead: int = 0) -> dict[str, Tensor]:
-        """What a checkpoint must hold to go on after the last step.
+        """The state to save in a checkpoint, to continue after the last step.
 
-        It is the same on all ranks, but for a selector that chooses among the candidates of its
-        own rank. `ahead` is how many batches were handed out and not trained on yet, to a loop that
-        fetches them early.
+        It is the same on all ranks, unless a selector chooses among the candidates of its own rank.
+        `ahead` is the number of batches that a loop fetched early and has not trained on.
 
         Raises:
-            ParameterError: more are ahead than were handed out in this epoch.
+            ParameterError: `ahead` is more than the batches received in this epoch.
         """
         if not 0 <= ahead <= self._step:
             raise ParameterError(
@@ -237,10 +235,10 @@ class SelectingLoader:
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state_dict` gave, on any number of ranks; the next pass goes on there.
+        """Restore a state of `state_dict`, on any number of ranks; iteration continues there.
 
         Raises:
-            RunError: it is of a loader with other data or other settings, or of none.
+            RunError: the state is of a loader with other data or settings, or not of a loader.
         """
         missing = [name for name in _COUNTERS if name not in (state or ())]
         if missing:

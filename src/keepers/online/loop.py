@@ -34,43 +34,43 @@ from keepers.training import Candidates, Choice
 
 
 class BatchSelector:
-    """Chooses, in any training loop, the part of a batch that is worth a gradient step.
+    """Selects the part of a batch that is worth a gradient step, in any training loop.
 
-    Call it with the model and a batch that carries ids: `(inputs…, labels, ids)` or a mapping; or
-    with `labels=` and `ids=` beside the batch, which may be a tensor. The model's mode, its
-    running statistics and the random state are left as they were.
+    Call it with the model and a batch with ids: `(inputs…, labels, ids)` or a mapping. Or pass
+    `labels=` and `ids=` beside the batch, which may then be a tensor. The model's mode,
+    its running statistics and the random state do not change.
 
     Args:
-        method: a row of `keepers.methods` that online selection offers, or its name; `auto` is
-            `rho-loss`, but uniform steps from the start where it cannot pay with these losses.
-        losses: irreducible losses, where the method needs them.
-        keep: the fraction of each batch that is kept, or a count. A batch that is shorter than
-            one before keeps the same share, but at least two where that one kept two or more.
-        scoring: how candidates are scored; its savings are switched one by one.
-        stand_in: a small model that is scored in place of yours, and trained beside it.
-        updated: an irreducible-loss model that goes on learning (the original function).
-        read: gives the `Parts` of a batch of another form.
-        loss: from your model's output and the labels to one loss for each example.
-        task: what the labels are: `class` numbers (n,), several `labels` (n, labels) of 0 and 1 or
-            `number` (n,) or (n, numbers); `tokens` (n, length), -100 where nothing is learnt, of a
-            causal language model, whose loss is the mean over those of a sequence; or a task of
-            `keepers.tasks`. By default what the losses were made for, or classes.
-        backend: makes what scores your model; it works here, unless another is given.
-        scorers: share scoring out with so many scorers on Ray, or as `keepers.Scorers` says. With
-            `Scoring(max_staleness=1)` they work ahead of a loop that takes its batches from
+        method: an online method of `keepers.methods`, or its name. `auto` is
+            `rho-loss`, or uniform steps from the start if `rho-loss` cannot pay with these losses.
+        losses: irreducible losses, if the method needs them.
+        keep: the fraction of each batch to keep, or a count. A batch shorter than an earlier one
+            keeps the same share, but at least two examples if the longer one kept two or more.
+        scoring: how candidates are scored, with options that make scoring cheaper.
+        stand_in: a small model that scores instead of yours, and is trained along with it.
+        updated: an irreducible-loss model that keeps learning (the original function).
+        read: a function that gives the `Parts` of a batch of another form.
+        loss: a function from your model's output and the labels to one loss for each example.
+        task: the kind of labels: `class` numbers (n,); several `labels` (n, labels) of 0 and 1;
+            `number` (n,) or (n, numbers); `tokens` (n, length) of a causal language model, with
+            -100 for tokens without a loss: the loss of a sequence is the mean over its tokens; or
+            a task of `keepers.tasks`. The default is the task of the losses, or classes.
+        backend: makes the scorer; by default your model scores in this process.
+        scorers: the number of scorers on Ray, or `keepers.Scorers`. With
+            `Scoring(max_staleness=1)` they score ahead of a loop that takes its batches from
             `stream`. `close` ends them.
-        among: with several processes, each chooses among its `own` candidates; or one choice is
-            made among those of `all`, the same on any number of them. Each then trains on what it
-            holds of the choice, and must multiply its losses with the weights, in which its share
-            is; one that holds nothing of it gets one example with weight 0.
+        among: with several processes, each chooses among its `own` candidates, or they make one
+            choice among those of `all`, the same for any number of processes. Each then trains on
+            the chosen examples that it holds, and must multiply its losses by the weights, which
+            correct for their number. A process without chosen examples gets one with weight 0.
         options: of the method.
-        seed: of methods that draw.
-        hand_over: `rho-loss` goes on with uniform steps, a random part of each batch for which
-            nothing is scored, once nothing reducible is left: a warning says why, and `ended` holds
-            the numbers. False selects to the end.
+        seed: for methods that draw.
+        hand_over: `rho-loss` changes to uniform steps when nothing reducible is left: a random part
+            of each batch, without scoring. A warning says why, and `ended` holds the numbers. False
+            selects to the end.
 
     Raises:
-        ParameterError: a method that needs what is not there; see also each call.
+        ParameterError: something that the method needs is missing; calls raise it, too.
 
     >>> losses = IrreducibleLosses.given([1, 2, 3, 4], [0.0, 0.0, 0.0, 9.0])
     >>> choose = BatchSelector("rho-loss", losses, keep=0.5)
@@ -205,7 +205,7 @@ class BatchSelector:
 
     @property
     def ended(self) -> HandOver | None:
-        """Why steps are uniform now; None while the method chooses."""
+        """Why steps are now uniform; None while the method selects."""
         return self.selector.ended
 
     def _parts(self, batch: Any, labels: Any, ids: Any) -> Parts:
@@ -243,11 +243,11 @@ class BatchSelector:
         return scorer
 
     def stream(self, model: nn.Module, loader: Iterable[Any]) -> Generator[Chosen]:
-        """Choose from each batch of a loader, and look ahead where scorers do.
+        """Choose from each batch of a loader, and let scorers work ahead.
 
-        Take the step on what it gives before you ask for the next: the weights of then score what
-        is announced. A state is that of after a step; `fetched` batches were taken from the loader
-        and not given (`loader.state_dict(ahead=choose.fetched)`).
+        Take your step before you ask for the next choice, because the scorers use the weights at
+        that time. Save a state after a step; `fetched` batches were then taken from the loader
+        but not yet given to you (`loader.state_dict(ahead=choose.fetched)`).
 
         >>> choose = BatchSelector("loss", keep=1)
         >>> batches = [(torch.eye(2), torch.tensor([0, 1]), [1, 2])]
@@ -258,9 +258,9 @@ class BatchSelector:
             yield self(model, batch)
 
     def announcing(self, model: nn.Module, loader: Iterable[Any]) -> Generator[Any]:
-        """The batches of a loader as they are; those that follow are announced to the scorers.
+        """The batches of a loader, unchanged; following batches are sent to the scorers.
 
-        For a loop that calls the selector by itself, as in `stream`.
+        For a loop that calls the selector itself; otherwise use `stream`.
         """
         waiting: deque[Any] = deque()
         ahead = self._scorer(model).lookahead
@@ -277,15 +277,15 @@ class BatchSelector:
 
     @property
     def lookahead(self) -> int:
-        """How many updates ahead scorers want to be told of batches; 0 where they do not."""
+        """How many updates ahead the scorers need the batches; 0 if they do not score ahead."""
         ahead = isinstance(self.backend, AheadBackend) and self.selector.looks_ahead
         return self.selector.scoring.max_staleness if ahead else 0
 
     def announce(self, model: nn.Module, batch: Any, ahead: int) -> None:
-        """Tell the scorers of a batch: it comes `ahead` calls after the next one.
+        """Send the scorers a batch that will come `ahead` calls after the next one.
 
-        They score it by the weights of now. `announcing` and `stream` do it; a loop of another
-        form may do it by itself. Another batch in its turn is scored when it comes.
+        They score it with the current weights. `announcing` and `stream` call this; another kind of
+        loop may call it itself. If another batch comes instead, it is scored when it comes.
         """
         if not self.selector.looks_ahead:
             return
@@ -297,14 +297,14 @@ class BatchSelector:
 
     @property
     def notes(self) -> list[str]:
-        """What happened to scorers, and why looking ahead ended, in sentences."""
+        """Messages: what happened to scorers, and why scoring ahead ended."""
         second = self.selector.second
         drifted = [] if second is None or second.ended is None else [str(second.ended)]
         return [*self._noted, *([] if self._made is None else self._made[1].notes), *drifted]
 
     @property
     def schedule(self) -> list[tuple[int, tuple[int, ...]]]:
-        """Which weights scored each piece of each step, where scorers did: for `Replay`."""
+        """Which weights scored each piece of each step, if there are scorers: for `Replay`."""
         if self._made is None:
             return schedule_of(self._resumed)
         made = self._made[1]
@@ -333,9 +333,9 @@ class BatchSelector:
         labels: Any = None,
         ids: Any = None,
     ) -> StepCost:
-        """Measure on this batch what a selecting step costs, in plain steps, and say it.
+        """Measure the cost of a selecting step in plain steps, on this batch.
 
-        The model, its gradients and the random state are left as they are.
+        The model, its gradients and the random state do not change.
         """
         candidates, known = self._candidates(self._parts(batch, labels, ids), self.steps)
         cost = measure_step(
@@ -352,7 +352,7 @@ class BatchSelector:
         return cost
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint of your loop must hold to continue with the same choices."""
+        """The state to save in a checkpoint, to continue with the same choices."""
         made = self._resumed if self._made is None else self._made[1].state_dict()
         ahead = {f"{AHEAD}{name}": value for name, value in made.items()}
         return {"steps": torch.tensor(self.steps), **self.selector.state_dict(), **ahead}
@@ -374,7 +374,7 @@ class BatchSelector:
 
 
 class RhoLoss(BatchSelector):
-    """Chooses the examples with the largest reducible holdout loss: loss less irreducible loss.
+    """Selects the examples with the largest reducible holdout loss: loss minus irreducible loss.
 
     They are learnable, worth learning and not yet learnt (Mindermann et al., ICML 2022). All
     arguments are those of `BatchSelector`.

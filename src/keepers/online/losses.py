@@ -29,15 +29,15 @@ REMEDY = "Compute the losses from these data, with keepers.irreducible_losses or
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IrreducibleLosses:
-    """The loss of each example under a model that has not seen it.
+    """The loss of each example under a model that was not trained on it.
 
-    `ids` (n,) are integers or strings, `values` (n,) float32, `labels` (n,) the class names for
-    which the losses are, where they are known. `metadata` says how they were made: model, data
-    fingerprint, folds, and the `quality` that was estimated on the way.
+    `ids` (n,) are integers or strings, `values` (n,) float32, `labels` (n,) the class names that
+    the losses are for, if known. `metadata` says how they were made: model, data
+    fingerprint, folds, and the estimated `quality` of the model.
 
     Raises:
-        DataError: lengths that differ, an id twice, or values that are not finite, by id.
-        ParameterError: ids that are no integers or strings.
+        DataError: different lengths, a repeated id, or infinite values; the message names the ids.
+        ParameterError: ids that are not integers or strings.
     """
 
     ids: npt.NDArray[Any]
@@ -69,7 +69,7 @@ class IrreducibleLosses:
 
     @classmethod
     def given(cls, ids: Sequence[Any] | npt.NDArray[Any], values: Any) -> IrreducibleLosses:
-        """Losses that were made elsewhere: ids and values (n,).
+        """Losses from elsewhere: ids and values (n,).
 
         >>> IrreducibleLosses.given(["a", "b"], [0.1, 2.0])
         IrreducibleLosses(2 examples, mean 1.05)
@@ -104,20 +104,20 @@ class IrreducibleLosses:
 
     @property
     def quality(self) -> dict[str, Any]:
-        """What is known of how good they are; empty for losses made elsewhere."""
+        """The quality of the irreducible-loss model; empty for losses from elsewhere."""
         return self.metadata.get("quality", {})
 
     @property
     def weaknesses(self) -> list[str]:
-        """Why they may be too weak to help, in sentences; none where nothing is known."""
+        """Why the losses may be too weak to help, in sentences; empty if nothing is known."""
         return weaknesses(self.quality) if "majority" in self.quality else []
 
     def of(self, source: Source, parameter: str = "il") -> Tensor:
         """The values (n,) of the examples of `source`, in its order.
 
         Raises:
-            ParameterError: examples without a value, or whose label is another than it was made
-                for, by id.
+            ParameterError: examples without a value, or with another label than the losses are
+                for; the message names the ids.
         """
         positions, known = self.numbering.positions(source.ids)
         missing = (~known).nonzero().squeeze(1).numpy()
@@ -151,7 +151,7 @@ class IrreducibleLosses:
         return self.values[positions]
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write `id, irreducible_loss, label` as Parquet, and how they were made beside them.
+        """Write `id, irreducible_loss, label` as Parquet, with `metadata`.
 
         Raises:
             RunError: the file exists and `overwrite` is false.
@@ -167,10 +167,10 @@ class IrreducibleLosses:
 
     @classmethod
     def load(cls, path: str | Path) -> IrreducibleLosses:
-        """Read what `save` wrote, or any Parquet file with columns `id` and `irreducible_loss`.
+        """Read a file of `save`, or any Parquet file with columns `id` and `irreducible_loss`.
 
         Raises:
-            DataError: no such file, not Parquet, a column is missing, or it is damaged.
+            DataError: the file is missing, damaged or not Parquet, or a column is missing.
         """
         path = Path(path)
         try:
@@ -220,7 +220,7 @@ def _ids(column: ArrowColumn, path: Path) -> npt.NDArray[Any]:
 
 
 def weaknesses(found: dict[str, Any]) -> list[str]:
-    """Sentences that say why the losses may be too weak to help; none where nothing speaks so."""
+    """Why the losses may be too weak to help, in sentences; empty if nothing suggests it."""
     warnings: list[str] = []
     gain = (found["accuracy"] - found["majority"]) / max(1e-9, 1 - found["majority"])
     if gain < 0.3:

@@ -141,14 +141,14 @@ def as_numbers(ids: Any) -> Tensor:
 
 
 class WithIds:
-    """A map-style data set whose items carry their ids: `item + (id,)`, or the key `id`.
+    """A map-style data set whose items include their ids: `item + (id,)`, or the key `id`.
 
-    The id is the number (int64) of what keepers knows the example by: its key, or the hash of its
-    input, whatever its place in the data set. Options are those of `keepers.coreset` for reading.
+    The id is an int64 number for the example's key, or for the hash of its input; it does not
+    depend on the order of the data set. Options are the reading options of `keepers.coreset`.
 
     Raises:
-        ParameterError: items that are another each time they are read (random transforms), without
-            a key to know them by.
+        ParameterError: items that change each time they are read (random transforms), without
+            a key.
 
     >>> data = [(torch.tensor([0.0]), 0), (torch.tensor([1.0]), 1)]
     >>> WithIds(data)[1][2] == WithIds(data[::-1])[0][2]

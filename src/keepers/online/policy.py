@@ -244,8 +244,8 @@ def _few(candidates: Candidates) -> Candidates:
 class InfoBatch(BatchPolicy):
     """Leaves out a random part of the examples whose last loss is below the mean.
 
-    Of the m below the mean, k = keep·m stay in the epoch (rounded, 1 at least), with weight m / k,
-    so that the gradient stays what it was in expectation. The first epoch trains on everything,
+    Of the m examples below the mean, k = keep·m stay in the epoch (rounded, at least 1), with
+    weight m / k, so the expected gradient is unchanged. The first epoch trains on everything,
     and so does every epoch that begins in the last share `off` of the training.
 
     Paper:
@@ -310,7 +310,7 @@ class InfoBatch(BatchPolicy):
         return self.of_epoch[positions]
 
     def note(self, positions: Tensor, losses: Tensor) -> None:
-        """Note the losses of what was trained on."""
+        """Record the losses of the examples trained on."""
         self.losses[positions.to(self.losses.device)] = losses.to(self.losses)
 
     def state_dict(self) -> dict[str, Tensor]:

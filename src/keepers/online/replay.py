@@ -18,11 +18,11 @@ from keepers.training import Feed
 
 @dataclass(frozen=True, kw_only=True)
 class Replay(AheadBackend):
-    """A backend that does in this process what `scorers` did, with the same choices.
+    """A backend that repeats a run with `scorers` in this process, with the same choices.
 
-    `schedule` is that of the run: what was lost there is scored by the trainer here, too. Without
-    one everything is answered, so that `Scoring(max_staleness=...)` can be tried without Ray.
-    Scores are made when they are asked for, by the weights of then.
+    `schedule` is that of the run: pieces that the trainer scored there are scored by the trainer
+    here, too. Without a schedule no piece is lost, so you can try `Scoring(max_staleness=...)`
+    without Ray. Scores are computed when they are requested, with the weights of that time.
     """
 
     scorers: int = 1

@@ -33,17 +33,16 @@ LossFunction = Callable[[Any, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How candidates are scored. Each saving is switched by itself.
+    """How candidates are scored. Each way to make scoring cheaper has its own option.
 
     `batch_norm` and `dropout`: see `scoring_mode`. `precision`: that of the training (`same`), or
-    autocast. `resolution`: the side in pixels to which pictures are shrunk first. `part`: the
-    share of the candidates that is scored at all, drawn at random. `max_age`: a loss that is at
-    most so many steps old is used again; a model with batch normalisation needs `batch_norm`
-    `eval` then, as the statistics would be those of the rest. `samples`: posterior samples, for
-    methods that need them. `max_staleness`: scores of a backend that works ahead may be by
-    weights that are at most so many steps old. `shortlist`: such scores admit the best so much
-    of the candidates (by default twice what is kept), and the weights of the step choose among
-    those; 0 lets the older scores choose.
+    autocast. `resolution`: the side in pixels to which pictures are first scaled down. `part`: the
+    share of the candidates to score, drawn at random. `max_age`: losses up to this many steps old
+    are reused; a model with batch normalisation then needs `batch_norm` `eval`, because its
+    statistics would be those of the other candidates only. `samples`: posterior samples, for
+    methods that need them. `max_staleness`: a backend that scores ahead may use weights up to this
+    many steps old. `shortlist`: the share of the candidates that such scores shortlist (by default
+    twice what is kept); the current weights choose among these. 0 lets the older scores choose.
 
     Raises:
         ParameterError: a value out of range.
@@ -165,7 +164,7 @@ def scored_by(scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InProcess(Scorer):
-    """Scores with the module that is being trained, where it is."""
+    """Scores with the module in training, in the same process."""
 
     module: nn.Module
     scoring: Scoring

@@ -51,27 +51,28 @@ class _Ticket:
 class Scorers(AheadBackend):
     """A backend that shares scoring out with scorers on Ray.
 
-    Each has a copy of the model, and gets the weights of each step. By default the candidates of a
-    step are shared out between them and the trainer, and the choice is that of one process. With
-    `Scoring(max_staleness=1)` the candidates of the next step are scored while this one is trained
-    on, by weights that are one step old then.
+    Each has a copy of the model, and gets the weights of each step. By default the scorers and the
+    trainer share the candidates of a step, and the choice is the same as with one process. With
+    `Scoring(max_staleness=1)` they score the candidates of the next step during the current one,
+    with weights that are then one step old.
 
-    A scorer that dies or does not answer is given up until it is back; what it held is scored by
-    the trainer, and `notes` of the scorer says so.
+    If a scorer dies or does not answer, the trainer scores its candidates until a new one starts;
+    `notes` says so.
 
     Args:
-        count: scorers, of one CPU each. Those that a cluster has no place for yet join later; on
-            this machine there are at most as many as it has cores.
-        address: of a Ray cluster (HOST:PORT, or `auto`); by default one is started here.
-        gpus: of each scorer, or a part of one.
-        weights: how weights travel; `bf16` halves the bytes, and scores are rounded.
-        patience: seconds that an answer is waited for at most.
+        count: the number of scorers, with one CPU each; on this machine at most one for each
+            core. If a cluster has no place for some of them yet, they join later.
+        address: of a Ray cluster (HOST:PORT, or `auto`); by default Ray is started on this machine.
+        gpus: GPUs of each scorer; may be a fraction.
+        weights: how weights are sent; `bf16` halves the bytes, and rounds scores.
+        patience: the longest time in seconds to wait for an answer.
 
-    Raises:
-        ParameterError: no scorer, more than this machine has cores, a value of another kind, or
-            several training processes.
-        MissingExtraError: Ray is not installed.
-        RunError: the cluster does not answer, has no or another keepers, or starts no scorer.
+        Raises:
+            ParameterError: no scorer, more than this machine has cores, a value of another type, or
+                several training processes.
+            MissingExtraError: Ray is not installed.
+            RunError: the cluster does not answer, has no keepers or another version, or starts no
+                scorer.
     """
 
     def __init__(

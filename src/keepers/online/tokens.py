@@ -22,11 +22,11 @@ REFERENCE = "reference_losses"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenChoice:
-    """The loss of a step, and what it is of.
+    """The loss of a step, and the chosen tokens.
 
-    `loss` is the mean over the chosen tokens, with its gradient; `total` their sum and `count` how
-    many they are, for steps of several batches. `chosen` (n, length - 1) says which of the
-    predicted tokens they are.
+    `loss` is the mean over the chosen tokens, with gradient; `total` is the sum and `count` the
+    number, for steps of several batches. `chosen` (n, length - 1) is a mask of the predicted
+    tokens.
     """
 
     loss: Tensor
@@ -38,20 +38,19 @@ class TokenChoice:
 class TokenSelector:
     """Takes the loss of a causal language model on the tokens most worth learning.
 
-    Of the tokens of a batch that have a label those are chosen whose loss is furthest over the
-    reference model's: what is learnt already has no excess, and what is noise has as much loss for
-    the reference. Prompts, padding and whatever else has the label -100 is never chosen, so
-    completion-only losses, packing and batches without padding stay what they are: the reference
-    is given the same batch.
+    It chooses the labelled tokens of a batch whose loss exceeds the reference model's most. A token
+    that is already learnt has no excess; neither has noise, which the reference cannot predict
+    either. Tokens with the label -100 (prompts, padding) are never chosen. The reference gets the
+    same batch, so completion-only losses, packing and padding-free batches work.
 
     Args:
         reference: a causal language model with the same tokens, trained on good data of the same
-            kind; it is called as `reference(**batch)` without the labels, and not trained. None
-            where batches hold its losses as `reference_losses` (n, length - 1).
+            kind. It is called as `reference(**batch)` without labels, and not trained. None
+            if batches hold its losses as `reference_losses` (n, length - 1).
         keep: the fraction of the labelled tokens.
 
-    Raises:
-        ParameterError: a count in place of a fraction.
+        Raises:
+            ParameterError: a count instead of a fraction.
 
     Source:
         Lin et al., Rho-1: Not All Tokens Are What You Need, NeurIPS 2024 (2404.07965).
@@ -104,7 +103,7 @@ class TokenSelector:
         return TokenChoice(loss=total / max(1, count), total=total, count=count, chosen=chosen)
 
     def count(self, labels: Tensor) -> int:
-        """How many tokens of a batch with these labels (n, length) are chosen."""
+        """The number of chosen tokens for a batch with these labels (n, length)."""
         learnt = int((labels[:, 1:] != IGNORED).sum())
         return self.budget.resolve(learnt) if learnt else 0
 
@@ -136,7 +135,7 @@ class TokenSelector:
 
 
 def top_tokens(excess: Tensor, learnt: Tensor, budget: Budget) -> Tensor:
-    """The `learnt` tokens (n, length) of highest excess (n, length), as a mask; ties to the first.
+    """A mask of the `learnt` tokens (n, length) with the highest excess (n, length); ties: first.
 
     Raises:
         ParameterError: an excess that is NaN.

@@ -51,10 +51,10 @@ class Shares:
 def report(selection: Selection, path: str | Path | None = None, *, overwrite: bool = True) -> Path:
     """Write a self-contained HTML report of a core-set run, and return its path.
 
-    `path` is `report.html` in the run directory where it is not given.
+    `path` defaults to `report.html` in the run directory.
 
     Raises:
-        RunError: the selection was read from a file, which holds no evidence to show; or `path`
+        RunError: the selection was read from a file, which has no content for a report; or `path`
             exists and `overwrite` is false.
 
     Example:

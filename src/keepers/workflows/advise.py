@@ -54,19 +54,19 @@ RESULT = "advice.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What a pilot says, as plain JSON values, and the run directory it stands in."""
+    """The result of a pilot as plain JSON values, and its run directory."""
 
     result: dict[str, Any]
     run: Path
 
     @property
     def sentences(self) -> list[str]:
-        """The answers in words."""
+        """The conclusions, in sentences."""
         return self.result["sentences"]
 
 
 def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
-    """Whether selecting pays on examples with classes, labels or numbers, by a pilot in folds.
+    """Find out by a pilot in folds whether selecting pays, for classes, labels or numbers.
 
     Raises:
         ParameterError: no targets, under 100 examples, or one class.

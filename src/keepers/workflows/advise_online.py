@@ -42,19 +42,20 @@ BINS = 40
 
 @taking(AdviseOnlineOptions)
 def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
-    """Say, before a target is trained, whether choosing what gets a gradient step can pay.
+    """Say whether online selection can pay, before a target is trained.
 
-    The irreducible losses are made for 5,000 examples at most, as `keepers.train` makes them, and
-    a selecting step of the target is timed against a plain one. What `select="auto"` decides with
-    these losses is what is said here. It is a bound: nothing is trained by it, so selecting never
-    more than *can* pay, and `keepers.compare_online` measures whether it does.
+    It makes the irreducible losses of at most 5,000 examples, as `keepers.train` does, and compares
+    the time of a selecting step of the target with that of a plain step. `select="auto"` decides
+    by the same rule. The result is a bound, because nothing is trained with selection:
+    `keepers.compare_online` measures whether it pays.
 
     Args:
         data: as in `keepers.coreset`, with labels.
 
     Raises:
-        ParameterError: under 100 examples, a target that scikit-learn fits, or losses of others.
-        KeepersError: anything else wrong with what was given.
+        ParameterError: under 100 examples, a target that scikit-learn fits, or losses of other
+            examples.
+        KeepersError: another argument or the data are invalid.
     """
     given = {name: value for name, value in vars(options).items() if name != "target"}
     with renamed({"model": "target"}):
@@ -198,7 +199,7 @@ def _losses_seconds(
 
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
-    """The answers in words: the verdict first, then what it stands on."""
+    """The conclusions, in sentences: the verdict first, then its reasons."""
     facts, made, seconds = result["facts"], result["irreducible"], result["seconds"]
     found = [f"{facts['why'][0].upper()}{facts['why'][1:]}", _losses(made)]
     found += [f"Warning: {weak}" for weak in made["weaknesses"][1:]]

@@ -48,23 +48,23 @@ from keepers.workflows.token_budgets import within_tokens
 
 @taking(CoresetOptions)
 def coreset(data: Any, options: CoresetOptions) -> Selection:
-    """Choose the part of the data worth training on, with a small proxy model or your embeddings.
+    """Select the part of the data worth training on, with a small proxy model or your embeddings.
 
-    The proxy is trained on all the data, its evaluation pass gives signals, the method turns them
-    into a choice (Coleman et al., "Selection via Proxy", ICLR 2020). With `features` no proxy is
-    trained and no labels are needed: the method covers the vectors that you bring.
+    The proxy is trained on all the data and then evaluated on them. The method selects by the
+    resulting signals (Coleman et al., "Selection via Proxy", ICLR 2020). With `features` it
+    selects by your own vectors, without a proxy or labels.
 
     Args:
         data: a path (Parquet, CSV, JSONL, a folder of pictures), `"digits"`, a hub id, an Arrow
             table, a pandas frame, a Hugging Face data set, a tuple of arrays, or a map-style
-            PyTorch data set; a `.npy` file or an array of vectors alone is its own features.
+            PyTorch data set. A `.npy` file or an array of vectors is its own features.
 
-    Raises:
-        KeepersError: anything wrong with what was given: the parameter, what was got, the remedy.
+        Raises:
+            KeepersError: an argument or the data are invalid; the message names the remedy.
 
-    >>> import keepers, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     selection = keepers.coreset("digits", keep=0.5, epochs=2, run=folder)
+        >>> import keepers, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     selection = keepers.coreset("digits", keep=0.5, epochs=2, run=folder)
     >>> len(selection), selection.table.num_rows
     (899, 1797)
     """
@@ -93,7 +93,7 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
 
 
 def write_selection(selection: Selection, data: Any, options: CoresetOptions) -> dict[str, Path]:
-    """Write a selection, and its kept rows, where they are asked for; what was written, by name."""
+    """Write a selection and its kept rows to the given places; returns the paths by name."""
     overwrite, written = options.overwrite, dict[str, Path]()
     if options.out is not None:
         written["out"] = selection.to_parquet(options.out, overwrite=overwrite)
@@ -218,7 +218,7 @@ def choose(
 ) -> tuple[Picks, Tensor | None]:
     """The picks, as positions into `scored.candidates`, and the scores of the candidates.
 
-    They are `k`, or as many as fit into the tokens of the configuration, where it has some.
+    There are `k` picks, or as many as fit into a budget in tokens, if the configuration has one.
     """
     members: Sequence[Signals] = scored.members
     if len(scored.candidates) < len(scored.source):

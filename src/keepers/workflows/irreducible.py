@@ -64,19 +64,20 @@ class Irreducible:
 
 @taking(IrreducibleOptions)
 def irreducible_losses(train: Any, options: IrreducibleOptions) -> IrreducibleLosses:
-    """The loss of each training example under a model that has not seen it.
+    """The loss of each training example under a model that was not trained on it.
 
     Without `holdout` the data are cut into `folds`, balanced by class, and each fold gets its
-    losses from a model trained on the others; a part that no model is trained on chooses the
-    checkpoints. With `holdout` one model is trained on it alone. Losses are of the inputs as
-    they are, in evaluation mode (Mindermann et al., ICML 2022). Of conversations they are those of
-    a reference model, a causal language model that is read as it is: `model="hf:PATH"`.
+    losses from a model trained on the others. A part that no model is trained on selects the
+    checkpoints. With `holdout` one model is trained on the holdout data. Losses are computed in
+    evaluation mode, without augmentation (Mindermann et al., ICML 2022). For conversations they
+    are the losses of a reference model, a causal language model that is not trained further:
+    `model="hf:PATH"`.
 
     Args:
         train: as in `keepers.coreset`.
 
     Raises:
-        KeepersError: anything wrong with what was given.
+        KeepersError: an argument or the data are invalid.
 
     >>> import keepers, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -38,16 +38,16 @@ class Scores:
 
 @taking(ScoreOptions)
 def score(data: Any, options: ScoreOptions) -> Scores:
-    """Score every example without selecting; higher would be selected first.
+    """Score every example without selecting; higher scores would be selected first.
 
-    The proxy is trained as by `keepers.coreset`, so a later one in the same run directory finds it.
+    The proxy is trained as by `keepers.coreset`, which reuses it in the same run directory.
 
     Args:
         data: as in `keepers.coreset`.
 
     Raises:
-        ParameterError: the method has no scores (`k-center` picks from features, for instance).
-        KeepersError: anything else wrong with what was given.
+        ParameterError: the method gives no scores (such as `k-center`, which picks by features).
+        KeepersError: another argument or the data are invalid.
 
     >>> import keepers, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

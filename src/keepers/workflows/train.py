@@ -56,10 +56,10 @@ from keepers.workflows.workplace import Workplace
 class TrainResult:
     """A trained target.
 
-    `weights` is a safetensors file with the state of the module; of a language model it is a
-    folder that transformers opens. `curve` has one entry for each evaluation, `metadata` says how
-    it came about and what it cost. Irreducible losses that were made on the way (`made_losses`)
-    lie in `run` as il.parquet.
+    `weights` is a safetensors file with the state of the module; for a language model it is a
+    folder that transformers opens. `curve` has one entry for each evaluation; `metadata` has the
+    settings and the cost. If the training made irreducible losses (`made_losses`), they are in
+    `run` as il.parquet.
     """
 
     weights: Path
@@ -76,19 +76,19 @@ class TrainResult:
 
 @taking(TrainOptions)
 def train(data: Any, options: TrainOptions) -> TrainResult:
-    """Train a target; each step takes the best `keep` of its candidates.
+    """Train a target with online selection: each step takes the best `keep` of its candidates.
 
-    Of n_B = n_b / keep candidates a step trains on the n_b with the highest score; n_b is the
-    batch size of the model's recipe, and an epoch one pass over the candidates.
+    Each step has n_B = n_b / keep candidates, and trains on the n_b with the highest scores. n_b
+    is the batch size of the model's recipe, and an epoch is one pass over the candidates.
 
-    Conversations tune a causal language model by the Trainer of transformers, on AdamW with a
-    learning rate that rises and falls; `rho-loss` and `tokens` choose by a reference model.
+    With conversations the Trainer of transformers tunes a causal language model, with AdamW and a
+    learning rate that warms up and decays. `rho-loss` and `tokens` select with a reference model.
 
     Args:
         data: as in `keepers.coreset`.
 
     Raises:
-        KeepersError: anything wrong with what was given.
+        KeepersError: an argument or the data are invalid.
 
     >>> import keepers, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

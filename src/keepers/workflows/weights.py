@@ -58,18 +58,18 @@ def load_weights(module: nn.Module, path: Path) -> nn.Module:
 def load_model(path: str | Path, *, model: str | None = None) -> Model:
     """The model in a file of weights that `keepers train` wrote, in evaluation mode.
 
-    Its `module` takes inputs as `keepers.data.encode` with its `encoder` gives them (pictures
-    (n, channels, height, width) in [0, 1]) and gives logits (n, classes), log-odds (n, labels), or
-    numbers (n, numbers) in the units of the data it was trained on. It normalises by itself.
+    Its `module` takes inputs as `keepers.data.encode` encodes them with its `encoder` (pictures
+    (n, channels, height, width) in [0, 1]). It returns logits (n, classes), log-odds (n, labels),
+    or numbers (n, numbers) in the units of the training data. It normalises its inputs itself.
 
     Args:
         path: the file.
-        model: `package.module:function`, for weights of a model of your own: it is imported and
-            called. What a file names is never called because the file names it.
+        model: `package.module:function`, if the weights are of your own model: it is imported and
+            called. keepers never calls code only because a file names it.
 
     Raises:
-        DataError: there is no such file, it is damaged, it holds no such weights, or they are of
-            a model of somebody's own and `model` is not given.
+        DataError: the file is missing, damaged or has no such weights, or it names a model that is
+            code and `model` is not given.
         ParameterError: the model cannot be built, or is larger than this machine's memory.
     """
     path = Path(path)

@@ -27,9 +27,9 @@ from keepers.workflows.options.active import StartOptions, check_names
 
 
 class Campaign:
-    """A labelling campaign in a folder: a pool, a journal of all that happened, and a proxy.
+    """A labelling campaign in a folder: a pool, a journal of all events, and a proxy.
 
-    Begin one with `start`, come back to it with `open`. `state` is folded from the journal alone.
+    Create one with `start`, and reopen it with `open`. `state` is computed from the journal alone.
 
     >>> import keepers, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -59,14 +59,14 @@ class Campaign:
     @classmethod
     @taking(StartOptions)
     def start(cls, pool: str | Path, options: StartOptions) -> Self:
-        """Begin a campaign on a pool of unlabelled examples.
+        """Start a campaign on a pool of unlabelled examples.
 
         Args:
-            pool: a path or hub name, as `keepers.coreset` takes them; its labels, if it has any,
-                are read only where `label` names their column.
+            pool: a path or hub name, as in `keepers.coreset`. If it has labels, they are read only
+                if `label` names their column.
 
         Raises:
-            KeepersError: anything wrong with what was given; nothing is written then.
+            KeepersError: an argument or the data are invalid; nothing is written then.
         """
         return cls(begin(pool, options), progress=options.progress, say=options.say)
 
@@ -81,15 +81,15 @@ class Campaign:
         progress: Progress | None = None,
         say: Say | None = None,
     ) -> Self:
-        """Come back to a campaign.
+        """Open an existing campaign.
 
-        A folder may come from anywhere, so a model of its own that is code
+        The folder may come from somebody else, so a model of the campaign that is code
         (`package.module:function`) is called only if `proxy`, `target` or `features` names it
-        here again. All that needs no model works without.
+        again. Everything that needs no model works without.
 
         Raises:
-            RunError: the folder holds none, or its journal cannot be read.
-            DataError: the pool is gone, or is another one.
+            RunError: the folder holds no campaign, or its journal cannot be read.
+            DataError: the pool is missing, or is another one.
         """
         named = {"proxy": proxy, "target": target, "features": features}
         return cls(come_back(Path(campaign), progress, named), progress=progress, say=say)
@@ -104,11 +104,11 @@ class Campaign:
         test: str | Path | None = None,
         progress: Progress | None = None,
     ) -> dict[str, str]:
-        """Say where the data of a campaign are now; the paths that were written down.
+        """Record the new paths of the campaign's data; returns the recorded paths.
 
         Raises:
-            ParameterError: nothing is named, or data that the campaign never had.
-            DataError: the examples there are not those that the campaign had last.
+            ParameterError: no data are named, or data that the campaign does not have.
+            DataError: the examples there differ from the last ones of the campaign.
         """
         return move(Path(campaign), {"pool": pool, "labelled": labelled, "test": test}, progress)
 
@@ -124,7 +124,7 @@ class Campaign:
 
     @property
     def state(self) -> State:
-        """All that the journal says, now."""
+        """The current state, computed from the journal."""
         return self.desk.state
 
     def _sync(self) -> Drift:
@@ -158,10 +158,10 @@ class Campaign:
     def record(
         self, votes: Iterable[Delivery], *, partial: bool = False, unsure: str | None = None
     ) -> Recorded:
-        """Write labels, skips and withdrawals down: all, or none of them.
+        """Record labels, skips and withdrawals: all, or none of them.
 
-        Any subset, in any order, twice, from several people. `partial` takes what can be taken.
-        `unsure` is an annotator's name that was only guessed: a word of theirs is not changed.
+        Any subset, in any order, repeatedly, from several people. `partial` records the valid ones.
+        `unsure` is an annotator's name that was only guessed: their earlier labels are not changed.
 
         Raises:
             DataError: unknown ids, unknown classes, or one annotator with two labels for one item.
@@ -169,15 +169,15 @@ class Campaign:
         return self.desk.record(votes, partial=partial, unsure=unsure)
 
     def query(self, count: int, *, new: bool = False) -> Batch:
-        """Plan the next `count` examples to label.
+        """Choose the next `count` examples to label.
 
-        The proxy is trained from scratch on what is labelled and scores the pool; while fewer
-        than two classes are labelled, typical and diverse examples are taken. Asked again before
-        anything of the last batch was answered, the same batch comes back; `new` plans another.
+        The proxy is trained from scratch on the labels so far, and scores the pool. While fewer
+        than two classes are labelled, typical and diverse examples are chosen. If nothing of the
+        last batch is labelled yet, the same batch is returned; `new` chooses another.
 
         Raises:
-            ParameterError: `count` under 1, or over what is left.
-            RunError: another process is planning.
+            ParameterError: `count` is under 1, or more than the unlabelled examples.
+            RunError: another process is choosing a batch.
         """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ParameterError("count", f"got {count!r}", "Give a whole number, 1 or more")
@@ -202,7 +202,7 @@ class Campaign:
         return Batch.of(planned)
 
     def measure(self) -> Mapping[str, Any] | None:
-        """Train the proxy on the labels there are now, and write down what it is worth.
+        """Train the proxy on the current labels, measure it, and record the result.
 
         None while fewer than two classes are labelled.
         """
@@ -217,10 +217,10 @@ class Campaign:
     def reclassify(
         self, classes: Sequence[str], renamed: Mapping[str, str] | None = None
     ) -> Schema:
-        """Change the classes: a new version of the schema, which older votes are read under.
+        """Change the classes: a new version of the schema, which also applies to older votes.
 
-        `renamed` maps names of before to names of now. Votes for a class that is left out are
-        kept in quarantine, and count again if it comes back.
+        `renamed` maps old names to new names. Votes for a removed class are
+        kept in quarantine, and count again if the class comes back.
         """
         with self.journal.lock("changing the classes"):
             before, question = self.state.schema, self.state.question
@@ -242,16 +242,16 @@ class Campaign:
         return schema
 
     def status(self, *, goal: float | None = None) -> Standing:
-        """Where the campaign stands; `goal` is an accuracy whose price in labels is forecast."""
+        """The state of the campaign; with `goal`, how many labels this score needs."""
         return standing(self.path, self.state, self.holdings, self.config, self.drift, goal)
 
     def export(self, out: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the labelled examples and where each label comes from.
+        """Write the labelled examples and the origin of each label.
 
         Parquet, CSV or JSON lines by the suffix of `out`: `id`, `row`, the input, `label`,
         `copy_of`, `round`, `part`, `method`, `score`, `rank`, `annotators`, `votes`, `seconds`,
-        `time`, and where there are such `path`, `file`, `file_row` and `line`. Copies of a
-        labelled input have its label, and `copy_of` its id.
+        `time`, and, depending on the data, `path`, `file`, `file_row` and `line`. Copies of a
+        labelled input have its label, and its id in `copy_of`.
 
         Raises:
             RunError: `out` exists and `overwrite` is false, has another suffix, or is the data.

@@ -29,18 +29,18 @@ SELECTION = "selection.parquet"
 
 @taking(CoresetShardsOptions)
 def coreset_shards(data: Named, options: CoresetShardsOptions) -> Kept:
-    """Choose the part of many files worth training on, without ever holding all of them.
+    """Select the part of many files worth training on, without holding all of them in memory.
 
-    Each file is a shard: it is read, encoded and scored by itself, here or on the workers of Ray,
-    and a shard that is finished is not worked on again. What is kept is what `keepers.coreset`
-    would keep of all rows in one table, given the same scores: ties go to the lower id.
+    Each file is a shard: it is read, encoded and scored alone, in this process or on Ray workers,
+    and finished shards are not computed again. Given the same scores, the selection is the one that
+    `keepers.coreset` would make of all rows in one table: ties go to the lower id.
 
     Args:
-        data: a folder, a glob, a file, or a list of these, of Parquet files, CSV or JSON lines of
-            one schema; here or at any address that fsspec reads (`s3://bucket/pool/*.parquet`).
+        data: a folder, a glob, a file, or a list of these, of Parquet files, CSV or JSON lines with
+            one schema; local, or at any address that fsspec reads (`s3://bucket/pool/*.parquet`).
 
     Raises:
-        KeepersError: anything wrong with what was given: the parameter, what was got, the remedy.
+        KeepersError: an argument or the data are invalid; the message names the remedy.
 
     >>> import keepers, tempfile, pyarrow as pa, pyarrow.parquet as pq
     >>> with tempfile.TemporaryDirectory() as folder:

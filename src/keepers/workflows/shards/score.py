@@ -30,15 +30,15 @@ class ShardScores:
 
 @taking(ScoreShardsOptions)
 def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
-    """Score every example of many files, one file at a time; higher would be selected first.
+    """Score every example of many files, one file at a time; higher scores are selected first.
 
-    A later `keepers.coreset_shards` in the same run directory finds the proxy and the scores.
+    `keepers.coreset_shards` in the same run directory reuses the proxy and the scores.
 
     Args:
         data: as in `keepers.coreset_shards`.
 
     Raises:
-        KeepersError: anything wrong with what was given.
+        KeepersError: an argument or the data are invalid.
     """
     check = None if options.out is None else Path(options.out)
     if check is not None:

@@ -38,7 +38,7 @@ class Kept:
     """The kept examples of many shards, in a Parquet file in pick order.
 
     Its columns are `id`, `file` and `row` (of the shard, from 0), `label`, `rank` (from 0) and
-    `score`, null where the method has none. `metadata` says how the selection came about.
+    `score`, null if the method has none. `metadata` says how the selection was made.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Kept:
 
     @property
     def table(self) -> ArrowTable:
-        """All of them; read it by row group where they are too many for memory."""
+        """All kept examples; if they are too many for memory, read the file by row groups."""
         return read_table(self.path, "selection", _AGAIN)[0]
 
     @property
@@ -63,11 +63,11 @@ class Kept:
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> Kept:
-        """What an earlier selection wrote.
+        """Read the file of an earlier selection.
 
         Raises:
-            DamagedError: it is not what was written.
-            RunError: missing, or of another kind.
+            DamagedError: the file is not as keepers wrote it.
+            RunError: the file is missing or of another kind.
         """
         try:
             _, note = read_table(Path(path), "selection", _AGAIN, ())
