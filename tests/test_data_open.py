@@ -217,6 +217,17 @@ def test_numbers_become_vectors_and_a_row_number_does_not(tmp_path: Path) -> Non
     assert told.columns.input == ("height", "id")
 
 
+def test_row_numbers_with_gaps_are_no_input() -> None:
+    draw = np.random.default_rng(0)
+    numbers = np.sort(draw.choice(300, 90, replace=False)) + 5000
+    columns = {"rownames": numbers, "age": draw.integers(0, 99, 90), "y": draw.integers(0, 2, 90)}
+    assert open_source(pa.table(columns)).columns.input == ("age",)
+    mixed = columns | {"rownames": draw.permutation(numbers)}
+    assert open_source(pa.table(mixed)).columns.input == ("rownames", "age")
+    amounts = columns | {"rownames": np.arange(90) ** 2}  # they ascend, and number nothing
+    assert open_source(pa.table(amounts)).columns.input == ("rownames", "age")
+
+
 def test_lists_of_numbers_are_vectors() -> None:
     values = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     for kind in (pa.list_(pa.float32()), pa.list_(pa.float64(), 2)):

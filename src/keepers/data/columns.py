@@ -17,6 +17,7 @@ from keepers.data.looks import (
     NUMBERS,
     SAMPLE,
     is_category,
+    is_counter,
     is_key,
     is_like,
     is_list_of_objects,
@@ -214,7 +215,8 @@ def _find_input(
         # The numbers beside the label are the features, so the label has to be known first.
         label = _label_by_values(material, names, required=require_labels)
     numbers = [n for n in names if n != label and is_number(material.table[n].type)]
-    chosen = tuple(n for n in numbers if not is_key(material.table[n], n))
+    columns = {n: material.table[n] for n in numbers}
+    chosen = tuple(n for n, each in columns.items() if not (is_key(each, n) or is_counter(each)))
     if not chosen:
         raise ParameterError(
             "input",

@@ -12,6 +12,10 @@ from keepers.data.pictures import SUFFIXES
 SAMPLE = 1000
 """Values that are looked at."""
 
+ROWS, PART = 20, 0.1
+"""Whole numbers that ascend from row to row number the rows, from so many on, where this part or
+more of those numbered is left: of training data, say, after test data were split off."""
+
 NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
 """Texts that are lists of numbers."""
 
@@ -103,6 +107,16 @@ def is_key(column: ArrowColumn, name: str) -> bool:
         and pc.max(values).as_py() - pc.min(values).as_py() == len(values) - 1
         and len(pc.unique(values)) == len(values)
     )
+
+
+def is_counter(column: ArrowColumn) -> bool:
+    """Whether whole numbers ascend from row to row with few gaps: numbers of rows, some left out."""
+    if not pa.types.is_integer(column.type) or len(column) - column.null_count < ROWS:
+        return False
+    values = column.drop_null()
+    span = values[-1].as_py() - values[0].as_py() + 1
+    ascending = pc.all(pc.greater(values[1:], values[:-1])).as_py()
+    return ascending and span <= len(values) / PART
 
 
 def is_category(column: ArrowColumn) -> bool:
