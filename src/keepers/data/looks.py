@@ -110,7 +110,7 @@ def is_key(column: ArrowColumn, name: str) -> bool:
 
 
 def is_counter(column: ArrowColumn) -> bool:
-    """Whether whole numbers ascend from row to row with few gaps: numbers of rows, some left out."""
+    """Whether whole numbers ascend from row to row with few gaps: numbers of rows, some gone."""
     if not pa.types.is_integer(column.type) or len(column) - column.null_count < ROWS:
         return False
     values = column.drop_null()
