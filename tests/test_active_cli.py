@@ -300,7 +300,7 @@ def test_of_a_file_with_an_error_nothing_is_taken_unless_partial(
     assert said.out.startswith(f"{taken} new, 0 changed")
     assert dict(state().labels) == {"r001": "neg"}
     assert ("Left out: " in said.out) == (name != "class.csv")
-    aside = "1 label names a class that the campaign does not have"
+    aside = "Of these, 1 names a class that the campaign does not have"
     assert (aside in said.out) == (name == "class.csv")
 
 

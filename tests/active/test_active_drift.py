@@ -375,7 +375,10 @@ def test_pictures_that_cannot_be_decoded(tmp_path: Path) -> None:
         "cold": "k-center",
     }
     pool = pictures(tmp_path / "cut", 4, 17)
-    campaign = Campaign.start(pool, campaign=tmp_path / "c", on_bad_row="skip", **given)
+    said: list[str] = []
+    skip: dict[str, Any] = {"on_bad_row": "skip", "say": said.append}
+    campaign = Campaign.start(pool, campaign=tmp_path / "c", **skip, **given)
+    assert any(words.startswith("pool: Skipped 2 rows that cannot be used") for words in said)
     source = campaign.holdings.source
     names = dict(zip(source.ids.tolist(), source.inputs.names.tolist(), strict=True))  # type: ignore[union-attr]
     first = campaign.query(10)
@@ -389,10 +392,19 @@ def test_pictures_that_cannot_be_decoded(tmp_path: Path) -> None:
     assert not {"004.png", "017.png"} & {names[item] for item in (*first.ids, *second.ids)}
     assert len({campaign.desk.content(item) for item in second.ids}) == 18
 
-    strict = Campaign.start(tmp_path / "cut", campaign=tmp_path / "strict", **given)
-    with pytest.raises(DataError, match=r"row \d+ \(id \w+, 004\.png\) of cut cannot"):
-        strict.query(3)
-    assert not strict.state.rounds
+    with pytest.raises(
+        DataError, match=r"pool: the picture in row \d+ \(id \w+, 004\.png\) of cut"
+    ):
+        Campaign.start(tmp_path / "cut", campaign=tmp_path / "strict", **given)
+    assert not (tmp_path / "strict").exists()
+    strict = Campaign.start(pictures(tmp_path / "later"), campaign=tmp_path / "strict", **given)
+    path = tmp_path / "later" / "004.png"
+    path.write_bytes(path.read_bytes()[:60])
+    strict.close()
+    with Campaign.open(tmp_path / "strict") as strict:
+        with pytest.raises(DataError, match=r"row \d+ \(id \w+, 004\.png\) of later cannot"):
+            strict.query(3)
+        assert not strict.state.rounds
 
 
 def test_the_other_pictures_are_chosen_as_if_the_bad_one_were_not_there(tmp_path: Path) -> None:
@@ -432,24 +444,12 @@ def test_a_test_picture_that_cannot_be_decoded(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(part / f"{number}.png")
     bad = test / "a" / "0.png"
     bad.write_bytes(bad.read_bytes()[:50])
-    for mode in ("skip", "error"):
-        campaign = Campaign.start(
-            pool,
-            campaign=tmp_path / mode,
-            classes=CLASSES,
-            test=test,
-            proxy="logistic",
-            epochs=2,
-            on_bad_row=mode,
-        )
-        ids = campaign.holdings.source.ids.tolist()[:6]
-        campaign.record(
-            [Vote(item=i, annotator="o", label=CLASSES[n % 2]) for n, i in enumerate(ids)]
-        )
-        if mode == "error":
-            with pytest.raises(KeepersError, match=r"test: the picture in row \d+ .* cannot be"):
-                campaign.measure()
-        else:
-            facts = campaign.measure()
-            assert facts is not None
-            assert facts["test_examples"] == 8
+    given: dict[str, Any] = {"classes": CLASSES, "test": test, "proxy": "logistic", "epochs": 2}
+    with pytest.raises(KeepersError, match=r"test: the picture in row \d+ .* cannot be"):
+        Campaign.start(pool, campaign=tmp_path / "error", **given)
+    campaign = Campaign.start(pool, campaign=tmp_path / "skip", on_bad_row="skip", **given)
+    ids = campaign.holdings.source.ids.tolist()[:6]
+    campaign.record([Vote(item=i, annotator="o", label=CLASSES[n % 2]) for n, i in enumerate(ids)])
+    facts = campaign.measure()
+    assert facts is not None
+    assert facts["test_examples"] == 8

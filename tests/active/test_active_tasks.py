@@ -161,7 +161,7 @@ def test_hostile_returns_of_labels(tagged: Tagged, command: Command) -> None:
     assert "line 5: the pool holds no example of the id 'k999'" in said
     assert not campaign.state.labels
     said = command(f"active import {back} --campaign {campaign.path} --partial")
-    assert "1 label names a label that the campaign does not have" in said
+    assert "Of these, 1 names a label that the campaign does not have" in said
     assert campaign.state.labels == {ids[1]: ("art",), ids[2]: ()}
     command(f"active classes sport,mony,art --rename money=mony --campaign {campaign.path}")
     assert campaign.state.labels[ids[0]] == ("mony", "sport")

@@ -145,7 +145,7 @@ def say_recorded(
     )
     if recorded.quarantined:
         console().print(
-            f"{counted(recorded.quarantined, 'label names', 'labels name')} a {one} that the "
+            f"Of these, {counted(recorded.quarantined, 'names', 'name')} a {one} that the "
             "campaign does not have: kept, and counted once it does (keepers active classes)"
         )
     for sentence in (*malformed, *recorded.refused):

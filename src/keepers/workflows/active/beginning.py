@@ -23,8 +23,8 @@ from keepers.campaign import (
     now,
 )
 from keepers.configuration import is_own_code, model_named, validated
-from keepers.data import check_apart
-from keepers.errors import DataError, ParameterError, RunError, renamed
+from keepers.data import check_apart, readable
+from keepers.errors import DataError, ParameterError, RunError, about, renamed
 from keepers.files import check_folder, plain
 from keepers.models import default_target
 from keepers.models.posterior import check_dropout
@@ -40,6 +40,7 @@ from keepers.workflows.active.opening import (
     open_holdings,
     refuse_conversations,
 )
+from keepers.workflows.opening import say_or_not, say_skipped
 from keepers.workflows.options.active import CampaignConfig, StartOptions
 from keepers.workflows.options.shared import Rows
 
@@ -88,6 +89,7 @@ def begin(pool: str | Path, options: StartOptions) -> Opened:
     )
     _check_models(config, holdings)
     _ = holdings.source.inputs  # two files whose inputs cannot stand together are refused here
+    _check_pictures(holdings, reading, options)
     config = config.named(holdings.source.task.names)
     events: list[Event] = [
         Started(
@@ -109,6 +111,16 @@ def begin(pool: str | Path, options: StartOptions) -> Opened:
             raise RunError(f"campaign: another process has just begun one in {path}. Go on with it")
         journal.append([*events, *filter(None, found)])
     return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)
+
+
+def _check_pictures(holdings: Holdings, reading: Rows, options: StartOptions) -> None:
+    """Refuse pictures that cannot be decoded, or say which a campaign does without."""
+    say = say_or_not(options.say)
+    for what, source in (("pool", holdings.source), ("test", holdings.test)):
+        if source is not None and source.kind == "image":
+            with about(what):
+                found = readable(source, on_bad_row=reading.on_bad_row, progress=options.progress)
+            say_skipped(found, lambda sentence, what=what: say(f"{what}: {sentence}"))
 
 
 def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
