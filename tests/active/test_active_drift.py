@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from active_worlds import CLASSES, World, events, make_world
+from active_worlds import CLASSES, World, events, make_world, spy
 from PIL import Image
 
 from keepers import Campaign, Vote
 from keepers.campaign import Pool
 from keepers.errors import DataError, KeepersError, KeepersWarning, ParameterError, RunError
+from keepers.reports import active_charts
+from keepers.reports.active import active_report
 from keepers.reports.active_answers import accuracy
 from keepers.workflows.active.beginning import DATA, _where_now  # pyright: ignore[reportPrivateUsage]
 
@@ -198,7 +200,11 @@ def test_data_that_were_moved(world: World, tmp_path: Path) -> None:
     assert len(world.open().state.labels) == 9
 
 
-def test_other_test_data_are_told_once(world: World) -> None:
+def labels_of(args: Any) -> list[int]:
+    return [facts["labels"] for facts in args[0]]
+
+
+def test_other_test_data_are_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     other = make_world(world.folder, 12, seed=4)
     other.write("test", labels=True)
     world.write()
@@ -228,6 +234,12 @@ def test_other_test_data_are_told_once(world: World) -> None:
     campaign.query(9)
     assert not any(earlier in each for each in campaign.status().warnings)
     assert [each["is_earlier"] for each in campaign.status().trained] == [True, False]
+    drawn: list[list[int]] = []
+    spy(monkeypatch, active_charts, "accuracy_chart", lambda args, _: drawn.append(labels_of(args)))
+    page = active_report(campaign, campaign.status()).read_text()
+    assert drawn == [[campaign.status().trained[1]["labels"]]]
+    assert "12 earlier test</td>" in page
+    assert "12 test</td>" in page
 
 
 def test_a_snapshot_that_is_gone(world: World) -> None:

@@ -101,13 +101,20 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
 
 
 def _accuracy_chart(standing: Standing, measured: Sequence[Mapping[str, Any]]) -> Any:
+    """The rounds that were measured on what the last one was: others do not lie on one curve."""
     if not measured:
         return None
+    last = measured[-1]["accuracy"]
+    alike = [
+        facts
+        for facts in measured
+        if all(facts["accuracy"][name] == last[name] for name in ("on", "test"))
+    ]
     on = {"test": "the test set", "control": "control labels"}[
         (standing.accuracy or {"on": "control"})["on"]
     ]
     return active_charts.accuracy_chart(
-        measured, forecast=standing.forecast, on=on, score=standing.score
+        alike, forecast=standing.forecast, on=on, score=standing.score
     )
 
 

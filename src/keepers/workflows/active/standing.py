@@ -168,7 +168,7 @@ def _round(state: State, planned: Any) -> dict[str, Any]:
 def _trained(event: Any, state: State) -> dict[str, Any]:
     """The facts of one training, its accuracy and interval beside them.
 
-    `is_earlier` says that the test set was another one then.
+    `test` is the fingerprint of the test set, `is_earlier` says that it was another one then.
     """
     facts = {"round": event.round, "labels": event.labels, **event.facts}
     control, test = facts.get("control"), facts.get("test_accuracy")
@@ -185,12 +185,12 @@ def _trained(event: Any, state: State) -> dict[str, Any]:
             "examples": control["labels"],
             "on": "control",
         }
-    measures, earlier = state.measures, False
+    measures, then = state.measures, None
     if test is not None and measures:
-        then = measures[max(0, facts.get("measure", 0))]
-        earlier = then.fingerprint != measures[-1].fingerprint
+        then = measures[max(0, facts.get("measure", 0))].fingerprint
+    earlier = then is not None and then != measures[-1].fingerprint
     if accuracy is not None:
-        accuracy["is_earlier"] = earlier
+        accuracy |= {"test": then, "is_earlier": earlier}
     return {**facts, "accuracy": accuracy, "is_earlier": earlier}
 
 
