@@ -384,11 +384,22 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     rows = {row["method"]: row["other"] for row in auto["pilot"]["rows"]}
     assert rows["confident-learning"]["mean"] < 0
     assert auto["pilot"]["other"] == "randomised trees"
-    words = "of the labels are wrong, by 1,200 examples that the pilot's model did not train on"
+    words = "wrong or too hard to predict, by 1,200 examples that the pilot did not train on ("
     assert any(words in sentence for sentence in said)
     assert words in html.unescape(keepers.report(selection).read_text())
     again = keepers.coreset(blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "again")
     assert again.indices.tolist() == selection.indices.tolist()
+
+
+def test_what_is_hard_for_a_linear_model_alone_is_no_wrong_label(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(1_500, 3)).astype(np.float32)
+    right = np.where((rows[:, 0] > 0) ^ (rows[:, 1] > 0.84), "up", "down")
+    selection = keepers.coreset((rows, right), keep=0.3, proxy="linear", run=tmp_path / "run")
+    found = selection.metadata["label_noise"]
+    assert found["high"] < 0.05  # by the linear model alone 0.14 to 0.21
+    assert found["disagreement"] < 0.05
+    assert found["num"] == 1_500
+    assert selection.metadata["warnings"] == []
 
 
 def test_auto_takes_the_safe_one_where_nothing_is_better(tmp_path: Path) -> None:

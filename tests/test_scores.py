@@ -329,7 +329,8 @@ def test_few_examples_do_not_tell_how_many_labels_are_wrong() -> None:
     assert str(few) == f"it cannot be told how many labels are wrong (up to {few.high:.1%})"
     assert not dataclasses.replace(few, high=0.25).vague
     assert (
-        str(dataclasses.replace(few, low=0.06)) == f"6.0% to {few.high:.1%} of the labels are wrong"
+        str(dataclasses.replace(few, low=0.06))
+        == f"6.0% to {few.high:.1%} of the labels are wrong or too hard to predict"
     )
 
 

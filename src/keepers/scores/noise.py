@@ -62,7 +62,7 @@ class LabelNoise:
             return f"it cannot be told how many labels are wrong{most}"
         if self.low == 0:
             return f"at most {self.high:.1%} of the labels are wrong"
-        return f"{self.low:.1%} to {self.high:.1%} of the labels are wrong"
+        return f"{self.low:.1%} to {self.high:.1%} of the labels are wrong or too hard to predict"
 
 
 def label_noise(labels: Tensor, log_probs: Tensor) -> LabelNoise:
@@ -81,7 +81,8 @@ def label_noise(labels: Tensor, log_probs: Tensor) -> LabelNoise:
 
     What is assumed: the model did not train on these examples; errors of the labels do not
     depend on how sure it is. Wrong labels that a model can learn (one class renamed, copies of one
-    example) do not show.
+    example) do not show. What no confidence of this model makes easier looks like a wrong label:
+    on diamonds graded by their cut, a linear model finds 24% of them, and a forest 3%.
 
     Args:
         labels: (n,), class numbers as given, wrong ones among them.

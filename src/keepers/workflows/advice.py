@@ -50,11 +50,13 @@ class Noise:
 
     def __str__(self) -> str:
         num = self.estimate.num
-        unseen = "examples that the pilot's model did not train on"
+        unseen = "examples that the pilot did not train on"
         if self.by == "validation":
             unseen = "validation rows that no proxy trained on"
-        why = ": too few, or too hard for it" if self.estimate.vague else ""
-        return f"{self.estimate}, by {num:,} {unseen}{why}"
+        if self.estimate.vague:
+            return f"{self.estimate}, by {num:,} {unseen}: too few, or too hard for it"
+        differ = f"{self.estimate.disagreement:.1%} of its predictions differ from the label"
+        return f"{self.estimate}, by {num:,} {unseen} ({differ})"
 
     @property
     def sentence(self) -> str:

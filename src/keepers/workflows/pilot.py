@@ -62,11 +62,12 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Piece:
-    """What was chosen in one piece, positions by method and fraction, and what judged: `held`.
+    """Positions of one piece: what was `chosen` of its `members`, and what judged, `held`.
 
-    There are `DRAWS` random choices, and one of each method.
+    Choices stand by method and fraction: `DRAWS` random ones, and one of each method.
     """
 
+    members: Tensor
     held: Tensor
     chosen: Mapping[tuple[str, float], tuple[Tensor, ...]]
 
@@ -150,7 +151,7 @@ def run_pilot(
         epochs: of the target, for fresh random subsets in each; None where it has none.
     """
     labels, units, task = prepared.strata, torch.from_numpy(source.units), prepared.task
-    of_classes, predicted = task.said in PREDICTIONS, frozenset({task.said})
+    of_classes = task.said in PREDICTIONS
     epochs = epochs if of_classes else None  # what fresh parts gain is estimated of classes alone
     inner = replace(place, ledger=Ledger(), booked=set())
     embedded(inner, prepared, prepared.pool, source.content)  # says how far it is itself
@@ -161,7 +162,7 @@ def run_pilot(
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
     tried: list[Piece] = []
-    wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | predicted
+    wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | {task.said}
     wanted |= {"features"} if epochs else set()
     trainings, done = FOLDS * (1 + len(keep) * (DRAWS + len(methods_))), itertools.count(1)
     with place.under_way("pilot") as report:
@@ -187,7 +188,7 @@ def run_pilot(
             unseen.append((labels[held], said))
             inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
             chosen: dict[tuple[str, float], tuple[Tensor, ...]] = {}
-            tried.append(Piece(held=held, chosen=chosen))
+            tried.append(Piece(members=members, held=held, chosen=chosen))
             for fraction in keep:
                 k = max(1, math.floor(fraction * len(members) + 0.5))
                 seeds = (generator(seed, "pilot", fold, "random", draw) for draw in range(DRAWS))
@@ -264,9 +265,24 @@ def judged(
     settled: Mapping[str, float] | None = None,
 ) -> tuple[Held, Mapping[str, float] | None]:
     """How a model that is trained on `members` does on `held`, and what its training settled."""
+    said, settled = predicted(prepared, source, place, members, held, seed, fold, settled)
+    return _measured(prepared, said, held), settled
+
+
+def predicted(
+    prepared: Prepared,
+    source: Source,
+    place: Workplace,
+    members: Tensor,
+    held: Tensor,
+    seed: int,
+    fold: int,
+    settled: Mapping[str, float] | None = None,
+) -> tuple[Tensor, Mapping[str, float] | None]:
+    """What a model that is trained on `members` says of `held`, and what its training settled."""
     said = prepared.task.said
     told = _trained(prepared, source, place, members, frozenset({said}), held, seed, fold, settled)
-    return _measured(prepared, told.signals.get(said), held), told.settled
+    return told.signals.get(said), told.settled
 
 
 def _trained(

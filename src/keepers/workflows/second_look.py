@@ -1,8 +1,9 @@
-"""A second look at what a pilot would take: does another kind of model gain by it, too?
+"""A second look at what a pilot found: does another kind of model find the same?
 
 Who selects with `auto` has not said what will be trained on the choice. What is best for the
 pilot's model can harm another kind: on diamonds, rows that a linear model is unsure of made trees
-worse by four points (benchmarks/by_default.py).
+worse by four points (benchmarks/by_default.py). And what one kind of model cannot predict may be
+easy for another: it is not a wrong label.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import torch
 
 from keepers.baselines import RANDOM
 from keepers.data import Source
@@ -19,7 +21,8 @@ from keepers.files import hash_bytes
 from keepers.ledger import Ledger
 from keepers.models import CLASSIFIERS, another_kind
 from keepers.roles import Prepared
-from keepers.workflows.pilot import Pilot, judged
+from keepers.scores.noise import FEW, LabelNoise, label_noise
+from keepers.workflows.pilot import Pilot, judged, predicted
 from keepers.workflows.settling import Finding, forecast, likely
 from keepers.workflows.workplace import Workplace
 
@@ -36,8 +39,10 @@ def second_look(
 ) -> tuple[Pilot, list[Finding]]:
     """The rows, those that are `likely` with `other`, and the pilot with what that cost.
 
-    A model of another kind is trained on the pilot's choices and random ones. There is no second
-    look where a person named the kind of model, or where there is no other kind for the task.
+    A model of another kind is trained on the pilot's choices and random ones; and on everything,
+    where labels may be wrong: their share is told by the model that is right more often
+    (benchmarks/label_noise.py). There is no second look where a person named the kind of model, or
+    where there is no other kind for the task.
 
     Args:
         rows: what the pilot found at the fractions `keep`.
@@ -46,7 +51,8 @@ def second_look(
     assert prepared.classifier is not None
     found = another_kind(prepared.classifier, prepared.info)
     asked = [row for fraction in keep for row in likely(rows, fraction)]
-    if prepared.role.model not in CLASSIFIERS or found is None or not asked:
+    doubted = pilot.noise is not None and pilot.noise.high > FEW
+    if prepared.role.model not in CLASSIFIERS or found is None or not (asked or doubted):
         return pilot, [*rows]
     name, classifier = found
     mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
@@ -73,4 +79,28 @@ def second_look(
             pair = errors(row.method, row.keep), errors(RANDOM, row.keep)
             row = replace(row, other=forecast(pilot, [pair])[0])
         seen.append(row)
-    return replace(pilot, other=name, costs=(*pilot.costs, *inner.ledger.by_phase())), seen
+    noise = pilot.noise
+    if noise is not None and doubted:
+        noise = _least(noise, _noise(pilot, other, source, inner, seed))
+    costs = (*pilot.costs, *inner.ledger.by_phase())
+    return replace(pilot, other=name if asked else "", costs=costs, noise=noise), seen
+
+
+def _noise(
+    pilot: Pilot, other: Prepared, source: Source, place: Workplace, seed: int
+) -> LabelNoise:
+    """The share of wrong labels by another kind of model, as the pilot's own is estimated."""
+    unseen = [
+        (
+            other.strata[piece.held],
+            predicted(other, source, place, piece.members, piece.held, seed, fold)[0],
+        )
+        for fold, piece in enumerate(pilot.pieces)
+    ]
+    return label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
+
+
+def _least(*by: LabelNoise) -> LabelNoise:
+    """By the model that is right more often, with the lower of the two low ends."""
+    best = min(by, key=lambda each: each.disagreement)
+    return replace(best, low=min(each.low for each in by))
