@@ -53,10 +53,14 @@ class Noise:
         unseen = "examples that the pilot did not train on"
         if self.by == "validation":
             unseen = "validation rows that no proxy trained on"
+        found = f"{self.estimate}, by {num:,} {unseen}"
         if self.estimate.vague:
-            return f"{self.estimate}, by {num:,} {unseen}: too few, or too hard for it"
-        differ = f"{self.estimate.disagreement:.1%} of its predictions differ from the label"
-        return f"{self.estimate}, by {num:,} {unseen} ({differ})"
+            return f"{found}: too few, or too hard for it"
+        if not self.estimate.low:
+            return found
+        return (
+            f"{found} ({self.estimate.disagreement:.1%} of its predictions differ from the label)"
+        )
 
     @property
     def sentence(self) -> str:
