@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import random
 import traceback
@@ -441,6 +442,18 @@ def test_infobatch_that_is_told_nothing_says_so() -> None:
         next(iter(one))
     with pytest.raises(ParameterError, match=r"losses: got shape \(2,\) for a batch of 5"):
         one.note(torch.zeros(2))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_infobatch_refuses_a_loss_that_is_not_finite(bad: float) -> None:
+    """By an infinite one all others would be below the mean, and half of them left out."""
+    one = loader(policy=keepers.InfoBatch())
+    rows, _ = next(iter(one))
+    losses = torch.ones(len(rows))
+    losses[1] = bad
+    with pytest.raises(ParameterError, match=rf"losses: got {bad} for row {int(rows[1])} of the"):
+        one.note(losses)
+    one.note(torch.ones(len(rows)))
 
 
 # One choice among the candidates of all ranks ---------------------------------------------------

@@ -191,7 +191,8 @@ class SelectingLoader:
         Every rank calls it with the losses of its own examples; the ranks exchange them.
 
         Raises:
-            ParameterError: not one loss for each example.
+ParameterError: not one loss for each example, or one that is not finite (raised on all
+                ranks).
         """
         positions, losses = self._last, losses.detach().float().cpu()
         if losses.shape != positions.shape:
@@ -204,6 +205,14 @@ class SelectingLoader:
             lengths = processes.lengths_of(positions)
             positions = torch.cat(processes.gather_parts(positions, lengths))
             losses = torch.cat(processes.gather_parts(losses, lengths))
+        wrong = (~losses.isfinite()).nonzero().squeeze(1)
+        if len(wrong):
+            raise ParameterError(
+                "losses",
+                f"got {float(losses[wrong[0]])} for row {int(positions[wrong[0]])} of the data: "
+                f"{counted(len(wrong), 'loss', 'losses')} of this batch are not finite",
+                "Look for a model that diverged (lower lr), or for inputs that are not finite",
+            )
         self.policy.note(positions, losses)
         self._noted = True
 
