@@ -81,7 +81,8 @@ def second_look(
         seen.append(row)
     noise = pilot.noise
     if noise is not None and doubted:
-        noise = _least(noise, _noise(pilot, other, source, inner, seed))
+        again = _noise(pilot, other, source, inner, seed)
+        noise = min(noise, again, key=lambda each: each.disagreement)
     costs = (*pilot.costs, *inner.ledger.by_phase())
     return replace(pilot, other=name if asked else "", costs=costs, noise=noise), seen
 
@@ -98,9 +99,3 @@ def _noise(
         for fold, piece in enumerate(pilot.pieces)
     ]
     return label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
-
-
-def _least(*by: LabelNoise) -> LabelNoise:
-    """By the model that is right more often, with the lower of the two low ends."""
-    best = min(by, key=lambda each: each.disagreement)
-    return replace(best, low=min(each.low for each in by))
