@@ -188,11 +188,11 @@ class SelectingLoader:
     def note(self, losses: Tensor) -> None:
         """Give the policy the losses (n,) of the last batch (`InfoBatch`).
 
-                Every rank calls it with the losses of its own examples; the ranks exchange them.
+        Every rank calls it with the losses of its own examples; the ranks exchange them.
 
-                Raises:
-        ParameterError: not one loss for each example, or one that is not finite (raised on all
-                        ranks).
+        Raises:
+            ParameterError: not one loss for each example, or one that is not finite (raised on all
+                ranks).
         """
         positions, losses = self._last, losses.detach().float().cpu()
         if losses.shape != positions.shape:
