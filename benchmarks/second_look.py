@@ -1,9 +1,10 @@
 """Does a second look, by another kind of model, keep `auto` from harm, and what does it cost?
 
 The pilots of `pilot.py` again, on the same training sets; where a method has a chance of 70% or
-more, the other kind of model is trained on the pilot's choices, too. What is true of them stands in
-`pilot.json`: the test errors of whole experiments, for a linear target and one of another kind. The
-rules differ in the chance that a method must have, and in whether the second look has a say.
+more, the other kind of model, a random forest, is trained on the pilot's choices, too. What is true
+of them stands in `pilot.json`: the test errors of whole experiments, for a linear target and one of
+another kind. The rules differ in the chance that a method must have, and in whether the second look
+has a say.
 
     python benchmarks/second_look.py run sst2 digits ... --out FOLDER
     python benchmarks/second_look.py summary FOLDER --out docs/results/benchmarks/second-look.json
@@ -47,13 +48,13 @@ def looked_twice(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     )
     found = settling.findings(seen, whole.METHODS, whole.KEEP)
     middle = time.process_time()
-    settling.TAKEN = CHANCES[0]
+    settling.AGREED = CHANCES[0]
     try:
         _, found = looking.second_look(
             seen, found, prepared, source, place, keep=whole.KEEP, seed=seed
         )
     finally:
-        settling.TAKEN = CHANCES[-1]
+        settling.AGREED = CHANCES[1]
     end = time.process_time()
     return {
         "rows": [asdict(row) for row in found],
@@ -110,7 +111,7 @@ def summary(folder: Path) -> dict[str, Any]:
     counts = {
         group: [
             _counted([cell for cell in cells if cell["data"] in names], chance, asked)
-            for chance, asked in product(CHANCES, (False, True))
+            for chance, asked in (*product(CHANCES, (False, True)), ("auto", True))
         ]
         for group, names in {**whole.GROUPS, "all": tuple(each["data"] for each in pilots)}.items()
         if any(cell["data"] in names for cell in cells)
@@ -132,7 +133,7 @@ def summary(folder: Path) -> dict[str, Any]:
     }
 
 
-def _counted(cells: list[dict[str, Any]], chance: float, asked: bool) -> dict[str, Any]:
+def _counted(cells: list[dict[str, Any]], chance: float | str, asked: bool) -> dict[str, Any]:
     """What a rule takes in these cells, by target: the linear one, and the other kind."""
     found: dict[str, Any] = {"chance": chance, "second_look": asked}
     for kind, linear in (("linear", True), ("other", False)):
@@ -151,11 +152,18 @@ def _counted(cells: list[dict[str, Any]], chance: float, asked: bool) -> dict[st
     return found
 
 
-def _taken(rows: list[dict[str, Any]], chance: float, asked: bool) -> dict[str, Any] | None:
+def _taken(rows: list[dict[str, Any]], chance: float | str, asked: bool) -> dict[str, Any] | None:
+    """What is taken; `auto` asks for less of what another kind of model gains by, too."""
+
+    def least(row: dict[str, Any]) -> float:
+        if isinstance(chance, float):
+            return chance
+        return settling.TAKEN if row["other"] is None else settling.AGREED
+
     good = [
         row
         for row in rows
-        if row["probability"] >= chance
+        if row["probability"] >= least(row)
         and row["stratified"]["mean"] < 0
         and not (asked and row["other"] and row["other"]["mean"] > 0)
     ]

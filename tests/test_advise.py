@@ -43,7 +43,7 @@ from keepers.workflows.settling import (
     _choice,  # pyright: ignore[reportPrivateUsage]
     fallback,
     findings,
-    likely,
+    promising,
     said_of_cleaning,
     sentences,
     settle,
@@ -130,7 +130,7 @@ def test_the_best_of_those_that_are_better_is_taken() -> None:
 def test_what_harms_another_kind_of_model_is_not_taken() -> None:
     results = {**OTHERS, "margin": shifted(-0.03), "badge": shifted(-0.06), "loss": shifted(0.1)}
     rows = findings(pilot(results), [SAFE, "margin", "badge", "loss"], [0.3])
-    assert [row.method for row in likely(rows, 0.3)] == ["badge", "margin"]
+    assert [row.method for row in promising(rows, 0.3)] == ["badge", "margin"]
     harmed, gained = (replace(rows[0].error, mean=mean) for mean in (0.044, -0.002))
     seen = [replace(row, other=harmed) if row.method == "badge" else row for row in rows]
     taken = settle(seen, 0.3)
@@ -141,10 +141,36 @@ def test_what_harms_another_kind_of_model_is_not_taken() -> None:
     assert taken is not None
     assert taken.method == "badge"
     assert settle([replace(row, other=harmed) for row in rows], 0.3) is None
-    assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.044}, "randomised trees") == (
+    assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.044}, "a random forest") == (
         "margin did better than a random choice for the pilot's model, but another kind, "
-        "randomised trees, did 4.4 points worse by margin"
+        "a random forest, did 4.4 points worse by margin"
     )
+
+
+@pytest.mark.parametrize(
+    ("chance", "other", "taken"),
+    [
+        (0.92, None, True),
+        (0.85, None, False),
+        (0.85, -0.01, True),
+        (0.85, 0.01, False),
+        (0.92, 0.01, False),
+        (0.79, -0.01, False),
+        (0.8, 0.0, True),
+    ],
+)
+def test_another_kind_of_model_makes_up_for_a_lower_chance(
+    chance: float, other: float | None, taken: bool
+) -> None:
+    (row,) = findings(pilot({**OTHERS, "margin": shifted(-0.03)}), ["margin"], [0.3])
+    told = None if other is None else replace(row.error, mean=other)
+    found = settle([replace(row, probability=chance, other=told)], 0.3)
+    assert (found is not None) == taken
+
+
+def test_the_chance_that_is_asked_for_is_named() -> None:
+    assert "no method has a chance of 90% or more" in why_safe({"margin": 0.75})
+    assert "no method has a chance of 80% or more" in why_safe({"margin": 0.75}, other="a forest")
 
 
 class Contrary(ClassifierMixin, BaseEstimator):
@@ -193,9 +219,9 @@ def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
     row |= {"other": {"mean": -0.012}}
-    pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2, "other": "randomised trees"}
+    pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2, "other": "a random forest"}
     words = _choice(row, "", pilot, "0.3", "accuracy")
-    assert words.endswith("everything 20.0%. randomised trees gained 1.2 points by it")
+    assert words.endswith("everything 20.0%; a random forest gained 1.2 points by it")
     assert words.startswith(
         "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
         "5.0), 27.0% wrong"
@@ -383,7 +409,7 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     assert auto["pilot"]["judged"] == 1_200
     rows = {row["method"]: row["other"] for row in auto["pilot"]["rows"]}
     assert rows["confident-learning"]["mean"] < 0
-    assert auto["pilot"]["other"] == "randomised trees"
+    assert auto["pilot"]["other"] == "a random forest"
     words = "wrong or too hard to predict, by 1,200 examples that the pilot did not train on ("
     assert any(words in sentence for sentence in said)
     assert words in html.unescape(keepers.report(selection).read_text())

@@ -13,8 +13,8 @@ from keepers.types import DataInfo
     ("info", "name"),
     [
         (DataInfo(kind="text", shape=(), num_classes=3), None),
-        (DataInfo(kind="vector", shape=(4,), num_classes=3), "randomised trees"),
-        (DataInfo(kind="vector", shape=(4,), num_classes=1, task="number"), "randomised trees"),
+        (DataInfo(kind="vector", shape=(4,), num_classes=3), "a random forest"),
+        (DataInfo(kind="vector", shape=(4,), num_classes=1, task="number"), "a random forest"),
         (DataInfo(kind="vector", shape=(4,), num_classes=3, task="labels"), None),
     ],
 )

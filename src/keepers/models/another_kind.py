@@ -13,15 +13,15 @@ TREES = 50
 
 
 def _trees_of_classes(seed: int) -> Any:
-    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.ensemble import RandomForestClassifier
 
-    return ExtraTreesClassifier(TREES, random_state=seed % 2**32)
+    return RandomForestClassifier(TREES, random_state=seed % 2**32)
 
 
 def _trees_of_numbers(seed: int) -> Any:
-    from sklearn.ensemble import ExtraTreesRegressor
+    from sklearn.ensemble import RandomForestRegressor
 
-    return ExtraTreesRegressor(TREES, random_state=seed % 2**32)
+    return RandomForestRegressor(TREES, random_state=seed % 2**32)
 
 
 _MAKE: Mapping[str, Callable[[int], Any]] = MappingProxyType(
@@ -34,8 +34,8 @@ def another_kind(classifier: Classifier, info: DataInfo) -> tuple[str, Classifie
 
     None of texts: naive Bayes was tried on them, and refused none of what did harm there.
 
-    Source: Geurts et al. 2006, Extremely Randomized Trees; by scikit-learn.
+    Source: Breiman 2001, Random Forests; by scikit-learn.
     """
     if info.kind == "text" or info.task not in _MAKE:
         return None
-    return "randomised trees", replace(classifier, make=_MAKE[info.task])
+    return "a random forest", replace(classifier, make=_MAKE[info.task])

@@ -144,7 +144,7 @@ def _by_pilot(
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} it was "
         f"{_in_points(best)} than a random choice at {fraction:.0%} kept, and is better with a "
-        f"probability of {probability(best.probability)}"
+        f"probability of {probability(best.probability)}{_agreed(best, pilot.other)}"
     )
     return Taken(
         method=instead if best is None else best.method,
@@ -161,6 +161,12 @@ def _by_pilot(
         noise=None if pilot.noise is None else Noise(estimate=pilot.noise, by="pilot"),
         cleaning=said_of_cleaning(rows),
     )
+
+
+def _agreed(row: Finding, other: str) -> str:
+    if row.other is None:
+        return ""
+    return f"; {other} gained {abs(100 * row.other.mean):.1f} points by it"
 
 
 def _in_points(row: Finding) -> str:

@@ -23,7 +23,7 @@ from keepers.models import CLASSIFIERS, another_kind
 from keepers.roles import Prepared
 from keepers.scores.noise import FEW, LabelNoise, label_noise
 from keepers.workflows.pilot import Pilot, judged, predicted
-from keepers.workflows.settling import Finding, forecast, likely
+from keepers.workflows.settling import Finding, forecast, promising
 from keepers.workflows.workplace import Workplace
 
 
@@ -37,7 +37,7 @@ def second_look(
     keep: Sequence[float],
     seed: int,
 ) -> tuple[Pilot, list[Finding]]:
-    """The rows, those that are `likely` with `other`, and the pilot with what that cost.
+    """The rows, those that are `promising` with `other`, and the pilot with what that cost.
 
     A model of another kind is trained on the pilot's choices and random ones; and on everything,
     where labels may be wrong: their share is told by the model that is right more often
@@ -50,9 +50,9 @@ def second_look(
     """
     assert prepared.classifier is not None
     found = another_kind(prepared.classifier, prepared.info)
-    asked = [row for fraction in keep for row in likely(rows, fraction)]
+    asked = [row for fraction in keep for row in promising(rows, fraction)]
     doubted = pilot.noise is not None and pilot.noise.high > FEW
-    if prepared.role.model not in CLASSIFIERS or found is None or not (asked or doubted):
+    if prepared.role.model not in CLASSIFIERS or found is None:
         return pilot, [*rows]
     name, classifier = found
     mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
@@ -84,7 +84,7 @@ def second_look(
         again = _noise(pilot, other, source, inner, seed)
         noise = min(noise, again, key=lambda each: each.disagreement)
     costs = (*pilot.costs, *inner.ledger.by_phase())
-    return replace(pilot, other=name if asked else "", costs=costs, noise=noise), seen
+    return replace(pilot, other=name, costs=costs, noise=noise), seen
 
 
 def _noise(

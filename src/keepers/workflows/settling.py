@@ -27,6 +27,10 @@ TAKEN = 0.9
 """The probability of being better from which on `auto` takes a method: on ten data sets it was then
 never clearly worse than random by half a point, and at 0.8 it was (benchmarks/pilot.py)."""
 
+AGREED = 0.8
+"""The same where another kind of model gained by the method, too: none of 182 such choices on ten
+data sets was worse than random by half a point (benchmarks/second_look.py)."""
+
 SPREAD = 1.25
 """What is true of other training sets and targets was this many times as far from what a pilot says
 as its folds tell (540 differences on five data sets, benchmarks/pilot.py)."""
@@ -61,6 +65,13 @@ class Finding:
     def harms_another(self) -> bool:
         """Whether another kind of model did worse by this choice than by a random one."""
         return harms(self.other and self.other.mean)
+
+    @property
+    def likely(self) -> bool:
+        """Whether it is likely to be better than a random choice, for each kind of model asked."""
+        if self.other is None:
+            return self.probability >= TAKEN
+        return self.probability >= AGREED and not self.harms_another
 
 
 def harms(error: float | None) -> bool:
@@ -100,8 +111,8 @@ def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> lis
     return rows
 
 
-def likely(rows: Sequence[Finding], keep: float) -> list[Finding]:
-    """The methods that are likely to be better than random at a fraction, the best one first.
+def promising(rows: Sequence[Finding], keep: float) -> list[Finding]:
+    """The methods with a chance of `AGREED` to be better than random at a fraction, best first.
 
     They must have done better than stratified in the pilot, too.
     """
@@ -110,7 +121,7 @@ def likely(rows: Sequence[Finding], keep: float) -> list[Finding]:
         for row in rows
         if row.keep == keep
         and row.method != SAFE
-        and row.probability >= TAKEN
+        and row.probability >= AGREED
         and (row.stratified is None or row.stratified.mean < 0)
     ]
     return sorted(good, key=lambda row: row.error.mean)
@@ -121,7 +132,7 @@ def settle(rows: Sequence[Finding], keep: float) -> Finding | None:
 
     None where there is none: then `fallback` is taken.
     """
-    return next((row for row in likely(rows, keep) if not row.harms_another), None)
+    return next((row for row in promising(rows, keep) if row.likely), None)
 
 
 def fallback(rows: Sequence[Finding], keep: float) -> str:
@@ -141,8 +152,10 @@ def why_safe(
     Args:
         chances: of each method, the probability that it is better.
         harmed: by how much error the model that is called `other` did worse by a method.
+        other: "" where no other kind of model has a say.
     """
-    good = [name for name, chance in chances.items() if chance >= TAKEN]
+    least = AGREED if other else TAKEN
+    good = [name for name, chance in chances.items() if chance >= least]
     others = [name for name in good if name != SAFE]
     worse = [f"{100 * by:.1f} points worse by {name}" for name, by in harmed.items()]
     if worse:
@@ -154,7 +167,7 @@ def why_safe(
         return f"{listed(others)} did better than a random choice, but no better than {SAFE}"
     named = f"no method but {SAFE}" if good else "no method"
     worst = f", and {SAFE} did worse" if taken == RANDOM else ""
-    return f"{named} has a chance of {TAKEN:.0%} or more to be better than a random choice{worst}"
+    return f"{named} has a chance of {least:.0%} or more to be better than a random choice{worst}"
 
 
 def said_of_cleaning(rows: Sequence[Finding]) -> str:
@@ -168,7 +181,7 @@ def said_of_cleaning(rows: Sequence[Finding]) -> str:
     }
     for row in rows:
         if row.method == CLEAN:
-            likely = row.told != "better" and row.probability >= TAKEN
+            likely = row.told != "better" and row.likely
             said = "was likely, not surely, better than a random choice" if likely else ""
             found.setdefault(said or words[row.told], []).append(f"{row.keep:.0%}")
     parts = [f"{each} at {listed(kept, 5)} kept" for each, kept in found.items()]
@@ -272,7 +285,7 @@ def _choice(
     )
     other = ""
     if row["other"] is not None:
-        other = f". {pilot['other']} gained {-100 * row['other']['mean']:.1f} points by it"
+        other = f"; {pilot['other']} gained {abs(100 * row['other']['mean']):.1f} points by it"
     return (
         f"{row['method']} {sure} better than a random choice, with a probability of "
         f"{probability(row['probability'])}: by {mean:.1f} points ({low:.1f} to {high:.1f}), "
