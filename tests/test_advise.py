@@ -434,12 +434,16 @@ def test_auto_takes_the_safe_one_where_nothing_is_better(tmp_path: Path) -> None
     assert selection.metadata["warnings"] == []
 
 
+COPIES = np.repeat(np.float32([[0, 1], [1, 0]]), 100, 0), np.arange(200) % 2
+
+
 @pytest.mark.parametrize(
     ("data", "keep", "why"),
     [
         (blobs(80, 0.0), 0.5, "a pilot needs 100 examples, and there are 80"),
         (blobs(200, 0.0), 1.0, "everything is kept"),
         (blobs(200, 0.0), 5, "so few are kept"),
+        (COPIES, 0.5, "a pilot needs 10 different inputs or groups, and there are 2"),
     ],
 )
 def test_where_a_pilot_says_nothing_auto_says_why(
@@ -518,6 +522,8 @@ def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: 
 def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="got 80 examples, and a pilot needs 100"):
         keepers.advise(blobs(80, 0.0), run=tmp_path / "a")
+    with pytest.raises(ParameterError, match="got 2 different inputs or groups, and a pilot needs"):
+        keepers.advise(COPIES, run=tmp_path / "copies")
     with pytest.raises(ParameterError, match="'forgetting', which watches a training in steps"):
         keepers.advise(blobs(200, 0.0), methods=["forgetting"], run=tmp_path / "b")
     with pytest.raises(ParameterError, match="options for 'auto'"):

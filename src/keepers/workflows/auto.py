@@ -21,7 +21,7 @@ from keepers.workflows.opening import Say
 from keepers.workflows.options.advise import candidates
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.pilot import FEWEST, looked_at, run_pilot
+from keepers.workflows.pilot import DIFFERENT, FEWEST, looked_at, num_units, run_pilot
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
     Finding,
@@ -187,6 +187,8 @@ def _impossible(source: Source, fraction: float) -> str | None:
         return "a pilot needs labels"
     if len(source) < FEWEST:
         return f"a pilot needs {FEWEST} examples, and there are {len(source)}"
+    if (different := num_units(source)) < DIFFERENT:
+        return f"a pilot needs {DIFFERENT} different inputs or groups, and there are {different}"
     if len(set(source.strata.tolist())) < 2:
         return "a pilot needs two classes"
     if fraction >= 1:

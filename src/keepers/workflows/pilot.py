@@ -29,6 +29,7 @@ from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
 from keepers.statistics import overlap_of
 from keepers.tasks import labels_at
+from keepers.words import counted
 from keepers.workflows.fresh import gain_of_fresh
 from keepers.workflows.probing import embedded
 from keepers.workflows.stages import Trained, Training, train
@@ -45,6 +46,9 @@ TYPICAL = 10
 
 FEWEST = 100
 """Examples under which a pilot says nothing."""
+
+DIFFERENT = 2 * FOLDS
+"""Different inputs, or groups, under which it says nothing: copies stand in one fold."""
 
 DRAWS = 2
 """Random choices in each fold: their mean is what a method is held against."""
@@ -109,17 +113,29 @@ def looked_at(source: Source, seed: int) -> Source:
     return part_of(source, seed, LARGEST if many or source.kind == "image" else FOLDS * LARGEST)
 
 
+def num_units(source: Source) -> int:
+    """How many different inputs there are, those of a group counted once."""
+    return len(np.unique(source.units))
+
+
 def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
     """A part of the data for a pilot, each class in its proportion.
 
     Raises:
-        ParameterError: under `FEWEST` examples.
+        ParameterError: under `FEWEST` examples, or `DIFFERENT` inputs.
     """
     if len(source) < FEWEST:
         raise ParameterError(
             "data",
             f"got {len(source)} examples, and a pilot needs {FEWEST} or more",
             "Train on everything: with so few it costs little",
+        )
+    if (found := num_units(source)) < DIFFERENT:
+        raise ParameterError(
+            "data",
+            f"got {counted(found, 'different input or group', 'different inputs or groups')}, and "
+            f"a pilot needs {DIFFERENT} or more",
+            "Name other columns with --input (input=...)",
         )
     if len(source) <= largest:
         return source
