@@ -434,7 +434,7 @@ def test_auto_takes_the_safe_one_where_nothing_is_better(tmp_path: Path) -> None
     assert selection.metadata["warnings"] == []
 
 
-COPIES = np.repeat(np.float32([[0, 1], [1, 0]]), 100, 0), np.arange(200) % 2
+COPIES = np.repeat(np.eye(2, dtype=np.float32), 100, 0), np.arange(200) % 2
 
 
 @pytest.mark.parametrize(
@@ -517,6 +517,21 @@ def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: 
         assert (len(source), len(part), len(target.pool)) == (120, 119, 119)
         with pytest.raises(DataError, match="picture"):
             _target(source, AdviseOptions(target="mlp"), place, "error")
+
+
+def test_no_difference_is_a_part_of_what_guessing_gets_wrong(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rare = draw.random(1000) < 0.01
+    rows = (draw.normal(size=(1000, 3)) + rare[:, None]).astype(np.float32)
+    data = rows, np.where(rare, "fraud", "fine")
+    advice = keepers.advise(data, keep=[0.5], methods=["stratified"], proxy="linear", run=tmp_path)
+    pilot, (row,) = advice.result["pilot"], advice.result["rows"]
+    assert pilot["guessing"] == pytest.approx(rare.mean())
+    assert pilot["alike"] == pytest.approx(0.2 * rare.mean())
+    assert row["error"]["high"] < 0.01  # within a point, as any choice would be
+    assert row["told"] == "cannot tell"
+    assert any("Always naming 'fine' is wrong on" in words for words in advice.sentences)
+    assert "lies within 0." in advice_report(advice.result, tmp_path / "r.html").read_text()
 
 
 def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:

@@ -118,10 +118,12 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
             {**row, "difference": row["error"], "selector": None}
         )
     styles = styles_of(by_name)
+    alike = 100 * pilot.get("alike", 0.01)
     note = (
         f"* what --method auto takes. Points of error (1 − {result['score']}), below 0 is better; "
         "intervals of 95%. Chance: that it is better than random. Better or worse: so with a "
-        "chance of 95% or more; = no difference: the interval lies within a point; ? cannot tell. "
+        "chance of 95% or more; = no difference: the interval lies within "
+        f"{'a point' if alike == 1 else f'{alike:.2g} points'}; ? cannot tell. "
         "The pilot's model is small and so is its part of the data: a large target, or much more "
         "of it, may differ. "
     )

@@ -38,6 +38,7 @@ from keepers.workflows.probing import embedded
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
     Finding,
+    alike,
     fallback,
     findings,
     said_of_cleaning,
@@ -209,6 +210,9 @@ def _result(
             "examples": pilot.examples,
             "judged": pilot.judged,
             "folds": len(pilot.found[EVERYTHING, 1.0]),
+            "guessing": pilot.guessing,
+            "largest": _largest(source),
+            "alike": alike(pilot),
             "seconds": pilot.seconds,
             "errors": {
                 str(fraction): statistics.mean(held.error for held in pilot.found[RANDOM, fraction])
@@ -227,7 +231,7 @@ def _result(
             {
                 **asdict(row),
                 **{
-                    f"told_{name}": None if found is None else told(found)
+                    f"told_{name}": None if found is None else told(found, same=alike(pilot))
                     for name, found in (("stratified", row.stratified), ("fresh", row.fresh))
                 },
                 "selection_seconds": selecting[row.method],
@@ -241,6 +245,12 @@ def _result(
         },
     }
     return plain({**result, "sentences": sentences(result)})
+
+
+def _largest(source: Source) -> str:
+    """What the largest class, or part of the range, is called."""
+    assert source.strata is not None
+    return source.strata_names[int(torch.from_numpy(source.strata).bincount().argmax())]
 
 
 def _trainings(method: Method) -> float:

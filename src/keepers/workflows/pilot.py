@@ -86,7 +86,8 @@ class Pilot:
     the variance of a mean is more than that of so many folds that share nothing; `costs` is all
     that it cost. `noise` is how many labels are wrong, by the predictions for what each fold held
     out. `smaller`: pieces are smaller than the data that something is chosen of. `pieces` are for
-    another model to be trained on (`second_look`), which is called `other`.
+    another model to be trained on (`second_look`), which is called `other`. `guessing` is the error
+    of always naming the largest class, 1 where targets are no classes.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
@@ -98,6 +99,7 @@ class Pilot:
     smaller: bool = False
     pieces: tuple[Piece, ...] = ()
     other: str = ""
+    guessing: float = 1.0
 
     @property
     def seconds(self) -> float:
@@ -250,6 +252,7 @@ def run_pilot(
         costs=tuple(inner.ledger.by_phase()),
         smaller=drawn or count > FOLDS,
         pieces=tuple(tried),
+        guessing=1 - float(labels.bincount().max()) / len(labels) if of_classes else 1.0,
         noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
         if of_classes
         else None,

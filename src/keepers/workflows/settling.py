@@ -23,6 +23,10 @@ Told = Literal["better", "no difference", "worse", "cannot tell"]
 ALIKE = 0.01
 """Points of accuracy within which an interval has to lie for two choices to be called alike."""
 
+PART = 0.2
+"""The same, as a part of what always naming the largest class gets wrong: where that is a point,
+no choice could differ by more, not even one without any other class."""
+
 TAKEN = 0.9
 """The probability of being better from which on `auto` takes a method: on ten data sets it was then
 never clearly worse than random by half a point, and at 0.8 it was (benchmarks/pilot.py)."""
@@ -82,7 +86,7 @@ def harms(error: float | None) -> bool:
 def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> list[Finding]:
     """Every method at every fraction, with the probability that it is better.
 
-    Better or worse takes a probability of `SURE`; alike are two whose interval lies within `ALIKE`.
+    Better or worse takes a probability of `SURE`; alike are two whose interval lies within `alike`.
     Log loss is told beside it and decides nothing: a choice without wrong labels makes surer
     predictions, whose log loss was worse where they were right more often.
     """
@@ -104,7 +108,7 @@ def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> lis
                 stratified=stratified.get(name),
                 fresh=fresh.get(name),
                 everything=everything[name],
-                told=told(errors[name]),
+                told=told(errors[name], same=alike(pilot)),
             )
             for name in methods
         ]
@@ -214,6 +218,11 @@ def forecast(
     return forecasts(pairs, overlap=pilot.overlap, spread=spread)
 
 
+def alike(pilot: Pilot) -> float:
+    """Points of error within which an interval has to lie for two choices to be called alike."""
+    return min(ALIKE, PART * pilot.guessing)
+
+
 def told(error: Difference, *, same: float = ALIKE) -> Told:
     """What a difference is called; within `same` of nothing it is none."""
     assert error.low is not None
@@ -250,6 +259,12 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
         fresh = "" if taken == RANDOM else _fresh(row)
         found += [f"{lead}, {words}" for words in (fresh, _time(row, pilot, target)) if words]
+    if (guessing := pilot.get("guessing", 1.0)) < ALIKE / PART:
+        found.append(
+            f"Always naming '{pilot['largest']}' is wrong on {guessing:.1%}, so what choices do to "
+            "the other classes hardly shows in accuracy: --balance class or --min-per-class keep "
+            "more of them"
+        )
     if target["epochs"] is None:
         found.append(
             f"{target['model']} has no epochs, so a fresh random part in each is not possible"
