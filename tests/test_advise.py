@@ -145,6 +145,9 @@ def test_what_harms_another_kind_of_model_is_not_taken() -> None:
         "margin did better than a random choice for the pilot's model, but another kind, "
         "a random forest, did 4.4 points worse by margin"
     )
+    assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.0}, "a random forest").endswith(
+        "a random forest, did no better by margin"
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,8 @@ def test_what_harms_another_kind_of_model_is_not_taken() -> None:
         (0.85, 0.01, False),
         (0.92, 0.01, False),
         (0.79, -0.01, False),
-        (0.8, 0.0, True),
+        (0.8, -1e-9, True),
+        (0.95, 0.0, False),  # one that names the same class always gains nothing by anything
     ],
 )
 def test_another_kind_of_model_makes_up_for_a_lower_chance(

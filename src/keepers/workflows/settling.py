@@ -67,7 +67,7 @@ class Finding:
 
     @property
     def harms_another(self) -> bool:
-        """Whether another kind of model did worse by this choice than by a random one."""
+        """Whether another kind of model did no better by this choice than by a random one."""
         return harms(self.other and self.other.mean)
 
     @property
@@ -79,8 +79,12 @@ class Finding:
 
 
 def harms(error: float | None) -> bool:
-    """Whether a difference in error of another kind of model, if it was asked, is to its harm."""
-    return error is not None and error > 0
+    """Whether a difference in error of another kind of model, if it was asked, is no gain.
+
+    None at all is that of a model that names one class whatever it was trained on: it agrees with
+    nothing.
+    """
+    return error is not None and error >= 0
 
 
 def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> list[Finding]:
@@ -161,7 +165,10 @@ def why_safe(
     least = AGREED if other else TAKEN
     good = [name for name, chance in chances.items() if chance >= least]
     others = [name for name in good if name != SAFE]
-    worse = [f"{100 * by:.1f} points worse by {name}" for name, by in harmed.items()]
+    worse = [
+        f"{f'{100 * by:.1f} points worse' if by else 'no better'} by {name}"
+        for name, by in harmed.items()
+    ]
     if worse:
         return (
             f"{listed([*harmed])} did better than a random choice for the pilot's model, but "
