@@ -117,7 +117,7 @@ def test_a_person_goes_all_the_way(
     start = ("start", "pool.csv", "--campaign", "c", "--id", "key", "--labelled", "labelled.csv")
     quick = (*QUICK, "--set", "distinct=null")  # features of texts take seconds
     said = run("active", *start, "--test", "test.csv", *quick)
-    assert "Began a campaign on 80 examples with 2 classes, 10 labelled already" in said.out
+    assert "Started a campaign on 80 examples with 2 classes; 10 already labelled" in said.out
     assert "Next: keepers active query 70 --campaign c" in said.out
 
     said = run("active", "query", "20", "--campaign", "c", "--out", "batch.csv")
@@ -130,7 +130,7 @@ def test_a_person_goes_all_the_way(
 
     write("back.csv", ["id", "label"], [(row["id"], truth[row["id"]]) for row in rows])
     said = run("active", "import", "back.csv", "--campaign", "c", "--annotator", "ann")
-    assert said.out == "20 new, 0 changed, 0 known already\n"
+    assert said.out == "20 new, 0 changed, 0 already known\n"
 
     monkeypatch.chdir("c")
     said = run("active", "status", "--train")
@@ -148,7 +148,7 @@ def test_cold_start_and_the_same_batch_again(run: Keepers, digits: None) -> None
     said = run("active", "query", "6", "--campaign", "c")
     assert "planned before" in said.out
     assert said.out.count("cold start") == 1
-    assert "here it is again" in said.err
+    assert "so this is the same batch" in said.err
     again = run("active", "query", "6", "--campaign", "c", "--json").json()
     assert [again["ids"], again["again"]] == [first["ids"], True]
     new = run("active", "query", "6", "--new", "--campaign", "c", "--json").json()
@@ -177,11 +177,15 @@ POOL = ("pool.csv", "--campaign", "c")
 
 
 BAD_STARTS = [
-    (POOL, "classes: got none, and no labelled or test data that tell them. Give --classes"),
+    (
+        POOL,
+        "classes: got none, but there are no labelled or test data to read them from. Give "
+        "--classes",
+    ),
     (("nowhere.csv", "--campaign", "c"), "classes: got none"),  # asked for before it is read
     (("nowhere.csv", "--campaign", "c", "--classes", "a,b"), "nowhere.csv does not exist"),
     ((*POOL, "--classes", "neg"), "Give at least two names"),
-    ((*POOL, "--classes", "neg,neg"), "'neg' stands twice"),
+    ((*POOL, "--classes", "neg,neg"), "'neg' occurs twice"),
     ((*POOL, "--classes", "neg,"), "Give at least two names"),
     ((*POOL, "--classes", "neg,good", "--labelled", "labelled.csv"), "'pos'"),
     ((*POOL, "--labelled", "nowhere.csv"), "labelled: nowhere.csv does not exist"),
@@ -208,7 +212,7 @@ def test_a_campaign_is_not_begun_twice(run: Keepers, begun: Mapping[str, str]) -
     before = state()
     said = run("active", "start", *POOL, "--classes", "a,b")
     assert said.status == 2
-    assert "c holds a campaign already" in said.err
+    assert "c already holds a campaign. Continue" in said.err
     assert state() == before
 
 
@@ -227,13 +231,13 @@ def test_settings_come_from_a_file_and_from_set(run: Keepers, truth: Mapping[str
 
 BAD_QUERIES = [
     (("0", "--campaign", "c"), "count: got 0. Give a whole number, 1 or more"),
-    (("500", "--campaign", "c"), "count: got 500, and 80 examples are left to choose from"),
+    (("500", "--campaign", "c"), "count: got 500, but 80 examples are left to choose from"),
     (("5", "--campaign", "nowhere"), "campaign: nowhere holds no campaign"),
     (("5",), "campaign: . holds no campaign. Start one with keepers active start"),
     (("5", "--campaign", "c", "--out", "pool.csv"), "out: pool.csv is the data file"),
     (("5", "--campaign", "c", "--out", "test.csv"), "out: test.csv exists. Pass --overwrite"),
     (("5", "--campaign", "c", "--out", "a.xlsx"), "out: got a.xlsx, whose format is not"),
-    (("5", "--campaign", "c", "--out", "c/pools/a.csv"), "among what the campaign itself"),
+    (("5", "--campaign", "c", "--out", "c/pools/a.csv"), "a place where the campaign itself"),
 ]
 
 
@@ -276,13 +280,13 @@ def test_labels_come_from_any_format(
         "malformed": [],
     }
     again = run("active", "import", name, "--campaign", "c")
-    assert again.out == "0 new, 0 changed, 2 known already\n"
+    assert again.out == "0 new, 0 changed, 2 already known\n"
     assert dict(state().labels) == {"r001": "neg", "r002": "pos"}
 
 
 BAD_FILES = [
-    ("unknown.csv", "id,label\nr001,neg\nnobody,neg\n", "line 3: the pool holds no example of", 1),
-    ("class.csv", "id,label\nr001,neg\nr002,meh\n", "line 3: 'meh' is none of the classes", 2),
+    ("unknown.csv", "id,label\nr001,neg\nnobody,neg\n", "line 3: the pool has no example with", 1),
+    ("class.csv", "id,label\nr001,neg\nr002,meh\n", "line 3: 'meh' is not one of the classes", 2),
     ("json.jsonl", '{"id": "r001", "label": "neg"}\n{"id": oops}\n', "json.jsonl, line 2", 1),
     ("wide.csv", "id,label\nr001,neg\nr002,pos,x,y\n", "wide.csv, line 3: 4 values where 2", 1),
     ("two.csv", "id,label\nr001,neg\nr002,neg\nr002,pos\n", "line 4: two says 'pos' of", 1),
@@ -314,7 +318,7 @@ def test_a_text_beside_the_wrong_id(run: Keepers, begun: Mapping[str, str]) -> N
     write("wrong.csv", ["id", "text", "label"], [(rows[0][0], edited[1][1], "neg")])
     refused(run("active", "import", "wrong.csv", "--campaign", "c"), "is not that example's")
     write("sorted.csv", ["id", "text", "label"], [rows[0], (*rows[1][:1], *rows[2][1:]), rows[2]])
-    words = "sorted.csv, line 3: the text beside the id 'r001' is not that example's. Bring ids"
+    words = "sorted.csv, line 3: the text of the id 'r001' is not that example's. Put ids"
     refused(run("active", "import", "sorted.csv", "--campaign", "c"), words)
     said = run("active", "import", "sorted.csv", "--campaign", "c", "--partial", "--annotator", "o")
     assert said.out.startswith("2 new")
@@ -343,7 +347,7 @@ def test_a_text_beside_the_wrong_id_in_any_format(run: Keepers, suffix: str) -> 
 
     write_as(f"turned.{suffix}", texts[::-1])
     said = run("active", "import", f"turned.{suffix}", "--campaign", "c")
-    refused(said, "Review beside the id 'r0' is not that example's")
+    refused(said, "Review of the id 'r0' is not that example's")
     write_as(f"blank.{suffix}", ["" for _ in texts])
     assert run("active", "import", f"blank.{suffix}", "--campaign", "c").out.startswith("5 new")
     if suffix == "jsonl":
@@ -355,8 +359,8 @@ def test_a_text_beside_the_wrong_id_in_any_format(run: Keepers, suffix: str) -> 
 NO_LABELS = [
     ("nowhere.csv", "labels: nowhere.csv does not exist"),
     ("pool.csv", "pool.csv has no column 'id'"),
-    ("c", "c is no file of labels"),
-    ("c/campaign.db", "campaign.db is no file of labels"),
+    ("c", "c is not a file of labels"),
+    ("c/campaign.db", "campaign.db is not a file of labels"),
 ]
 
 
@@ -440,11 +444,11 @@ def test_classes_are_renamed_and_come_back(run: Keepers, begun: Mapping[str, str
 
 BAD_CLASSES = [
     (("neg",), "classes: got 1. Give at least two names"),
-    (("neg,neg",), "'neg' stands twice"),
+    (("neg,neg",), "'neg' occurs twice"),
     (("neg,good", "--rename", "pos"), "rename: got 'pos'. Give OLD=NEW"),
     (("neg,good", "--rename", "=good"), "rename: got '=good'"),
     (("neg,good", "--rename", "old=good"), "got 'old', which is not known"),
-    (("neg,good", "--rename", "pos=better"), "'pos' becomes 'better', which is no class"),
+    (("neg,good", "--rename", "pos=better"), "'pos' becomes 'better', which is not a class"),
 ]
 
 
@@ -501,14 +505,14 @@ def test_a_campaign_that_cannot_be_written_to_is_read(
     assert [each for each in commands if not done[each].status] == ["status", "export", "same"]
     assert done["status"].stdout.startswith("2 labelled of 80 examples")
     assert len(Path("labels.csv").read_text().splitlines()) == 3
-    assert "0 new, 0 changed, 2 known already" in done["same"].stdout
+    assert "0 new, 0 changed, 2 already known" in done["same"].stdout
     for name, each in done.items():
         told, *errors = each.stderr.splitlines()
-        assert told == "c cannot be written to: the campaign is shown as it was left", name
+        assert told == "c cannot be written to: the campaign is shown in its last state", name
         assert len(errors) == bool(each.status), each.stderr
-    assert "c cannot be written to, so no label would be kept. Let the" in done["label"].stderr
+    assert "c cannot be written to, so no label would be kept. Make the" in done["label"].stderr
     for name in ("import", "query", "train"):
-        assert "Make room, or let the folder be written to" in done[name].stderr
+        assert "Free some space, or make the folder writable" in done[name].stderr
     assert {path: path.read_bytes() for path in Path("c").rglob("*") if path.is_file()} == held
 
 

@@ -161,7 +161,9 @@ def test_page_shows_everything_and_runs_nothing(text_campaign: Callable[..., Cam
     assert f"{EVE}: neg {ATTACK}" in page.text
     assert "onerror=alert(1)>.csv" in page.text
     assert "the proxy misleads" in page.text
-    assert "no model can be asked to agree more with one than its own second seed does" in page.text
+    assert (
+        "no model can be expected to agree better with another than that one's second seed does"
+    ) in page.text
     assert "[bold]x[/bold] $x^2$" in page.text
 
 
@@ -319,11 +321,11 @@ def test_headline(standing: Standing, line: str) -> None:
         ),
         (
             stand(trained=({"labels": 8, "accuracy": None},)),
-            "Not known: the campaign has neither a test set nor a control slice.",
+            "Unknown: the campaign has neither a test set nor a control slice.",
         ),
         (
             stand(trained=({"labels": 8, "accuracy": None},), rounds=(ROUND,)),
-            "Not known yet: there is no test set, and no control label was there to measure on.",
+            "Not known yet: there is no test set, and there were no control labels to measure on.",
         ),
     ],
 )
@@ -337,24 +339,24 @@ def test_accuracy_in_words(standing: Standing, words: str) -> None:
         (
             stand(trained=(measured(against_random=against("better")),)),
             "yes",
-            "Yes: trained on 100 selected labels the proxy errs on 15%, on 100 random ones on "
-            "20%: −5.0 points (95% interval −7.0 to −3.0), 5 draws, measured on control labels "
-            "left out.",
+            "Yes: trained on 100 selected labels the proxy errs on 15%, on 100 random labels "
+            "on 20%: −5.0 points (95% interval −7.0 to −3.0), 5 draws, measured on control "
+            "labels left out.",
         ),
         (stand(trained=(measured(against_random=against("worse", 0.05)),)), "no", "No, it is wo"),
         (
             stand(trained=(measured(against_random=against("inconclusive")), measured())),
             "not known yet",
-            "The interval holds zero; more control labels make it narrower.",
+            "The interval includes zero; more control labels make it narrower.",
         ),
-        (stand(), "not known yet", "it takes 100 control labels, and none is there."),
+        (stand(), "not known yet", "it needs 100 control labels, and none is there."),
         (stand(parts={"control": 1}), "not known yet", "and one is there."),
         (stand(parts={"control": 99}, rounds=(ROUND,)), "not known yet", "and 99 are there."),
-        (stand(rounds=({"control": 0},)), "not known yet", "Not known: no batch so far held contr"),
+        (stand(rounds=({"control": 0},)), "not known yet", "Unknown: no batch so far had contr"),
         (
             stand(parts={"control": 120}, rounds=(ROUND,), trained=(measured(),)),
             "not known yet",
-            "the 120 control labels suffice to measure it: keepers active status --train.",
+            "there are enough control labels (120) to measure it: keepers active status --train.",
         ),
         (
             stand(
@@ -363,7 +365,7 @@ def test_accuracy_in_words(standing: Standing, words: str) -> None:
                 trained=(measured(control={"labels": 120}),),
             ),
             "not known yet",
-            "it takes 50 selected labels, too.",
+            "it also needs 50 selected labels.",
         ),
         (stand(method="random"), "random", "There is none: the method is random."),
     ],
@@ -399,13 +401,13 @@ CURVE = {"ceiling": 0.99, "scale": 1.0, "exponent": 0.5}
         ),
         ({"goal": 0.95, "points": 2}, 0.9, "three measured rounds, and two are there."),
         ({"goal": 0.95, "points": 0}, 0.9, "three measured rounds, and none is there."),
-        ({"goal": 0.95, "points": 5}, 0.9, "do not point to 95%: their curve levels off below"),
+        ({"goal": 0.95, "points": 5}, 0.9, "do not lead to 95%: their curve levels off below"),
         (
             {"goal": 0.95, "points": 5},
             0.97,
-            "It is there with 80 labels, though its interval goes down to 92%.",
+            "It is reached with 80 labels, though its interval goes down to 92%.",
         ),
-        ({"goal": 0.9, "points": 5}, 0.97, "It is there with 80 labels."),
+        ({"goal": 0.9, "points": 5}, 0.97, "It is reached with 80 labels."),
     ],
 )
 def test_price_in_labels(forecast: Any, value: float, words: str) -> None:
@@ -435,16 +437,21 @@ def test_fidelity_without_a_ceiling_is_not_judged() -> None:
     )
     assert answer.verdict == "inconclusive"
     assert answer.words == (
-        "Cannot be told: their ranks of 674 examples agree at Spearman 0.36. Two seeds agree at "
-        "−0.06 for the proxy and 1.00 for the target: a model that ranks by chance tells none."
+        "Cannot be told: their ranks of 674 examples agree at Spearman 0.36. Two seeds agree "
+        "at −0.06 for the proxy and 1.00 for the target: with a model that ranks by chance, "
+        "agreement means nothing."
     )
 
 
 @pytest.mark.parametrize(
     ("proxy_seeds", "told"),
     [
-        (0.9, "no model can be asked to agree more with one than its own second seed does"),
-        (0.04, "a model that ranks by chance tells nothing of how well another agrees with it"),
+        (
+            0.9,
+            "no model can be expected to agree better with another than that one's second seed "
+            "does",
+        ),
+        (0.04, "agreement with a model that ranks by chance means nothing"),
     ],
 )
 def test_a_ceiling_is_claimed_only_where_there_is_one(proxy_seeds: float, told: str) -> None:
@@ -464,7 +471,7 @@ def test_questions_without_an_answer_are_left_out() -> None:
         (stand(counts={"planned": 2}), "2 examples wait for labels: keepers active label"),
         (stand(), "Nothing waits for labels: keepers active query 100 --campaign c"),
         (stand(left=7), "keepers active query 7 --campaign c"),
-        (stand(left=0), "Nothing is left to choose from: keepers active export"),
+        (stand(left=0), "No unlabelled example is left: keepers active export"),
         (stand(path=Path("my camp;ls")), "--campaign 'my camp;ls'"),
     ],
 )

@@ -129,7 +129,7 @@ def test_the_same_generator_gives_the_same_picks_and_global_state_is_left(select
 @every_selector
 def test_bad_input_is_refused_by_name(select: Select) -> None:
     features = points(0, 8)
-    with pytest.raises(ParameterError, match="k: got 9, but there are 8 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 9, but there are only 8 to pick from"):
         select(features, 9)
     with pytest.raises(ParameterError, match="k: got -1"):
         select(features, -1)
@@ -683,7 +683,7 @@ def test_distinct_refuses_bad_input() -> None:
         run(threshold=1, selected=torch.tensor([2]))
     with pytest.raises(ParameterError, match="order: got a position twice"):
         distinct(torch.tensor([1, 1]), features, 1, threshold=1)
-    with pytest.raises(ParameterError, match="k: got 6, but there are 5 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 6, but there are only 5 to pick from"):
         distinct(order, features, 6, threshold=1)
     broken = features.clone()
     broken[3] = torch.nan

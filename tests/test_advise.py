@@ -142,8 +142,8 @@ def test_what_harms_another_kind_of_model_is_not_taken() -> None:
     assert taken.method == "badge"
     assert settle([replace(row, other=harmed) for row in rows], 0.3) is None
     assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.044}, "a random forest") == (
-        "margin did better than a random choice for the pilot's model, but another kind, "
-        "a random forest, did 4.4 points worse by margin"
+        "margin did better than a random choice for the pilot's model, but a random forest, a "
+        "model of another kind, did 4.4 points worse by margin"
     )
     assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.0}, "a random forest").endswith(
         "a random forest, did no better by margin"
@@ -211,7 +211,7 @@ def test_auto_asks_another_kind_of_model(tmp_path: Path, monkeypatch: pytest.Mon
         blobs(1200, 0.4), keep=[0.2], methods=methods, proxy="linear", run=tmp_path / "advice"
     )
     assert advice.result["take"] == {"0.2": SAFE}
-    assert "but another kind, a contrary model, did" in advice.sentences[1]
+    assert "but a contrary model, a model of another kind, did" in advice.sentences[1]
     assert "points worse by confident-learning; take stratified" in advice.sentences[1]
     # who names the kind of model is not told of another
     own = "sklearn:sklearn.linear_model:LogisticRegression"
@@ -240,13 +240,13 @@ def test_a_choice_is_told_with_its_probability() -> None:
 
 def test_nobody_is_told_to_take_what_would_do_harm() -> None:
     chances = {SAFE: 0.02, "margin": 0.5}
-    words = "to be better than a random choice"
+    words = "is better than a random choice with a probability of 90% or more"
     assert why_safe(chances, RANDOM).endswith(f"{words}, and stratified did worse")
     assert why_safe(chances, SAFE).endswith(words)
     pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2}
     assert _choice({"method": SAFE}, "take random", pilot, "0.3", "accuracy") == (
-        "take random. A random choice was wrong on 30.0% of what it had not seen, everything on "
-        "20.0%"
+        "take random. On held-out data, training on a random choice was wrong on 30.0%, on "
+        "everything on 20.0%"
     )
 
 
@@ -265,8 +265,15 @@ def test_where_random_is_taken_nothing_else_is_said_to_be() -> None:
 @pytest.mark.parametrize(
     ("chances", "words"),
     [
-        ({SAFE: 0.5, "margin": 0.8999}, "no method has a chance of 90% or more to be better"),
-        ({SAFE: 0.97, "margin": 0.3}, "no method but stratified has a chance of 90% or more"),
+        (
+            {SAFE: 0.5, "margin": 0.8999},
+            "no method is better than a random choice with a probability of 90% or more",
+        ),
+        (
+            {SAFE: 0.97, "margin": 0.3},
+            "no method but stratified is better than a random choice "
+            "with a probability of 90% or more",
+        ),
         (
             {SAFE: 0.97, "margin": 0.96},
             "margin did better than a random choice, but no better than stratified",
@@ -285,11 +292,13 @@ def test_a_chance_below_a_bar_is_not_shown_to_reach_it() -> None:
     row = findings(pilot(results), ["margin"], [0.3])[0]
     assert (row.told, round(row.probability, 3)) == ("cannot tell", 0.949)
     assert said_of_cleaning([replace(row, method="confident-learning")]) == (
-        "In the pilot, leaving them out (confident-learning) was likely, not surely, better than a "
-        "random choice at 30% kept"
+        "In the pilot, leaving them out (confident-learning) was likely, not surely, better "
+        "than a random choice at 30% kept"
     )
     result = told_of(row)
-    assert "on 500 examples in 5 folds, judged by 100" in VIEWS["advise"](result, drawn=False).lead
+    assert (
+        "on 500 examples in 5 folds, measured on 100" in VIEWS["advise"](result, drawn=False).lead
+    )
     shown = Console(width=200, record=True, file=io.StringIO())
     shown.print(advice_table(result))
     line = next(line for line in shown.export_text().splitlines() if "margin" in line)
@@ -404,8 +413,8 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     assert selection.metadata["method"] == "confident-learning"
     auto = selection.metadata["auto"]
     assert auto["taken"] == "confident-learning"
-    assert "better than a random choice at 20% kept" in auto["why"]
-    assert any(sentence.startswith("auto: confident-learning is taken") for sentence in said)
+    assert "at 20% kept it was" in auto["why"]
+    assert any(sentence.startswith("auto takes confident-learning") for sentence in said)
     assert any(cost.phase == "pilot" for cost in selection.evidence.costs)
     noise = selection.metadata["label_noise"]
     assert noise["by"] == "pilot"
@@ -446,7 +455,7 @@ COPIES = np.repeat(np.eye(2, dtype=np.float32), 100, 0), np.arange(200) % 2
     [
         (blobs(80, 0.0), 0.5, "a pilot needs 100 examples, and there are 80"),
         (blobs(200, 0.0), 1.0, "everything is kept"),
-        (blobs(200, 0.0), 5, "so few are kept"),
+        (blobs(200, 0.0), 5, "too few are kept"),
         (COPIES, 0.5, "a pilot needs 10 different inputs or groups, and there are 2"),
     ],
 )
@@ -539,7 +548,7 @@ def test_no_difference_is_a_part_of_what_guessing_gets_wrong(tmp_path: Path) -> 
 
 
 def test_what_advice_cannot_be_given_on(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="got 80 examples, and a pilot needs 100"):
+    with pytest.raises(ParameterError, match="got 80 examples, but a pilot needs 100"):
         keepers.advise(blobs(80, 0.0), run=tmp_path / "a")
     with pytest.raises(ParameterError, match="got 2 different inputs or groups, and a pilot needs"):
         keepers.advise(COPIES, run=tmp_path / "copies")

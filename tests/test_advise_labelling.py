@@ -73,9 +73,12 @@ def test_what_the_labels_there_are_can_show(advice: keepers.Advice) -> None:
 
 def test_it_is_told_in_every_form(advice: keepers.Advice) -> None:
     words = "\n".join(advice.sentences)
-    assert "What 1,000 labels bring is open: the largest takes 1,250 labelled examples" in words
+    assert (
+        "The value of 1,000 labels is open: the largest budget needs 1,250 labelled examples"
+        in words
+    )
     assert "auto against random, in points of accuracy: random itself at 20 labels" in words
-    assert "open at 70 labels (a choice takes 175 labelled)" in words
+    assert "open at 70 labels (a method needs 175 labelled)" in words
     assert "A round by margin after 70 labels takes about" in words
     assert "240 rows" in words  # those without a label
     result = json.loads((advice.run.parent / "advice.json").read_text())
@@ -111,7 +114,7 @@ def trial(method: str, seed: int, error: float) -> ChoiceTrial:
 
 def test_a_budget_beyond_what_a_pilot_looks_at_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(
-        ParameterError, match=r"at 4,000 labelled examples at most.* 3,200 or fewer"
+        ParameterError, match=r"at most 4,000 labelled examples, but .* 3,200 or fewer"
     ):
         keepers.advise_labelling(table(150, 150), budgets=[5000], run=tmp_path / "run", **QUIET)
 
@@ -152,10 +155,11 @@ def test_what_labelling_advice_cannot_be_given_on(tmp_path: Path) -> None:
 
     refused(table(300, 0), "label: not one row of .* has a label. Name their column")
     refused(
-        table(300, 110), "110 labelled examples cannot show what 100 labels bring: .* takes 125"
+        table(300, 110),
+        "110 labelled examples cannot show the value of 100 labels: .* needs 125",
     )
     refused(table(300, 110), "such as --budgets 44", budgets=[100])
-    refused(table(300, 40), "takes 100. Label more at random first$", budgets=[10])
+    refused(table(300, 40), "needs 100. Label more at random first$", budgets=[10])
     refused(table(300, 200, classes=1), "all labelled examples are of one class")
     refused(table(300, 200), "methods: got none but random", methods=["random"])
     refused(table(300, 200), "'forgetting'", methods=["forgetting"])

@@ -114,7 +114,7 @@ def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
     page = advice_report(result, tmp_path / "report.html").read_text()
     assert "<svg" in page
     lines = "\n".join(plain_lines(advice_table(result)))
-    assert "a selecting step, in plain ones (m)" in lines
+    assert "cost of a selecting step, in plain steps (m)" in lines
     losses = advice.result["losses"]
     assert f"keepers train --il {losses} uses these losses" in advice.sentences
     taken = keepers.advise_online(data, il=losses, **{**asked, "run": tmp_path / "again"}, **QUIET)
@@ -140,20 +140,20 @@ def test_losses_made_elsewhere_say_nothing_of_their_quality(tmp_path: Path) -> N
     advice = keepers.advise_online(
         data, id="key", il=losses, target="logistic", run=tmp_path / "run", **QUIET
     )
-    assert any("is not known: they were made elsewhere" in s for s in advice.sentences)
-    assert any("what the losses took not counted" in s for s in advice.sentences)
+    assert any("is unknown: they come from elsewhere" in s for s in advice.sentences)
+    assert any("without the time for the losses" in s for s in advice.sentences)
     assert "–" in "\n".join(plain_lines(advice_table(advice.result)))
 
 
 def test_what_online_advice_cannot_be_given_on(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="got 60 examples, and a pilot needs 100"):
+    with pytest.raises(ParameterError, match="got 60 examples, but a pilot needs 100"):
         keepers.advise_online(three(60), run=tmp_path / "a")
     with pytest.raises(ParameterError, match=r"^target: got 'linear', which scikit-learn fits"):
         keepers.advise_online(three(), target="linear", run=tmp_path / "b")
     others = keepers.IrreducibleLosses.given(["a", "b"], [0.1, 2.0])
     with pytest.raises(ParameterError, match="il: 240 of 240 examples have no irreducible loss"):
         keepers.advise_online(three(), il=others, target="logistic", run=tmp_path / "c")
-    with pytest.raises(ParameterError, match="holdout: got beside il"):
+    with pytest.raises(ParameterError, match="holdout: got together with il"):
         keepers.advise_online(three(), il=others, holdout=0.5, run=tmp_path / "d")
     assert not list(tmp_path.rglob("advice.json"))
 
@@ -161,10 +161,19 @@ def test_what_online_advice_cannot_be_given_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
-        (["--online", "--labelling"], "labelling: got beside --online. Ask one question at a time"),
-        (["--folds", "3"], "folds: got some, which is for --online alone. Add --online"),
-        (["--online", "--methods", "margin"], "methods: got some, which is for core-sets and"),
-        (["--labelling", "--keep", "0.1"], "keep: got some, which is for core-sets and --online"),
+        (["--online", "--labelling"], "labelling: got together with --online. Give one of them"),
+        (
+            ["--folds", "3"],
+            "folds: got a value, but it works only with --online. Add --online",
+        ),
+        (
+            ["--online", "--methods", "margin"],
+            "methods: got a value, but it works only with core-sets and",
+        ),
+        (
+            ["--labelling", "--keep", "0.1"],
+            "keep: got a value, but it works only with core-sets and --online",
+        ),
         (["--labelling", "--budgets", "10%"], "budgets: got '10%'"),
         (["--online", "--keep", "0.1,0.5"], "keep: got '0.1,0.5'"),
         (["--online", "--keep", "20"], "keep: got the count 20"),

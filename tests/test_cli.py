@@ -37,14 +37,12 @@ def test_another_choice_in_the_run_of_an_earlier_one_is_told(run: Keepers) -> No
     assert "held" not in run(*drawn).err
     assert "held" not in run(*drawn).err
     told = run(*drawn, "--keep", "0.2").err
-    assert "held an earlier choice, with keep 50% (now 20%), and holds this one now: --out" in told
-    assert (
-        "report.html held another report (Kept 899 of 1,797 · digits), and holds this one" in told
-    )
-    assert "with seed 0 (now 1), and" in run(*drawn, "--keep", "0.2", "--seed", "1").err
+    assert "had an earlier selection, with keep 50% (now 20%); it is replaced. Use --out" in told
+    assert "report.html had another report (Kept 899 of 1,797 · digits); it is replaced" in told
+    assert "with seed 0 (now 1); it is replaced" in run(*drawn, "--keep", "0.2", "--seed", "1").err
     scored = (*DIGITS, "--run", "run")
     assert "held" not in run(*scored).err
-    assert "with proxy.epochs 1 (now 2), and" in run(*scored, "--epochs", "2").err
+    assert "with proxy.epochs 1 (now 2); it is replaced" in run(*scored, "--epochs", "2").err
 
 
 def test_coreset_prints_one_json_object(run: Keepers, tmp_path: Path) -> None:
@@ -328,7 +326,7 @@ BAD_DATA: dict[str, tuple[Callable[[], str], tuple[str, ...], tuple[str, ...]]] 
         (),
         ("label: several", "'class', 'target'", "--label"),
     ),
-    "one class only": (
+    "only one class": (
         lambda: _write("one.parquet", {"text": WORDS, "label": ["same"] * 40}),
         (),
         ("label", "same", "class"),

@@ -83,10 +83,10 @@ def test_without_json_a_person_reads_how_it_went(run: Keepers) -> None:
     assert lines[1].startswith("Test accuracy ")
     assert "a selecting step cost " in lines[2]
     assert lines[3].startswith("In the time of this training and the irreducible losses, uniform ")
-    assert lines[4].startswith("The irreducible losses cost ")
+    assert lines[4].startswith("The irreducible losses took ")
     for word in ("target training", "weights: keepers-runs/train-digits-", "import keepers"):
         assert word in said.out
-    for sentence in ("A selecting step costs ", "it saves time where", "step 4, epoch"):
+    for sentence in ("A selecting step costs ", "it saves time if", "step 4, epoch"):
         assert sentence in said.err
     how = next(line for line in lines if "load_model" in line).partition("#")[0]
     names: dict[str, Any] = {"keepers": keepers}
@@ -99,13 +99,13 @@ def test_the_summary_says_what_given_losses_cost(run: Keepers) -> None:
     assert said.out.startswith("Irreducible losses of 150 examples from 2 models")
     assert "keepers train digits --il il.parquet" in said.out
     used = run(*TRAIN, "--il", "il.parquet")
-    assert "The irreducible losses were given; they cost " in used.out
+    assert "The irreducible losses were given; making them took " in used.out
     table = pa.table(
         {"id": IrreducibleLosses.load("il.parquet").ids, "irreducible_loss": np.zeros(150)}
     )
     pq.write_table(table, "own.parquet")
     own = run(*TRAIN, "--il", "own.parquet")
-    assert "The irreducible losses were given; they cost an unknown time" in own.out
+    assert "The irreducible losses were given; making them took an unknown time" in own.out
     assert "irreducible" not in run(*TRAIN, "--select", "uniform").out
 
 
@@ -181,8 +181,8 @@ BAD: dict[tuple[str, ...], tuple[str, ...]] = {
     (*TRAIN, "--il", "none.parquet"): ("il: there is no file none.parquet", "keepers il"),
     (*TRAIN, "--test", "none.parquet"): ("test: none.parquet does not exist",),
     (*TRAIN, "--test", "150%"): ("test: got",),
-    (*TRAIN, "--epochs", "2"): ("steps: got beside epochs",),
-    (*TRAIN, "--holdout", "0.2", "--il", "list.yaml"): ("holdout: got beside il",),
+    (*TRAIN, "--epochs", "2"): ("steps: got together with epochs",),
+    (*TRAIN, "--holdout", "0.2", "--il", "list.yaml"): ("holdout: got together with il",),
     (*TRAIN, "--il", "list.yaml"): ("il: cannot read list.yaml as Parquet",),
     (*TRAIN, "--batch-norm", "none"): ("--batch-norm", "'none' is not one of"),
     (*TRAIN, "--score-precision", "fp8"): ("--score-precision", "'fp8' is not one of"),

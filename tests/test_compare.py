@@ -543,7 +543,7 @@ def test_naming_a_budget_or_a_method_twice_is_naming_it_once(tmp_path: Path) -> 
 
 
 def test_test_data_that_are_the_training_data_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(KeepersError, match=r"test: every input of .* also stands in the training"):
+    with pytest.raises(KeepersError, match=r"test: every input of .* is also in the training"):
         run_compare(tmp_path, test=halves()[0])
 
 
@@ -592,7 +592,7 @@ def test_auto_is_the_default_and_names_the_method_that_it_took(
     assert row["selection_seconds"] > found["pilot"]["seconds"] > 0
     assert {row["method"] for row in result["rows"]} == {"auto", "random", "everything"}
     named = f"auto: {row['taken']}"
-    assert any(sentence.startswith(f"{named} is taken") for sentence in said)
+    assert any(sentence.startswith(f"auto takes {row['taken']}") for sentence in said)
     assert named in "\n".join(plain_lines(compare_table(result)))
     assert named in compare_report(result, tmp_path / "report.html").read_text()
 

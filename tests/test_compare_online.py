@@ -512,7 +512,7 @@ def test_losses_of_models_that_may_know_the_test_data_are_warned_of(tmp_path: Pa
 
 def test_holdout_data_hold_no_test_inputs(tmp_path: Path) -> None:
     _, test = data_and_test()
-    with pytest.raises(KeepersError, match="holdout: every test input also stands in table"):
+    with pytest.raises(KeepersError, match="holdout: every test input is also in table"):
         run_online(tmp_path / "a", holdout=test, methods=["rho-loss"])
     assert not (tmp_path / "a").exists()
 
@@ -549,7 +549,7 @@ def test_holdout_data_get_the_same_noise_by_a_draw_of_their_own(tmp_path: Path) 
     assert result["corruption"] == {"corrupted": 60, "holdout_corrupted": 40}
     assert "Changed 40 labels of the holdout data too" in said
     assert online_answers.corruption(result) == (
-        "On purpose: 60 labels and 40 of the holdout data changed at random."
+        "Changed on purpose: 60 labels and 40 of the holdout data changed at random."
     )
     clean = run_online(tmp_path, holdout=other_digits(), methods=["rho-loss"], seeds=1, noise=0.0)
     assert clean["corruption"] == {}
@@ -623,8 +623,8 @@ def test_copies_are_the_same_positions_once_more() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"methods": ()}, r"methods: got nothing beside what is always compared with"),
-        ({"methods": ("uniform", "fresh-random")}, r"methods: got nothing beside"),
+        ({"methods": ()}, "methods: got only methods that are always compared"),
+        ({"methods": ("uniform", "fresh-random")}, "methods: got only methods"),
         ({"methods": ("rho-los",)}, r"methods: got 'rho-los'.* Did you mean 'rho-loss'"),
         ({"methods": ("forgetting",)}, r"forgetting"),
         ({"methods": ("rho-loss-original",)}, r"methods: got 'rho-loss-original'.*holdout"),
@@ -634,7 +634,7 @@ def test_copies_are_the_same_positions_once_more() -> None:
         ({"keep": 0}, r"keep: got 0, which keeps nothing"),
         ({"keep": 32}, r"keep: got the count 32.*fraction of the candidates"),
         ({"until": 0}, r"until: got 0"),
-        ({"steps": 10, "epochs": 2}, r"steps: got beside epochs"),
+        ({"steps": 10, "epochs": 2}, "steps: got together with epochs"),
         ({"steps": 0}, r"steps: got 0"),
         ({"steps": 1, "evaluate_every": None}, r"steps: got 1, which leaves no two evaluations"),
         ({"evaluate_every": 0}, r"evaluate_every: got 0"),
@@ -652,13 +652,13 @@ def test_copies_are_the_same_positions_once_more() -> None:
         ({"score_part": 0.0}, r"score_part: got 0\.0"),
         ({"device": "tpu"}, r"device: got 'tpu'"),
         ({"noise": 1.0}, r"noise: got 1"),
-        ({"structured_noise": 0.5}, r"structured_noise: got beside noise"),
+        ({"structured_noise": 0.5}, "structured_noise: got together with noise"),
         ({"relevance": 10}, r"relevance: got 10 of 10 classes"),
         ({"duplicate": 2}, r"duplicate: got 2"),
         ({"duplicate": 0.5, "duplicate_times": 1}, r"duplicate_times: got 1"),
-        ({"methods": ("loss",), "holdout": 0.5}, r"holdout: got some, and no method needs"),
+        ({"methods": ("loss",), "holdout": 0.5}, "holdout: got a value, but no method needs"),
         ({"il": "nowhere.parquet"}, r"il: there is no file nowhere\.parquet"),
-        ({"il": "il.parquet", "holdout": 0.5}, r"holdout: got beside il"),
+        ({"il": "il.parquet", "holdout": 0.5}, "holdout: got together with il"),
         ({"max_age": 5, "methods": ("gradient-norm",)}, r"max_age"),
         ({"target": "preact9"}, r"target: got 'preact9'.* Did you mean 'preact"),
     ],
@@ -716,10 +716,16 @@ def test_the_command_takes_a_file_and_prints_one_json_object(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--until", "0.5"], "until: got some, which is for --online"),
-        (["--set", "il_model=mlp"], "il_model: got some, which is for --online"),
-        (["--online", "--with-target"], "with_target: got some, which is for core-sets"),
-        (["--online", "--set", "resolution=8"], "resolution: got some, which is for core-sets"),
+        (["--until", "0.5"], "until: got a value, but it works only with --online"),
+        (["--set", "il_model=mlp"], "il_model: got a value, but it works only with --online"),
+        (
+            ["--online", "--with-target"],
+            "with_target: got a value, but it works only with core-sets",
+        ),
+        (
+            ["--online", "--set", "resolution=8"],
+            "resolution: got a value, but it works only with core-sets",
+        ),
         (["--online", "--keep", "0.1,0.2"], "keep: got '0.1,0.2'"),
         (["--online", "--targets", "high"], "targets: got 'high'"),
     ],
@@ -747,14 +753,14 @@ def test_final_accuracies_of_what_was_still_learning_get_no_verdict(
     told = {each["verdict"] for row in found["rows"] for each in row["differences"].values()}
     assert told == {"cannot tell"}
     assert sum("was still learning" in note for note in notes) == 1
-    said = "Cannot tell who ends better: uniform training at equal time was still learning"
+    said = "Cannot tell which ends better: uniform training at equal time was still learning"
     assert online_answers.headline(found) == said
     assert online_answers.answers(found)[0].verdict == "cannot tell"
     for shown in (
         Page(compare_report(found, tmp_path / "r.html")).text,
         " ".join(plain_lines(online_table(found))),
     ):
-        assert f"{2 * steps:,} steps in the place of {steps:,}" in shown
+        assert f"{2 * steps:,} steps instead of {steps:,}" in shown
 
     gains = check["longer_accuracy"] - check["accuracy"]
     monkeypatch.setattr(convergence, "GAIN", gains + 0.001)  # nothing is trained again
@@ -780,13 +786,14 @@ def test_the_page_answers_first_and_shows_everything(
     assert page.tags.count("svg") == 2
     for words in (
         "Inconclusive: after 2 seeds, rho-loss",
-        "cannot be told from decayed uniform training at equal time",
+        "cannot be distinguished from decayed uniform training at equal time",
         "Run again with --seeds 5",
         "60 labels changed at random",
         "Changed labels",
         "Classified correctly before the step",
-        "shared by 10 trainings, or in full",
-        "Equal time is what training by rho-loss took, the making of its irreducible losses not",
+        "shared by 10 trainings, or counted in full",
+        "Equal time is the time that training by rho-loss took, the making of its irreducible "
+        "losses not",
         "irreducible-loss training",
         "not reached",
     ):
@@ -832,9 +839,9 @@ def _with_verdicts(
         ("wbi", "loss beats decayed uniform training at equal time"),
         ("www", "Decayed uniform training beats rho-loss, loss and svp at equal time"),
         ("iww", "Decayed uniform training beats loss and svp at equal time; rho-loss cannot be "
-         "told from it"),
-        ("iii", "Inconclusive: after 2 seeds, rho-loss, loss and svp cannot be told from decayed "
-         "uniform training at equal time"),
+            "distinguished from it"),
+        ("iii", "Inconclusive: after 2 seeds, rho-loss, loss and svp cannot be distinguished "
+            "from decayed uniform training at equal time"),
     ],
 )  # fmt: skip
 def test_the_headline_claims_no_more_than_the_verdicts(
@@ -851,7 +858,7 @@ def test_what_took_another_time_gets_no_verdict_at_equal_time(
     given = {"rho-loss": "inconclusive", "loss": "better", "svp": "worse"}
     found = _with_verdicts(result, given, timed=("rho-loss", "svp"))
     assert online_answers.headline(found) == (
-        "Decayed uniform training beats svp at equal time; rho-loss cannot be told from it"
+        "Decayed uniform training beats svp at equal time; rho-loss cannot be distinguished from it"
     )
     words = {answer.name: answer for answer in online_answers.answers(found)}
     assert words["loss"].verdict is None
@@ -900,8 +907,8 @@ def test_the_words_say_what_was_not_reached_and_what_it_took() -> None:
     assert (first.name, second.name) == ("rho", "bad")
     assert second.verdict is None
     assert first.words == (
-        "ends at 90%, +2.50 points from uniform at equal time (inconclusive); to 82% it took 0.50 "
-        "of uniform's steps and 1.50 of its seconds (3.00 with what had to be made first)."
+        "ends at 90%, +2.50 points from uniform at equal time (inconclusive); to 82% it took "
+        "0.50 of uniform's steps and 1.50 of its seconds (3.00 with the preparation)."
     )
     assert "82%, which uniform reaches, was reached in 1 of 2 seeds" in second.words
     assert online_answers.not_reached(found) == [

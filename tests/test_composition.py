@@ -119,7 +119,7 @@ def test_a_composed_row_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("el2n:0-0.9", "'el2n:0-0.9' with nothing that selects after it"),
+        ("el2n:0-0.9", "'el2n:0-0.9' without a method after it"),
         ("el2n:0-2+random", "LOW < HIGH"),
         ("el2n:0.5-0.2+random", "LOW < HIGH"),
         ("el2n+random", "'el2n' before a \\+"),

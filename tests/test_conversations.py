@@ -111,7 +111,7 @@ def test_plain_texts_are_conversations_where_that_is_said(tmp_path: Path) -> Non
     path = lines(tmp_path / "t.jsonl", [{"text": "A page of text."}, {"text": "Another page."}])
     assert first(path, task="tokens") == {"prompt": "", "completion": "A page of text."}
     other = lines(tmp_path / "o.jsonl", [{"body": "A page of text."}, {"body": "Another page."}])
-    with pytest.raises(ParameterError, match="task: got 'tokens', and no column is a conversation"):
+    with pytest.raises(ParameterError, match="task: got 'tokens', but no column is a conversation"):
         open_source(other, task="tokens")
     assert first(other, task="tokens", input="body")["completion"] == "A page of text."
 
@@ -139,7 +139,7 @@ def test_a_label_beside_conversations_is_asked_about(tmp_path: Path) -> None:
     path = lines(tmp_path / "t.jsonl", rows)
     assert open_source(path).kind == "chat"
     with pytest.raises(
-        ParameterError, match=r"task: t\.jsonl holds instructions .* Say --task tok"
+        ParameterError, match=r"task: t\.jsonl holds instructions .* Add --task tok"
     ):
         open_source(path, label="kind")
     assert open_source(path, input="output", label="kind").kind == "text"
@@ -196,7 +196,7 @@ def test_one_damaged_text_of_turns_is_a_bad_row(tmp_path: Path) -> None:
     rows = [{"messages": json.dumps(turns(f"{at}", "b"))} for at in range(8)]
     rows[3] = {"messages": rows[3]["messages"][:-4]}
     path = lines(tmp_path / "d.jsonl", rows)
-    with pytest.raises(DataError, match="row 3: column 'messages' holds str in place of a list"):
+    with pytest.raises(DataError, match="row 3: column 'messages' holds str instead of a list"):
         open_source(path)
 
 
@@ -268,8 +268,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "an empty answer": ({"messages": turns(ASKED, " ")}, "has an empty answer"),
     "an unknown role": (
         {"messages": [*turns(ASKED, ANSWERED), {"role": "narrator", "content": "x"}]},
-        "column 'messages' has the role 'narrator' in turn 3, which is none of user, assistant, "
-        "system, tool, nor another word for one",
+        "column 'messages' has the role 'narrator' in turn 3, which is not one of user, "
+        "assistant, system, tool, nor a known synonym",
     ),
     "a system prompt in the middle": (
         {"messages": [*turns(ASKED), {"role": "system", "content": "x"}, *turns("a", "b")]},
@@ -281,11 +281,11 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a turn of nothing": (
         {"messages": [{"role": "user", "content": None}, *turns("b", names=("assistant",))]},
-        "column 'messages' holds nothing as the text of turn 1",
+        "column 'messages' has no text in turn 1",
     ),
     "a turn without a text": (
         {"messages": [*turns(ASKED), {"role": "assistant"}]},
-        "column 'messages' holds nothing as the text of turn 2",
+        "column 'messages' has no text in turn 2",
     ),
     "nothing": ({"messages": None}, "column 'messages' holds nothing"),
 }
@@ -316,7 +316,9 @@ def test_pictures_in_turns_are_refused(tmp_path: Path) -> None:
             },
         ],
     )
-    with pytest.raises(DataError, match="holds 'image_url' in turn 1, and only texts are read"):
+    with pytest.raises(
+        DataError, match="holds 'image_url' in turn 1, but only texts are supported"
+    ):
         open_source(path)
 
 
@@ -382,7 +384,7 @@ def test_sources_are_strata(run: Keepers, tmp_path: Path) -> None:
     path = lines(tmp_path / "c.jsonl", rows)
     words = ("--keep", "10", "--label", "source", "--out", "k.parquet")
     done = run("coreset", path, *words)
-    assert "auto: stratified is taken" in done.err
+    assert "auto takes stratified" in done.err
     kept = pq.read_table("k.parquet").to_pylist()
     assert sum(row["kept"] and row["label"] == "few" for row in kept) == 2
     done = run("coreset", path, *words, "--method", "longest", "--balance", "class", "--overwrite")
@@ -411,7 +413,7 @@ def test_csv_with_turns_as_json(tmp_path: Path) -> None:
 
 def test_other_workflows_say_that_they_take_none(tmp_path: Path) -> None:
     path = lines(tmp_path / "c.jsonl", [{"messages": turns(f"{at}", "b")} for at in range(20)])
-    told = "which keepers coreset, score, compare, advise, il and train alone"
+    told = "which only keepers coreset, score, compare, advise, il and train"
     with pytest.raises(KeepersError, match=told):
         keepers.compare_online(path, test=0.5, run=tmp_path / "run")
 
@@ -431,7 +433,7 @@ def test_a_campaign_says_that_it_does_not_ask_about_them(
 def test_a_frame_with_gaps_in_turns_is_told_by_row(tmp_path: Path) -> None:
     gap = [{"role": "user", "content": np.nan}, {"role": "assistant", "content": "b"}]
     frame = pd.DataFrame({"messages": [turns("a", "b"), gap]})
-    with pytest.raises(DataError, match=r"row 1: .* holds nothing as the text of turn 1"):
+    with pytest.raises(DataError, match=r"row 1: .* has no text in turn 1"):
         open_source(frame)
 
 

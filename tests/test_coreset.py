@@ -526,7 +526,7 @@ def test_warnings_name_the_safer_method(table: pa.Table, place: Callable[[str], 
     said: list[str] = []
     select(table, place("plain"), keep=0.1, say=said.append)
     assert any(
-        "can lose to a random choice, badly" in line and "'stratified' is the safe one" in line
+        "can be far worse than a random choice" in line and "'stratified' is safe" in line
         for line in said
     )
     said.clear()

@@ -133,7 +133,7 @@ def test_near_duplicates_are_set_aside_and_lead_to_the_first_by_id(
         assert reasons[row] == f"dropped: near-duplicate of {N - 1 - (row + 40)}"
         assert row + 40 in selection.indices
     assert selection.metadata["num_near_duplicates"] == 10
-    assert any("Set aside 10 near-duplicates" in sentence for sentence in heard)
+    assert any("Dropped 10 near-duplicates" in sentence for sentence in heard)
     half = pick(table, keep=0.5, **options)
     assert len(half) == 25  # of those that are left
     assert not set(range(10)) & set(half.indices.tolist())
@@ -197,10 +197,10 @@ def _put(vectors: npt.NDArray[np.float32], row: int, value: Any) -> list[Any]:
         (
             None,
             {"features": "w"},
-            r"features: got 'w', which is no column .*are: text, v",
+            r"features: got 'w', which is neither a column .*are: text, v",
         ),
         (None, {"features": "w.npy"}, r"features: w.npy does not exist"),
-        (None, {"features": np.ones((3, 2))}, "features: got 3 rows, and table has 60"),
+        (None, {"features": np.ones((3, 2))}, "features: got 3 rows, but table has 60"),
         (None, {"features": np.ones(N)}, r"features: got an array of shape \(60,\)"),
         (None, {"method": "entropy"}, "needs predictions of a proxy, .*k-center"),
         (None, {"method": "stratified"}, "label: no column of table looks like a class label"),
@@ -280,7 +280,7 @@ def test_the_map_is_that_of_the_principal_components(
     assert [(name, drawn.count("M")) for drawn, name in paths] == [("dropped", 50), ("kept", 10)]
     monkeypatch.setattr(covering, "DRAWN", 8)
     page = keepers.report(pick(vectors, keep=10)).read_text()
-    assert "16 of 60 examples are drawn" in page
+    assert "16 of 60 examples are shown" in page
 
 
 @pytest.mark.parametrize("values", [np.ones((20, 3)), np.arange(20.0)[:, None]])

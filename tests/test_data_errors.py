@@ -92,10 +92,10 @@ def test_jsonl_names_the_line(tmp_path: Path) -> None:
 
 def test_unknown_format_and_empty_data(tmp_path: Path) -> None:
     (tmp_path / "data.xlsx").touch()
-    refused(tmp_path / "data.xlsx", "format that is not known", "Parquet, CSV")
+    refused(tmp_path / "data.xlsx", "unknown format", "Parquet, CSV")
     (tmp_path / "folder").mkdir()
     refused(tmp_path / "folder", "holds no Parquet, CSV, JSONL or picture file")
-    refused(pa.table({"text": pa.array([], pa.string()), "label": []}), "holds no row")
+    refused(pa.table({"text": pa.array([], pa.string()), "label": []}), "has no rows")
     refused(42, "got int", kind=ParameterError)
 
 
@@ -108,7 +108,9 @@ def test_splits(tmp_path: Path) -> None:
     refused(tmp_path / "test.parquet", "is one file", kind=ParameterError, split="test")
     training = open_source(tmp_path, split="test")
     assert len(training) == 4
-    assert "not read, as they are not of the part 'test': validation.parquet" in training.found
+    assert (
+        "not read, because they are not in the split 'test': validation.parquet" in training.found
+    )
     assert open_source(tmp_path, like=training).name.endswith("(test)")
     (tmp_path / "test.parquet").unlink()
     assert open_source(tmp_path, like=training).name.endswith("(validation)")  # the only part
@@ -122,7 +124,7 @@ def test_a_line_that_is_an_object_of_parts(tmp_path: Path) -> None:
 
 def test_pictures_without_classes(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    refused(tmp_path, "lie in no sub-folder", "sub-folder of its name", "metadata.csv")
+    refused(tmp_path, "are not in sub-folders", "sub-folder named after it", "metadata.csv")
     assert open_source(tmp_path, require_labels=False).labels is None
 
 
@@ -175,7 +177,7 @@ def with_labels(labels: Any) -> pa.Table:
 
 
 def test_unusable_labels() -> None:
-    refused(with_labels(["a"] * 4), "one class only (a)", "at least 2")
+    refused(with_labels(["a"] * 4), "only one class (a)", "at least 2")
     refused(with_labels(["a", None, "b", ""]), "2 of 4 rows have no label", "rows 1, 3")
     refused(with_labels([0.0, None, 1.0, float("nan")]), "2 of 4 rows have no label")
     refused(with_labels(pa.nulls(4)), "4 of 4 rows have no label")
@@ -348,5 +350,5 @@ def test_no_good_picture_at_all() -> None:
 
 
 def test_a_model_for_another_kind_of_input() -> None:
-    with pytest.raises(ParameterError, match="reads text inputs, and digits holds image"):
+    with pytest.raises(ParameterError, match="reads text inputs, but digits holds image"):
         encode(open_source("digits"), EncoderSpec(kind="text", scheme="hashed", buckets=8))

@@ -138,7 +138,7 @@ def test_tab_separated_text_that_pandas_quoted_is_unquoted(lines: bool, tmp_path
 def test_a_quote_in_the_middle_of_a_quoted_value_is_refused_with_its_line(tmp_path: Path) -> None:
     lines = ["text,label", '"fine, really",a', '"I loved it,b', 'the "best" of all,a', "so so,b"]
     path = written(tmp_path / "bad.csv", "\n".join(lines))
-    with pytest.raises(DataError, match="line 3: a quote in the middle of the value"):
+    with pytest.raises(DataError, match="line 3: the value"):
         open_source(path)
     lines[2] = 'I "loved" it at 5" tall,b'
     path.write_text("\n".join(lines))
@@ -152,10 +152,10 @@ def test_texts_that_begin_with_a_quote_are_refused_where_the_next_one_closes_it(
     for row in (1, 5):  # read as one value, from the first of them to the second
         lines[row] = f'"{lines[row]}'
     path = written(tmp_path / "open.csv", "\n".join(lines))
-    with pytest.raises(DataError, match="line 2: a quote in the middle of the value"):
+    with pytest.raises(DataError, match="line 2: the value"):
         open_source(path)
     path.write_text("\n".join(lines[:5]))
-    with pytest.raises(DataError, match="line 2: a quote in the middle of the value"):
+    with pytest.raises(DataError, match=r"line 2: the value .* has a quote in the middle"):
         open_source(path)
 
 
@@ -194,7 +194,7 @@ def test_a_line_above_the_header_is_refused(above: str, tmp_path: Path) -> None:
 def test_a_header_among_the_records_is_refused(tmp_path: Path) -> None:
     part = ["text,label", *(f"{text},{row % 2}" for row, (text, _) in enumerate(ROWS))]
     path = written(tmp_path / "two.csv", "\n".join(part * 2))
-    with pytest.raises(DataError, match="record 14: the names of the columns stand there again"):
+    with pytest.raises(DataError, match="record 14: this line repeats the column names"):
         open_source(path)
     with pytest.raises(DataError, match="an example, rename a column in the first line and"):
         open_source(path, header="yes")
@@ -243,7 +243,7 @@ def test_columns_and_keys_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="several columns named 'a'"):
         open_source(tmp_path / "p.parquet")
     twice = '{"text": "a b", "label": 1}\n{"text": "c d", "label": 2, "label": 1}\n'
-    with pytest.raises(DataError, match="line 2: the key 'label' stands there twice"):
+    with pytest.raises(DataError, match="line 2: the key 'label' occurs twice"):
         open_source(written(tmp_path / "k.jsonl", twice))
 
 
@@ -252,7 +252,7 @@ def test_values_deep_within_each_other_are_refused(tmp_path: Path) -> None:
     for _ in range(60):
         deep = {"a": [deep]}
     lines = [json.dumps({"text": "a b", "label": 0}), json.dumps({"text": "c d", "meta": deep})]
-    with pytest.raises(DataError, match="line 2: values lie within each other over 100 deep"):
+    with pytest.raises(DataError, match="line 2: values are nested more than 100 deep"):
         open_source(written(tmp_path / "deep.jsonl", "\n".join(lines)))
 
 

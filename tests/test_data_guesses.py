@@ -137,16 +137,23 @@ def test_metadata_that_does_not_fit_its_pictures(tmp_path: Path) -> None:
     folder = picture_folder(tmp_path)
     meta = folder / "metadata.csv"
     for text, message in (
-        ("file_name,label\n9.png,a\n", "row 0 of .* describes the picture '9.png', which is not"),
+        (
+            "file_name,label\n9.png,a\n",
+            r"row 0 of .* describes the picture '9\.png', which does "
+            "not",
+        ),
         ("file_name,label\n0.png,a\n0.png,b\n", "describe the picture 0.png twice"),
         ("picture,label\n0.png,a\n", "has no column 'file_name'"),
-        ("file_name,label\n0.png,a\n1.png,b\n", "2 of 4 rows have no label in column 'label'"),
+        (
+            "file_name,label\n0.png,a\n1.png,b\n",
+            "2 of 4 rows have no label in column 'label'",
+        ),
     ):
         meta.write_text(text)
         with pytest.raises(DataError, match=message):
             open_source(folder)
     half = open_source(folder, require_labels=False)
-    assert "2 of 4 pictures are not described there" in half.found
+    assert "2 of 4 pictures are not in the metadata" in half.found
 
 
 # --- pictures of any depth ---------------------------------------------------------------------

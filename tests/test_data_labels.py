@@ -37,7 +37,11 @@ NO_LABELS = [None, "", " ", "nan", "NaN", "<NA>"]
 @pytest.mark.parametrize("missing", NO_LABELS)
 def test_no_label_is_none_in_a_file_and_in_votes(missing: str | None, tmp_path: Path) -> None:
     table = with_labels(["pos", "neg", missing, "pos"])
-    with pytest.raises(DataError, match="1 of 4 rows have no label in column 'label' \\(row 2\\)"):
+    with pytest.raises(
+        DataError,
+        match="1 of 4 rows have no label in column "
+        r"'label' \(row 2\)",
+    ):
         open_source(table)
     assert named(open_source(table, require_labels=False)) == ["pos", "neg", None, "pos"]
     votes = tmp_path / "votes.csv"
@@ -50,7 +54,7 @@ def test_what_may_be_no_label_is_a_class_with_a_warning() -> None:
     for values, doubtful in (([-1, 0, 1, 0], "-1"), (["None", "hate", "ok", "ok"], "None")):
         source = open_source(with_labels(values))
         assert named(source) == [str(value) for value in values]
-        assert any(f"Warning: '{doubtful}' is taken for a class" in s for s in source.found)
+        assert any(f"Warning: '{doubtful}' is treated as a class" in s for s in source.found)
     assert not any("Warning" in said for said in open_source(with_labels(["a", "b"] * 2)).found)
 
 
@@ -98,7 +102,7 @@ def test_a_test_set_in_other_number_types_keeps_its_classes() -> None:
 
 def test_numbers_are_not_taken_for_the_names_of_classes() -> None:
     train = open_source(with_labels(["pos", "neg", "pos"]))
-    with pytest.raises(DataError, match="Numbers do not say which of them is meant") as error:
+    with pytest.raises(DataError, match="Numbers do not identify classes") as error:
         open_source(with_labels([0, 1, 1]), like=train)
     assert "the class '0', which the training data does not have" in str(error.value)
 
@@ -134,7 +138,7 @@ def test_a_guess_for_the_pool_is_not_carried_to_what_was_labelled_before() -> No
 def test_what_to_do_where_a_second_file_has_several_columns() -> None:
     known = open_source(with_labels(["pos", "neg"] * 2))
     table = pa.table({"text": TEXTS, "mood": ["pos", "neg"] * 4, "source": ["a", "b"] * 4})
-    with pytest.raises(ParameterError, match="Call the one that is meant 'label' in table"):
+    with pytest.raises(ParameterError, match="Name the right one 'label' in table"):
         open_source(table, like=known)
     assert (
         open_source(table.rename_columns(["text", "label", "source"]), like=known).labels

@@ -140,15 +140,15 @@ def test_text_with_half_of_a_surrogate_pair(tmp_path: Path) -> None:
 
 def test_texts_among_other_things() -> None:
     values: npt.NDArray[Any] = np.array(["a b", 3, "c d"], dtype=object)
-    refused((values, [0, 1, 0]), "input: row 1 holds int 3, which is no text")
+    refused((values, [0, 1, 0]), "input: row 1 holds int 3, which is not a text")
     labels: npt.NDArray[Any] = np.array([1, "a", 2], dtype=object)
-    refused((VECTORS[:3], labels), "label: row 1 holds str 'a', and row 0 int")
+    refused((VECTORS[:3], labels), "label: row 1 holds str 'a', but row 0 holds int")
 
 
 def test_pictures_that_are_no_png() -> None:
     inks = [Image.new("CMYK", (4, 4), (shade, 0, 0, 0)) for shade in (0, 80, 160, 240)]
     assert open_source((inks, [0, 1, 0, 1])).shape == (3, 4, 4)
-    refused(([inks[0], 3], [0, 1]), "input: row 1 is int, and row 0 a picture")
+    refused(([inks[0], 3], [0, 1]), "input: row 1 is int, but row 0 is a picture")
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)).save(
         buffer, format="PNG"
@@ -186,14 +186,14 @@ def test_streams_are_to_be_read_whole_first() -> None:
     datasets = pytest.importorskip("datasets")
     whole = datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1, 0, 1]})
     stream = whole.to_iterable_dataset()
-    remedy = "Read it whole first: datasets.Dataset.from_list(list(data))"
+    remedy = "Read all of it first: datasets.Dataset.from_list(list(data))"
     refused(stream, "got IterableDataset,", remedy, kind=ParameterError)
     parts = datasets.IterableDatasetDict({"train": stream})
     refused(parts, "got IterableDatasetDict", remedy, kind=ParameterError)
     refused(Stream(), "got Stream", "list(data)", kind=ParameterError)
     refused((item for item in TEXTS), "got generator", kind=ParameterError)
     loader = DataLoader([(VECTORS[0], 0)])  # pyright: ignore[reportArgumentType]
-    refused(loader, "got DataLoader", ".dataset of a loader", kind=ParameterError)
+    refused(loader, "got DataLoader", ".dataset for a loader", kind=ParameterError)
     assert open_source(datasets.Dataset.from_list(list(stream))).kind == "text"
     assert labels_of(list(Stream())) == CLASSES.tolist()
 
@@ -228,7 +228,7 @@ class Transformed:
 
 
 def test_random_transforms_are_refused() -> None:
-    refused(Transformed(), "item 0 of Transformed is another when it is", "random transforms")
+    refused(Transformed(), "item 0 of Transformed changes when it is", "random transforms")
     gaps = [(np.array([np.nan, 1.0], dtype=np.float32), 0), (np.ones(2, dtype=np.float32), 1)]
     with pytest.raises(DataError, match=r"not finite|missing|NaN"):
         open_source(gaps)
@@ -267,8 +267,8 @@ def test_map_style_data_sets_that_fail() -> None:
     refused(Items(6, 3, RuntimeError("disk gone")), "item 3 of Items", "RuntimeError: disk gone")
     refused(Items(6, 0, KeyError()), "item 0 of Items cannot be read (KeyError)")
     refused(Items(9, -1, KeyError()), "item 6 of Items", "IndexError", "Its len() is 9")
-    refused(Items(-1, -1, KeyError()), "the length of Items cannot be had (ValueError")
-    refused(Items(None, -1, KeyError()), "the length of Items cannot be had (TypeError")
+    refused(Items(-1, -1, KeyError()), "data: Items has no length (ValueError")
+    refused(Items(None, -1, KeyError()), "data: Items has no length (TypeError")
 
 
 # CSV ----------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_csv_with_semicolons(tmp_path: Path, comma: bool) -> None:
         ("a", "b"),
         ("x", "y"),
     )
-    assert "read with ';' between the values, as in the first line" in source.found
+    assert "';' separates the values, as in the first line" in source.found
     path.with_suffix(".plain.csv").write_text(NUMBERS.replace(";", ","))
     assert open_source(path.with_suffix(".plain.csv")).fingerprint == source.fingerprint
     kept = export(path, [0, 2], tmp_path / "kept") / "a.csv"
@@ -437,13 +437,13 @@ def test_errors_on_a_test_set_name_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "says"),
     [
-        ("r/run.json", "is among what keepers itself writes in the run directory"),
-        ("r/stages/x", "is among what keepers itself writes"),
-        ("link", "is among what keepers itself writes"),
-        ("new/report.html", "is among what keepers itself writes"),
-        ("keepers-runs/x/selection.parquet", "is among what keepers itself writes"),
-        ("new", "is where the run directory new goes"),
-        ("new/..", "is where the run directory new goes"),
+        ("r/run.json", "is a file that keepers itself writes in the run directory"),
+        ("r/stages/x", "is a file that keepers itself writes"),
+        ("link", "is a file that keepers itself writes"),
+        ("new/report.html", "is a file that keepers itself writes"),
+        ("keepers-runs/x/selection.parquet", "is a file that keepers itself writes"),
+        ("new", "is the place of the run directory new"),
+        ("new/..", "is the place of the run directory new"),
         ("a.yaml", "is the --config file"),
     ],
 )
@@ -528,7 +528,7 @@ def test_closed_streams_leave_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_behind_stdout_is_one_sentence(tmp_path: Path) -> None:
     status, _, err = keepers("--help >/dev/full", tmp_path)
-    said = "No space left on device. Make room and type the same command: what was finished before"
+    said = "No space left on device. Free some space and run the same command again: finished work"
     assert (status, err) == (1, f"Error: {said} is kept\n")
 
 
@@ -552,7 +552,7 @@ def test_the_configuration_file_is_never_replaced(
     assert cli(monkeypatch, *argv, "--config", "a.yaml", "--out", "a.yaml", "--overwrite") == 2
     assert "out: a.yaml is the --config file" in capsys.readouterr().err
     assert cli(monkeypatch, *argv, "--run", "r", "--out", "r/run.json", "--overwrite") == 2
-    assert "out: r/run.json is among what keepers itself writes" in capsys.readouterr().err
+    assert "out: r/run.json is a file that keepers itself writes" in capsys.readouterr().err
     assert Path("a.yaml").read_text() == "device: cpu"
     assert not Path("r").exists()
 

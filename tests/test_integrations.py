@@ -390,7 +390,10 @@ def test_a_trainer_with_a_loader_goes_on_in_the_middle_of_an_epoch(
     assert_same_weights(whole.model, resumed.model, tolerance=0.0)
 
     (checkpoint / "keepers_loader.safetensors").unlink()
-    with pytest.raises(RunError, match=r"loader: .*checkpoint-\d/keepers_loader.* is not there"):
+    with pytest.raises(
+        RunError,
+        match=r"loader: .*checkpoint-\d/keepers_loader.* is not there",
+    ):
         run(resume_from_checkpoint=str(checkpoint))
 
 
@@ -405,7 +408,9 @@ def test_a_trainer_that_begins_again_begins_the_epoch_again(tmp_path: Path) -> N
 
 @needs_transformers
 def test_a_loader_that_the_trainer_cannot_serve_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="loader: got one with InfoBatch, which weighs losses"):
+    with pytest.raises(
+        ParameterError, match="loader: got one with InfoBatch, which weights losses"
+    ):
         trainer_of(tmp_path, recording(), loader=selecting_loader(policy=keepers.InfoBatch()))
     with pytest.raises(ParameterError, match="loader: got list"):
         trainer_of(tmp_path, recording(), loader=[])
@@ -418,7 +423,7 @@ def test_a_checkpoint_of_another_selector_is_refused(tmp_path: Path) -> None:
     trainer_of(tmp_path, recording(), save_strategy="steps", save_steps=2, max_steps=2).train()
     other = trainer_of(tmp_path, recording(scoring=Scoring(max_age=2)))
     refused = (
-        r"selector: .*checkpoint-2.* cannot be restored: .*Resume with the selector that the run"
+        r"selector: .*checkpoint-2.* cannot be restored: .*Resume with the selector of the run"
     )
     with pytest.raises(RunError, match=refused):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
@@ -497,7 +502,7 @@ def test_weights_of_picks_that_do_not_repeat_reach_lightning(tmp_path: Path) -> 
     assert seen
     assert all(weights == [1.0 + 2 * pick for pick in range(len(weights))] for weights in seen)
     callback = SelectingCallback(recording(WEIGHING))
-    with pytest.raises(ParameterError, match="weighted: got False, and weighing weights"):
+    with pytest.raises(ParameterError, match="weighted: got False, but weighing weights"):
         lightning_trainer(tmp_path, callback).fit(Classifier(), loader(8))
 
 
@@ -541,7 +546,7 @@ def test_a_loss_that_cannot_take_weights_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": None}, r"id_column: got 'id', and a training batch has only .*'input_ids'"),
+        ({"id": None}, r"id_column: got 'id', but a training batch has only .*'input_ids'"),
         ({"id": "a"}, "Give the data set an integer column"),
         ({"id": 5}, "ids: 8 of the batch have no irreducible loss, such as"),
         ({"label": 0.5}, "labels: got torch.float32"),
@@ -845,7 +850,7 @@ def test_lightning_refuses_what_would_be_ignored(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="training_step: takes dataloader_iter"):
         lightning_trainer(tmp_path, SelectingCallback(recording())).fit(Itself(), loader())
     callback = SelectingCallback(recording("gradient-norm-is"))
-    with pytest.raises(ParameterError, match="weighted: got False, and gradient-norm-is weights"):
+    with pytest.raises(ParameterError, match="weighted: got False, but gradient-norm-is weights"):
         lightning_trainer(tmp_path, callback).fit(Classifier(), loader())
     with pytest.raises(ParameterError, match="selector: got int"):
         SelectingCallback(3)  # pyright: ignore[reportArgumentType]

@@ -234,7 +234,7 @@ def test_what_lightning_cannot_announce_is_refused(tmp_path: Path) -> None:
         lightning_trainer(tmp_path, callback).fit(LayerNormed(), loader())
     with pytest.raises(ParameterError, match="on_before_batch_transfer: changes a batch after"):
         lightning_trainer(tmp_path, callback).fit(Before(), callback.ahead(loader()))
-    with pytest.raises(ParameterError, match="loader: got Stateful, whose state counts"):
+    with pytest.raises(ParameterError, match="loader: got Stateful, whose state also counts"):
         callback.ahead(Stateful())
     exact = SelectingCallback(recording(backend=Replay()))
     lightning_trainer(tmp_path, exact, max_epochs=1).fit(Before(), exact.ahead(loader()))

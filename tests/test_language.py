@@ -294,14 +294,16 @@ def test_what_the_template_refuses_is_skipped_where_that_is_asked(
 
 
 def test_models_that_cannot_be_read_by(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ParameterError, match="proxy: got 'fasttext', which reads no conversations"):
+    with pytest.raises(
+        ParameterError, match="proxy: got 'fasttext', which does not read conversations"
+    ):
         language_model("fasttext", "proxy")
-    with pytest.raises(ParameterError, match=r"got 'hf:none.gguf', and there is no such file"):
+    with pytest.raises(ParameterError, match=r"got 'hf:none.gguf', but there is no such file"):
         language_model("hf:none.gguf", "proxy")
     with pytest.raises(ParameterError, match=r"proxy\.options\.length: got 1"):
         language_model(name, "proxy", length=1)
     wider = tiny_language.write(tmp_path, more=["<one>", "<two>"])
-    with pytest.raises(ParameterError, match="has 260 tokens, its model 258"):
+    with pytest.raises(ParameterError, match="has 260 tokens, but its model has 258"):
         language_model(wider, "proxy")
 
 
@@ -379,7 +381,7 @@ def test_scores_of_the_file_are_the_quality(run: Keepers, name: str) -> None:
     done = run(*words[:-1], "messages", "--proxy", name)
     assert "quality: got 'messages'" in done.err or "column 'messages' holds" in done.err
     done = run("coreset", path, "--on-bad-row", "skip", "--method", "longest", *words[-2:])
-    assert "'longest' reads no scores of quality: no use for --quality" in done.err
+    assert "'longest' does not use quality scores: --quality has no effect" in done.err
 
 
 @pytest.fixture
@@ -398,7 +400,7 @@ def test_a_core_set_of_chats(run: Keepers, chats: Path, name: str, method: str) 
     done = run("coreset", chats, *words, "--export", "out", "--json")
     found = done.json()
     assert found["kept"] == 6
-    assert any("worse than by a random part" in each for each in found["warnings"]) == (
+    assert any("worse than on a random part" in each for each in found["warnings"]) == (
         method != "longest"
     )
     kept = pq.read_table("kept.parquet").to_pylist()
@@ -424,9 +426,9 @@ def test_what_is_similar_to_target_examples(run: Keepers, chats: Path, name: str
     done = run("coreset", chats, *words[:-2], "--similar-to", "nothing.jsonl")
     assert done.err.splitlines()[-1].startswith("Error: similar_to")
     done = run("coreset", chats, "--method", "longest", "--similar-to", "like.jsonl")
-    assert "Warning: 'longest' compares with no targets: no use for --similar-to" in done.err
+    assert "Warning: 'longest' does not use target examples: --similar-to has no effect" in done.err
     done = run("coreset", chats, *words[:-2])
-    assert "similar_to: got none, and 'rds' looks for what is similar" in done.err
+    assert "similar_to: got none, but 'rds' needs target examples" in done.err
 
 
 def test_what_lowers_the_loss_of_target_examples(
@@ -455,7 +457,7 @@ def test_what_lowers_the_loss_of_target_examples(
     assert [row["score"] for row in scores] == [found[at] for at in range(30)]
     assert len(list(Path("run/stages").iterdir())) == 2  # the pool and the targets, each once
     done = run("coreset", chats, *words[:-2])
-    assert "similar_to: got none, and 'less' looks for what is similar" in done.err
+    assert "similar_to: got none, but 'less' needs target examples" in done.err
 
 
 def test_scores_of_chats_are_found_again(run: Keepers, chats: Path, name: str) -> None:
@@ -468,17 +470,15 @@ def test_scores_of_chats_are_found_again(run: Keepers, chats: Path, name: str) -
 
 def test_what_is_asked_amiss_is_said(run: Keepers, chats: Path, name: str) -> None:
     done = run("coreset", chats, "--method", "ifd")
-    assert (
-        "proxy: got none, and 'ifd' needs what a language model says: losses of answers" in done.err
-    )
+    assert "proxy: got none, but 'ifd' needs a language model for losses of answers" in done.err
     done = run("coreset", chats, "--method", "ifd", "--proxy", name, "--epochs", "2")
-    assert "epochs: got 2, and a language model is read as it is" in done.err
+    assert "epochs: got 2, but a language model is used without training" in done.err
     done = run("coreset", chats, "--method", "stratified")
     assert "needs a label, such as the source of each row" in done.err
     done = run("coreset", chats, "--method", "entropy")
     assert "the targets are conversations. For those: deita, facility-location" in done.err
     done = run("train", chats, "--test", "0.5")
-    assert "model: got none, and conversations are what a language model is tuned on" in done.err
+    assert "model: got none, but conversations need a language model to tune" in done.err
 
 
 def smollm() -> str:

@@ -226,7 +226,7 @@ def test_what_is_selected_is_not_picked_again(method: Method, balanced: bool) ->
     labels = make_signals().labels if balanced else None
     positions = pick(method, N - 100, selected=selected, balance=labels)
     assert sorted([*positions.tolist(), *selected.tolist()]) == list(range(N))
-    with pytest.raises(ParameterError, match="k: got 141, but there are 140"):
+    with pytest.raises(ParameterError, match="k: got 141, but there are only 140"):
         pick(method, N - 99, selected=selected, balance=labels)
 
 
@@ -371,7 +371,7 @@ def test_nan_is_an_error(method: Method) -> None:
 def test_a_missing_signal_is_named(method: Method) -> None:
     for name in method.needs:
         signals = dataclasses.replace(make_signals(), **{name: None})
-        with pytest.raises(KeepersError, match=f"'{name}' is needed"):
+        with pytest.raises(KeepersError, match=f"'{name}' is missing"):
             choose(method, [signals], 5, generator=generator())
 
 
@@ -547,7 +547,7 @@ def test_picks_with_replacement_repeat_and_carry_weights(method: Method, k: int)
 def test_picks_with_replacement_cannot_be_balanced(method: Method) -> None:
     with pytest.raises(ParameterError, match=r"balance: got classes, but .* with replacement"):
         pick(method, 5, balance=make_signals().labels)
-    with pytest.raises(ParameterError, match="k: got 1, but there are 0 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 1, but there are only 0 to pick from"):
         pick(method, 1, selected=torch.arange(N))
 
 

@@ -394,9 +394,9 @@ def test_a_module_of_the_user_beside_the_data(own: str) -> None:
         ("own_models_for_tests.x:f", FLOWERS, {}, "there is no module 'own_models_for_tests.x'"),
         ("own_models_for_tests:Nett", FLOWERS, {}, "attribute: got 'Nett'.* Did you mean 'Net'"),
         ("own_models_for_tests:", FLOWERS, {}, "Give package.module:function"),
-        ("own_models_for_tests:NUMBER", FLOWERS, {}, "is int, no function"),
+        ("own_models_for_tests:NUMBER", FLOWERS, {}, "is int, not a function"),
         ("own_models_for_tests:nothing", FLOWERS, {}, "returned list. Return a torch.nn.Module"),
-        ("own_models_for_tests:only_module", REVIEWS, {}, "does not say how text is encoded"),
+        ("own_models_for_tests:only_module", REVIEWS, {}, "does not define how text is encoded"),
         ("own_models_for_tests:Net", FLOWERS, {"depth": 1}, "unexpected keyword argument 'depth'"),
     ],
 )

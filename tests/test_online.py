@@ -139,11 +139,11 @@ class TestBatches:
         [
             (X, "batch: got Tensor, so there is no place for the ids"),
             ((X, Y), r"batch: got 2 parts.*Give \(inputs, labels, ids\).*keepers.with_ids"),
-            ({"x": X, "labels": Y}, r"got keys 'x', 'labels', none of which is for ids \(id, ids"),
-            ({"x": X, 7: Y, "id": IDS}, r"got keys 'x', 7, none of which is for labels \(labels"),
+            ({"x": X, "labels": Y}, r"got keys 'x', 'labels', but none for ids \(id, ids"),
+            ({"x": X, 7: Y, "id": IDS}, r"got keys 'x', 7, but none for labels \(labels"),
             (
                 (X, ["cat", "dog"], IDS),
-                "labels: got list, of which no tensor .* is made. Give one class",
+                "labels: got list, which cannot become a tensor .*. Give one class",
             ),
         ],
     )
@@ -686,12 +686,12 @@ class TestSeam:
     @pytest.mark.parametrize(
         ("method", "given", "message"),
         [
-            ("rho-loss", {}, "losses: got none, and rho-loss needs irreducible losses. Make them"),
+            ("rho-loss", {}, "losses: got none, but rho-loss needs irreducible losses. Make them"),
             ("rho-los", {}, "method: got 'rho-los', which is not known. Did you mean 'rho-loss'"),
             ("forgetting", {}, "method: got 'forgetting', which is not offered here"),
-            ("bald", {"scoring": Scoring(max_age=3)}, "max_age: it gives losses, and bald needs"),
+            ("bald", {"scoring": Scoring(max_age=3)}, "max_age: it gives losses, but bald needs"),
             ("random", {"scoring": Scoring(max_age=3)}, "max_age: .* random needs nothing of"),
-            ("loss", {"scoring": Scoring(max_age=3)}, "max_age: got 3, but which examples there"),
+            ("loss", {"scoring": Scoring(max_age=3)}, "max_age: got 3, but the examples "),
             ("loss", {"keep": 0}, "keep: got 0, which keeps nothing"),
             ("loss", {"keep": 1.5}, "keep: got the fraction 1.5, which is over 1"),
         ],

@@ -213,7 +213,7 @@ def test_looking_ahead_ends_where_old_scores_choose_otherwise() -> None:
     again = SecondLook(None)
     again.load_state_dict(state)
     assert again.ended is not None
-    assert "shared out" in str(again.ended)
+    assert "Scoring ahead ended after step" in str(again.ended)
 
 
 def test_a_training_that_looks_ahead_falls_back_by_itself() -> None:
@@ -363,10 +363,10 @@ def test_what_cannot_be_scored_in_pieces_is_refused() -> None:
     drop = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, CLASSES))
     norm = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
     for scoring, network, message in (
-        (Scoring(dropout=True), drop, "beside dropout"),
-        (Scoring(part=0.5), drop, "beside part"),
+        (Scoring(dropout=True), drop, "together with dropout"),
+        (Scoring(part=0.5), drop, "together with part"),
         (Scoring(batch_norm="batch-and-update"), norm, "running statistics are with the trainer"),
-        (Scoring(), norm, "batch_norm 'batch' the candidates of a step cannot be shared out"),
+        (Scoring(), norm, "batch_norm 'batch' scorers cannot share the candidates of a step:"),
     ):
         choose = BatchSelector("loss", keep=0.25, backend=Replay(), scoring=scoring)
         with pytest.raises(ParameterError, match=message):
@@ -374,19 +374,19 @@ def test_what_cannot_be_scored_in_pieces_is_refused() -> None:
     assert BatchSelector("loss", keep=0.25, backend=Replay(), scoring=Scoring(batch_norm="eval"))(
         norm, batch
     )
-    with pytest.raises(ParameterError, match=r"max_staleness: got 1, and random does not rank"):
+    with pytest.raises(ParameterError, match=r"max_staleness: got 1, but random does not rank"):
         BatchSelector("random", keep=0.25, scoring=Scoring(max_staleness=1))
     with pytest.raises(ParameterError, match="shortlist: got without max_staleness"):
         Scoring(shortlist=0.5)
     with pytest.raises(ParameterError, match=r"shortlist: got 1\.5"):
         Scoring(shortlist=1.5, max_staleness=1)
-    with pytest.raises(ParameterError, match="scorers: got beside backend"):
+    with pytest.raises(ParameterError, match="scorers: got together with backend"):
         BatchSelector("loss", scorers=1, backend=Replay())
     with pytest.raises(ParameterError, match="scorers: got 0"):
         keepers.Scorers(0)
     with pytest.raises(KeepersError, match="max_staleness: got without scorers"):
         keepers.train("digits", max_staleness=1)
-    with pytest.raises(KeepersError, match="scorers: got 2 beside max_age"):
+    with pytest.raises(KeepersError, match="scorers: got 2 together with max_age"):
         keepers.train("digits", scorers=2, max_age=3)
 
 
@@ -513,7 +513,7 @@ def test_what_scorers_cannot_be_given() -> None:
         Replay(schedule=5)  # pyright: ignore[reportArgumentType]
     x, y = data()
     again = BatchSelector("loss", keep=0.25, backend=Replay(scorers=2, schedule=[(0, (0,))]))
-    with pytest.raises(ParameterError, match="scorers: got 2, and the schedule has 1 pieces"):
+    with pytest.raises(ParameterError, match="scorers: got 2, but the schedule has 1 pieces"):
         again(model(), (x, y, list(range(N))))
 
 

@@ -227,14 +227,17 @@ def reversed_order(scored: Scored) -> Scored:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (reversed_order, "step 1 asked for 16 candidates, and it scored 16, of other positions"),
+        (reversed_order, "step 1 asked for 16 candidates, but it scored 16, of other positions"),
         (lambda scored: replace(scored, positions=scored.positions[:-1]), "of other positions"),
         (
             lambda scored: replace(scored, signals=scored.signals.at(torch.arange(15))),
-            "asked for 16 candidates, and it scored 15",
+            "asked for 16 candidates, but it scored 15",
         ),
-        (lambda scored: replace(scored, version=7), "weights of version 7, which are not made"),
-        (lambda scored: replace(scored, version=-3), "weights that are 3 steps old, and 0 are"),
+        (lambda scored: replace(scored, version=7), "weights of version 7, which do not exist"),
+        (
+            lambda scored: replace(scored, version=-3),
+            "weights 3 steps old, but only 0 are",
+        ),
     ],
 )
 @pytest.mark.parametrize("front", [by_loop, by_policy])
@@ -255,5 +258,5 @@ def test_scores_by_older_weights_are_noted_where_they_are_allowed() -> None:
     choose = BatchSelector("loss", keep=4, backend=old, scoring=Scoring(max_staleness=1))
     for _ in range(2):
         choose(Watched(), (x, y, KEYS))
-    with pytest.raises(KeepersError, match=r"2 steps old, and 1 are allowed.*max_staleness"):
+    with pytest.raises(KeepersError, match=r"2 steps old, but only 1 are allowed.*max_staleness"):
         choose(Watched(), (x, y, KEYS))

@@ -263,7 +263,7 @@ def test_ids_stay_exact_beside_a_bf16_model() -> None:
     ("batch", "message"),
     [
         (lambda x, y, ids: (x, y), "batch: got 2 parts, so there is no place for the ids"),
-        (lambda x, y, ids: {"x": x, "labels": y}, "batch: got keys 'x', 'labels', none of which"),
+        (lambda x, y, ids: {"x": x, "labels": y}, "batch: got keys 'x', 'labels', but none "),
         (lambda x, y, ids: (x, y, ids[:-1]), f"ids: got {N - 1} for {N} labels"),
         (lambda x, y, ids: (x[:-1], y, ids), rf"model: got an output of shape \({N - 1}, 4\)"),
         (lambda x, y, ids: (x, y, ids.double()), r"ids: got torch.float64 of shape"),
@@ -427,7 +427,7 @@ def test_another_backend_scores_no_stand_in() -> None:
     def backend(**given: Any) -> Any:
         raise AssertionError(given)
 
-    with pytest.raises(ParameterError, match="backend: got beside stand_in"):
+    with pytest.raises(ParameterError, match="backend: got together with stand_in"):
         RhoLoss(data()[3], stand_in=Companion(Net()), backend=backend)
 
 
@@ -444,7 +444,7 @@ def test_fields_that_the_model_does_not_take_are_named() -> None:
 
     x, y, ids, losses = data()
     batch = {"left": x, "right": x, "labels": y, "id": ids, "name": ["?"] * N}
-    with pytest.raises(ParameterError, match=r"batch: the model takes no 'name'.*read="):
+    with pytest.raises(ParameterError, match=r"batch: the model has no argument 'name'.*read="):
         RhoLoss(losses, keep=6)(Two(), batch)
 
 
@@ -649,7 +649,11 @@ def test_only_a_part_is_scored() -> None:
     assert chosen.rows.tolist() != best[:6]
     other = choose(model, (x, y, ids))
     assert other.rows.tolist() != chosen.rows.tolist()  # another part
-    with pytest.raises(ParameterError, match=r"part: got 0.1, which scores 6 of 60 .* 12 are kept"):
+    with pytest.raises(
+        ParameterError,
+        match=r"part: got 0\.1, which scores only 6 of 60 .* 12 "
+        r"are kept",
+    ):
         RhoLoss(losses, keep=12, scoring=Scoring(part=0.1))(model, (x, y, ids))
 
 
@@ -765,9 +769,9 @@ def test_a_companion_inside_autocast_never_sees_old_weights() -> None:
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("bald", {"stand_in": Companion(Net())}, "stand_in: it gives losses, and bald needs"),
+        ("bald", {"stand_in": Companion(Net())}, "stand_in: it gives losses, but bald needs"),
         ("negative-il", {"stand_in": Companion(Net())}, "stand_in: .* needs nothing of the model"),
-        ("loss", {"updated": Companion(Net())}, "updated: loss has no use for irreducible losses"),
+        ("loss", {"updated": Companion(Net())}, "updated: loss does not use irreducible losses"),
         (
             "rho-loss",
             {"stand_in": Companion(Net()), "scoring": Scoring(max_age=1)},

@@ -23,7 +23,7 @@ from keepers.online import IrreducibleLosses, StepCost, online_facts, weaknesses
 from keepers.workflows import sought
 
 N, LENGTH = 60, 12
-REFUSED = "numbers of tokens .* a built-in model would take them for quantities. Give the raw texts"
+REFUSED = r"token ids .* a built-in model would treat as quantities\. Give the raw texts"
 
 
 def tokens(padding: int = 0, *, left: bool = False) -> np.ndarray[Any, Any]:
@@ -65,7 +65,7 @@ def test_token_numbers_are_refused_with_the_way_round(form: str, tmp_path: Path)
     with pytest.raises(DataError, match=f"data: the inputs look like {REFUSED}") as said:
         keepers.irreducible_losses(FORMS[form](), run=tmp_path / "run")
     assert "id='key'" in str(said.value)
-    assert "A loop on the tokens uses those losses" in str(said.value)
+    assert "A loop on tokens can use these losses" in str(said.value)
 
 
 def test_a_column_of_tokens_is_refused_by_name(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_loop_says_that_its_losses_are_weak() -> None:
     losses = IrreducibleLosses.given(range(4), [0.1, 0.2, 0.3, 0.4])
     losses.metadata["quality"] = QUALITY
     (weakness,) = weaknesses(QUALITY)
-    assert weakness.startswith("the irreducible-loss model is right on 3% of what it has not seen")
+    assert weakness.startswith("the irreducible-loss model is right on 3% of held-out data,")
     with pytest.warns(KeepersWarning) as said:
         keepers.RhoLoss(losses)
     assert [str(each.message) for each in said] == [f"losses: {weakness}"]
@@ -188,14 +188,14 @@ def test_the_facts_by_hand() -> None:
     assert facts.speedup == pytest.approx(4.0)  # a quarter is worth a step
     assert facts.pays
     assert facts.sentences() == [
-        "72% of the examples are redundant to the irreducible-loss model, and 3% have labels that "
-        "are wrong or beyond it: a step on the rest alone is worth at most 4.0 plain ones",
-        "Selecting can pay: a selecting step costs 3.0 plain ones and saves at most 4.0",
+        "72% of the examples are redundant to the irreducible-loss model, and 3% have labels "
+        "that are wrong or too hard for it: a step on the rest is worth at most 4.0 plain steps",
+        "Selecting can pay: a selecting step costs 3.0 plain steps and saves at most 4.0",
     ]
     slow = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=5.0)
     assert not slow.pays
     assert (facts.outlook, slow.outlook) == ("can pay", "does not pay")
-    assert slow.why.startswith("selecting does not pay: a selecting step costs 5.0 plain ones")
+    assert slow.why.startswith("selecting does not pay: a selecting step costs 5.0 plain steps")
     assert not online_facts(probabilities(72, 25, 3), GOOD, keep=0.1).pays  # 4.33, unmeasured
     near = online_facts(probabilities(72, 25, 3), GOOD, keep=0.1, ratio=3.9)
     assert (near.outlook, near.pays) == ("cannot tell", False)  # a step is timed no better
@@ -217,7 +217,7 @@ def test_weak_losses_do_not_pay_and_an_early_end_alone_is_no_weakness() -> None:
     assert online_facts(values, GOOD | {"checked_losses": [[0.5, 0.2]]}, keep=0.1).pays
     unknown = online_facts(values, {}, keep=0.1, ratio=1.5)
     assert (unknown.pays, unknown.outlook) == (False, "cannot tell")
-    assert "nothing says how good these losses are" in unknown.why
+    assert "the quality of these losses is unknown" in unknown.why
 
 
 def easy(n: int = 240, noise: float = 0.0) -> tuple[Any, Any]:
@@ -280,7 +280,7 @@ def test_auto_in_a_loop() -> None:
     assert following == choose(nn.Identity(), batch).ids.tolist()
     with pytest.raises(ParameterError, match=r"keep: got the count 4 for auto\. Give a fraction"):
         keepers.BatchSelector("auto", good, keep=4)
-    with pytest.raises(ParameterError, match="losses: got none, and rho-loss needs"):
+    with pytest.raises(ParameterError, match="losses: got none, but rho-loss needs"):
         keepers.BatchSelector("auto", keep=0.1)
     with pytest.raises(ParameterError, match="methods: got 'auto', which is rho-loss or uniform"):
         keepers.compare_online(easy(), test=0.2, methods=["auto"])

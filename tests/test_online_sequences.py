@@ -220,8 +220,8 @@ def test_a_reference_model_gives_irreducible_losses(
 
 def test_a_reference_is_read_and_not_trained(chats: Path, name: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {"run": tmp_path / "run"}
-    with pytest.raises(ParameterError, match=r"model: got none, and .* holds conv"):
+    with pytest.raises(ParameterError, match=r"model: got none, but .* holds conv"):
         keepers.irreducible_losses(chats, **given)
     for more in ({"epochs": 2}, {"holdout": 0.2}):
-        with pytest.raises(ParameterError, match="the reference of conversations is a model that"):
+        with pytest.raises(ParameterError, match="the reference of conversations must be"):
             keepers.irreducible_losses(chats, model=name, **more, **given)

@@ -150,7 +150,7 @@ def test_what_is_amiss_is_said(models: tuple[Any, Any], tmp_path: Path) -> None:
         TokenSelector(reference)(logits, {"input_ids": given["input_ids"]})
     with pytest.raises(ParameterError, match=r"logits: got shape \(3, 11, 258\) for labels"):
         TokenSelector(reference)(logits[:, 1:], given)
-    with pytest.raises(ParameterError, match="reference: got none, and the batch holds none"):
+    with pytest.raises(ParameterError, match="reference: got none, but the batch holds none"):
         TokenSelector()(logits, given)
     with pytest.raises(ParameterError, match="reference: gives logits"):
         TokenSelector(Narrow(reference))(logits, given)

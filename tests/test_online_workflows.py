@@ -408,7 +408,7 @@ def test_a_trained_module_is_evaluated_and_left_as_it_was(tmp_path: Path) -> Non
 
 def test_a_module_for_text_says_how_text_is_encoded(tmp_path: Path) -> None:
     words = pa.table({"text": [f"word {i} and {i * i}" for i in range(40)], "label": [0, 1] * 20})
-    with pytest.raises(ParameterError, match="model: got a module, which does not say how text"):
+    with pytest.raises(ParameterError, match="model: got a module, which does not define how text"):
         keepers.irreducible_losses(words, model=nn.Linear(2, 2), run=tmp_path)
     result = keepers.train(words, select="uniform", steps=2, run=tmp_path)
     losses = keepers.irreducible_losses(
@@ -426,7 +426,9 @@ def test_a_trained_model_has_an_output_for_each_class(tmp_path: Path) -> None:
 
 
 def test_a_trained_model_takes_no_holdout(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="holdout: got beside a model that is trained"):
+    with pytest.raises(
+        ParameterError, match="holdout: got together with a model that is already trained"
+    ):
         made(tmp_path, model=nn.Linear(4, CLASSES), holdout=0.5)
 
 
@@ -578,7 +580,7 @@ def test_quality_is_the_mean_over_the_models() -> None:
 WEAK: dict[str, tuple[dict[str, Any], str]] = {
     "no better than the largest class": (
         {"accuracy": 0.6},
-        "is right on 60% of what it has not seen, and always naming the largest class on 50%",
+        "is right on 60% of held-out data, and always guessing the largest class is right on 50%",
     ),
     "still learning": (
         {"checked_losses": [0.9, 0.7, 0.5]},
@@ -611,7 +613,7 @@ def test_folds_that_do_not_agree_are_said() -> None:
     few = quality([_taught(rising[:29]), _taught(rising[28::-1])])
     assert weaknesses(alike) == weaknesses(few) == []
     (said,) = weaknesses(apart)
-    assert "agree little on what is hard (rank correlation -1.00)" in said
+    assert "agree little on which examples are hard (rank correlation -1.00)" in said
 
 
 def test_a_learning_that_has_settled_is_not_called_unfinished() -> None:
@@ -953,8 +955,8 @@ def test_test_inputs_in_the_holdout_data_are_warned_of(tmp_path: Path) -> None:
     both = pa.concat_tables([blobs(60, seed=1), test.slice(0, 10)])
     both = both.set_column(both.column_names.index("key"), "key", pa.array(np.arange(70)))
     trained(tmp_path, holdout=both, test=test, say=said.append)
-    (warning,) = [sentence for sentence in said if "also stand in the holdout" in sentence]
-    assert warning.startswith("Warning: 10 of 30 test inputs also stand in the holdout data")
+    (warning,) = [sentence for sentence in said if "are also in the holdout" in sentence]
+    assert warning.startswith("Warning: 10 of 30 test inputs are also in the holdout data")
 
 
 def test_losses_that_are_not_needed_are_said_to_be_unused(tmp_path: Path) -> None:
@@ -971,7 +973,7 @@ def test_holdout_data_that_overlap_are_warned_of(tmp_path: Path) -> None:
     keys = pa.array(np.arange(70))
     both = both.set_column(both.column_names.index("key"), "key", keys)
     made(tmp_path, holdout=both, say=said.append)
-    assert "Warning: 10 training inputs also stand in the holdout data" in said
+    assert "Warning: 10 training inputs are also in the holdout data" in said
 
 
 # Bad input ----------------------------------------------------------------------------------
@@ -980,7 +982,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "keep 0": ({"keep": 0.0}, "keep: got 0.0"),
     "keep 1.5": ({"keep": 1.5}, "keep: got the fraction 1.5, which is over 1"),
     "keep a count": ({"keep": 32}, "keep: got the count 32. Give the fraction of the candidates"),
-    "keep no number": ({"keep": "half"}, "keep: got 'half', which is no number"),
+    "keep no number": ({"keep": "half"}, "keep: got 'half', which is not a number"),
     "unknown select": (
         {"select": "rho-los"},
         "select: got 'rho-los', which is not known. Did you mean 'rho-loss'",
@@ -992,17 +994,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "il beside holdout": (
         {"il": IrreducibleLosses.given([1], [0.0]), "holdout": 0.5},
-        "holdout: got beside il. Give one of them",
+        "holdout: got together with il. Give one of them",
     ),
     "missing test": ({"test": "none.parquet"}, "test: none.parquet does not exist"),
     "test of other columns": ({"test": pa.table({"y": ["class 0"] * 4})}, "test: "),
     "test that is the training data": (
         {"test": blobs()},
-        "test: every input of table also stands in the training data",
+        "test: every input of table is also in the training data",
     ),
     "epochs beside steps": (
         {"epochs": 2, "steps": 3},
-        "steps: got beside epochs. Give one of them",
+        "steps: got together with epochs. Give one of them",
     ),
     "no steps": ({"steps": 0}, "steps: got 0. Give a number over 0"),
     "no seconds": ({"seconds": -1.0}, "seconds: got -1.0"),
@@ -1026,7 +1028,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "max age": ({"max_age": -1}, "max_age: got -1"),
     "stand-in for entropy": (
         {"select": "entropy", "stand_in": "logistic"},
-        "stand_in: it gives losses, and entropy needs",
+        "stand_in: it gives losses, but entropy needs",
     ),
     "dropout that is not there": ({"select": "bald"}, "model: the method samples the posterior"),
     "keep of uniform": (
@@ -1055,7 +1057,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "folds beside a holdout": (
         {"holdout": 0.5, "folds": 3},
-        "folds: got 3 beside holdout, which needs none. Leave one out",
+        "folds: got 3 together with holdout, which needs none. Leave one out",
     ),
     "keep of infobatch": (
         {"select": "infobatch", "keep": 0.5},
@@ -1083,14 +1085,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "holdout that is the training data": (
         {"holdout": blobs()},
-        "holdout: every training input also stands in table",
+        "holdout: every training input is also in table",
     ),
     "holdout of everything": ({"holdout": 1.0}, "holdout: got 100%, which leaves nothing"),
     "holdout out of range": ({"holdout": "150%"}, "holdout: got "),
     "missing holdout": ({"holdout": "none.parquet"}, "holdout: none.parquet does not exist"),
     "holdout that is the test data": (
         {"holdout": blobs(30, seed=2), "test": blobs(30, seed=2)},
-        "holdout: every test input also stands in table",
+        "holdout: every test input is also in table",
     ),
     "original by folds": (
         {"select": "rho-loss-original"},

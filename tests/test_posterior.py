@@ -217,7 +217,7 @@ def test_the_predictions_of_an_ensemble_are_posterior_samples() -> None:
     scores = methods.score(METHODS["bald"], [joined])
     assert torch.equal(scores, bald(joined.get("posterior_log_probs")))
     assert torch.equal(methods.score(METHODS["bald"], members), scores)
-    with pytest.raises(KeepersError, match="'posterior_log_probs' is needed"):
+    with pytest.raises(KeepersError, match="'posterior_log_probs' is missing"):
         methods.score(METHODS["bald"], members[:1])
     with pytest.raises(ParameterError, match=r"members: got 1\. Give an ensemble of 2"):
         as_posterior(members[:1])

@@ -530,7 +530,7 @@ def test_a_comparison_answers_in_words_first(tmp_path: Path) -> None:
         "as everything. End to end it took 1.36× as fast as everything, selection included.",
         "Proxy and target agree at Spearman 0.73. Two seeds of the same model agree at 0.83 for "
         "the proxy and 0.81 for the target: the noise ceiling",
-        "The 4 comparisons of this report are judged together",
+        "The 4 comparisons of this report are corrected together",
         "proxy training 1 min 0 s",
     ):
         assert words in page.text, words
@@ -553,9 +553,9 @@ def test_no_verdict_comes_from_a_target_that_was_still_learning(tmp_path: Path) 
     page = Page(compare_report(result, tmp_path / "c.html"))
     page.check_safe()
     learning = (
-        "The target was still learning on 300 examples: twice as many epochs bring its test error "
-        "on 300 from 24% to 18%. Nothing is told from what is found there: give it "
-        "--target-epochs 4 or more."
+        "The target was still learning on 300 examples: twice as many epochs change its test "
+        "error on 300 from 24% to 18%. There is no verdict for these: use --target-epochs 4 or "
+        "more."
     )
     for words in (
         learning,
@@ -571,7 +571,7 @@ def test_no_verdict_comes_from_a_target_that_was_still_learning(tmp_path: Path) 
     for one in result["convergence"]:
         one["converged"] = False
     page = Page(compare_report(result, tmp_path / "d.html"))
-    assert "Whether a part is as good as everything cannot be told" in page.text
+    assert "It is unknown whether a part is as good as everything" in page.text
 
 
 def test_a_random_part_may_be_the_nearest_to_everything() -> None:
@@ -589,7 +589,9 @@ def test_a_comparison_says_why_nothing_is_held_against_fresh_subsets(tmp_path: P
     result["config"]["target"] = Role(model="linear").identity()
     result["rows"][0] |= {"end_to_end_flops": None, "speedup_flops": None}
     page = Page(compare_report(result, tmp_path / "c.html"))
-    words = "linear has no epochs, so nothing is compared with a fresh random subset in each"
+    words = (
+        "linear has no epochs, so there is no comparison with a fresh random subset in each epoch"
+    )
     assert words in page.text
     assert words in " ".join(" ".join(plain_lines(compare_table(result))).split())
     assert "0.00×" not in page.text
@@ -606,7 +608,7 @@ def test_few_seeds_are_inconclusive_and_say_how_many_are_needed(tmp_path: Path) 
             one["difference"] |= {"low": None, "high": None, "pairs": 1}
             one["difference"]["verdict"] = "inconclusive"
     page = Page(compare_report(result, tmp_path / "c.html"))
-    assert "Inconclusive: after 1 seed, no selection can be told from random" in page.text
+    assert "Inconclusive: after 1 seed, no selection clearly differs from random" in page.text
     assert "with 1 seed only a very clear difference gets a verdict" in page.text
     assert f"Run again with --seeds {ENOUGH_SEEDS}" in page.text
     assert "One seed cannot tell whether it is as good." in page.text

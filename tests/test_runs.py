@@ -90,14 +90,14 @@ def test_a_result_in_the_place_of_another_one_is_told(tmp_path: Path) -> None:
     written = tmp_path / "run" / "compare.json"
     assert json.loads(written.read_text())["config"] == {"seeds": 3, "keep": [0.5]}
     assert said == [
-        f"{written} held an earlier result, with config.seeds 2 (now 3), and holds this one now: "
-        "another --run keeps both"
+        f"{written} had an earlier result, with config.seeds 2 (now 3); it is replaced. "
+        "Use another --run to keep both"
     ]
 
 
 def test_a_run_directory_of_other_data_is_refused(tmp_path: Path) -> None:
     Run(tmp_path / "run", IDENTITY).close()
-    with pytest.raises(RunError, match="data 'abc', and this one has 'def'"):
+    with pytest.raises(RunError, match="data 'abc', but this one has 'def'"):
         Run(tmp_path / "run", {"data": "def"})
 
 
@@ -190,7 +190,7 @@ def test_a_run_without_its_note_goes_on(tmp_path: Path, damage: str) -> None:
         note.unlink()
     else:
         note.write_bytes(b"{" if damage == "torn" else whole.replace(b'"abc"', b'"abd"'))
-    with pytest.warns(KeepersWarning, match="made again"), Run(tmp_path, IDENTITY) as run:
+    with pytest.warns(KeepersWarning, match="again"), Run(tmp_path, IDENTITY) as run:
         run.stage("proxy", 0, refuse)
     assert note.read_bytes() == whole
 
@@ -220,7 +220,7 @@ def test_a_record_of_another_stage_is_not_taken(tmp_path: Path) -> None:
         first, _ = run.stage("proxy", 0, write_one)
         second, _ = run.stage("proxy", 1, write_one)
     shutil.copy(first / "stage.json", second / "stage.json")
-    with Run(tmp_path, IDENTITY) as run, pytest.warns(KeepersWarning, match="of another stage"):
+    with Run(tmp_path, IDENTITY) as run, pytest.warns(KeepersWarning, match="to another stage"):
         assert not run.finished("proxy", 1)
 
 

@@ -326,7 +326,7 @@ def test_the_interval_of_label_noise_holds_the_truth(classes: int, noise: float)
 def test_few_examples_do_not_tell_how_many_labels_are_wrong() -> None:
     """A bound of a half is no news; from a quarter down, and wherever many are wrong, it is."""
     few = label_noise(*out_of_fold(99, 10, 0.0, slope=1.0))
-    assert str(few) == f"it cannot be told how many labels are wrong (up to {few.high:.1%})"
+    assert str(few) == f"the share of wrong labels is unknown (up to {few.high:.1%})"
     assert not dataclasses.replace(few, high=0.25).vague
     assert (
         str(dataclasses.replace(few, low=0.06))
@@ -349,7 +349,7 @@ def test_a_model_that_always_names_the_largest_class_tells_nothing_of_labels() -
         torch.arange(2000) % 20 == 0
     ).long()  # a tenth of another class, half of it relabelled
     log_probs = torch.tensor([[0.95, 0.05]]).log().expand(2000, 2)
-    assert str(label_noise(labels, log_probs)) == "it cannot be told how many labels are wrong"
+    assert str(label_noise(labels, log_probs)) == "the share of wrong labels is unknown"
 
 
 def test_label_noise_does_not_depend_on_the_order_and_leaves_its_input_alone() -> None:

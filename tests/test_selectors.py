@@ -124,7 +124,7 @@ def test_ranking_without_checks_never_waits_for_the_device() -> None:
 def test_top_k_refuses_nan_and_too_large_a_budget() -> None:
     with pytest.raises(ParameterError, match="scores: got NaN at 1 positions, the first is 1"):
         top_k(torch.tensor([0.0, torch.nan]), 1)
-    with pytest.raises(ParameterError, match="k: got 2, but there are 1 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 2, but there are only 1 to pick from"):
         top_k(torch.zeros(2), 2, selected=torch.tensor([0]))
 
 
@@ -249,9 +249,9 @@ def test_importance_refuses_odd_scores_and_nothing_to_draw_from() -> None:
         importance_sample(torch.tensor([0.0, torch.inf]), 1, generator=generator())
     with pytest.raises(ParameterError, match=r"scores: got -0.5. Give scores of 0 or more"):
         importance_sample(torch.tensor([0.0, -0.5]), 1, generator=generator())
-    with pytest.raises(ParameterError, match="k: got 1, but there are 0 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 1, but there are only 0 to pick from"):
         importance_sample(torch.zeros(0), 1, generator=generator())
-    with pytest.raises(ParameterError, match="k: got -1, but there are 2 to pick from"):
+    with pytest.raises(ParameterError, match="k: got -1, but there are only 2 to pick from"):
         importance_sample(torch.zeros(2), -1, generator=generator())
     assert len(importance_sample(torch.zeros(0), 0, generator=generator()).positions) == 0
 
@@ -497,7 +497,7 @@ def test_greedy_refuses_bad_input(select: Greedy) -> None:
         select(broken, 2)
     with pytest.raises(ParameterError, match=r"features: got shape \(6,\)"):
         select(features[:, 0], 2)
-    with pytest.raises(ParameterError, match="k: got 7, but there are 6 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 7, but there are only 6 to pick from"):
         select(features, 7)
     with pytest.raises(ParameterError, match="k: got -1"):
         select(features, -1)

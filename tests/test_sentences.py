@@ -109,7 +109,7 @@ def test_what_a_folder_asks_for_and_is_not_read_is_refused(tmp_path: Path) -> No
         ("odd", ("Transformer", "Pooling"), {"pooling_mode": "median"}, "has a pooling 'median'"),
     ):
         path = folder(tmp_path / name, *steps, **{"1_Pooling/config.json": said})
-        with pytest.raises(ParameterError, match=f"{message}.*function of yours, probe:package"):
+        with pytest.raises(ParameterError, match=f"{message}.*your own function, probe:package"):
             build_encoder(path, REVIEWS, "proxy")
     broken = Path(folder(tmp_path / "broken", "Transformer"))
     (broken / "modules.json").write_text("[")
@@ -174,7 +174,7 @@ def test_an_encoder_reads_conversations(run: Keepers, chats: Path, tmp_path: Pat
     asked = (*asked, "--overwrite", "--out", "kept.parquet")
     done = run(*asked, "--method", "k-center")
     assert done.status == 0, done.err
-    assert "reads 12 conversations, as it is, the first 64 tokens of each" in done.err
+    assert "reads 12 conversations, without training, the first 64 tokens of each" in done.err
     np.save("vectors.npy", vectors.numpy())
     found = kept("kept.parquet")
     brought = ("--method", "k-center", "--features", "vectors.npy", "--out", "own.parquet")
@@ -187,9 +187,9 @@ def test_an_encoder_reads_conversations(run: Keepers, chats: Path, tmp_path: Pat
     near = torch.nn.functional.cosine_similarity(vectors, vectors[5:6])
     assert kept("kept.parquet") == near.argsort(descending=True, stable=True)[:4].tolist()
     done = run(*asked, "--method", "ifd")
-    assert "an encoder, which gives features alone, and 'ifd' needs losses" in done.err
+    assert "an encoder, which gives only features, but 'ifd' needs losses" in done.err
     done = run("coreset", chats, "--keep-tokens", "50", *asked[4:], "--method", "k-center")
-    assert "is an encoder: its tokens are not those of a model to be tuned" in done.err
+    assert "is an encoder: its tokens are not those of the model that you will tune" in done.err
 
 
 def test_an_encoder_is_no_causal_model(tmp_path: Path) -> None:

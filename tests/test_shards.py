@@ -315,7 +315,11 @@ class TestResuming:
 
         same = {"keep": 60, "method": "loss", "input": "x", "id": "key", "proxy": "mlp"}
         same |= {"epochs": 1, "run": tmp_path / "run", "say": say}
-        with pytest.raises(DataError, match=r"part-2\.parquet is gone since the work began.*kept"):
+        with pytest.raises(
+            DataError,
+            match=r"part-2\.parquet disappeared during the work\. "
+            r"Restore.*kept",
+        ):
             keepers.coreset_shards(folder, **same)
         shutil.move(away, here)
         heard += [""] * 5
@@ -369,7 +373,7 @@ class TestBadInput:
         pq.write_table(pa.table({"k": [1, 2], "s": [0.5, 1]}), tmp_path / "a.parquet")
         same = {"keep": 2, "scores": "s", "id": "k", "run": tmp_path / "r"}
         pq.write_table(pa.table({"k": [3, 4], "t": [0.5, 1]}), tmp_path / "b.parquet")
-        with pytest.raises(DataError, match=r"b\.parquet has no column 's', and a\.parquet has"):
+        with pytest.raises(DataError, match=r"b\.parquet has no column 's', but a\.parquet has"):
             keepers.coreset_shards(tmp_path, **same)
         pq.write_table(pa.table({"k": ["3", "4"], "s": [0.5, 1]}), tmp_path / "b.parquet")
         with pytest.raises(DataError, match=r"'k' holds large_string in the shard b\.parquet"):
@@ -380,7 +384,7 @@ class TestBadInput:
         [
             (
                 {"k": [3.5, 4.0]},
-                "id: column 'k' holds other keys in the shard b.parquet, and whole",
+                "id: column 'k' holds other keys in the shard b.parquet, but whole",
             ),
             ({"x": [[1.0], [2.0]]}, "input: column 'x' holds vectors of 1 number in the shard b"),
             ({"e": [[1.0]] * 2}, "features: column 'e' holds vectors of 1 number in the shard b"),
@@ -428,7 +432,11 @@ class TestBadInput:
     def test_rows_that_cannot_be_used_name_the_shard(self, tmp_path):
         pq.write_table(pa.table({"k": [1, 2], "s": [0.5, None]}), tmp_path / "a.parquet")
         same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r"}
-        with pytest.raises(DataError, match=r"row 1: no score in column 's'.*shard a\.parquet"):
+        with pytest.raises(
+            DataError,
+            match=r"row 1: no score in column "
+            r"'s'.*shard a\.parquet",
+        ):
             keepers.coreset_shards(tmp_path, **same)
         kept = keepers.coreset_shards(tmp_path, on_bad_row="skip", **same)
         assert (kept.ids, kept.metadata["skipped"]) == ([1], 1)
@@ -438,7 +446,7 @@ class TestBadInput:
         pq.write_table(table.slice(0, 0), tmp_path / "a.parquet")
         heard = []
         same = {"keep": 1, "scores": "s", "id": "k", "run": tmp_path / "r", "say": heard.append}
-        with pytest.raises(DataError, match="not one of the 1 shards holds a row"):
+        with pytest.raises(DataError, match="none of the 1 shards has a row"):
             keepers.coreset_shards(tmp_path, **same)
         pq.write_table(table, tmp_path / "b.parquet")
         assert keepers.coreset_shards(tmp_path, **same).ids == [2]
@@ -457,19 +465,23 @@ class TestBadInput:
         file.write_text('{"k": 1}\n')
         (shard,) = find_shards(file)
         file.write_text('{"k": 1}\n{"k": 2}\n')
-        with pytest.raises(DataError, match="changed since the work began"), local_copy(shard):
+        with pytest.raises(DataError, match="changed during the work"), local_copy(shard):
             pass
 
     @pytest.mark.parametrize(
         ("given", "error", "message"),
         [
-            ({"method": "k-center"}, ParameterError, "none are brought"),
+            ({"method": "k-center"}, ParameterError, "there are none"),
             ({"method": "auto"}, ParameterError, "By shard, leave --method out"),
-            ({"features": "s", "min_per_class": 2}, ParameterError, "min_per_class: got 2, and f"),
+            (
+                {"features": "s", "min_per_class": 2},
+                ParameterError,
+                "min_per_class: got 2, but covering f",
+            ),
             ({"method": "badge"}, ParameterError, "needs all examples at once"),
             ({"method": "entropy", "proxy": "linear"}, ParameterError, "scikit-learn fits"),
-            ({"scores": "s", "method": "loss"}, ParameterError, "beside scores"),
-            ({"scores": "none"}, ParameterError, "no column of a.parquet"),
+            ({"scores": "s", "method": "loss"}, ParameterError, "together with scores"),
+            ({"scores": "none"}, ParameterError, "not a column of a.parquet"),
             ({"keep": 3, "scores": "s"}, ParameterError, "only 2 examples"),
             ({"method": "margin", "ensemble": 2, "input": "s"}, ParameterError, "by rank"),
             ({"out": "old.parquet", "scores": "s"}, ExistsError, "old.parquet exists"),
@@ -493,7 +505,7 @@ class TestBadInput:
     def test_paths_that_mean_nothing(self, tmp_path):
         with pytest.raises(DataError, match="does not exist"):
             find_shards(tmp_path / "none")
-        with pytest.raises(DataError, match=r"no file fits.*Quote a glob"):
+        with pytest.raises(DataError, match=r"no file matches.*Quote a glob"):
             find_shards(str(tmp_path / "*.parquet"))
         with pytest.raises(DataError, match="no Parquet, CSV or JSON lines file at memory"):
             find_shards("memory://nowhere/*.parquet")
@@ -511,7 +523,7 @@ class TestCommands:
         assert (found["k"], found["n"], found["shards"]) == (30, 300, 2)
         kept = keepers.Kept.read_parquet(found["files"]["out"])
         assert len(kept.ids) == len(kept) == 30
-        assert "methods that keep the hardest first" in said.err
+        assert "methods that keep the hardest examples" in said.err
         said = run("score", *pool, "--method", "loss", "--epochs", "1", "--out", "scored")
         assert "2 shards scored before: found finished" in said.err
         assert said.out.startswith("Scored 300 rows of 2 shards by loss")
@@ -544,7 +556,7 @@ class TestWithoutRay:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(RunError, match=f"{address} does not answer"):
             check_answers(address)
-        with pytest.raises(RunError, match="which is no address"):
+        with pytest.raises(RunError, match="which is not an address"):
             check_answers("cluster")
 
     @pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n", b"", None])
@@ -561,7 +573,7 @@ class TestWithoutRay:
 
             serving = threading.Thread(target=serve)
             serving.start()
-            message = "does not answer .timed out" if said is None else "what answers at .* not Ray"
+            message = "does not answer .timed out" if said is None else ("the server at .* not Ray")
             with pytest.raises(RunError, match=message):
                 check_answers(f"127.0.0.1:{port}")
             serving.join()

@@ -230,7 +230,7 @@ def test_examples_of_the_test_data_leave_the_pool(tmp_path: Path) -> None:
     both = pa.concat_tables([test, pool.slice(0, 9)])
     said: list[str] = []
     found = run_simulate(tmp_path, test=both, methods=["random"], seeds=1, say=said.append)
-    assert "Left 9 examples of the pool out, also found in the test data" in said
+    assert "Left 9 examples of the pool out: they are also in the test data" in said
     assert (found.result["data"]["n"], found.result["data"]["in_both"]) == (N - 9, 9)
     assert not set(range(9)) & {one for ids in picked(found).values() for one in ids}
 
@@ -349,11 +349,11 @@ def test_label_saving_by_hand() -> None:
     assert found["entropy", None]["labels"] == 20
     # 0.4 against 0.4 + seed / 1000: seeds 0 to 4, mean −0.2 points, t(0.975, 4) = 2.776.
     assert label_savings(result)[0] == (
-        "margin (proxy): 10 labels, 50% fewer (−0.20 points, −0.40 to −0.00; "
-        "at no budget lower beyond chance)"
+        "margin (proxy): 10 labels, 50% fewer (−0.20 points, −0.40 to −0.00; at no budget "
+        "significantly lower)"
     )
     assert found["margin", "target"]["certain"] == 20
-    assert label_savings(result)[1].endswith("; lower beyond chance from 20 labels on)")
+    assert label_savings(result)[1].endswith("; significantly lower from 20 labels on)")
     worse = [row | {"error_mean": 1.0} for row in result["rows"] if row["method"] != "random"]
     rows = [row for row in result["rows"] if row["method"] == "random"] + worse
     unreached = {**result, "rows": rows, "reached": reached(rows)}
@@ -517,7 +517,7 @@ def test_the_table_fits_and_says_what_selection_took(simulated: Simulation) -> N
     lines = plain_lines(simulate_table(simulated.result))
     assert max(map(len, lines)) <= 100
     text = " ".join(" ".join(lines).split())
-    assert "Inconclusive: after 2 seeds, no selection can be told from random" in text
+    assert "Inconclusive: after 2 seeds, no selection clearly differs from random" in text
     assert "as fast as the target itself" in text
     assert "Labels for the error of random at 60" in text
     assert text.count("inconclusive") >= 8
@@ -543,7 +543,7 @@ def test_the_table_fits_and_says_what_selection_took(simulated: Simulation) -> N
         ({"rounds": []}, r"rounds: got none"),
         ({"rounds": [24, 900]}, r"rounds: got the count 900, but there are only 240"),
         ({"rounds": [24, "150%"]}, r"rounds: got the fraction '150%', which is over 1"),
-        ({"measure": [25]}, r"measure: got 25 \(25 labels\), which is no round.*12, 24, 60"),
+        ({"measure": [25]}, r"measure: got 25 \(25 labels\), which is not a round.*12, 24, 60"),
         ({"measure": []}, r"measure: got none"),
         ({"seeds": 0}, r"seeds: got 0"),
         ({"cold": "margin"}, r"cold: "),

@@ -127,7 +127,7 @@ def test_advice_is_of_what_leads_in_the_task(task: str, tmp_path: Path) -> None:
     score = {"labels": "average precision", "number": "R²"}[task]
     assert advice.result["score"] == score
     error = advice.result["pilot"]["error_everything"]
-    assert f"1 - {score} of a random choice" in advice.sentences[1]
+    assert f"On held-out data, 1 - {score} was" in advice.sentences[1]
     assert f"everything {error:.3f}" in advice.sentences[1]
     assert 0 <= error <= advice.result["pilot"]["errors"]["0.3"] < 0.5
     assert advice.result["label_noise"] is None
@@ -144,7 +144,7 @@ def test_advice_is_of_what_leads_in_the_task(task: str, tmp_path: Path) -> None:
 def test_a_method_of_classes_is_refused_and_others_are_named(
     task: str, method: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ParameterError, match=r"needs .*predictions, and the targets are .*loss"):
+    with pytest.raises(ParameterError, match=r"needs .*predictions, but the targets are .*loss"):
         select(task, tmp_path / "run", method=method)
     with pytest.raises(ParameterError, match="the targets are classes"):
         keepers.coreset("digits", method="mmc", limit=100, run=tmp_path / "digits")
@@ -157,7 +157,7 @@ def test_auto_falls_back_or_says_what_a_pilot_found(task: str, tmp_path: Path) -
     said: list[str] = []
     selection = select(task, tmp_path / "run", keep=0.3, say=said.append)
     assert selection.metadata["auto"]["taken"] in ("stratified", "random", "facility-location")
-    assert any(sentence.startswith("auto: ") for sentence in said)
+    assert any(sentence.startswith("auto takes ") for sentence in said)
     assert len(selection) == 72
 
 
@@ -282,7 +282,11 @@ BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     (["a,b", "b;c", "a", "c"] * 3, {"task": "labels"}, "holds ',' and ';', and either could"),
     ([2.5] * 12, {"task": "number"}, "'label' is the same number in all rows"),
     ([[1.5, 2.5], [1.5]] * 6, {}, "lists of 1, 2 numbers|lists of 1 and 2 numbers"),
-    (["a", "b", "c", "a"] * 3, {"task": "number"}, "'a' in row 0 of column 'label' is no number"),
+    (
+        ["a", "b", "c", "a"] * 3,
+        {"task": "number"},
+        "'a' in row 0 of column 'label' is not a number",
+    ),
     ([1, 2, 3] * 4, {"task": "lables"}, "Did you mean 'labels'"),
     ([[1, 0], [0, 1]] * 6, {}, "exactly one 1 in each row"),
     ([["a"], [], ["a"], []] * 3, {}, "holds 1 label"),
@@ -360,7 +364,7 @@ def test_a_loop_of_ones_own_knows_the_targets_by_their_losses(task: str, tmp_pat
         assert flat.ids == chosen.ids
     with pytest.raises(ParameterError):
         choose(torch.nn.Linear(3, width + 1), (x, y, ids))
-    with pytest.raises(ParameterError, match=f"task: got 'class', and the losses .* '{task}'"):
+    with pytest.raises(ParameterError, match=f"task: got 'class', but the losses .* '{task}'"):
         keepers.RhoLoss(losses, task="class")
     with pytest.raises(ParameterError, match=r"task: got 'clas', .* Did you mean 'class'"):
         keepers.BatchSelector("loss", task="clas")
@@ -399,7 +403,7 @@ def test_an_online_comparison_with_noise(task: str, tmp_path: Path) -> None:
     assert f"Final {score}" in page
     assert "accuracy" not in page.replace('id="accuracy"', "")
     for name, value in (("relevance", 1), ("structured_noise", 0.2)):
-        with pytest.raises(ParameterError, match=f"{name}: got some, and the targets are"):
+        with pytest.raises(ParameterError, match=f"{name}: got a value, but the targets are"):
             keepers.compare_online(
                 table, run=tmp_path / name, **{**given, "noise": 0.0, name: value}
             )
@@ -421,7 +425,7 @@ def test_lists_of_labels_come_beside_texts(tmp_path: Path) -> None:
     rows = texts()["labels"].to_pylist()
     selection = keepers.coreset((said, rows), keep=20, method="random", run=tmp_path / "run")
     assert len(selection) == 20
-    with pytest.raises(DataError, match="240 inputs and 239 labels"):
+    with pytest.raises(DataError, match="240 inputs but 239 labels"):
         open_source((said, rows[:-1]))
 
 

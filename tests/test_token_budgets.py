@@ -107,7 +107,7 @@ def test_a_random_choice_is_the_longest_beginning_of_an_order_that_fits(seed: in
         return Picks(positions=order[:k]), None
 
     if not fit:
-        with pytest.raises(ParameterError, match="the first conversation that is picked has"):
+        with pytest.raises(ParameterError, match="the first picked conversation has"):
             within_tokens(choose, counts, budget)
     else:
         picks, _ = within_tokens(choose, counts, budget)
@@ -140,9 +140,9 @@ def test_budgets_are_read() -> None:
 
 def test_what_is_asked_amiss_is_said(run: Keepers, chats: Path, name: str) -> None:
     done = run("coreset", chats, "--keep-tokens", "1k", "--keep", "10%")
-    assert "keep_tokens: got beside keep 10%. Give one of them" in done.err
+    assert "keep_tokens: got together with keep 10%. Give one of them" in done.err
     done = run("coreset", chats, "--keep-tokens", "1k")
-    assert "there is no tokenizer to count them by. Name the model" in done.err
+    assert "there is no tokenizer to count tokens with. Name the model" in done.err
     done = run("coreset", chats, "--keep-tokens", "1G", "--proxy", name)
     assert "keep_tokens: got 1,000,000,000, but there are only" in done.err
     with pytest.raises(ParameterError, match="digits holds no conversations"):

@@ -247,13 +247,13 @@ def test_losses_of_a_file_and_of_the_reference_choose_alike(
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ({"model": None}, "model: got none, and conversations"),
-        ({"model": "mlp", "select": "uniform"}, "got 'mlp', which reads no conversations"),
-        ({}, "il: got none, and conversations are chosen by their loss over"),
+        ({"model": None}, "model: got none, but conversations"),
+        ({"model": "mlp", "select": "uniform"}, "got 'mlp', which does not read conversations"),
+        ({}, "il: got none, but conversations are chosen by their excess loss over"),
         ({"select": "tokens", "il": "losses.parquet", "il_model": "hf:x"}, "il: got losses.par"),
-        ({"select": "tokens"}, "il_model: got none, and tokens are chosen by"),
+        ({"select": "tokens"}, "il_model: got none, but tokens are chosen by their excess loss"),
         ({"select": "infobatch"}, "select: got 'infobatch', which chooses no conversations"),
-        ({"select": "uniform", "seconds": 2.0, "steps": None}, "seconds: got 2.0, and the data"),
+        ({"select": "uniform", "seconds": 2.0, "steps": None}, "seconds: got 2.0, but the data"),
         ({"select": "tokens", "keep": 0.5}, "keep: got 0.5, which tokens does not use"),
         ({"select": "tokens", "select_options": {"off": 1}}, "select_options of tokens"),
         ({"select": "uniform", "model": {"model": "hf:", "momentum": 0.9}}, "model.momentum"),

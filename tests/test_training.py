@@ -192,7 +192,7 @@ def test_a_killed_training_continues_to_the_same_bits(
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     keep = Checkpoint(path=tmp_path / "c", every=0.0)
     train(network(), keep=keep)
-    with pytest.raises(RunError, match="of another training"):
+    with pytest.raises(RunError, match="to another training"):
         train(network(), keep=keep, seed=5)
 
 

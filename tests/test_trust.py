@@ -74,7 +74,9 @@ def test_a_campaign_calls_what_is_named_by_who_opens_it(marker: Path) -> None:
         for ask in (lambda: again.query(5), again.measure):
             with pytest.raises(RunError, match=rf"add --proxy {NAME} to the command"):
                 ask()
-    with pytest.raises(ParameterError, match="proxy: got 'mlp', and this campaign was begun with"):
+    with pytest.raises(
+        ParameterError, match="proxy: got 'mlp', but this campaign was started with"
+    ):
         keepers.Campaign.open("c", proxy="mlp")
     assert not marker.exists()
     with keepers.Campaign.open("c", proxy=NAME) as again:
@@ -140,7 +142,7 @@ def test_odd_metadata_is_one_error(tmp_path: Path, odd: dict[str, Any]) -> None:
 
 def test_an_absurd_layer_is_refused_before_anything_is_allocated() -> None:
     info = DataInfo(kind="vector", shape=(3,), num_classes=2)
-    with pytest.raises(ParameterError, match=r"take 24,000 GB, and this machine has [\d,]+ GB"):
+    with pytest.raises(ParameterError, match=r"take 24,000 GB, but this machine has [\d,]+ GB"):
         create("mlp", info, seed=0, options={"hidden": [10**12 - 1]})
 
 
@@ -169,7 +171,7 @@ def test_an_absurd_size_in_a_folder_of_transformers_is_refused(
     for odd, said in (
         (
             {"vocab_size": 10**12},
-            "weights of 'hf:.*' with its config.json take 64,000 GB, and this",
+            r"weights of 'hf:.*' with its config\.json take 64,000 GB, but this",
         ),
         ({"hidden_size": 10**12}, "cannot be loaded: Storage size calculation overflowed"),
         ({"hidden_size": 2**70}, "cannot be loaded: "),

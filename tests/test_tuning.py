@@ -303,10 +303,10 @@ def test_the_terminal_says_what_came_of_it(run: Keepers, pool: Path, name: str) 
     done = run("compare", pool, *given(name), "--keep", "0.2", *targets)
     assert done.status == 0, done.err
     assert (
-        "target examples also stand in the held-out data, or nearly so: methods that compare"
-        in done.err
+        "target examples are also in the held-out data, or nearly so: this makes methods "
+        "that use" in done.err
     )
-    assert "No choice is better than both a random part and the longest answers" in done.out
+    assert "No method is better than both a random part and the longest answers" in done.out
     assert f"{'longest':<10}" in done.out
     assert "held-out conversations" in " ".join(done.out.split())
     assert max(map(len, done.out.splitlines())) <= 100
@@ -342,21 +342,21 @@ def test_near_duplicates_of_what_is_held_out_leave_the_pool(
 
 def test_what_is_asked_amiss_is_said(run: Keepers, pool: Path, name: str) -> None:
     done = run("compare", pool, "--test", "0.2", "--run", "none")
-    assert "target: got none, and conversations are what a language model is tuned on" in done.err
+    assert "target: got none, but conversations need a language model to tune" in done.err
     for words, said in (
-        (("--keep", "5"), "keep: got a count of rows, and conversations are compared at equal"),
+        (("--keep", "5"), "keep: got a count of rows, but conversations are compared at equal"),
         (("--keep-tokens", "50"), "keep_tokens: got 50 of "),
-        (("--keep", "0.01"), "tokens, and the longest conversation has "),
-        (("--noise", "0.1"), "noise: got 0.1, which is no option for conversations"),
-        (("--keep-tokens", "1k", "--keep", "0.1"), "keep_tokens: got beside keep"),
+        (("--keep", "0.01"), "tokens, but the longest conversation has "),
+        (("--noise", "0.1"), "noise: got 0.1, which does not apply to conversations"),
+        (("--keep-tokens", "1k", "--keep", "0.1"), "keep_tokens: got together with keep"),
         (
             ("--set", "target.batch_size=3"),
-            "target.batch_size: got 3, which a language model has no",
+            "target.batch_size: got 3, which a language model does not",
         ),
         (("--set", "target.optimizer=sgd"), "options.batch_tokens, options.length"),
         (("--set", "target.options.size=3"), "target.options: got 'size'. A language model takes"),
         (("--methods", "entropy"), "the targets are conversations"),
-        (("--methods", "rds"), "similar_to: got none, and 'rds' looks for what is similar"),
+        (("--methods", "rds"), "similar_to: got none, but 'rds' needs target examples"),
     ):
         done = run("compare", pool, *given(name), *words)
         assert said in done.err, done.err

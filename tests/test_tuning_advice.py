@@ -134,9 +134,9 @@ def test_target_examples_that_judge_are_told(
 def test_a_pool_of_copies_is_told(name: str, tmp_path: Path, pilot_of: Any) -> None:
     path, said = tmp_path / "same.jsonl", list[str]()
     path.write_text("\n".join(json.dumps(chat(3)) for _ in range(60)))
-    with pytest.raises(ParameterError, match="data: everything says nearly what 12 conv"):
+    with pytest.raises(ParameterError, match="data: all conversations are near-copies of 12 conv"):
         keepers.advise(path, target=name, methods=["ifd"], run=tmp_path / "a", say=said.append)
-    assert any("Warning: 48 of 48 conversations in a draw say nearly" in each for each in said)
+    assert any("Warning: 48 of 48 conversations in a draw are near-copies" in each for each in said)
 
 
 def test_draws_of_a_large_pool_share_nothing(pilot_of: Callable[..., TuningPilot]) -> None:
@@ -200,15 +200,15 @@ def test_the_whole_command(run: Keepers, name: str, chats: str) -> None:
     assert sorted(Path("run/stages").iterdir()) == stages
     words = " ".join(again.out.split())
     assert "At 30% of the tokens, ifd: " in words
-    assert "of what tuning" in words
+    assert "of the time for tuning" in words
 
 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"target": None}, "target: got none, and conversations"),
-        ({"keep": [20]}, "keep: got 20, and a pilot looks at parts of the tokens"),
-        ({"keep": [1.0]}, "keep: got 1.0, and a pilot looks at parts"),
+        ({"target": None}, "target: got none, but conversations"),
+        ({"keep": [20]}, "keep: got 20, but a pilot uses fractions of the tokens"),
+        ({"keep": [1.0]}, "keep: got 1.0, but a pilot uses fractions"),
         ({"methods": ["entropy"]}, "entropy"),
         ({"methods": ["rds"]}, "similar_to: got none"),
         ({"pilot_share": 0}, r"pilot_share: got 0.0. Give a number over 0"),
@@ -232,5 +232,5 @@ def test_few_conversations_show_nothing(name: str, tmp_path: Path) -> None:
 
 
 def test_target_examples_are_for_conversations(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="similar_to: got some, and the data are no conv"):
+    with pytest.raises(ParameterError, match="similar_to: got a value, but the data are not conv"):
         keepers.advise("digits", similar_to="some.jsonl", run=tmp_path)

@@ -100,7 +100,7 @@ def test_outputs_that_exist_are_named_together(
         "both"
     )
     Path("export/mine.txt").touch()  # what is not to be replaced at all comes first
-    with pytest.raises(RunError, match="export: export exists and holds files"):
+    with pytest.raises(RunError, match="export: export exists, and holds files"):
         keepers.coreset("digits", **given)
 
 

@@ -96,7 +96,7 @@ def _start(ray: Any, workers: int | None, address: str | None, store: int, await
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RunError(
             f"ray: no cluster at '{address}' ({first_line(error)}). Start one with 'ray start "
-            "--head', or leave --ray out to have --workers started here"
+            "--head', or leave --ray out: then --workers start on this machine"
         ) from None
 
 
@@ -107,9 +107,11 @@ def check_answers(address: str) -> None:
         RunError: nobody does, something else does, or it is no address.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    remedy = "Give HOST:PORT as 'ray start --head' says it, or auto for the cluster of this machine"
+    remedy = (
+        "Give HOST:PORT as 'ray start --head' prints it, or auto for the cluster on this machine"
+    )
     if not colon or not port.isdigit():
-        raise RunError(f"ray: got '{address}', which is no address. {remedy}")
+        raise RunError(f"ray: got '{address}', which is not an address. {remedy}")
     try:
         with socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN) as connection:
             known = _is_encrypted() or _speaks_http2(connection)
@@ -117,7 +119,7 @@ def check_answers(address: str) -> None:
         reason = getattr(error, "strerror", None) or f"{error}" or type(error).__name__
         raise RunError(f"ray: {address} does not answer ({reason}). {remedy}") from None
     if not known:
-        raise RunError(f"ray: what answers at {address} is not Ray. {remedy}")
+        raise RunError(f"ray: the server at {address} is not Ray. {remedy}")
 
 
 def _is_encrypted() -> bool:

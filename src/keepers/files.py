@@ -131,8 +131,8 @@ def _no_room(path: Path, size: int | None, error: BaseException | None = None) -
     kept = f"{path} is as it was" if path.exists() else f"{path} was not written"
     return OSError(
         errno.ENOSPC,
-        f"the disk is full{reason}: {path} {takes}{free} there. {kept}; what was finished before "
-        "is kept. Make room and type the same command",
+        f"the disk is full{reason}: {path} {takes}{free} there. {kept}; finished work is kept. "
+        "Free some space and run the same command again",
     )
 
 
@@ -142,7 +142,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise RunError(f"out: {path} is a folder. Name another")
     check_folder(path.parent, "out")
     if path.exists() and not path.is_file():
-        raise RunError(f"out: {path} is no ordinary file. Name another")
+        raise RunError(f"out: {path} is not a regular file. Name another")
     if path.exists() and not overwrite:
         raise ExistsError(f"out: {path} exists. Pass --overwrite (overwrite=True) to replace it")
 

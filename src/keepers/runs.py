@@ -121,8 +121,8 @@ class Run:
         write_json(path, result)
         if isinstance(before, dict) and (told := changed(before, result, SETTINGS)):
             say(
-                f"{path} held an earlier result, with {told}, and holds this one now: another "
-                "--run keeps both"
+                f"{path} had an earlier result, with {told}; it is replaced. Use another --run "
+                "to keep both"
             )
 
     def _compute(self, folder: Path, inputs: Any, compute: Callable[[Path], StageRecord]) -> None:
@@ -163,11 +163,11 @@ def _is_whole(folder: Path, key: str) -> bool:
             return True
         note = read_note(folder / RECORD, "run", _AGAIN)
         if note.get("stage") != key:
-            raise DamagedError(f"run: {folder / RECORD} is of another stage. {_AGAIN}")
+            raise DamagedError(f"run: {folder / RECORD} belongs to another stage. {_AGAIN}")
         for name, digest in note["files"].items():
             if file_digest(folder / name) != digest:
                 raise DamagedError(
-                    f"run: {folder / name} is damaged: its checksum does not fit. {_AGAIN}"
+                    f"run: {folder / name} is damaged: its checksum does not match. {_AGAIN}"
                 )
     except DamagedError as error:
         warnings.warn(str(error), KeepersWarning, stacklevel=3)
@@ -197,7 +197,7 @@ def _key(name: str, inputs: Any) -> str:
 def _identify(path: Path, mine: dict[str, Any]) -> None:
     note = path / NOTE
     try:
-        theirs = read_note(note, "run", "The stages say themselves what they are: it is made again")
+        theirs = read_note(note, "run", "It is written again from the stages")
     except (FileNotFoundError, DamagedError) as error:
         damaged = isinstance(error, DamagedError)
         if not _holds_stages(path) and not all(
@@ -213,7 +213,7 @@ def _identify(path: Path, mine: dict[str, Any]) -> None:
     for key, value in mine.items():
         if theirs.get(key) != value:
             raise RunError(
-                f"run: {path} holds a run with {key} {theirs.get(key)!r}, and this one has "
+                f"run: {path} holds a run with {key} {theirs.get(key)!r}, but this one has "
                 f"{value!r}. Name another --run directory, or remove this one"
             )
 

@@ -66,7 +66,7 @@ def check_seal(path: Path, parameter: str, remedy: str) -> bool:
                 return True
     raise DamagedError(
         f"{parameter}: {path} is damaged, or was changed by another program: its checksum does "
-        f"not fit. {remedy}"
+        f"not match. {remedy}"
     )
 
 
@@ -232,5 +232,5 @@ def _require_seal(path: Path, parameter: str, remedy: str) -> None:
 def _unsealed(path: Path, parameter: str, remedy: str) -> DamagedError:
     return DamagedError(
         f"{parameter}: {path} has no checksum: it is damaged, or was written by another program "
-        f"or by an earlier keepers, which wrote none. {remedy}"
+        f"or an early version of keepers. {remedy}"
     )

@@ -21,8 +21,8 @@ from keepers.sealed import ArrowTable, read_table, write_table
 COLUMNS = ("id", "row", "label", "kept", "rank", "score", "weight", "reason")
 _SHOWN, _BINS = 12, 40  # classes and bars in a notebook
 _DAMAGED = (
-    "Make it again with the same command, or take a copy. A table that you changed yourself, in "
-    "pyarrow, is read where it is written without the old schema metadata"
+    "Make it again with the same command, or restore a copy. If you changed the table yourself "
+    "in pyarrow, write it without the old schema metadata"
 )
 
 
@@ -100,9 +100,9 @@ class Selection:
 
         if isinstance(dataset, str | os.PathLike | Mapping):
             raise DataError(
-                f"dataset: got {type(dataset).__name__}, which has no rows to take. Read it first, "
-                "for example pandas.read_csv(path), or take one part; `keepers coreset --export` "
-                "writes the kept rows of files"
+                f"dataset: got {type(dataset).__name__}, which has no rows to select. Read it "
+                "first, for example pandas.read_csv(path), or take one split; `keepers coreset "
+                "--export` writes the kept rows of files"
             )
         if isinstance(dataset, tuple) and len(lengths := {len(part) for part in dataset}) > 1:
             raise DataError(
@@ -114,8 +114,8 @@ class Selection:
         about = self.metadata.get("data")
         if about is None:
             raise DataError(
-                "dataset: the selection was written by another program, so what its ids are is not "
-                "known. Take the rows yourself, by selection.indices or selection.ids"
+                "dataset: the selection was written by another program, so the meaning of its "
+                "ids is unknown. Take the rows yourself, by selection.indices or selection.ids"
             )
         rows = matching_rows(
             dataset,
@@ -129,9 +129,9 @@ class Selection:
             known = about["columns"]["id"]
             by = f"the key in column '{known}'" if known else "the hash of their input"
             raise DataError(
-                f"dataset: not one of the {len(self):,} kept examples is in it. They are known by "
-                f"{by}. Pass the data that were selected from ({about['name']}), in any order; "
-                "where its rows stand in that order but hold other inputs (transformed ones), take "
+                f"dataset: it has none of the {len(self):,} kept examples, which are identified "
+                f"by {by}. Pass the data of the selection ({about['name']}), in any order; if "
+                "the rows are in the same order but have other inputs (transformed ones), take "
                 "them by number: selection.indices"
             )
         if missing:
@@ -245,7 +245,7 @@ def _rewritten(table: ArrowTable, path: str | Path) -> ArrowTable:
         if values.null_count or len(values.unique()) < len(values):
             of_what = "a kept example" if name == "rank" else "a row"
             raise RunError(
-                f"selection: in column '{name}' of {path} {of_what} has no value, or that of "
+                f"selection: in column '{name}' of {path} {of_what} has no value, or the same as "
                 "another. Give each its own"
             )
     weights = kept["weight"].to_numpy()
@@ -253,7 +253,7 @@ def _rewritten(table: ArrowTable, path: str | Path) -> ArrowTable:
         raise RunError(f"selection: {path} lacks a 'kept' or a 'weight' of 0 or more. Correct it")
     warnings.warn(
         f"selection: {path} was written by another program: its ids, rows, ranks and weights are "
-        "taken as they stand, and how it was made is not known",
+        "used unchanged, and how it was made is unknown",
         KeepersWarning,
         stacklevel=3,
     )

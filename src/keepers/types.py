@@ -89,7 +89,9 @@ def _read_budget(text: str, parameter: str) -> int | float:
         return float(text)
     except ValueError:
         raise ParameterError(
-            parameter, f"got {text!r}, which is no number", "Give 0.5, 50% or a count such as 5000"
+            parameter,
+            f"got {text!r}, which is not a number",
+            "Give 0.5, 50% or a count such as 5000",
         ) from None
 
 
@@ -114,7 +116,7 @@ class TokenBudget(Budget):
                 keep = round(float(keep.strip()[:-1]) * power)
             except ValueError:
                 raise ParameterError(
-                    parameter, f"got {keep!r}, which is no number", "Give 2M, 500k, 20000 or 10%"
+                    parameter, f"got {keep!r}, which is not a number", "Give 2M, 500k, 20000 or 10%"
                 ) from None
         return super().parse(keep, parameter)
 
@@ -343,7 +345,7 @@ class Signals:
         value: Tensor | None = getattr(self, name)
         if value is None:
             here = ", ".join(name for name, _ in self.items()) or "none"
-            raise KeepersError(f"signals: '{name}' is needed; there are: {here}")
+            raise KeepersError(f"signals: '{name}' is missing; there are: {here}")
         return value
 
     def at(self, positions: Tensor) -> Signals:

@@ -26,7 +26,7 @@ def test_auto_takes_margin_once_the_proxy_knows_enough(world: World) -> None:
     world.label(campaign, campaign.query(30).ids)
     few = campaign.query(80)
     assert few.method == "random"
-    assert few.facts["auto"].startswith("there are 30 labels to train on, and under 100")
+    assert few.facts["auto"].startswith("there are 30 labels to train on, and with fewer than 100")
     assert f"auto: random: {few.facts['auto']}" in said
     assert [each.facts["method"] for each in campaign.state.trained] == ["margin"]  # measured
     world.label(campaign, few.ids)
@@ -62,7 +62,9 @@ def test_auto_hears_that_selected_labels_were_worse(
     monkeypatch.setattr(Round, "_against_random", lambda _: None)
     batch = campaign.query(10)
     assert batch.method == "random"
-    assert batch.facts["auto"] == "selected labels trained a worse proxy than as many random ones"
+    assert batch.facts["auto"] == (
+        "selected labels trained a worse proxy than as many random labels"
+    )
 
 
 def test_one_class_in_all_but_a_few_labels_asks_no_proxy(world: World) -> None:

@@ -274,7 +274,7 @@ def test_only_one_plans_at_a_time(world: World) -> None:
 def test_starting_twice(world: World) -> None:
     world.start().close()  # an open journal has files beside it
     before = sorted(path.name for path in (world.folder / "campaign").iterdir())
-    with pytest.raises(RunError, match=r"holds a campaign already. Go on with it, or name another"):
+    with pytest.raises(RunError, match=r"already holds a campaign. Continue it, or name another"):
         world.start()
     assert sorted(path.name for path in (world.folder / "campaign").iterdir()) == before
 
@@ -283,10 +283,13 @@ def test_starting_twice(world: World) -> None:
     ("given", "message"),
     [
         ({"classes": ["a"]}, "classes: got 1. Give at least two names"),
-        ({"classes": ["a", "a"]}, "classes: 'a' stands twice"),
+        ({"classes": ["a", "a"]}, "classes: 'a' occurs twice"),
         ({"classes": ["a", " b"]}, "classes: got the name ' b'"),
         ({"classes": ["a", ""]}, "classes: got the name ''"),
-        ({"classes": None}, "classes: got none, and no labelled or test data that tell them"),
+        (
+            {"classes": None},
+            "classes: got none, but there are no labelled or test data to read them from",
+        ),
         ({"method": "entropi"}, "method: got 'entropi'.*Did you mean 'entropy'"),
         ({"method": "el2n"}, "method: 'el2n'|method: .*el2n"),
         ({"method_options": {"delta": 1}}, "options of margin: got 'delta', but it has none"),
@@ -299,7 +302,10 @@ def test_starting_twice(world: World) -> None:
         ({"method": "bald"}, "proxy: the method samples the posterior.*dropout=0.1.*--ensemble"),
         ({"features": "y"}, "features: in pool.parquet got 'y', which is not known"),
         ({"features": "hf:/nowhere"}, "features: got 'hf:/nowhere', but the data are vectors"),
-        ({"method": "random", "balance": "class"}, "balance: got 'class', and 'random' asks no"),
+        (
+            {"method": "random", "balance": "class"},
+            "balance: got 'class', but 'random' does not use",
+        ),
         ({"balance": "group"}, "balance: .*group"),
         ({"distinct": 0.0}, r"distinct: got 0.0. Give a cosine similarity in \(0, 1\]"),
         ({"distinct": 1.01}, "distinct: got 1.01"),
@@ -325,7 +331,9 @@ def test_what_a_campaign_cannot_be_started_with(
 
 
 def test_pools_that_a_later_command_would_not_find(world: World) -> None:
-    with pytest.raises(ParameterError, match=r"pool: got tuple. A campaign outlives the process"):
+    with pytest.raises(
+        ParameterError, match=r"pool: got tuple. A campaign needs data that it can read again"
+    ):
         Campaign.start(([[1.0]], [0]), campaign=world.folder / "c", classes=CLASSES)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"pool: .*nowhere.parquet"):
         Campaign.start(
@@ -343,7 +351,7 @@ def test_opening_what_is_no_campaign(world: World) -> None:
         Campaign.open(world.folder / "nowhere")
     (world.folder / "campaign").mkdir()
     (world.folder / "campaign" / "campaign.db").write_bytes(b"not a data base" * 100)
-    with pytest.raises(RunError, match=r"campaign.db cannot be used .*put a copy"):
+    with pytest.raises(RunError, match=r"campaign.db cannot be used .*restore an earlier copy"):
         world.open()
     with pytest.raises(RunError, match=r"campaign.db cannot be used"):
         world.start()
@@ -365,7 +373,7 @@ def test_unknown_labels_and_ids_take_nothing_in(world: World) -> None:
     campaign = world.start()
     batch = campaign.query(3)
     before = len(events(campaign))
-    with pytest.raises(DataError, match="2 of 3 cannot be taken, so none was"):
+    with pytest.raises(DataError, match="2 of 3 are invalid, so none was"):
         campaign.record(
             [
                 Vote(item=batch.ids[0], annotator="ann", label="a"),

@@ -154,9 +154,9 @@ def test_what_stands_in_the_test_set_is_never_planned_nor_trained_on(
     campaign = world.start(test=test.write("test", labels=True), control=0.3)
     in_test = set(world.ids[:12])
     assert campaign.holdings.source.found[-1] == (
-        "12 examples stand in the test data, too: neither asked for nor trained on"
+        "12 examples stand in the test data, too: they are neither selected nor trained on"
     )
-    with pytest.raises(ParameterError, match="got 49, and 48 examples are left"):
+    with pytest.raises(ParameterError, match="got 49, but 48 examples are left"):
         campaign.query(49)
     first = campaign.query(20)
     world.label(campaign, [*first.ids, *world.ids[:12]])  # somebody labels them nevertheless
@@ -167,7 +167,7 @@ def test_what_stands_in_the_test_set_is_never_planned_nor_trained_on(
     assert status.left == 0
     assert status.accuracy is not None
     assert (status.accuracy["on"], status.accuracy["examples"]) == ("test", 12)
-    assert not [text for text in status.warnings if "came since" in text]
+    assert not [text for text in status.warnings if "were added since" in text]
 
 
 def test_a_pool_that_is_the_test_set(world: World) -> None:
@@ -233,7 +233,11 @@ def test_keys_of_two_types(world: World) -> None:
 def test_one_key_with_two_inputs(world: World) -> None:
     other = make_world(world.folder, 9, seed=8)
     world.write()
-    with pytest.raises(DataError, match=r"labelled: 9 ids of .* name another input in .*\(100, 1"):
+    with pytest.raises(
+        DataError,
+        match=r"labelled: 9 ids of .* belong to another input in "
+        r".*\(100, 1",
+    ):
         world.start(labelled=other.write("labelled", labels=True))
     assert not (world.folder / "campaign").exists()
 
@@ -256,7 +260,7 @@ def test_the_pool_s_own_labels_are_read_only_where_their_column_is_named(world: 
     world.write(labels=True)
     campaign = world.start()
     assert campaign.status().parts == {}
-    assert "'label' is not read: --label label brings the labels in it" in (
+    assert "'label' is not read; --label label reads the labels in it" in (
         campaign.holdings.source.found
     )
     assert not [text for text in campaign.holdings.source.found if "classes from" in text]
@@ -286,7 +290,7 @@ def test_labels_that_do_not_agree(world: World) -> None:
     world.write(labels=True)
     world.y[3] = "b"
     labelled = world.write("labelled", range(9), labels=True)
-    with pytest.raises(DataError, match="labelled: '103' is 'b' there and 'a' in the pool"):
+    with pytest.raises(DataError, match="labelled: '103' is 'b' there, but 'a' in the pool"):
         world.start(label="label", labelled=labelled)
 
 

@@ -117,7 +117,7 @@ def test_a_pool_that_is_another_altogether(world: World) -> None:
     kept = list(world.ids)
     world.ids = [5000 + i for i in range(60)]
     world.write()
-    with pytest.raises(DataError, match=r"pool: pool.parquet holds not one example of this"):
+    with pytest.raises(DataError, match=r"pool: pool.parquet has no example of this"):
         world.open()
     world.ids = kept
     world.write()
@@ -215,8 +215,8 @@ def test_other_test_data_are_told_once(world: World, monkeypatch: pytest.MonkeyP
     other.y = other.y[::-1]  # the same inputs
     other.write("test", labels=True)
     assert world.open().drift.sentences() == [
-        "The test data hold other examples or labels than before: accuracies from here on do not "
-        "compare with earlier ones"
+        "The test data hold other examples or labels than before: accuracies from now on are "
+        "not comparable with earlier ones"
     ]
     campaign = world.open()
     assert not campaign.drift.sentences()
@@ -337,9 +337,9 @@ def test_classes_that_cannot_be(world: World) -> None:
     before = len(events(campaign))
     for classes, renamed, message in (
         (["a"], {}, "classes: got 1"),
-        (["a", "a"], {}, "'a' stands twice"),
+        (["a", "a"], {}, "'a' occurs twice"),
         (["a", "b"], {"zebra": "b"}, "renamed: got 'zebra'"),
-        (["a", "b"], {"c": "d"}, "'c' becomes 'd', which is no class"),
+        (["a", "b"], {"c": "d"}, "'c' becomes 'd', which is not a class"),
     ):
         with pytest.raises(ParameterError, match=message):
             campaign.reclassify(classes, renamed)

@@ -285,7 +285,10 @@ def test_when_the_proxy_is_said_to_mislead() -> None:
             }
         }
     )[0]
-    assert "to 0.12, and two seeds of one model agree to 0.88. Take a --proxy nearer" in text
+    assert (
+        "with the target is 0.12, but that of two seeds of one model is 0.88. Use a --proxy closer"
+        in text
+    )
 
 
 def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
@@ -296,13 +299,13 @@ def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
 
     (proxy,) = said(-0.06, 1.0)
     assert proxy == (
-        "two seeds of the proxy agree to -0.06 on what to select, which is chance: train it for "
-        "longer (--epochs), or take another --proxy"
+        "the rank agreement of two seeds of the proxy is -0.06, which is chance: train it for "
+        "longer (--epochs), or use another --proxy"
     )
     (target,) = said(0.9, 0.05)
     assert target == (
-        "two seeds of the target agree to 0.05 on what to select, which is chance: whether the "
-        "proxy selects for it cannot be told yet"
+        "the rank agreement of two seeds of the target is 0.05, which is chance: it is not known "
+        "yet whether the proxy selects well for it"
     )
     assert len(said(0.0, 0.0)) == 2
     # What is chance depends on how many were ranked.

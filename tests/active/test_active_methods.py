@@ -96,9 +96,9 @@ def test_halves_that_hardly_agree_are_a_warning_with_a_remedy() -> None:
     assert said_of_halves({"shared": 6, "of": 12, "passes": 8}).startswith("Dropout: the two")
     few = said_of_halves({"shared": 5, "of": 12, "passes": 8})
     assert few == (
-        "Warning: the masks of dropout decide as much as the model: the two halves of the 8 passes "
-        "share 5 of 12 picks. Start a campaign with more passes (--samples 32), or with an "
-        "--ensemble"
+        "Warning: the choice depends on the dropout masks as much as on the model: the two "
+        "halves of the 8 passes share 5 of 12 picks. Start a campaign with more passes "
+        "(--samples 32), or with an --ensemble"
     )
 
 
@@ -240,7 +240,9 @@ def test_quotas_wait_for_a_model(world: World) -> None:
     said: list[str] = []
     campaign = world.start(balance="class", say=said.append)
     assert campaign.query(4).facts["cold"] is True
-    assert any("No proxy was asked for this batch, so --balance class" in words for words in said)
+    assert any(
+        "This batch was chosen without a proxy, so --balance class" in words for words in said
+    )
 
 
 def test_a_batch_that_cannot_be_even_is_said(world: World) -> None:
@@ -257,10 +259,10 @@ def test_a_batch_that_cannot_be_even_is_said(world: World) -> None:
     )
     assert said_of_balance(planned, ["a", "b"]) is None
     assert said_of_balance(planned, ["a", "b", "c"]) == (
-        "Warning: --balance class cannot even this batch out: of 5 selected items the proxy takes "
-        "3 for 'a' and 0 for 'c', of which it finds too few"
+        "Warning: --balance class cannot balance this batch: of 5 selected items the proxy "
+        "predicts 'a' for 3 and 'c' for 0, of which it finds too few"
     )
-    with pytest.raises(ParameterError, match="balance: got 'class', and the task is 'number'"):
+    with pytest.raises(ParameterError, match="balance: got 'class', but the task is 'number'"):
         world.start(classes=None, numbers=["price"], method="committee", balance="class")
 
 

@@ -250,7 +250,7 @@ def test_an_index_that_is_damaged_under_way(
     with pytest.raises(RunError) as caught:
         neighbours.nearest(features, torch.arange(3), torch.arange(3, 3000), 20, index)
     assert str(caught.value).startswith(f"campaign: the index {file} cannot be read (")
-    assert str(caught.value).endswith(f"Remove the folder {index.folder}: it is made again")
+    assert str(caught.value).endswith(f"Remove the folder {index.folder}: it will be made again")
 
 
 def test_an_index_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_and_leaves_the_journal_whole(tmp_path: Path) -> Non
     with Journal.create(tmp_path) as journal:
         journal.append(START)
         journal._connection.execute("PRAGMA max_page_count = 8")  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(RunError, match=r"cannot be used \(.*full.*\)\. Make room"):
+        with pytest.raises(RunError, match=r"cannot be used \(.*full.*\)\. Free some space"):
             journal.append([vote for n in range(100) for vote in delivery(n)])
         journal._connection.execute("PRAGMA max_page_count = 100000")  # pyright: ignore[reportPrivateUsage]
         assert len(journal.read()) == 2
@@ -212,7 +212,7 @@ def test_a_full_disk_is_told_and_leaves_the_journal_whole(tmp_path: Path) -> Non
 def test_a_campaign_is_not_begun_twice(tmp_path: Path) -> None:
     with Journal.create(tmp_path) as journal:
         journal.append(START)
-    with pytest.raises(RunError, match=r"holds a campaign already. Go on with it"):
+    with pytest.raises(RunError, match=r"already holds a campaign. Continue it"):
         Journal.create(tmp_path)
 
 
@@ -238,25 +238,27 @@ def test_a_foreign_or_newer_file_is_told(tmp_path: Path) -> None:
         other.execute("CREATE TABLE songs (title TEXT)")
     other.close()
     for open_it in (Journal.open, Journal.create):
-        with pytest.raises(RunError, match=r"is no journal of keepers. Name another folder"):
+        with pytest.raises(RunError, match=r"is not a journal of keepers. Name another folder"):
             open_it(tmp_path)
     Journal.create(tmp_path / "new").close()
     with sqlite3.connect(tmp_path / "new" / NAME) as other:
         other.execute("PRAGMA user_version = 3")
     other.close()
-    with pytest.raises(RunError, match=r"has format 3, and this keepers reads 2. Install a newer"):
+    with pytest.raises(
+        RunError, match=r"has format 3, but this version of keepers reads 2. Install a newer"
+    ):
         Journal.open(tmp_path / "new")
     with sqlite3.connect(tmp_path / "new" / NAME) as other:
         other.execute("PRAGMA user_version = 1")
     other.close()
-    with pytest.raises(RunError, match=r"has format 1, which an earlier keepers wrote, without"):
+    with pytest.raises(RunError, match="has format 1 of an earlier version of keepers, without"):
         Journal.open(tmp_path / "new")
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"this is no database at all" * 100)
     for open_it in (Journal.open, Journal.create):
-        with pytest.raises(RunError, match=f"{NAME} cannot be used .* put a copy from before back"):
+        with pytest.raises(RunError, match=f"{NAME} cannot be used .* restore an earlier copy"):
             open_it(tmp_path)
 
 
@@ -280,7 +282,7 @@ def test_an_event_that_cannot_be_read_is_named(
         with pytest.raises(RunError, match=r"is damaged: event 3 \(trained\) cannot be read"):
             journal.read()
         monkeypatch.delitem(encoding._KINDS, "trained")  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(RunError, match=r"of a kind \(trained\) .* a newer one wrote them"):
+        with pytest.raises(RunError, match=r"of a kind \(trained\) .* a newer version wrote them"):
             journal.read()
 
 
@@ -297,7 +299,7 @@ def test_a_lock_needs_no_room_and_says_what_to_do_where_it_cannot_be_made(
             pass
     (tmp_path / ".lock").unlink()
     (tmp_path / ".lock").mkdir()
-    remedy = r"\.lock cannot be written \(Is a directory\)\. Make room, or let the folder"
+    remedy = r"\.lock cannot be written \(Is a directory\)\. Free some space, or make the folder"
     with pytest.raises(RunError, match=remedy), journal.lock("planning"):
         pass
 
@@ -345,6 +347,6 @@ def test_a_journal_that_was_changed_is_refused(tmp_path: Path, change: str) -> N
         other.execute(CHANGES[change])
     with (
         Journal.open(tmp_path) as journal,
-        pytest.raises(RunError, match=r"campaign\.db is damaged.*Put a copy"),
+        pytest.raises(RunError, match=r"campaign\.db is damaged.*Restore an earlier copy"),
     ):
         journal.read()

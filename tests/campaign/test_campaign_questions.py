@@ -78,16 +78,16 @@ def test_numbers_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "label", "problem"),
     [
-        (PRICE, "dear", "'dear' is no number. Write it such as 3.5"),
-        (PRICE, "3,5", "'3,5' is no number"),
+        (PRICE, "dear", "'dear' is not a number. Write, for example, 3.5"),
+        (PRICE, "3,5", "'3,5' is not a number"),
         (PRICE, "inf", "not finite"),
-        (PRICE, True, "True is no number"),
+        (PRICE, True, "True is not a number"),
         (PRICE, [1.0, 2.0], "Give one number"),
         (PRICE, [math.nan], "not finite"),
         (BOTH, 3.0, "Give 2 numbers: wide, high"),
-        (BOTH, [1.0, "x"], "'x' is no number"),
-        (BOTH, [1.0, None], "None is no number"),
-        (LABELS, {"joy": 1}, "Give a list of labels"),
+        (BOTH, [1.0, "x"], "'x' is not a number"),
+        (BOTH, [1.0, None], "None is not a number"),
+        (LABELS, {"joy": 1}, "Give a list"),
         (LABELS, [["joy"]], "Give a list of names"),
         (LABELS, ["joy", None], "Give a list of names"),
     ],
@@ -160,9 +160,9 @@ def test_the_journal_keeps_labels_and_numbers(tmp_path: Path) -> None:
 def test_names_of_another_kind_are_refused(tmp_path: Path) -> None:
     journal = begun(tmp_path, "labels", ("joy", "anger"))
     for label, problem in [
-        (("joy", "angr"), "'angr' is none of the labels (did you mean 'anger'?)"),
-        ("joy", "is no list of labels"),
-        (3.0, "is no list of labels"),
+        (("joy", "angr"), "'angr' is not one of the labels (did you mean 'anger'?)"),
+        ("joy", "is not a list of labels"),
+        (3.0, "is not a list of labels"),
     ]:
         vote = Vote(item=1, annotator="ann", label=label)
         with pytest.raises(DataError) as caught:

@@ -104,7 +104,7 @@ def test_ids_that_came_as_text_are_matched(journal: Journal) -> None:
     assert dict(fold(journal).labels) == {12: "pos", 13: "neg"}
     record(journal, fold(journal), [says(7, "pos")], known={"7"})
     assert fold(journal).labels["7"] == "pos"
-    with pytest.raises(DataError, match="vote 1: the pool holds no example of the id '012'"):
+    with pytest.raises(DataError, match="vote 1: the pool has no example with the id '012'"):
         take(journal, says("012", "pos"))
 
 
@@ -119,11 +119,13 @@ def test_unknown_ids_and_classes_are_named_and_nothing_is_taken(journal: Journal
     with pytest.raises(DataError) as caught:
         take(journal, *votes)
     text = str(caught.value)
-    assert text.startswith("labels: 17 of 18 cannot be taken, so none was: f.csv, line 3: the pool")
-    assert "f.csv, line 4: 'Pos' is none of the classes (did you mean 'pos'?)" in text
+    assert text.startswith(
+        "labels: 17 of 18 are invalid, so none was imported: f.csv, line 3: the pool"
+    )
+    assert "f.csv, line 4: 'Pos' is not one of the classes (did you mean 'pos'?)" in text
     assert "line 7" in text
     assert "line 8" not in text
-    assert text.endswith("; …. Correct them, or pass --partial (partial=True) to take the others")
+    assert text.endswith("; …. Correct them, or pass --partial (partial=True) to import the others")
     assert journal.read() == before
 
 
@@ -134,7 +136,7 @@ def test_partial_takes_the_good_ones(journal: Journal) -> None:
     assert recorded == Recorded(
         new=3,
         quarantined=1,
-        refused=("vote 2: the pool holds no example of the id 'x'",),
+        refused=("vote 2: the pool has no example with the id 'x'",),
     )
     assert dict(fold(journal).labels) == {1: "pos", 3: "neg"}
     assert fold(journal).quarantined == (2,)
@@ -223,9 +225,9 @@ def test_a_desk_sees_what_others_record(journal: Journal, texts: Source) -> None
     assert other.send(1, "page", {20: 7})
     assert not desk.send(1, "page", {20: 8})
     assert desk.state.tasks("page") == {20: 7}
-    with pytest.raises(DataError, match="the pool holds no example of the id 11"):
+    with pytest.raises(DataError, match="the pool has no example with the id 11"):
         desk.record([says(11, "pos")])
-    with pytest.raises(DataError, match="item: the pool holds no example of the id 11"):
+    with pytest.raises(DataError, match="item: the pool has no example with the id 11"):
         desk.content(11)
     other.journal.close()
 

@@ -92,14 +92,14 @@ def test_malformed_lines_of_csv_are_named_and_nothing_is_taken(tmp_path: Path) -
     with pytest.raises(DataError) as caught:
         read_votes(path, annotator="ann")
     text = str(caught.value)
-    assert text.startswith("labels: 7 lines cannot be taken, so none was: bad.csv, line 3:")
+    assert text.startswith("labels: 7 lines cannot be imported, so none was: bad.csv, line 3:")
     assert "line 7" in text
     assert "line 8" not in text
 
 
 def test_a_quote_that_is_not_closed_is_named(tmp_path: Path) -> None:
     path = csv(tmp_path, 'id,label\n1,pos\n2,"pos\n3,neg\n')
-    with pytest.raises(DataError, match=r"labels\.csv, line 3: a quote opens that is not closed"):
+    with pytest.raises(DataError, match=r"labels\.csv, line 3: a quote is opened but not closed"):
         read_votes(path, annotator="ann")
 
 
@@ -109,8 +109,8 @@ def test_a_quote_that_is_not_closed_is_named(tmp_path: Path) -> None:
         ("key,label\n1,pos\n", r"has no column 'id'; its columns are: key, label\. Name the col"),
         ("id,class\n1,pos\n", "has no column 'label'; its columns are: id, class"),
         ("1,pos\n2,neg\n", "has no column 'id'; its columns are: 1, pos"),
-        ("id,label,id\n1,pos,2\n", "has the column 'id' twice"),
-        ("id,label,annotation_id\n1,pos,3\n", "short form, which leaves out what was skipped"),
+        ("id,label,id\n1,pos,2\n", "has two columns 'id'"),
+        ("id,label,annotation_id\n1,pos,3\n", "short form, which leaves skipped items out"),
         ("", "has no column 'id'; its columns are: none"),
         ("\ufeffid\x00,label\n", "has no column 'id'"),
     ],
@@ -161,7 +161,7 @@ def test_malformed_lines_of_jsonl_are_named(tmp_path: Path) -> None:
         "line 2: Expecting ',' delimiter",
         "line 3: not an object",
         "line 4: the id is 4.5",
-        "line 5: the label is ['pos'], which is no text",
+        "line 5: the label is ['pos'], which is not a text",
         "line 6: it has no 'label'",
         "line 7: it has no 'id'",
         "line 8: seconds: got -1.0. Give 0 or more",
@@ -219,7 +219,7 @@ def test_paths_that_hold_no_labels_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^labels: .*label\.csv does not exist\. Did you mean"):
         read_votes(tmp_path / "label.csv", annotator="ann")
     for path in (csv(tmp_path, "", "a.txt"), tmp_path):
-        with pytest.raises(DataError, match=r"is no file of labels\. Give CSV"):
+        with pytest.raises(DataError, match=r"is not a file of labels\. Give CSV"):
             read_votes(path, annotator="ann")
 
 
@@ -290,12 +290,12 @@ def test_annotations_that_are_no_votes_are_named() -> None:
     returned = label_studio_votes(tasks, where="x.json", annotator="ann")
     assert words(list(returned.votes)) == [(12, "ann", "label", "neg")]
     assert list(returned.malformed) == [
-        "x.json, task 1, annotation 5: it holds the choices ['pos', 'neg'], and exactly one class "
-        "is wanted",
-        "x.json, task 2: its data has the item_id None, which is no id. Give tasks that keepers "
-        "sent",
-        "x.json, task 3, annotation 8: it holds the choices [], and exactly one class is wanted",
-        "x.json, task 4, annotation 9: the lead_time 'long' is no number",
+        "x.json, task 1, annotation 5: it holds the choices ['pos', 'neg'], but must hold "
+        "exactly one class",
+        "x.json, task 2: its data has the item_id None, which is not an id. Give tasks that "
+        "keepers sent",
+        "x.json, task 3, annotation 8: it holds the choices [], but must hold exactly one class",
+        "x.json, task 4, annotation 9: the lead_time 'long' is not a number",
         "x.json, task 5: its annotations are no list. Export them as JSON (the full form)",
         "x.json, task 6: no task with data. Export the annotations as JSON (the full form)",
         "x.json, task 7, annotation 10: time: got 'soon'. Give ISO 8601 such as "
@@ -305,7 +305,7 @@ def test_annotations_that_are_no_votes_are_named() -> None:
 
 def test_the_short_json_of_label_studio_is_refused(tmp_path: Path) -> None:
     rows = [{"id": 5, "item_id": 12, "label": "pos", "annotator": 1, "annotation_id": 9}]
-    with pytest.raises(DataError, match="short form, which leaves out what was skipped"):
+    with pytest.raises(DataError, match="short form, which leaves skipped items out"):
         read_returned(csv(tmp_path, json.dumps(rows), "min.json"), annotator="ann")
 
 

@@ -354,7 +354,7 @@ def test_a_vote_that_says_nothing_is_refused(values: dict[str, object], message:
         ({"version": 0}, "version: got 0"),
         ({"classes": ("a", "")}, "classes: got \\['a', ''\\]"),
         ({"classes": ("a", "a")}, "classes: 'a' is there twice"),
-        ({"renamed": {"x": "c"}}, "renamed: 'x' becomes 'c', which is no class"),
+        ({"renamed": {"x": "c"}}, "renamed: 'x' becomes 'c', which is not a class"),
     ],
 )
 def test_classes_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:

@@ -299,7 +299,7 @@ def test_refusals(server: RealLabelStudio) -> None:
         with pytest.raises(LabelStudioError, match=rf"refuses the {kind} token \(401\)") as caught:
             connect(server.url, bad)
         assert bad not in str(caught.value)
-    with pytest.raises(LabelStudioError, match=r"404|web page|sends us on"):
+    with pytest.raises(LabelStudioError, match=r"404|web page|redirects"):
         connect(f"{server.url}/elsewhere")
 
 

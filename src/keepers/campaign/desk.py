@@ -58,7 +58,7 @@ class Desk:
         """
         position = self.source.examples.position(item)
         if position is None:
-            raise DataError(f"item: the pool holds no example of the id {item!r}")
+            raise DataError(f"item: the pool has no example with the id {item!r}")
         if self._memory is None or self.kind == "image":  # one picture is read without the others
             return self.source.preview(position)
         if item not in self._shown:

@@ -109,7 +109,7 @@ class Schema:
             if new not in self.classes:
                 raise ParameterError(
                     "renamed",
-                    f"'{old}' becomes '{new}', which is no class",
+                    f"'{old}' becomes '{new}', which is not a class",
                     remedy(new, self.classes, "The classes are"),
                 )
 

@@ -49,8 +49,8 @@ _TABLE = (
 )
 _INSERT = "INSERT OR IGNORE INTO events (key, kind, time, body, chain) VALUES (?, ?, ?, ?, ?)"
 _HEAD = "SELECT chain FROM head"
-_RESTORE = "Put a copy of the campaign from before back"
-_WRITABLE = "Make room, or let the folder be written to"
+_RESTORE = "Restore an earlier copy of the campaign"
+_WRITABLE = "Free some space, or make the folder writable"
 
 
 class Journal:
@@ -96,7 +96,7 @@ class Journal:
         if begun:
             connection.close()
             raise RunError(
-                f"campaign: {folder} holds a campaign already. Go on with it, or name another "
+                f"campaign: {folder} already holds a campaign. Continue it, or name another "
                 "folder with --campaign (campaign=...)"
             )
         return cls(folder, connection)
@@ -167,7 +167,7 @@ class Journal:
     def _head(self) -> str:
         found = self._connection.execute(_HEAD).fetchone()
         if found is None:
-            raise RunError(f"campaign: {self.path} is damaged: its end is not known. {_RESTORE}")
+            raise RunError(f"campaign: {self.path} is damaged: its end is unknown. {_RESTORE}")
         return str(found[0])
 
     def read(self, after: int = 0) -> list[tuple[int, Event]]:
@@ -188,14 +188,15 @@ class Journal:
                 continue
             if link != _link(chain, row):
                 raise RunError(
-                    f"campaign: {self.path} is damaged: event {seq}, or the one before it, is not "
-                    f"what was written. {_RESTORE}"
+                    f"campaign: {self.path} is damaged: event {seq}, or the one before it, was "
+                    f"changed. {_RESTORE}"
                 )
             chain = link
             if not is_known(row[1]):
                 raise RunError(
-                    f"campaign: {self.path} holds events of a kind ({row[1]}) that this keepers "
-                    "does not have: a newer one wrote them. Open it with that one"
+                    f"campaign: {self.path} holds events of a kind ({row[1]}) that this version "
+                    "of keepers does not know: a newer version wrote them. Open it with that "
+                    "version"
                 )
             try:
                 events.append((seq, decode(row[1], row[3])))
@@ -271,17 +272,17 @@ def _check_format(connection: sqlite3.Connection, path: Path, *, new: bool) -> N
             f"campaign: {path} is empty: its start did not finish. Start the campaign again"
         )
     if owner != _APPLICATION:
-        raise RunError(f"campaign: {path} is no journal of keepers. Name another folder")
+        raise RunError(f"campaign: {path} is not a journal of keepers. Name another folder")
     if version < FORMAT:
         raise RunError(
-            f"campaign: {path} has format {version}, which an earlier keepers wrote, without "
-            f"checksums; this one reads {FORMAT}. Export its labels with the keepers that wrote "
-            "it, and start again with --labelled"
+            f"campaign: {path} has format {version} of an earlier version of keepers, without "
+            f"checksums; this version reads {FORMAT}. Export its labels with the earlier "
+            "version, and start again with --labelled"
         )
     if version > FORMAT:
         raise RunError(
-            f"campaign: {path} has format {version}, and this keepers reads {FORMAT}. Install a "
-            "newer keepers"
+            f"campaign: {path} has format {version}, but this version of keepers reads {FORMAT}. "
+            "Install a newer version"
         )
 
 
@@ -309,5 +310,5 @@ def _explained(path: Path) -> Generator[None]:
         elif "full" in text or "readonly" in text or "unable to open" in text:
             remedy = _WRITABLE
         else:
-            remedy = "It may be damaged: put a copy from before back"
+            remedy = "It may be damaged: restore an earlier copy"
         raise RunError(f"campaign: {path} cannot be used ({text}). {remedy}") from None

@@ -83,7 +83,7 @@ def _annotations(task: Any) -> Iterator[tuple[dict[str, Any], Id]]:
     item: Any = task["data"].get(ITEM)
     if isinstance(item, bool) or not isinstance(item, int | str):
         raise _UnreadableError(
-            f"its data has the {ITEM} {item!r}, which is no id. Give tasks that keepers sent"
+            f"its data has the {ITEM} {item!r}, which is not an id. Give tasks that keepers sent"
         )
     for annotation in annotations:
         yield annotation, item
@@ -96,9 +96,9 @@ def _vote(annotation: Mapping[str, Any], item: Id, annotator: str, question: Que
     time = annotation.get("updated_at") or annotation.get("created_at")
     seconds = annotation.get("lead_time")
     if time is not None and not isinstance(time, str):
-        raise _UnreadableError(f"the time {time!r} is no text")
+        raise _UnreadableError(f"the time {time!r} is not a text")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
-        raise _UnreadableError(f"the lead_time {seconds!r} is no number")
+        raise _UnreadableError(f"the lead_time {seconds!r} is not a number")
     skipped = bool(annotation.get("was_cancelled"))
     return Vote(
         item=item,

@@ -76,9 +76,9 @@ def record(
     good = _consistent(good, state, problems)
     if problems and not partial:
         raise DataError(
-            f"labels: {len(problems):,} of {len(delivered):,} cannot be taken, so none was: "
-            f"{first_few(problems)}. Correct them, or pass --partial (partial=True) to take the "
-            "others"
+            f"labels: {len(problems):,} of {len(delivered):,} are invalid, so none was imported: "
+            f"{first_few(problems)}. Correct them, or pass --partial (partial=True) to import "
+            "the others"
         )
     return _write(journal, state, [vote for _, vote in good], tuple(problems))
 
@@ -93,7 +93,7 @@ def _checked(
 ) -> tuple[Vote, str | None]:
     item = next((i for i in id_readings(vote.item) if i in known or i in state.items), None)
     if item is None:
-        return vote, f"the pool holds no example of the id {vote.item!r}"
+        return vote, f"the pool has no example with the id {vote.item!r}"
     if item is not vote.item:
         vote = replace(vote, item=item)
     if vote.time is not None and vote.time > _tomorrow():
@@ -108,7 +108,7 @@ def _checked(
             label = _unknown(question.names_in(vote.label or ()), vote, state)
             near = nearest(label, state.classes)
             hint = f"did you mean '{near}'?" if near else listed(state.classes, 10)
-            return vote, f"{label!r} is none of the {question.option} ({hint})"
+            return vote, f"{label!r} is not one of the {question.option} ({hint})"
     return vote, None
 
 
@@ -139,9 +139,9 @@ def _changes(vote: Vote, state: State) -> str | None:
     if last is None or state.word(last) == state.word(vote):
         return None
     return (
-        f"{vote.item!r} is {_said(vote)}, and {_said(last)} in an earlier file '{vote.annotator}'. "
-        f"A correction by the same person: --annotator {vote.annotator}. Another person's word: "
-        "--annotator and their name"
+        f"{vote.item!r} is {_said(vote)}, but {_said(last)} in an earlier file "
+        f"'{vote.annotator}'. If the same person corrects it: --annotator {vote.annotator}. If "
+        "it is another person: --annotator and their name"
     )
 
 

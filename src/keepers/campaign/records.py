@@ -59,12 +59,12 @@ def _stand_in(names: Sequence[str], instead: Sequence[str]) -> bool:
 def _check_columns(names: list[str], path: Path, instead: Sequence[str]) -> None:
     if _MINIMAL in names:
         raise DataError(
-            f"data: {path} is Label Studio's short form, which leaves out what was skipped. Export "
+            f"data: {path} is Label Studio's short form, which leaves skipped items out. Export "
             "the annotations as JSON (the full form)"
         )
     twice = [name for name in _WANTED if names.count(name) > 1]
     if twice:
-        raise DataError(f"data: {path} has the column '{twice[0]}' twice. Keep one of them")
+        raise DataError(f"data: {path} has two columns '{twice[0]}'. Keep one of them")
     absent = [name for name in ("id", "label") if name not in names]
     if absent == ["label"] and ("skipped" in names or _stand_in(names, instead)):
         return

@@ -41,9 +41,9 @@ def read_votes(
     problems = returned.malformed
     if problems:
         raise DataError(
-            f"labels: {counted(len(problems), 'line')} cannot be taken, so none was: "
-            f"{first_few(problems)}. "
-            "Correct the file, or pass --partial (partial=True) to take the others"
+            f"labels: {counted(len(problems), 'line')} cannot be imported, so none was: "
+            f"{first_few(problems)}. Correct the file, or pass --partial (partial=True) to "
+            "import the others"
         )
     return list(returned.votes)
 
@@ -75,7 +75,7 @@ def read_returned(
             raise missing(path)
         if path.is_dir() or suffix_of(path) not in SUFFIXES:
             raise DataError(
-                f"data: {path} is no file of labels. Give CSV, TSV, JSONL, Parquet, or Label "
+                f"data: {path} is not a file of labels. Give CSV, TSV, JSONL, Parquet, or Label "
                 "Studio's JSON export"
             )
         try:
@@ -145,7 +145,7 @@ def _text(record: Mapping[str, Any], name: str) -> str | None:
     if value is None or value == "" or value != value:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise MalformedError(f"the {name} is {value!r}, which is no text")
+        raise MalformedError(f"the {name} is {value!r}, which is not a text")
     return str(value)
 
 

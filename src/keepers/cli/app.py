@@ -180,14 +180,14 @@ def _run() -> None:
         if error.filename:
             what += f": {error.filename}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and "Make room" not in what:
-            what += ". Make room and type the same command: what was finished before is kept"
+            what += ". Free some space and run the same command again: finished work is kept"
         _stop(f"Error: {what}", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own usage errors
             raise
         _usage(error)
     if status == INTERRUPTED:  # Typer, by its version, raises it or returns it
-        _stop("Interrupted. Nothing is lost: the same command continues where it was", status)
+        _stop("Interrupted. Nothing is lost: run the same command again to continue", status)
     if status:
         sys.exit(status)
 

@@ -55,8 +55,8 @@ def run_start(request: Request[StartOptions]) -> None:
         echo(sentence)
     say_skipped(campaign.holdings.source, echo)
     console().print(
-        f"Began a campaign on {counted(facts.pool, 'example')} with {_asked(campaign)}, "
-        f"{sum(facts.parts.values()):,} labelled already"
+        f"Started a campaign on {counted(facts.pool, 'example')} with {_asked(campaign)}; "
+        f"{sum(facts.parts.values()):,} already labelled"
     )
     _say_next(f"Next: {next_query(facts)}" if facts.left else next_step(facts))
 
@@ -101,7 +101,7 @@ def _check_out(campaign: Campaign, out: Path, overwrite: bool) -> None:
     check_no_data(campaign.state, out)
     for name in (WORK, POOLS):
         if is_within(out, campaign.path / name):
-            raise RunError(f"out: {out} is among what the campaign itself writes. Name another")
+            raise RunError(f"out: {out} is a place where the campaign itself writes. Name another")
     check_table(out, campaign.holdings.source.kind, overwrite=overwrite)
 
 
@@ -141,12 +141,13 @@ def say_recorded(
         print_json({**asdict(recorded), "malformed": list(malformed)})
         return
     console().print(
-        f"{recorded.new:,} new, {recorded.changed:,} changed, {recorded.repeated:,} known already"
+        f"{recorded.new:,} new, {recorded.changed:,} changed, {recorded.repeated:,} already known"
     )
     if recorded.quarantined:
         console().print(
             f"Of these, {counted(recorded.quarantined, 'names', 'name')} a {one} that the "
-            "campaign does not have: kept, and counted once it does (keepers active classes)"
+            "campaign does not have: they are kept, and count once it does (keepers active "
+            "classes)"
         )
     for sentence in (*malformed, *recorded.refused):
         console().print(f"Left out: {sentence}")
@@ -259,7 +260,7 @@ def run_moved(folder: Path, data: Mapping[str, str | None], *, as_json: bool) ->
         print_json(paths)
         return
     for name, path in paths.items():
-        console().print(Text(f"The {name} data of this campaign are {path} now"), soft_wrap=True)
+        console().print(Text(f"The {name} data of this campaign are now {path}"), soft_wrap=True)
 
 
 def class_names(names: str) -> list[str]:

@@ -74,13 +74,13 @@ def command(
             given = settings(context, every, line["config"], line["set_"] or ())
             asked = [name for name in switches if _is_on(name, given.pop(name, False))]
             if len(asked) > 1:
-                told = f"got beside --{asked[0]}"
-                raise ParameterError(asked[1], told, "Ask one question at a time")
+                told = f"got together with --{asked[0]}"
+                raise ParameterError(asked[1], told, "Give one of them")
             question = asked[0] if asked else ""
             for name in sorted(given):
                 of = [words[each] for each in kinds if name in declared(kinds[each])]
                 if words[question] not in of:
-                    told = f"got some, which is for {' and '.join(of)} alone"
+                    told = f"got a value, but it works only with {' and '.join(of)}"
                     raise ParameterError(name, told, "Leave it out" if asked else f"Add {of[0]}")
             given = completed(given, declared(kinds[question]))
             for name in ("out", "export"):

@@ -69,7 +69,7 @@ def reported(run: Path, write: Callable[[Path], Path]) -> Path:
     before = _title(path)
     write(path)
     if before is not None and before != _title(path):
-        echo(f"{path} held another report ({before}), and holds this one now")
+        echo(f"{path} had another report ({before}); it is replaced")
     return path
 
 

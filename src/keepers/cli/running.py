@@ -87,8 +87,8 @@ def run_coreset(request: Request[CoresetOptions]) -> None:
     if before is not None and not before.table.equals(selection.table):
         told = changed(before.metadata, selection.metadata, CHOSEN_BY)
         echo(
-            f"{table} held an earlier choice{told and f', with {told}'}, and holds this one now: "
-            "--out keeps each"
+            f"{table} had an earlier selection{told and f', with {told}'}; it is replaced. Use "
+            "--out to keep each"
         )
     written |= write_selection(selection, request.data, options)
     written["report"] = reported(run, lambda _: report(selection))

@@ -81,8 +81,8 @@ def _refuse_code(context: Context, config: Path, given: Mapping[str, Any]) -> No
             if is_own_code(name):
                 raise ParameterError(
                     option,
-                    f"{config} names '{name}', code that a file may not run by itself",
-                    f"If you trust it, type it as well: --{option.replace('_', '-')} {name}",
+                    f"{config} names '{name}', which is code; a file may not run code by itself",
+                    f"If you trust it, add it to the command: --{option.replace('_', '-')} {name}",
                 )
 
 

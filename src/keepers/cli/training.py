@@ -82,8 +82,8 @@ def _told(result: TrainResult) -> list[str]:
     step = facts.get("step_cost")
     if step is not None and step["measured"] is not None:
         lines.append(
-            f"Choosing took {quantities.duration(facts['choosing_seconds'])} of it: a selecting "
-            f"step cost {step['measured']:.1f} plain ones"
+            f"Selecting took {quantities.duration(facts['choosing_seconds'])} of it: a selecting "
+            f"step cost {step['measured']:.1f} plain steps"
         )
         lines.append(uniform_words(result, trained))
     if facts["irreducible"] is not None and not result.weights.is_dir():
@@ -109,8 +109,8 @@ def _il_cost(result: TrainResult) -> str:
     cost = cost_of(result.metadata["irreducible"])
     paid = "an unknown time" if cost is None else quantities.duration(cost.seconds)
     if result.made_losses:
-        return f"The irreducible losses cost {paid}; --il uses them again for any other target"
-    return f"The irreducible losses were given; they cost {paid} when made"
+        return f"The irreducible losses took {paid}; --il reuses them for any other target"
+    return f"The irreducible losses were given; making them took {paid}"
 
 
 def run_il(request: Request[IrreducibleOptions]) -> None:
@@ -144,12 +144,11 @@ def _quality(losses: IrreducibleLosses) -> list[str]:
     folds = facts["folds"]
     how = f"{folds} models, each on the other folds" if folds else "a model on held-out data"
     known = (
-        f"On what it has not seen the model reaches {found['score']} of {found['accuracy']:.2f}"
+        f"On held-out data the model reaches {found['score']} of {found['accuracy']:.2f}"
         if "score" in found
-        else f"On what it has not seen the model is right on "
-        f"{quantities.percent(found['accuracy'])} (the largest class: "
-        f"{quantities.percent(found['majority'])}), its probabilities are off by "
-        f"{quantities.percent(found['calibration_error'])}"
+        else f"On held-out data the model is right on {quantities.percent(found['accuracy'])} "
+        f"(the largest class: {quantities.percent(found['majority'])}); its probabilities "
+        f"are off by {quantities.percent(found['calibration_error'])}"
     )
     lines = [
         f"Irreducible losses of {counted(len(losses), 'example')} from {how} "

@@ -53,8 +53,8 @@ def _labels(labels: Any, count: int) -> ArrowArray:
         lists: list[Any] = list(labels)  # pyright: ignore[reportUnknownArgumentType]
         if len(lists) != count:
             raise DataError(
-                f"data: {counted(count, 'input')} and {counted(len(lists), 'label')}. Give one for "
-                "each"
+                f"data: {counted(count, 'input')} but {counted(len(lists), 'label')}. Give one "
+                "for each"
             )
         return column(lists, "label")
     array = as_array(labels, "label")
@@ -160,7 +160,8 @@ def _picture_array(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _encoded(picture: Any, row: int) -> bytes:
     if not isinstance(picture, Image.Image):
         raise DataError(
-            f"input: row {row} is {type(picture).__name__}, and row 0 a picture. Give pictures only"
+            f"input: row {row} is {type(picture).__name__}, but row 0 is a picture. Give only "
+            "pictures"
         )
     buffer = io.BytesIO()
     try:
@@ -188,8 +189,8 @@ def from_torch(data: Any, progress: Progress | None = None) -> Material:
         count = len(data)
     except Exception as error:  # the user's own code may raise anything
         raise DataError(
-            f"data: the length of {name} cannot be had ({_told(error)}). Give a map-style data "
-            "set, with __len__ and __getitem__, or (X, y) arrays"
+            f"data: {name} has no length ({_told(error)}). Give a map-style data set, with "
+            "__len__ and __getitem__, or (X, y) arrays"
         ) from error
     items: list[dict[Any, Any]] = []
     listener = progress or Silent()
@@ -199,15 +200,14 @@ def from_torch(data: Any, progress: Progress | None = None) -> Material:
             items.append(_parts(_item(data, row, count), row))
             if row < READ_AGAIN and not same_item(items[row], _parts(_item(data, row, count), row)):
                 raise DataError(
-                    f"data: item {row} of {name} is another when it is read again. Give the "
-                    "data set without random transforms, its items to be read at any time: "
-                    "models look at the inputs as they are"
+                    f"data: item {row} of {name} changes when it is read again. Give the data "
+                    "set without random transforms: models need the same inputs at every reading"
                 )
             if items[row].keys() != items[0].keys():
                 found, first = (", ".join(map(repr, each)) for each in (items[row], items[0]))
                 raise DataError(
-                    f"data: item {row} of {name} has the parts {found}, and item 0 {first}. Give "
-                    "items of one kind"
+                    f"data: item {row} of {name} has the parts {found}, but item 0 has {first}. "
+                    "Give items of one kind"
                 )
             listener.advance(row + 1)
     finally:
@@ -233,8 +233,8 @@ def _from_columns(columns: dict[Any, list[Any]]) -> Material:
     """Items that are dictionaries: a table, and beside it the pictures, if they are arrays."""
     if TOKENS in columns and not any(isinstance(v[0], str) for v in columns.values()):
         raise DataError(
-            f"data: items hold '{TOKENS}', numbers of tokens, and no text. Models here tokenise "
-            "by themselves: give the data set as it was before, with its texts"
+            f"data: items hold '{TOKENS}', which are token ids, but no text. Models of keepers "
+            "tokenise texts themselves: give the data set with its texts"
         )
     pictures: dict[str, Any] = {}
     table: dict[str, Any] = {}
@@ -295,8 +295,8 @@ def _stacked(values: list[Any], what: str) -> Any:
     shapes = {np.shape(value) for value in values}
     if len(shapes) > 1:
         raise DataError(
-            f"data: {what} have several shapes ({', '.join(map(str, sorted(shapes)[:3]))}). "
-            "Bring them to one in the data set's transform"
+            f"data: {what} have several shapes ({', '.join(map(str, sorted(shapes)[:3]))}). Give "
+            "them one shape in the data set's transform"
         )
     masked = any(isinstance(value, np.ma.MaskedArray) for value in values)
     return np.ma.stack(values) if masked else np.stack(values)

@@ -147,16 +147,17 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
     if isinstance(material.inputs, PictureFiles):
         raise UnlabelledError(
             "data",
-            f"the pictures of {material.name} lie in no sub-folder, so they have no class",
-            "Put those of each class into a sub-folder of its name, or name file_name and label in "
-            "a metadata.csv beside them",
+            f"the pictures of {material.name} are not in sub-folders, so they have no class",
+            "Put the pictures of each class into a sub-folder named after it, or add a "
+            "metadata.csv with file_name and label",
         )
     kinds = [material.table.schema.field(name).type for name in names]
     if set(names) & set(TRAINING) and all(map(is_list_of_objects, kinds)):
         raise UnlabelledError(
             "data",
             f"each row of {material.name} is an object of lists of rows: {listed(names)}",
-            "A file of parts is .json; write one row to a line in .jsonl, a file for each part",
+            "A file of several splits must be .json; in .jsonl write one row per line, and one "
+            "file for each split",
         )
     raise UnlabelledError(
         "label",

@@ -92,9 +92,9 @@ def recognised(
     if len(texts) != 1 or not pa.types.is_large_string(table[texts[0]].type):
         raise ParameterError(
             "task",
-            f"got 'tokens', and no column is a conversation: {', '.join(table.column_names)}",
-            "Call columns messages, or prompt and completion, or instruction and output, or name "
-            "one of texts or of turns with --input (input=...)",
+            f"got 'tokens', but no column is a conversation: {', '.join(table.column_names)}",
+            "Name the columns messages, or prompt and completion, or instruction and output; or "
+            "name a column of texts or turns with --input (input=...)",
         )
     return Format(
         name="plain texts",
@@ -134,10 +134,10 @@ def conversations_in(
     if label is not None:
         raise ParameterError(
             "task",
-            f"{material.name} holds {found.name} ({', '.join(found.columns)}), and '{label}' is "
+            f"{material.name} holds {found.name} ({', '.join(found.columns)}), but '{label}' is "
             "named as the label",
-            "Say --task tokens (task='tokens') to choose among them, by source for instance, or "
-            "--task class to classify a text, which --input names",
+            "Add --task tokens (task='tokens') to select conversations, or --task class and "
+            "--input to classify a text",
         )
     return read_conversations(table, found)
 
@@ -194,10 +194,10 @@ def _text(row: Mapping[str, Any], name: str, *, needed: bool = True) -> str:
     value = row.get(name)
     if value is None:
         if needed:
-            raise ValueError(f"has nothing in column '{name}'")
+            raise ValueError(f"has an empty column '{name}'")
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"holds {type(value).__name__} in column '{name}' in place of a text")
+        raise ValueError(f"holds {type(value).__name__} instead of a text in column '{name}'")
     return value
 
 
@@ -234,10 +234,10 @@ def _earlier(history: Any) -> list[dict[str, Any]]:
     given = list_in(history) if isinstance(history, str) else history
     if not given:
         if isinstance(history, str) and history.strip():
-            raise ValueError("has a history that is no list, in column 'history'")
+            raise ValueError("has a history that is not a list, in column 'history'")
         return []
     if not isinstance(given, list):
-        raise ValueError(f"holds {type(given).__name__} in column 'history' in place of a list")
+        raise ValueError(f"holds {type(given).__name__} instead of a list in column 'history'")
     if isinstance(given[0], Mapping):
         return _in("history", lambda: messages_of(given))
     turns: list[dict[str, Any]] = []

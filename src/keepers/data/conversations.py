@@ -50,13 +50,13 @@ def messages_of(turns: Any, system: Any = None) -> list[dict[str, Any]]:
     """
     found = [message(turn, place) for place, turn in enumerate(_turns(turns), 1)]
     if system is not None and not isinstance(system, str):
-        raise ValueError(f"stands beside {type(system).__name__} in place of a system prompt")
+        raise ValueError(f"has {type(system).__name__} instead of a system prompt beside it")
     if system is not None and system.strip():
         first = found[0] if found else {}
         if first.get("role") != "system":
             found.insert(0, {"role": "system", "content": system})
         elif first["content"] != system:
-            raise ValueError("has a system prompt of its own, and another stands beside it")
+            raise ValueError("has its own system prompt, and another beside it")
     if not found:
         raise ValueError("holds no turn")
     for place, each in enumerate(found[1:], 2):
@@ -74,7 +74,7 @@ def _turns(turns: Any) -> Sequence[Any]:
     if isinstance(turns, Mapping):
         return [turns]
     if not isinstance(turns, list | tuple):
-        raise ValueError(f"holds {type(turns).__name__} in place of a list of turns")
+        raise ValueError(f"holds {type(turns).__name__} instead of a list of turns")
     return turns  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -85,20 +85,20 @@ def message(turn: Any, place: int) -> dict[str, Any]:
         ValueError: as `messages_of`.
     """
     if not isinstance(turn, Mapping):
-        raise ValueError(f"holds {type(turn).__name__} in place of turn {place}")
+        raise ValueError(f"holds {type(turn).__name__} instead of turn {place}")
     given: dict[str, Any] = {key: value for key, value in turn.items() if value is not None}
     name = str(given.get("role", given.get("from"))).lower()
     role = ROLES.get(name)
     if role is None:
         known = ", ".join(dict.fromkeys(ROLES.values()))
         raise ValueError(
-            f"has the role {name!r} in turn {place}, which is none of {known}, nor another word "
-            "for one"
+            f"has the role {name!r} in turn {place}, which is not one of {known}, nor a known "
+            "synonym"
         )
     calls: Any = given.get("tool_calls") or given.get("function_call")
     said = given.get("content", given.get("value"))
     if (said is None or said != said) and not calls:
-        raise ValueError(f"holds nothing as the text of turn {place}")
+        raise ValueError(f"has no text in turn {place}")
     text = content(said, place)
     if not calls and name in CALLS:
         calls, text = _read(text), ""
@@ -129,10 +129,10 @@ def content(value: Any, place: int) -> str:
             text = part.get("text") if isinstance(part, Mapping) else part
             if not isinstance(text, str):
                 kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-                raise ValueError(f"holds {kind!r} in turn {place}, and only texts are read")
+                raise ValueError(f"holds {kind!r} in turn {place}, but only texts are supported")
             parts.append(text)
         return "".join(parts)
-    raise ValueError(f"holds {type(value).__name__} in place of the text of turn {place}")
+    raise ValueError(f"holds {type(value).__name__} instead of a text in turn {place}")
 
 
 def call(value: Any, place: int) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def call(value: Any, place: int) -> dict[str, Any]:
     value = _read(value)
     inner = value.get("function", value) if isinstance(value, Mapping) else None
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise ValueError(f"has a call of a tool without a name in turn {place}")
+        raise ValueError(f"has a tool call without a name in turn {place}")
     arguments: Any = _read(inner.get("arguments", inner.get("parameters", {})))
     if arguments is None or arguments == "":
         arguments = {}
@@ -165,7 +165,7 @@ def tools_of(value: Any) -> list[Any]:
         try:
             value = json.loads(value)
         except ValueError:
-            raise ValueError("has tools that are no JSON") from None
+            raise ValueError("has tools that are not JSON") from None
     return [bare(each) for each in _listed(value)] if value else []
 
 
@@ -207,7 +207,7 @@ def check_answered(conversation: Mapping[str, Any]) -> None:
         if not said:
             raise ValueError("has no turn of the assistant")
         if not any(each["content"].strip() or "tool_calls" in each for each in said):
-            raise ValueError("has an empty answer" if len(said) == 1 else "has empty answers alone")
+            raise ValueError("has an empty answer" if len(said) == 1 else "has only empty answers")
     elif not conversation["completion"].strip():
         raise ValueError("has an empty answer" if conversation["prompt"] else "is empty")
 

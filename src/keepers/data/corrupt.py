@@ -73,7 +73,7 @@ def corrupt_targets(
     else:
         raise ParameterError(
             "fraction",
-            f"got {fraction}, and nearly all targets are the same",
+            f"got {fraction}, but nearly all targets are the same",
             "Give targets that differ",
         )
     given = torch.arange(n)
@@ -136,8 +136,7 @@ def most_confused(confusion: Tensor, count: int = 4) -> dict[int, int]:
     if len(partner) < count:
         raise ParameterError(
             "count",
-            f"got {count}, but no two classes were confused with each other beside the "
-            f"{len(partner)} most confused ones",
+            f"got {count}, but only {len(partner)} classes were confused with each other",
             "Give a smaller number, or the confusion matrix of more examples",
         )
     return partner

@@ -178,10 +178,9 @@ def _check_repeated_header(path: Path, layout: Layout, table: ArrowTable) -> Non
     row = pc.index(reduce(pc.and_, (pc.equal(table[name], name) for name in names)), True).as_py()
     if row >= 0:
         raise DataError(
-            f"data: {path}, record {row + 2}: the names of the columns stand there again, as if "
-            "they were an example. Take that line away (several files are read from one folder); "
-            "if it is an example, rename a column in the first line and pass --header yes "
-            "(header='yes')"
+            f"data: {path}, record {row + 2}: this line repeats the column names. Remove it (a "
+            "folder can hold several files); if it is an example, rename a column in the first "
+            "line and pass --header yes (header='yes')"
         )
 
 
@@ -204,8 +203,8 @@ def _check_utf8(path: Path) -> None:
             except UnicodeDecodeError as error:
                 if b"\0" in error.object[:_HEAD]:
                     raise DataError(
-                        f"data: {path} is not a CSV file: it holds bytes that are no text. It may "
-                        "be damaged or of another format: copy or write it again"
+                        f"data: {path} is not a CSV file: it holds bytes that are not text. It "
+                        "may be damaged or of another format: copy or write it again"
                     ) from None
                 line += error.object.count(b"\n", 0, error.start)
                 near = error.object[max(0, error.start - 12) : error.start + 12]
@@ -238,8 +237,9 @@ def _check_quotes(path: Path, layout: Layout) -> None:
             line = 1 + text.count(b"\n", 0, value.start())
             shown = value.group()[:40].decode(errors="replace")
             raise DataError(
-                f"data: {path}, line {line}: a quote in the middle of the value {shown!r}, so that "
-                'lines after it may be taken for its text. Double the quotes within a value ("")'
+                f"data: {path}, line {line}: the value {shown!r} has a quote in the middle, so "
+                "the lines after it may be read as its text. Double the quotes within a value "
+                '("")'
             )
 
 
@@ -382,7 +382,7 @@ def cells_in(record: bytes, delimiter: str, quotes: bool = True) -> list[str]:
         if text.startswith('"', start):
             found = _QUOTED_TEXT.match(text, start)
             if found is None or text[found.end() : found.end() + 1] not in ("", delimiter):
-                raise ValueError("a quote opens that is not closed")
+                raise ValueError("a quote is opened but not closed")
             cells.append(found.group(1).replace('""', '"'))
             start = found.end() + 1
         else:

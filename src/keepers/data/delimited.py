@@ -65,6 +65,6 @@ def _only_delimiter(column: ArrowColumn, name: str) -> str | None:
     if len(there) > 1:
         raise DataError(
             f"label: column '{name}' holds {' and '.join(map(repr, there))}, and either could "
-            "separate labels. Write them as lists, or with one separator"
+            "separate labels. Write lists, or use one separator"
         )
     return there[0] if there else None

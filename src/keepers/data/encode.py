@@ -53,7 +53,7 @@ def encode(
     if spec.kind != source.kind:
         raise ParameterError(
             "proxy",
-            f"this model reads {spec.kind} inputs, and {source.name} holds {source.kind} inputs",
+            f"this model reads {spec.kind} inputs, but {source.name} holds {source.kind} inputs",
             "Choose a model for that kind (keepers models lists them), or name another --input",
         )
     listener = progress or Silent()
@@ -112,10 +112,10 @@ def check_quantities(source: Source) -> None:
         return
     what = "look like" if named is None else f"of column '{named}' are"
     raise DataError(
-        f"data: the inputs {what} numbers of tokens (up to {source.inputs.max():,.0f}), and a "
-        "built-in model would take them for quantities. Give the raw texts, each with a key: "
-        "keepers.irreducible_losses(texts, id='key'). A loop on the tokens uses those losses if "
-        "its batches carry the same keys as ids"
+        f"data: the inputs {what} token ids (up to {source.inputs.max():,.0f}), which a built-in "
+        "model would treat as quantities. Give the raw texts, each with a key: "
+        "keepers.irreducible_losses(texts, id='key'). A loop on tokens can use these losses if "
+        "its batches have the same keys as ids"
     )
 
 
@@ -175,7 +175,8 @@ def _decoded(
             if files and data is not None and digest(data) != source.digests[index].decode():
                 raise DataError(
                     f"data: the picture in row {source.rows[index]} ({files.names[index]}) of "
-                    f"{source.name} changed since the data were opened. Type the same command again"
+                    f"{source.name} changed since the data were opened. Run the same command "
+                    "again"
                 )
             try:
                 values[place] = pictures.decode(data, size, channels)

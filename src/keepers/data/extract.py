@@ -88,9 +88,9 @@ def _check_inside(paths: list[str | None], name: str, root: Path) -> None:
     for row, (path, found) in enumerate(zip(paths, inside(root, paths), strict=True)):
         if path and found is None:
             raise DataError(
-                f"data: row {row} names the picture {path!r} in column '{name}', which lies outside"
-                f" the folder of the data, {root}. Put pictures into that folder, and name them "
-                "by paths relative to it"
+                f"data: row {row} names the picture {path!r} in column '{name}', which is "
+                f"outside the folder of the data, {root}. Put pictures into that folder, and "
+                "name them by paths relative to it"
             )
 
 
@@ -249,7 +249,7 @@ def empty_texts(texts: Any) -> tuple[str, ...]:
     if not number:
         return ()
     are = "is" if number == 1 else "are"
-    return (f"{counted(number, 'text')} {are} empty: whatever ranks them, ranks nothing",)
+    return (f"{counted(number, 'text')} {are} empty: their scores mean nothing",)
 
 
 def check_same_shape(shape: tuple[int, ...], expected: tuple[int, ...], name: str) -> None:

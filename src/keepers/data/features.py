@@ -74,7 +74,7 @@ def read_features(given: Any, material: Material) -> npt.NDArray[Any]:
     if isinstance(given, str | Path) and not is_npy(given):
         raise ParameterError(
             "features",
-            f"got '{given}', which is no column of {material.name} and no .npy file",
+            f"got '{given}', which is neither a column of {material.name} nor a .npy file",
             remedy(str(given), material.table.column_names, "Its columns are"),
         )
     with about("features"):
@@ -86,7 +86,7 @@ def read_features(given: Any, material: Material) -> npt.NDArray[Any]:
     if len(array) != material.table.num_rows:
         raise ParameterError(
             "features",
-            f"got {len(array):,} rows, and {material.name} has {material.table.num_rows:,}",
+            f"got {len(array):,} rows, but {material.name} has {material.table.num_rows:,}",
             "Give one vector for each row of the data, in their order",
         )
     return array

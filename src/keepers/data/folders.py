@@ -69,9 +69,9 @@ def find_files(path: Path, split: str | None, usual: tuple[str, ...] = TRAINING)
     if path.is_file():
         if suffix_of(path) not in DATA_SUFFIXES:
             raise DataError(
-                f"data: {path} has a format that is not known. Give a Parquet, CSV, TSV, JSONL "
-                "or JSON file (text with tabs between values is .tsv), or a folder of such files "
-                "or of pictures"
+                f"data: {path} has an unknown format. Give a Parquet, CSV, TSV, JSONL or JSON "
+                "file (text with tabs between values is .tsv), or a folder of such files or of "
+                "pictures"
             )
         parts = json_parts(path) if suffix_of(path) == ".json" else ()
         if not parts and split is not None:
@@ -108,7 +108,7 @@ def _in_folder(path: Path, split: str | None, usual: tuple[str, ...]) -> Files:
     if len(suffixes) > 1:
         raise DataError(
             f"data: the folder {path} holds files of several formats "
-            f"({', '.join(sorted(suffixes))}). Name the file that is meant"
+            f"({', '.join(sorted(suffixes))}). Name one file"
         )
     left = tuple(name for name in data if name not in set(chosen))
     return Files(root=path, names=tuple(chosen), suffix=suffixes.pop(), split=part, left=left)
@@ -139,7 +139,7 @@ def choose_part(
     if found is None:
         raise ParameterError(
             "split",
-            f"{where} has several parts, and none is called {' or '.join(usual[:2])}",
+            f"{where} has several splits, and none is called {' or '.join(usual[:2])}",
             f"Name its files: {there}"
             if usual == TESTING
             else f"Name one with --split (split=...), or name its files: {there}",

@@ -78,9 +78,9 @@ def check_clear(column: ArrowColumn, name: str) -> None:
     if rows < (WITH_GAPS if gaps else PER_VALUE) * different:
         raise ParameterError(
             "task",
-            f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows, so "
-            "classes or amounts",
-            "Say which: --task class or --task number (task=...)",
+            f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows: they "
+            "may be classes or amounts",
+            "Set --task class or --task number (task=...)",
         )
 
 

@@ -66,8 +66,7 @@ def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArr
     if len(gone):
         raise DataError(
             f"id: {counted(len(gone), 'row has', 'rows have')} no key in column '{name}' (first: "
-            f"row {gone[0]}). "
-            "Give every row a key, or leave --id out to have ids made from the inputs"
+            f"row {gone[0]}). Give every row a key, or leave --id out to use hashes of the inputs"
         )
     if pa.types.is_nested(column.type):
         raise DataError(f"id: column '{name}' holds {column.type}. Name one of integers or strings")
@@ -136,8 +135,8 @@ def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: st
             rows[key] = row
     if twice:
         raise DataError(
-            f"id: {counted(len(twice), 'key')} of column '{name}' used again: {first_few(twice)}. "
-            "Make the keys unique, or leave --id out to have ids made from the inputs"
+            f"id: {counted(len(twice), 'key')} of column '{name}' repeated: {first_few(twice)}. "
+            "Make the keys unique, or leave --id out to use hashes of the inputs"
         )
 
 

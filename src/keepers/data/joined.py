@@ -39,8 +39,9 @@ def joined(source: Source, other: Source) -> Source:
     if differ.any():
         names = ", ".join(map(str, shared[differ][:_SHOWN].tolist()))
         raise DataError(
-            f"data: {int(differ.sum()):,} ids of {other.name} name another input in {source.name} "
-            f"({names}). Correct the keys, or leave --id out to have ids made from the inputs"
+            f"data: {int(differ.sum()):,} ids of {other.name} belong to another input in "
+            f"{source.name} ({names}). Correct the keys, or leave --id out to use hashes of the "
+            "inputs"
         )
     new = np.setdiff1d(np.arange(len(other)), there)
     if not len(new):
@@ -69,8 +70,9 @@ def joined(source: Source, other: Source) -> Source:
 def _check_alike(source: Source, other: Source) -> None:
     if source.kind != other.kind or (source.kind == "vector" and source.shape != other.shape):
         raise DataError(
-            f"data: {other.name} holds {other.kind} inputs of shape {other.shape}, and "
-            f"{source.name} {source.kind} inputs of shape {source.shape}. Give alike"
+            f"data: {other.name} holds {other.kind} inputs of shape {other.shape}, but "
+            f"{source.name} holds {source.kind} inputs of shape {source.shape}. Give inputs of "
+            "one kind and shape"
         )
     if source.ids.dtype != other.ids.dtype:
         raise DataError(

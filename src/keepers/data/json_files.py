@@ -100,7 +100,7 @@ def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | Non
                 "[...]}, and name one with --split"
             )
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise DataError(f"data: {path} holds a list of something else than objects. Give objects")
+        raise DataError(f"data: {path} holds a list of values that are not objects. Give objects")
     return found
 
 
@@ -204,9 +204,7 @@ def _check_lines(path: Path) -> None:
                 f"data: {path}, line {number}: not an object. Give one JSON object in each line"
             )
         if _is_deep(line):
-            raise _too_deep(
-                path, f"line {number}: values lie within each other over {_DEEPEST} deep"
-            )
+            raise _too_deep(path, f"line {number}: values are nested more than {_DEEPEST} deep")
 
 
 def _is_deep(line: bytes) -> bool:
@@ -244,7 +242,7 @@ def _explain_lines(path: Path) -> None:
             raise DataError(f"{where}: not an object. Give one JSON object in each line")
         names = [name for name, _ in record]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(f"{where}: the key '{twice[0]}' stands there twice. Keep one of them")
+            raise DataError(f"{where}: the key '{twice[0]}' occurs twice. Keep one of them")
         for key, value in record:
             if lone := lone_surrogate(value):
                 raise DataError(
@@ -254,8 +252,8 @@ def _explain_lines(path: Path) -> None:
             known = kinds.setdefault(key, type(value)) if value is not None else None
             if known not in (None, type(value)) and {known, type(value)} != {int, float}:
                 raise DataError(
-                    f"{where}: '{key}' is {_named(type(value))}, and {_named(known)} in the lines "
-                    "before. Give values of one type"
+                    f"{where}: '{key}' is {_named(type(value))}, but {_named(known)} in the "
+                    "lines before. Give values of one type"
                 )
 
 

@@ -30,12 +30,12 @@ def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
         if len(names) > 1:
             shown = " and ".join(map(repr, names))
             how = "how a number is written" if WHOLE.fullmatch(key) else "case or white space"
-            yield f"Warning: the classes {shown} differ in {how} only"
+            yield f"Warning: the classes {shown} differ only in {how}"
     for name in class_names:
         if name == "-1" or name.strip().lower() in _MAY_BE_NONE:
             yield (
-                f"Warning: {name!r} is taken for a class. Where it stands for 'no label', empty "
-                "those labels or leave the rows out"
+                f"Warning: {name!r} is treated as a class. If it means 'no label', empty those "
+                "labels or leave the rows out"
             )
 
 
@@ -113,8 +113,8 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
     if pa.types.is_nested(kind):
         raise DataError(
             f"label: column '{name}' holds several values in each row ({kind}): several labels "
-            "or numbers, not one class. Give --task labels or number (task=...) where that is "
-            "offered, or one class for each row"
+            "or numbers, not one class. Give --task labels or number (task=...) if the command "
+            "has it, or one class for each row"
         )
     if pa.types.is_decimal(kind):
         column, kind = column.cast(pa.float64()), pa.float64()
@@ -122,10 +122,9 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
         present = column.filter(pc.is_finite(column.cast(pa.float64()).fill_null(float("nan"))))
         if pc.any(pc.not_equal(present, pc.round(present))).as_py():
             raise DataError(
-                f"label: column '{name}' holds fractions such as "
-                f"{_first_fraction(present)}: numbers, not classes. Give --task number "
-                "(task='number') where that is offered, a column of classes with --label "
-                "(label=...), or bin the values"
+                f"label: column '{name}' holds fractions such as {_first_fraction(present)}: "
+                "numbers, not classes. Give --task number (task='number') if the command has "
+                "it, a column of classes with --label (label=...), or bin the values"
             )
         finite = pc.is_finite(column.cast(pa.float64()))
         return pc.if_else(finite, column, None).cast(pa.int64())
@@ -162,7 +161,7 @@ def _class_of(value: Any, declared: Sequence[str] | None, name: str) -> str | No
         return None
     if not 0 <= value < len(declared):
         raise DataError(
-            f"label: column '{name}' holds {value}, and the file declares {len(declared)} "
+            f"label: column '{name}' holds {value}, but the file declares {len(declared)} "
             "classes. Correct the label or the declaration"
         )
     return declared[int(value)]
@@ -175,7 +174,7 @@ def _known(text: str, classes: tuple[str, ...], column: str) -> str:
         raise DataError(
             f"label: column '{column}' holds the class '{text}', which the training data does "
             f"not have. {remedy(text, classes, 'Its classes are')}"
-            + (". Numbers do not say which of them is meant: give the names" if number else "")
+            + (". Numbers do not identify classes: give the names" if number else "")
         )
     return found
 
@@ -185,7 +184,7 @@ def _check_classes(
 ) -> None:
     if len(names) < 2:
         raise DataError(
-            f"label: column '{column}' holds one class only ({', '.join(names) or 'none'}). "
+            f"label: column '{column}' holds only one class ({', '.join(names) or 'none'}). "
             "Selection needs at least 2; name another column with --label (label=...)"
         )
     if len(names) > labelled / 2 and len(names) > 20:

@@ -51,8 +51,8 @@ def _keys(data: Any, name: str) -> dict[Any, int]:
     table = read_material(data, None).plain().table
     if name not in table.column_names:
         raise DataError(
-            f"data: it has no column '{name}', which holds the keys that the examples are known "
-            "by. Pass the data that were selected from"
+            f"data: it has no column '{name}' with the keys of the examples. Pass the data of "
+            "the selection"
         )
     return {key: row for row, key in enumerate(key_ids(table[name], name).tolist())}
 

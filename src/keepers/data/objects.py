@@ -32,9 +32,9 @@ def read_object(
     if _is_stream(data):
         raise ParameterError(
             "data",
-            f"got {type(data).__name__}, which can only be read from front to back",
-            "Read it whole first: datasets.Dataset.from_list(list(data)) for a Hugging Face "
-            "stream, list(data) for one of (x, y), .dataset of a loader",
+            f"got {type(data).__name__}, which can only be read in order",
+            "Read all of it first: datasets.Dataset.from_list(list(data)) for a Hugging Face "
+            "stream, list(data) for a stream of (x, y), .dataset for a loader",
         )
     if hasattr(data, "keys") and hasattr(data, "num_rows") and hasattr(data, "column_names"):
         return _from_dataset_dict(data, split, usual)
@@ -109,7 +109,9 @@ def read_hub(name: str, split: str | None, usual: tuple[str, ...]) -> Material:
         DataError: it is neither there nor a path here.
         MissingExtraError: `datasets` is not installed.
     """
-    datasets = _datasets(f"data: {name} is no path here, and reading it from the Hugging Face hub")
+    datasets = _datasets(
+        f"data: {name} is not a local path, and reading it from the Hugging Face hub"
+    )
     try:
         data = datasets.load_dataset(name.removeprefix("hf:"), split=split or usual[0])
     except Exception as error:  # network, configuration and script errors are of many types

@@ -122,7 +122,7 @@ def open_source(
             before = kept.before()
         material = read_material(data, split, usual, progress, header, on_bad_row).plain()
         if not material.table.num_rows:
-            raise DataError(f"data: {material.name} holds no row. Give data with rows")
+            raise DataError(f"data: {material.name} has no rows. Give data with rows")
         check_names(material.table.column_names, material.name)
         check_text(material.table, f"data: {material.name}")
         if limit is not None and limit < 1:
@@ -160,12 +160,12 @@ def open_source(
             if like is None:
                 raise
             names = {"input": like.columns.input[0], "label": like.columns.label or "label"}
-            remedy = f"Call the one that is meant '{names[error.parameter]}' in {material.name}"
+            remedy = f"Name the right one '{names[error.parameter]}' in {material.name}"
             raise ParameterError(error.parameter, error.problem, remedy) from None
         if like is not None and kind != like.kind:
             raise ParameterError(
                 "test",
-                f"{material.name} holds {kind}s, the training data {like.kind}s",
+                f"{material.name} holds {kind}s, but the training data hold {like.kind}s",
                 "Give alike",
             )
         inputs = extract.raw_inputs(material, columns.input, kind)

@@ -58,13 +58,13 @@ def check_own(
     if config is not None and is_within(path, config):
         raise RunError(f"{parameter}: {output} is the --config file. {another}")
     if run is not None and is_within(Path(run), path):
-        raise RunError(f"{parameter}: {output} is where the run directory {run} goes. {another}")
+        raise RunError(f"{parameter}: {output} is the place of the run directory {run}. {another}")
     for folder in path.parents:
         runs = (run is not None and folder == Path(run).resolve()) or folder.parent.name == RUNS
         name = path.relative_to(folder).parts[0]
         if name in _OF_A_RUN and (runs or (folder / _NOTE).is_file()):
             raise RunError(
-                f"{parameter}: {output} is among what keepers itself writes in the run "
+                f"{parameter}: {output} is a file that keepers itself writes in the run "
                 f"directory {folder}. {another}"
             )
 
@@ -91,8 +91,8 @@ def check_destination(
         return
     if not _exported(destination) >= files_in(destination):
         raise RunError(
-            f"{parameter}: {destination} exists and holds files that keepers did not export, so "
-            "even --overwrite does not replace it. Name another folder"
+            f"{parameter}: {destination} exists, and holds files that keepers did not export, so "
+            "--overwrite does not replace it. Name another folder"
         )
     if not overwrite:
         raise ExistsError(

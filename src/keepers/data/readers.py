@@ -86,9 +86,9 @@ def _notes(files: Files, header: Header) -> tuple[str, ...]:
             "the first line holds values, so the columns are named 1, 2, ... (--header yes if not)"
         )
     elif header == "auto" and any(map(is_number, layout.names)):
-        notes.append("the first line is taken for names of columns (--header no if it is not)")
+        notes.append("the first line is read as column names (--header no if it is not)")
     if layout.delimiter != ("\t" if files.suffix == ".tsv" else ","):
-        notes.append(f"read with {layout.delimiter!r} between the values, as in the first line")
+        notes.append(f"{layout.delimiter!r} separates the values, as in the first line")
     return tuple(notes)
 
 
@@ -96,7 +96,7 @@ def _left(files: Files) -> list[str]:
     if not files.left:
         return []
     shown = ", ".join(files.left[:3]) + (", …" if len(files.left) > 3 else "")
-    return [f"not read, as they are not of the part '{files.split}': {shown}"]
+    return [f"not read, because they are not in the split '{files.split}': {shown}"]
 
 
 def _picture_folder(files: Files, name: str, path: Path, header: Header) -> Material:
@@ -138,7 +138,7 @@ def _described(files: Files, header: Header) -> tuple[ArrowTable | None, tuple[s
     without = found.count(None)
     notes = (f"described in {', '.join(names[:3])}",)
     if without:
-        notes += (f"{without:,} of {len(found):,} pictures are not described there",)
+        notes += (f"{without:,} of {len(found):,} pictures are not in the metadata",)
     return table.drop_columns(["file_name"]).take(pa.array(found, pa.int64())), notes
 
 
@@ -151,8 +151,8 @@ def described_pictures(files: Files, name: str, header: Header) -> list[int]:
     table = read_table(files.root / name, header=header)
     if "file_name" not in table.column_names:
         raise DataError(
-            f"data: {files.root / name} has no column 'file_name' that says which picture a row "
-            f"describes; it has {', '.join(table.column_names[:8])}. Name it so, or move the file"
+            f"data: {files.root / name} has no column 'file_name' with the picture of each row; "
+            f"it has {', '.join(table.column_names[:8])}. Rename a column, or move the file"
         )
     place = {file: number for number, file in enumerate(files.names)}
     found: list[int] = []
@@ -160,8 +160,8 @@ def described_pictures(files: Files, name: str, header: Header) -> list[int]:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(name), str(file)))
         if path not in place:
             raise DataError(
-                f"data: row {row} of {files.root / name} describes the picture {file!r}, which is "
-                "not there. Correct its file_name, or leave the row out"
+                f"data: row {row} of {files.root / name} describes the picture {file!r}, which "
+                "does not exist. Correct its file_name, or leave the row out"
             )
         found.append(place[path])
     return found

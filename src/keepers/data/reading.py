@@ -30,7 +30,7 @@ def read_material(
     known = str(data) in builtin.NAMES and not path.exists()
     if known or (is_npy(path) and path.exists()):
         if split is not None:
-            raise ParameterError("split", f"got '{split}', and {data} has no parts", "Leave it out")
+            raise ParameterError("split", f"got '{split}', but {data} has no parts", "Leave it out")
         if known:
             return builtin.digits()
         return replace(from_arrays(read_npy(path), None), name=path.name)

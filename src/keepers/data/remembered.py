@@ -77,7 +77,7 @@ class Memory:
         def check() -> None:
             if self._state(pictures)[1] != note["state"]:
                 raise DataError(
-                    f"data: {self.data} changed since it was opened. Type the same command again"
+                    f"data: {self.data} changed since it was opened. Run the same command again"
                 )
 
         def inputs() -> RawInputs:

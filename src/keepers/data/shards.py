@@ -72,8 +72,8 @@ def _of_one_list(
             pc.max(codes).as_py() or 0
         ) < len(known):
             raise DataError(
-                f"data: column '{name}' of {file} holds {pc.min_max(codes).as_py()}, and the file "
-                f"declares {len(known)} classes. Correct the labels or the declaration"
+                f"data: column '{name}' of {file} holds {pc.min_max(codes).as_py()}, but the "
+                f"file declares {len(known)} classes. Correct the labels or the declaration"
             )
         values = [None, *known] if texts else [-1, *map(every.index, known)]  # -1 is no label
         table = pa.array(values, pa.large_string() if texts else pa.int64())
@@ -95,7 +95,7 @@ def _of_one_type(name: str, parts: list[ArrowColumn], files: list[str]) -> list[
         shown = " and ".join(f"{kind} in {file}" for kind, file in held.items())
         raise DataError(
             f"data: the files have different columns: '{name}' holds {shown}. Give values of one "
-            "type, or name the file that is meant"
+            "type, or name one file"
         ) from None
 
 

@@ -124,7 +124,7 @@ def _labels(
         bad = np.setdiff1d(bad, missing)
         if len(bad):
             raise DataError(
-                f"label: columns {listed(names, 3)} hold others than 0 and 1 "
+                f"label: columns {listed(names, 3)} hold values other than 0 and 1 "
                 f"({rows_in_words(bad)}). Give 0 or 1, or --task number (task='number')"
             )
         places = [None if np.isnan(row).any() else np.flatnonzero(row).tolist() for row in table]
@@ -239,8 +239,8 @@ def _numbers(
         )
     if like is not None and len(titles) != like.num_outputs:
         raise DataError(
-            f"label: '{label}' holds {len(titles)} numbers, the training data {like.num_outputs}. "
-            "Give alike"
+            f"label: '{label}' holds {len(titles)} numbers, but the training data "
+            f"{like.num_outputs}. Give as many"
         )
     single = table.astype(np.float32)
     there = single[~np.isnan(single).any(1)]
@@ -273,14 +273,16 @@ def _rows_of_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
     widths = {len(row) for row in rows if row is not None}
     if len(widths) != 1 or widths == {0}:
         raise DataError(
-            f"label: column '{name}' holds lists of {listed(sorted(map(str, widths)), 4)} numbers. "
-            "Give as many numbers in each row, or --task labels (task='labels')"
+            f"label: column '{name}' holds lists of {listed(sorted(map(str, widths)), 4)} "
+            "numbers. Give the same number in each row, or --task labels (task='labels')"
         )
     empty = [float("nan")] * widths.pop()
     try:
         return np.array([empty if row is None else row for row in rows], dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"label: column '{name}' holds lists of others than numbers") from None
+        raise DataError(
+            f"label: column '{name}' holds lists of values that are not numbers"
+        ) from None
 
 
 def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
@@ -295,8 +297,8 @@ def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
             found[row] = float(text)
         except ValueError:
             raise DataError(
-                f"label: '{text}' in row {row} of column '{name}' is no number. Correct it, or "
-                "give --task class (task='class')"
+                f"label: '{text}' in row {row} of column '{name}' is not a number. Correct it, "
+                "or give --task class (task='class')"
             ) from None
     return found
 

@@ -165,7 +165,7 @@ def _load_tokenizer(name: str) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(
             f"proxy: the tokeniser of '{name}' cannot be loaded ({str(error).splitlines()[0]}). "
-            "Give a local folder that holds one, or a name on the Hub where there is a network"
+            "Give a local folder that has one, or, with a network, a name on the hub"
         ) from None
 
 

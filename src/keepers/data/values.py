@@ -48,12 +48,12 @@ def _reason(values: Sequence[Any], error: Exception, expected: type | None) -> s
                 "cannot hold. Correct it, for example with text.encode('utf-8', 'replace').decode()"
             )
         if expected is not None and kind is not expected:
-            return f"row {row} holds {_shown(value)}, which is no text. Give texts only"
+            return f"row {row} holds {_shown(value)}, which is not a text. Give only texts"
         if first is None:
             first = (row, kind)
         elif kind is not first[1] and {kind, first[1]} != {int, float}:
             return (
-                f"row {row} holds {_shown(value)}, and row {first[0]} {first[1].__name__}. "
+                f"row {row} holds {_shown(value)}, but row {first[0]} holds {first[1].__name__}. "
                 "Give values of one type"
             )
     return f"it cannot be read ({first_line(error)}). Give texts, numbers, or lists of numbers"

@@ -48,6 +48,6 @@ def _only_conversations(options: AdviseOptions) -> None:
     if options.similar_to is not None:
         raise ParameterError(
             "similar_to",
-            "got some, and the data are no conversations",
+            "got a value, but the data are not conversations",
             "Leave it out; --task tokens reads prompts and completions as conversations",
         )

@@ -83,7 +83,7 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
         Budget.parse(budget).resolve(len(source))
     if config.keep_tokens and source.kind != "chat":
         raise ParameterError(
-            "keep_tokens", f"got some, and {source.name} holds no conversations", "Give --keep"
+            "keep_tokens", f"got a value, but {source.name} holds no conversations", "Give --keep"
         )
     source, changed = _with_noise(source, config.noise if source.kind != "chat" else 0.0, say)
     path = Path(options.run or default_run(source, "compare"))

@@ -90,8 +90,8 @@ def noted(checks: Sequence[Check], n: int, say: Say) -> list[dict[str, Any]]:
         if not check.converged:
             say(
                 f"Warning: on {check.k:,} of {n:,} examples the target was still learning: "
-                f"{check.longer_epochs} epochs in the place of {check.epochs} bring its test error "
-                f"from {check.error:.2%} to {check.longer_error:.2%}. No verdict is given there; "
-                f"give it --target-epochs {check.longer_epochs} or more"
+                f"{check.longer_epochs} epochs instead of {check.epochs} change its test error "
+                f"from {check.error:.2%} to {check.longer_error:.2%}. There is no verdict for "
+                f"this budget; use --target-epochs {check.longer_epochs} or more"
             )
     return [{**asdict(check), "converged": check.converged} for check in checks]

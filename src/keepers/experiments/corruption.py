@@ -67,7 +67,7 @@ def corrupt(
     for name in ("structured_noise", "relevance"):
         if getattr(corruption, name) and source.other_task is not None:
             raise ParameterError(
-                name, f"got some, and the targets are {source.task.plural}", "Give noise"
+                name, f"got a value, but the targets are {source.task.plural}", "Give noise"
             )
     if corruption.relevance is not None:
         source, test, marks["low_relevance"], named = _rare(source, test, corruption.relevance)

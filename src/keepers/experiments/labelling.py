@@ -64,8 +64,8 @@ def _labelled(source: Source, config: LabellingOptions) -> Source:
         raise ParameterError(
             "label",
             f"not one row of {source.name} has a label",
-            "Name their column with --label; without labels there is no pilot: label 200 rows "
-            "drawn at random first (keepers active start)",
+            "Name their column with --label. A pilot needs labels: first label 200 rows drawn "
+            "at random (keepers active start)",
         )
     found = source.take(at)
     found = found.take(np.flatnonzero(found.units == np.arange(len(found))))
@@ -73,8 +73,8 @@ def _labelled(source: Source, config: LabellingOptions) -> Source:
     if needed > LARGEST:
         raise ParameterError(
             "budgets",
-            f"a pilot looks at {LARGEST:,} labelled examples at most, and {config.budgets[0]:,} "
-            f"labels take {needed:,}",
+            f"a pilot uses at most {LARGEST:,} labelled examples, but {config.budgets[0]:,} "
+            f"labels need {needed:,}",
             f"Ask for {LARGEST * (FOLDS - 1) // FOLDS:,} or fewer as well",
         )
     if len(found) < needed:
@@ -83,8 +83,8 @@ def _labelled(source: Source, config: LabellingOptions) -> Source:
             remedy += f", or ask for less, such as --budgets {len(found) * 2 // 5}"
         raise ParameterError(
             "data",
-            f"{counted(len(found), 'labelled example')} cannot show what {config.budgets[0]} "
-            f"labels bring: in {FOLDS} folds that takes {needed}",
+            f"{counted(len(found), 'labelled example')} cannot show the value of "
+            f"{config.budgets[0]} labels: in {FOLDS} folds that needs {needed}",
             remedy,
         )
     assert found.labels is not None
@@ -155,14 +155,15 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     pilot, rows, n = result["pilot"], result["rows"], result["pilot"]["examples"]
     curve = [row for row in rows if row["method"] == RANDOM]
     found = [
-        "Labels of random items bring: "
+        "Random labels bring: "
         + "; ".join(f"{row['k']:,} labels {_level(row['accuracy'])}" for row in curve)
     ]
     if result["open"]:
-        there = "there are" if n < LARGEST else "a pilot looks at"
+        there = "there are" if n < LARGEST else "a pilot uses at most"
         found.append(
-            f"What {listed([f'{k:,}' for k in result['open']], 5)} labels bring is open: the "
-            f"largest takes {needed_for(result['open'][-1]):,} labelled examples, and {there} {n:,}"
+            f"The value of {listed([f'{k:,}' for k in result['open']], 5)} labels is open: the "
+            f"largest budget needs {needed_for(result['open'][-1]):,} labelled examples, and "
+            f"{there} {n:,}"
         )
     found += [
         _choice([row for row in rows if row["method"] == method])
@@ -170,8 +171,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     ]
     if not any(row["told"] == "better" for row in rows):
         found.append(
-            "No choice was better than a random one beyond chance: --method random is as good as "
-            "any that was tried, and auto, the default, is random until its proxy knows enough"
+            "No method was significantly better than random: --method random is as good as any "
+            "of them, and auto, the default, is random until its proxy knows enough"
         )
     rounds = result["rounds"]
     for method, seconds in rounds["seconds"].items():
@@ -180,8 +181,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             f"{counted(rounds['pool'], 'row')}"
         )
     found.append(
-        f"The pilot's model is {pilot['model']}, and it chose out of {pilot['pool']:,}: a larger "
-        f"pool leaves more to choose from, and another model may differ. It took "
+        f"The pilot's model is {pilot['model']}, and its pool had {pilot['pool']:,} examples: a "
+        "larger pool gives more choice, and another model may differ. It took "
         f"{pilot['seconds']:.3g} s"
     )
     return found
@@ -199,9 +200,9 @@ def _choice(rows: Sequence[Mapping[str, Any]]) -> str:
         at = f"{row['k']:,} labels"
         if row["told"] is None:
             needed = needed_for(row["k"], CHOICE)
-            takes = f"a choice takes {needed:,} labelled"
+            takes = f"a method needs {needed:,} labelled"
             if needed > LARGEST:
-                takes += f", and a pilot looks at {LARGEST:,} at most"
+                takes += f", but a pilot uses at most {LARGEST:,}"
             words.append(f"open at {at} ({takes})")
         elif row["taken"] == (RANDOM,):
             words.append(f"random itself at {at}")
@@ -209,6 +210,6 @@ def _choice(rows: Sequence[Mapping[str, Any]]) -> str:
             mean, low, high = (-100 * row["difference"][name] for name in ("mean", "high", "low"))
             chance = ""
             if row["told"] == "cannot tell" and low * high > 0:
-                chance = "; of so many, one may look so by chance"
+                chance = "; one of so many comparisons may look so by chance"
             words.append(f"{row['told']} at {at} ({mean:+.1f}, {low:+.1f} to {high:+.1f}{chance})")
     return f"{rows[0]['method']} against random, in points of accuracy: {'; '.join(words)}"

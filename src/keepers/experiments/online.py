@@ -157,7 +157,7 @@ def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> No
         if given is not None and not needed:
             raise ParameterError(
                 name,
-                "got some, and no method needs irreducible losses",
+                "got a value, but no method needs irreducible losses",
                 "Leave it out, or add a method such as rho-loss",
             )
     config.irreducible(0).check_beside(il=il, holdout=holdout)

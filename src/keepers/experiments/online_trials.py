@@ -176,7 +176,7 @@ class OnlineBench:
         converged = is_little(longer_accuracy - accuracy)
         words = (
             "uniform training at equal time was still learning, by one seed: "
-            f"{longer.cost.steps:,} steps in the place of {trial.target.steps:,} bring its test "
+            f"{longer.cost.steps:,} steps instead of {trial.target.steps:,} change its test "
             f"accuracy from {accuracy:.2%} to {longer_accuracy:.2%}. Final accuracies get no "
             "verdict; train for longer"
         )

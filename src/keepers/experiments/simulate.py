@@ -184,7 +184,8 @@ def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source
     if source.labels is None or not bool(source.task.known(source.labels).all()):
         raise ParameterError(
             "label",
-            "a simulation needs a label for every example, to reveal it when it is picked",
+            "a simulation needs a label for every example, which it reveals when the example is "
+            "picked",
             "Name the column with --label; for data without labels: keepers active start",
         )
     source, tested, _ = with_test(
@@ -195,12 +196,13 @@ def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source
     in_both = np.isin(source.digests, tested.digests)
     left_out = int(in_both.sum())
     if left_out:
-        say(f"Left {counted(left_out, 'example')} of the pool out, also found in the test data")
+        say(f"Left {counted(left_out, 'example')} of the pool out: they are also in the test data")
         source = source.take(np.flatnonzero(~in_both))
     firsts = np.flatnonzero(source.units == np.arange(len(source)))
     if len(firsts) < len(source):
         say(
-            f"Left out {len(source) - len(firsts):,} copies of other examples: one label serves all"
+            f"Left out {len(source) - len(firsts):,} copies of other examples: copies share one "
+            "label"
         )
         source = source.take(firsts)
     return source, tested, left_out

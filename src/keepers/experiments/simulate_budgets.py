@@ -35,7 +35,7 @@ class Budgets:
                 raise ParameterError(
                     "rounds",
                     f"got {given[number + 1]} ({after:,} labels) after {given[number]} "
-                    f"({before:,} labels), and each counts all labels so far",
+                    f"({before:,} labels), but each counts all labels so far",
                     "Give increasing budgets, such as 10%,20%,30%",
                 )
         known = (initial, *rounds)
@@ -45,7 +45,7 @@ class Budgets:
             if k not in known:
                 raise ParameterError(
                     "measure",
-                    f"got {each} ({k:,} labels), which is no round",
+                    f"got {each} ({k:,} labels), which is not a round",
                     f"Give some of {', '.join(f'{count:,}' for count in known)}",
                 )
             measured.add(k)

@@ -94,8 +94,8 @@ def _announce(pilot: TuningPilot) -> None:
     if left_out:
         warning = "Warning: " if left_out > MANY_COPIES * of else ""
         pilot.say(
-            f"{warning}{left_out:,.0f} of {of:,.0f} conversations in a draw say nearly what one "
-            "held out says, and are left out"
+            f"{warning}{left_out:,.0f} of {of:,.0f} conversations in a draw are near-copies of a "
+            "held-out one, and are left out"
         )
     where = "the data, of which each draw holds some out"
     say_shared(pilot.options, pilot.source, where, pilot.say)
@@ -186,14 +186,13 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     pilot, target = result["pilot"], result["target"]
     passes = counted(target["epochs"], "pass", "passes")
     found = [
-        f"The pilot took {pilot['seconds']:.3g} s, {pilot['share']:.0%} of what tuning "
-        f"{target['model']} on everything takes ({passes}, about "
-        f"{target['seconds']:.3g} s)"
+        f"The pilot took {pilot['seconds']:.3g} s, {pilot['share']:.0%} of the time for tuning "
+        f"{target['model']} on everything ({passes}, about {target['seconds']:.3g} s)"
     ]
     if pilot["steps"] < STEPS:
         found.append(
-            f"A tuning had {counted(pilot['steps'], 'step')}, which is little: keepers compare "
-            "with more tokens tells more"
+            f"Each tuning had only {counted(pilot['steps'], 'step')}: keepers compare with more "
+            "tokens tells more"
         )
     for keep, name in result["take"].items():
         lead = f"At {float(keep):.0%} of the tokens"
@@ -203,8 +202,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             found.append(f"{lead}, take {name}: {_against(row)}")
         else:
             found.append(
-                f"{lead}, nothing is shown to be better than a random part and than the longest "
-                f"answers: take a random part ({name})"
+                f"{lead}, no method is better than both a random part and the longest answers: "
+                f"take a random part ({name})"
             )
         found += [
             f"{lead}, {_named(each['method'])}: {_against(each)}"
@@ -214,14 +213,14 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         saves = row["saved_seconds"]
         words = "saves" if saves > 0 else "costs"
         found.append(
-            f"{lead}, choosing by {name} takes about {row['selection_seconds']:.2g} s for "
-            f"everything, and end to end it {words} {abs(saves):.3g} s of tuning"
+            f"{lead}, selecting by {name} takes about {row['selection_seconds']:.2g} s for all "
+            f"data, and end to end it {words} {abs(saves):.3g} s of tuning"
         )
     return found
 
 
 def _named(method: str) -> str:
-    return "everything for as many tokens" if method == EVERYTHING else method
+    return "everything for the same number of tokens" if method == EVERYTHING else method
 
 
 def _against(row: Mapping[str, Any]) -> str:

@@ -80,9 +80,9 @@ def say_shared(options: CompareOptions, judges: Source, where: str, say: Say) ->
         targets = open_source(options.similar_to, task="tokens", on_bad_row=options.on_bad_row)
     if both := int(alike(targets, judges).sum()):
         say(
-            f"Warning: {both:,} of {counted(len(targets), 'target example')} also "
-            f"{'stands' if both == 1 else 'stand'} in {where}, or nearly so: methods that compare "
-            "with them look better than they are"
+            f"Warning: {both:,} of {counted(len(targets), 'target example')} "
+            f"{'is' if both == 1 else 'are'} also in {where}, or nearly so: this makes methods "
+            "that use them look better than they are"
         )
 
 

@@ -97,7 +97,7 @@ class TuningPilot:
             if isinstance(each, int) or each >= 1:
                 raise ParameterError(
                     "keep",
-                    f"got {each}, and a pilot looks at parts of the tokens",
+                    f"got {each}, but a pilot uses fractions of the tokens",
                     "Give fractions under 1, such as 0.1",
                 )
         return tuple(sorted(set(map(float, found))))
@@ -189,15 +189,15 @@ class TuningPilot:
             if not len(at):
                 raise ParameterError(
                     "data",
-                    f"everything says nearly what {counted(len(held), 'conversation')} that a draw "
-                    "holds out say",
+                    f"all conversations are near-copies of {counted(len(held), 'conversation')} "
+                    "that a draw holds out",
                     "One of them is as good as all",
                 )
             if budgets[0] < int(tokens.max()):
                 raise ParameterError(
                     "keep",
-                    f"got {self.fractions[0]:g} of the {int(tokens.sum()):,} tokens that a draw "
-                    f"looks at, and the longest conversation has {int(self.tokens.max()):,}",
+                    f"got {self.fractions[0]:g} of the {int(tokens.sum()):,} tokens of a draw, "
+                    f"but the longest conversation has {int(self.tokens.max()):,}",
                     "Give a larger share, or cut conversations with "
                     "--set target.options.length=512",
                 )

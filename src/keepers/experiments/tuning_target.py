@@ -52,14 +52,14 @@ def budgets_of(config: CompareConfig, tokens: Tensor) -> tuple[int, ...]:
     if not config.keep_tokens and any(isinstance(each.value, int) for each in found):
         raise ParameterError(
             "keep",
-            "got a count of rows, and conversations are compared at equal tokens",
+            "got a count of rows, but conversations are compared at equal tokens",
             "Give fractions of the tokens, or counts with --keep-tokens (keep_tokens=)",
         )
     budgets = tuple(sorted({each.resolve(total) for each in found}))
     if budgets[0] < longest:
         raise ParameterError(
             "keep_tokens" if config.keep_tokens else "keep",
-            f"got {budgets[0]:,} of {total:,} tokens, and the longest conversation has {longest:,}",
+            f"got {budgets[0]:,} of {total:,} tokens, but the longest conversation has {longest:,}",
             "Give more, or cut conversations with --set target.options.length=512",
         )
     return budgets
@@ -89,5 +89,5 @@ def _check(config: CompareConfig) -> None:
     ):
         if given:
             raise ParameterError(
-                name, f"got {given}, which is no option for conversations", "Leave it out"
+                name, f"got {given}, which does not apply to conversations", "Leave it out"
             )

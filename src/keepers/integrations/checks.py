@@ -38,6 +38,6 @@ def check_loader(loader: Any) -> None:
     if policy.watches or policy.weights(torch.arange(1)) is not None:
         raise ParameterError(
             "loader",
-            f"got one with {type(policy).__name__}, which weighs losses or is told of them",
-            "Use it in a loop of your own, or a policy that does neither",
+            f"got one with {type(policy).__name__}, which weights losses or needs them",
+            "Use it in your own loop, or use a policy that does neither",
         )

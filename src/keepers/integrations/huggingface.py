@@ -115,9 +115,9 @@ class SelectingTrainerMixin(_Base):
             name = "compute_loss" if own else "compute_loss_func"
             raise ParameterError(
                 name,
-                f"{self.selector.selector.method.name} weights its examples, and one loss for the "
-                "whole batch cannot be weighted",
-                "Give the selector loss=, one loss for each example, in its place",
+                f"{self.selector.selector.method.name} weights its examples, but one loss for "
+                "the whole batch cannot be weighted",
+                "Instead, give the selector loss=, with one loss for each example",
             )
 
     def get_train_dataloader(self) -> Any:
@@ -171,7 +171,7 @@ class SelectingTrainerMixin(_Base):
             got = ", ".join(map(repr, batch)) if isinstance(batch, Mapping) else type(batch)
             raise ParameterError(
                 "id_column",
-                f"got '{self.id_column}', and a training batch has only {got}",
+                f"got '{self.id_column}', but a training batch has only {got}",
                 "Give the data set an integer column of that name (see keepers.with_ids), which "
                 "the collator passes on",
             )
@@ -288,7 +288,7 @@ class SelectingTrainerMixin(_Base):
         path = self._selector_path(checkpoint)
         if not path.exists():
             warnings.warn(
-                f"{checkpoint} was saved without a selector: its choices start anew", stacklevel=2
+                f"{checkpoint} was saved without a selector: its choices start again", stacklevel=2
             )
             return
         state, _ = read_tensors(path, "selector", "Resume from another checkpoint")
@@ -296,13 +296,13 @@ class SelectingTrainerMixin(_Base):
             self.selector.load_state_dict(state)
         except (KeepersError, KeyError, RuntimeError) as error:
             raise RunError(
-                f"selector: {path} cannot be restored: {error}. Resume with the selector that the "
-                "run began with, or from another checkpoint"
+                f"selector: {path} cannot be restored: {error}. Resume with the selector of the "
+                "run, or from another checkpoint"
             ) from None
 
     def _load_loader(self, loader: SelectingLoader, path: Path) -> None:
         """Be in the epoch of the checkpoint; the Trainer itself counts the batches of it."""
-        remedy = "Resume with the loader that the run began with, or from another checkpoint"
+        remedy = "Resume with the loader of the run, or from another checkpoint"
         try:
             loader.load_state_dict(read_tensors(path, "loader", remedy)[0])
         except FileNotFoundError:

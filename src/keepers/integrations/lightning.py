@@ -122,7 +122,7 @@ class SelectingCallback(Callback):
         elif self.selector.lookahead:
             raise ParameterError(
                 "max_staleness",
-                f"got {self.selector.lookahead}, and nothing says which batch comes next",
+                f"got {self.selector.lookahead}, but the next batch is unknown",
                 "Give fit the loader as callback.ahead(loader)",
             )
         if isinstance(loader, SelectingLoader):
@@ -132,8 +132,8 @@ class SelectingCallback(Callback):
         if "dataloader_iter" in inspect.signature(pl_module.training_step).parameters:
             raise ParameterError(
                 "training_step",
-                "takes dataloader_iter, so that no batch passes through the trainer",
-                "Take batch, or call the selector in training_step yourself",
+                "takes dataloader_iter, so no batch passes through the trainer",
+                "Use batch, or call the selector in training_step yourself",
             )
         if self.selector.selector.method.replacement:  # such picks always carry weights
             self._check_weighted()
@@ -150,7 +150,7 @@ class SelectingCallback(Callback):
         if not self.weighted:
             raise ParameterError(
                 "weighted",
-                f"got False, and {self.selector.selector.method.name} weights its examples"
+                f"got False, but {self.selector.selector.method.name} weights its examples"
                 + (", each by the share of its process" if self.selector.among == "all" else ""),
                 "Multiply the losses with self.keepers_weights in training_step and give "
                 "weighted=True",
@@ -209,7 +209,8 @@ class ReadAhead:
         if hasattr(loader, "state_dict") and not isinstance(loader, SelectingLoader):
             raise ParameterError(
                 "loader",
-                f"got {type(loader).__name__}, whose state counts what was only read",
+                f"got {type(loader).__name__}, whose state also counts batches that were only "
+                "read ahead",
                 "Give a keepers.SelectingLoader, or a loader without a state",
             )
         self.loader: Any = loader

@@ -89,7 +89,7 @@ def choose(
     most = max(k, num_free) if method.replacement and num_free else num_free
     if not 0 <= k <= most:
         raise ParameterError(
-            "k", f"got {k}, but there are {num_free} to pick from", "Give a smaller count"
+            "k", f"got {k}, but there are only {num_free} to pick from", "Give a smaller count"
         )
     run = functools.partial(row.select, **given)
     if report is not None and row.reports:
@@ -173,8 +173,8 @@ def _set_aside(
     by_themselves = num_left(method.bands, len(at))
     if by_themselves < len(inside):
         how = (
-            f"{method.name}, whose bands set fewer aside than they say: they would leave "
-            f"{by_themselves:,}, and {k:,} are kept"
+            f"{method.name}, whose ranges drop fewer examples than they say: they would leave "
+            f"{by_themselves:,}, but {k:,} are kept"
         )
     aside = free.clone()
     aside[inside] = False

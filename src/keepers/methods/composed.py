@@ -16,7 +16,7 @@ from keepers.methods.method import Method
 from keepers.types import Picks, Signals
 
 REMEDY = (
-    "Write SCORE:LOW-HIGH+METHOD, such as el2n:0-90%+k-center: k-center among all but the tenth "
+    "Write SCORE:LOW-HIGH+METHOD, such as el2n:0-90%+k-center: k-center on all but the tenth "
     "that el2n scores highest"
 )
 
@@ -36,7 +36,7 @@ class Band:
     def __post_init__(self) -> None:
         if self.by.score is None:
             raise ParameterError(
-                "method", f"got {self}, and {self.by.name} gives no scores", REMEDY
+                "method", f"got {self}, but {self.by.name} gives no scores", REMEDY
             )
         if not 0 <= self.low < self.high <= 1:
             raise ParameterError("method", f"got {self}", f"Give 0 ≤ LOW < HIGH ≤ 1. {REMEDY}")

@@ -40,8 +40,8 @@ def _unlike_better_ones(
     how = ""
     if found.num_relaxed:
         how = (
-            f"deita, whose last {found.num_relaxed:,} of {k:,} picks are as like an earlier one as "
-            f"similarity {similarity:g} leaves out: no others were left"
+            f"deita, whose last {found.num_relaxed:,} of {k:,} picks have an earlier pick with a "
+            f"similarity of {similarity:g} or more: no others were left"
         )
     return Picks(positions=found.positions, how=how)
 

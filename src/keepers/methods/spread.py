@@ -43,8 +43,8 @@ def _facility_location(
         optimizer = "stochastic" if large else "lazy"
         if large:
             how = (
-                f"facility location by its sampling variant, as {n:,} examples of {d:,} features "
-                "are many; optimizer=lazy is the exact one"
+                f"facility location by sampling, because there are {n:,} examples of {d:,} "
+                "features; optimizer=lazy is exact"
             )
     facilities: Any = selectors.facility_location
     return Picks(positions=facilities(features, k, optimizer=optimizer, **settings), how=how)

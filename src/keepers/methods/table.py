@@ -93,7 +93,7 @@ def _composed(name: str) -> Method | None:
             raise ParameterError("method", f"got '{step}' before a +", REMEDY)
         bands.append(read(ends, get(by)))
     if ":" in last:
-        raise ParameterError("method", f"got '{last}' with nothing that selects after it", REMEDY)
+        raise ParameterError("method", f"got '{last}' without a method after it", REMEDY)
     return compose(*bands, then=get(last))
 
 
@@ -120,7 +120,7 @@ def _not_offered(
     if missing:
         problem, which = f"it needs {in_words(missing)}", "has"
     else:
-        problem, which = "it draws with replacement, so that its picks are no set", "takes"
+        problem, which = "it draws with replacement, so it may pick an example twice", "takes"
     commands = [f"'{COMMANDS[workflow].format(row.name)}'" for workflow in workflows(row)]
     where = f", which {' or '.join(commands)} {which}" if commands else ""
     return ParameterError(

@@ -102,7 +102,7 @@ class ChatTokenizer:
             ids, learnt = np.append(ids, self.end), np.append(learnt, True)
         learnt[:1] = False  # nothing stands before it
         if not learnt.any():
-            raise DataError("its answer has no token that another precedes")
+            raise DataError("its answer has no token with another before it")
         cut = len(ids) > self.length
         if cut:
             first = int(np.argmax(learnt))
@@ -242,8 +242,8 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
     if not _is_causal(module):
         raise ParameterError(
             parameter,
-            f"'{name}' is an encoder: what it says of a token depends on those after it",
-            f"Name {CAUSAL}, or probe:{name} for methods that need features alone",
+            f"'{name}' is an encoder: its output for a token depends on later tokens",
+            f"Name {CAUSAL}, or probe:{name} for methods that need only features",
         )
     return LanguageModel(module=module, **vars(found))
 
@@ -283,7 +283,7 @@ def _place(name: str, parameter: str, length: Any) -> tuple[str, str | None]:
     path = name.removeprefix(_PREFIX)
     if not name.startswith(_PREFIX):
         remedy = f"Give hf:PATH: a folder, a GGUF file or a hub name of {CAUSAL}"
-        raise ParameterError(parameter, f"got '{name}', which reads no conversations", remedy)
+        raise ParameterError(parameter, f"got '{name}', which does not read conversations", remedy)
     if length is not None and (type(length) is not int or length < 2):
         raise ParameterError(
             f"{parameter}.options.length", f"got {length!r}", "Give a number of tokens, 2 or more"
@@ -295,14 +295,14 @@ def _place(name: str, parameter: str, length: Any) -> tuple[str, str | None]:
     file = Path(path).expanduser()
     if file.suffix.lower() == ".gguf":
         if not file.is_file():
-            raise ParameterError(parameter, f"got '{name}', and there is no such file", "Give one")
+            raise ParameterError(parameter, f"got '{name}', but there is no such file", "Give one")
         try:
             import gguf as _  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(f"model '{name}'", "gguf") from error
         return str(file.parent), file.name
     if path.startswith(("/", ".", "~")) and not file.exists():
-        raise ParameterError(parameter, f"got '{name}', and there is no such folder", "Give one")
+        raise ParameterError(parameter, f"got '{name}', but there is no such folder", "Give one")
     return path, None
 
 
@@ -319,14 +319,14 @@ def _tokenizer(
     if not getattr(tokenizer, "is_fast", False):
         raise ParameterError(
             parameter,
-            f"the tokenizer of '{name}' does not say where in a text its tokens stand",
+            f"the tokenizer of '{name}' does not give the positions of tokens in a text",
             "Save its fast version: AutoTokenizer.from_pretrained(..., use_fast=True)",
         )
     text = getattr(config, "text_config", config)
     if (most := max(tokenizer.get_vocab().values()) + 1) > text.vocab_size:
         raise ParameterError(
             parameter,
-            f"the tokenizer of '{name}' has {most:,} tokens, its model {text.vocab_size:,}",
+            f"the tokenizer of '{name}' has {most:,} tokens, but its model has {text.vocab_size:,}",
             "Save both from the same model",
         )
     limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)

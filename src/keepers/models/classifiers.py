@@ -138,7 +138,7 @@ def create_classifier(
     if info.kind not in row.kinds:
         raise ParameterError(
             parameter,
-            f"got '{name}', which takes {' or '.join(row.kinds)} data, and these are {info.kind}",
+            f"got '{name}', which takes {' or '.join(row.kinds)} data, but these are {info.kind}",
             "keepers models lists what takes them",
         )
     make = _of_task(name, row.make, info, parameter)
@@ -157,7 +157,7 @@ def _of_task(
         having = [each for each, row in CLASSIFIERS.items() if info.task in row.make]
         raise ParameterError(
             parameter,
-            f"got '{name}', which is not for targets of the kind '{info.task}'",
+            f"got '{name}', which does not work for the task '{info.task}'",
             f"Name {' or '.join(having) or 'a model that is trained in steps, such as mlp'}",
         )
     return make[info.task]
@@ -203,7 +203,7 @@ def _own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: str) 
     return Classifier(make=make, encoder=encoder, code=(path.partition(":")[0],))
 
 
-_CALLED = "It is imported, then called with the options alone"
+_CALLED = "It is imported, then called with only the options"
 
 
 def _probe(path: str, info: DataInfo, options: Mapping[str, Any], parameter: str) -> Classifier:

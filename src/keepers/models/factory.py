@@ -226,7 +226,7 @@ def _call_own(name: str, info: DataInfo, options: Mapping[str, Any], parameter: 
     if info.kind == "text":
         raise ParameterError(
             parameter,
-            f"'{name}' returned a module, which does not say how text is encoded",
+            f"'{name}' returned a module, which does not define how text is encoded",
             "Return keepers.types.Model(module=..., encoder=EncoderSpec(kind='text', ...))",
         )
     return Model(module=made, encoder=dense_encoder(info))

@@ -118,7 +118,7 @@ def _pooled(inputs: Tensor, outputs: Tensor, returned: Any) -> Tensor:
         if torch.allclose(outputs.mean(1), logits, rtol=1e-4, atol=1e-5):
             return inputs.mean(1)
     raise KeepersError(
-        f"model: its last layer runs at {inputs.shape[1]} positions of each example, and what the "
-        "model returns is the output at none of them, nor their mean, so features (n, d) cannot be "
-        "told. Pool the positions before the last layer, or take a method without features"
+        f"model: its last layer runs at {inputs.shape[1]} positions of each example, but the "
+        "model returns neither the output at one of them nor their mean, so features (n, d) are "
+        "unknown. Pool the positions before the last layer, or use a method without features"
     )

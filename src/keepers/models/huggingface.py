@@ -175,7 +175,7 @@ def load(
     if local and not held and (folder / _PICKLE).exists():
         raise ParameterError(
             parameter,
-            f"'hf:{path}' holds its weights as a pickle, {_PICKLE}, which can run code",
+            f"'hf:{path}' has its weights as a pickle, {_PICKLE}, which can run code",
             "Save it with save_pretrained(..., safe_serialization=True)",
         )
     source = str(folder) if local else path

@@ -89,7 +89,9 @@ def _find(name: str, parameter: str) -> Callable[..., Any]:
             raise unknown_name(f"{parameter} '{name}', attribute", part, public)
         found = getattr(found, part)
     if not callable(found):
-        raise ParameterError(parameter, f"'{name}' is {type(found).__name__}, no function", remedy)
+        raise ParameterError(
+            parameter, f"'{name}' is {type(found).__name__}, not a function", remedy
+        )
     return found
 
 

@@ -80,8 +80,8 @@ def check_memory(module: nn.Module, what: str, parameter: str) -> None:
     if size > memory:
         raise ParameterError(
             parameter,
-            f"the weights of {what} take {size / 1e9:,.0f} GB, and this machine has "
-            f"{memory / 1e9:,.0f} GB of memory",
+            f"the weights of {what} take {size / 1000000000.0:,.0f} GB, but this machine has "
+            f"{memory / 1000000000.0:,.0f} GB of memory",
             "Give smaller sizes",
         )
 

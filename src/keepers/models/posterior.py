@@ -83,7 +83,7 @@ def check_dropout(module: nn.Module, remedy: str) -> None:
     if not any(isinstance(rate, float | int) and rate > 0 for rate in rates):
         raise ParameterError(
             "model",
-            "the method samples the posterior by dropout, and the model has no dropout layer",
+            "the method samples the posterior by dropout, but the model has no dropout layer",
             remedy,
         )
 
@@ -98,7 +98,7 @@ def check_samples_differ(posterior_log_probs: Tensor) -> None:
     if log_probs_NKC.shape[1] > 1 and torch.equal(log_probs_NKC[:, 0], log_probs_NKC[:, 1]):
         raise ParameterError(
             "model",
-            "the method samples the posterior by dropout, and dropout changes nothing here",
+            "the method samples the posterior by dropout, but dropout changes nothing here",
             "Give the model dropout layers (nn.Dropout) between its others",
         )
 

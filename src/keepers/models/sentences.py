@@ -106,7 +106,7 @@ def pooling(path: str, read: Callable[[str], Any], parameter: str) -> Pooling:
         raise ParameterError(
             parameter,
             f"'hf:{path}' has a {unknown[0]}, which keepers does not read",
-            "Load it in a function of yours, probe:package.module:function",
+            "Load it in your own function, probe:package.module:function",
         )
     limits = (read("sentence_bert_config.json") or {}, read("tokenizer_config.json") or {})
     length = limits[0].get("max_seq_length") or limits[1].get("model_max_length") or LENGTH

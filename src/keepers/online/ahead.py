@@ -295,12 +295,12 @@ def check_scoring(here: InProcess, needs: frozenset[str], *, ahead: bool) -> Non
     ):
         if given:
             raise ParameterError(
-                "scorers", f"got beside {name}, and {why}", "Leave one of them out"
+                "scorers", f"got together with {name}, but {why}", "Leave one of them out"
             )
     if not ahead and uses_batch_statistics(here.module, scoring.batch_norm):
         raise ParameterError(
             "scorers",
-            f"the model has batch normalisation, and with batch_norm '{scoring.batch_norm}' the "
-            "candidates of a step cannot be shared out: statistics would be those of a part",
-            "Give batch_norm 'eval', or max_staleness 1, with which a scorer has them whole",
+            f"the model has batch normalisation, and with batch_norm '{scoring.batch_norm}' "
+            "scorers cannot share the candidates of a step: statistics would be those of a part",
+            "Give batch_norm 'eval', or max_staleness 1, where one scorer gets all of them",
         )

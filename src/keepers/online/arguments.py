@@ -48,10 +48,12 @@ def checked(given: Mapping[str, Any]) -> Backend:
         raise ParameterError("method", f"got '{method}'", _ELSEWHERE[method])
     if given["scorers"] is not None:
         if backend is not InProcess:
-            raise ParameterError("scorers", "got beside backend", "Give one of them")
+            raise ParameterError("scorers", "got together with backend", "Give one of them")
         if given["stand_in"] is not None:
             raise ParameterError(
-                "scorers", "got beside stand_in, which is scored here", "Give one of them"
+                "scorers",
+                "got together with stand_in, which scores in this process",
+                "Give one of them",
             )
         backend = given["scorers"]
         backend = backend if isinstance(backend, Scorers) else Scorers(backend)
@@ -62,7 +64,7 @@ def checked(given: Mapping[str, Any]) -> Backend:
         if among == "all" and given[name] is not None:
             raise ParameterError(
                 name,
-                "got beside among='all', and each process would train one of its own",
+                "got together with among='all', but each process would train its own",
                 "Leave one of them out",
             )
     return backend
@@ -77,7 +79,7 @@ def task_given(given: str | Task | None, losses: IrreducibleLosses | None) -> Ta
     if made and made.get("task") != name:
         raise ParameterError(
             "task",
-            f"got '{name}', and the losses were made for '{made.get('task')}'",
+            f"got '{name}', but the losses were made for '{made.get('task')}'",
             "Leave it out, or compute the losses for these targets",
         )
     if not isinstance(given, str):

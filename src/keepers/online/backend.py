@@ -47,5 +47,7 @@ def check_backend(backend: Backend, stand_in: object) -> None:
     """
     if backend is not InProcess and stand_in is not None:
         raise ParameterError(
-            "backend", "got beside stand_in, which is scored here", "Give one of them"
+            "backend",
+            "got together with stand_in, which scores in this process",
+            "Give one of them",
         )

@@ -138,8 +138,7 @@ def _taken(values: dict[Any, Any], keys: tuple[str, ...], what: str) -> Any:
     if key is None:
         raise ParameterError(
             "batch",
-            f"got keys {', '.join(map(repr, values))}, none of which is for {what} "
-            f"({', '.join(keys)})",
+            f"got keys {', '.join(map(repr, values))}, but none for {what} ({', '.join(keys)})",
             REMEDY,
         )
     return values.pop(key)
@@ -155,7 +154,8 @@ def _labels(labels: Any) -> Tensor:
     if not found.ndim:
         raise ParameterError(
             "labels",
-            f"got {type(labels).__name__}, of which no tensor with a row for each example is made",
+            f"got {type(labels).__name__}, which cannot become a tensor with a row for each "
+            "example",
             "Give one class number for each example, or a tensor of labels with loss=",
         )
     integers = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)

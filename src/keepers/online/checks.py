@@ -81,19 +81,19 @@ def check_method(
     if "irreducible_losses" in row.needs and not (irreducible or updated):
         raise ParameterError(
             "losses",
-            f"got none, and {row.name} needs irreducible losses",
+            f"got none, but {row.name} needs irreducible losses",
             "Make them with keepers.irreducible_losses or 'keepers il'",
         )
     if updated and "irreducible_losses" not in row.needs:
         raise ParameterError(
-            "updated", f"{row.name} has no use for irreducible losses", "Choose rho-loss"
+            "updated", f"{row.name} does not use irreducible losses", "Choose rho-loss"
         )
     for name, given in (("stand_in", stand_in), ("max_age", scoring.max_age > 0)):
         if given and row.needs - {"irreducible_losses"} != LOSSES:
             needs = methods.in_words(row.needs - {"irreducible_losses"}) or "nothing"
             raise ParameterError(
                 name,
-                f"it gives losses, and {row.name} needs {needs} of the model",
+                f"it gives losses, but {row.name} needs {needs} of the model",
                 "Choose rho-loss or loss, or leave it out",
             )
     if stand_in and scoring.max_age:
@@ -103,12 +103,12 @@ def check_method(
     if scoring.max_age and not num_examples:
         raise ParameterError(
             "max_age",
-            f"got {scoring.max_age}, but which examples there are is not known",
-            "Give losses=, whose ids number them, or leave max_age at 0",
+            f"got {scoring.max_age}, but the examples are not numbered",
+            "Give losses=, whose ids number the examples, or leave max_age at 0",
         )
     if scoring.max_staleness and (row.selecting.score is None or row.bands):
         raise ParameterError(
             "max_staleness",
-            f"got {scoring.max_staleness}, and {row.name} does not rank by one score",
+            f"got {scoring.max_staleness}, but {row.name} does not rank by one score",
             "Leave it out, or choose a method that does, such as rho-loss",
         )

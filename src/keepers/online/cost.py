@@ -39,9 +39,9 @@ class StepCost:
     def __str__(self) -> str:
         choosing, plain = self.choosing * 1e3, self.plain * 1e3
         return (
-            f"A selecting step costs {self.ratio:.1f} plain ones ({choosing:.1f} ms to choose "
+            f"A selecting step costs {self.ratio:.1f} plain steps ({choosing:.1f} ms to choose "
             f"{self.kept} of {self.candidates}, {plain:.1f} ms to train on them): it saves time "
-            f"where it needs fewer than 1/{self.ratio:.1f} of the steps"
+            f"if it needs fewer than 1/{self.ratio:.1f} of the steps"
         )
 
 

@@ -16,13 +16,13 @@ WRONG = 0.05  # of the labels, from which on steps without them are worth more t
 NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot be
 CLOSE = 1.1  # a step's time is known no better: cost and bound within it are not told apart
 UNKNOWN = (
-    "nothing says how good these losses are, as their model's quality is not with them (keepers il "
-    "writes it). Name rho-loss to select by them all the same"
+    "the quality of these losses is unknown: the file does not have it (keepers il writes it). "
+    "Name rho-loss to select by them anyway"
 )
 
 OTHERS = (
-    "what losses of labels or numbers say of it beforehand is not known. Name rho-loss to select "
-    "by them all the same"
+    "for several labels and for numbers it is unknown whether the losses tell that beforehand. "
+    "Name rho-loss to select by them anyway"
 )
 
 Outlook = Literal["can pay", "can pay in accuracy", "does not pay", "cannot tell"]
@@ -70,8 +70,8 @@ class OnlineFacts:
         """The facts in words, the answer last."""
         said = [
             f"{self.redundant:.0%} of the examples are redundant to the irreducible-loss model, "
-            f"and {self.unlearnable:.0%} have labels that are wrong or beyond it: a step on the "
-            f"rest alone is worth at most {self.speedup:.1f} plain ones",
+            f"and {self.unlearnable:.0%} have labels that are wrong or too hard for it: a step "
+            f"on the rest is worth at most {self.speedup:.1f} plain steps",
         ]
         return [*said, f"{self.why[0].upper()}{self.why[1:]}"]
 
@@ -87,7 +87,7 @@ class OnlineFacts:
             "cannot tell": untold,
         }.get(self.outlook, f"selecting {self.outlook}")
         return (
-            f"{lead}: a selecting step costs {self.ratio:.1f} plain ones and saves at most "
+            f"{lead}: a selecting step costs {self.ratio:.1f} plain steps and saves at most "
             f"{self.speedup:.1f}"
         )
 

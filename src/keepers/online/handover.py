@@ -44,10 +44,10 @@ class HandOver:
             return f"Uniform steps from the start: {self.reason}"
         return (
             f"RHO-LOSS handed over to uniform steps after step {self.step:,}: the target gives "
-            f"the labels of the candidates a probability of {self.target:.2f} on average, the "
-            f"irreducible-loss model {self.irreducible:.2f}, so what is left of the difference is "
-            f"its errors. Reducible loss of the chosen {self.chosen:.2f}, of the rest "
-            f"{self.rest:.2f}; {self.suspect:.0%} of the chosen looked wrong to both, "
+            f"the labels of the candidates a mean probability of {self.target:.2f}, the "
+            f"irreducible-loss model {self.irreducible:.2f}, so the rest of the difference is "
+            f"the error of that model. Reducible loss of the chosen {self.chosen:.2f}, of the "
+            f"rest {self.rest:.2f}; {self.suspect:.0%} of the chosen looked wrong to both, "
             f"{self.suspect_rest:.0%} of the rest"
         )
 

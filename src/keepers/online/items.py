@@ -52,8 +52,8 @@ class Items:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise ParameterError(
                 "dataset",
-                f"got {type(dataset).__name__}, which has no length and no items by number",
-                "Read it whole first, list(dataset): a stream cannot be read from the middle",
+                f"got {type(dataset).__name__}, which has no length and no items by index",
+                "Read all of it first, list(dataset): a stream has no random access",
             )
         if not len(dataset):
             raise ParameterError("dataset", "got no example", "Give at least one")

@@ -101,7 +101,7 @@ class SelectingLoader:
         )
         if choose is not None and self.policy.weights(torch.arange(1)) is not None:
             raise ParameterError(
-                "policy", "it weighs examples, and so may the selector", "Give one of them"
+                "policy", "it weights examples, and so may the selector", "Give one of them"
             )
         self._replicas = None if num_replicas is None or rank is None else (rank, num_replicas)
         self._epoch, self._step, self._noted, self._loaded = 0, 0, True, False
@@ -171,8 +171,8 @@ class SelectingLoader:
         for batch in self.loader:
             if self._pass is not mine:
                 raise KeepersError(
-                    "loader: a state was loaded, an epoch set or another pass begun in the middle "
-                    "of this pass. Begin a new one"
+                    "loader: during this iteration a state was loaded, an epoch set or another "
+                    "iteration started. Start a new one"
                 )
             rank, ranks = self._rank()
             self._last = self._now().share(self._step, rank=rank, ranks=ranks)
@@ -199,7 +199,7 @@ class SelectingLoader:
             raise ParameterError(
                 "losses",
                 f"got shape {tuple(losses.shape)} for a batch of {len(positions)}",
-                "Give one loss for each example of the batch that was handed out last",
+                "Give one loss for each example of the last batch",
             )
         if self._rank()[1] > 1:
             lengths = processes.lengths_of(positions)
@@ -228,8 +228,8 @@ class SelectingLoader:
         if not 0 <= ahead <= self._step:
             raise ParameterError(
                 "ahead",
-                f"got {ahead}, and {self._step} batches of this epoch were handed out",
-                "Give how many of them were not trained on yet",
+                f"got {ahead}, but the loop received {self._step} batches of this epoch",
+                "Give the number of them that were not trained on yet",
             )
         state = {
             **self._identity(),
@@ -251,17 +251,17 @@ class SelectingLoader:
         """
         missing = [name for name in _COUNTERS if name not in (state or ())]
         if missing:
-            raise RunError(f"state: it lacks {', '.join(missing)}. Give what state_dict() returned")
+            raise RunError(f"state: it lacks {', '.join(missing)}. Give a state of state_dict()")
         now = self._identity()
         if int(state["data"]) != int(now["data"]):
             raise RunError(
                 "state: it is of a loader with other data: their number, order, ids or content "
-                "differ. Load it with the data that it was made with"
+                "differ. Load it with the same data"
             )
         if int(state["settings"]) != int(now["settings"]):
             raise RunError(
-                "state: it is of a loader with other settings. Make the loader as that one was "
-                "made: batch_size, shuffle, policy, epochs, seed"
+                "state: it is of a loader with other settings. Make the loader with the same "
+                "ones: batch_size, shuffle, policy, epochs, seed"
             )
         parts: dict[str, dict[str, Tensor]] = {"policy": {}, "choose": {}}
         for name, value in state.items():
@@ -270,15 +270,17 @@ class SelectingLoader:
                 parts[part][rest] = value
         if bool(parts["choose"]) != (self.choose is not None):
             have = "with" if parts["choose"] else "without"
-            raise RunError(f"state: it is of a loader {have} a selector. Make this one so, too")
+            raise RunError(
+                f"state: it is of a loader {have} a selector. Make this loader in the same way"
+            )
         if self.choose is not None:
             self.choose.load_state_dict(parts["choose"])
             ranks, here = int(state["ranks"]), self._rank()[1]
             if ranks != here and self.choose.among == "own":
                 warnings.warn(
-                    f"choose: the state is of {counted(ranks, 'rank')}, here are {here}, and each "
-                    "chooses among its own candidates, so the choices will be others. A selector "
-                    "with among='all' chooses alike on any number",
+                    f"choose: the state is of {counted(ranks, 'rank')}, but here are {here}, and "
+                    "each chooses among its own candidates, so the choices will differ. With "
+                    "among='all' the choice is the same on any number of ranks",
                     KeepersWarning,
                     stacklevel=2,
                 )
@@ -286,7 +288,7 @@ class SelectingLoader:
             self.policy.load_state_dict(parts["policy"])
         except KeyError as error:
             lacking = f"policy.{error.args[0]}"
-            raise RunError(f"state: it lacks {lacking}. Give what state_dict() returned") from None
+            raise RunError(f"state: it lacks {lacking}. Give a state of state_dict()") from None
         self._cut = None
         self._go(int(state["epoch"]), int(state["step"]))
         self._loaded = True
@@ -300,8 +302,8 @@ class SelectingLoader:
         if self._step >= len(self):
             if not self._noted:
                 raise KeepersError(
-                    f"policy: {type(self.policy).__name__} was told no loss in epoch "
-                    f"{self._epoch}. Call loader.note(losses) after each step"
+                    f"policy: {type(self.policy).__name__} got no losses in epoch {self._epoch}. "
+                    "Call loader.note(losses) after each step"
                 )
             self._go(self._epoch + 1, 0)
         if not self._step:
@@ -310,9 +312,9 @@ class SelectingLoader:
         if least < ranks:
             raise ParameterError(
                 "batch_size",
-                f"got {self.batch_size}, with which a step of epoch {self._epoch} has "
+                f"got {self.batch_size}, so a step of epoch {self._epoch} has "
                 f"{counted(least, 'example')} for {ranks} ranks",
-                "Give at least one to each: a larger batch_size, or fewer ranks",
+                "Give at least one for each rank: a larger batch_size, or fewer ranks",
             )
 
     def _now(self) -> Epoch:

@@ -13,8 +13,8 @@ from keepers.training import BatchPolicy
 from keepers.words import counted
 
 _OURS = {
-    "sampler": "Give a policy, which makes the order of each epoch",
-    "batch_sampler": "Give a policy, which makes the order of each epoch",
+    "sampler": "Give a policy, which sets the order of each epoch",
+    "batch_sampler": "Give a policy, which sets the order of each epoch",
     "drop_last": "Leave it out: an epoch is cut into batches of equal size (or one fewer)",
     "generator": "Give a seed",
 }
@@ -53,7 +53,7 @@ def check_loading(
         )
     if not shuffle:
         raise ParameterError(
-            "shuffle", "got False beside a policy, which makes the order", "Give one of them"
+            "shuffle", "got False together with a policy, which sets the order", "Give one of them"
         )
     weights = getattr(policy, "num_weights", n)
     if weights != n:

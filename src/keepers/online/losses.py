@@ -82,7 +82,7 @@ class IrreducibleLosses:
             whole = all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds)
             if not whole and not all(issubclass(kind, str) for kind in kinds):
                 named = ", ".join(sorted(kind.__name__ for kind in kinds))
-                raise ParameterError("ids", f"got {named}", "Give integers alone, or strings alone")
+                raise ParameterError("ids", f"got {named}", "Give only integers, or only strings")
             found = found.astype(np.int64 if whole else object)
         made = torch.as_tensor(values, dtype=torch.float32).detach().cpu().clone()
         return cls(ids=found, values=made)
@@ -225,13 +225,13 @@ def weaknesses(found: dict[str, Any]) -> list[str]:
     gain = (found["accuracy"] - found["majority"]) / max(1e-9, 1 - found["majority"])
     if gain < 0.3:
         how = (
-            f"reaches {found['score']} of {found['accuracy']:.2f} on what it has not seen"
+            f"reaches {found['score']} of {found['accuracy']:.2f} on held-out data"
             if "score" in found
-            else f"is right on {found['accuracy']:.0%} of what it has not seen, and always naming "
-            f"the largest class on {found['majority']:.0%}"
+            else f"is right on {found['accuracy']:.0%} of held-out data, and always guessing the "
+            f"largest class is right on {found['majority']:.0%}"
         )
         warnings.append(
-            f"the irreducible-loss model {how}: its losses say little. Use a larger --il-model or "
+            f"the irreducible-loss model {how}: its losses are weak. Use a larger --il-model or "
             "more epochs"
         )
     for losses in found.get("checked_losses", ()):
@@ -251,8 +251,8 @@ def weaknesses(found: dict[str, Any]) -> list[str]:
     few, agreed = found.get("checked", 0) < FEW, found.get("agreement")
     if not few and agreed is not None and agreed < 0.5:
         warnings.append(
-            f"the models of the folds agree little on what is hard (rank correlation "
-            f"{agreed:.2f}): the losses are as much chance as data. Use a stronger "
-            "--il-model, or fewer folds on more data"
+            "the models of the folds agree little on which examples are hard (rank correlation "
+            f"{agreed:.2f}): the losses are mostly noise. Use a stronger --il-model, or fewer "
+            "folds on more data"
         )
     return warnings

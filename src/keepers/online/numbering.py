@@ -159,14 +159,14 @@ class WithIds:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise ParameterError(
                 "dataset",
-                f"got {type(dataset).__name__}, which has no length and no items by number",
-                "Read it whole first, list(dataset), or let a field of its items be the id and "
-                "pass ids= to the selector",
+                f"got {type(dataset).__name__}, which has no length and no items by index",
+                "Read all of it first, list(dataset), or put an id into its items and pass ids= "
+                "to the selector",
             )
         if reading.get("id") is None and len(dataset) and not same_item(dataset[0], dataset[0]):
             raise ParameterError(
                 "dataset",
-                "gives another item each time it is read, so its ids would be others too",
+                "gives another item each time it is read, so its ids would change, too",
                 "Name a key with id=, or transform the items after with_ids",
             )
         source = open_source(dataset, **reading)

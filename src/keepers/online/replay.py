@@ -37,7 +37,8 @@ class Replay(AheadBackend):
                 raise ParameterError(
                     "schedule",
                     f"got {type(self.schedule).__name__}",
-                    "Give that of the run: choose.schedule, or what schedule.json holds",
+                    "Give the schedule of the run: choose.schedule, or the content of "
+                    "schedule.json",
                 ) from None
 
     def workers(self) -> InTurn:
@@ -71,7 +72,7 @@ class InTurn:
             if recorded is not None and place >= len(recorded):
                 raise ParameterError(
                     "scorers",
-                    f"got {self.count}, and the schedule has {len(recorded)} pieces of step {step}",
+                    f"got {self.count}, but the schedule has {len(recorded)} pieces of step {step}",
                     "Give as many as the run had, and its keep, scoring and batches",
                 )
             if recorded is None or recorded[place] != self.version:

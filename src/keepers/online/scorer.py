@@ -150,14 +150,14 @@ def scored_by(scorer: Scorer, candidates: Candidates, needs: frozenset[str]) -> 
     same = found is asked or (found.shape == asked.shape and torch.equal(found.to(asked), asked))
     if not same or len(scored.signals) not in (0, n):
         raise KeepersError(
-            f"backend: step {candidates.version + 1} asked for {n} candidates, and it scored "
-            f"{len(scored.signals)}, of other positions or in another order. Return the signals of "
-            "the candidates in their order, with their positions"
+            f"backend: step {candidates.version + 1} asked for {n} candidates, but it scored "
+            f"{len(scored.signals)}, of other positions or in another order. Return the signals "
+            "of the candidates in their order, with their positions"
         )
     if scored.version > candidates.version:
         raise KeepersError(
-            f"backend: step {candidates.version + 1} was scored by weights of version "
-            f"{scored.version}, which are not made yet. Return the version that scored"
+            f"backend: step {candidates.version + 1} was scored with weights of version "
+            f"{scored.version}, which do not exist yet. Return the version that scored"
         )
     return scored
 
@@ -186,7 +186,7 @@ class InProcess(Scorer):
             raise ParameterError(
                 "max_age",
                 f"got {scoring.max_age} and batch_norm '{scoring.batch_norm}', whose statistics "
-                "would be those of the few candidates that are scored again",
+                "would be those of the few candidates scored again",
                 "Give batch_norm 'eval', or leave max_age at 0",
             )
         with torch.no_grad(), self._cast(candidates.labels.device.type):
@@ -227,15 +227,15 @@ class InProcess(Scorer):
                 raise
             raise ParameterError(
                 "batch",
-                f"the model takes no '{unknown}', which the batch holds",
-                "Leave it out of the batch, or say with read= what the model is called with",
+                f"the model has no argument '{unknown}', which is in the batch",
+                "Leave it out of the batch, or define the model's arguments with read=",
             ) from error
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise ParameterError(
                 "batch",
-                "got one example, of which batch normalisation cannot take statistics",
+                "got one example, but batch normalisation needs several",
                 "Leave such a batch out (drop_last=True), or score with batch_norm 'eval'",
             ) from error
         except RuntimeError as error:
@@ -259,8 +259,8 @@ class InProcess(Scorer):
                 raise ParameterError(
                     "loss",
                     f"got {shape} for {len(labels)} examples, not ({len(labels)},)",
-                    "Return one loss for each example (reduction='none', then a mean over what "
-                    "each has of its own)",
+                    "Return one loss for each example (reduction='none', then a mean over the "
+                    "dimensions of each example)",
                 )
             found["losses"] = losses.detach().float()
         task = self.task

@@ -112,7 +112,7 @@ class Scorers(AheadBackend):
         if self.address is None and not is_running() and self.count > cores:
             raise ParameterError(
                 "scorers",
-                f"got {self.count}, and this machine has {cores} cores",
+                f"got {self.count}, but this machine has {cores} cores",
                 f"Give at most {cores}, or the address of a Ray cluster",
             )
         if self.address is not None and self.address != "auto":
@@ -123,8 +123,8 @@ class Scorers(AheadBackend):
         if processes.count() > 1:
             raise ParameterError(
                 "scorers",
-                f"got {self.count} beside {processes.count()} training processes, which share "
-                "scoring out between them",
+                f"got {self.count} together with {processes.count()} training processes, which "
+                "already share the scoring",
                 "Leave it out, or train in one process",
             )
         self.check()
@@ -209,15 +209,15 @@ class OnRay:
         if not first:
             self.close()
             raise RunError(
-                f"scorers: none of {self.count} was there within {STARTS_WITHIN:g} s. See 'ray "
-                "status' for what the cluster has free"
+                f"scorers: none of {self.count} started within {STARTS_WITHIN:g} s. 'ray status' "
+                "shows the free resources of the cluster"
             )
         try:
             self._ray.get(first[0])
         except self._ray.exceptions.RayError as error:
             self.close()
             reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
-            raise RunError(f"scorers: a scorer could not begin ({reason[:200]})") from None
+            raise RunError(f"scorers: a scorer could not start ({reason[:200]})") from None
         self._look(now=0, quietly=True)
 
     def publish(self, module: nn.Module, version: int) -> None:

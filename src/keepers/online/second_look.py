@@ -28,10 +28,11 @@ class Drifted:
 
     def __str__(self) -> str:
         return (
-            f"Looking ahead ended after step {self.step:,}: of what the weights of the step "
-            f"choose, scores that were made ahead chose {self.overlap:.0%} (at least {LEAST:.0%} "
-            "is asked for). From here on the weights of each step score its candidates, shared "
-            "out. A lower learning rate, a smaller max_staleness or a longer shortlist lasts longer"
+            f"Scoring ahead ended after step {self.step:,}: of the choice of the current "
+            f"weights, scores made ahead chose {self.overlap:.0%} (at least {LEAST:.0%} is "
+            "required). From now on the current weights score the candidates of each step. To "
+            "score ahead for longer, use a lower learning rate, a smaller max_staleness or a "
+            "longer shortlist"
         )
 
 

@@ -83,7 +83,7 @@ class Selector:
             rows = methods.offered(supplied(task), replacement=True)
             raise ParameterError(
                 "method",
-                f"got '{row.name}', which needs {missing}, and the targets are {task.plural}",
+                f"got '{row.name}', which needs {missing}, but the targets are {task.plural}",
                 f"For those: {', '.join(sorted(rows))}",
             )
         self.method, self.options = row, methods.settings(row, options, num_classes)
@@ -245,7 +245,7 @@ class Selector:
         if size < k:
             raise ParameterError(
                 "part",
-                f"got {part:g}, which scores {size} of {n} candidates, of which {k} are kept",
+                f"got {part:g}, which scores only {size} of {n} candidates, but {k} are kept",
                 "Score at least as many as are kept",
             )
         self.generator.manual_seed(derived_seed(self.seed, "part", candidates.version))
@@ -309,9 +309,9 @@ class Selector:
         self.staleness, most = candidates.version - scored.version, self.scoring.max_staleness
         if self.staleness > most:
             raise KeepersError(
-                f"backend: step {candidates.version + 1} was scored by weights that are "
-                f"{self.staleness} steps old, and {most} are allowed. Wait for newer ones, or give "
-                "Scoring(max_staleness=...)"
+                f"backend: step {candidates.version + 1} was scored with weights "
+                f"{self.staleness} steps old, but only {most} are allowed. Wait for newer "
+                "weights, or give Scoring(max_staleness=...)"
             )
         return scored
 
@@ -381,8 +381,8 @@ class Selector:
             or len(state["recent"]) != len(self.aged.recent)
         ):
             raise RunError(
-                "state: it is of a selector with other data or settings. Make the selector as "
-                "that one was made: method, keep, losses, scoring, seed, hand_over"
+                "state: it is of a selector with other data or settings. Make the selector with "
+                "the same ones: method, keep, losses, scoring, seed, hand_over"
             )
         self.aged.recent.copy_(state["recent"])
         self.aged.scored_at.copy_(state["scored_at"])

@@ -115,7 +115,7 @@ class TokenSelector:
                 got = tuple(found.shape) if isinstance(found, Tensor) else "none"
                 raise ParameterError(
                     "reference",
-                    f"got none, and the batch holds {got} as '{REFERENCE}'",
+                    f"got none, but the batch holds {got} as '{REFERENCE}'",
                     "Give a reference model, or its losses (n, length - 1) in each batch",
                 )
             return found.to(logits.device)
@@ -128,8 +128,9 @@ class TokenSelector:
         if said.shape != logits.shape:
             raise ParameterError(
                 "reference",
-                f"gives logits {tuple(said.shape)}, the model in training {tuple(logits.shape)}",
-                "Take a reference with the same tokens, and vocabularies of one size",
+                f"gives logits {tuple(said.shape)}, but the model in training "
+                f"{tuple(logits.shape)}",
+                "Use a reference with the same tokens and the same vocabulary size",
             )
         return token_losses(said, labels)
 

@@ -76,8 +76,10 @@ def measured_on(found: Mapping[str, Any]) -> str:
 def _no_accuracy(standing: Standing) -> str:
     if standing.trained:
         if not control_planned(standing):
-            return "Not known: the campaign has neither a test set nor a control slice."
-        return "Not known yet: there is no test set, and no control label was there to measure on."
+            return "Unknown: the campaign has neither a test set nor a control slice."
+        return (
+            "Not known yet: there is no test set, and there were no control labels to measure on."
+        )
     if standing.is_cold:
         return f"Not known yet: the proxy is trained once {standing.enough}."
     return (
@@ -114,33 +116,33 @@ def selection(standing: Standing) -> Answer:
     on = "on " if of_classes else "of "
     words = (
         f"trained on {labels} selected labels the proxy {errs} "
-        f"{quantities.percent(errors['selected'])}, on {labels} random ones {on}"
-        f"{quantities.percent(errors['random'])}: {quantities.points(mean, 1, signed=True)} points"
-        f"{_points_interval(found['difference'])}, {found['difference']['pairs']} draws, measured "
-        f"on {where}."
+        f"{quantities.percent(errors['selected'])}, on {labels} random labels "
+        f"{on}{quantities.percent(errors['random'])}: {quantities.points(mean, 1, signed=True)} "
+        f"points{_points_interval(found['difference'])}, {found['difference']['pairs']} draws, "
+        f"measured on {where}."
     )
     if verdict == "better":
         return Answer(name=name, brief="yes", words=f"Yes: {words}", verdict=verdict)
     if verdict == "worse":
         return Answer(name=name, brief="no", words=f"No, it is worse: {words}", verdict=verdict)
-    more = "The interval holds zero; more control labels make it narrower."
+    more = "The interval includes zero; more control labels make it narrower."
     return Answer(name=name, brief="not known yet", words=f"Not known yet: {words} {more}")
 
 
 def _no_comparison(standing: Standing) -> str:
     there = standing.parts.get("control", 0)
     if standing.rounds and not control_planned(standing):
-        return "Not known: no batch so far held control labels, random ones to compare with."
+        return "Unknown: no batch so far had control labels (random labels to compare with)."
     if there < ENOUGH_CONTROL:
         have = "one is" if there == 1 else f"{quantities.count(there)} are" if there else "none is"
-        return f"Not known yet: it takes {ENOUGH_CONTROL} control labels, and {have} there."
+        return f"Not known yet: it needs {ENOUGH_CONTROL} control labels, and {have} there."
     measured = standing.trained[-1].get("control") if standing.trained else None
     if measured is None or measured["labels"] < ENOUGH_CONTROL:
         return (
-            f"Not known yet: the {quantities.count(there)} control labels suffice to measure it: "
-            "keepers active status --train."
+            f"Not known yet: there are enough control labels ({quantities.count(there)}) to "
+            "measure it: keepers active status --train."
         )
-    return f"Not known yet: it takes {ENOUGH_CONTROL // 2} selected labels, too."
+    return f"Not known yet: it also needs {ENOUGH_CONTROL // 2} selected labels."
 
 
 def price(standing: Standing) -> Answer:
@@ -154,15 +156,15 @@ def price(standing: Standing) -> Answer:
     if (reached := standing.accuracy) is not None and reached["value"] >= found["goal"]:
         sure = reached["low"] >= found["goal"]
         doubt = "" if sure else f", though its interval goes down to {_share(reached['low'])}"
-        words = f"It is there with {counted(now, 'label')}{doubt}."
+        words = f"It is reached with {counted(now, 'label')}{doubt}."
         return Answer(name=name, brief="reached", words=words, verdict="better")
     if "labels" not in found:
         if found["points"] < 3:
             there = ("none is", "one is", "two are")[found["points"]]
-            words = f"Not known yet: it takes three measured rounds, and {there} there."
+            words = f"Not known yet: it needs three measured rounds, and {there} there."
         else:
             words = (
-                f"The rounds so far do not point to {goal}: their curve levels off below it, or "
+                f"The rounds so far do not lead to {goal}: their curve levels off below it, or "
                 "does not rise."
             )
         return Answer(name=name, brief="not known", words=words)
@@ -193,7 +195,7 @@ _VERDICTS: Mapping[Judgement, Verdict] = {
 
 def agreement(standing: Standing) -> Answer:
     """Whether the proxy ranks the pool as the target would; no words without a target."""
-    name = "Does the proxy choose as the target would?"
+    name = "Does the proxy select as the target would?"
     found = fidelity(standing)
     if found is None:
         return Answer(name=name, brief="", words="")
@@ -201,7 +203,7 @@ def agreement(standing: Standing) -> Answer:
     judgement = judged(found)
     end = "no more can be expected"
     if judgement == "cannot be told":
-        end = "a model that ranks by chance tells none"
+        end = "with a model that ranks by chance, agreement means nothing"
     words = (
         f"{judgement.capitalize()}: their ranks of "
         f"{counted(found['sample'], 'example')} agree at Spearman {_signed(value)}. Two "
@@ -229,7 +231,7 @@ def next_step(standing: Standing) -> str:
         return f"{words}: keepers active label {campaign}"
     if not standing.left:
         return (
-            f"Nothing is left to choose from: keepers active export {campaign} --out labels.parquet"
+            f"No unlabelled example is left: keepers active export {campaign} --out labels.parquet"
         )
     return f"Nothing waits for labels: {next_query(standing)}"
 

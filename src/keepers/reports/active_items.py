@@ -82,7 +82,9 @@ def _card(campaign: Campaign, id: Id, *, with_votes: bool, note: str = "") -> Ca
     try:
         seen = preview(campaign.desk.content(id))
     except KeepersError:
-        seen = Preview(excerpt="This example cannot be shown: it has left the pool or is damaged.")
+        seen = Preview(
+            excerpt="This example cannot be shown: it is no longer in the pool, or is damaged."
+        )
     question = state.question
     words = ((vote.annotator, _words(vote, state)) for vote in item.current)
     return Card(

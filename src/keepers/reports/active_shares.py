@@ -86,17 +86,18 @@ def in_words(
     control = there.get("control", sum(each.control for each in classes))
     selected = there.get("selected", sum(each.selected for each in classes))
     if not selected:
-        return "Nothing that was selected is labelled yet."
+        return "No selected example is labelled yet."
     if not control:
-        return "There are no control labels to compare the selected ones with."
+        return "There are no control labels to compare the selected labels with."
     apart = [each for each in classes if each.is_apart]
     words = (
-        "Control labels are a random sample of the pool: their shares are about those of the pool. "
+        "Control labels are a random sample of the pool, so their shares are close to those of "
+        "the pool. "
     )
     if control < ROUGH:
         return f"{words}There are only {control} of them, so the comparison is rough."
     if not apart:
-        return f"{words}No {one} is selected out of proportion, as far as they tell."
+        return f"{words}As far as they show, no {one} is selected out of proportion."
     more = [f"“{each.name}”" for each in apart if each.selected_share > each.control_share]
     less = [f"“{each.name}”" for each in apart if each.selected_share < each.control_share]
     told = [
@@ -104,7 +105,7 @@ def in_words(
         for names, how in ((more, "more often"), (less, "less often"))
         if names
     ]
-    return f"{words}Selection takes {' and '.join(told)} than they occur, beyond the 95% interval."
+    return f"{words}Selection takes {' and '.join(told)} than they occur, outside the 95% interval."
 
 
 def _some(names: Sequence[str]) -> str:

@@ -120,25 +120,26 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
     styles = styles_of(by_name)
     alike = 100 * pilot.get("alike", 0.01)
     note = (
-        f"* what --method auto takes. Points of error (1 − {result['score']}), below 0 is better; "
-        "intervals of 95%. Chance: that it is better than random. Better or worse: so with a "
-        "chance of 95% or more; = no difference: the interval lies within "
-        f"{'a point' if alike == 1 else f'{alike:.2g} points'}; ? cannot tell. "
-        "The pilot's model is small and so is its part of the data: a large target, or much more "
-        "of it, may differ. "
+        f"* the choice of --method auto. Points of error (1 − {result['score']}), below 0 is "
+        "better; 95% intervals. Chance: the probability that it is better than random. Better "
+        "or worse: with a probability of 95% or more; = no difference: the interval lies within "
+        f"{'a point' if alike == 1 else f'{alike:.2g} points'}; ? cannot tell. The pilot uses a "
+        "small model on a part of the data: a large target or much more data may differ. "
     )
     if fresh:
         note += (
-            f"Fresh random: another random part every epoch, {target['epochs']} of them, at as "
-            "many steps; a linear model in steps says what that gains over a fixed part. "
+            f"Fresh random: a new random part in each of {target['epochs']} epochs, for the same "
+            "number of steps; its gain over a fixed part is measured with a linear model "
+            "trained in steps. "
         )
     return View(
         title="Does selecting pay?",
         lead=f"A pilot on {counted(pilot['examples'], 'example')} in "
-        f"{counted(pilot['folds'], 'fold')}, judged by {quantities.count(pilot['judged'])} of "
-        f"them, with {describe.model_name(result['config']['proxy'])}, took "
-        f"{quantities.duration(pilot['seconds'])}; training {target['model']} on everything takes "
-        f"about {quantities.duration(target['seconds'])}.",
+        f"{counted(pilot['folds'], 'fold')}, measured on "
+        f"{quantities.count(pilot['judged'])} of them, with "
+        f"{describe.model_name(result['config']['proxy'])}, took "
+        f"{quantities.duration(pilot['seconds'])}; training {target['model']} on everything "
+        f"takes about {quantities.duration(target['seconds'])}.",
         subject="Methods and budgets",
         headings=[
             ("kept", True),
@@ -153,8 +154,8 @@ def _coreset(result: Mapping[str, Any], *, drawn: bool) -> View:
         groups=groups,
         note=f"{note}keepers compare trains the target itself.",
         charts=[("Against a random choice", differences_drawn(by_name, styles))] if drawn else (),
-        chart_note="Points of error on what the pilot held out, with an interval of 95%: below "
-        "zero is better than a random choice of the same size.",
+        chart_note="Points of error on held-out data, with 95% intervals: below zero is better "
+        "than a random choice of the same size.",
         styles=list(styles.values()),
     )
 
@@ -181,26 +182,26 @@ def _online(result: Mapping[str, Any], *, drawn: bool) -> View:
         return " to ".join(quantities.percent(end) for end in facts[f"{name}_interval"])
 
     rows = [
-        ("a selecting step, in plain ones (m)", f"{facts['ratio']:.2f}", "measured"),
+        ("cost of a selecting step, in plain steps (m)", f"{facts['ratio']:.2f}", "measured"),
         (
-            "a step on what is worth one, in plain ones",
+            "value of a useful step, in plain steps",
             f"at most {facts['speedup']:.1f}",
             " to ".join(f"{end:.1f}" for end in facts["speedup_interval"]),
         ),
         ("redundant examples", quantities.percent(facts["redundant"]), between("redundant")),
         (
-            "wrong labels, or beyond",
+            "labels wrong or too hard",
             quantities.percent(facts["unlearnable"]),
             between("unlearnable"),
         ),
         (
-            "irreducible-loss model, right on unseen",
+            "irreducible-loss model, held-out accuracy",
             quantities.percent(made["accuracy"]),
             f"largest class {quantities.percent(made['majority'])}",
         ),
         ("plain training", quantities.duration(seconds["plain"]), f"{seconds['steps']:,} steps"),
-        ("selecting, at best", quantities.duration(seconds["selecting"]), "losses not counted"),
-        ("selecting, at best", quantities.duration(seconds["charged"]), "losses counted"),
+        ("selecting, at best", quantities.duration(seconds["selecting"]), "without the losses"),
+        ("selecting, at best", quantities.duration(seconds["charged"]), "with the losses"),
     ]
     likely = result["likely"]
     edges, useful, spared = (np.array(likely[name]) for name in ("edges", "useful", "spared"))
@@ -210,19 +211,20 @@ def _online(result: Mapping[str, Any], *, drawn: bool) -> View:
         name = "probability of the label, by the irreducible-loss model"
         chart = histogram.histogram_chart(bins, cut=None, name=name)
     return View(
-        title=f"Does choosing what gets a step pay? {facts['outlook'].capitalize()}",
+        title=f"Does online selection pay? {facts['outlook'].capitalize()}",
         lead=f"Irreducible losses of {counted(made['examples'], 'example')}; target "
-        f"{describe.model_name(result['config']['target'])}, {quantities.percent(keep)} of the "
-        "candidates of a step kept.",
-        subject="What it stands on",
+        f"{describe.model_name(result['config']['target'])}; {quantities.percent(keep)} of "
+        "the candidates of a step are kept.",
+        subject="The numbers",
         headings=[("", False), ("found", True), ("95% interval, or how", False)],
         groups=[[[Cell(text=text) for text in row] for row in rows]],
-        note="Bounds: a selector cannot do better than to train on nothing but what is neither "
-        "redundant nor wrong. The intervals (95%) are those of a draw of so many examples; another "
-        "irreducible-loss model moves them further. keepers compare --online trains both.",
-        charts=[("What the irreducible-loss model says of the examples", chart)],
-        chart_note="Green: worth a step. Grey: nearly sure already, on the right, or a label that "
-        "is wrong or beyond the model, on the left.",
+        note="These are bounds: at best, a selector trains only on examples that are neither "
+        "redundant nor wrong. The 95% intervals are for a sample of this size; another "
+        "irreducible-loss model changes the result more. keepers compare --online trains "
+        "both.",
+        charts=[("The examples, by the irreducible-loss model", chart)],
+        chart_note="Green: worth a step. Grey, right: the model is already nearly sure. Grey, "
+        "left: the label is wrong or too hard for the model.",
     )
 
 
@@ -265,22 +267,23 @@ def _labelling(result: Mapping[str, Any], *, drawn: bool) -> View:
         ]
     return View(
         title="What will labels bring, and does choosing them pay?",
-        lead=f"Campaigns on {counted(pilot['examples'], 'labelled example')} in "
+        lead=f"Simulated campaigns on {counted(pilot['examples'], 'labelled example')} in "
         f"{counted(pilot['folds'], 'fold')}, with {model}, took "
         f"{quantities.duration(pilot['seconds'])}.",
         subject="Budgets and methods",
         headings=[
             ("labels", True),
             ("chosen", False),
-            ("right on what was held out", True),
+            ("held-out accuracy", True),
             ("against random, points of error", True),
         ],
         groups=groups,
-        note="Intervals of 95% over the folds, widened for the labels they share. Verdicts hold "
-        "together over the table (Holm, 5%); no difference: the interval lies within a point. A "
-        "choice is judged where the pilot could choose out of twice as many or more.",
+        note="95% intervals over the folds, widened for the labels that they share. Verdicts "
+        "are corrected for the whole table (Holm, 5%); no difference: the interval lies "
+        "within a point. A method has a verdict only if the pilot's pool had at least "
+        "twice as many examples.",
         charts=[(title, chart) for title, chart in charts if chart],
-        chart_note="Intervals of 95%: below zero is better than as many random labels.",
+        chart_note="95% intervals: below zero is better than as many random labels.",
         styles=list(styles.values()),
     )
 
@@ -313,9 +316,9 @@ def _tuning(result: Mapping[str, Any], *, drawn: bool) -> View:
     return View(
         title="Does selecting pay?",
         lead=f"{counted(pilot['draws'], 'draw')} of {quantities.count(pilot['tokens'])} of "
-        f"{quantities.count(result['data']['tokens'])} tokens, each judged by "
-        f"{counted(pilot['judged'], 'conversation')} held out: copies of {target['model']} tuned "
-        f"for {counted(pilot['steps'], 'step')} and more took "
+        f"{quantities.count(result['data']['tokens'])} tokens, each measured on "
+        f"{counted(pilot['judged'], 'conversation')} held out. Tuning copies of "
+        f"{target['model']} for {counted(pilot['steps'], 'step')} or more took "
         f"{quantities.duration(pilot['seconds'])}; tuning it on everything, "
         f"{counted(target['epochs'], 'pass', 'passes')}, takes about "
         f"{quantities.duration(target['seconds'])}.",
@@ -331,16 +334,16 @@ def _tuning(result: Mapping[str, Any], *, drawn: bool) -> View:
             ("saves", True),
         ],
         groups=groups,
-        note="* what to take. Nats per token of held-out answers, below 0 is better; intervals of "
-        "95% over the draws, widened where these share conversations. All verdicts hold together "
-        "(Holm, 5%). No difference: the interval lies within 0.01. Budgets of the pilot are small: "
-        "what pays there may not where ten times as much is kept. keepers compare tunes on the "
-        "budget itself.",
+        note="* the recommended choice. Nats per token of held-out answers, below 0 is better; "
+        "95% intervals over the draws, widened if these share conversations. All verdicts "
+        "are corrected together (Holm, 5%). No difference: the interval lies within 0.01. "
+        "The pilot's budgets are small: a method that pays there may not pay with ten "
+        "times the tokens. keepers compare tunes on the budget itself.",
         charts=[("Against a random part", differences_drawn(by_name, styles, unit=HUNDREDTHS))]
         if drawn
         else (),
-        chart_note="Hundredths of a nat per token, about percent of perplexity, with an interval "
-        "of 95%: below zero is better than a random part of as many tokens.",
+        chart_note="Hundredths of a nat per token (about percent of perplexity), with 95% "
+        "intervals: below zero is better than a random part with as many tokens.",
         styles=list(styles.values()),
     )
 

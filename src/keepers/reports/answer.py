@@ -45,19 +45,20 @@ def about_verdicts(differences: Sequence[Row]) -> str:
         pairs = min(found["pairs"] for found in differences)
         if pairs < ENOUGH_SEEDS:
             words.append(
-                f"“Inconclusive”: with {counted(pairs, 'seed')} only a very clear "
-                f"difference gets a verdict. Run again with --seeds {ENOUGH_SEEDS} or more; what "
-                "is finished is not repeated."
+                f"“Inconclusive”: with {counted(pairs, 'seed')} only a very clear difference "
+                f"gets a verdict. Run again with --seeds {ENOUGH_SEEDS} or more; finished work "
+                "is not repeated."
             )
         else:
             words.append(
-                "“Inconclusive”: these seeds do not tell the two apart. More seeds make the "
+                "“Inconclusive”: these seeds show no clear difference. More seeds make the "
                 "intervals narrower."
             )
     if len(differences) > 1:
         words.append(
-            f"The {len(differences)} comparisons of this report are judged together: the chance "
-            "that any of their verdicts is false is at most 5% (Holm's method). Each interval "
-            "stands for itself, so it can leave out zero where the verdict is inconclusive."
+            f"The {len(differences)} comparisons of this report are corrected together: the "
+            "chance that any of their verdicts is false is at most 5% (Holm's method). "
+            "Intervals are not corrected, so an interval can exclude zero although the verdict "
+            "is inconclusive."
         )
     return " ".join(words)

@@ -75,7 +75,7 @@ def headline(result: Mapping[str, Any]) -> str:
     if worse:
         return f"No method beats random here; random beats {_where(worse, compared)}"
     pairs = counted(len(result["seeds"]), "seed")
-    return f"Inconclusive: after {pairs}, no selection can be told from random"
+    return f"Inconclusive: after {pairs}, no selection clearly differs from random"
 
 
 def _where(rows: Sequence[Row], compared: Sequence[Row]) -> str:
@@ -128,9 +128,9 @@ def about_learning(result: Mapping[str, Any]) -> str:
     worst = max(checks, key=lambda check: check["error"] - check["longer_error"])
     before, after = (quantities.percent(worst[n], 1) for n in ("error", "longer_error"))
     return (
-        f"The target was still learning on {where} examples: twice as many epochs bring its test "
-        f"error on {worst['k']:,} from {before} to {after}. Nothing is told from what is found "
-        f"there: give it --target-epochs {most} or more."
+        f"The target was still learning on {where} examples: twice as many epochs change its "
+        f"test error on {worst['k']:,} from {before} to {after}. There is no verdict for these: "
+        f"use --target-epochs {most} or more."
     )
 
 
@@ -140,8 +140,8 @@ def about_fresh(result: Mapping[str, Any]) -> str:
         return ""
     target = describe.model_name((result.get("config") or {}).get("target")) or "The target"
     return (
-        f"{target} has no epochs, so nothing is compared with a fresh random subset in each: give "
-        "--target a model that is trained in steps for that."
+        f"{target} has no epochs, so there is no comparison with a fresh random subset in each "
+        "epoch. For that, give --target a model that is trained in steps."
     )
 
 
@@ -159,7 +159,7 @@ def against_everything(result: Mapping[str, Any]) -> str:
     learning = {c["k"] for c in result.get("convergence") or () if not c["converged"]}
     if learning & {best["k"], whole["k"]}:
         return (
-            "Whether a part is as good as everything cannot be told: the target was still learning."
+            "It is unknown whether a part is as good as everything: the target was still learning."
         )
     words = (
         f"Training on everything has an error of {quantities.percent(whole['error_mean'], 2)}. "
@@ -186,7 +186,9 @@ def _nearness(gap: Difference, num_parts: int) -> str:
     if gap.high < 0:
         return f"{words}better than everything."
     worst = quantities.points(max(gap.high, 0.0))
-    return f"{words}it cannot be told from everything, and is at most {worst} points worse."
+    return (
+        f"{words}it does not clearly differ from everything, and is at most {worst} points worse."
+    )
 
 
 def noise_ceiling(agreement: Mapping[str, Any]) -> str:
@@ -210,7 +212,7 @@ def noise_ceiling(agreement: Mapping[str, Any]) -> str:
         ceilings = [f"{_mean(values):.2f} for the {role}" for role, values in within.items()]
         parts.append(
             f"Two seeds of the same model agree at {quantities.listed(ceilings)}: the noise "
-            "ceiling (outlined); an agreement near it is as good as can be expected."
+            "ceiling (outlined). An agreement near it is as good as possible."
         )
     return " ".join(parts)
 

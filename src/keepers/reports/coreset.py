@@ -181,17 +181,20 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _cut_words(cut: Cut) -> str:
     if cut.kind == "none":
-        return "This method draws among its scores, so no score divides kept from dropped."
+        return (
+            "This method draws at random by score, so no score separates kept from dropped "
+            "examples."
+        )
     words = "Higher scores are picked first."
     if cut.kind == "class":
-        return f"{words} Every class has a cut of its own, so kept and dropped overlap here."
+        return f"{words} Every class has its own cut, so kept and dropped examples overlap here."
     if cut.value is None:
         return words
     border = quantities.score(cut.value)
     if cut.tied > 1:
         return (
-            f"{words} The cut lies at a score of {border}, which {quantities.count(cut.tied)} "
-            "examples share; among them the ids decide."
+            f"{words} The cut is at a score of {border}, which {quantities.count(cut.tied)} "
+            "examples share; ids decide among them."
         )
     return f"{words} Kept from a score of {border} up."
 
@@ -212,13 +215,14 @@ def _plane(evidence: Evidence) -> Any:
     first, second = (quantities.percent(share, 0) for share in evidence.plane.shares)
     both = quantities.percent(sum(evidence.plane.shares), 0)
     words = (
-        f"The two principal components of the features hold {both} of their variance ({first} and "
-        f"{second}): what lies together here may lie apart in the rest."
+        f"The first two principal components explain {both} of the variance of the features "
+        f"({first} and {second}): points that are close here may be far apart in the other "
+        "dimensions."
     )
     total = int(evidence.candidates.sum())
     if drawn < total:
         words += (
-            f" {quantities.count(drawn)} of {counted(total, 'example')} are drawn, evenly spread "
+            f" {quantities.count(drawn)} of {counted(total, 'example')} are shown, evenly spread "
             "over the ids."
         )
     return {"chart": chart, "words": words}
@@ -236,13 +240,13 @@ def _borders(evidence: Evidence, kept: Mask, candidates: Mask, cut: Cut | None) 
             _gallery(evidence, "Dropped", "A few, evenly spread over the ids.", dropped, about),
         ]
     else:
-        just = "The next to go if less were kept, nearest first."
+        just = "The next to be dropped if fewer were kept, nearest first."
         galleries = [
             _gallery(evidence, "Just kept", just, cut.above, "score"),
             _gallery(
                 evidence,
                 "Just dropped",
-                "The next to come if more were kept, nearest first.",
+                "The next to be kept if more were kept, nearest first.",
                 cut.below,
                 "score",
             ),
@@ -263,7 +267,7 @@ def _extremes(evidence: Evidence, candidates: Mask) -> list[Gallery]:
 def _noise(metadata: dict[str, Any]) -> str:
     found = metadata.get("label_noise")
     if not found:
-        return "How many labels are wrong is not known: --val 0.2 estimates it"
+        return "The share of wrong labels is unknown; --val 0.2 estimates it"
     return Noise.of(found).sentence
 
 
@@ -273,24 +277,25 @@ def _doubts(evidence: Evidence) -> Gallery | None:
         return None
     if evidence.margin is not None:
         positions = findings.negative(evidence.margin)
-        what = "another class was likelier than the label, on average over the proxy's training"
+        what = "another class was more likely than the label, on average over the proxy's training"
         shown = "those with the lowest margin"
-        none = "For no example was another class likelier than the label while the proxy trained."
+        none = (
+            "During training the proxy found no class more likely than the label, for any example."
+        )
     else:
         positions = findings.doubtful(evidence.predicted, labels, evidence.label_probability)
         what = "the proxy predicts another class than the label"
-        shown = "those whose label it finds least probable"
+        shown = "those with the least probable labels"
         none = "The proxy predicts the label of every example."
     if not len(positions):
-        words = f"{none} A proxy that memorises its labels hides the wrong ones."
+        words = f"{none} A proxy that memorises its training labels hides wrong ones."
         return Gallery(heading="Labels at odds with the proxy", words=words, examples=[])
     kept = int(np.sum(evidence.rank[positions] >= 0))
     words = (
-        f"For {counted(len(positions), 'example')} of "
-        f"{quantities.count(len(labels))} {what}; "
-        f"{quantities.count(kept)} of them "
-        f"{'is' if kept == 1 else 'are'} kept. Shown are {shown}. Such an example can also be "
-        "right and hard: look before you relabel."
+        f"For {counted(len(positions), 'example')} of {quantities.count(len(labels))} {what}; "
+        f"{quantities.count(kept)} of them {'is' if kept == 1 else 'are'} kept. Shown are "
+        f"{shown}. Such a label can also be right, and the example hard: check before you "
+        "relabel."
     )
     return _gallery(
         evidence, "Labels at odds with the proxy", words, positions[:NUM_SHOWN], "doubt"

@@ -50,18 +50,18 @@ def took_equal_time(row: Row, result: Mapping[str, Any]) -> bool:
 def about_equal_time(result: Mapping[str, Any]) -> str:
     """Whose time it is, and what is not in it."""
     first = methods(result)[0]
-    words = f"Equal time is what training by {first['method']} took"
+    words = f"Equal time is the time that training by {first['method']} took"
     if has_preparation(first):
         made = "core-set" if first["method"] == SVP else "irreducible losses"
         words += f", the making of its {made} not counted"
-    return f"{words}; where a training took another time, the difference has no verdict."
+    return f"{words}; if a training took another time, the difference has no verdict."
 
 
 def headline(result: Mapping[str, Any]) -> str:
     """The answer in one line: final accuracies against those of uniform at equal time."""
     rows = [row for row in methods(result) if took_equal_time(row, result)]
     if rows and all(_verdict(row, result) == "cannot tell" for row in rows):
-        return "Cannot tell who ends better: uniform training at equal time was still learning"
+        return "Cannot tell which ends better: uniform training at equal time was still learning"
     better, worse, unclear = (
         [row["method"] for row in rows if _verdict(row, result) == word]
         for word in ("better", "worse", "inconclusive")
@@ -69,7 +69,7 @@ def headline(result: Mapping[str, Any]) -> str:
     if better:
         verb = "beats" if len(better) == 1 else "beat"
         return f"{quantities.listed(better)} {verb} decayed uniform training at equal time"
-    untold = f"{quantities.listed(unclear)} cannot be told from"
+    untold = f"{quantities.listed(unclear)} cannot be distinguished from"
     if worse:
         words = f"Decayed uniform training beats {quantities.listed(worse)} at equal time"
         return f"{words}; {untold} it" if unclear else words
@@ -137,7 +137,7 @@ def _cost(entry: Row, row: Row) -> str:
     )
     if has_preparation(row):
         full = speed["seconds"]["full"]
-        words += f" ({_share(full)} with what had to be made first)"
+        words += f" ({_share(full)} with the preparation)"
     return words
 
 
@@ -160,9 +160,7 @@ def at_level(row: Row, level: float) -> Row | None:
 def about_learning(result: Mapping[str, Any]) -> str:
     """Where uniform training at equal time had not converged; empty where it had."""
     words: str = (result.get("convergence") or {}).get("words", "")
-    return (
-        words and f"{words[0].upper()}{words[1:]}. How fast each gets there is told all the same."
-    )
+    return words and f"{words[0].upper()}{words[1:]}. The speed of each is reported anyway."
 
 
 def not_reached(result: Mapping[str, Any]) -> list[str]:
@@ -202,5 +200,5 @@ def corruption(result: Mapping[str, Any]) -> str:
         parts.append(f"{rare} left of the classes of low relevance{kept}")
     if config.get("duplicate"):
         share = quantities.percent(config["duplicate"])
-        parts.append(f"{share} of the examples there {config['duplicate_times']} times")
-    return f"On purpose: {quantities.listed(parts)}." if parts else ""
+        parts.append(f"{share} of the examples {config['duplicate_times']} times")
+    return f"Changed on purpose: {quantities.listed(parts)}." if parts else ""

@@ -47,7 +47,7 @@ def about_selection(result: Mapping[str, Any]) -> str:
     words = {
         "better": "with a lower error for {}",
         "worse": "with a higher error for {}",
-        "inconclusive": "with an error that cannot be told from the target's for {}",
+        "inconclusive": "with an error that does not clearly differ from the target's for {}",
         "cannot tell": "with a target that was still learning for {}",
     }
     parts = [
@@ -92,10 +92,10 @@ def _certainty(row: Row) -> str:
         low, high = (quantities.points(gap[end], signed=True) for end in ("low", "high"))
         words += f", {low} to {high}"
     if row["certain"] is None:
-        return f"{words}; at no budget lower beyond chance"
+        return f"{words}; at no budget significantly lower"
     if row["certain"] == row["labels"]:
         return f"{words}; lower beyond chance"
-    return f"{words}; lower beyond chance from {counted(row['certain'], 'label')} on"
+    return f"{words}; significantly lower from {counted(row['certain'], 'label')} on"
 
 
 def about_agreement(result: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def coreset_summary(selection: Selection) -> RenderableType:
     copies = metadata.get("num_near_duplicates")
     if copies:
         verb = "was" if copies == 1 else "were"
-        parts.append(Text(f"{counted(copies, 'near-duplicate')} of others {verb} set aside first"))
+        parts.append(Text(f"{counted(copies, 'near-duplicate')} of others {verb} dropped first"))
     validated = metadata.get("proxy_validation_accuracy")
     if isinstance(evidence, Evidence):
         validated = evidence.validation_accuracy

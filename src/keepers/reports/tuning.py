@@ -55,11 +55,13 @@ def headline(result: Mapping[str, Any]) -> str:
         words = {(row.get("difference") or {}).get("verdict") for row in longest}
         if words & {"better", "worse"} and len(words) == 1:
             return f"The longest answers are {words.pop()} than a random part"
-        return "The longest answers cannot be told from a random part, or not at every budget"
+        return (
+            "The longest answers do not clearly differ from a random part, or not at every budget"
+        )
     worse = [r for r in chosen if (r.get("difference") or {}).get("verdict") == "worse"]
     if len(worse) == len(chosen):
-        return "Every choice is worse than a random part"
-    return "No choice is better than both a random part and the longest answers"
+        return "Every method is worse than a random part"
+    return "No method is better than both a random part and the longest answers"
 
 
 def answers(result: Mapping[str, Any]) -> list[Answer]:
@@ -104,23 +106,27 @@ def about(result: Mapping[str, Any]) -> list[str]:
     passes = counted(target["epochs"], "pass", "passes")
     chosen = "as given"
     if rate["tried"]:
-        chosen = f"the best of {len(rate['tried'])} for random on other conversations of the pool"
+        chosen = (
+            f"the best of {len(rate['tried'])} for a random part, on other conversations of "
+            "the pool"
+        )
     words = [
-        f"Loss: nats per token of the answers of {counted(data['test_n'], 'held-out conversation')}"
-        f" ({loss(before['loss'])} before tuning). Every choice is tuned on for {passes} over its "
-        f"budget, whatever it fills of it, so all have the same tokens and steps. Learning rate "
+        "Loss: nats per token of the answers of "
+        f"{counted(data['test_n'], 'held-out conversation')} ({loss(before['loss'])} before "
+        f"tuning). Every selection is used for {passes} over its budget, however much of it the "
+        "selection fills, so all trainings have the same tokens and steps. Learning rate "
         f"{rate['taken']:g}, {chosen}.",
     ]
     if before.get("told_apart") is not None:
         least = 1 / (1 + data["others"])
         words.append(
-            f"Told apart: how many of the last answers are likelier per token than each of "
-            f"{counted(data['others'], 'answer')} to other prompts ({quantities.percent(least)} by "
-            f"chance, {quantities.percent(before['told_apart'])} before tuning)."
+            "Told apart: the share of last answers that are likelier per token than each of "
+            f"{counted(data['others'], 'answer')} to other prompts ({quantities.percent(least)} "
+            f"by chance, {quantities.percent(before['told_apart'])} before tuning)."
         )
     words.append(
-        "The seeds are of random choices and of the order; the held-out conversations are the "
-        "same in all, so the intervals do not speak of other ones."
+        "Seeds vary random choices and the order of training. The held-out conversations are "
+        "the same for all seeds, so the intervals do not cover their choice."
     )
     return words
 

@@ -59,7 +59,7 @@ class LabelNoise:
     def __str__(self) -> str:
         if self.vague:
             most = f" (up to {self.high:.1%})" if self.high < 1 else ""
-            return f"it cannot be told how many labels are wrong{most}"
+            return f"the share of wrong labels is unknown{most}"
         if self.low == 0:
             return f"at most {self.high:.1%} of the labels are wrong"
         return f"{self.low:.1%} to {self.high:.1%} of the labels are wrong or too hard to predict"

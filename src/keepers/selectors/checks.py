@@ -54,7 +54,7 @@ def check_count(k: int, available: int, parameter: str = "k") -> int:
     if k < 0 or k > available:
         raise ParameterError(
             parameter,
-            f"got {k}, but there are {available} to pick from",
+            f"got {k}, but there are only {available} to pick from",
             f"Give a count from 0 to {available}",
         )
     return k

@@ -73,7 +73,7 @@ def coverage_centric(
         for members, share in zip(bins, share_budget(sizes, k), strict=True)
     ]
     positions = take_turns(drawn, sizes) if drawn else rest
-    why = f"among the hardest {beta:g} of the examples, which ccs sets aside"
+    why = f"among the hardest {beta:g} of the examples, which ccs drops"
     return Picks(positions=positions, excluded=excluded, why_excluded=why)
 
 

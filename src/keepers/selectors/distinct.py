@@ -143,7 +143,7 @@ def near_duplicates(
         if len(zeros):
             raise ParameterError(
                 "features",
-                f"got zeros alone at {len(zeros)} positions, the first is {int(zeros[0])}",
+                f"got only zeros at {len(zeros)} positions, the first is {int(zeros[0])}",
                 "Leave those examples out: they have no direction",
             )
     places = torch.arange(len(points_ND), device=points_ND.device)

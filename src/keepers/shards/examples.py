@@ -71,8 +71,8 @@ def source_of(
     own, _ = extract.input_shape(inputs, reading.kind)
     if shape is not None and reading.kind == "vector" and own != shape:
         raise DataError(
-            f"data: the shard {name} holds vectors of {own[0]} numbers, and others {shape[0]}. "
-            "Give shards of one schema"
+            f"data: the shard {name} holds vectors of {own[0]} numbers, but others hold "
+            f"{shape[0]}. Give shards of one schema"
         )
     labels = np.concatenate(slots)[order] - 1
     return Source(
@@ -98,5 +98,5 @@ def sample_of(run: Executor, indexed: Indexed, parts: Sequence[Part], cuts: Cuts
     found = run.map(rows_of, (indexed.reading, cuts), parts)
     taken = [each for _, each in sorted(found, key=lambda each: each[0]) if each[0].num_rows]
     if not taken:
-        raise DataError("data: not one example is left to train on. Give more of them")
+        raise DataError("data: no example is left to train on. Give more examples")
     return source_of(taken, indexed.reading, indexed.class_names, "a sample of the shards")

@@ -95,13 +95,13 @@ class OnRay:
         except errors.RayTaskError as error:
             if missing := _NO_MODULE.search(str(error)):
                 raise RunError(
-                    f"ray: a worker has no module '{missing[1]}', so what is sent to it cannot be "
-                    "made there. Install it on every machine of the cluster"
+                    f"ray: a worker has no module '{missing[1]}', which it needs. Install it on "
+                    "every machine of the cluster"
                 ) from None
             raise
         except errors.RayError as error:
             raise RunError(
-                f"ray: {first_line(error)}. Type the same command again: finished shards are kept"
+                f"ray: {first_line(error)}. Run the same command again: finished shards are kept"
             ) from None
 
 

@@ -111,7 +111,7 @@ def index_all(
     facts = [dict(each.read().facts) for each in at]
     there = [place for place in range(len(at)) if len(at[place].read()["rows"])]
     if not there:
-        raise DataError("data: no shard holds a row that can be used. Give data with rows")
+        raise DataError("data: no shard has a usable row. Give data with rows")
     indexes = tuple(at[place] for place in there)
     own = tuple(facts[place] for place in there)
     names = [shards[place].name for place in there]
@@ -173,8 +173,8 @@ def _refuse_unlike(facts: Sequence[dict[str, Any]], names: Sequence[str], readin
         for name, each in zip(names, facts, strict=True):
             if (own := each["alike"].get(parameter)) != first:
                 raise DataError(
-                    f"{parameter}: column '{column}' holds {own} in the shard {name}, and {first} "
-                    f"in {names[0]}. Give shards of one schema"
+                    f"{parameter}: column '{column}' holds {own} in the shard {name}, but "
+                    f"{first} in {names[0]}. Give shards of one schema"
                 )
 
 
@@ -196,9 +196,9 @@ def _classes(
     found = {name for each in facts for name in each["classes"]}
     if require and len(found) < 2:
         raise DataError(
-            f"label: column '{reading.columns.label}' holds one class only "
-            f"({', '.join(found) or 'none'}). Selection needs at least 2; name another column with "
-            "--label (label=...)"
+            f"label: column '{reading.columns.label}' holds only one class "
+            f"({', '.join(found) or 'none'}). Selection needs at least 2; name another column "
+            "with --label (label=...)"
         )
     whole = all(each["whole"] for each in facts)
     return tuple(sorted(found, key=int if whole else None))

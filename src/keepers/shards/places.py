@@ -74,13 +74,13 @@ def local_copy(shard: Shard) -> Generator[Path]:
         same = _state(shard.address) == shard.state
     except DataError:
         raise DataError(
-            f"data: the shard {shard.address} is gone since the work began. Bring it back, or "
-            "leave it out of the data: what is finished of the others is kept"
+            f"data: the shard {shard.address} disappeared during the work. Restore it, or leave "
+            "it out of the data: finished work on the others is kept"
         ) from None
     if not same:
         raise DataError(
-            f"data: the shard {shard.address} changed since the work began. Type the same command "
-            "again: what is finished of the others is kept"
+            f"data: the shard {shard.address} changed during the work. Run the same command "
+            "again: finished work on the others is kept"
         )
     if not _is_remote(shard.address):
         yield Path(shard.address)
@@ -104,7 +104,9 @@ def _addresses(name: str, split: str | None) -> list[str]:
             each for each in glob.glob(str(path), recursive=True) if Path(each).is_file()
         )
         if not found:
-            raise DataError(f"data: no file fits {name}. Quote a glob, so that keepers reads it")
+            raise DataError(
+                f"data: no file matches {name}. Quote a glob, so that keepers expands it"
+            )
         return [str(Path(each).resolve()) for each in found]
     if not path.exists():
         raise missing(path)

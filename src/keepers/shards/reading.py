@@ -57,13 +57,13 @@ class Reading:
         for name, family in self.types:
             if name not in material.table.column_names:
                 raise DataError(
-                    f"data: the shard {shard.name} has no column '{name}', and {self.first} has. "
+                    f"data: the shard {shard.name} has no column '{name}', but {self.first} has. "
                     "Give shards of one schema, or leave it out of the data"
                 )
             kind = material.table.schema.field(name).type
             if not pa.types.is_null(kind) and _family(kind) != family:
                 raise DataError(
-                    f"data: column '{name}' holds {kind} in the shard {shard.name}, and {family} "
+                    f"data: column '{name}' holds {kind} in the shard {shard.name}, but {family} "
                     f"in {self.first}. Give shards of one schema"
                 )
         return material
@@ -93,7 +93,7 @@ def settle(
     for parameter, name in (("scores", scores), ("features", features)):
         if name is not None and name not in table.column_names:
             known = remedy(name, table.column_names, "Its columns are")
-            problem = f"got '{name}', which is no column of {material.name}"
+            problem = f"got '{name}', which is not a column of {material.name}"
             raise ParameterError(parameter, problem, known)
     rest = [name for name in table.column_names if name != scores or name == id]
     free = replace(material, table=table.select(rest))
@@ -110,7 +110,9 @@ def settle(
         columns = Columns(label=found, id=id, features=features)
     if columns.label is not None and "," in columns.label and columns.label not in rest:
         raise ParameterError(
-            "label", f"got '{columns.label}', several columns", "By shard, classes alone are taken"
+            "label",
+            f"got '{columns.label}', several columns",
+            "By shard, only classes are supported",
         )
     if needs_labels and columns.label is None:
         raise ParameterError("label", "the data have no labels", "Name the column with --label")
@@ -132,7 +134,7 @@ def _first(shards: Sequence[Shard], header: Header) -> tuple[Shard, Material]:
             material = _material(shard, path, header, None)
         if material.table.num_rows:
             return shard, material
-    raise DataError(f"data: not one of the {len(shards):,} shards holds a row. Give data with rows")
+    raise DataError(f"data: none of the {len(shards):,} shards has a row. Give data with rows")
 
 
 def _material(shard: Shard, path: Path, header: Header, columns: Sequence[str] | None) -> Material:

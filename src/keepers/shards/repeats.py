@@ -54,8 +54,8 @@ def refuse_shared_ids(run: Executor, indexes: Sequence[At]) -> None:
     if twice:
         raise DataError(
             f"id: {counted(len(twice), 'id stands', 'ids stand')} in several shards: "
-            f"{first_few(twice)}. Make the keys unique, leave one of the shards out, or leave --id "
-            "out to have ids made from the inputs"
+            f"{first_few(twice)}. Make the keys unique, leave one of the shards out, or leave "
+            "--id out to use hashes of the inputs"
         )
 
 

@@ -215,7 +215,7 @@ def embed(
     return found
 
 
-_EMBEDS = "It is called with what its encoding gives of a batch, and returns one row (n, d) of each"
+_EMBEDS = "It is called with an encoded batch, and must return one row (n, d) for each example"
 
 
 def _inputs(pool: Pool, positions: Tensor, device: torch.device) -> tuple[Any, ...]:

@@ -64,7 +64,7 @@ class ProjectedGradients:
             (sums / learnt.sum(1)).sum().backward()
         if not found:
             raise KeepersError(
-                "gradients: no linear layer of the model runs over tokens (n, length, d). Take "
+                "gradients: no linear layer of the model runs over tokens (n, length, d). Use "
                 "rds, which compares hidden states"
             )
         return sums.detach(), found[0].cpu()

@@ -119,8 +119,8 @@ def read_through(
     progress.finish()
     if not bool(sums.isfinite().all()):
         raise KeepersError(
-            f"signals: {int((~sums.isfinite()).sum())} losses are no finite number. Take another "
-            "model, or --precision fp32"
+            f"signals: {int((~sums.isfinite()).sum())} losses are not finite. Use another model, "
+            "or --precision fp32"
         )
     if tally is not None:
         passes = 2.0 if gradients else 1.0

@@ -229,7 +229,7 @@ def check_logits(output: Any, labels: Tensor, version: int = 0) -> Tensor:
             raise ParameterError(
                 "model",
                 "got probabilities: none is under 0, and each row sums to 1",
-                "Return logits (n, classes), or give a function of your own as loss=",
+                "Return logits (n, classes), or give your own function as loss=",
             )
     return logits
 
@@ -243,7 +243,7 @@ def tensor_in(output: Any, targets: Tensor, wanted: str) -> Tensor:
     found = output if isinstance(output, Tensor) else getattr(output, "logits", None)
     if found is None and isinstance(output, Mapping):
         found = output.get("logits")
-    remedy = f"Return {wanted}, or give a function of your own as loss="
+    remedy = f"Return {wanted}, or give your own function as loss="
     if not isinstance(found, Tensor):
         raise ParameterError("model", f"got {type(output).__name__} from the model", remedy)
     if found.ndim != 2 or found.shape[0] != targets.shape[0]:

@@ -69,13 +69,13 @@ class Number(Plain):
                 raise ParameterError(
                     "label",
                     f"'{name}' is the same number in all rows",
-                    "Name a column that differs with --label (label=...)",
+                    "Name a column that varies with --label (label=...)",
                 )
             if spread <= 1e3 * torch.finfo(torch.float32).eps * size:
                 raise ParameterError(
                     "label",
-                    f"'{name}' differs by {spread:.3g} around {size:.3g}, too little for single "
-                    "precision",
+                    f"'{name}' varies by only {spread:.3g} around {size:.3g}, too little for "
+                    "single precision",
                     "Subtract a constant from it first",
                 )
         at = np.linspace(0, 1, PARTS + 1)[1:-1]

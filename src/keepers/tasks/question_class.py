@@ -33,7 +33,7 @@ class ClassQuestion:
         """As `label_text` reads the column `label`."""
         value = record.get(LABEL)
         if value is not None and not isinstance(value, str | int | float):
-            raise ValueError(f"the label is {value!r}, which is no text")
+            raise ValueError(f"the label is {value!r}, which is not a text")
         return label_text(value)
 
     def sent(self, value: object) -> Answer | None:
@@ -82,5 +82,5 @@ class ClassQuestion:
         """The one choice that there is."""
         choices = choices_in(regions)
         if len(choices) != 1 or not isinstance(choices[0], str):
-            raise ValueError(f"it holds the choices {choices}, and exactly one class is wanted")
+            raise ValueError(f"it holds the choices {choices}, but must hold exactly one class")
         return choices[0]

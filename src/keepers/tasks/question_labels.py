@@ -50,7 +50,7 @@ class LabelsQuestion:
         """A text or a number is none."""
         if isinstance(answer, tuple) and all(isinstance(each, str) for each in answer):
             return None
-        return f"{answer!r} is no list of labels. Give a list, [] for none of them"
+        return f"{answer!r} is not a list of labels. Give a list; [] means no label"
 
     def read(self, record: Mapping[str, Any]) -> Answer | None:
         """A list, a text whose parts are labels, or 0 and 1 in a column for each label.
@@ -65,7 +65,7 @@ class LabelsQuestion:
             return self._of_flags(flags)
         value = record.get(LABEL)
         if isinstance(value, dict):
-            raise ValueError(f"the label is {value!r}. Give a list of labels, [] for none of them")
+            raise ValueError(f"the label is {value!r}. Give a list of labels; [] means no label")
         if blank(value):
             return None
         if isinstance(value, str):
@@ -91,7 +91,7 @@ class LabelsQuestion:
             return [name for name, value in zip(self.names, values, strict=True) if value]
         texts = [None if isinstance(each, list | dict) else label_text(each) for each in values]
         if None in texts:
-            raise ValueError(f"the label is {values!r}. Give a list of names, [] for none of them")
+            raise ValueError(f"the label is {values!r}. Give a list of names; [] means no label")
         return [str(text) for text in texts]
 
     def _parts(self, text: str) -> list[str]:
@@ -176,9 +176,9 @@ class LabelsQuestion:
         """The choices; `NONE` alone is none of them."""
         choices = choices_in(regions)
         if not choices or not all(isinstance(choice, str) for choice in choices):
-            raise ValueError(f"it holds the choices {choices}, and labels or {NONE} are wanted")
+            raise ValueError(f"it holds the choices {choices}, but must hold labels or {NONE}")
         if NONE in choices and len(set(choices)) > 1:
-            raise ValueError(f"it holds the choices {choices}: labels, and that it has none")
+            raise ValueError(f"it holds the choices {choices}: both labels and none of them")
         return _tidy([choice for choice in choices if choice != NONE])
 
 

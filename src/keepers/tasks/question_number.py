@@ -36,7 +36,7 @@ class NumberQuestion:
     def problem(self, answer: Answer) -> str | None:
         """Texts, and more or fewer numbers, are none."""
         if isinstance(answer, str) or any(isinstance(each, str) for each in answer):
-            return f"{answer!r} is no number. Write it such as 3.5"
+            return f"{answer!r} is not a number. Write, for example, 3.5"
         if len(answer) != len(self.names):
             wanted = ", ".join(self.names)
             return f"{self.in_words(answer)} is {len(answer)} numbers. Give {wanted}"
@@ -56,7 +56,7 @@ class NumberQuestion:
         if blank(value):
             return None
         if isinstance(value, dict):
-            raise ValueError(f"the label is {value!r}, which is no number")
+            raise ValueError(f"the label is {value!r}, which is not a number")
         if isinstance(value, str):
             value = self._parts(value)
         given = cast("list[Any]", value if isinstance(value, list | tuple) else [value])
@@ -161,12 +161,12 @@ class NumberQuestion:
                 values[region.get("from_name")] = held.get("number")
         given = [values.get(self._field(at)) for at in range(len(self.names))]
         if any(number is None for number in given):
-            raise ValueError(f"it holds the numbers {given}, and {', '.join(self.names)} is wanted")
+            raise ValueError(f"it holds the numbers {given}, but must hold {', '.join(self.names)}")
         return tuple(map(_number, given))
 
 
 def _number(value: Any) -> float:
-    text = f"{value!r} is no number. Write it such as 3.5"
+    text = f"{value!r} is not a number. Write, for example, 3.5"
     if isinstance(value, bool | list | dict | None):
         raise ValueError(text)
     try:

@@ -83,7 +83,7 @@ def fit_classifier(
             warnings.simplefilter("ignore")  # of convergence: `converged` tells
             return made.fit(rows(pool, members), y, **given)
     except Exception as error:  # the user's own pipeline may raise anything
-        remedy = "It is fitted on what the data hold, as fit(rows, classes)"
+        remedy = "It is fitted on the data, as fit(rows, classes)"
         counts = isinstance(pool, BagPool | TextPool)
         if counts and ("dense" in str(error) or "sparse" in str(error)):
             remedy = (
@@ -136,8 +136,8 @@ def predict(
         said = task.asked(fitted, rows(pool, part), num_outputs)
         if not bool(said.isfinite().all()):
             raise KeepersError(
-                f"{parameter}: the model gives predictions that are not finite. Scale its "
-                "input, or take another"
+                f"{parameter}: the model gives predictions that are not finite. Scale its input, "
+                "or use another model"
             )
         found[start : start + len(part)] = said
     return found

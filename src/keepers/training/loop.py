@@ -210,7 +210,7 @@ class Loop:
             return
         tensors, facts = found
         if facts["identity"] != self.at.identity:
-            raise RunError(f"run: the checkpoint {path} is of another training. Remove it")
+            raise RunError(f"run: the checkpoint {path} belongs to another training. Remove it")
         checkpoint.restore(
             tensors, module=self.module, optimizer=self.optimizer, observers=self.stateful
         )

@@ -188,7 +188,7 @@ class WeightedSampling(BatchPolicy):
         if positive < (1 if replacement else size or len(own)):
             raise ParameterError(
                 "weights",
-                f"got {positive} over 0, of which {size or len(own)} are to be drawn",
+                f"got {positive} over 0, but {size or len(own)} are to be drawn",
                 "Give a smaller size, or replacement=True",
             )
 

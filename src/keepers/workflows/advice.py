@@ -86,10 +86,10 @@ class Noise:
 
 PROVEN = ("random", "stratified", "longest")
 UNPROVEN = (
-    "tuning by such a choice can be worse than by a random part, or by the longest answers: on "
-    "pools of millions nearly no method of this kind beat random (Xia et al. 2024, 2410.09335). "
-    "keepers advise --target and keepers compare --target tune on each of the three, at as many "
-    "tokens, and compare a held-out loss"
+    "tuning on such a selection can be worse than on a random part or on the longest answers: "
+    "on pools of millions hardly any method of this kind beat random (Xia et al. 2024, "
+    "2410.09335). keepers advise --target and keepers compare --target tune on all three, for "
+    "the same number of tokens, and compare the held-out loss"
 )
 """What is said of whatever else chooses conversations."""
 
@@ -123,21 +123,23 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
             if scored.method.needs != frozenset({"out_of_fold_log_probs"}):
                 how = "by their losses, with a linear model, on SST-2 by 16 to 29 at 0.1 to 0.5"
         warnings.append(
-            f"at {fraction:.2g} kept, methods that keep the hardest first ('{name}') can lose to "
-            f"a random choice, badly: {how}. '{SAFE}' is the safe one. keepers advise tells on "
-            "your data before, keepers compare after"
+            f"at {fraction:.2g} kept, methods that keep the hardest examples ('{name}') can be "
+            f"far worse than a random choice: {how}. '{SAFE}' is safe. Measure it on your data: "
+            "keepers advise before, keepers compare after"
         )
     if noise is not None and noise.many and name != CLEAN:
-        first = ". What is hardest is kept first, and wrong labels are hard" if hard_first else ""
-        pays = tried or f"keepers advise tells whether leaving them out ({CLEAN}) pays"
+        first = (
+            ". The hardest examples are kept first, and wrong labels are hard" if hard_first else ""
+        )
+        pays = tried or f"keepers advise measures whether leaving them out ({CLEAN}) pays"
         warnings.append(f"{noise}{first}. {pays}")
     if scored.predictions is None:
         reached = scored.score(at)
         if reached is not None and reached < LITTLE:
             warnings.append(
                 f"the proxy has hardly learnt anything: its {scored.source.task.score_words} on "
-                f"what it was trained on is {reached:.2f}. Its choice is little better than a "
-                "random one. Give it more --epochs, or another --proxy"
+                f"its training data is {reached:.2f}. Its selection is little better than a "
+                "random one. Give it more --epochs, or use another --proxy"
             )
         return warnings
     right = accuracy(scored, at) or 0.0
@@ -147,11 +149,13 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
     loss = -float(scored.predictions.label_probability[at].clamp(min=TINY).log().mean())
     few = right < min(HARDLY_BETTER * largest, (1 + largest) / 2)
     if few and loss > (1 - LEARNT) * guessing:
-        remedy = "Take another --proxy" if fitted else "Give it more --epochs, or another --proxy"
+        remedy = (
+            "Take another --proxy" if fitted else ("Give it more --epochs, or use another --proxy")
+        )
         warnings.append(
-            f"the proxy has hardly learnt anything: it is right on {right:.1%} of what it was "
-            f"trained on, and always guessing the largest class on {largest:.1%}. Its choice is "
-            f"little better than a random one. {remedy}"
+            f"the proxy has hardly learnt anything: it is right on {right:.1%} of its training "
+            f"data, and always guessing the largest class is right on {largest:.1%}. Its "
+            f"selection is little better than a random one. {remedy}"
         )
         return warnings
     if noise is not None:
@@ -161,15 +165,16 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
     share = float((scored.margins[at] < 0).double().mean())
     if share > WEAK_PROXY:
         warnings.append(
-            f"while it trained, the proxy found another class likelier than the label for "
+            "during its training the proxy found another class more likely than the label for "
             f"{share:.0%} of the examples: it learnt little, or many labels are wrong. Give it "
-            "more --epochs, or take another --proxy; --val 0.2 estimates how many labels are wrong"
+            "more --epochs, or use another --proxy; --val 0.2 estimates how many labels are "
+            "wrong"
         )
     elif share > MANY_LABEL_ERRORS:
         first = ", and they are kept first" if hard_first else ""
         warnings.append(
-            f"while it trained, the proxy found another class likelier than the label for "
-            f"{share:.0%} of the examples{first}. That says how slowly it learnt, not how many "
+            "during its training the proxy found another class more likely than the label for "
+            f"{share:.0%} of the examples{first}. That shows how slowly it learnt, not how many "
             "labels are wrong: --val 0.2 estimates that. The report shows the examples"
         )
     return warnings
@@ -187,9 +192,9 @@ def tell_floor(
     """What the floor did, in a sentence: labels (f,) of the examples that it put in."""
     found = [f"'{names[label]}'" for label in labels.unique().tolist()]
     return (
-        f"--min-per-class {config.min_per_class} put in {counted(len(labels), 'example')} of "
-        f"{counted(len(found), *of)} of which {config.method} keeps fewer "
-        f"({listed(found, 3)}), in place of its last picks of others"
+        f"--min-per-class {config.min_per_class} added {counted(len(labels), 'example')} of "
+        f"{counted(len(found), *of)} that {config.method} keeps too few of ({listed(found, 3)}), "
+        "in place of its last picks of others"
     )
 
 
@@ -218,8 +223,9 @@ def warn_of_lost(
         warnings.append(f"{told} examples: {shown}. {remedy}")
     if least > 1 and bool((keeps < sizes.clamp(max=least)).any()):
         warnings.append(
-            f"{int(kept.sum()):,} examples are too few for {least:,} of each {of[0]}, or all that "
-            f"it has: the budget is shared evenly. It takes {int(sizes.clamp(max=least).sum()):,}"
+            f"{int(kept.sum()):,} examples are too few for {least:,} of each {of[0]} (or all "
+            "that it has): the budget is shared evenly. At least "
+            f"{int(sizes.clamp(max=least).sum()):,} are needed"
         )
     return warnings
 
@@ -274,7 +280,7 @@ def warn_of_shares(
     low, high = int(share.argmin()), int(share.argmax())
     known = [name for name, here in zip(names, there.tolist(), strict=True) if here]
     return [
-        f"of '{known[low]}' {float(share[low]):.1%} are kept and of '{known[high]}' "
-        f"{float(share[high]):.1%}, where {overall:.1%} of all are: the choice changes how often "
-        f"each {of[0]} occurs. --balance class evens it out"
+        f"the kept share of '{known[low]}' is {float(share[low]):.1%} and of '{known[high]}' "
+        f"{float(share[high]):.1%}, against {overall:.1%} of all: the selection changes the "
+        f"frequency of each {of[0]}. --balance class evens it out"
     ]

@@ -206,19 +206,19 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     low, high = (f"{end:.1f}" for end in facts["speedup_interval"])
     found.append(
         f"{_share(facts, 'redundant')} of the examples are redundant to that model, and "
-        f"{_share(facts, 'unlearnable')} have labels that are wrong or beyond it: a step on the "
-        f"rest alone is worth at most {facts['speedup']:.1f} plain ones ({low} to {high})"
+        f"{_share(facts, 'unlearnable')} have labels that are wrong or too hard for it: a step "
+        f"on the rest is worth at most {facts['speedup']:.1f} plain steps ({low} to {high})"
     )
     found.append(_time(result["config"]["target"]["model"], facts, seconds))
     if result["looked_at"] < result["data"]["n"]:
         found.append(
             f"The losses are of a part, {result['looked_at']:,} of {result['data']['n']:,} "
-            "examples: by all of them, their model knows more and finds more redundant"
+            "examples: a model trained on all of them knows more, and finds more redundant"
         )
     if facts["pays"]:
         found.append(
-            "These are bounds, and hold for rho-loss that hands over to uniform steps by itself "
-            "(the default): keepers compare --online trains both and measures it"
+            "These are bounds for rho-loss with the hand-over to uniform steps (the default). "
+            "keepers compare --online trains both, and measures it"
         )
     if result["losses"]:
         found.append(f"keepers train --il {shlex.quote(result['losses'])} uses these losses")
@@ -228,15 +228,15 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
 def _losses(made: Mapping[str, Any]) -> str:
     model = made["model"] or "a model of yours"
     if made["accuracy"] is None:
-        return "How good the irreducible losses are is not known: they were made elsewhere"
+        return "The quality of the irreducible losses is unknown: they come from elsewhere"
     low, high = wilson(round(made["accuracy"] * made["examples"]), made["examples"])
     words = (
         f"The irreducible-loss model ({model}) is right on {made['accuracy']:.1%} ({low:.1%} to "
-        f"{high:.1%}) of {made['examples']:,} examples that it has not seen"
+        f"{high:.1%}) of {made['examples']:,} examples that it was not trained on"
     )
     if made["majority"] is None:
         return words
-    return f"{words}, always naming the largest class on {made['majority']:.1%}"
+    return f"{words}; always guessing the largest class is right on {made['majority']:.1%}"
 
 
 def _share(facts: Mapping[str, Any], name: str) -> str:
@@ -252,13 +252,13 @@ def _time(target: str, facts: Mapping[str, Any], seconds: Mapping[str, Any]) -> 
         f"selecting takes {best:.3g} s at best"
     )
     if facts["outlook"] == "can pay in accuracy":
-        words += " to where plain training ends, if that gets as far"
+        words += " to the accuracy of plain training, if it gets that far"
     if losses is None:
-        return f"{words}, what the losses took not counted"
-    words += f", {best + losses:.3g} s with what the losses take ({losses:.3g} s)"
+        return f"{words}, without the time for the losses"
+    words += f", {best + losses:.3g} s with the time for the losses ({losses:.3g} s)"
     if best >= plain:
         return words
     uses = math.ceil(losses / (plain - best))
     if uses <= 1:
         return words
-    return f"{words}: they are worth it where {uses:,} trainings or more use them"
+    return f"{words}: they pay if {uses:,} trainings or more use them"

@@ -68,8 +68,8 @@ def settled(
         return config, None
     if source.kind == "chat":
         name = "random" if source.targets is None else SAFE
-        why = "what a conversation is worth shows only in tuning: keepers advise --target tunes"
-        say(f"auto: {name} is taken: {why}")
+        why = "only tuning shows the value of a conversation; keepers advise --target measures it"
+        say(f"auto takes {name}: {why}")
         return replace(config, method=name), Taken(method=name, why=why)
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
         made_by(replace(config, method=SAFE).role(source), source.info(), "proxy")
@@ -113,14 +113,14 @@ def take(
         why = _impossible(source, fraction)
         if why:
             found[k] = Taken(method=SAFE, why=why)
-            say(f"auto: {why}: {SAFE} is taken")
+            say(f"auto takes {SAFE}: {why}")
             continue
         if looked is None:
             part = looked_at(source, seed)
             drawn, looked = len(part) < len(source), joined(part, proxy, place, on_bad_row)
         found[k] = _by_pilot(*looked, fraction, place, seed, drawn=drawn)
         taken = found[k]
-        say(f"auto: {taken.method} is taken: {taken.why} ({taken.cost.seconds:.0f} s)")
+        say(f"auto takes {taken.method}: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found
 
 
@@ -139,12 +139,12 @@ def _by_pilot(
     chances = {row.method: row.probability for row in rows}
     harmed = {row.method: row.other.mean for row in rows if row.other and row.harms_another}
     words = (
-        f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept "
+        f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept, "
         f"{why_safe(chances, instead, harmed, pilot.other)}"
         if best is None
-        else f"in a pilot on {counted(pilot.examples, 'example')} it was "
-        f"{_in_points(best)} than a random choice at {fraction:.0%} kept, and is better with a "
-        f"probability of {probability(best.probability)}{_agreed(best, pilot.other)}"
+        else f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept it was "
+        f"{_in_points(best)} than a random choice, and is better with a probability of "
+        f"{probability(best.probability)}{_agreed(best, pilot.other)}"
     )
     return Taken(
         method=instead if best is None else best.method,
@@ -194,7 +194,7 @@ def _impossible(source: Source, fraction: float) -> str | None:
     if fraction >= 1:
         return "everything is kept"
     if fraction * len(source) < 2 * len(source.strata_names):
-        return "so few are kept that a pilot would have under two of a class"
+        return "too few are kept: a pilot would have fewer than two examples of a class"
     return None
 
 

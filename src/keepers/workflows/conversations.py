@@ -66,7 +66,7 @@ def language_signals(
     if config.proxy is None:
         raise ParameterError(
             "proxy",
-            f"got none, and '{method.name}' needs what a language model says: {in_words(needs)}",
+            f"got none, but '{method.name}' needs a language model for {in_words(needs)}",
             "Name one with --proxy hf:PATH: a folder, a GGUF file or a hub name. Without one: "
             "random, longest, and with --label stratified",
         )
@@ -77,8 +77,8 @@ def language_signals(
         if config.keep_tokens is not None:
             raise ParameterError(
                 "keep_tokens",
-                f"got {config.keep_tokens}, and the proxy '{encoder.model}' is an encoder: its "
-                "tokens are not those of a model to be tuned",
+                f"got {config.keep_tokens}, but the proxy '{encoder.model}' is an encoder: its "
+                "tokens are not those of the model that you will tune",
                 "Give a number of rows with --keep, or name a causal language model",
             )
         targets = opened_targets(config, needs)
@@ -95,7 +95,7 @@ def language_signals(
             like = Targets(
                 *as_tokens(likened, model, config.on_bad_row, lambda told: say(f"Targets: {told}"))
             )
-    say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, as it is")
+    say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, without training")
     return source, read_signals(source, model, sequences, needs, place, like), tokens
 
 
@@ -111,9 +111,9 @@ def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[So
     if config.proxy is None:
         raise ParameterError(
             "keep_tokens",
-            f"got {config.keep_tokens}, and there is no tokenizer to count them by",
-            "Name the model that is to be tuned with --proxy hf:PATH, whose tokenizer alone is "
-            "read here, or give a number of rows with --keep",
+            f"got {config.keep_tokens}, but there is no tokenizer to count tokens with",
+            "Name the model that you will tune with --proxy hf:PATH (only its tokenizer is "
+            "read), or give a number of rows with --keep",
         )
     _check_as_it_is(config)
     role = language_role(config.proxy, "proxy")
@@ -138,7 +138,7 @@ def _check_as_it_is(config: CoresetOptions) -> None:
     for name, given in (("epochs", config.epochs), ("ensemble", config.ensemble)):
         if given is not None:
             raise ParameterError(
-                name, f"got {given}, and a language model is read as it is", "Leave it out"
+                name, f"got {given}, but a language model is used without training", "Leave it out"
             )
 
 
@@ -153,8 +153,8 @@ def opened_targets(config: CoresetOptions, needs: frozenset[str]) -> Source | No
     if config.similar_to is None:
         raise ParameterError(
             "similar_to",
-            f"got none, and '{config.method}' looks for what is similar to target examples",
-            "Give a file of some with --similar-to (similar_to=...)",
+            f"got none, but '{config.method}' needs target examples to compare with",
+            "Give a file of target examples with --similar-to (similar_to=...)",
         )
     with about("similar_to"):
         return open_source(config.similar_to, task="tokens", on_bad_row=config.on_bad_row)
@@ -196,7 +196,7 @@ def as_tokens(
         say(f"The tokenizer of the {parameter} has no chat template: chats are read as plain texts")
     if cut:
         say(
-            f"{counted(cut, 'conversation is', 'conversations are')} cut at {model.length:,} "
-            f"tokens ({parameter} option length)"
+            f"{counted(cut, 'conversation is', 'conversations are')} truncated at "
+            f"{model.length:,} tokens ({parameter} option length)"
         )
     return source, found

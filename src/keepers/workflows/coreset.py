@@ -80,9 +80,12 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
         options.keep.resolve(len(parted(source, options)[0]))
         config, auto = settled(source, options, place, say=say)
         if config.similar_to is not None and not methods.get(config.method).needs & COMPARED:
-            say(f"Warning: '{config.method}' compares with no targets: no use for --similar-to")
+            say(
+                f"Warning: '{config.method}' does not use target examples: --similar-to has no "
+                "effect"
+            )
         if config.quality is not None and "qualities" not in methods.get(config.method).needs:
-            say(f"Warning: '{config.method}' reads no scores of quality: no use for --quality")
+            say(f"Warning: '{config.method}' does not use quality scores: --quality has no effect")
         scored = score_source(source, config, place, say=say)
         if config.near_duplicates is not None:
             scored = without_copies(scored, config.near_duplicates, say)
@@ -154,8 +157,8 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     if picks.weights is not None:
         say(
             f"{scored.method.name} weights its picks, from {weight[kept].min():.4g} to "
-            f"{weight[kept].max():.4g}: multiply the loss of each by its own, which the selection "
-            "and exported tables hold as weight"
+            f"{weight[kept].max():.4g}: multiply the loss of each by its weight, which the "
+            "selection and exported tables hold in the column weight"
         )
     said = scored.predictions
     evidence = Evidence(

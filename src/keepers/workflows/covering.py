@@ -47,17 +47,17 @@ def needs_labels(config: CoresetOptions, *, brought: bool) -> bool:
     if brought and missing:
         raise ParameterError(
             "method",
-            f"got '{method.name}', which needs {in_words(missing)} of a proxy, and with features "
-            "none is trained",
+            f"got '{method.name}', which needs {in_words(missing)} of a proxy, but with features "
+            "no proxy is trained",
             f"Leave the features out, or take {', '.join(sorted(rows))}",
         )
     if config.near_duplicates is not None and not brought and "features" not in method.needs:
         having = [name for name, row in rows.items() if "features" in row.needs]
         raise ParameterError(
             "near_duplicates",
-            f"got {config.near_duplicates}, and '{method.name}' has no features to compare",
-            "Bring embeddings with --features (features=...), or take a method that has those of "
-            f"a proxy: {', '.join(sorted(having))}",
+            f"got {config.near_duplicates}, but '{method.name}' has no features to compare",
+            "Give embeddings with --features (features=...), or use a method with features of a "
+            f"proxy: {', '.join(sorted(having))}",
         )
     return bool(method.needs - {"features"} if brought else method.needs) or (
         config.balance is not None
@@ -71,8 +71,8 @@ def or_unlabelled() -> Generator[None]:
         yield
     except UnlabelledError as error:
         error.args = (
-            f"{error}. Without labels: bring embeddings with --features COLUMN or FILE.npy "
-            "(features=...), keep a random part with --method random, or ask for labels with "
+            f"{error}. Without labels: give embeddings with --features COLUMN or FILE.npy "
+            "(features=...), keep a random part with --method random, or collect labels with "
             "keepers active start",
         )
         raise
@@ -92,8 +92,8 @@ def without_copies(scored: Scored, similarity: float, say: Say) -> Scored:
         raise ParameterError(
             "features",
             f"{counted(len(zeros), 'vector is', 'vectors are')} all zeros (first: row {row}, id "
-            f"{name}), which have no direction to compare by --near-duplicates",
-            "Make them again, leave those rows out, or leave --near-duplicates out",
+            f"{name}): they have no direction, which --near-duplicates needs",
+            "Compute them again, leave those rows out, or leave --near-duplicates out",
         )
     place = scored.place
     with place.ledger.phase("near-duplicates") as tally, place.under_way("selecting") as report:
@@ -108,8 +108,8 @@ def without_copies(scored: Scored, similarity: float, say: Say) -> Scored:
     copies[at[of >= 0]] = at[of[of >= 0]]
     found = replace(scored, candidates=at[of < 0], copies=copies)
     say(
-        f"Set aside {counted(found.num_copies, 'near-duplicate')} (cosine similarity of "
-        f"{similarity:g} or more to an earlier one by id): {len(found.candidates):,} are left"
+        f"Dropped {counted(found.num_copies, 'near-duplicate')} (cosine similarity of "
+        f"{similarity:g} or more to an earlier example by id): {len(found.candidates):,} are left"
     )
     return found
 

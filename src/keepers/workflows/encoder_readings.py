@@ -32,9 +32,9 @@ def check_gives(role: Role, method: Method, needs: frozenset[str], brought: froz
     if missing := needs - GIVES - brought:
         raise ParameterError(
             "proxy",
-            f"got '{role.model}', an encoder, which gives features alone, and '{method.name}' "
+            f"got '{role.model}', an encoder, which gives only features, but '{method.name}' "
             f"needs {in_words(missing)}",
-            "Name a causal language model, hf:PATH, or take a method that covers features, or rds",
+            "Name a causal language model, hf:PATH, or use rds or a method that covers features",
         )
 
 
@@ -49,7 +49,7 @@ def encoder_signals(
     texts, prepared = prepare(role, as_texts(source), progress=place.progress)
     length = getattr(prepared.encoder, "length", None)
     cut = f", the first {length} tokens of each" if length else ""
-    say(f"Proxy: {role.model} reads {len(texts):,} conversations, as it is{cut}")
+    say(f"Proxy: {role.model} reads {len(texts):,} conversations, without training{cut}")
     features = _rows(embedded(place, prepared, prepared.pool, texts.content))
     if targets is None:
         return Signals(features=features)

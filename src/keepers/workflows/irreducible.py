@@ -113,7 +113,9 @@ def make_losses(
     if isinstance(config.model, nn.Module | Model):
         if holdout is not None:
             raise ParameterError(
-                "holdout", "got beside a model that is trained already", "Leave one of them out"
+                "holdout",
+                "got together with a model that is already trained",
+                "Leave one of them out",
             )
         return _by_own_model(source, config.model, place, on_bad_row, say)
     fraction = share(holdout, "holdout")
@@ -183,7 +185,7 @@ def _by_own_model(
     if isinstance(own, nn.Module) and source.kind == "text":
         raise ParameterError(
             "model",
-            "got a module, which does not say how text is encoded",
+            "got a module, which does not define how text is encoded",
             "Give keepers.types.Model(module=..., encoder=EncoderSpec(kind='text', ...))",
         )
     made = (

@@ -32,7 +32,7 @@ def language_role(
     if given is None:
         raise ParameterError(
             parameter,
-            "got none, and conversations are what a language model is tuned on",
+            "got none, but conversations need a language model to tune",
             f"Name one with --{parameter} hf:PATH: a folder, a GGUF file or a hub name",
         )
     role = Role.parse(given, "hf:", parameter)
@@ -48,7 +48,7 @@ def language_role(
         if (value := getattr(role, name)) is not None:
             raise ParameterError(
                 f"{parameter}.{name}",
-                f"got {value}, which a language model has no use for here",
+                f"got {value}, which a language model does not use here",
                 f"It takes {listed([*sorted(takes), *known], len(takes) + len(known))}",
             )
     return role

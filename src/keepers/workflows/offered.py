@@ -60,7 +60,7 @@ def check_supplies(parameter: str, model: str, method: str) -> None:
         lacking = methods.in_words(lacking_to_classifiers(method))
         raise ParameterError(
             parameter,
-            f"got '{model}', which gives no {lacking}, and '{method}' needs them",
+            f"got '{model}', which gives no {lacking}, but '{method}' needs them",
             "Name a model that is trained in steps, such as fasttext, mlp or preact8, or leave it "
             "out",
         )
@@ -89,7 +89,7 @@ def check_offered(method: Method, source: Source) -> None:
     missing = methods.in_words(method.needs - signals_for(task))
     raise ParameterError(
         "method",
-        f"got '{method.name}', which needs {missing}, and the targets are {task.plural}",
+        f"got '{method.name}', which needs {missing}, but the targets are {task.plural}",
         f"For those: {', '.join(sorted(rows))}",
     )
 

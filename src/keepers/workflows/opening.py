@@ -43,8 +43,8 @@ def only_classes(source: Source, who: str) -> None:
     if source.other_task is not None:
         raise ParameterError(
             "task",
-            f"the targets are {source.task.plural}, and {who} is of classes",
-            "keepers coreset, advise, train and compare take them; --task class reads classes",
+            f"the targets are {source.task.plural}, but {who} works only for classes",
+            "keepers coreset, advise, train and compare work with them; --task class reads classes",
         )
 
 
@@ -62,8 +62,8 @@ def read_data(data: Any, options: Shared, **more: Any) -> Source:
     if source.kind == "chat" and not options.reads_conversations:
         raise ParameterError(
             "data",
-            f"{source.name} holds conversations ({source.found[0]}), which keepers coreset, "
-            "score, compare, advise, il and train alone take",
+            f"{source.name} holds conversations ({source.found[0]}), which only keepers coreset, "
+            "score, compare, advise, il and train take",
             "To classify their texts name a column of them with --input and the classes with "
             "--label",
         )
@@ -121,8 +121,8 @@ def check_outputs(data: Any, options: Shared) -> None:
         for name, path in (("out", out), ("run", options.run)):
             if path is not None and is_within(Path(path), Path(export)):
                 raise RunError(
-                    f"{name}: {path} lies in {export}, which --export writes as a whole. "
-                    f"Name another with --{name}"
+                    f"{name}: {path} is inside {export}, which --export writes as a whole. Name "
+                    f"another with --{name}"
                 )
         check_own(export, "export", run=options.run)
     if len(met) > 1:

@@ -135,13 +135,13 @@ def apart(
     if both == len(source):
         raise ParameterError(
             "holdout",
-            f"every training input also stands in {other.name}",
+            f"every training input is also in {other.name}",
             "Give other data, or leave it out to use folds",
         )
     if both:
         say(
-            f"Warning: {counted(both, 'training input')} also "
-            f"{'stands' if both == 1 else 'stand'} in the holdout data"
+            f"Warning: {counted(both, 'training input')} {'is' if both == 1 else 'are'} also in "
+            "the holdout data"
         )
     other, prepared = prepare(
         config.role(other),

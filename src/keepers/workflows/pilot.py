@@ -129,7 +129,7 @@ def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
     if len(source) < FEWEST:
         raise ParameterError(
             "data",
-            f"got {len(source)} examples, and a pilot needs {FEWEST} or more",
+            f"got {len(source)} examples, but a pilot needs {FEWEST} or more",
             "Train on everything: with so few it costs little",
         )
     if (found := num_units(source)) < DIFFERENT:

@@ -31,7 +31,7 @@ def reference_losses(
     if given is None:
         raise ParameterError(
             "model",
-            f"got none, and {source.name} holds conversations",
+            f"got none, but {source.name} holds conversations",
             "Name a causal language model that was tuned on other data of the same kind: "
             "--model hf:PATH (model='hf:PATH')",
         )
@@ -39,7 +39,7 @@ def reference_losses(
         if value is not None:
             raise ParameterError(
                 name,
-                f"got {value}, and the reference of conversations is a model that is tuned already",
+                f"got {value}, but the reference of conversations must be tuned already",
                 "Leave it out; tune a model on held-out data, and name it with --model",
             )
     role = language_role(given, "model")

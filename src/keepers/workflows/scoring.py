@@ -123,7 +123,7 @@ def score_source(
     if config.keep_tokens is not None and source.kind != "chat":
         raise ParameterError(
             "keep_tokens",
-            f"got {config.keep_tokens}, and {source.name} holds no conversations ({source.kind})",
+            f"got {config.keep_tokens}, but {source.name} holds no conversations ({source.kind})",
             "Give --keep, or --task tokens for texts that a language model learns",
         )
     if source.kind == "chat" and (method.needs & READ) - given_with(source):

@@ -172,13 +172,15 @@ def why_safe(
     if worse:
         return (
             f"{listed([*harmed])} did better than a random choice for the pilot's model, but "
-            f"another kind, {other}, did {listed(worse)}"
+            f"{other}, a model of another kind, did {listed(worse)}"
         )
     if others:
         return f"{listed(others)} did better than a random choice, but no better than {SAFE}"
     named = f"no method but {SAFE}" if good else "no method"
     worst = f", and {SAFE} did worse" if taken == RANDOM else ""
-    return f"{named} has a chance of {least:.0%} or more to be better than a random choice{worst}"
+    return (
+        f"{named} is better than a random choice with a probability of {least:.0%} or more{worst}"
+    )
 
 
 def said_of_cleaning(rows: Sequence[Finding]) -> str:
@@ -188,7 +190,7 @@ def said_of_cleaning(rows: Sequence[Finding]) -> str:
         "better": "was better than a random choice",
         "worse": "was worse than a random choice",
         "no difference": "made no difference",
-        "cannot tell": "could not be told from a random choice",
+        "cannot tell": "did not clearly differ from a random choice",
     }
     for row in rows:
         if row.method == CLEAN:
@@ -274,7 +276,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         )
     if target["epochs"] is None:
         found.append(
-            f"{target['model']} has no epochs, so a fresh random part in each is not possible"
+            f"{target['model']} has no epochs, so there is no fresh random part in each epoch"
         )
     if result["label_noise"]:
         noise = Noise.of(result["label_noise"])
@@ -290,11 +292,11 @@ def _choice(
     random, whole = pilot["errors"][fraction], pilot["error_everything"]
     if row["method"] == SAFE:
         found = (
-            f"A random choice was wrong on {random:.1%} of what it had not seen, everything on "
-            f"{whole:.1%}"
+            f"On held-out data, training on a random choice was wrong on {random:.1%}, on "
+            f"everything on {whole:.1%}"
             if score == CLASSES.score_words
-            else f"On what it had not seen, 1 - {score} of a random choice was {random:.3f}, of "
-            f"everything {whole:.3f}"
+            else f"On held-out data, 1 - {score} was {random:.3f} for a random choice, and "
+            f"{whole:.3f} for everything"
         )
         return f"{instead}. {found}"
     mean, low, high = (-100 * row["error"][name] for name in ("mean", "high", "low"))
@@ -326,8 +328,8 @@ def _fresh(row: Mapping[str, Any]) -> str:
         "nothing to choose: take that (--select fresh-random)",
         "no difference": f"{row['method']} is as good as a fresh random part every epoch, which "
         "costs nothing to choose",
-        "cannot tell": f"{row['method']} cannot be told from a fresh random part every epoch, "
-        "which costs nothing to choose",
+        "cannot tell": f"{row['method']} does not clearly differ from a fresh random part every "
+        "epoch, which costs nothing to choose",
     }[row["told_fresh"]]
     return f"{words} ({mean:+.1f} points, {low:+.1f} to {high:+.1f})"
 
@@ -337,10 +339,10 @@ def _time(row: Mapping[str, Any], pilot: Mapping[str, Any], target: Mapping[str,
     saved, cost, whole = row["saved_seconds"], row["selection_seconds"], target["seconds"]
     if saved <= 0:
         return (
-            f"selecting takes longer ({cost:.3g} s) than it saves of training {target['model']} "
+            f"selecting takes longer ({cost:.3g} s) than it saves in training {target['model']} "
             f"({whole:.3g} s): train on everything"
         )
-    words = f"selecting takes {cost:.3g} s" if cost else "selecting takes no training"
+    words = f"selecting takes {cost:.3g} s" if cost else "selecting needs no training"
     times = whole / (whole - saved)
-    more = "; the pilot took more than one training saves" if pilot["seconds"] > saved else ""
+    more = "; the pilot took longer than one training saves" if pilot["seconds"] > saved else ""
     return f"{words} and saves {saved:.3g} s end to end, {times:.1f} times as fast{more}"

@@ -45,15 +45,14 @@ def with_test(
     if in_both == len(tested):
         raise ParameterError(
             "test",
-            f"every input of {tested.name} also stands in the training data {source.name}",
+            f"every input of {tested.name} is also in the training data {source.name}",
             "Give data that were held out, or a fraction such as 0.2 to split off",
         )
     if in_both:
         say(
-            f"Warning: {in_both:,} of {counted(len(tested), 'test input')} also "
-            f"{'stands' if in_both == 1 else 'stand'} in the training data, so test errors look "
-            "better "
-            "than they are"
+            f"Warning: {in_both:,} of {counted(len(tested), 'test input')} "
+            f"{'is' if in_both == 1 else 'are'} also in the training data, so test errors look "
+            "better than they are"
         )
     return source, tested, in_both
 
@@ -68,15 +67,14 @@ def check_holdout(holdout: Source, test: Source, say: Say) -> None:
     if in_both == len(test):
         raise ParameterError(
             "holdout",
-            f"every test input also stands in {holdout.name}",
+            f"every test input is also in {holdout.name}",
             "Give data that are neither trained on nor tested on",
         )
     if in_both:
         say(
-            f"Warning: {in_both:,} of {counted(len(test), 'test input')} also "
-            f"{'stands' if in_both == 1 else 'stand'} in the holdout data, so methods with "
-            "irreducible "
-            "losses look better than they are"
+            f"Warning: {in_both:,} of {counted(len(test), 'test input')} "
+            f"{'is' if in_both == 1 else 'are'} also in the holdout data, so methods with "
+            "irreducible losses look better than they are"
         )
 
 
@@ -110,8 +108,8 @@ def _parted(
     if count < (classes if isinstance(fraction.value, int) else 2):
         raise ParameterError(
             "test",
-            f"got {test!r}, which splits off {count:,} of {counted(len(source), 'row')}, and there "
-            f"are {classes} classes",
+            f"got {test!r}, which splits off {count:,} of {counted(len(source), 'row')}, but "
+            f"there are {classes} classes",
             f"Give a fraction such as 0.2, or a count of {classes} or more",
         )
     labels, units = torch.from_numpy(strata), torch.from_numpy(source.units)

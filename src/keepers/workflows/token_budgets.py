@@ -51,7 +51,7 @@ def within_tokens(
         if not fit:
             raise ParameterError(
                 "keep_tokens",
-                f"got {most:,}, and the first conversation that is picked has {int(ends[0]):,}",
+                f"got {most:,}, but the first picked conversation has {int(ends[0]):,}",
                 "Give more",
             )
         k = fit

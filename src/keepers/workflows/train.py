@@ -112,7 +112,7 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
         elif options.select == TOKENS:
             raise ParameterError(
                 "select",
-                f"got '{TOKENS}', and {source.name} holds no conversations",
+                f"got '{TOKENS}', but {source.name} holds no conversations",
                 "Take another",
             )
         else:

@@ -190,7 +190,7 @@ def _check(options: TrainOptions, select: str) -> None:
         if getattr(options, name) != getattr(TrainOptions, name):
             raise ParameterError(
                 name,
-                f"got {getattr(options, name)}, and the data are conversations",
+                f"got {getattr(options, name)}, but the data are conversations",
                 "Leave it out",
             )
     if processes.started() > 1:
@@ -201,18 +201,18 @@ def _check(options: TrainOptions, select: str) -> None:
         )
     if select in (TOKENS, UNIFORM) and options.il is not None:
         raise ParameterError(
-            "il", f"got {options.il}, and '{select}' has no use for losses", "Leave it out"
+            "il", f"got {options.il}, but '{select}' does not use losses", "Leave it out"
         )
     if select == TOKENS and options.il_model is None:
         raise ParameterError(
             "il_model",
-            "got none, and tokens are chosen by their loss over that of a reference model",
+            "got none, but tokens are chosen by their excess loss over a reference model",
             "Name a causal language model that was tuned on good data: --il-model hf:PATH",
         )
     if select == RHO_LOSS and options.il_model is None and options.il is None:
         raise ParameterError(
             "il",
-            "got none, and conversations are chosen by their loss over that of a reference model",
+            "got none, but conversations are chosen by their excess loss over a reference model",
             "Give the file of 'keepers il --model hf:PATH', or name the model with --il-model "
             "hf:PATH; --select uniform chooses nothing",
         )

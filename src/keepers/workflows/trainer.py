@@ -128,7 +128,7 @@ def _trainer(tuning: Tuning, folder: Path, runtime: Runtime, watcher: Any) -> An
     if runtime.device.index:
         raise ParameterError(
             "device",
-            f"got {runtime.device}, and the Trainer of transformers takes the first one",
+            f"got {runtime.device}, but the Trainer of transformers uses the first device",
             f"Set CUDA_VISIBLE_DEVICES={runtime.device.index}, and leave it out",
         )
     warmup = round(WARMUP * tuning.steps)

@@ -112,7 +112,7 @@ def load_model(path: str | Path, *, model: str | None = None) -> Model:
 def _agreed(named: str, given: str | None, path: Path) -> str:
     """The model's name: that of the file, or code that whoever opens it names."""
     if given is not None and not (is_own_code(named) and is_own_code(given)) and given != named:
-        raise ParameterError("model", f"got '{given}', and {path} holds '{named}'", "Leave it out")
+        raise ParameterError("model", f"got '{given}', but {path} holds '{named}'", "Leave it out")
     if given is None and is_own_code(named):
         raise DataError(
             f"model: {path} is of a model that is code, '{named}', which a file may not run. If "

@@ -56,8 +56,8 @@ def test_address(url: str, expected: str) -> None:
         ("localhost:8080", "no http address"),
         ("ftp://localhost", "no http address"),
         ("http://", "no http address"),
-        ("http://host:port", "no address"),
-        ("http://[::1", "no address"),
+        ("http://host:port", "not an address"),
+        ("http://[::1", "not an address"),
         ("http://a b", "no http address"),
         ("http://localhost:8080/projects/3/data", "the address of a page"),
         ("http://localhost:8080/?token=x", "the address of a page"),
@@ -104,7 +104,7 @@ def test_the_token_cannot_be_printed_or_pickled() -> None:
     token = Token(LEGACY)
     client = Client(URL, token)
     assert LEGACY not in f"{token} {token!r} {client} {client!r} {vars(client)}"
-    with pytest.raises(TypeError, match="not to be stored"):
+    with pytest.raises(TypeError, match="not be stored"):
         pickle.dumps(token)
 
 
@@ -240,17 +240,17 @@ def test_an_absurd_wait_is_cut_short(
     ("response", "message"),
     [
         (httpx.Response(400, json={"validation_errors": {"title": ["too short"]}}), "too short"),
-        (httpx.Response(400, json=["Wrong text"]), r"\(400: \[.Wrong text.\]\). Nothing of it"),
+        (httpx.Response(400, json=["Wrong text"]), r"\(400: \[.Wrong text.\]\)\. Nothing "),
         (httpx.Response(400, text="<h1>Bad Request</h1>"), r"refused /x \(400\)"),
         (httpx.Response(403, json={"detail": "no"}), "refuses the legacy token .403."),
         (httpx.Response(404, json={"detail": "no"}), "has no /x .404.*deleted there"),
         (httpx.Response(413), "too large .*fewer tasks"),
-        (httpx.Response(200, text="<!doctype html>"), "with a web page that is no JSON"),
-        (httpx.Response(200, text="pong"), "with something that is no JSON"),
-        (httpx.Response(302, headers={"location": "/user/login/"}), "sends us on to /user/login/"),
+        (httpx.Response(200, text="<!doctype html>"), "with a web page that is not JSON"),
+        (httpx.Response(200, text="pong"), "with something that is not JSON"),
+        (httpx.Response(302, headers={"location": "/user/login/"}), "redirects to /user/login/"),
         (
             httpx.Response(301, headers={"location": "https://evil.test/api?x=1"}),
-            "sends us on to https://evil.test, where the token is not to go",
+            "redirects to https://evil.test, where keepers does not send the token",
         ),
     ],
 )
@@ -280,5 +280,5 @@ def test_what_the_server_says_is_cut_and_cannot_steer_the_terminal(
 
 def test_another_service_answers(server: FakeLabelStudio) -> None:
     server.trouble = answering(httpx.Response(200, json={"hello": "world"}))
-    with pytest.raises(LabelStudioError, match="is no Label Studio"):
+    with pytest.raises(LabelStudioError, match="is not Label Studio"):
         connect(URL, LEGACY, transport=server.transport)

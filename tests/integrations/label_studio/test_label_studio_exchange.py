@@ -52,7 +52,7 @@ def test_what_is_left_out_is_said(desk: Desk, server: FakeLabelStudio) -> None:
     said: list[str] = []
     exchange(desk, URL, say=said.append)
     assert said[-2].startswith("Left out: http://label-studio.test, task")
-    assert said[-1] == "Tasks left alone, since they are not the campaign's: 1"
+    assert said[-1] == "Tasks left alone, because they are not the campaign's: 1"
 
 
 def test_polling(desk: Desk, server: FakeLabelStudio) -> None:
@@ -79,7 +79,7 @@ def test_an_offer_is_said(desk: Desk, server: FakeLabelStudio) -> None:
     said: list[str] = []
     assert exchange(desk, URL, say=said.append)["pulled"]["offered"] == 1
     assert said[-1] == (
-        "2 new labels, 1 disputed, offered to one more annotator; 1 example waits, and 1 disputed"
+        "2 new labels, 1 disputed, offered to another annotator; 1 example waits, and 1 disputed"
     )
 
 
@@ -89,8 +89,8 @@ def test_what_is_not_offered_is_said_once(desk: Desk, server: FakeLabelStudio) -
     server.annotate(server.task_of(10), "pos", user=1)
     server.annotate(server.task_of(10), "neg", user=2)
     sentence = (
-        "1 disputed example is not offered to one more annotator (item 10: the server goes on "
-        "calling its task done). Settle it on the page or by a file"
+        "1 disputed example is not offered to another annotator (item 10: the server still "
+        "marks its task as done). Settle it on the page or in a file"
     )
     said: list[str] = []
     exchange(desk, URL, say=said.append)

@@ -166,7 +166,7 @@ def test_a_server_that_leaves_the_task_done_offers_nothing(
     for _ in range(2):
         pulled = pull(desk, client)
         assert (pulled.offered, pulled.open) == (0, 0)
-        assert pulled.unoffered == ("item 10: the server goes on calling its task done",)
+        assert pulled.unoffered == ("item 10: the server still marks its task as done",)
 
 
 def test_predictions_are_no_votes(tmp_path: Path, client: Client) -> None:

@@ -147,7 +147,7 @@ def test_pictures_travel_in_the_task(
 
 
 def test_vectors_have_nothing_to_show() -> None:
-    with pytest.raises(DataError, match="vectors has nothing to show"):
+    with pytest.raises(DataError, match="Label Studio cannot show a pool of vectors"):
         labelling_configuration("vector", CLASSES.question(("a", "b")))
 
 
@@ -252,7 +252,7 @@ def test_the_answer_to_an_import_is_lost(
 ) -> None:
     push(text_desk(desk.journal.folder.parent / "other"), client)  # its tasks stay out of it
     server.lose_answer_to = f"POST /api/projects/{max(server.tasks) + 1}/import"
-    with pytest.raises(LabelStudioError, match=r"the connection broke.*first looks what has"):
+    with pytest.raises(LabelStudioError, match=r"the connection broke.*first checks what arrived"):
         push(desk, client, chunk=chunk)
     pushed = push(desk, client, chunk=chunk)
     assert (pushed.sent, pushed.there) == (3 - chunk, chunk)
@@ -318,7 +318,7 @@ def test_a_project_that_is_deleted_midway(
             server.projects.clear()
 
     server.trouble = delete
-    with pytest.raises(LabelStudioError, match=r"404.*the same command makes it again"):
+    with pytest.raises(LabelStudioError, match=r"404.*the same command creates it again"):
         push(desk, client)
     server.trouble = None
     assert push(desk, client).sent == 3
@@ -359,7 +359,7 @@ def test_an_import_that_is_still_under_way(
         return httpx.Response(201, json={}) if request.url.path.endswith("/import") else None
 
     server.trouble = slow
-    with pytest.raises(LabelStudioError, match=r"has 0 of the 3 tasks.*still be at work"):
+    with pytest.raises(LabelStudioError, match=r"has 0 of the 3 tasks.*still be working"):
         push(desk, client)
     assert not [event for _, event in desk.journal.read() if isinstance(event, Sent)]
 

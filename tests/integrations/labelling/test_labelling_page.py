@@ -248,16 +248,28 @@ def test_ids_are_looked_up_and_nothing_else(make_desk: MakeDesk, enter: Enter, k
         ({"annotator": "a\nb"}, "Give the annotator a name of 1 to 80 characters"),
         ({"annotator": "\ud800"}, "Give the annotator a name of 1 to 80 characters"),
         ({"annotator": 7}, "Give the annotator a name of 1 to 80 characters"),
-        ({"time": None}, "What was sent is no time of a vote: see whether this clock is right"),
-        ({"time": "2026-03-01"}, "'2026-03-01' is no time of a vote"),
-        ({"time": "2026-02-30T10:00:00.000Z"}, "'2026-02-30T10:00:00.000Z' is no time of a vote"),
-        ({"time": "1999-01-01T10:00:00.000Z"}, "'1999-01-01T10:00:00.000Z' is no time of a vote"),
-        ({"time": "9999-01-01T10:00:00.000Z"}, "'9999-01-01T10:00:00.000Z' is no time of a vote"),
+        (
+            {"time": None},
+            "What was sent is not a valid time of a vote: check this computer's clock",
+        ),
+        ({"time": "2026-03-01"}, "'2026-03-01' is not a valid time of a vote"),
+        (
+            {"time": "2026-02-30T10:00:00.000Z"},
+            "'2026-02-30T10:00:00.000Z' is not a valid time of a vote",
+        ),
+        (
+            {"time": "1999-01-01T10:00:00.000Z"},
+            "'1999-01-01T10:00:00.000Z' is not a valid time of a vote",
+        ),
+        (
+            {"time": "9999-01-01T10:00:00.000Z"},
+            "'9999-01-01T10:00:00.000Z' is not a valid time of a vote",
+        ),
         ({"seconds": -1}, "The seconds of a vote are a number from 0"),
         ({"seconds": "2"}, "The seconds of a vote are a number from 0"),
         ({"seconds": True}, "The seconds of a vote are a number from 0"),
-        ({"schema": 2}, "The vote was given under classes that this campaign never had"),
-        ({"schema": True}, "The vote was given under classes that this campaign never had"),
+        ({"schema": 2}, "The vote is for classes that this campaign never had"),
+        ({"schema": True}, "The vote is for classes that this campaign never had"),
     ],
 )
 def test_a_vote_that_is_none_is_refused_alone(

@@ -42,8 +42,8 @@ def test_a_port_in_use(make_desk: MakeDesk, taken: int) -> None:
     [
         ("127.0.0.1", 70000, "port: got 70000. Give a number from 1 to 65535, or 0 for any"),
         ("127.0.0.1", -1, "port: got -1"),
-        ("no-such-host.invalid", 0, "host: got 'no-such-host.invalid', which is no address"),
-        ("a" * 80, 0, "which is no address. Give one of this machine: 127.0.0.1"),
+        ("no-such-host.invalid", 0, "host: got 'no-such-host.invalid', which is not an address"),
+        ("a" * 80, 0, "which is not an address. Give one of this machine: 127.0.0.1"),
         ("192.0.2.7", 0, "host: cannot listen on 192.0.2.7"),
     ],
 )

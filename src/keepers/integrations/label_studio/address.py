@@ -27,7 +27,7 @@ def server_address(url: str) -> str:
         if parts.netloc.startswith("["):
             ipaddress.ip_address(host or "")
     except ValueError:
-        raise ParameterError("url", "got something that is no address", remedy) from None
+        raise ParameterError("url", "got something that is not an address", remedy) from None
     if "@" in parts.netloc or parts.username is not None or parts.password is not None:
         raise ParameterError(
             "url",

@@ -61,12 +61,12 @@ class Reader:
         elif isinstance(error, httpx.TimeoutException):
             message = (
                 f"{self.url}: did not answer {request} in time. The same command continues, and "
-                "first looks what has arrived"
+                "first checks what arrived"
             )
         else:
             message = (
                 f"{self.url}: the connection broke at {request} ({self._told(error)}). The same "
-                "command continues, and first looks what has arrived"
+                "command continues, and first checks what arrived"
             )
         return FailedError(
             LabelStudioError(message, transient=True),
@@ -85,8 +85,8 @@ class Reader:
             where = f"{target.scheme}://{target.hostname}" if target.hostname else target.path
             raise FailedError(
                 LabelStudioError(
-                    f"{self.url}: sends us on to {self._shown(where)}, where the token is not to "
-                    "go. Give the address at which Label Studio itself answers",
+                    f"{self.url}: redirects to {self._shown(where)}, where keepers does not send "
+                    "the token. Give the address of Label Studio itself",
                     status=status,
                 )
             )
@@ -105,15 +105,15 @@ class Reader:
         """The failure where the token is not taken."""
         kind = "personal" if self.token.personal else "legacy"
         hint = (
-            "It may have been revoked or have expired"
+            "It may be revoked or expired"
             if self.token.personal
-            else "Legacy tokens also have to be allowed by the organisation (Organization, Access "
-            "Token Settings); a personal one works as well"
+            else "The organisation must also allow legacy tokens (Organization, Access Token "
+            "Settings); a personal token works as well"
         )
         return FailedError(
             LabelStudioError(
-                f"{self.url}: refuses the {kind} token ({status}). Put a valid one of a user who "
-                f"may make projects into the environment variable. {hint}",
+                f"{self.url}: refuses the {kind} token ({status}). Put a valid token of a user "
+                f"who may create projects into the environment variable. {hint}",
                 status=status,
             )
         )
@@ -123,7 +123,7 @@ class Reader:
         if status == 404:
             return (
                 f"{self.url}: has no {path} (404). If a project or task was deleted there, the "
-                "same command makes it again; if not, the address is not Label Studio's"
+                "same command creates it again; if not, the address is not Label Studio's"
             )
         if status in _TRANSIENT:
             return (
@@ -131,11 +131,8 @@ class Reader:
                 "same command continues"
             )
         if status == 413:
-            return (
-                f"{self.url}: finds what was sent too large (413{detail}). Let fewer tasks go at "
-                "a time"
-            )
-        return f"{self.url}: refused {path} ({status}{detail}). Nothing of it was taken"
+            return f"{self.url}: the request is too large (413{detail}). Send fewer tasks at a time"
+        return f"{self.url}: refused {path} ({status}{detail}). Nothing was changed there"
 
     def _parsed(self, answer: httpx.Response, path: str) -> Any:
         if answer.status_code == 204 or not answer.content:
@@ -147,7 +144,7 @@ class Reader:
             raise FailedError(
                 LabelStudioError(
                     f"{self.url}: answered {path} with {'a web page' if page else 'something'} "
-                    "that is no JSON. Give the address of Label Studio itself, without the page",
+                    "that is not JSON. Give the address of Label Studio itself, without a page",
                     status=answer.status_code,
                 )
             ) from None

@@ -180,7 +180,7 @@ def connect(
         user = client.get("/api/current-user/whoami")
         if not isinstance(user, dict) or "id" not in user:
             raise LabelStudioError(
-                f"{address}: is no Label Studio. Give the address at which it answers"
+                f"{address}: is not Label Studio. Give the address of Label Studio"
             )
     except BaseException:
         client.close()

@@ -10,7 +10,7 @@ from keepers.integrations.label_studio.answers import LabelStudioError
 from keepers.integrations.label_studio.client import Client
 from keepers.integrations.label_studio.tasks import Task
 
-_UNCHANGED = "the server goes on calling its task done"
+_UNCHANGED = "the server still marks its task as done"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,8 +65,8 @@ def labelling_configuration(kind: Kind, question: Question) -> str:
     """
     if kind not in _TAGS:
         raise DataError(
-            "data: a pool of vectors has nothing to show in Label Studio. Give texts or pictures, "
-            "or label in a file"
+            "data: Label Studio cannot show a pool of vectors. Give texts or pictures, or label "
+            "in a file"
         )
     view = ElementTree.Element("View")
     shown = {"name": kind, "value": f"${kind}"}

@@ -79,7 +79,7 @@ def exchange(
     for sentence in (*pulled.unreadable, *pulled.refused):
         tell(f"Left out: {sentence}")
     if pulled.foreign:
-        tell(f"Tasks left alone, since they are not the campaign's: {len(pulled.foreign):,}")
+        tell(f"Tasks left alone, because they are not the campaign's: {len(pulled.foreign):,}")
     return {"pushed": asdict(pushed), "pulled": asdict(pulled)}
 
 
@@ -88,7 +88,8 @@ def _said_of_push(pushed: Pushed) -> str:
         return "Nothing waits for labels"
     doubles = f", {counted(pushed.doubles, 'double')} removed" if pushed.doubles else ""
     return (
-        f"{counted(pushed.sent, 'task')} sent, {pushed.there:,} there before{doubles}: {pushed.url}"
+        f"{counted(pushed.sent, 'task')} sent, {pushed.there:,} already there{doubles}: "
+        f"{pushed.url}"
     )
 
 
@@ -103,7 +104,7 @@ def _said_of_pull(pulled: Pulled) -> str:
         "changed": pulled.changed,
         "withdrawn": pulled.withdrawn,
         "of unknown classes": pulled.quarantined,
-        "disputed, offered to one more annotator": pulled.offered,
+        "disputed, offered to another annotator": pulled.offered,
     }
     more = "".join(f", {count:,} {what}" for what, count in others.items() if count)
     waits = counted(pulled.waiting, "example waits", "examples wait")
@@ -116,6 +117,6 @@ def _said_of_unoffered(pulled: Pulled) -> str:
     number = len(pulled.unoffered)
     what = counted(number, "disputed example is", "disputed examples are")
     return (
-        f"{what} not offered to one more annotator ({pulled.unoffered[0]}). Settle "
-        f"{'it' if number == 1 else 'them'} on the page or by a file"
+        f"{what} not offered to another annotator ({pulled.unoffered[0]}). Settle "
+        f"{'it' if number == 1 else 'them'} on the page or in a file"
     )

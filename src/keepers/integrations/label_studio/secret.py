@@ -35,7 +35,7 @@ class Token:
             raise ParameterError(parameter, "got an empty one", _WHERE)
         if not re.fullmatch(r"[\x21-\x7e]{8,}", secret):
             raise ParameterError(
-                parameter, "got something that is no token (it is not shown here)", _WHERE
+                parameter, "got something that is not a token (it is not shown here)", _WHERE
             )
         self._secret = secret
         self._access: str | None = None
@@ -71,7 +71,7 @@ class Token:
         return f"Token({_HIDDEN})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Label Studio token is not to be stored")
+        raise TypeError("a Label Studio token must not be stored")
 
 
 _WHERE = "Copy yours from Label Studio, under Account & Settings, Access Token"

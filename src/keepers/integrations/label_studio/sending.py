@@ -156,8 +156,9 @@ def _import(client: Client, project: int, tasks: Mapping[Id, Task]) -> dict[Id, 
     held = tasks_of(client, project, list(tasks))
     if len(held) < len(tasks):
         raise LabelStudioError(
-            f"{client.url}: has {len(held)} of the {len(tasks)} tasks that were sent. It may still "
-            "be at work: the same command, in a while, looks again and sends what is missing"
+            f"{client.url}: has {len(held)} of the {len(tasks)} tasks that were sent. It may "
+            "still be working: run the same command later to check again and send what is "
+            "missing"
         )
     return {item: int(found[0]["id"]) for item, found in held.items()}
 

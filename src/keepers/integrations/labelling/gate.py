@@ -21,8 +21,8 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """The names under which a page on this machine may be asked for: others are DNS rebinding."""
 
 UNKNOWN = (
-    "This labelling page opens with its key only. Open the whole address that "
-    "`keepers active label` printed, with what follows ?token= in it.\n"
+    "This labelling page opens only with its token. Open the whole address that `keepers active "
+    "label` printed, including ?token=...\n"
 )
 
 

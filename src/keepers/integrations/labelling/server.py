@@ -49,7 +49,7 @@ def serve(
     if desk.journal.read_only:
         raise RunError(
             f"campaign: {desk.journal.folder} cannot be written to, so no label would be kept. "
-            "Let the folder be written to"
+            "Make the folder writable"
         )
     try:
         import uvicorn
@@ -94,7 +94,7 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise ParameterError(
-            "host", f"got '{host}', which is no address", "Give one of this machine: 127.0.0.1"
+            "host", f"got '{host}', which is not an address", "Give one of this machine: 127.0.0.1"
         ) from error
     listening = socket.socket(family, kind, protocol)
     try:
@@ -109,7 +109,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _not_bound(host: str, port: int, error: OSError) -> KeepersError:
-    another = "Give another --port, or 0 for any that is free"
+    another = "Give another --port, or 0 for any free port"
     if error.errno == errno.EADDRINUSE:
         return ParameterError("port", f"{port} on {host} is in use", another)
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -124,7 +124,7 @@ def _read_schema(sent: Mapping[str, object], state: State) -> int | None:
     version = sent.get("schema", state.schema and state.schema.version)
     if type(version) is int and version in versions:
         return version
-    raise Refused(422, "The vote was given under classes that this campaign never had")
+    raise Refused(422, "The vote is for classes that this campaign never had")
 
 
 def _read_label(label: object, kind: str, version: int | None, state: State) -> Answer | None:
@@ -150,7 +150,7 @@ def _read_time(time: object) -> str:
         latest = datetime.now(UTC) + timedelta(days=1)
         if moment and datetime(2000, 1, 1, tzinfo=UTC) <= moment <= latest:
             return time
-    raise Refused(422, f"{_short(time)} is no time of a vote: see whether this clock is right")
+    raise Refused(422, f"{_short(time)} is not a valid time of a vote: check this computer's clock")
 
 
 def _read_seconds(seconds: object) -> float | None:

@@ -28,7 +28,7 @@ OF_A_CLASS = 10
 LARGEST = 2_000
 """Labelled examples that a proxy is judged on, at most."""
 
-NEVER = "for {} no method was found that is safe to beat it"
+NEVER = "for {} no method is known to beat it reliably"
 """Why it stays random where a task names no method."""
 
 KNOWS = 0.25
@@ -63,7 +63,7 @@ class Judged:
         return (
             f"the proxy is right on {self.correct / self.num:.0%} ({low:.0%} to {high:.0%}) of "
             f"{self.num:,} labelled examples that it did not train on, and always guessing the "
-            f"largest class on {self.largest:.0%}"
+            f"largest class is right on {self.largest:.0%}"
         )
 
 
@@ -92,7 +92,7 @@ def settled(
     name, unsure = RANDOM, known.task.unsure
     why = _too_few(known) if unsure is not None else NEVER.format(known.task.plural)
     if why is None and against_random and against_random["difference"]["verdict"] == "worse":
-        why = "selected labels trained a worse proxy than as many random ones"
+        why = "selected labels trained a worse proxy than as many random labels"
     if why is None:
         found = judged(known, judge(), place, seed)
         name = unsure if unsure is not None and found.knows >= KNOWS else RANDOM
@@ -128,8 +128,8 @@ def _too_few(known: Labelled) -> str | None:
     """Why there are too few labels to ask a proxy, in words."""
     if len(known.members) < FEWEST:
         return (
-            f"there are {counted(len(known.members), 'label')} to train on, and under {FEWEST} a "
-            "proxy knows too little"
+            f"there are {counted(len(known.members), 'label')} to train on, and with fewer than "
+            f"{FEWEST} a proxy knows too little"
         )
     sizes = torch.from_numpy(known.labels)[known.members].bincount().sort(descending=True).values
     if len(sizes) < 2 or int(sizes[1]) < OF_A_CLASS:

@@ -108,7 +108,7 @@ def begin(pool: str | Path, options: StartOptions) -> Opened:
     journal = Journal.create(path)
     with journal.lock("starting"):
         if journal.read():
-            raise RunError(f"campaign: another process has just begun one in {path}. Go on with it")
+            raise RunError(f"campaign: another process has just started one in {path}. Continue it")
         journal.append([*events, *filter(None, found)])
     return Opened(path=path, journal=journal, holdings=holdings, config=config, reading=reading)
 
@@ -137,7 +137,7 @@ def _check_models(config: CampaignConfig, holdings: Holdings) -> None:
         if made.encoder.kind != source.kind:
             raise ParameterError(
                 parameter,
-                f"'{role.model}' reads {made.encoder.kind}s, and {source.name} holds "
+                f"'{role.model}' reads {made.encoder.kind}s, but {source.name} holds "
                 f"{source.kind}s",
                 "Choose a model for that kind (keepers models lists them)",
             )
@@ -211,7 +211,7 @@ def move(
                 continue
             raise DataError(
                 f"{name}: {where[name]} holds other examples than the campaign had. Give the "
-                "same ones; what changes there later is noticed"
+                "same ones; later changes are detected"
             )
         journal.append([Moved(paths=where, time=now())])
     return where
@@ -272,7 +272,7 @@ def _untrusted(
         if given is not None and given != found[parameter]:
             raise ParameterError(
                 parameter,
-                f"got '{given}', and this campaign was begun with "
+                f"got '{given}', but this campaign was started with "
                 f"'{found[parameter] or 'the default'}'",
                 "Leave it out, or start another campaign",
             )

@@ -142,13 +142,13 @@ class Campaign:
 
     def _as_it_was_left(self) -> Drift:
         """How the data differ from what the journal says, which cannot be written to."""
-        self._say(f"{self.path} cannot be written to: the campaign is shown as it was left")
+        self._say(f"{self.path} cannot be written to: the campaign is shown in its last state")
         pool, source = self.state.pool, self.holdings.source
         if pool is not None and pool.fingerprint != source.identity:
             raise DataError(
-                f"pool: {source.name} changed since {self.path} was last written to, and what "
-                "came and went cannot be written down. Copy the campaign to where it can be "
-                "written to, or bring the earlier pool back"
+                f"pool: {source.name} changed since {self.path} was last written to, and the "
+                "change cannot be recorded. Copy the campaign to a writable place, or restore "
+                "the earlier pool"
             )
         return Drift(
             removed=() if pool is None else pool.removed,
@@ -184,7 +184,9 @@ class Campaign:
         with self.journal.lock("planning a batch"):
             last = untouched(self.state)
             if last is not None and last.asked == count and not new:
-                self._say("Nothing of the last batch is labelled or sent: here it is again")
+                self._say(
+                    "Nothing of the last batch is labelled or sent, so this is the same batch"
+                )
                 return Batch.of(last, again=True)
             with self._round() as this:
                 planned, trained = this.plan(count)
@@ -227,7 +229,7 @@ class Campaign:
             assert before is not None
             if not question.is_named:
                 raise ParameterError(
-                    "classes", "the numbers of a campaign stay what they are", "Start another one"
+                    "classes", "the numbers of a campaign cannot be changed", "Start another one"
                 )
             for name in renamed or {}:
                 if name not in before.classes:
@@ -264,8 +266,8 @@ class Campaign:
             line = " ".join(f"--{each} {n}" for each, n in self._untrusted.items())
             named = ", ".join(f"{each}={n!r}" for each, n in self._untrusted.items())
             raise RunError(
-                f"campaign: {what}, code that a folder may not run by itself. If you trust it, "
-                f"add {line} to the command (Campaign.open(..., {named}))"
+                f"campaign: {what}, which is code; a folder may not run code by itself. If you "
+                f"trust it, add {line} to the command (Campaign.open(..., {named}))"
             )
 
     @contextmanager

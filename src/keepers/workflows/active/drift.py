@@ -30,7 +30,7 @@ from keepers.workflows.active.opening import Holdings
 FOLDER = "pools"
 CHECKED = "checked.json"
 SHOWN = 5
-RESTORE = "It lists the pool as it was: restore it from a copy of the campaign"
+RESTORE = "It lists the earlier pool: restore it from a copy of the campaign"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +53,21 @@ class Drift:
         found: list[str] = []
         if self.added or self.gone or self.changed:
             found.append(
-                f"The pool changed: {counted(self.added, 'row')} added, {self.gone:,} gone, "
+                f"The pool changed: {counted(self.added, 'row')} added, {self.gone:,} removed, "
                 f"{self.changed:,} with another input under the same key"
             )
         if self.removed:
             names = ", ".join(map(str, self.removed[:SHOWN]))
             more = ", …" if len(self.removed) > SHOWN else ""
             found.append(
-                f"No longer in the pool, or with another input under their key: "
+                "No longer in the pool, or with another input under their key: "
                 f"{counted(len(self.removed), 'example')} of this campaign ({names}{more}). They "
-                "are not waited for nor trained on until they come back"
+                "are not used until they come back"
             )
         if self.tested:
             found.append(
-                "The test data hold other examples or labels than before: accuracies from here on "
-                "do not compare with earlier ones"
+                "The test data hold other examples or labels than before: accuracies from now "
+                "on are not comparable with earlier ones"
             )
         return found
 
@@ -134,8 +134,8 @@ def pool_event(folder: Path, holdings: Holdings, state: State) -> tuple[Pool | N
         stayed = earlier.keys() & ids.keys()
         if not stayed:
             raise DataError(
-                f"pool: {source.name} holds not one example of this campaign's pool. Bring the "
-                "earlier file back, or start another campaign"
+                f"pool: {source.name} has no example of this campaign's pool. Restore the "
+                "earlier file, or start another campaign"
             )
         drift = Drift(
             added=len(ids) - len(stayed),
@@ -217,5 +217,5 @@ def _read(path: Path) -> dict[int | str, bytes]:
     except OSError as error:
         raise RunError(f"campaign: {path} cannot be read ({error}). {RESTORE}") from None
     if note is None:
-        raise RunError(f"campaign: {path} is none that keepers wrote. {RESTORE}")
+        raise RunError(f"campaign: {path} was not written by keepers. {RESTORE}")
     return dict(zip(table["id"].to_pylist(), table["digest"].to_pylist(), strict=True))

@@ -43,8 +43,9 @@ def said_of_halves(found: Mapping[str, int]) -> str:
     if found["shared"] >= LUCK * found["of"]:
         return f"Dropout: {share}"
     return (
-        f"Warning: the masks of dropout decide as much as the model: {share}. Start a campaign "
-        f"with more passes (--samples {4 * found['passes']}), or with an --ensemble"
+        f"Warning: the choice depends on the dropout masks as much as on the model: {share}. "
+        f"Start a campaign with more passes (--samples {4 * found['passes']}), or with an "
+        "--ensemble"
     )
 
 
@@ -56,15 +57,15 @@ def said_of_balance(planned: Planned, classes: Sequence[str]) -> str | None:
     expected = {item: label for item, label, _ in planned.facts["predictions"]}
     chosen = [each.item for each in planned.items if each.part != "control"]
     if not expected:
-        return "No proxy was asked for this batch, so --balance class does not even it out"
+        return "This batch was chosen without a proxy, so --balance class has no effect"
     found = Counter(str(expected[item]) for item in chosen)
     order = sorted(classes, key=lambda name: found[name])
     if not chosen or 2 * len(classes) * found[order[0]] >= len(chosen):
         return None
     return (
-        f"Warning: --balance class cannot even this batch out: of {len(chosen):,} selected items "
-        f"the proxy takes {found[order[-1]]:,} for '{order[-1]}' and {found[order[0]]:,} for "
-        f"'{order[0]}', of which it finds too few"
+        f"Warning: --balance class cannot balance this batch: of {len(chosen):,} selected items "
+        f"the proxy predicts '{order[-1]}' for {found[order[-1]]:,} and '{order[0]}' for "
+        f"{found[order[0]]:,}, of which it finds too few"
     )
 
 
@@ -105,5 +106,5 @@ def judged(found: Mapping[str, Any]) -> Judgement:
 def about_ceiling(found: Mapping[str, Any]) -> str:
     """What the agreement of two seeds means for that of two models, as part of a sentence."""
     if judged(found) == "cannot be told":
-        return "a model that ranks by chance tells nothing of how well another agrees with it"
-    return "no model can be asked to agree more with one than its own second seed does"
+        return "agreement with a model that ranks by chance means nothing"
+    return "no model can be expected to agree better with another than that one's second seed does"

@@ -152,8 +152,8 @@ def row_check(source: Source) -> Callable[[Id, Mapping[str, Any]], str | None]:
         if found not in held() and _is_alike(text, str(source.preview(places[0]))):
             return None
         return (
-            f"the {name} beside the id {id!r} is not that example's. Bring ids, texts and labels "
-            f"back into the same rows, or leave the column '{name}' out"
+            f"the {name} of the id {id!r} is not that example's. Put ids, texts and labels back "
+            f"into the same rows, or leave the column '{name}' out"
         )
 
     return check

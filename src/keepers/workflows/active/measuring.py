@@ -180,8 +180,8 @@ def fidelity(
 
 
 _REMEDIES = {
-    "proxy": "train it for longer (--epochs), or take another --proxy",
-    "target": "whether the proxy selects for it cannot be told yet",
+    "proxy": "train it for longer (--epochs), or use another --proxy",
+    "target": "it is not known yet whether the proxy selects well for it",
 }
 
 
@@ -193,21 +193,22 @@ def warnings(facts: dict[str, Any]) -> list[str]:
         judgement = judged(agreement)
         if judgement == "cannot be told":
             found += [
-                f"two seeds of the {name} agree to {agreement[f'{name}_seeds']:.2f} on what to "
-                f"select, which is chance: {remedy}"
+                f"the rank agreement of two seeds of the {name} is "
+                f"{agreement[f'{name}_seeds']:.2f}, which is chance: {remedy}"
                 for name, remedy in _REMEDIES.items()
                 if agreement[f"{name}_seeds"] < chance(agreement["sample"])
             ]
         elif judgement == "hardly":
             found.append(
-                f"the proxy misleads: its ranks agree with the target's to "
-                f"{agreement['proxy_target']:.2f}, and two seeds of one model agree to "
-                f"{ceiling(agreement):.2f}. Take a --proxy nearer to the target"
+                "the proxy misleads: its rank agreement with the target is "
+                f"{agreement['proxy_target']:.2f}, but that of two seeds of one model is "
+                f"{ceiling(agreement):.2f}. Use a --proxy closer to the target"
             )
     against = facts.get("against_random")
     if against is not None and against["difference"]["verdict"] == "worse":
         found.append(
-            "selected labels train a worse proxy than as many random ones. Consider --method random"
+            "selected labels train a worse proxy than as many random labels. Consider --method "
+            "random"
         )
     return found
 

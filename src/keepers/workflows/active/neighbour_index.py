@@ -71,7 +71,7 @@ class Index:
         except RuntimeError as error:
             raise RunError(
                 f"campaign: the index {path} cannot be read ({_first_line(error)}). Remove the "
-                f"folder {self.folder}: it is made again"
+                f"folder {self.folder}: it will be made again"
             ) from None
 
 

@@ -82,7 +82,7 @@ def said_of_search(facts: Mapping[str, Any]) -> str:
     if facts["search"] == "index":
         how = f"found by an index, {share:.0%} of them on a sample"
     elif share is not None:
-        how = f"found exactly, since an index would find {share:.0%} of them"
+        how = f"found exactly, because an index would find only {share:.0%} of them"
     else:
         how = "found exactly"
     return f"Scored: {what} of each labelled example, {how}"

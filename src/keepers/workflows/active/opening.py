@@ -161,7 +161,7 @@ def open_holdings(
         tested = np.isin(source.digests, test_source.digests)
         if tested.any():
             stand = counted(int(tested.sum()), "example stands", "examples stand")
-            told = f"{stand} in the test data, too: neither asked for nor trained on"
+            told = f"{stand} in the test data, too: they are neither selected nor trained on"
             source = replace(source, found=(*source.found, told))
     return Holdings(
         source=source,
@@ -198,7 +198,7 @@ def _told(first: Source, reading: Rows) -> tuple[str, ...]:
         and SEVERAL_LABELS not in sentence
         and sentence not in of_labels
     )
-    return (*kept, f"'{name}' is not read: --label {name} brings the labels in it")
+    return (*kept, f"'{name}' is not read; --label {name} reads the labels in it")
 
 
 def _known(first: Source, names: Sequence[str] | None, reading: Rows, task: str) -> Source:
@@ -260,9 +260,9 @@ def refuse_conversations(pool: Any, reading: Rows) -> None:
     if found.kind == "chat":
         raise ParameterError(
             "pool",
-            f"{found.name} holds conversations ({found.found[0]}), and campaigns do not ask about "
-            "those",
-            "keepers coreset chooses among them. To label texts, name a column of texts with "
+            f"{found.name} holds conversations ({found.found[0]}), but campaigns do not work "
+            "with them",
+            "keepers coreset selects conversations. To label texts, name a column of texts with "
             "--input and the classes with --classes",
         )
 
@@ -272,7 +272,7 @@ def no_names(task: str) -> ParameterError:
     option = question_of(task, ()).option
     return ParameterError(
         option,
-        "got none, and no labelled or test data that tell them",
+        "got none, but there are no labelled or test data to read them from",
         f"Give --{option} {','.join(EXAMPLES[option])} ({option}={EXAMPLES[option]})",
     )
 
@@ -288,9 +288,9 @@ def _labels_of(source: Source, question: Question, what: str) -> dict[int | str,
     unknown = sorted(there - set(question.names))
     if unknown:
         raise DataError(
-            f"{what}: {source.name} holds the {question.one} '{unknown[0]}', which is none of "
+            f"{what}: {source.name} holds the {question.one} '{unknown[0]}', which is not in "
             f"--{question.option}. {remedy(unknown[0], question.names, 'They are')}. Correct the "
-            "label, or add it to them"
+            "label, or add it to the option"
         )
     return {
         source.examples.id(place): answer
@@ -306,8 +306,8 @@ def _check_agree(
         if first[name] != second[name]:
             here, there = question.in_words(first[name]), question.in_words(second[name])
             raise DataError(
-                f"labelled: '{name}' is '{there}' there and '{here}' in the pool. "
-                "Correct one of them"
+                f"labelled: '{name}' is '{there}' there, but '{here}' in the pool. Correct one "
+                "of them"
             )
 
 
@@ -356,7 +356,7 @@ def feature_column(
         elif found.shape[1] != values.shape[1]:
             raise DataError(
                 f"features: column '{features}' holds vectors of {values.shape[1]} numbers in "
-                f"{opened.name}, and of {found.shape[1]} in the pool. Give alike"
+                f"{opened.name}, but of {found.shape[1]} in the pool. Give vectors of one length"
             )
         by_row = dict(zip(column.rows.tolist(), range(len(values)), strict=True))
         rows = [by_row[row] for row in opened.rows.tolist()]
@@ -374,7 +374,9 @@ def location(data: Any, parameter: str) -> str | None:
         return None
     if not isinstance(data, str | Path):
         raise ParameterError(
-            parameter, f"got {type(data).__name__}", "A campaign outlives the process: give a path"
+            parameter,
+            f"got {type(data).__name__}",
+            "A campaign needs data that it can read again: give a path",
         )
     path = Path(data).expanduser()
     return str(path.resolve()) if path.exists() else str(data)

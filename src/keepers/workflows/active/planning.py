@@ -77,7 +77,7 @@ def propose(
     if k > len(left):
         raise ParameterError(
             "count",
-            f"got {k:,}, and {counted(len(left), 'example is', 'examples are')} left to choose "
+            f"got {k:,}, but {counted(len(left), 'example is', 'examples are')} left to choose "
             "from",
             "Ask for fewer",
         )

@@ -236,7 +236,7 @@ class Round:
             left = available + len(reserve)
             raise ParameterError(
                 "count",
-                f"got {count:,}, and {counted(left, 'example is', 'examples are')} left to "
+                f"got {count:,}, but {counted(left, 'example is', 'examples are')} left to "
                 "choose from (copies of an input count once)",
                 "Ask for fewer, or add rows to the pool",
             )

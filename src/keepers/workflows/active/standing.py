@@ -74,8 +74,8 @@ def standing(
     found = _pool_since(state, drift)
     if trained and trained[-1]["is_earlier"]:
         found.append(
-            "The test data changed since the proxy was measured: its accuracy is that on the "
-            "earlier ones. keepers active status --train measures it again"
+            "The test data changed since the proxy was measured: its accuracy is on the earlier "
+            "data. keepers active status --train measures it again"
         )
     if trained:
         found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
@@ -86,8 +86,8 @@ def standing(
         )
     if trained and (new := len(ground.known.members) - trained[-1]["labels"]) > 0:
         found.append(
-            f"{counted(new, 'label')} to train on came since the proxy was measured: keepers "
-            "active status --train"
+            f"{counted(new, 'label')} to train on were added since the proxy was measured: "
+            "keepers active status --train"
         )
     return Standing(
         path=path,

@@ -37,8 +37,8 @@ def at_work(
         run = Run(folder, {"campaign": state.campaign})
     except RunError:
         raise RunError(
-            f"campaign: {folder} is damaged, or of another campaign. Remove the folder: all that "
-            "it holds can be made again"
+            f"campaign: {folder} is damaged, or belongs to another campaign. Remove the folder: "
+            "its content will be made again"
         ) from None
     with run:
         yield Workplace(

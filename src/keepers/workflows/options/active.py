@@ -248,13 +248,13 @@ class CampaignConfig(ActiveConfig):
         if self.balance is not None and not methods.get(self.asking).needs:
             raise ParameterError(
                 "balance",
-                f"got '{self.balance}', and '{self.method}' asks no proxy for classes",
+                f"got '{self.balance}', but '{self.method}' does not use a proxy",
                 "Leave it out, or take another --method",
             )
         if self.balance is not None and self.task not in (CLASSES.name, AUTO):
             raise ParameterError(
                 "balance",
-                f"got '{self.balance}', and the task is '{self.task}', which has no classes",
+                f"got '{self.balance}', but the task is '{self.task}', which has no classes",
                 "Leave it out",
             )
         if self.names is not None:
@@ -296,7 +296,7 @@ class CampaignConfig(ActiveConfig):
         if self.tolerance is None:
             return
         if self.question.option != "numbers":
-            raise ParameterError("tolerance", "got one, and no number is labelled", "Leave it out")
+            raise ParameterError("tolerance", "got one, but no number is labelled", "Leave it out")
         if not all(math.isfinite(each) and each >= 0 for each in _numbers(self.tolerance)):
             raise ParameterError("tolerance", f"got {self.tolerance}", "Give numbers, 0 or more")
 
@@ -321,7 +321,7 @@ def check_names(names: Sequence[str], question: Question) -> Sequence[str]:
             )
     if len(set(names)) < len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
-        raise ParameterError(option, f"'{twice}' stands twice", "Give each name once")
+        raise ParameterError(option, f"'{twice}' occurs twice", "Give each name once")
     if len(names) < question.fewest:
         few = ("a name", "at least two names")[question.fewest - 1]
         raise ParameterError(option, f"got {len(names)}", f"Give {few}")

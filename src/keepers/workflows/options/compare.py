@@ -163,7 +163,7 @@ class CompareConfig(Floored, Proxied, TriedBeforehand, HardwareOptions):
         for keep in self.keep_tokens:
             TokenBudget.parse(keep)
         if self.keep_tokens and self.keep != KEEP:
-            raise ParameterError("keep_tokens", "got beside keep", "Give one of them")
+            raise ParameterError("keep_tokens", "got together with keep", "Give one of them")
         for name in self.named:
             check_supplies("proxy", model_named(self.proxy), name)
             if self.with_target:
@@ -232,7 +232,7 @@ class Corruption(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.noise and self.structured_noise:
-            raise ParameterError("structured_noise", "got beside noise", "Give one of them")
+            raise ParameterError("structured_noise", "got together with noise", "Give one of them")
         if not 0 <= self.duplicate <= 1:
             raise ParameterError("duplicate", f"got {self.duplicate}", "Give a fraction in [0, 1]")
 
@@ -290,7 +290,7 @@ class CompareOnlineConfig(CandidatesConfig, LengthConfig, IlModelConfig, Tried, 
         if not asked:
             raise ParameterError(
                 "methods",
-                "got nothing beside what is always compared with",
+                "got only methods that are always compared",
                 "Name at least one, such as rho-loss",
             )
         super().__post_init__()

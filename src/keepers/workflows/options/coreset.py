@@ -164,7 +164,7 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
             object.__setattr__(self, "method", COVERING)
         if self.keep_tokens is not None:
             if self.keep not in (budget(HALF), budget(1.0)):
-                told = f"got beside keep {self.keep}"
+                told = f"got together with keep {self.keep}"
                 raise ParameterError("keep_tokens", told, "Give one of them")
             object.__setattr__(self, "keep", budget(1.0))  # of the rows
         from keepers import methods
@@ -176,7 +176,7 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
             if self.ensemble == 1 and COMMITTEE in methods.get(self.method).needs:
                 raise ParameterError(
                     "ensemble",
-                    f"got 1, and '{self.method}' compares several",
+                    f"got 1, but '{self.method}' compares several",
                     "Give 2 or more models",
                 )
         elif self.method_options:

@@ -103,7 +103,9 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
             for name in ("method", "features", "proxy"):
                 if getattr(self, name) is not None:
                     raise ParameterError(
-                        name, "got one beside scores, which say what is kept", "Leave one out"
+                        name,
+                        "got one together with scores, which decide what is kept",
+                        "Leave one out",
                     )
         elif self.method is None:
             object.__setattr__(self, "method", SAFE if self.features is None else COVERING)
@@ -114,13 +116,13 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
             if self.balance is not None and self.features is not None:
                 raise ParameterError(
                     "balance",
-                    "got classes, and features are covered whatever their class",
+                    "got classes, but covering features ignores classes",
                     "Leave one out",
                 )
             if self.min_per_class > 1 and self.features is not None:
                 raise ParameterError(
                     "min_per_class",
-                    f"got {self.min_per_class}, and features are covered whatever their class",
+                    f"got {self.min_per_class}, but covering features ignores classes",
                     "Leave one out",
                 )
 

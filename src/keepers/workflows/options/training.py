@@ -98,11 +98,13 @@ class IrreducibleConfig(HardwareOptions):
             ParameterError: more than one way to get the losses.
         """
         if il is not None and holdout is not None:
-            raise ParameterError("holdout", "got beside il", "Give one of them")
+            raise ParameterError("holdout", "got together with il", "Give one of them")
         for name, given in (("il", il), ("holdout", holdout)):
             if given is not None and self.folds != IrreducibleConfig.folds:
                 raise ParameterError(
-                    "folds", f"got {self.folds} beside {name}, which needs none", "Leave one out"
+                    "folds",
+                    f"got {self.folds} together with {name}, which needs none",
+                    "Leave one out",
                 )
 
     def role(self, source: Source) -> Role:
@@ -182,7 +184,7 @@ class LengthConfig(Options):
         super().__post_init__()
         given = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ParameterError(given[1], f"got beside {given[0]}", "Give one of them")
+            raise ParameterError(given[1], f"got together with {given[0]}", "Give one of them")
         self.length(1)
 
     def length(self, epochs: int) -> Length:
@@ -367,7 +369,7 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
             if self.scorers is not None and getattr(self, name) != getattr(TrainOptions, name):
                 raise ParameterError(
                     "scorers",
-                    f"got {self.scorers} beside {name}, which scores a part, and here",
+                    f"got {self.scorers} together with {name}, which works only without scorers",
                     "Give one of them",
                 )
         for name in ("max_staleness", "ray"):

@@ -88,9 +88,9 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         tally.examples = chosen.n
     if by_proxy and methods.get(config.method or "").hard_first and chosen.k < chosen.n / 2:
         at.say(
-            f"{WARNING}at {chosen.k / chosen.n:.2g} kept, methods that keep the hardest first "
-            f"('{config.method}') can lose to a random choice, badly. '{SAFE}' is the safe one. "
-            "keepers compare tells on a part of your data"
+            f"{WARNING}at {chosen.k / chosen.n:.2g} kept, methods that keep the hardest "
+            f"examples ('{config.method}') can be far worse than a random choice. '{SAFE}' is "
+            "safe. keepers compare measures it on a part of your data"
         )
     note: dict[str, Any] = plain(
         {

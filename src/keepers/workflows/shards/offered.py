@@ -47,7 +47,7 @@ def check_method(name: str, options: Mapping[str, Any] | None, *, features: bool
     if not features and name in COVER:
         raise ParameterError(
             "method",
-            f"got '{name}', which covers features, and none are brought",
+            f"got '{name}', which covers features, but there are none",
             "By shard, name a column of embeddings with --features",
         )
     if not features and name not in DRAWN and not is_scored(row):
@@ -81,6 +81,6 @@ def check_ensemble(row: Method, ensemble: int) -> None:
     if ensemble > 1 and row.merge is None:
         raise ParameterError(
             "ensemble",
-            f"got {ensemble}, and the proxies of '{row.name}' are combined by rank over all",
+            f"got {ensemble}, but the proxies of '{row.name}' are combined by rank over all",
             "By shard, leave it out, or take el2n, whose proxies are averaged",
         )
