@@ -173,8 +173,8 @@ def test_another_kind_of_model_makes_up_for_a_lower_chance(
 
 
 def test_the_chance_that_is_asked_for_is_named() -> None:
-    assert "no method has a chance of 90% or more" in why_safe({"margin": 0.75})
-    assert "no method has a chance of 80% or more" in why_safe({"margin": 0.75}, other="a forest")
+    assert "with a probability of 90% or more" in why_safe({"margin": 0.75})
+    assert "with a probability of 80% or more" in why_safe({"margin": 0.75}, other="a forest")
 
 
 class Contrary(ClassifierMixin, BaseEstimator):

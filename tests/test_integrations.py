@@ -815,7 +815,9 @@ def test_a_lightning_run_that_its_steps_ended_within_an_epoch_takes_the_rest_of_
 @needs_lightning
 def test_a_loader_that_lightning_cannot_serve_is_refused(tmp_path: Path) -> None:
     loads = SelectingLoader(tensors(), batch_size=8, policy=keepers.InfoBatch())
-    with pytest.raises(ParameterError, match="loader: got one with InfoBatch, which weighs losses"):
+    with pytest.raises(
+        ParameterError, match="loader: got one with InfoBatch, which weights losses"
+    ):
         lightning_trainer(tmp_path, SelectingCallback(recording())).fit(Classifier(), loads)
 
 
