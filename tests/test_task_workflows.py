@@ -128,7 +128,7 @@ def test_advice_is_of_what_leads_in_the_task(task: str, tmp_path: Path) -> None:
     assert advice.result["score"] == score
     error = advice.result["pilot"]["error_everything"]
     assert f"On held-out data, 1 - {score} was" in advice.sentences[1]
-    assert f"everything {error:.3f}" in advice.sentences[1]
+    assert f"{error:.3f} for everything" in advice.sentences[1]
     assert 0 <= error <= advice.result["pilot"]["errors"]["0.3"] < 0.5
     assert advice.result["label_noise"] is None
     assert rows["loss"]["fresh"] is None
