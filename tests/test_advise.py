@@ -468,6 +468,29 @@ def test_where_a_pilot_says_nothing_auto_says_why(
     assert any(why in sentence for sentence in said)
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"balance": "class"}, "judges by accuracy, and --balance class asks for another thing"),
+        ({"min_per_class": 40}, "--min-per-class 40 settles most of the choice"),
+        ({"min_per_class": 2}, "in a pilot on 600 examples"),
+    ],
+)
+def test_auto_tries_no_choice_whose_classes_are_counted(
+    given: dict[str, Any], why: str, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    rare = draw.random(600) < 0.06
+    rows = (draw.normal(size=(600, 3)) + 2 * rare[:, None]).astype(np.float32)
+    data = rows, rare.astype(int)
+    selection = keepers.coreset(data, keep=0.2, proxy="linear", run=tmp_path / "run", **given)
+    assert why in selection.metadata["auto"]["why"]
+    both: dict[str, Any] = {"test": 0.2, "keep": [0.2], "seeds": 1, "proxy": "linear"}
+    both |= {"target": "linear", "methods": ["auto"], "run": tmp_path / "compare"}
+    (auto,) = keepers.compare(data, **both, **given).result["auto"]
+    assert why.replace("600", "480") in auto["why"]
+
+
 def test_classes_of_one_example_and_many_classes_do_not_stop_a_pilot(tmp_path: Path) -> None:
     rows, labels = blobs(300, 0.0)
     labels = np.concatenate([labels[:-5], [10, 11, 12, 13, 14]])

@@ -97,6 +97,8 @@ class Bench:
                 proxy=config.proxy,
                 seed=0,
                 on_bad_row=on_bad_row,
+                balance=config.balance,
+                least=config.min_per_class,
                 say=say,
             )
             place.ledger.book(each.cost for each in taken.values() if each.pilot)
