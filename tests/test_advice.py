@@ -74,6 +74,9 @@ def test_what_a_choice_does_to_classes_is_said() -> None:
     assert extreme.startswith(
         "the kept share of 'c' is 0.0% and of 'a' 90.0%, against 45.5% of all"
     )
+    assert extreme.endswith(". --balance class evens it out")
+    (hard,) = warn_of_shares(labels, kept, names, hard_first=True)
+    assert hard.endswith(". --method stratified --balance class evens it out")
     everything = torch.ones(220, dtype=torch.bool)
     assert warn_of_lost(labels, everything, names, 1000) == []
     assert warn_of_shares(labels, everything, names) == []

@@ -262,6 +262,8 @@ def warn_of_shares(
     kept: torch.Tensor,
     names: Sequence[str],
     of: tuple[str, str] = OF_CLASSES,
+    *,
+    hard_first: bool = False,
 ) -> list[str]:
     """Warnings of classes whose kept share is extreme: labels (n,), kept (n,) of bool, names.
 
@@ -279,8 +281,10 @@ def warn_of_shares(
         return []
     low, high = int(share.argmin()), int(share.argmax())
     known = [name for name, here in zip(names, there.tolist(), strict=True) if here]
+    # What is hardest of a frequent class looks like a rare one: equal shares of that can do harm.
+    remedy = f"--method {SAFE} --balance class" if hard_first else "--balance class"
     return [
         f"the kept share of '{known[low]}' is {float(share[low]):.1%} and of '{known[high]}' "
         f"{float(share[high]):.1%}, against {overall:.1%} of all: the selection changes the "
-        f"frequency of each {of[0]}. --balance class evens it out"
+        f"frequency of each {of[0]}. {remedy} evens it out"
     ]

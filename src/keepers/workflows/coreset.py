@@ -147,8 +147,11 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
         say(floor)
     known = labels >= 0
     by_class = warn_of_lost(labels[known], is_kept[known], names, config.min_per_class, of)
-    told = warn_of_shares if config.balance is None else warn_of_uneven
-    by_class += told(labels[known], is_kept[known], names, of)
+    there = labels[known], is_kept[known], names, of
+    if config.balance is None:
+        by_class += warn_of_shares(*there, hard_first=scored.method.hard_first)
+    else:
+        by_class += warn_of_uneven(*there)
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")
