@@ -146,7 +146,7 @@ def test_what_harms_another_kind_of_model_is_not_taken() -> None:
         "model of another kind, did 4.4 points worse by margin"
     )
     assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.0}, "a random forest").endswith(
-        "a random forest, did no better by margin"
+        "did no better by margin"
     )
 
 
@@ -222,7 +222,7 @@ def test_auto_asks_another_kind_of_model(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_choice_is_told_with_its_probability() -> None:
     error = {"mean": -0.03, "low": -0.05, "high": -0.01}
     row = {"method": "margin", "error": error, "told": "better", "probability": 0.971}
-    row |= {"other": {"mean": -0.012}}
+    row |= {"other": {"mean": -0.012}, "loss": {"mean": -0.1, "low": -0.2, "high": 0.0}}
     pilot = {"errors": {"0.3": 0.3}, "error_everything": 0.2, "other": "a random forest"}
     words = _choice(row, "", pilot, "0.3", "accuracy")
     assert words.endswith("everything 20.0%; a random forest gained 1.2 points by it")
@@ -230,6 +230,11 @@ def test_a_choice_is_told_with_its_probability() -> None:
         "margin is better than a random choice, with a probability of 97%: by 3.0 points (1.0 to "
         "5.0), 27.0% wrong"
     )
+    surer = row | {"loss": {"mean": 1.5, "low": 0.5, "high": 2.5}}
+    assert _choice(surer, "", pilot, "0.3", "accuracy") == (
+        f"{words}; its probabilities are worse, by 1.50 in log loss (0.50 to 2.50)"
+    )
+    assert "probabilities" not in _choice(surer, "", pilot, "0.3", "R²")
     # taken at 90%, where the table says "cannot tell" and a chance that is rounded down
     row |= {"told": "cannot tell", "probability": 0.9481}
     words = _choice(row, "", pilot, "0.3", "accuracy")

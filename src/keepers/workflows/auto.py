@@ -30,6 +30,7 @@ from keepers.workflows.settling import (
     fallback,
     findings,
     said_of_cleaning,
+    said_of_probabilities,
     settle,
     why_safe,
 )
@@ -153,6 +154,7 @@ def _by_pilot(
         else f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept it was "
         f"{_in_points(best)} than a random choice, and is better with a probability of "
         f"{probability(best.probability)}{_agreed(best, pilot.other)}"
+        f"{said_of_probabilities(asdict(best.loss), prepared.task.score_words)}"
     )
     return Taken(
         method=instead if best is None else best.method,

@@ -285,6 +285,16 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def said_of_probabilities(loss: Mapping[str, Any], score: str) -> str:
+    """What is added where a choice is right more often, but its probabilities are clearly worse."""
+    if score != CLASSES.score_words or loss["low"] is None or loss["low"] <= 0:
+        return ""
+    return (
+        f"; its probabilities are worse, by {loss['mean']:.2f} in log loss ({loss['low']:.2f} to "
+        f"{loss['high']:.2f})"
+    )
+
+
 def _choice(
     row: Mapping[str, Any], instead: str, pilot: Mapping[str, Any], fraction: str, score: str
 ) -> str:
@@ -313,7 +323,7 @@ def _choice(
     return (
         f"{row['method']} {sure} better than a random choice, with a probability of "
         f"{probability(row['probability'])}: by {mean:.1f} points ({low:.1f} to {high:.1f}), "
-        f"{errors}{other}"
+        f"{errors}{other}{said_of_probabilities(row['loss'], score)}"
     )
 
 
