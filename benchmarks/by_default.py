@@ -6,7 +6,7 @@ random parts: for texts TF-IDF of words and pairs and logistic regression, for n
 gradient-boosted tree, for pictures a small network. One JSON file for each; a run that is
 interrupted goes on.
 
-    python benchmarks/by_default.py run imdb digits tweets mails diamonds jobs --out FOLDER
+    python benchmarks/by_default.py run imdb digits sst2 tweets mails diamonds jobs --out FOLDER
     python benchmarks/by_default.py summary FOLDER --out docs/results/benchmarks/by-default.json
 """
 
@@ -43,7 +43,7 @@ from keepers.statistics import paired_difference
 
 SEEDS, RANDOM, KEEP = 5, 3, (0.1, 0.3)
 README = ("imdb", "mnist", "digits", "cifar10")
-OTHERS = ("brown", "tweets", "mails", "diamonds", "jobs")
+OTHERS = ("sst2", "brown", "tweets", "mails", "diamonds", "jobs")
 PICTURES = ("mnist", "cifar10")
 STEPS, BATCH = 2_000, 64
 
