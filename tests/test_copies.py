@@ -185,7 +185,7 @@ def test_a_pool_of_one_column_with_equal_rows(tmp_path: Path, run: Keepers) -> N
     rows = pacsv.read_csv(tmp_path / "batch.csv")
     assert sorted(rows["text"].to_pylist()) == ["a film", "a plot", "the cast"]
     none_left = run("active", "query", "1", "--campaign", "c", "--out", "more.csv")
-    assert "count: got 1, and 0 examples are left" in none_left.err
+    assert "count: got 1, but 0 examples are left" in none_left.err
     with (tmp_path / "pool.csv").open("a") as file:
         file.write("a plot\n")  # an old row once more
     for command in ("status", "query 3"):

@@ -163,7 +163,7 @@ def test_pictures_that_are_no_png() -> None:
 def test_frames() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"x": [1.0, 2.0, 3.0], "z": [1, None, "a"], "label": [0, 1, 0]})
-    refused(frame, "column 'z' of the frame: row 2 holds str 'a', and row 0 int", "one type")
+    refused(frame, "column 'z' of the frame: row 2 holds str 'a', but row 0 holds int", "one type")
     frame = pandas.DataFrame([[1, 2, 0], [3, 4, 1]], columns=["a", "a", "label"])
     refused(frame, "the frame has several columns named 'a'", "its own name")
     frame = pandas.DataFrame([[1, 2, 0], [3, 4, 1]], columns=[1, "1", "label"])

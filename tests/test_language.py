@@ -28,6 +28,7 @@ from keepers.selectors import in_turn
 from keepers.signals import ProjectedGradients, read_through
 from keepers.tasks import of_batches
 from keepers.types import Signals
+from keepers.workflows.conversations import say_unused
 from keepers.workflows.readings import alone, cosines
 
 CPU = Runtime(device=torch.device("cpu"))
@@ -59,6 +60,18 @@ def model(name: str) -> LanguageModel:
 
 def learnt(model: LanguageModel, sequence: TokenSequence) -> str:
     return model.tokenizer.decode(sequence.ids[sequence.learnt])
+
+
+def test_options_that_no_method_uses_are_told() -> None:
+    said: list[str] = []
+    say_unused(["longest", "auto"], said.append, similar_to="x.jsonl", quality="score")
+    assert said == [
+        "Warning: 'longest', 'auto' do not use target examples: --similar-to has no effect",
+        "Warning: 'longest', 'auto' do not use quality scores: --quality has no effect",
+    ]
+    say_unused(["random", "ifd:0-50%+less", "deita"], said.append, similar_to="x", quality="y")
+    say_unused(["longest"], said.append)
+    assert len(said) == 2
 
 
 def test_answers_are_learnt_with_the_token_that_ends_them(model: LanguageModel) -> None:

@@ -131,7 +131,7 @@ def test_what_workers_loaded_ahead_is_not_counted() -> None:
     other = loader()
     other.load_state_dict(one.state_dict(ahead=1))  # as if the loop had not come to it yet
     assert next(iter(other)).tolist() == first.tolist()
-    with pytest.raises(ParameterError, match="ahead: got 2, and 1 batches"):
+    with pytest.raises(ParameterError, match="ahead: got 2, but the loop received 1 batches"):
         one.state_dict(ahead=2)
 
 

@@ -27,6 +27,7 @@ from keepers.online import Companion, IrreducibleLosses, weaknesses
 from keepers.online.checks import supplied
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
+from keepers.sealed import read_tensors, write_tensors
 from keepers.tasks import Classes
 from keepers.tasks.classes import calibration_error
 from keepers.training import Candidates, Hardware, Length, fit
@@ -876,6 +877,8 @@ def test_the_weights_load_into_the_model_that_was_measured(tmp_path: Path) -> No
     result = keepers.train("digits", test=0.3, select="uniform", steps=40, limit=400, run=tmp_path)
     model = keepers.load_model(result.weights)
     assert not model.module.training
+    assert model.task is not None
+    assert model.task.names == tuple("0123456789")
     _, tested, _ = with_test(open_source("digits", limit=400), 0.3, "error", None, _unheard)
     _, pool = encode(tested, model.encoder)
     with torch.no_grad():
@@ -887,6 +890,10 @@ def test_the_weights_load_into_the_model_that_was_measured(tmp_path: Path) -> No
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match="has no checksum"):
             keepers.load_model(tmp_path / name)
+    tensors, note = read_tensors(result.weights, "model", "")
+    write_tensors(tmp_path / "boxes", tensors, {**note, "task": {"task": "boxes"}})
+    with pytest.raises(DataError, match="model: task: 'boxes' is unknown here"):
+        keepers.load_model(tmp_path / "boxes")
 
 
 # How scoring is chosen ----------------------------------------------------------------------

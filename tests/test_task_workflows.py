@@ -185,7 +185,9 @@ def test_irreducible_losses_and_training(task: str, tmp_path: Path) -> None:
     assert quality["majority"] < quality["accuracy"] <= 1
     assert result.metadata["irreducible"]["task"]["task"] == task
     loaded = keepers.load_model(result.weights)
-    assert loaded.module is not None
+    assert loaded.task is not None
+    assert loaded.task.name == task
+    assert list(loaded.task.names) == result.metadata["irreducible"]["task"]["names"]
 
 
 def test_a_loaded_model_gives_numbers_in_the_units_of_the_data(tmp_path: Path) -> None:

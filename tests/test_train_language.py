@@ -294,7 +294,7 @@ def test_a_reference_of_other_tokens_is_refused(
 
 
 def test_tokens_are_of_conversations(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="select: got 'tokens', and digits holds no conv"):
+    with pytest.raises(ParameterError, match="select: got 'tokens', but digits holds no conv"):
         keepers.train("digits", select="tokens", run=tmp_path)
 
 

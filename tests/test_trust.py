@@ -49,7 +49,7 @@ def test_weights_call_what_is_named_by_who_opens_them(marker: Path) -> None:
     _forget(marker)
     with pytest.raises(DataError, match=rf"'{NAME}'.* model='{NAME}'\)"):
         keepers.load_model(result.weights)
-    with pytest.raises(ParameterError, match="got 'mlp', and"):
+    with pytest.raises(ParameterError, match="got 'mlp', but"):
         keepers.load_model(result.weights, model="mlp")
     assert not marker.exists()
     keepers.load_model(result.weights, model=NAME)
@@ -91,12 +91,12 @@ def test_a_configuration_calls_what_is_typed(
     monkeypatch.setattr(sys, "argv", ["keepers", "coreset", "digits", "--config", "c.yaml"])
     with pytest.raises(SystemExit):
         main()
-    assert f"type it as well: --proxy {NAME}" in capsys.readouterr().err
+    assert f"add it to the command: --proxy {NAME}" in capsys.readouterr().err
     assert not marker.exists()
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--set", "proxy.lr=0.1"])  # names no model
     with pytest.raises(SystemExit):
         main()
-    assert f"type it as well: --proxy {NAME}" in capsys.readouterr().err
+    assert f"add it to the command: --proxy {NAME}" in capsys.readouterr().err
     assert not marker.exists()
 
 

@@ -188,11 +188,13 @@ class Model:
     """What a model factory returns: the module and how its input is encoded.
 
     `module(*inputs)` gives logits of shape (n, classes). Penultimate features need no naming:
-    they are the input of the last leaf module with parameters that runs.
+    they are the input of the last leaf module with parameters that runs. `task` is known of a
+    model that `keepers.load_model` read: names of its outputs, losses, what is right.
     """
 
     module: torch.nn.Module
     encoder: EncoderSpec
+    task: Task | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,17 +133,17 @@ def test_budgets(world: World) -> None:
     for count in (0, -3, 2.0, True, "5"):
         with pytest.raises(ParameterError, match=r"count: got .*Give a whole number"):
             campaign.query(count)  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="count: got 61, and 60 examples are left"):
+    with pytest.raises(ParameterError, match="count: got 61, but 60 examples are left"):
         campaign.query(61)
     assert not campaign.state.rounds
     world.label(campaign, campaign.query(30).ids)
     left = campaign.status().left
     assert left == 30
-    with pytest.raises(ParameterError, match="got 31, and 30 examples are left"):
+    with pytest.raises(ParameterError, match="got 31, but 30 examples are left"):
         campaign.query(31)
     assert len(campaign.query(30)) == 30
     assert campaign.status().left == 0
-    with pytest.raises(ParameterError, match="got 1, and 0 examples are left"):
+    with pytest.raises(ParameterError, match="got 1, but 0 examples are left"):
         campaign.query(1)
 
 

@@ -353,7 +353,7 @@ def test_joined_keeps_every_input_with_its_id() -> None:
 
 def test_joined_refuses_what_is_not_alike(world: World) -> None:
     vectors = open_source(world.write(labels=True), id="key", input="x")
-    with pytest.raises(DataError, match=r"holds image inputs of shape \(1, 8, 8\), and"):
+    with pytest.raises(DataError, match=r"holds image inputs of shape \(1, 8, 8\), but"):
         joined(vectors, open_source("digits"))
     wide = open_source((np.zeros((4, 5), np.float32) + np.arange(4)[:, None], [0, 1, 0, 1]))
     with pytest.raises(DataError, match=r"vector inputs of shape \(5,\)"):
@@ -413,6 +413,6 @@ def test_control_items_that_somebody_labelled_unasked(
     world.label(campaign, asked[:1])
     assert campaign.query(20).round == 2
     left = campaign.status().left
-    with pytest.raises(ParameterError, match=f"got {left + 1}, and {left} examples are left"):
+    with pytest.raises(ParameterError, match=f"got {left + 1}, but {left} examples are left"):
         campaign.query(left + 1)
     assert len(campaign.query(left)) == left

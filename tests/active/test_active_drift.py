@@ -41,7 +41,7 @@ def test_rows_that_come_and_go(world: World) -> None:
     changed = Campaign.open(world.folder / "campaign", say=said.append)
     assert (changed.drift.added, changed.drift.gone, changed.drift.changed) == (5, 3, 0)
     assert set(changed.drift.removed) == gone
-    assert "The pool changed: 5 rows added, 3 gone, 0 with another input" in said[0]
+    assert "The pool changed: 5 rows added, 3 removed, 0 with another input" in said[0]
     assert "No longer in the pool" in said[1]
     assert "2 examples of this campaign (" in said[1]
     assert {item: changed.state.item(item).status for item in gone} == dict.fromkeys(
@@ -96,7 +96,7 @@ def test_an_input_that_changed_under_its_key(world: World) -> None:
     changed = world.open()
     assert (changed.drift.added, changed.drift.gone, changed.drift.changed) == (0, 0, 2)
     assert (
-        "0 rows added, 0 gone, 2 with another input under the same key"
+        "0 rows added, 0 removed, 2 with another input under the same key"
         in (changed.status().warnings[0])
     )
     # What was labelled is another example now: its label does not hold for it.
@@ -398,7 +398,7 @@ def test_pictures_that_cannot_be_decoded(tmp_path: Path) -> None:
         [Vote(item=i, annotator="o", label=CLASSES[int(names[i][:3]) % 3]) for i in first.ids]
     )
     assert campaign.status().left == 20
-    with pytest.raises(ParameterError, match="got 20, and 18 examples are left"):
+    with pytest.raises(ParameterError, match="got 20, but 18 examples are left"):
         campaign.query(20)
     second = campaign.query(18)
     assert not {"004.png", "017.png"} & {names[item] for item in (*first.ids, *second.ids)}

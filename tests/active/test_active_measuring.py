@@ -356,7 +356,7 @@ def test_labels_since_the_last_measurement(world: World) -> None:
     assert not campaign.status().warnings
     world.label(campaign, batch.ids[:5])
     selected = [i.item for i in campaign.state.rounds[1].items[:5] if i.part == "selected"]
-    assert f"{len(selected)} labels to train on came since" in campaign.status().warnings[-1]
+    assert f"{len(selected)} labels to train on were added since" in campaign.status().warnings[-1]
     campaign.measure()
     assert not campaign.status().warnings
     campaign.record([Vote(item=i, annotator="ann", kind="undo") for i in batch.ids[:5]])

@@ -18,7 +18,7 @@ from keepers.experiments.tuning_trials import TuningBench, TuningTrial
 from keepers.models import language_model
 from keepers.statistics import Difference
 from keepers.words import counted, listed
-from keepers.workflows.conversations import as_tokens
+from keepers.workflows.conversations import as_tokens, say_unused
 from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.advise import AdviseOptions
@@ -67,6 +67,7 @@ def advise_tuning(
 def _opened(source: Source, config: AdviseOptions, place: Workplace, say: Say) -> TuningPilot:
     for name in config.methods or TRIED:
         check_offered(table.get(name), source)
+    say_unused(config.methods or TRIED, say, similar_to=config.similar_to)
     role = target_of(CompareOptions(test=None, target=config.target))
     if len(source) < FEWEST:
         raise ParameterError(

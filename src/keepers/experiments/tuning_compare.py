@@ -15,6 +15,7 @@ from keepers.experiments.trial import Row, by_way, mean
 from keepers.experiments.tuning_trials import TuningBench, TuningTrial
 from keepers.statistics import standard_deviation
 from keepers.words import counted
+from keepers.workflows.conversations import say_unused
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.overlap import alike
@@ -37,6 +38,8 @@ def compare_tuned(
     """
     bench = TuningBench.prepare(source, test, options, config, place, say)
     say_skipped(bench.source, say)
+    used = {"similar_to": options.similar_to, "quality": options.quality}
+    say_unused(config.methods, say, **used)
     say_shared(options, test, "the held-out data", say)
     before = bench.before()
     say(f"Target as it is: {_measured(before)}")

@@ -110,7 +110,10 @@ def task_of(facts: Mapping[str, Any] | None) -> Task:
     try:
         return kinds()[str(kind)](**known)
     except (KeyError, TypeError):
-        raise DataError(f"task: '{kind}' is unknown here, or damaged. Make it again") from None
+        raise DataError(
+            f"task: '{kind}' is unknown here, or damaged. Install the package that has it, or "
+            "make the file again"
+        ) from None
 
 
 def kind_of(name: str) -> type[Task]:

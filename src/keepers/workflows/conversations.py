@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from keepers import methods as table
 from keepers.choices import OnBadRow
 from keepers.data import SkippedRow, Source, answers, open_source
 from keepers.errors import DataError, ParameterError, about, first_few
@@ -24,11 +25,12 @@ from keepers.models import (
 )
 from keepers.roles import Role
 from keepers.types import Signals
-from keepers.words import counted
+from keepers.words import counted, listed
 from keepers.workflows.encoder_readings import check_gives, encoder_signals
 from keepers.workflows.language_roles import language_role
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.readings import COMPARED, READ, Targets, read_signals
 from keepers.workflows.workplace import Workplace
 
@@ -120,6 +122,19 @@ def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[So
     tokenizer = chat_tokenizer(role.model, "proxy", length=role.options.get("length"))
     source, sequences = as_tokens(source, tokenizer, config.on_bad_row, say)
     return source, token_counts(sequences)
+
+
+def say_unused(
+    names: Sequence[str], say: Say, *, similar_to: Any = None, quality: str | None = None
+) -> None:
+    """Say so where none of the methods uses --similar-to or --quality."""
+    needs = frozenset[str]().union(*(table.get(name).needs for name in names if name != AUTO))
+    who = listed([f"'{name}'" for name in names], 5)
+    verb = "does" if len(names) == 1 else "do"
+    if similar_to is not None and not needs & COMPARED:
+        say(f"Warning: {who} {verb} not use target examples: --similar-to has no effect")
+    if quality is not None and "qualities" not in needs:
+        say(f"Warning: {who} {verb} not use quality scores: --quality has no effect")
 
 
 def token_counts(sequences: Sequence[TokenSequence]) -> Tensor:

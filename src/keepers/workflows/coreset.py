@@ -31,6 +31,7 @@ from keepers.workflows.advice import (
     warn_of_uneven,
 )
 from keepers.workflows.auto import Taken, settled
+from keepers.workflows.conversations import say_unused
 from keepers.workflows.covering import (
     needs_labels,
     or_unlabelled,
@@ -40,7 +41,6 @@ from keepers.workflows.covering import (
 from keepers.workflows.evidence import Evidence
 from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
 from keepers.workflows.options.coreset import CoresetOptions
-from keepers.workflows.readings import COMPARED
 from keepers.workflows.scoring import Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
 from keepers.workflows.token_budgets import within_tokens
@@ -79,13 +79,8 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
     with or_unlabelled(), opened as (source, place):
         options.keep.resolve(len(parted(source, options)[0]))
         config, auto = settled(source, options, place, say=say)
-        if config.similar_to is not None and not methods.get(config.method).needs & COMPARED:
-            say(
-                f"Warning: '{config.method}' does not use target examples: --similar-to has no "
-                "effect"
-            )
-        if config.quality is not None and "qualities" not in methods.get(config.method).needs:
-            say(f"Warning: '{config.method}' does not use quality scores: --quality has no effect")
+        used = {"similar_to": config.similar_to, "quality": config.quality}
+        say_unused([config.method], say, **used)
         scored = score_source(source, config, place, say=say)
         if config.near_duplicates is not None:
             scored = without_copies(scored, config.near_duplicates, say)

@@ -13,6 +13,7 @@ from keepers.errors import ParameterError
 from keepers.files import plain
 from keepers.options import taking
 from keepers.sealed import ArrowTable, write_table
+from keepers.workflows.conversations import say_unused
 from keepers.workflows.offered import CORESET_SIGNALS
 from keepers.workflows.opening import check_outputs, say_or_not, workplace
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
@@ -66,6 +67,7 @@ def score(data: Any, options: ScoreOptions) -> Scores:
     check_outputs(data, options)
     opened = workplace(data, options, say, purpose="coreset", seed=options.seed)
     with opened as (source, place):
+        say_unused([options.method], say, similar_to=options.similar_to)
         scored = score_source(source, config, place, say=say)
         values = methods.score(scored.method, scored.members)
         source = scored.source

@@ -9,11 +9,12 @@ from typing import Any
 from torch import nn
 
 from keepers.configuration import is_own_code, validated
-from keepers.errors import DataError, ParameterError
+from keepers.errors import DataError, ParameterError, about
 from keepers.files import plain
 from keepers.models import MODELS, Normalised, Stretched, create, outline
 from keepers.roles import Prepared
 from keepers.sealed import read_tensors, write_tensors
+from keepers.tasks import task_of
 from keepers.types import DataInfo, Model
 
 WEIGHTS = "model.safetensors"
@@ -61,6 +62,7 @@ def load_model(path: str | Path, *, model: str | None = None) -> Model:
     Its `module` takes inputs as `keepers.data.encode` encodes them with its `encoder` (pictures
     (n, channels, height, width) in [0, 1]). It returns logits (n, classes), log-odds (n, labels),
     or numbers (n, numbers) in the units of the training data. It normalises its inputs itself.
+    Its `task` has the names of the outputs, and measures predictions.
 
     Args:
         path: the file.
@@ -68,8 +70,8 @@ def load_model(path: str | Path, *, model: str | None = None) -> Model:
             called. keepers never calls code only because a file names it.
 
     Raises:
-        DataError: the file is missing, damaged or has no such weights, or it names a model that is
-            code and `model` is not given.
+        DataError: the file is missing, damaged or has no such weights, it names a model that is
+            code and `model` is not given, or its task is of a package that is not installed.
         ParameterError: the model cannot be built, or is larger than this machine's memory.
     """
     path = Path(path)
@@ -106,7 +108,9 @@ def load_model(path: str | Path, *, model: str | None = None) -> Model:
     except RuntimeError:
         raise misfit from None
     encoder = replace(made.encoder, normalise="none", mean=(), std=())
-    return Model(module=module.eval(), encoder=encoder)
+    with about("model"):
+        task = task_of(note.task or {"task": "class", "names": note.class_names})
+    return Model(module=module.eval(), encoder=encoder, task=task)
 
 
 def _agreed(named: str, given: str | None, path: Path) -> str:

@@ -35,9 +35,9 @@ def test_there_and_back(desk: Desk, server: FakeLabelStudio) -> None:
     assert said == [
         f"made {URL}/projects/{project}",
         "sent 2 of 2",
-        f"2 tasks sent, 0 there before: {URL}/projects/{project}",
+        f"2 tasks sent, 0 already there: {URL}/projects/{project}",
         "0 new labels; 2 examples wait",
-        f"0 tasks sent, 2 there before: {URL}/projects/{project}",
+        f"0 tasks sent, 2 already there: {URL}/projects/{project}",
         "2 new labels, 1 of unknown classes; 0 examples wait",
     ]
     assert (first["pushed"]["sent"], second["pulled"]["new"]) == (2, 2)

@@ -75,7 +75,7 @@ def said_of_search(facts: Mapping[str, Any]) -> str:
 
     >>> facts = {"count": 20, "candidates": 5000, "share": 1.0, "index_share": 0.583}
     >>> said_of_search(facts | {"search": "exact"}).partition(", ")[2]
-    'found exactly, since an index would find 58% of them'
+    'found exactly, because an index would find only 58% of them'
     """
     count, share = facts["count"], facts["index_share"]
     what = "the nearest neighbour" if count == 1 else f"the {count:,} nearest neighbours"
