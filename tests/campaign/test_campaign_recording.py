@@ -263,7 +263,7 @@ def test_a_name_that_was_guessed_changes_no_word(tmp_path: Path) -> None:
 
         assert take("a", "batch", "batch").new == 1
         assert take("a", "batch", "batch").repeated == 1
-        with pytest.raises(DataError, match=r"'b', and 'a' in an earlier.* --annotator batch"):
+        with pytest.raises(DataError, match=r"'b', but 'a' in an earlier.* --annotator batch"):
             take("b", "batch", "batch")
         assert take("b", "batch", None).changed == 1
         assert take("a", "bob", "bob").new == 1
