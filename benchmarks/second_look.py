@@ -165,7 +165,7 @@ def _taken(rows: list[dict[str, Any]], chance: float | str, asked: bool) -> dict
         for row in rows
         if row["probability"] >= least(row)
         and row["stratified"]["mean"] < 0
-        and not (asked and row["other"] and row["other"]["mean"] > 0)
+        and not (asked and row["other"] and row["other"]["mean"] >= 0)
     ]
     return min(good, key=lambda row: row["error"]["mean"], default=None)
 
