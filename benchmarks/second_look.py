@@ -95,7 +95,7 @@ def summary(folder: Path) -> dict[str, Any]:
     cells: list[dict[str, Any]] = []
     for each, keep in product(pilots, whole.KEEP):
         here = [row for row in each["rows"] if row["keep"] == keep and row["method"] != SAFE]
-        for target in {key[2] for key in true if key[0] == each["data"]}:
+        for target in sorted({key[2] for key in true if key[0] == each["data"]}):
             at = each["data"], each["noise"], target, keep
             cells.append(
                 {
