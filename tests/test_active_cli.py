@@ -395,7 +395,7 @@ def test_status_tells_what_should_be_noted_once(run: Keepers, truth: Mapping[str
     rows = list(csv.reader(Path("pool.csv").read_text().splitlines()))
     write("pool.csv", rows[0], rows[2:])
     said = run("active", "status", "--campaign", "c")
-    assert said.err.count("The pool changed: 0 rows added, 1 gone") == 1
+    assert said.err.count("The pool changed: 0 rows added, 1 removed") == 1
 
 
 def test_status_as_json_has_the_forecast(run: Keepers, begun: Mapping[str, str]) -> None:

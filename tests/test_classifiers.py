@@ -509,7 +509,7 @@ def test_features_cost_what_texts_of_middle_length_do() -> None:
 
 
 def test_what_a_classifier_cannot_do_is_said_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="gives no forgetting events, and 'forgetting' needs"):
+    with pytest.raises(ParameterError, match="gives no forgetting events, but 'forgetting' needs"):
         keepers.coreset(tmp_path / "none", keep=0.5, method="forgetting", proxy="linear")
     with pytest.raises(ParameterError, match="'linear' is fitted until it converges"):
         keepers.coreset(

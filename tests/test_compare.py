@@ -556,7 +556,7 @@ def test_a_test_set_that_overlaps_is_counted_and_said(tmp_path: Path) -> None:
     )
     assert result["data"]["in_both"] == 7
     (warning,) = [sentence for sentence in said if "in the training data" in sentence]
-    assert warning.startswith(f"Warning: 7 of {N_TEST + 7} test inputs also stand in the training ")
+    assert warning.startswith(f"Warning: 7 of {N_TEST + 7} test inputs are also in the training ")
 
 
 def test_copies_of_a_test_input_go_to_the_test_data_with_it(tmp_path: Path) -> None:

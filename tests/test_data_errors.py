@@ -84,7 +84,7 @@ def test_jsonl_names_the_line(tmp_path: Path) -> None:
     path.write_text('{"text": "a b", "label": 1}\n{"text": "c d", "label": }\n')
     refused(path, f"{path}, line 2")
     path.write_text('{"text": "a b", "label": 1}\n\n{"text": "c d", "label": "x"}\n')
-    refused(path, f"{path}, line 3", "'label' is str, and int in the lines before")
+    refused(path, f"{path}, line 3", "'label' is str, but int in the lines before")
     path = tmp_path / "bad.json"
     path.write_text('[{"text": "a b",\n "label": 1},\n oops]')
     refused(path, f"{path}, line 3")

@@ -929,7 +929,7 @@ def test_measuring_a_step_leaves_everything_as_it_was(name: str, batch_norm: Any
     assert (cost.candidates, cost.kept) == (N, 6)
     assert cost.ratio > 1
     assert said == [str(cost)]
-    assert f"A selecting step costs {cost.ratio:.1f} plain ones" in said[0]
+    assert f"A selecting step costs {cost.ratio:.1f} plain steps" in said[0]
     after = (weights(model), [p.grad for p in model.parameters()])
     for left, right in zip(before, after, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True))

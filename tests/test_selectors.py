@@ -302,7 +302,7 @@ def test_percentile_sample_takes_percentiles_among_what_is_left() -> None:
 def test_percentile_sample_refuses_nan_and_odd_options() -> None:
     with pytest.raises(ParameterError, match="scores: got NaN at 1 positions, the first is 1"):
         percentile_sample(torch.tensor([0.0, torch.nan]), 1, generator=generator())
-    with pytest.raises(ParameterError, match="k: got 2, but there are 1 to pick from"):
+    with pytest.raises(ParameterError, match="k: got 2, but there are only 1 to pick from"):
         percentile_sample(torch.zeros(2), 2, generator=generator(), selected=torch.tensor([0]))
     for beta in (-1.0, math.inf, math.nan):
         with pytest.raises(ParameterError, match=f"beta: got {beta}"):

@@ -126,7 +126,7 @@ def test_target_examples_that_judge_are_told(
             say=said.append,
         )
     assert any(
-        "Warning: 2 of 3 target examples also stand in the data, of which each draw" in each
+        "Warning: 2 of 3 target examples are also in the data, of which each draw" in each
         for each in said
     )
 
