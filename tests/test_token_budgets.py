@@ -131,7 +131,7 @@ def test_bands_are_of_what_is_kept() -> None:
 def test_budgets_are_read() -> None:
     read = {"2M": 2_000_000, "1.5k": 1500, " 3m ": 3_000_000, 700: 700, "10%": 0.1, 0.25: 0.25}
     assert {given: TokenBudget.parse(given).value for given in read} == read
-    for asked, said in (("xM", "no number"), ("-1k", "keeps nothing"), (1.5, "over 1")):
+    for asked, said in (("xM", "not a number"), ("-1k", "keeps nothing"), (1.5, "over 1")):
         with pytest.raises(ParameterError, match=f"keep_tokens: got .*{said}"):
             TokenBudget.parse(asked)
     with pytest.raises(ParameterError, match="got 2,000, but there are only 1,999 tokens"):
