@@ -107,7 +107,7 @@ def test_a_pool_that_was_moved(run: Keepers, begun: Mapping[str, str]) -> None:
     status = "active", "status", "--campaign", "c"
     assert "If it was moved: keepers active moved NEW --campaign c" in run(*status).err
     said = run("active", "moved", "there.csv", "--campaign", "c")
-    assert said.out == f"The pool data of this campaign are {Path('there.csv').resolve()} now\n"
+    assert said.out == f"The pool data of this campaign are now {Path('there.csv').resolve()}\n"
     assert run(*status).status == 0
 
 

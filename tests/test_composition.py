@@ -64,7 +64,7 @@ def test_bands_set_fewer_aside_where_too_little_would_be_left() -> None:
     picks, _ = choose(get("loss:90%-100%+random"), [make_signals()], 60, generator=generator())
     loss = make_signals().get("losses")
     assert set(picks.positions.tolist()) == set(loss.argsort()[-60:].tolist())
-    assert "they would leave 24, and 60 are kept" in picks.how
+    assert "they would leave 24, but 60 are kept" in picks.how
     whole, _ = choose(get("loss:90%-100%+random"), [make_signals()], N, generator=generator())
     assert len(whole.positions.unique()) == N
 

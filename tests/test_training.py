@@ -409,7 +409,7 @@ def test_a_checkpoint_of_other_data_of_the_same_size_is_refused(tmp_path: Path) 
     keep = Checkpoint(path=tmp_path / "c", every=0.0)
     train(network(), keep=keep)
     other = replace(view(), labels=view().labels.flip(0))
-    with pytest.raises(RunError, match="of another training"):
+    with pytest.raises(RunError, match="belongs to another training"):
         fit(network(), other, RECIPE, runtime=RUNTIME, seed=0, keep=keep)
 
 

@@ -220,7 +220,7 @@ def test_a_campaign_of_two_numbers_by_commands(tmp_path: Path, command: Command)
     assert "R²" in shown
     page = (tmp_path / "c" / "report.html").read_text()
     assert "R² by labels" in page
-    assert "The numbers lie too far apart" in page
+    assert "The numbers are too far apart" in page
     assert 'id="classes"' not in page
 
 

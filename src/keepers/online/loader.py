@@ -57,10 +57,10 @@ class SelectingLoader:
         num_replicas, rank: as in torch's `DistributedSampler`; by default the processes of
             `torch.distributed`.
 
-        Raises:
-            ParameterError: data without a length or without examples; a batch size under 1, or one
-                that leaves a rank without an example in some step; a policy with weights together
-                with a selector, or a policy that selects itself.
+    Raises:
+        ParameterError: data without a length or without examples; a batch size under 1, or one
+            that leaves a rank without an example in some step; a policy with weights together
+            with a selector, or a policy that selects itself.
 
     >>> loader = SelectingLoader(list(range(5)), batch_size=2, shuffle=False)
     >>> first = next(iter(loader))

@@ -67,12 +67,12 @@ class Scorers(AheadBackend):
         weights: how weights are sent; `bf16` halves the bytes, and rounds scores.
         patience: the longest time in seconds to wait for an answer.
 
-        Raises:
-            ParameterError: no scorer, more than this machine has cores, a value of another type, or
-                several training processes.
-            MissingExtraError: Ray is not installed.
-            RunError: the cluster does not answer, has no keepers or another version, or starts no
-                scorer.
+    Raises:
+        ParameterError: no scorer, more than this machine has cores, a value of another type, or
+            several training processes.
+        MissingExtraError: Ray is not installed.
+        RunError: the cluster does not answer, has no keepers or another version, or starts no
+            scorer.
     """
 
     def __init__(

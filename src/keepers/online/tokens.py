@@ -49,8 +49,8 @@ class TokenSelector:
             if batches hold its losses as `reference_losses` (n, length - 1).
         keep: the fraction of the labelled tokens.
 
-        Raises:
-            ParameterError: a count instead of a fraction.
+    Raises:
+        ParameterError: a count instead of a fraction.
 
     Source:
         Lin et al., Rho-1: Not All Tokens Are What You Need, NeurIPS 2024 (2404.07965).

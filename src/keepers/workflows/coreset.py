@@ -59,12 +59,12 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
             table, a pandas frame, a Hugging Face data set, a tuple of arrays, or a map-style
             PyTorch data set. A `.npy` file or an array of vectors is its own features.
 
-        Raises:
-            KeepersError: an argument or the data are invalid; the message names the remedy.
+    Raises:
+        KeepersError: an argument or the data are invalid; the message names the remedy.
 
-        >>> import keepers, tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     selection = keepers.coreset("digits", keep=0.5, epochs=2, run=folder)
+    >>> import keepers, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     selection = keepers.coreset("digits", keep=0.5, epochs=2, run=folder)
     >>> len(selection), selection.table.num_rows
     (899, 1797)
     """
