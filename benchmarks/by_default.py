@@ -134,7 +134,7 @@ def typed(file: Path, keep: float, kept: Path) -> tuple[npt.NDArray[np.int64], s
     spent -= before.children_user + before.children_system
     table = pq.read_table(kept)
     rows = table.filter(table["kept"])["row"].to_numpy()
-    found = re.search(r"^auto: .*$", said, re.MULTILINE)
+    found = re.search(r"^auto takes .*$", said, re.MULTILINE)
     return rows, "" if found is None else found.group(), spent
 
 
@@ -209,7 +209,7 @@ def summary(folder: Path) -> list[dict[str, Any]]:
 
 def taken(said: str) -> str:
     """The method that a sentence of `auto` names."""
-    found = re.match(r"auto: (\S+) is taken", said)
+    found = re.match(r"auto(?: takes|:) ([^\s:]+)", said)
     return said if found is None else found.group(1)
 
 
