@@ -88,11 +88,8 @@ def _read_budget(text: str, parameter: str) -> int | float:
     try:
         return float(text)
     except ValueError:
-        raise ParameterError(
-            parameter,
-            f"got {text!r}, which is not a number",
-            "Give 0.5, 50% or a count such as 5000",
-        ) from None
+        remedy = "Give 0.5, 50% or a count such as 5000"
+        raise ParameterError(parameter, f"got {text!r}, which is not a number", remedy) from None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from keepers.workflows.settling import (
     Finding,
     fallback,
     findings,
+    said_of_another,
     said_of_cleaning,
     said_of_probabilities,
     settle,
@@ -146,14 +147,15 @@ def _by_pilot(
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
     chances = {row.method: row.probability for row in rows}
-    harmed = {row.method: row.other.mean for row in rows if row.other and row.harms_another}
+    harmed = {row.method: row.other.mean for row in rows if row.other and row.no_gain_for_another}
     words = (
         f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept, "
         f"{why_safe(chances, instead, harmed, pilot.other)}"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept it was "
         f"{_in_points(best)} than a random choice, and is better with a probability of "
-        f"{probability(best.probability)}{_agreed(best, pilot.other)}"
+        f"{probability(best.probability)}"
+        f"{said_of_another(pilot.other, best.other and best.other.mean)}"
         f"{said_of_probabilities(asdict(best.loss), prepared.task.score_words)}"
     )
     return Taken(
@@ -171,12 +173,6 @@ def _by_pilot(
         noise=None if pilot.noise is None else Noise(estimate=pilot.noise, by="pilot"),
         cleaning=said_of_cleaning(rows),
     )
-
-
-def _agreed(row: Finding, other: str) -> str:
-    if row.other is None:
-        return ""
-    return f"; {other} gained {abs(100 * row.other.mean):.1f} points by it"
 
 
 def _in_points(row: Finding) -> str:

@@ -199,7 +199,7 @@ def run_pilot(
                 return told
 
             both = torch.cat([members, held])
-            signals = _trained(prepared, source, inner, members, wanted, both, seed, fold).signals
+            signals = trained(prepared, source, inner, members, wanted, both, seed, fold).signals
             report("trainings", next(done), trainings)
             said = signals.get(task.said)[len(members) :]
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(prepared, said, held))
@@ -253,9 +253,7 @@ def run_pilot(
         smaller=drawn or count > FOLDS,
         pieces=tuple(tried),
         guessing=1 - float(labels.bincount().max()) / len(labels) if of_classes else 1.0,
-        noise=label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
-        if of_classes
-        else None,
+        noise=wrong_labels(unseen) if of_classes else None,
     )
 
 
@@ -284,27 +282,17 @@ def judged(
     settled: Mapping[str, float] | None = None,
 ) -> tuple[Held, Mapping[str, float] | None]:
     """How a model that is trained on `members` does on `held`, and what its training settled."""
-    said, settled = predicted(prepared, source, place, members, held, seed, fold, settled)
-    return _measured(prepared, said, held), settled
+    wanted = frozenset({prepared.task.said})
+    told = trained(prepared, source, place, members, wanted, held, seed, fold, settled)
+    return _measured(prepared, told.signals.get(prepared.task.said), held), told.settled
 
 
-def predicted(
-    prepared: Prepared,
-    source: Source,
-    place: Workplace,
-    members: Tensor,
-    held: Tensor,
-    seed: int,
-    fold: int,
-    settled: Mapping[str, float] | None = None,
-) -> tuple[Tensor, Mapping[str, float] | None]:
-    """What a model that is trained on `members` says of `held`, and what its training settled."""
-    said = prepared.task.said
-    told = _trained(prepared, source, place, members, frozenset({said}), held, seed, fold, settled)
-    return told.signals.get(said), told.settled
+def wrong_labels(unseen: Sequence[tuple[Tensor, Tensor]]) -> LabelNoise:
+    """How many labels are wrong, by labels (h,) and predictions (h, classes) of held-out parts."""
+    return label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
 
 
-def _trained(
+def trained(
     prepared: Prepared,
     source: Source,
     place: Workplace,
@@ -315,6 +303,7 @@ def _trained(
     fold: int,
     settled: Mapping[str, float] | None = None,
 ) -> Trained:
+    """What a model that is trained on `members` says of `scored`, and what it settled."""
     return train(
         place,
         Training(

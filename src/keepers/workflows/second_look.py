@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from keepers.baselines import RANDOM
 from keepers.data import Source
@@ -21,8 +21,8 @@ from keepers.files import hash_bytes
 from keepers.ledger import Ledger
 from keepers.models import CLASSIFIERS, another_kind
 from keepers.roles import Prepared
-from keepers.scores.noise import FEW, LabelNoise, label_noise
-from keepers.workflows.pilot import Pilot, judged, predicted
+from keepers.scores.noise import FEW, LabelNoise
+from keepers.workflows.pilot import Pilot, judged, trained, wrong_labels
 from keepers.workflows.settling import Finding, forecast, promising
 from keepers.workflows.workplace import Workplace
 
@@ -50,10 +50,9 @@ def second_look(
     """
     assert prepared.classifier is not None
     found = another_kind(prepared.classifier, prepared.info)
-    asked = [row for fraction in keep for row in promising(rows, fraction)]
-    doubted = pilot.noise is not None and pilot.noise.high > FEW
     if prepared.role.model not in CLASSIFIERS or found is None:
         return pilot, [*rows]
+    asked = [row for fraction in keep for row in promising(rows, fraction)]
     name, classifier = found
     mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
     other = replace(prepared, classifier=classifier, fingerprint=mark)
@@ -80,7 +79,7 @@ def second_look(
             row = replace(row, other=forecast(pilot, [pair])[0])
         seen.append(row)
     noise = pilot.noise
-    if noise is not None and doubted:
+    if noise is not None and noise.high > FEW:
         again = _noise(pilot, other, source, inner, seed)
         noise = min(noise, again, key=lambda each: each.disagreement)
     costs = (*pilot.costs, *inner.ledger.by_phase())
@@ -91,11 +90,10 @@ def _noise(
     pilot: Pilot, other: Prepared, source: Source, place: Workplace, seed: int
 ) -> LabelNoise:
     """The share of wrong labels by another kind of model, as the pilot's own is estimated."""
-    unseen = [
-        (
-            other.strata[piece.held],
-            predicted(other, source, place, piece.members, piece.held, seed, fold)[0],
-        )
-        for fold, piece in enumerate(pilot.pieces)
-    ]
-    return label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
+    said = other.task.said
+    unseen: list[tuple[Tensor, Tensor]] = []
+    for fold, each in enumerate(pilot.pieces):
+        wanted = frozenset({said})
+        told = trained(other, source, place, each.members, wanted, each.held, seed, fold)
+        unseen.append((other.strata[each.held], told.signals.get(said)))
+    return wrong_labels(unseen)

@@ -66,19 +66,19 @@ class Finding:
     other: Difference | None = None
 
     @property
-    def harms_another(self) -> bool:
+    def no_gain_for_another(self) -> bool:
         """Whether another kind of model did no better by this choice than by a random one."""
-        return harms(self.other and self.other.mean)
+        return no_gain(self.other and self.other.mean)
 
     @property
     def likely(self) -> bool:
         """Whether it is likely to be better than a random choice, for each kind of model asked."""
         if self.other is None:
             return self.probability >= TAKEN
-        return self.probability >= AGREED and not self.harms_another
+        return self.probability >= AGREED and not self.no_gain_for_another
 
 
-def harms(error: float | None) -> bool:
+def no_gain(error: float | None) -> bool:
     """Whether a difference in error of another kind of model, if it was asked, is no gain.
 
     None at all is that of a model that names one class whatever it was trained on: it agrees with
@@ -258,7 +258,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         instead = why_safe(
             {each["method"]: each["probability"] for each in here},
             taken,
-            {name: by for name, by in others.items() if harms(by)},
+            {name: by for name, by in others.items() if no_gain(by)},
             pilot["other"],
         )
         said = _choice(row, f"{instead}; take {taken}", pilot, fraction, result["score"])
@@ -283,6 +283,11 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         pays = result["cleaning"] or f"--methods {CLEAN} tries leaving them out"
         found.append(f"{noise.sentence}{f'. {pays}' if noise.many else ''}")
     return found
+
+
+def said_of_another(other: str, error: float | None) -> str:
+    """What is added where another kind of model was asked, and gained."""
+    return "" if error is None else f"; {other} gained {abs(100 * error):.1f} points by it"
 
 
 def said_of_probabilities(loss: Mapping[str, Any], score: str) -> str:
@@ -317,9 +322,7 @@ def _choice(
         if score == CLASSES.score_words
         else f"1 - {score} of {chosen:.3f}, random {random:.3f}, everything {whole:.3f}"
     )
-    other = ""
-    if row["other"] is not None:
-        other = f"; {pilot['other']} gained {abs(100 * row['other']['mean']):.1f} points by it"
+    other = said_of_another(pilot["other"], row["other"] and row["other"]["mean"])
     return (
         f"{row['method']} {sure} better than a random choice, with a probability of "
         f"{probability(row['probability'])}: by {mean:.1f} points ({low:.1f} to {high:.1f}), "

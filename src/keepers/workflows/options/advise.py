@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from keepers.errors import ParameterError
 from keepers.options import Option, above_zero, read
-from keepers.workflows.options.coreset import SIMILAR_TO
+from keepers.workflows.options.coreset import GROUP, SIMILAR_TO
 from keepers.workflows.options.shared import AUTO, UNSURE, ModelLike, Seeded, Shared
 from keepers.workflows.options.training import IlModelConfig, fraction
 
@@ -81,13 +81,7 @@ class AdviseOptions(Seeded, Shared):
             "It takes more if that is too little for eight steps in each tuning",
         ),
     ] = 0.15
-    group: Annotated[
-        str | None,
-        Option(
-            "Column of groups: never split apart, and the report shows the share kept of each",
-            after="id",
-        ),
-    ] = None
+    group: Annotated[str | None, GROUP] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

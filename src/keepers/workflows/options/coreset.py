@@ -69,6 +69,10 @@ SIMILAR_TO = Option(
     also=("--like",),
 )
 
+GROUP = Option(
+    "Column of groups: never split apart, and the report shows the share kept of each", after="id"
+)
+
 
 class ByMethod(Options):
     """What a method is told beside its budget."""
@@ -143,13 +147,7 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
             metavar="SIMILARITY",
         ),
     ] = None
-    group: Annotated[
-        str | None,
-        Option(
-            "Column of groups: never split apart, and the report shows the share kept of each",
-            after="id",
-        ),
-    ] = None
+    group: Annotated[str | None, GROUP] = None
     out: Annotated[
         str | Path | None, Option("Parquet file with one row for each example of the input")
     ] = None
