@@ -124,17 +124,16 @@ def select(options: argparse.Namespace) -> dict[str, Any]:
             "megabytes": memory.end(),
             "load": os.getloadavg()[0],
         }
+        if options.check and balance:
+            row["as_one_table"] = _as_one_table(folder, kept)
         print(row, flush=True)
         found["ways"].append(row)
     ray.shutdown()
-    if options.check:
-        found["as_one_table"] = _as_one_table(folder, kept)
-        print(found["as_one_table"])
     return found
 
 
 def _as_one_table(folder: Path, kept: Any) -> bool:
-    """Whether the last choice (shares of classes) is that of the whole table in memory."""
+    """Whether a choice by shares of classes is that of the whole table in memory."""
     import torch
 
     from keepers.selectors import share_budget, take_turns
@@ -342,7 +341,9 @@ def main() -> None:
     found["peak_of_driver_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     found["versions"] = {"python": sys.version.split()[0], "numpy": np.__version__}
     RESULTS.mkdir(exist_ok=True)
-    more = f"-{options.rows // 1_000_000}m" if options.what == "cover" else ""
+    millions = f"-{options.rows // 1_000_000}m"
+    usual = options.what == "kills" or (options.what, options.rows) == ("select", 100_000_000)
+    more = "" if usual else millions
     if options.pictures is not None:
         more = f"-{options.pictures.parent.name}"
     path = RESULTS / f"shards-{options.what}{more}.json"

@@ -351,6 +351,23 @@ class TestResuming:
         assert keepers.coreset_shards(folder, **same).ids[0] == 1000
         assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
+    def test_rows_without_a_label_are_refused_of_an_index_that_is_found_too(self, tmp_path):
+        for name, label in (("a", "x"), ("b", None)):
+            table = {"k": [f"{name}1", f"{name}2"], "s": [0.5, 1.0], "label": ["y", label]}
+            pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+        same = {"keep": 2, "scores": "s", "id": "k", "run": tmp_path / "r"}
+        message = r"1 row has no label in column 'label' \(first: row 1\).*in the shard b\.parquet"
+        found = []
+        for balance in ("class", None, "class"):
+            if balance is None:
+                assert keepers.coreset_shards(tmp_path, **same).ids == ["a2", "a1"]
+            else:
+                with pytest.raises(DataError, match=message):
+                    keepers.coreset_shards(tmp_path, balance=balance, **same)
+            (index,) = (tmp_path / "r" / "shards").glob("index-*")
+            found.append({path: path.stat().st_mtime_ns for path in index.iterdir()})
+        assert found[0] == found[1] == found[2]
+
     def test_a_store_holds_what_was_written_whole(self, tmp_path):
         store = Store(tmp_path)
         store.write("k", {"a": np.arange(3)}, {"n": 3})

@@ -28,11 +28,15 @@ _SAID_OF_FULL = ("os error 28", "os error 27", "os error 122", " requested and "
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, overwrite: bool = True, size: int | None = None) -> Generator[Path]:
+def atomic_path(
+    path: Path, *, overwrite: bool = True, size: int | None = None, synced: bool = True
+) -> Generator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well.
 
     An exception, a kill or a full disk leaves the old file as it was; what a kill leaves beside
     it is removed by the next call. `size` is how many bytes will be written, where that is known.
+    A file that is not `synced` may be damaged when the machine goes down: this is for one of many
+    that have a checksum and can be made again. What is left beside such files, `sweep` removes.
 
     Raises:
         RunError: `path` exists and `overwrite` is false.
@@ -40,13 +44,15 @@ def atomic_path(path: Path, *, overwrite: bool = True, size: int | None = None) 
     """
     check_output(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent, path.name)
+    if synced:
+        sweep(path.parent, path.name)
     with room_for(path, size):
         handle, partial = _locked_file(path)
         try:
             yield partial
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
+            if synced:
+                with partial.open("rb") as written:
+                    os.fsync(written.fileno())
             partial.chmod(0o666 & ~_umask())
             partial.replace(path)
         finally:

@@ -35,9 +35,11 @@ _WINDOW = 1 << 20  # where the seal is looked for first: metadata stand at eithe
 
 
 @contextmanager
-def sealed_path(path: Path, *, overwrite: bool = True, size: int | None = None) -> Generator[Path]:
+def sealed_path(
+    path: Path, *, overwrite: bool = True, size: int | None = None, synced: bool = True
+) -> Generator[Path]:
     """As `atomic_path`; what the block writes there holds a blank seal, which is then filled in."""
-    with atomic_path(path, overwrite=overwrite, size=size) as partial:
+    with atomic_path(path, overwrite=overwrite, size=size, synced=synced) as partial:
         yield partial
         with partial.open("r+b") as file, _mapped(file.fileno()) as data:
             place = _place(data)
@@ -96,10 +98,10 @@ def _digest(data: mmap.mmap, place: int) -> bytes:
     return state.hexdigest().encode()
 
 
-def write_note(path: Path, note: Mapping[str, Any]) -> None:
-    """Write a JSON object, sealed, atomically."""
+def write_note(path: Path, note: Mapping[str, Any], *, synced: bool = True) -> None:
+    """Write a JSON object, sealed, atomically; `synced` as in `atomic_path`."""
     content = json_text({_FIELD: _BLANK, **note}).encode()
-    with sealed_path(path, size=len(content)) as partial:
+    with sealed_path(path, size=len(content), synced=synced) as partial:
         partial.write_bytes(content)
 
 

@@ -124,7 +124,12 @@ def _first(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: str) -> None:
-    if pc.count_distinct(pa.array(ids)).as_py() == len(ids):
+    if ids.dtype == object:
+        num_distinct = pc.count_distinct(pa.array(ids)).as_py()
+    else:
+        ascending = np.sort(ids)
+        num_distinct = len(ids[:1]) + np.count_nonzero(ascending[1:] != ascending[:-1])
+    if num_distinct == len(ids):
         return
     rows: dict[int | str, int] = {}
     twice: list[str] = []

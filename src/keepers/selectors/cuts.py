@@ -36,8 +36,11 @@ def order_keys(scores: npt.NDArray[Any]) -> Words:
     kind = np.uint64 if scores.dtype.itemsize == 8 else np.uint32
     wide = scores.astype(np.float64 if kind is np.uint64 else np.float32, copy=False)
     bits = (wide + 0.0).view(kind)  # -0.0 is 0.0
-    top = kind(1) << kind(8 * wide.dtype.itemsize - 1)
-    return np.where(bits & top, bits, ~(bits | top))
+    width = 8 * wide.dtype.itemsize
+    below = (bits >> kind(width - 1)) - kind(1)  # all bits where there is no sign, else none
+    below >>= kind(1)
+    bits ^= below
+    return bits
 
 
 def drawn_keys(marks: npt.NDArray[np.uint64], seed: int) -> Words:

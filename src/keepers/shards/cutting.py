@@ -101,8 +101,10 @@ def last_of(
     search, open_ = Search.begin(group_of, wanted, bits), wanted > 0
     while True:
         while not search.is_between_words:
-            counts = sum(found for _, found in run.map(count_digits, search, parts))
-            search = search.narrowed(np.asarray(counts))
+            counts = np.zeros((len(wanted), 1 << search.bits), np.int64)
+            for _, (there, found) in run.map(count_digits, search, parts):
+                counts.reshape(-1)[there] += found
+            search = search.narrowed(counts)
         whole = replace(search, fixed=(*search.fixed, search.prefix))
         if not search.fixed:  # whole scores are found: who needs all of the last one has its cut
             open_ = (wanted > 0) & (exact | (search.alike != wanted - search.before))

@@ -34,7 +34,10 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, kw_only=True)
 class Indexing:
-    """How shards are indexed, and where the indexes are kept. `require`: every row has a label."""
+    """How shards are indexed, and where the indexes are kept. `require`: every row has a label.
+
+    An index is the same whether that is required or not.
+    """
 
     reading: Reading
     folder: Path
@@ -107,15 +110,32 @@ def index(work: Indexing, shard: Shard) -> dict[str, Any]:
     with local_copy(shard) as path:
         material = reading.material(shard, path, whole=reading.columns.id is None)
         try:
-            arrays, facts = _read(reading, material, work.require)
+            arrays, facts = _read(reading, material)
         except DataError as error:
             raise type(error)(f"{error} (in the shard {shard.name})") from None
     Store(work.folder).write(shard.key, arrays, facts)
+    if work.require:
+        refuse_unlabelled(facts, reading, shard)
     return facts
 
 
+def refuse_unlabelled(facts: dict[str, Any], reading: Reading, shard: Shard) -> None:
+    """Refuse an indexed shard that has rows without a label.
+
+    Raises:
+        DataError: how many, and which is the first.
+    """
+    if missing := facts.get("unlabelled"):
+        rows, first = missing
+        raise DataError(
+            f"label: {counted(rows, 'row has', 'rows have')} no label in column "
+            f"'{reading.columns.label}' (first: row {first}). Label them or leave those rows out "
+            f"(in the shard {shard.name})"
+        )
+
+
 def _read(
-    reading: Reading, material: Material, require: bool
+    reading: Reading, material: Material
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     columns, table = reading.columns, material.table
     bad: dict[int, str] = {}
@@ -153,11 +173,7 @@ def _read(
             table[columns.label], columns.label, class_names=declared, require=False
         )
         missing = [row for row in np.flatnonzero(codes < 0).tolist() if row not in bad]
-        if require and missing:
-            raise DataError(
-                f"label: {counted(len(missing), 'row has', 'rows have')} no label in column "
-                f"'{columns.label}' (first: row {missing[0]}). Label them or leave those rows out"
-            )
+        facts |= {"unlabelled": [len(missing), missing[0]] if missing else None}
         more["labels"] = codes.astype(np.int32)
         kind = table.schema.field(columns.label).type
         facts |= {"classes": list(names), "declared": declared is not None}

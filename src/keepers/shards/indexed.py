@@ -13,7 +13,7 @@ import numpy.typing as npt
 from keepers.errors import DataError
 from keepers.files import fingerprint
 from keepers.shards.executor import Executor
-from keepers.shards.index import Indexing, index
+from keepers.shards.index import Indexing, index, refuse_unlabelled
 from keepers.shards.parts import Part, sizes_of
 from keepers.shards.places import Shard
 from keepers.shards.reading import Reading
@@ -23,7 +23,7 @@ from keepers.types import Progress, Silent
 
 Integers = npt.NDArray[np.int64]
 
-_VERSION = 2
+_VERSION = 3
 """Of what is noted of a shard: an index of another version is made again."""
 
 
@@ -104,11 +104,14 @@ def index_all(
     Raises:
         DataError: a shard that cannot be read, ids that stand in two, or classes of one name alone.
     """
-    name = f"index-{fingerprint(reading.identity(), require, _VERSION)[:12]}"
+    name = f"index-{fingerprint(reading.identity(), _VERSION)[:12]}"
     work = Indexing(reading=reading, folder=folder / name, require=require)
     every(run, index, work, shards, Store(work.folder), "indexing", resume, progress)
     at = [At(shard, work.folder, shard.key) for shard in shards]
     facts = [dict(each.read().facts) for each in at]
+    if require:
+        for shard, each in zip(shards, facts, strict=True):
+            refuse_unlabelled(each, reading, shard)
     there = [place for place in range(len(at)) if len(at[place].read()["rows"])]
     if not there:
         raise DataError("data: no shard has a usable row. Give data with rows")

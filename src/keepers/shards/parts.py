@@ -139,8 +139,8 @@ def sizes_of(num_slots: int, part: Part) -> Integers:
     return total
 
 
-def count_digits(search: Search, part: Part) -> Integers:
-    """The counts that a search asks of a part."""
+def count_digits(search: Search, part: Part) -> tuple[Integers, Integers]:
+    """The counts that a search asks of a part, flat: where they are not 0, and what they are."""
     total: Any = 0
     for start, keys, classes in part.blocks():
         words = [keys]
@@ -151,7 +151,9 @@ def count_digits(search: Search, part: Part) -> Integers:
             ids = (part.ids.words(at, place) for place in range(len(search.fixed)))
             words = [keys[alike], *ids]
         total = total + search.count(words, classes)
-    return total
+    flat = np.ravel(total)
+    there = np.flatnonzero(flat)
+    return there, flat[there]
 
 
 def count_kept(cuts: Cuts, part: Part) -> Integers:

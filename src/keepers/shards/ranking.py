@@ -107,9 +107,10 @@ def reranked(
 
 def _queues(plan: Plan, part: Part) -> Iterator[tuple[Integers, Any, Integers]]:
     """Places, keys and queues of the picks of a part, by block."""
-    firsts = None if plan.first is None else plan.first.kept(part)
+    same = plan.first is plan.cuts
+    firsts = None if plan.first is None or same else plan.first.kept(part)
     for places, keys, classes in plan.cuts.kept(part):
-        queues = classes + 1
+        queues = np.zeros_like(classes) if same else classes + 1
         if firsts is not None:
             queues[np.isin(places, next(firsts)[0], assume_unique=True)] = 0
         yield places, keys, queues

@@ -44,10 +44,14 @@ class Store:
         written: dict[str, Any] = {}
         for name, values in arrays.items():
             path = self._path(key, name)
-            with atomic_path(path, size=values.nbytes) as partial, partial.open("wb") as file:
+            with (
+                atomic_path(path, size=values.nbytes, synced=False) as partial,
+                partial.open("wb") as file,
+            ):
                 np.save(file, values, allow_pickle=False)
             written[name] = [path.stat().st_size, file_digest(path)]
-        write_note(self.folder / f"{key}.json", {"arrays": written, "facts": facts or {}})
+        note = {"arrays": written, "facts": facts or {}}
+        write_note(self.folder / f"{key}.json", note, synced=False)
 
     def is_there(self, key: str) -> bool:
         """Whether a result is there with the bytes that were written; damage is said."""
