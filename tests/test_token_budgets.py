@@ -114,6 +114,31 @@ def test_a_random_choice_is_the_longest_beginning_of_an_order_that_fits(seed: in
         assert picks.positions.tolist() == order[:fit].tolist()
 
 
+@pytest.mark.parametrize("budget", range(40, 400, 30))
+def test_methods_that_pick_others_for_another_number_fill_the_budget(budget: int) -> None:
+    """As with a floor: of a few picks all are short ones, and of more the first are long."""
+    tokens = torch.tensor([9] * 60 + [2] * 15)
+
+    def choose(k: int) -> tuple[Picks, None]:
+        floored = torch.arange(60, 60 + min(k, 15))
+        return Picks(positions=torch.cat([torch.arange(k - len(floored)), floored])), None
+
+    picks, _ = within_tokens(choose, tokens, TokenBudget(budget))
+    spent = int(tokens[picks.positions].sum())
+    assert budget - 9 < spent <= budget
+
+
+def test_a_source_is_no_class_that_needs_an_example(tmp_path: Path) -> None:
+    chats = [row | {"source": f"{at % 20}"} for at, row in enumerate(rows())]
+    given: dict[str, Any] = {"method": "longest", "keep": 8, "run": tmp_path}
+    longest = sorted((row["output"] for row in chats), key=len)[-8:]
+    kept = keepers.coreset(chats, **given)
+    assert sorted(chats[at]["output"] for at in kept.indices) == sorted(longest)
+    assert kept.metadata["min_per_class"] == 0
+    floored = keepers.coreset(chats, **given, min_per_class=1)
+    assert len({chats[at]["source"] for at in floored.indices}) == 8
+
+
 def test_bands_are_of_what_is_kept() -> None:
     """A method that is asked for all has no band left; one that is asked for a third has."""
     method = methods.get("perplexity:0-50%+random")

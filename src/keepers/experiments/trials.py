@@ -98,7 +98,7 @@ class Bench:
                 seed=0,
                 on_bad_row=on_bad_row,
                 balance=config.balance,
-                least=config.min_per_class,
+                least=config.least(source.task.floor),
                 say=say,
             )
             place.ledger.book(each.cost for each in taken.values() if each.pilot)
@@ -236,6 +236,10 @@ class Bench:
         """A method as it reads the model that selects."""
         return row_for(name, (self.target if selector == "target" else self.proxy).role.model)
 
+    @property
+    def _least(self) -> int:
+        return self.config.least(self.source.task.floor)
+
     def _wanted_in_full(self, selector: Chooser) -> frozenset[str]:
         """What the methods ask of a model that is trained to the end."""
         names = [*self.config.named, *(taken.method for taken in self.taken.values())]
@@ -297,7 +301,7 @@ class Bench:
                     members,
                     k,
                     balance=self.proxy.strata if self.config.balance == "class" else None,
-                    floor=methods.Floor(self.proxy.strata, self.config.min_per_class),
+                    floor=methods.Floor(self.proxy.strata, self._least),
                     generator=generator(seed, "select", method.name),
                     num_classes=len(self.source.class_names),
                     options=self.config.method_options.get(method.name),
@@ -321,7 +325,7 @@ class Bench:
             "model": role.fingerprint,
             "ensemble": self.config.ensemble,
             "balance": self.config.balance,
-            "min_per_class": self.config.min_per_class,
+            "min_per_class": self._least,
             "wanted": sorted(self._wanted_in_full(selector or "proxy")),
             "seed": seed,
             "k": k,

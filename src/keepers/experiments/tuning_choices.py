@@ -71,7 +71,7 @@ class TokenChooser:
             "options": methods.settings(scored.method, given.method_options),
             "read": {key: hash_bytes(value.numpy()) for key, value in scored.members[0].items()},
             "tokens": hash_bytes(self.tokens.numpy()),
-            "min_per_class": given.min_per_class,
+            "min_per_class": given.least(self.source.task.floor),
             "balance": given.balance,
             "budget": budget,
             "seed": seed,

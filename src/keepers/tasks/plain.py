@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -13,6 +14,8 @@ class Plain(ABC):
     """A base for tasks whose outputs, and labels of a batch, are taken as they are."""
 
     names: tuple[str, ...]
+
+    floor: ClassVar[int] = 1
 
     @property
     def num_outputs(self) -> int:

@@ -100,6 +100,8 @@ class Task(Protocol):
     """Whether exp(-loss) is the probability of the target, on which a hand-over goes."""
     stratum: ClassVar[tuple[str, str]]
     """What one of the strata is called, and several."""
+    floor: ClassVar[int]
+    """Fewest examples of each stratum that a core-set keeps unless told otherwise."""
     plural: ClassVar[str]
     """What the targets are called in a sentence."""
     said: ClassVar[str]

@@ -33,6 +33,7 @@ class Tokens(Plain):
     name: ClassVar[str] = "tokens"
     likely: ClassVar[bool] = False  # exp(-loss) is of one token, not of the answer
     stratum: ClassVar[tuple[str, str]] = ("source", "sources")
+    floor: ClassVar[int] = 0  # what nobody needs an example of is no class
     plural: ClassVar[str] = "conversations"
     said: ClassVar[str] = "answer_losses"
     signals: ClassVar[frozenset[str]] = frozenset(

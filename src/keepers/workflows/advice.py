@@ -192,7 +192,7 @@ def tell_floor(
     """What the floor did, in a sentence: labels (f,) of the examples that it put in."""
     found = [f"'{names[label]}'" for label in labels.unique().tolist()]
     return (
-        f"--min-per-class {config.min_per_class} added {counted(len(labels), 'example')} of "
+        f"--min-per-class {config.least()} added {counted(len(labels), 'example')} of "
         f"{counted(len(found), *of)} that {config.method} keeps too few of ({listed(found, 3)}), "
         "in place of its last picks of others"
     )

@@ -86,7 +86,7 @@ def settled(
         seed=config.seed,
         on_bad_row=config.on_bad_row,
         balance=config.balance,
-        least=config.min_per_class,
+        least=config.least(source.task.floor),
         say=say,
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])

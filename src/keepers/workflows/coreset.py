@@ -141,7 +141,8 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     if floor:
         say(floor)
     known = labels >= 0
-    by_class = warn_of_lost(labels[known], is_kept[known], names, config.min_per_class, of)
+    least = config.least(scored.source.task.floor)
+    by_class = warn_of_lost(labels[known], is_kept[known], names, least, of)
     there = labels[known], is_kept[known], names, of
     if config.balance is None:
         by_class += warn_of_shares(*there, hard_first=scored.method.hard_first)
@@ -232,7 +233,7 @@ def choose(
             members,
             count,
             balance=labels if config.balance == "class" else None,
-            floor=methods.Floor(labels, config.min_per_class),
+            floor=methods.Floor(labels, config.least(scored.source.task.floor)),
             generator=generator(config.seed, "select", scored.method.name),
             num_classes=len(scored.source.strata_names) or None,
             options=config.method_options or {},

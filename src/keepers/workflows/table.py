@@ -116,7 +116,7 @@ def metadata(
             "near_duplicates": config.near_duplicates,
             "num_near_duplicates": scored.num_copies,
             "balance": config.balance,
-            "min_per_class": config.min_per_class,
+            "min_per_class": config.least(scored.source.task.floor),
             "proxy_validation_accuracy": evidence.validation_accuracy,
             "proxy_training_accuracy": training_accuracy,
             "warnings": evidence.warnings,

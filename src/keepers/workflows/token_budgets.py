@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from keepers.errors import ParameterError
@@ -47,14 +48,40 @@ def within_tokens(
         if k == n or int(ends[-1]) > most:
             break
         k = min(n, max(k + 1, int(SPARE * k * most / max(1, int(ends[-1])))))
-    while (fit := int((ends <= most).sum())) < k:
-        if not fit:
-            raise ParameterError(
-                "keep_tokens",
-                f"got {most:,}, but the first picked conversation has {int(ends[0]):,}",
-                "Give more",
-            )
-        k = fit
-        found = choose(k)
-        ends = tokens[found[0].positions.cpu()].cumsum(0)
-    return found
+    if int(ends[-1]) <= most:
+        return found
+    fit = int((ends <= most).sum())
+    if not fit:
+        raise ParameterError(
+            "keep_tokens",
+            f"got {most:,}, but the first picked conversation has {int(ends[0]):,}",
+            "Give more",
+        )
+    return _largest(choose, tokens, most, found[0].positions, fit)
+
+
+def _largest(
+    choose: Callable[[int], tuple[Picks, S]], tokens: Tensor, most: int, over: Tensor, fit: int
+) -> tuple[Picks, S]:
+    """The picks of the largest number whose tokens are `most` or fewer.
+
+    Picks (k,) that are `over` have too many. Their first `fit` have not, and are what is given
+    where a method picks the same again; else numbers are tried, halving what is between.
+    """
+    low, high, trial = 0, len(over), fit
+    best: tuple[Picks, S] | None = None
+    while trial > low:
+        found = choose(trial)
+        positions = found[0].positions
+        if int(tokens[positions.cpu()].sum()) <= most:
+            low, best = trial, found
+            if len(positions) == fit and torch.equal(positions.cpu(), over[:fit].cpu()):
+                break
+        else:
+            high = trial
+        trial = (low + high) // 2
+    if best is None:
+        raise ParameterError(
+            "keep_tokens", f"got {most:,}, in which not one pick of a method fits", "Give more"
+        )
+    return best

@@ -89,10 +89,17 @@ class Floored(Options):
         Balance | None, Option("Share the budget evenly over classes", after="ensemble")
     ] = None
     min_per_class: Annotated[
-        int,
+        int | None,
         floor,
-        Option("Fewest examples kept of each class, if it has them; 0: no floor"),
-    ] = 1
+        Option(
+            "Fewest examples kept of each class, if it has them; 0: no floor (default: 1; "
+            "conversations: 0)"
+        ),
+    ] = None
+
+    def least(self, default: int = 1) -> int:
+        """Fewest examples kept of each class; `default`, that of the task, where none is given."""
+        return default if self.min_per_class is None else self.min_per_class
 
 
 class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):

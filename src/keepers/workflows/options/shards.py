@@ -119,7 +119,7 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
                     "got classes, but covering features ignores classes",
                     "Leave one out",
                 )
-            if self.min_per_class > 1 and self.features is not None:
+            if self.least() > 1 and self.features is not None:
                 raise ParameterError(
                     "min_per_class",
                     f"got {self.min_per_class}, but covering features ignores classes",

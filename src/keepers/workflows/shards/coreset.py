@@ -98,7 +98,7 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
             "keep": str(config.keep),
             "seed": config.seed,
             "balance": config.balance,
-            "min_per_class": config.min_per_class,
+            "min_per_class": config.least(),
             "distinct": config.distinct,
             "copies": indexed.num_copies,
             "skipped": indexed.num_skipped,

@@ -100,8 +100,8 @@ def choose_top(
     if config.balance is not None:
         plan = cut_balanced(site.run, parts, of_slots, k)
     else:
-        _tell_floors(site, of_slots, k, config.min_per_class)
-        plan = cut_top(site.run, parts, of_slots, k, config.min_per_class)
+        _tell_floors(site, of_slots, k, config.least())
+        plan = cut_top(site.run, parts, of_slots, k, config.least())
     folder = _place(site, plan, indexed, scores)
     return Chosen(folder=folder, keys=ranked(site.run, parts, plan, k, folder), k=k, n=n)
 
@@ -113,7 +113,7 @@ def choose_drawn(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> 
     n = int(of_slots.sum())
     k = config.keep.resolve(n)
     if config.balance is None:
-        _tell_floors(site, of_slots, k, config.min_per_class)
+        _tell_floors(site, of_slots, k, config.least())
     plan = everything(slots)
     folder = _place(site, plan, indexed, None)
     keys = ranked(site.run, parts, plan, n, folder)
@@ -127,7 +127,7 @@ def choose_drawn(site: Site, indexed: Indexed, config: CoresetShardsOptions) -> 
         [Signals(labels=labels)],
         k,
         balance=labels if config.balance == "class" else None,
-        floor=methods.Floor(labels, config.min_per_class),
+        floor=methods.Floor(labels, config.least()),
         generator=generator(config.seed, "select", row.name),
         options=config.method_options or {},
     )
