@@ -231,10 +231,10 @@ def test_templates_that_write_earlier_turns_differently_or_not_at_all(tmp_path: 
         "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
     )
     model = language_model(tiny_language.write(tmp_path / "one", template=last), "proxy")
-    assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "helloblue"
+    assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "hello</s>blue</s>"
     drops = "{% for m in messages[-2:] %}<s>{{ m.content }}</s>{% endfor %}"
     model = language_model(tiny_language.write(tmp_path / "two", template=drops), "proxy")
-    assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "blue"
+    assert learnt(model, model.sequence(chat("hi", "hello", "a", "blue"))) == "blue</s>"
     users = "{% for m in messages if m.role == 'user' %}<s>{{ m.content }}</s>{% endfor %}"
     model = language_model(tiny_language.write(tmp_path / "four", template=users), "proxy")
     with pytest.raises(DataError, match="the chat template leaves the answers out"):
@@ -243,6 +243,20 @@ def test_templates_that_write_earlier_turns_differently_or_not_at_all(tmp_path: 
     model = language_model(tiny_language.write(tmp_path / "three", template=refuses), "proxy")
     with pytest.raises(DataError, match="the chat template refuses it: roles must alternate"):
         model.sequence(chat("hi", "hello"))
+
+
+def test_an_answer_that_repeats_its_question_is_found_after_it(tmp_path: Path) -> None:
+    """Templates that ask for thoughts write something else before an answer than they ask with."""
+    thinks = (
+        "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}"
+        "{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<s>assistant\n<think>\n{% endif %}"
+    )
+    model = language_model(tiny_language.write(tmp_path, template=thinks, length=256), "proxy")
+    found = model.sequence(chat("the blue sky", "blue", "a blue or blue", "<s>blue"))
+    assert learnt(model, found) == "blue</s><s>blue</s>"
+    others = model.tokenizer.decode(found.ids[~found.learnt])
+    assert others == "<s>user\nthe blue sky<s>assistant\n<s>user\na blue or blue<s>assistant\n"
 
 
 def test_calls_are_read_where_the_template_knows_none(model: LanguageModel) -> None:
@@ -304,6 +318,21 @@ def test_what_the_template_refuses_is_skipped_where_that_is_asked(
     done = run("coreset", chats, *words, "--on-bad-row", "skip")
     assert done.status == 0, done.err
     assert "Skipped 1 row that cannot be used: row 3" in done.err
+    assert "leaves out" not in done.err
+
+
+def test_turns_that_the_template_leaves_out_are_told(
+    run: Keepers, chats: Path, tmp_path: Path
+) -> None:
+    """Trainers leave them out, too: what tools say, or a system prompt."""
+    template = tiny_language.TEMPLATE.replace(
+        "messages %}", "messages if 'is 3' not in m.content %}"
+    )
+    name = tiny_language.write(tmp_path / "lm", template=template)
+    done = run("coreset", chats, "--keep", "6", "--method", "perplexity", "--proxy", name)
+    assert done.status == 0, done.err
+    told = "template of the proxy leaves out or rewrites turns of 1 conversation (first: row 3)"
+    assert told in done.err
 
 
 def test_models_that_cannot_be_read_by(tmp_path: Path, name: str) -> None:

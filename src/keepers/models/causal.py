@@ -29,12 +29,14 @@ _PREFIX = "hf:"
 class TokenSequence:
     """A conversation as tokens `ids` (length,), and which of them are `learnt`.
 
-    `cut` says that it was longer than the model reads.
+    `cut` says that it was longer than the model reads, `changed` that the chat template leaves a
+    turn out or writes it in another way.
     """
 
     ids: Tensor
     learnt: Tensor
     cut: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +111,13 @@ class ChatTokenizer:
             start = max(0, min(first - self.length // 2, len(ids) - self.length))
             start = 0 if first < self.length - 1 else start
             ids, learnt = (each[start : start + self.length] for each in (ids, learnt))
-        return TokenSequence(ids=torch.from_numpy(ids), learnt=torch.from_numpy(learnt), cut=cut)
+        turns = conversation.get("messages", ())
+        return TokenSequence(
+            ids=torch.from_numpy(ids),
+            learnt=torch.from_numpy(learnt),
+            cut=cut,
+            changed=any(each["content"].strip() not in text for each in turns),
+        )
 
     def _text(self, conversation: Mapping[str, Any]) -> tuple[str, list[tuple[int, int]]]:
         """A conversation as one text, and where its answers stand in it."""
@@ -126,25 +134,38 @@ class ChatTokenizer:
         tools = conversation.get("tools")
         whole = self._templated(messages, tools)
         spans: list[tuple[int, int]] = []
-        at = 0
         for place, turn in enumerate(messages):
-            if turn["role"] != "assistant":
-                continue
-            before = self._templated(messages[:place], tools, begin=True) if place else ""
-            upto = self._templated(messages[: place + 1], tools)
-            start = len(before) if place and whole.startswith(before) else -1
-            if 0 <= start < len(upto) and whole.startswith(upto):
-                spans.append((start, len(upto)))
-            else:  # the template writes earlier turns in another way than the last
-                said = turn["content"].strip()
-                start = whole.find(said, max(at, start)) if said else -1
-                if start < 0:
-                    continue
-                spans.append((start, start + len(said)))
-            at = spans[-1][1]
+            if turn["role"] == "assistant":
+                span = self._span(whole, messages[: place + 1], tools, spans[-1][1] if spans else 0)
+                spans += [span] if span else []
         if not spans:
             raise DataError("the chat template leaves the answers out")
         return whole, spans
+
+    def _span(
+        self, whole: str, messages: Sequence[Mapping[str, Any]], tools: Any, at: int
+    ) -> tuple[int, int] | None:
+        """Where the last of the messages stands in the whole conversation, from `at` on.
+
+        With what the template writes after it. None where the template leaves it out.
+        """
+        earlier = messages[:-1]
+        before = self._templated(earlier, tools, begin=True) if earlier else ""
+        upto = self._templated(messages, tools)
+        known = bool(earlier) and whole.startswith(before)
+        if known and len(before) < len(upto) and whole.startswith(upto):
+            return len(before), len(upto)
+        # The template writes earlier turns in another way than the last, or asks for an answer in
+        # another way than it writes one.
+        start = len(before) if known else 0
+        if earlier and not known:
+            start = _shared(whole, self._templated(earlier, tools))
+        said = messages[-1]["content"].strip()
+        start = whole.find(said, max(at, start)) if said else -1
+        if start < 0:
+            return None
+        stop, after = start + len(said), upto[upto.rfind(said) + len(said) :]
+        return start, stop + len(after) if whole.startswith(after, stop) else stop
 
     def _templated(
         self, messages: Sequence[Mapping[str, Any]], tools: Any, *, begin: bool = False
@@ -173,6 +194,12 @@ class LanguageModel(ChatTokenizer):
         probe = {"prompt": "The quick brown", "completion": " fox: 1 + 1 = 2."}
         written = self.sequence(probe).ids.tolist()
         return fingerprint([module_fingerprint(self.module), template, written, self.length])
+
+
+def _shared(one: str, two: str) -> int:
+    """With how many letters both begin."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
 def named(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -207,8 +207,14 @@ def as_tokens(
         good = [at for at in range(len(source)) if at not in bad]
         source = replace(source.take(good), skipped=(*source.skipped, *skipped))
     cut = sum(each.cut for each in found)
+    changed = [row for row, each in zip(source.rows.tolist(), found, strict=True) if each.changed]
     if not model.has_template:
         say(f"The tokenizer of the {parameter} has no chat template: chats are read as plain texts")
+    if changed:
+        say(
+            f"The chat template of the {parameter} leaves out or rewrites turns of "
+            f"{counted(len(changed), 'conversation')} (first: row {changed[0]})"
+        )
     if cut:
         say(
             f"{counted(cut, 'conversation is', 'conversations are')} truncated at "
