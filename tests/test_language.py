@@ -25,7 +25,7 @@ from keepers.processes import Runtime
 from keepers.random import generator
 from keepers.scores import instruction_following_difficulty, perplexity
 from keepers.selectors import in_turn
-from keepers.signals import ProjectedGradients, read_through
+from keepers.signals import ProjectedGradients, read_through, reading
 from keepers.tasks import of_batches
 from keepers.types import Signals
 from keepers.workflows.conversations import say_unused
@@ -151,6 +151,21 @@ def test_a_reading_that_was_interrupted_goes_on(
     assert again.features is not None
     assert expected.features is not None
     assert torch.equal(again.features, expected.features)
+    monkeypatch.setattr("keepers.signals.reading.AT_ONCE", {"cpu": 1 << 12})
+    monkeypatch.setattr("keepers.signals.reading.LOGITS", {"cpu": 1 << 26})
+    others = read_through(
+        model, found, runtime=CPU, folder=tmp_path
+    )  # the parts are of other batches
+    torch.testing.assert_close(others.sums, expected.sums, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("letters", "most"), [(1 << 8, 4096), (1 << 15, 2048), (1 << 30, 1)])
+def test_a_batch_is_bounded_whatever_the_vocabulary(letters: int, most: int) -> None:
+    class Headed(torch.nn.Module):
+        def get_output_embeddings(self) -> torch.nn.Linear:
+            return torch.nn.Linear(1, letters, device="meta")
+
+    assert reading.tokens_at_once(Headed(), torch.device("cpu")) == most
 
 
 def whole_gradient(model: LanguageModel, each: TokenSequence) -> dict[str, Tensor]:

@@ -21,6 +21,9 @@ from keepers.types import Progress, Silent
 LOGITS = {"cpu": 1 << 26}
 """Logits that a batch makes at the most, by device; `MANY` on others."""
 MANY = 1 << 30
+AT_ONCE = {"cpu": 1 << 12}
+"""Tokens of a batch at the most, whatever the vocabulary, by device; `MANY_AT_ONCE` on others."""
+MANY_AT_ONCE = 1 << 16
 TOKENS = {"cpu": 1 << 10}
 """Tokens of a batch with gradients at the most, by device; `MANY_TOKENS` on others."""
 MANY_TOKENS = 1 << 14
@@ -82,12 +85,16 @@ def read_through(
     for first, stored in _parts(folder):
         if first != start:
             break
-        at = stored["positions"]
+        at, stop = stored["positions"], start + int(stored["batches"])
+        if not torch.equal(
+            at, torch.cat([at[:0], *batches[start:stop]])
+        ):  # other batches were read then
+            break
         sums[at] = stored["sums"]
         if features or gradients:
             vectors = _room(vectors, len(sequences), stored["features"])
             vectors[at] = stored["features"]
-        start += int(stored["batches"])
+        start = stop
     progress.start(what, len(sequences))
     done = sum(len(rows) for rows in batches[:start])
     since, began, tapped = start, time.monotonic(), _Tap(module) if features else None
@@ -137,9 +144,10 @@ def forget_parts(folder: Path) -> None:
 
 
 def tokens_at_once(module: nn.Module, device: torch.device) -> int:
-    """Tokens of a batch, padding included, whose logits stay within `LOGITS`."""
+    """Tokens of a batch, padding included, at most `AT_ONCE`, with at most `LOGITS` logits."""
     width = int(module.get_output_embeddings().weight.shape[0])  # pyright: ignore
-    return max(1, LOGITS.get(device.type, MANY) // width)
+    most = min(AT_ONCE.get(device.type, MANY_AT_ONCE), LOGITS.get(device.type, MANY) // width)
+    return max(1, most)
 
 
 class _Tap:
