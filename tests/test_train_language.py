@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,8 @@ def test_losses_of_a_file_and_of_the_reference_choose_alike(
     [
         ({"model": None}, "model: got none, but conversations"),
         ({"model": "mlp", "select": "uniform"}, "got 'mlp', which does not read conversations"),
-        ({}, "il: got none, but conversations are chosen by their excess loss over"),
+        ({"select": "rho-loss"}, "il: got none, but conversations are chosen by their excess loss"),
+        ({"keep": 0.5}, "keep: got 0.5, which uniform does not use"),
         ({"select": "tokens", "il": "losses.parquet", "il_model": "hf:x"}, "il: got losses.par"),
         ({"select": "tokens"}, "il_model: got none, but tokens are chosen by their excess loss"),
         ({"select": "infobatch"}, "select: got 'infobatch', which chooses no conversations"),
@@ -291,6 +293,35 @@ def test_a_reference_of_other_tokens_is_refused(
     options = given(name, select=select, il_model=f"hf:{other}", run=tmp_path / "run")
     with pytest.raises(ParameterError, match=r"il_model: its token \d+ is 'b', and that of the m"):
         keepers.train(chats, **options)
+
+
+def test_without_a_reference_all_are_trained_on(name: str, chats: str, tmp_path: Path) -> None:
+    plain = keepers.train(chats, **given(name, run=tmp_path / "plain"))
+    uniform = keepers.train(chats, **given(name, select="uniform", run=tmp_path / "uniform"))
+    assert equal(weights(plain.weights), weights(uniform.weights))
+    assert plain.metadata["select"] == plain.metadata["selected_by"] == "uniform"
+    chosen = keepers.train(chats, **given(name, il_model=name, run=tmp_path / "chosen"))
+    assert chosen.metadata["select"] == chosen.metadata["selected_by"] == "rho-loss"
+
+
+def test_a_reference_of_another_template_is_told(name: str, chats: str, tmp_path: Path) -> None:
+    template = tiny_language.TEMPLATE.replace("\n{{ m.content }}", ": {{ m.content }}")
+    other = tiny_language.write(tmp_path / "other", template=template, length=128)
+    told = r"il_model formats conversations in another way than the model \(row \d+\)"
+    with pytest.raises(ParameterError, match=told.replace("il_model", "il_model:")):
+        keepers.train(chats, **given(name, il_model=other, select="rho-loss", run=tmp_path / "a"))
+    said: list[str] = []
+    options = given(name, il_model=other, select="tokens", run=tmp_path / "b", say=said.append)
+    keepers.train(chats, **options)
+    assert sum(bool(re.search(told, each)) for each in said) == 1
+    options = given(name, il_model=name, select="tokens", run=tmp_path / "c", say=said.append)
+    keepers.train(chats, **options)
+    assert sum(bool(re.search(told, each)) for each in said) == 1
+    short = {"model": name, "options": {"length": 16}}
+    with pytest.raises(
+        ParameterError, match=r"il_model: reads at most 16 tokens, but the model \d"
+    ):
+        keepers.train(chats, **given(name, il_model=short, select="tokens", run=tmp_path / "d"))
 
 
 def test_tokens_are_of_conversations(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
     seed, say = options.seed, say_or_not(options.say)
     for read in (data, options.holdout, options.il):
         check_outputs(read, options)
-    sought = Sought.read(config.select, options.il, options.holdout, config.irreducible(seed), say)
+    sought = Sought.read(config.selects, options.il, options.holdout, config.irreducible(seed), say)
     assert sought is not None
     opened = workplace(data, options, say, purpose="advise-online", seed=seed)
     with opened as (source, place):

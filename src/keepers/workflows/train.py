@@ -104,12 +104,12 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
     for read in (data, options.test, options.holdout, options.il):
         check_outputs(read, options)
     losses = options.irreducible(options.seed)
-    sought = Sought.read(options.select, options.il, options.holdout, losses, say)
+    sought = Sought.read(options.selects, options.il, options.holdout, losses, say)
     with workplace(data, options, say, purpose="train", seed=options.seed) as (source, place):
         _check_out(source, options)
         if source.kind == "chat":
             result = _tuned(source, options, place, say)
-        elif options.select == TOKENS:
+        elif options.selects == TOKENS:
             raise ParameterError(
                 "select",
                 f"got '{TOKENS}', but {source.name} holds no conversations",
@@ -152,17 +152,17 @@ def _train(
             sought.check(tested, say, split_off=share(test, "test") is not None)
     training = ready(source, tested, sought, config, place, on_bad_row, say)
     source = training.source
-    expected = None if config.select == ORIGINAL else expected_cost(training, place, say)
+    expected = None if config.selects == ORIGINAL else expected_cost(training, place, say)
     if sought is not None:
         training = training.with_losses(sought.of(source, place, on_bad_row, say, tested))
-    if config.select == ORIGINAL:
+    if config.selects == ORIGINAL:
         expected = expected_cost(training, place, say)
     facts = None
-    if config.select in (AUTO, RHO_LOSS) and expected is not None:
+    if config.selects in (AUTO, RHO_LOSS) and expected is not None:
         facts = known_facts(training, expected[0], place)
         for sentence in facts.sentences():
             say(sentence)
-        if config.select == AUTO and not facts.pays:
+        if config.selects == AUTO and not facts.pays:
             say("auto: every step is uniform")
             expected = None
             training = replace(training, selection=SelectionConfig(select=UNIFORM))
@@ -171,7 +171,7 @@ def _train(
     length = config.length(recipe.epochs_of(epoch))
     training = replace(training, length=length, every=config.every(length, epoch))
     say(
-        f"Target: {training.prepared.role.model}, {training.selection.select}, "
+        f"Target: {training.prepared.role.model}, {training.selection.selects}, "
         f"{counted(len(members), 'example')}, "
         f"{counted(epoch, 'step')} per epoch"
     )
@@ -189,7 +189,7 @@ def _train(
     metadata = plain(
         {
             **_facts(config, training, trained),
-            "selected_by": training.selection.select,
+            "selected_by": training.selection.selects,
             "online_facts": None if facts is None else {**vars(facts), "pays": facts.pays},
             "scorers": scorers,
             "step_cost": None if expected is None else step_facts(*expected, training, trained),
@@ -223,7 +223,7 @@ def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) ->
     metadata = plain(
         {
             "kind": "train",
-            "select": options.select,
+            "select": options.select or tuning.select,
             "selected_by": tuning.select,
             "keep": tuning.keep if tuning.select == TOKENS else options.keep,
             "seed": options.seed,
@@ -260,7 +260,7 @@ def ready(
 ) -> OnlineTraining:
     """All but the irreducible losses: the data are encoded for the target and the stand-in."""
     selection = config.selection()
-    if config.select == AUTO:
+    if config.selects == AUTO:
         selection = replace(selection, select=RHO_LOSS)
     role = Role.parse(config.model, default_target(source.info(), in_steps=True), "model")
     with place.ledger.phase("encoding") as tally:
@@ -301,7 +301,7 @@ def _facts(
     losses = None if irreducible is None else irreducible.losses
     return {
         "kind": "train",
-        "select": config.select,
+        "select": config.selects,
         "keep": config.keep,
         "until": config.until,
         "hand_over": trained.facts["hand_over"],

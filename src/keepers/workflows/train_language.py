@@ -13,7 +13,7 @@ from torch import Tensor
 from keepers import processes
 from keepers.baselines import UNIFORM
 from keepers.data import Source
-from keepers.errors import MissingExtraError, ParameterError, renamed
+from keepers.errors import DataError, MissingExtraError, ParameterError, renamed
 from keepers.files import hash_bytes
 from keepers.models import (
     ChatTokenizer,
@@ -27,7 +27,7 @@ from keepers.options import cut
 from keepers.roles import Role
 from keepers.types import Budget
 from keepers.words import counted
-from keepers.workflows.conversations import as_tokens
+from keepers.workflows.conversations import as_tokens, conversation
 from keepers.workflows.language_roles import language_role
 from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS
 from keepers.workflows.opening import Say, say_skipped
@@ -41,6 +41,8 @@ TAKEN = (AUTO, UNIFORM, TOKENS, RHO_LOSS)
 EPOCHS, BATCH, LR = 3, 8, 2e-5
 OF_TRAINING = ("batch_size", "epochs", "lr", "weight_decay")
 """What can be said of the training of a language model; the optimiser is AdamW."""
+SAMPLE = 20
+"""Conversations in which a reference is compared with the target."""
 EVALUATIONS = 10  # of a training, and checkpoints
 _OF_OTHERS = (
     *("seconds", "until", "stand_in", "max_age", "score_part", "score_resolution", "scorers"),
@@ -140,7 +142,7 @@ def tuning_of(
             reference for a selection that needs one.
         MissingExtraError: transformers or accelerate are not installed.
     """
-    select = UNIFORM if options.select == AUTO else options.select
+    select = _selection(options)
     role = language_role(options.model, "model", takes=OF_TRAINING)
     _check(options, select)
     target = language_model(role.model, "model", length=role.options.get("length"))
@@ -160,6 +162,7 @@ def tuning_of(
         else:
             reference = chat_tokenizer(given.model, "il_model", length=length)
         _check_same_tokens(found, reference)
+        _check_written_alike(source, found, reference, say)
     if select == RHO_LOSS:
         losses = _losses(source, options, place, say)
         found = replace(found, values=losses.of(source))
@@ -181,11 +184,55 @@ def _check_same_tokens(tuning: Tuning, reference: ChatTokenizer) -> None:
             )
 
 
+def _check_written_alike(
+    source: Source, tuning: Tuning, reference: ChatTokenizer, say: Say
+) -> None:
+    """Compare what a reference makes of a few conversations, and of the longest, with the target.
+
+    Losses of a reference are of what it makes of them: others than the target's are refused. Where
+    it reads what the target reads, a warning tells that it was tuned on something else.
+
+    Raises:
+        ParameterError: other tokens, or conversations that are too long for the reference.
+    """
+    sizes = [len(each.ids) for each in tuning.sequences]
+    longest = sizes.index(max(sizes))
+    if sizes[longest] > reference.length:
+        raise ParameterError(
+            "il_model",
+            f"reads at most {reference.length:,} tokens, but the model {sizes[longest]:,}",
+            "Give both the same length: --set model.options.length=N and il_model.options.length=N",
+        )
+    for at in (*range(min(SAMPLE, len(sizes))), longest):
+        try:
+            written = reference.sequence(conversation(source, at)).ids
+        except DataError:
+            written = torch.empty(0)
+        if torch.equal(written, tuning.sequences[at].ids):
+            continue
+        found = f"formats conversations in another way than the model (row {source.rows[at]})"
+        remedy = "Use a reference that was tuned with the chat template of the model"
+        if tuning.select == RHO_LOSS:
+            raise ParameterError("il_model", found, remedy)
+        say(f"Warning: il_model {found}. {remedy}")
+        return
+
+
+def _selection(options: TrainOptions) -> str:
+    """What chooses: by default conversations of a step, where there is a reference to choose by."""
+    if options.select == AUTO or (
+        options.select is None and options.il is None and options.il_model is None
+    ):
+        return UNIFORM
+    return options.selects
+
+
 def _check(options: TrainOptions, select: str) -> None:
     if select not in TAKEN:
         raise ParameterError(
             "select", f"got '{select}', which chooses no conversations", f"Give one of {TAKEN}"
         )
+    options.check_used(select)
     for name in _OF_OTHERS:
         if getattr(options, name) != getattr(TrainOptions, name):
             raise ParameterError(

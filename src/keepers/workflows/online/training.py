@@ -87,7 +87,7 @@ class OnlineTraining:
             "recipe": asdict(recipe),
             "model": self.prepared.fingerprint,
             "selection": {**asdict(self.selection), "stand_in": None},
-            "method": method_identity(self.selection.select),
+            "method": method_identity(self.selection.selects),
             "stand_in": _identity(self.stand_in),
             "length": asdict(self.length),
             "seed": self.seed,
@@ -107,19 +107,19 @@ class OnlineTraining:
             ParameterError: the original function without a single irreducible-loss model.
         """
         selection = self.selection
-        if selection.select == UNIFORM:
+        if selection.selects == UNIFORM:
             return Shuffle()
-        if selection.select == FRESH:
+        if selection.selects == FRESH:
             return FreshSubset(max(1, round(selection.keep * len(self.members))))
-        if selection.select == INFOBATCH:
+        if selection.selects == INFOBATCH:
             return InfoBatch(**selection.select_options)
-        original = selection.select == ORIGINAL
+        original = selection.selects == ORIGINAL
         if original and (self.irreducible is None or len(self.irreducible.taught) != 1):
             raise not_one_model()
 
         def make(module: nn.Module, runtime: Runtime) -> Selector:
             return Selector(
-                "rho-loss" if original else selection.select,
+                "rho-loss" if original else selection.selects,
                 keep=selection.keep,
                 irreducible=None if original else self.values,
                 scoring=self.scoring(module, runtime.device.type),

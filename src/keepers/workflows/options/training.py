@@ -260,16 +260,17 @@ class SelectionConfig(CandidatesConfig):
     """
 
     select: Annotated[
-        str,
+        str | None,
         Option(
             "How a step selects its candidates: auto, uniform, fresh-random, infobatch, "
             "rho-loss-original, or an online method of 'keepers methods'; for conversations "
             "auto, uniform, rho-loss or tokens",
             "`auto` is `rho-loss` if its losses are good and a step can save more than it "
             "costs, else `uniform`; for conversations always `uniform`. `tokens` trains on the "
-            "tokens whose loss exceeds that of the reference `il_model` most",
+            "tokens whose loss exceeds that of the reference `il_model` most. Default: `rho-loss`; "
+            "for conversations without `il` and `il_model` `uniform`",
         ),
-    ] = "rho-loss"
+    ] = None
     select_options: Annotated[
         Mapping[str, Any],
         Option(
@@ -302,7 +303,12 @@ class SelectionConfig(CandidatesConfig):
         super().__post_init__()
         from keepers.workflows.online.selections import check_options
 
-        check_options(self.select, self.select_options)
+        check_options(self.selects, self.select_options)
+
+    @property
+    def selects(self) -> str:
+        """What selects, where the data do not say otherwise."""
+        return self.select or "rho-loss"
 
 
 class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared):
@@ -359,12 +365,7 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        from keepers.workflows.online.selections import unused
-
-        for name, remedy in unused(self.select).items():
-            if getattr(self, name) != getattr(TrainOptions, name):
-                found = f"got {getattr(self, name)}, which {self.select} does not use"
-                raise ParameterError(name, found, remedy)
+        self.check_used(self.selects)
         for name in ("stand_in", "max_age", "score_part"):
             if self.scorers is not None and getattr(self, name) != getattr(TrainOptions, name):
                 raise ParameterError(
@@ -378,9 +379,22 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
                     name, "got without scorers, which work ahead of the training", "Give scorers"
                 )
 
+    def check_used(self, select: str) -> None:
+        """Refuse what a selection has no use for.
+
+        Raises:
+            ParameterError: such an option is given.
+        """
+        from keepers.workflows.online.selections import unused
+
+        for name, remedy in unused(select).items():
+            if getattr(self, name) != getattr(TrainOptions, name):
+                found = f"got {getattr(self, name)}, which {select} does not use"
+                raise ParameterError(name, found, remedy)
+
     def selection(self) -> SelectionConfig:
         """The part that is about selection."""
-        return cut(self, SelectionConfig)
+        return replace(cut(self, SelectionConfig), select=self.selects)
 
     def every(self, length: Length, epoch: int) -> int:
         """Steps between evaluations; by nothing that is measured: a rerun finds the same."""
