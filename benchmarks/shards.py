@@ -29,6 +29,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+NOTES = "scored.txt"
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "benchmarks"
 
 
@@ -154,16 +155,40 @@ def _as_one_table(folder: Path, kept: Any) -> bool:
 
 
 def note_and_score(work: Any, part: Any) -> Any:
-    """Score a shard, and write down that it was begun."""
+    """Score a shard, and write down when that began and ended, and in which process."""
     from keepers.shards.proxies import score_shard
 
-    with (work.folder.parent / "begun.txt").open("a") as file:
-        file.write(f"{part.at.shard.name}\n")
-    return score_shard(work, part)
+    def note(what: str) -> None:
+        with (work.folder.parent / NOTES).open("a") as file:
+            file.write(f"{what} {part.at.shard.name} {os.getpid()} {time.time()}\n")
+
+    note("begun")
+    found = score_shard(work, part)
+    note("done")
+    return found
+
+
+def being_scored(notes: Path) -> dict[int, str]:
+    """The processes that score a shard now, and which."""
+    found: dict[int, str] = {}
+    for what, shard, pid, _ in map(str.split, notes.read_text().splitlines()):
+        if what == "begun":
+            found[int(pid)] = shard
+        else:
+            found.pop(int(pid), None)
+    return {pid: shard for pid, shard in found.items() if lives(pid)}
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def kills(options: argparse.Namespace) -> dict[str, Any]:
-    """Workers killed at random points, also while they start again."""
+    """Workers killed at random points while they score a shard."""
     import keepers
     from keepers.data import open_source
     from keepers.workflows.shards import proxy
@@ -176,7 +201,7 @@ def kills(options: argparse.Namespace) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    size, shards = 20_000, 40
+    size, shards = 20_000, 60
     for number in range(shards):
         rows = rng.integers(0, len(source), size)
         noisy = inputs[rows] + rng.normal(scale=0.1, size=(size, 64)).astype(np.float32)
@@ -185,42 +210,65 @@ def kills(options: argparse.Namespace) -> dict[str, Any]:
         pq.write_table(table, folder / f"part-{number:03}.parquet")
     for name in ("calm", "killed"):
         shutil.rmtree(options.folder / name, ignore_errors=True)
-    same = {"keep": 0.1, "method": "entropy", "id": "key", "input": "x", "epochs": 3}
-    same |= {"proxy": {"model": "mlp", "options": {"hidden": (512, 512)}}, "workers": 2}
+    same = {"keep": 0.1, "method": "entropy", "id": "key", "input": "x", "epochs": 1}
+    same |= {"proxy": {"model": "mlp", "options": {"hidden": (1024, 1024)}}, "sample": 5000}
     want = keepers.coreset_shards(folder, run=options.folder / "calm", **same)
-    draw, killed, ended = random.Random(0), [], threading.Event()
+    run = options.folder / "killed"
+    notes = run / "shards" / NOTES
+    draw, ended = random.Random(0), threading.Event()
+    killed: list[str] = []
 
     def kill() -> None:
-        while len(killed) < options.kills and not ended.is_set():
-            time.sleep(draw.uniform(1, 8))
-            busy = [
-                each
-                for each in psutil.Process().children(recursive=True)
-                if each.name().startswith("ray::_attempt")
-            ]
-            if busy:
-                victim = draw.choice(busy)
-                victim.send_signal(signal.SIGKILL)
-                killed.append(victim.pid)
+        """Kill at points drawn from the whole pass: after so many shards, and a part of another."""
+        for point in sorted(draw.uniform(0, shards - 2) for _ in range(options.kills)):
+            while not ended.is_set():
+                time.sleep(0.05)
+                if notes.exists() and notes.read_text().count("done") >= int(point):
+                    break
+            time.sleep(2 * (point % 1))
+            while not ended.is_set():
+                if busy := being_scored(notes):
+                    pid = draw.choice(sorted(busy))
+                    os.kill(pid, signal.SIGKILL)
+                    # It may have ended that shard, and begun another one, before it was killed.
+                    if (shard := last_of(notes, pid)) is not None:
+                        killed.append(shard)
+                        break
+                time.sleep(0.05)
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    run = options.folder / "killed"
-    shutil.rmtree(run, ignore_errors=True)
-    found = keepers.coreset_shards(folder, run=run, **same)
+    found = keepers.coreset_shards(folder, run=run, workers=options.workers, **same)
     ended.set()
     thread.join()
-    begun = Counter((run / "shards" / "begun.txt").read_text().split())
+    lines = [each.split() for each in notes.read_text().splitlines()]
+    begun = Counter(shard for what, shard, _, _ in lines if what == "begun")
+    done = Counter(shard for what, shard, _, _ in lines if what == "done")
+    of_shard = Counter(killed)
+    began = {(shard, pid): float(at) for what, shard, pid, at in lines if what == "begun"}
+    took = [float(at) - began[shard, pid] for what, shard, pid, at in lines if what == "done"]
     return {
         "kills": len(killed),
         "shards": shards,
         "rows": size * shards,
+        "workers": options.workers,
         "same_selection": found.table.equals(want.table),
+        "seconds_of_a_shard": round(float(np.median(took)), 2),
         "scored_to_the_end": len(list((run / "shards").glob("scores-*/*.json"))),
-        "begun_once": sum(count == 1 for count in begun.values()),
-        "begun_twice": sum(count == 2 for count in begun.values()),
-        "begun_more_often": sum(count > 2 for count in begun.values()),
+        "most_often_to_the_end": max(done.values()),
+        "begun": dict(sorted(Counter(begun.values()).items())),
+        "killed": dict(sorted(Counter(of_shard.values()).items())),
+        "begun_once_and_once_more_for_each_kill": all(
+            count == 1 + of_shard[shard] for shard, count in begun.items()
+        ),
     }
+
+
+def last_of(notes: Path, pid: int) -> str | None:
+    """The shard that a process that was killed had begun and not ended."""
+    own = [each.split() for each in notes.read_text().splitlines()]
+    own = [each for each in own if int(each[2]) == pid]
+    return own[-1][1] if own and own[-1][0] == "begun" else None
 
 
 def clouds(n: int, number: int, num_clouds: int = 3000, d: int = 64) -> np.ndarray:

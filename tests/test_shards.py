@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import socket
 import sys
 import threading
+import types
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,6 +36,8 @@ from keepers.shards import covering, cutting, ranking
 from keepers.shards.places import find_shards, local_copy
 from keepers.shards.store import Store
 from keepers.types import Signals
+
+LIMIT = "RAY_gcs_server_port_wait_time_s"
 
 GIVEN = Method(
     name="given",
@@ -575,6 +579,25 @@ class TestWithoutRay:
             check_answers(address)
         with pytest.raises(RunError, match="which is not an address"):
             check_answers("cluster")
+
+    def test_a_server_that_is_no_ray_is_tried_three_times(self, monkeypatch):
+        ray, tried = types.ModuleType("ray"), []
+
+        def init(**_):
+            tried.append(os.environ[LIMIT])
+            raise ConnectionError("Failed to connect")
+
+        ray.init, ray.is_initialized = init, lambda: False
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.delenv(LIMIT, raising=False)
+        message = r"no cluster at 'auto' \(Failed to connect\). Start one with 'ray start --head'"
+        for own in (None, "40"):
+            if own is not None:
+                monkeypatch.setenv(LIMIT, own)
+            with pytest.raises(RunError, match=message), cluster.connected(None, "auto", "--ray"):
+                pass
+            assert os.environ.get(LIMIT) == own
+        assert tried == ["3", "40"]
 
     @pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n", b"", None])
     def test_something_else_that_answers(self, said, monkeypatch):

@@ -15,6 +15,8 @@ from keepers.errors import MissingExtraError, RunError
 PACKAGE = "keepers"
 ANSWERS_WITHIN = 5.0
 """Seconds in which an address has to answer."""
+_ATTEMPTS = ("RAY_gcs_server_port_wait_time_s", "3")
+"""Ray's limit of attempts to join a cluster, and what it is here: an address answers already."""
 _SETTINGS = 4
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
 """How a client of HTTP/2 begins, and so one of gRPC: its settings are those by default."""
@@ -92,12 +94,26 @@ def _start(ray: Any, workers: int | None, address: str | None, store: int, await
         check_answers(address)
     try:
         del quiet["include_dashboard"]
-        ray.init(address=address, **quiet)
+        with _variable(*_ATTEMPTS):
+            ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RunError(
             f"ray: no cluster at '{address}' ({first_line(error)}). Start one with 'ray start "
             "--head', or leave --ray out: then --workers start on this machine"
         ) from None
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Generator[None]:
+    """Set an environment variable inside the block, unless the user has set it."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def check_answers(address: str) -> None:
