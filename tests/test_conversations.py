@@ -192,6 +192,18 @@ def test_what_stands_beside_a_prompt_is_read(tmp_path: Path) -> None:
     assert first(lines(tmp_path / "j.jsonl", [row])) == CHAT
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+def test_half_a_surrogate_pair_is_a_bad_row(tmp_path: Path, kind: str) -> None:
+    rows = [{"messages": turns("a", each)} for each in ("b", "half of a face: \ud83d", "c")]
+    path = tmp_path / f"data.{kind}"
+    path.write_text("\n".join(map(json.dumps, rows)) if kind == "jsonl" else json.dumps(rows))
+    with pytest.raises(DataError, match="half of a surrogate pair, which UTF-8 cannot hold"):
+        open_source(path)
+    source = open_source(path, on_bad_row="skip")
+    assert sorted(source.rows.tolist()) == [0, 2]
+    assert "half of a surrogate pair" in source.skipped[0].problem
+
+
 def test_one_damaged_text_of_turns_is_a_bad_row(tmp_path: Path) -> None:
     rows = [{"messages": json.dumps(turns(f"{at}", "b"))} for at in range(8)]
     rows[3] = {"messages": rows[3]["messages"][:-4]}
@@ -278,6 +290,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "its system prompt again": (
         {"messages": [{"role": "system", "content": "x"}] * 2 + turns("a", "b")},
         "column 'messages' has its system prompt again in turn 2",
+    ),
+    "only answers of no weight": (
+        {"messages": [*turns("a"), {"role": "assistant", "content": "b", "weight": 0}]},
+        "has no turn of the assistant but those with a weight of 0",
     ),
     "a turn of nothing": (
         {"messages": [{"role": "user", "content": None}, *turns("b", names=("assistant",))]},

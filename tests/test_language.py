@@ -16,7 +16,7 @@ from torch import Tensor
 
 import tiny_language
 from commands import Keepers
-from keepers.data.conversations import messages_of
+from keepers.data.conversations import answers, messages_of
 from keepers.errors import DataError, ParameterError
 from keepers.methods import choose, get
 from keepers.models import LanguageModel, TokenSequence, language_model, padded
@@ -272,6 +272,37 @@ def test_an_answer_that_repeats_its_question_is_found_after_it(tmp_path: Path) -
     assert learnt(model, found) == "blue</s><s>blue</s>"
     others = model.tokenizer.decode(found.ids[~found.learnt])
     assert others == "<s>user\nthe blue sky<s>assistant\n<s>user\na blue or blue<s>assistant\n"
+
+
+def test_thoughts_are_learnt_where_the_template_writes_them(tmp_path: Path) -> None:
+    thinks = tiny_language.TEMPLATE.replace(
+        "{{ m.content }}",
+        "{% if m.reasoning_content and loop.last %}({{ m.reasoning_content }}){% endif %}"
+        "{{ m.content }}",
+    )
+    model = language_model(tiny_language.write(tmp_path, template=thinks, length=256), "proxy")
+    turns = chat("hi", "hello", "a", "blue")["messages"]
+    turns[3]["reasoning_content"] = "sky"
+    found = model.sequence({"messages": messages_of(turns)})
+    assert learnt(model, found) == "hello</s>\n(sky)blue</s>\n"
+    assert not found.changed
+    turns[1]["reasoning_content"] = "what"
+    assert model.sequence({"messages": messages_of(turns)}).changed
+    bare = tiny_language.write(tmp_path / "bare", template=None, length=256)
+    plain = language_model(bare, "proxy")
+    found = plain.sequence({"messages": messages_of(turns)})
+    assert learnt(plain, found) == "what\n\nhellosky\n\nblue</s>"
+
+
+def test_turns_of_no_weight_are_not_learnt(model: LanguageModel, tmp_path: Path) -> None:
+    """As in the format of OpenAI for fine-tuning."""
+    turns = chat("hi", "hello", "a", "blue")["messages"]
+    turns[1]["weight"], turns[3]["weight"] = 0, 1
+    read = {"messages": messages_of(turns)}
+    assert learnt(model, model.sequence(read)) == "blue</s>\n"
+    assert answers(read) == ["blue"]
+    plain = language_model(tiny_language.write(tmp_path, template=None), "proxy")
+    assert learnt(plain, plain.sequence(read)) == "blue</s>"
 
 
 def test_calls_are_read_where_the_template_knows_none(model: LanguageModel) -> None:

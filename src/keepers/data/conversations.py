@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from keepers.tasks.texts import spoken
+from keepers.tasks.texts import THOUGHTS, is_learnt, spoken
 
 ASSISTANT = "assistant"
 ROLES: Mapping[str, str] = {
@@ -105,9 +105,12 @@ def message(turn: Any, place: int) -> dict[str, Any]:
     out: dict[str, Any] = {"role": role, "content": text}
     if calls:
         out["tool_calls"] = [call(each, place) for each in _listed(_read(calls))]
-    for key in ("name", "tool_call_id") if role == "tool" else ():
-        if isinstance(given.get(key), str):
+    beside = {"tool": ("name", "tool_call_id"), ASSISTANT: THOUGHTS}
+    for key in beside.get(role, ()):
+        if isinstance(given.get(key), str) and given[key]:
             out[key] = given[key]
+    if role == ASSISTANT and given.get("weight") == 0:
+        out["weight"] = 0
     return out
 
 
@@ -203,9 +206,11 @@ def check_answered(conversation: Mapping[str, Any]) -> None:
         ValueError: no answer, or only empty ones.
     """
     if "messages" in conversation:
-        said = [each for each in conversation["messages"] if each["role"] == ASSISTANT]
+        said = [each for each in conversation["messages"] if is_learnt(each)]
         if not said:
-            raise ValueError("has no turn of the assistant")
+            only = any(each["role"] == ASSISTANT for each in conversation["messages"])
+            of = " but those with a weight of 0" if only else ""
+            raise ValueError(f"has no turn of the assistant{of}")
         if not any(each["content"].strip() or "tool_calls" in each for each in said):
             raise ValueError("has an empty answer" if len(said) == 1 else "has only empty answers")
     elif not conversation["completion"].strip():
@@ -220,7 +225,7 @@ def answers(conversation: Mapping[str, Any]) -> list[str]:
     """
     if "messages" not in conversation:
         return [conversation["completion"]]
-    return [spoken(each) for each in conversation["messages"] if each["role"] == ASSISTANT]
+    return [spoken(each) for each in conversation["messages"] if is_learnt(each)]
 
 
 def readable(conversation: Mapping[str, Any]) -> str:

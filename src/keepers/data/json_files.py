@@ -18,6 +18,7 @@ from keepers.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(r"[\ufeff \t\r\n]*")
+_LONE = "it holds half of a surrogate pair, which UTF-8 cannot hold"
 _DEEPEST = 100
 _OPENING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
@@ -32,6 +33,9 @@ def read_json(path: Path, part: str | None = None, bad: dict[int, str] | None = 
     """
     rows = json_rows(path, part)
     if rows is not None:
+        if bad is not None:
+            bad |= {at: _LONE for at, row in enumerate(rows) if not _is_text(row)}
+            rows = [{} if at in bad else row for at, row in enumerate(rows)]
         return records(rows, f"data: {path}")
     try:
         _check_lines(path)
@@ -64,12 +68,19 @@ def _readable_lines(path: Path, bad: dict[int, str]) -> list[dict[str, Any]]:
         if not _is_deep(line):
             try:
                 found, problem = json.loads(line), "not an object"
+                if b"\\u" in line and not _is_text(found):
+                    found, problem = None, _LONE
             except ValueError as error:
                 problem = getattr(error, "msg", first_line(error))
         if not isinstance(found, dict):
             bad[len(rows)] = f"line {number}: {problem}"
         rows.append(found if isinstance(found, dict) else {})
     return rows
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all its texts can be written as UTF-8."""
+    return not lone_surrogate(json.dumps(value, ensure_ascii=False))
 
 
 def json_rows(path: Path, part: str | None = None) -> list[dict[str, Any]] | None:

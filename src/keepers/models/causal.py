@@ -17,7 +17,7 @@ from keepers.files import fingerprint
 from keepers.models.huggingface import load, loading, quiet
 from keepers.models.identity import module_fingerprint
 from keepers.models.outline import first_words
-from keepers.tasks.texts import spoken
+from keepers.tasks.texts import THOUGHTS, is_learnt, spoken
 
 LENGTH = 2048
 """Tokens at which a conversation is cut, where neither the model nor the user says less."""
@@ -116,7 +116,11 @@ class ChatTokenizer:
             ids=torch.from_numpy(ids),
             learnt=torch.from_numpy(learnt),
             cut=cut,
-            changed=any(each["content"].strip() not in text for each in turns),
+            changed=any(
+                each.get(key, "").strip() not in text
+                for each in turns
+                for key in ("content", *THOUGHTS)
+            ),
         )
 
     def _text(self, conversation: Mapping[str, Any]) -> tuple[str, list[tuple[int, int]]]:
@@ -130,12 +134,16 @@ class ChatTokenizer:
         if self.calls == "named":
             messages = named(messages)
         elif self.calls == "unknown":
-            messages = [{"role": each["role"], "content": spoken(each)} for each in messages]
+            messages = [
+                {key: value for key, value in each.items() if key != "tool_calls"}
+                | {"content": spoken(each)}
+                for each in messages
+            ]
         tools = conversation.get("tools")
         whole = self._templated(messages, tools)
         spans: list[tuple[int, int]] = []
         for place, turn in enumerate(messages):
-            if turn["role"] == "assistant":
+            if is_learnt(turn):
                 span = self._span(whole, messages[: place + 1], tools, spans[-1][1] if spans else 0)
                 spans += [span] if span else []
         if not spans:
@@ -238,8 +246,8 @@ def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int,
     text, spans = "", list[tuple[int, int]]()
     for turn in messages:
         text += ("\n\n" if text else "") + f"### {turn['role'].capitalize()}:\n"
-        said = spoken(turn)
-        if turn["role"] == "assistant":
+        said = "\n\n".join(filter(None, (*map(turn.get, THOUGHTS), spoken(turn))))
+        if is_learnt(turn):
             spans.append((len(text), len(text) + len(said)))
         text += said
     return text, spans

@@ -75,6 +75,19 @@ def split(text: str, mark: str | None) -> list[str]:
     ]
 
 
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""The keys of a turn beside its content that hold what was thought before it."""
+
+
+def is_learnt(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn is an answer, and not one that a weight of 0 leaves out.
+
+    >>> is_learnt({"role": "assistant", "content": "Hi", "weight": 0})
+    False
+    """
+    return turn["role"] == "assistant" and turn.get("weight") != 0
+
+
 def spoken(turn: Mapping[str, Any]) -> str:
     """What a turn of a conversation says, its calls of tools as JSON after the text.
 
