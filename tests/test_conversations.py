@@ -192,6 +192,14 @@ def test_what_stands_beside_a_prompt_is_read(tmp_path: Path) -> None:
     assert first(lines(tmp_path / "j.jsonl", [row])) == CHAT
 
 
+def test_conversations_beside_a_label_are_told_how(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{at}", "completion": f"c{at}", "label": at % 2 == 0} for at in range(6)]
+    path = lines(tmp_path / "kto.jsonl", rows)
+    with pytest.raises(ParameterError, match="add --task tokens for prompts and completions"):
+        open_source(path)
+    assert open_source(path, task="tokens").kind == "chat"
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
 def test_half_a_surrogate_pair_is_a_bad_row(tmp_path: Path, kind: str) -> None:
     rows = [{"messages": turns("a", each)} for each in ("b", "half of a face: \ud83d", "c")]

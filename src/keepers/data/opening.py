@@ -18,7 +18,7 @@ from keepers.data import extract, folders
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import AmbiguousError, find_columns, told
-from keepers.data.conversation_formats import conversations_in
+from keepers.data.conversation_formats import conversations_in, recognised
 from keepers.data.csv_files import HEADERS
 from keepers.data.examples import Examples
 from keepers.data.features import is_npy, read_features
@@ -158,7 +158,11 @@ def open_source(
             columns, kind = find_columns(material, said, require_labels=require_labels)
         except AmbiguousError as error:
             if like is None:
-                raise
+                found = recognised(material.table) if material.kind is None else None
+                if found is None or error.parameter != "input":
+                    raise
+                remedy = f"Name one with --input (input=...), or add --task tokens for {found.name}"
+                raise ParameterError(error.parameter, error.problem, remedy) from None
             names = {"input": like.columns.input[0], "label": like.columns.label or "label"}
             remedy = f"Name the right one '{names[error.parameter]}' in {material.name}"
             raise ParameterError(error.parameter, error.problem, remedy) from None

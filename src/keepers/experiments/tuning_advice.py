@@ -12,7 +12,7 @@ from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.trial import mean
 from keepers.experiments.tuning_compare import finite, role_of, say_shared, summarise
-from keepers.experiments.tuning_pilot import DRAWS, STEPS, TRIED, TuningPilot
+from keepers.experiments.tuning_pilot import DRAWS, ROOM, STEPS, TRIED, TuningPilot
 from keepers.experiments.tuning_target import target_of
 from keepers.experiments.tuning_trials import TuningBench, TuningTrial
 from keepers.models import language_model
@@ -91,6 +91,10 @@ def _announce(pilot: TuningPilot) -> None:
         f"Pilot: {DRAWS} draws of {pilot.part:,} of {int(pilot.tokens.sum()):,} tokens, {tunings} "
         f"in each at {planned} kept, in steps of {pilot.batch_tokens:,} tokens"
     )
+    cost, asked = f"about {pilot.share:.0%} of tuning on everything", pilot.config.pilot_share
+    if pilot.share > ROOM * asked:
+        cost += f", more than --pilot-share {asked:.0%}: smaller parts would have too few steps"
+    pilot.say(f"The tunings cost {cost}")
     left_out, of = pilot.copies
     if left_out:
         warning = "Warning: " if left_out > MANY_COPIES * of else ""

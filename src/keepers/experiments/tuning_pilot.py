@@ -121,13 +121,21 @@ class TuningPilot:
         steps and for the longest conversation at the smallest budget, where the pool has them.
         """
         total, longest = int(self.tokens.sum()), int(self.tokens.max())
-        smallest = self.fractions[0]
-        tunings = DRAWS * self.arms * sum(self.fractions)
-        tunings += 0 if self.role.lr is not None else SEARCH * smallest
-        affordable = self.config.pilot_share * total / tunings
+        affordable = self.config.pilot_share * total / self._tunings
         batch = int(self.role.options.get("batch_tokens", BATCH_TOKENS))
-        least = ROOM * max(STEPS * max(batch, longest) / self.epochs, longest) / smallest
+        least = ROOM * max(STEPS * max(batch, longest) / self.epochs, longest) / self.fractions[0]
         return min(int(LARGEST_PART * total), int(max(affordable, least)))
+
+    @property
+    def _tunings(self) -> float:
+        """All tunings, in parts whose tokens are tuned on as often as the pool's would be."""
+        search = 0 if self.role.lr is not None else SEARCH * self.fractions[0]
+        return DRAWS * self.arms * sum(self.fractions) + search
+
+    @property
+    def share(self) -> float:
+        """The expected cost of all tunings, as a fraction of that of tuning on everything."""
+        return self._tunings * self.part / int(self.tokens.sum())
 
     @cached_property
     def batch_tokens(self) -> int:
