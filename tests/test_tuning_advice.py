@@ -73,7 +73,7 @@ def test_draws_hold_out_what_they_do_not_choose_of(pilot_of: Callable[..., Tunin
 def test_what_a_pilot_costs_is_said_before(pilot_of: Callable[..., TuningPilot]) -> None:
     pilot = pilot_of()
     total = int(pilot.tokens.sum())
-    tunings = DRAWS * 3  # of a random part, the longest, and ifd, each on 30% of a draw
+    tunings = DRAWS * 4  # of random, stratified, longest and ifd, each on 30% of a draw
     assert pilot.share == pytest.approx(tunings * 0.3 * pilot.part / total)
 
 
