@@ -33,19 +33,25 @@ NOTES = "scored.txt"
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "benchmarks"
 
 
-class Memory(threading.Thread):
-    """The most memory of its own, files that are mapped left aside, of this process and a worker.
+class Watch(threading.Thread):
+    """What this process and all that it starts use: looked at five times a second.
 
-    In MB; looked at five times a second.
+    Memory is the most that this process, and a worker, have of their own in MB; files that are
+    mapped are left aside. CPU seconds are those of all processes, Ray's own included.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.most: Counter[str] = Counter()
+        self._before = self._cpu()
+        self._now = dict(self._before)
+        self._since = time.perf_counter()
         self._ended = threading.Event()
+        self.start()
 
     def run(self) -> None:
         while not self._ended.wait(0.2):
+            self._now |= self._cpu()
             me = psutil.Process()
             for process in (me, *me.children(recursive=True)):
                 try:
@@ -58,15 +64,30 @@ class Memory(threading.Thread):
                 except psutil.Error:
                     continue
 
-    def end(self) -> dict[str, int]:
+    @staticmethod
+    def _cpu() -> dict[int, float]:
+        found: dict[int, float] = {}
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            try:
+                found[process.pid] = sum(process.cpu_times()[:2])
+            except psutil.Error:
+                continue
+        return found
+
+    def end(self) -> dict[str, Any]:
+        """Seconds, CPU seconds, megabytes and the load."""
+        seconds = time.perf_counter() - self._since
         self._ended.set()
         self.join()
-        return dict(self.most)
-
-
-def _cpu() -> float:
-    me = psutil.Process()
-    return sum(sum(each.cpu_times()[:2]) for each in (me, *me.children(recursive=True)))
+        self._now |= self._cpu()
+        used = sum(self._now.values()) - sum(self._before.values())
+        return {
+            "seconds": round(seconds, 1),
+            "cpu_seconds": round(used, 1),
+            "megabytes": dict(self.most),
+            "load": round(os.getloadavg()[0], 1),
+        }
 
 
 def write_scores(folder: Path, rows: int, shards: int, classes: int) -> None:
@@ -109,8 +130,7 @@ def select(options: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     shutil.rmtree(run, ignore_errors=True)
     for keep, balance in ((0.1, "class"), (0.1, None)):
-        memory, cpu, start = Memory(), _cpu(), time.perf_counter()
-        memory.start()
+        watch = Watch()
         kept = keepers.coreset_shards(
             str(folder), keep=keep, balance=balance, scores="score", id="key", label="label",
             run=run, workers=options.workers, say=print,
@@ -119,11 +139,8 @@ def select(options: argparse.Namespace) -> dict[str, Any]:
             "keep": keep,
             "balance": balance,
             "kept": len(kept),
-            "seconds": round(time.perf_counter() - start, 1),
-            "cpu_seconds": round(_cpu() - cpu, 1),
             "phases": {c["phase"]: round(c["seconds"], 1) for c in kept.metadata["costs"]},
-            "megabytes": memory.end(),
-            "load": os.getloadavg()[0],
+            **watch.end(),
         }
         if options.check and balance:
             row["as_one_table"] = _as_one_table(folder, kept)
@@ -297,6 +314,8 @@ def pictures(path: Path, d: int = 64) -> np.ndarray:
 
 def cover(options: argparse.Namespace) -> dict[str, Any]:
     """Partition rounds against the central selectors, by the sum of what is gained."""
+    import torch
+
     import keepers
     from keepers.random import generator
     from keepers.selectors import facility_location, k_center_greedy
@@ -332,38 +351,35 @@ def cover(options: argparse.Namespace) -> dict[str, Any]:
     for method in options.methods.split(","):
         run = options.folder / "cover-run"
         shutil.rmtree(run, ignore_errors=True)
-        memory, cpu, start = Memory(), _cpu(), time.perf_counter()
-        memory.start()
+        watch = Watch()
         kept = keepers.coreset_shards(
             folder, keep=options.k, method=method, features="vector", id="key", run=run,
             workers=options.workers, say=print,
         )  # fmt: skip
-        row = {"seconds": round(time.perf_counter() - start, 1), "megabytes": memory.end()}
-        row |= {"cpu_seconds": round(_cpu() - cpu, 1), "how": kept.metadata["how"]}
+        row = {**watch.end(), "workers": options.workers, "how": kept.metadata["how"]}
+        row["phases"] = {c["phase"]: round(c["seconds"], 1) for c in kept.metadata["costs"]}
         if points is not None:
-            cpu, start = time.process_time(), time.perf_counter()
+            cpu, ours = time.process_time(), np.array(kept.ids)
             draw = generator(0, method)
             if method == "k-center":
-                picks = k_center_greedy(points, options.k, generator=draw)
+                first = torch.from_numpy(ours[:1])
+                rest = k_center_greedy(points, options.k - 1, selected=first)
+                picks = torch.cat([first, rest])
+                row["central_takes_at_the_same_place"] = int((picks.numpy() == ours).sum())
+                row["central_takes"] = len(np.intersect1d(picks.numpy(), ours))
             else:
                 picks = facility_location(points, options.k, optimizer="stochastic", generator=draw)
             row["central_cpu_seconds"] = round(time.process_time() - cpu, 1)
-            reached = {}
-            for name, at in (("central", picks.numpy()), ("shards", np.array(kept.ids))):
+            for name, at in (("central", picks.numpy()), ("shards", ours)):
                 _, squared = nearest(points, points[at])
-                reached[name] = {
+                row[name] = {
                     "mean_squared": float(squared.mean()),
                     "gained": spread - float(squared.mean()),
                     "radius": float(np.sqrt(squared.max())),
                 }
-            row |= reached
-            row["gained_over_central"] = reached["shards"]["gained"] / reached["central"]["gained"]
-            row["radius_of_central_over"] = (
-                reached["central"]["radius"] / reached["shards"]["radius"]
-            )
-            row["mean_of_central_over"] = (
-                reached["central"]["mean_squared"] / reached["shards"]["mean_squared"]
-            )
+            measure = "radius" if method == "k-center" else "gained"
+            central, over = row["central"][measure], row["shards"][measure]
+            row["of_central"] = central / over if method == "k-center" else over / central
         print(json.dumps(row, indent=1), flush=True)
         found[method] = row
     return found
@@ -395,6 +411,8 @@ def main() -> None:
     if options.pictures is not None:
         more = f"-{options.pictures.parent.name}"
     path = RESULTS / f"shards-{options.what}{more}.json"
+    if options.what == "cover" and path.exists():  # other methods of the same data
+        found = json.loads(path.read_text()) | found
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

@@ -36,6 +36,8 @@ from keepers.shards import covering, cutting, ranking
 from keepers.shards.places import find_shards, local_copy
 from keepers.shards.store import Store
 from keepers.types import Signals
+from keepers.workflows import auto
+from keepers.workflows.options import advise
 
 LIMIT = "RAY_gcs_server_port_wait_time_s"
 
@@ -193,6 +195,41 @@ def test_a_method_chooses_as_from_one_table(method, key, tmp_path):
         found.append(kept.table.select(["id", "label", "rank", "score"]))
         assert kept.ids == want.ids
     assert found[0].equals(found[1])
+
+
+def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
+    """The pilot looks at the sample, here all: it is that of one table with the same methods."""
+    monkeypatch.setattr(auto, "second_look", lambda pilot, rows, *_, **__: (pilot, [*rows]))
+    monkeypatch.setattr(advise, "CANDIDATES", ("stratified", "margin"))
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(600, 2)).astype(np.float32)
+    labels = (points @ np.arange(1, 3) > 0).astype(int)
+    table = pa.table({"x": list(points), "label": labels, "key": np.arange(600)})
+    pq.write_table(table, tmp_path / "all.parquet")
+    same = {"keep": 0.1, "method": "auto", "id": "key", "label": "label", "input": "x"}
+    same |= {"proxy": "mlp", "epochs": 2}
+    want = keepers.coreset(tmp_path / "all.parquet", run=tmp_path / "central", **same)
+    monkeypatch.setattr(advise, "CANDIDATES", ("stratified", "margin", "facility-location"))
+    folder, heard = in_shards(table, tmp_path / "pool", 3), []
+    kept = keepers.coreset_shards(folder, run=tmp_path / "run", say=heard.append, **same)
+    assert kept.ids == want.ids
+    central, found = (each.metadata["auto"] for each in (want, kept))
+    assert found["taken"] == central["taken"] == kept.metadata["method"] == "margin"
+    assert found["pilot"]["rows"] == central["pilot"]["rows"]
+    assert any(each.startswith("auto takes margin: in a pilot on 600 examples") for each in heard)
+    assert sum(each["phase"] == "pilot" for each in kept.metadata["costs"]) == 1
+
+
+def test_auto_runs_no_pilot_where_classes_are_counted_beforehand(tmp_path):
+    folder = in_shards(digits(300), tmp_path / "pool", 2)
+    same = {"keep": 30, "method": "auto", "id": "key", "input": "x", "run": tmp_path / "run"}
+    for more, why in (
+        ({"balance": "class"}, "--balance class asks for another thing"),
+        ({"min_per_class": 2}, "--min-per-class 2 settles most of the choice"),
+    ):
+        kept = keepers.coreset_shards(folder, **same, **more)
+        assert kept.metadata["method"] == "stratified"
+        assert why in kept.metadata["auto"]["why"]
 
 
 def test_a_small_sample_is_drawn_by_ids_and_has_every_class(tmp_path):
@@ -493,7 +530,7 @@ class TestBadInput:
         ("given", "error", "message"),
         [
             ({"method": "k-center"}, ParameterError, "there are none"),
-            ({"method": "auto"}, ParameterError, "By shard, leave --method out"),
+            ({"method": "auto", "method_options": {"a": 1}}, ParameterError, "options for 'auto'"),
             (
                 {"features": "s", "min_per_class": 2},
                 ParameterError,

@@ -93,6 +93,10 @@ class Dealt:
         found = self.store.read(f"part-{number}")
         return Picks(shard=found["shard"], at=found["at"], features=found["features"])
 
+    def nearest(self, number: int) -> Integers:
+        """The pick that each example of a part is nearest to, of those that were measured last."""
+        return self.store.read(f"near-{number}")["of"].astype(np.int64)
+
     def gathered(self, number: int) -> Picks:
         """The same, brought together from the shards."""
         shards: list[Integers] = []
@@ -260,7 +264,10 @@ def _filled(dealt: Dealt, every: Picks, k: int) -> Picks:
 
 
 def _measured(run: Executor, dealt: Dealt, picks: Picks) -> Covered:
-    """How well picks cover all examples: each part by itself, added in the order of parts."""
+    """How well picks cover all examples: each part by itself, added in the order of parts.
+
+    Each part keeps which pick is nearest to each of its examples, for `_moved`.
+    """
     found = dict(run.map(_distances, (dealt, picks.features), range(dealt.count)))
     totals = [found[number] for number in range(dealt.count)]
     n = sum(each[2] for each in totals)
@@ -273,7 +280,8 @@ def _distances(
 ) -> tuple[float, float, int]:
     dealt, picks_KD = work
     points_MD = dealt.part(number).features
-    _, squared_M = nearest(points_MD, picks_KD)
+    of_M, squared_M = nearest(points_MD, picks_KD)
+    dealt.store.write(f"near-{number}", {"of": of_M.astype(np.int32)})
     return float(squared_M.sum()), float(squared_M.max()), len(points_MD)
 
 
@@ -300,16 +308,19 @@ def nearest(
 
 
 def _moved(run: Executor, dealt: Dealt, picks: Picks) -> Picks:
-    """Each pick moved to the example in the middle of those that are nearest to it."""
+    """Each pick moved to the example in the middle of those that are nearest to it.
+
+    The picks are those that were measured last.
+    """
     sums = np.zeros((len(picks), picks.features.shape[1]))
     counts = np.zeros(len(picks), np.int64)
-    found = dict(run.map(_sums, (dealt, picks.features), range(dealt.count)))
+    found = dict(run.map(_sums, (dealt, len(picks)), range(dealt.count)))
     for number in range(dealt.count):
         sums += found[number][0]
         counts += found[number][1]
     means = np.where(counts[:, None] > 0, sums / counts.clip(min=1)[:, None], picks.features)
     best, moved = np.full(len(picks), np.inf), picks
-    middles = dict(run.map(_middles, (dealt, picks.features, means), range(dealt.count)))
+    middles = dict(run.map(_middles, (dealt, means), range(dealt.count)))
     for number in range(dealt.count):
         squared, own = middles[number]
         nearer = squared < best
@@ -323,32 +334,30 @@ def _moved(run: Executor, dealt: Dealt, picks: Picks) -> Picks:
     return moved if different == len(picks) else picks
 
 
-def _sums(
-    work: tuple[Dealt, npt.NDArray[np.float32]], number: int
-) -> tuple[npt.NDArray[np.float64], Integers]:
+def _sums(work: tuple[Dealt, int], number: int) -> tuple[npt.NDArray[np.float64], Integers]:
     """The sums (k, d) and counts (k,) of the examples of a part that are nearest to each pick."""
-    dealt, picks_KD = work
+    dealt, k = work
     points_MD = dealt.part(number).features
-    of_M, _ = nearest(points_MD, picks_KD)
-    sums = torch.zeros(picks_KD.shape, dtype=torch.float64)
+    of_M = dealt.nearest(number)
+    sums = torch.zeros((k, points_MD.shape[1]), dtype=torch.float64)
     sums.index_add_(0, torch.from_numpy(of_M), torch.from_numpy(points_MD.astype(np.float64)))
-    return sums.numpy(), np.bincount(of_M, minlength=len(picks_KD))
+    return sums.numpy(), np.bincount(of_M, minlength=k)
 
 
 def _middles(
-    work: tuple[Dealt, npt.NDArray[np.float32], npt.NDArray[np.float64]], number: int
+    work: tuple[Dealt, npt.NDArray[np.float64]], number: int
 ) -> tuple[npt.NDArray[np.float64], Picks]:
     """For each pick, the example of a part nearest to the mean of its own, and how near (k,)."""
-    dealt, picks_KD, means_KD = work
+    dealt, means_KD = work
     whole = dealt.part(number)
-    of_M, _ = nearest(whole.features, picks_KD)
+    of_M = dealt.nearest(number)
     apart = whole.features - means_KD[of_M]
     squared_M = np.einsum("md,md->m", apart, apart)
     order = np.lexsort((squared_M, of_M))
     first = np.flatnonzero(np.diff(of_M[order], prepend=-1))
     there = order[first]
-    squared = np.full(len(picks_KD), np.inf)
-    places = np.zeros(len(picks_KD), np.int64)
+    squared = np.full(len(means_KD), np.inf)
+    places = np.zeros(len(means_KD), np.int64)
     squared[of_M[there]] = squared_M[there]
     places[of_M[there]] = there
     return squared, whole.take(places)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from keepers import methods
 from keepers.baselines import SAFE
@@ -107,10 +108,12 @@ def take(
     balance: Balance | None,
     least: int,
     say: Say,
+    offered: Container[str] | None = None,
 ) -> dict[int, Taken]:
     """What `auto` takes at each of the budgets, which are counts; said as well.
 
-    `balance`, and the `least` of each class, are what is asked of the choice beside it.
+    `balance`, and the `least` of each class, are what is asked of the choice beside it; of the
+    methods that a pilot tries, those that are `offered`, where not all are.
 
     Where a pilot cannot be run, or cannot tell, that is `stratified`, or a random choice where
     `stratified` did worse. Every budget has a pilot of its own, as if it were the only one; what
@@ -120,7 +123,13 @@ def take(
     drawn, looked = False, None
     for k in budgets:
         fraction = round(k / len(source), 6)
-        why = _impossible(source, fraction) or _asked_by_class(source, k, balance, least)
+        why = _impossible(source, fraction) or asked_by_class(
+            np.bincount(source.strata if source.strata is not None else []),  # none: impossible
+            k,
+            balance,
+            least,
+            source.task.score_words,
+        )
         if why:
             found[k] = Taken(method=SAFE, why=why)
             say(f"auto takes {SAFE}: {why}")
@@ -128,16 +137,23 @@ def take(
         if looked is None:
             part = looked_at(source, seed)
             drawn, looked = len(part) < len(source), joined(part, proxy, place, on_bad_row)
-        found[k] = _by_pilot(*looked, fraction, place, seed, drawn=drawn)
+        names = [name for name in candidates(looked[1].task) if offered is None or name in offered]
+        found[k] = _by_pilot(*looked, names, fraction, place, seed, drawn=drawn)
         taken = found[k]
         say(f"auto takes {taken.method}: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found
 
 
 def _by_pilot(
-    part: Source, prepared: Prepared, fraction: float, place: Workplace, seed: int, *, drawn: bool
+    part: Source,
+    prepared: Prepared,
+    names: Sequence[str],
+    fraction: float,
+    place: Workplace,
+    seed: int,
+    *,
+    drawn: bool,
 ) -> Taken:
-    names = candidates(prepared.task)
     tried = [row_for(name, prepared.role.model) for name in names]
     pilot = run_pilot(
         prepared, part, place, methods_=tried, keep=(fraction,), seed=seed, drawn=drawn
@@ -204,18 +220,20 @@ def _impossible(source: Source, fraction: float) -> str | None:
     return None
 
 
-def _asked_by_class(source: Source, k: int, balance: Balance | None, least: int) -> str | None:
+def asked_by_class(
+    sizes: npt.NDArray[np.int64], k: int, balance: Balance | None, least: int, judge: str
+) -> str | None:
     """Why a pilot says nothing of a choice whose classes are counted beforehand, in words.
+
+    `sizes` are the examples of each class, of which k are kept; `judge` is what a pilot goes by.
 
     It judges by accuracy, which falls where rare classes get more of the budget, and rises again
     where what is picked of the others is most like them: with equal shares a tenth by margin, with
     a rare class in a hundred, was wrong on 20 points more than a random one, class by class.
     """
     if balance is not None:
-        judge = source.task.score_words
         return f"a pilot judges by {judge}, and --balance class asks for another thing"
-    assert source.strata is not None
-    floors = np.bincount(source.strata).clip(max=least).sum()
+    floors = sizes.clip(max=least).sum()
     if least > 1 and 2 * floors > k:
         return f"--min-per-class {least} settles most of the choice"
     return None

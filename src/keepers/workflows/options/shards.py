@@ -10,6 +10,7 @@ from keepers.errors import ParameterError
 from keepers.options import Option, at_least, read
 from keepers.workflows.options.coreset import COVERING, ByMethod, Floored, budget
 from keepers.workflows.options.shared import (
+    AUTO,
     HardwareOptions,
     Listening,
     Proxied,
@@ -78,7 +79,9 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
         str | None,
         Option(
             "How to select; see 'keepers methods' (default: stratified, with --features "
-            "facility-location)"
+            "facility-location)",
+            "`auto` runs a pilot on the sample, and takes margin if that is better than a random "
+            "choice.",
         ),
     ] = None
     scores: Annotated[
@@ -107,7 +110,7 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
                         "got one together with scores, which decide what is kept",
                         "Leave one out",
                     )
-        elif self.method is None:
+        elif self.method is None or (self.method == AUTO and self.features is not None):
             object.__setattr__(self, "method", SAFE if self.features is None else COVERING)
         from keepers.workflows.shards.offered import check_method
 

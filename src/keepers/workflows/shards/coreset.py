@@ -13,6 +13,8 @@ from keepers.options import taking
 from keepers.shards.places import Named
 from keepers.workflows.opening import WARNING
 from keepers.workflows.options.shards import CoresetShardsOptions
+from keepers.workflows.options.shared import AUTO
+from keepers.workflows.shards.auto import settled
 from keepers.workflows.shards.offered import DRAWN, is_scored
 from keepers.workflows.shards.opening import Site, check_out, site
 from keepers.workflows.shards.proxy import score_all
@@ -66,7 +68,10 @@ def coreset_shards(data: Named, options: CoresetShardsOptions) -> Kept:
 
 
 def _select(at: Site, config: CoresetShardsOptions) -> Kept:
-    by_proxy = config.method is not None and is_scored(methods.get(config.method))
+    auto, sample = None, None
+    by_proxy = config.method == AUTO or (
+        config.method is not None and is_scored(methods.get(config.method))
+    )
     indexed = at.index(
         needs_inputs=by_proxy,
         needs_labels=by_proxy or config.balance is not None or config.method == "stratified",
@@ -74,10 +79,13 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         features=config.features,
         distinct=config.distinct,
     )
+    if config.method == AUTO:
+        config, auto, sample = settled(at, indexed, config)
+        by_proxy = is_scored(methods.get(auto.method))
     scores = indexed.indexes
     if by_proxy:
         assert config.method is not None
-        scores = score_all(at, indexed, config.method, config)
+        scores = score_all(at, indexed, config.method, config, sample)
     with at.place.ledger.phase("selecting") as tally, at.place.under_way("selecting"):
         if config.features is not None:
             chosen = choose_covering(at, indexed, config)
@@ -86,7 +94,8 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         else:
             chosen = choose_top(at, indexed, scores, config)
         tally.examples = chosen.n
-    if by_proxy and methods.get(config.method or "").hard_first and chosen.k < chosen.n / 2:
+    hard_first = by_proxy and methods.get(config.method or "").hard_first
+    if hard_first and auto is None and chosen.k < chosen.n / 2:
         at.say(
             f"{WARNING}at {chosen.k / chosen.n:.2g} kept, methods that keep the hardest "
             f"examples ('{config.method}') can be far worse than a random choice. '{SAFE}' is "
@@ -109,6 +118,7 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
             "content": indexed.content,
             "costs": at.place.ledger.by_phase(),
         }
+        | ({} if auto is None else {"auto": auto.facts()})
     )
     path = at.place.run.path / SELECTION
     kept = write_kept(path, indexed, chosen, note, overwrite=True)

@@ -11,6 +11,7 @@ from keepers.methods import EARLY, Method
 from keepers.methods.ranked import top
 from keepers.signals import PASS_SIGNALS
 from keepers.tasks import CLASSES
+from keepers.workflows.options.shared import AUTO
 
 DRAWN = ("random", "stratified")
 """The methods that read nothing but labels: they draw from those of all shards at once."""
@@ -32,12 +33,12 @@ def check_method(name: str, options: Mapping[str, Any] | None, *, features: bool
     Raises:
         ParameterError: which ones can.
     """
-    if name == "auto":
-        raise ParameterError(
-            "method",
-            "got 'auto', whose pilot needs all examples at once",
-            "By shard, leave --method out for 'stratified', or name one",
-        )
+    if name == AUTO:
+        if options:
+            raise ParameterError(
+                "method_options", f"got options for '{AUTO}'", "Name the method they are for"
+            )
+        return
     row = methods.get(name)
     scored = [other for other, each in methods.table().items() if is_scored(each)]
     if features and name not in COVER:
@@ -54,7 +55,7 @@ def check_method(name: str, options: Mapping[str, Any] | None, *, features: bool
         raise ParameterError(
             "method",
             f"got '{name}', which needs all examples at once",
-            f"By shard, take {', '.join(sorted([*DRAWN, *scored]))}, or leave --shards out",
+            f"By shard, take {', '.join(sorted([AUTO, *DRAWN, *scored]))}, or leave --shards out",
         )
     methods.settings(row, options)
 
@@ -65,7 +66,7 @@ def check_scoring(name: str) -> None:
     Raises:
         ParameterError: it has none.
     """
-    if not is_scored(methods.get(name)):
+    if name == AUTO or not is_scored(methods.get(name)):
         scored = sorted(other for other, row in methods.table().items() if is_scored(row))
         raise ParameterError(
             "method", f"got '{name}', which gives no scores by shard", f"Use {', '.join(scored)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from keepers import methods
 from keepers.data import Source
@@ -11,7 +11,7 @@ from keepers.methods import EARLY
 from keepers.models import default_proxy
 from keepers.random import derived_seed
 from keepers.roles import Role, prepare
-from keepers.shards.cutting import cut_top
+from keepers.shards.cutting import Integers, cut_top
 from keepers.shards.examples import sample_of
 from keepers.shards.indexed import Indexed, sizes
 from keepers.shards.proxies import (
@@ -36,9 +36,32 @@ OF_EACH = 10
 """Examples of each class that the sample has at least, if there are so many."""
 
 
-def score_all(at: Site, indexed: Indexed, method: str, config: Sharded) -> tuple[At, ...]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Examples of all shards, and how many there are of each class (slots,) in all."""
+
+    source: Source
+    sizes: Integers
+
+
+def drawn(at: Site, indexed: Indexed, config: Sharded) -> Sample:
+    """Draw a sample of all shards, by ids."""
+    seed = derived_seed(config.seed, "sample")
+    parts = tuple(replace(part, draw=seed) for part in indexed.parts(None))
+    of_slots = sizes(at.run, parts, indexed.num_slots)
+    count = min(config.sample, int(of_slots.sum()))
+    with at.place.ledger.phase("sampling") as tally:
+        cuts = cut_top(at.run, parts, of_slots, count, OF_EACH).cuts
+        source = sample_of(at.run, indexed, parts, cuts)
+        tally.examples = len(source)
+    return Sample(source=source, sizes=of_slots)
+
+
+def score_all(
+    at: Site, indexed: Indexed, method: str, config: Sharded, sample: Sample | None = None
+) -> tuple[At, ...]:
     """Train the proxies of a method on a sample, and have them score every shard."""
-    proxies, source = _trained(at, indexed, method, config)
+    proxies, source = _trained(at, method, config, sample or drawn(at, indexed, config))
     scoring = Scoring(
         method=method,
         prepared=without_examples(proxies.prepared),
@@ -66,17 +89,11 @@ def score_all(at: Site, indexed: Indexed, method: str, config: Sharded) -> tuple
     return tuple(At(part.at.shard, scoring.folder, part.at.key) for part in parts)
 
 
-def _trained(at: Site, indexed: Indexed, method: str, config: Sharded) -> tuple[Proxies, Source]:
-    row = methods.get(method)
+def _trained(at: Site, method: str, config: Sharded, sample: Sample) -> tuple[Proxies, Source]:
+    row, source = methods.get(method), sample.source
     ensemble = config.ensemble or row.default_ensemble
     check_ensemble(row, ensemble)
-    seed = derived_seed(config.seed, "sample")
-    parts = tuple(replace(part, draw=seed) for part in indexed.parts(None))
-    of_slots = sizes(at.run, parts, indexed.num_slots)
-    count = min(config.sample, int(of_slots.sum()))
     with at.place.ledger.phase("encoding") as tally:
-        drawn = cut_top(at.run, parts, of_slots, count, OF_EACH).cuts
-        source = sample_of(at.run, indexed, parts, drawn)
         default = default_proxy(source.info(config.resolution), in_steps=True)
         role = Role.parse(config.proxy, default)
         role = role.having(epochs=config.epochs, resolution=config.resolution)
@@ -96,7 +113,7 @@ def _trained(at: Site, indexed: Indexed, method: str, config: Sharded) -> tuple[
     found = "" if missing else ", found finished in the run directory"
     at.say(
         f"Proxy: {several}{role.model}, {counted(proxies.epochs, 'epoch')} on "
-        f"{counted(len(source), 'example')} of {int(of_slots.sum()):,}{found}"
+        f"{counted(len(source), 'example')} of {int(sample.sizes.sum()):,}{found}"
     )
     with at.place.ledger.phase("proxy training") as tally, at.place.under_way("proxy training"):
         for _ in at.run.map(train_proxy, proxies, missing):
