@@ -509,6 +509,22 @@ class TestBadInput:
         pq.write_table(table, tmp_path / "b.parquet")
         assert keepers.coreset_shards(tmp_path, **same).ids == [2]
         assert "No row in a.parquet" in heard
+        pq.write_table(pa.table({"other": pa.array([], pa.int8())}), tmp_path / "c.parquet")
+        assert keepers.coreset_shards(tmp_path, **same).ids == [2]
+        assert "No row in a.parquet, c.parquet" in heard
+        pq.write_table(pa.table({"other": [1]}), tmp_path / "c.parquet")
+        with pytest.raises(DataError, match=r"c\.parquet has no column 'k', but b\.parquet has"):
+            keepers.coreset_shards(tmp_path, **same)
+
+    def test_files_of_one_name_are_named_with_their_folders(self, tmp_path):
+        for year, keys in (("2024", [1, 2]), ("2025", [2, 3])):
+            (tmp_path / "pool" / year).mkdir(parents=True)
+            table = pa.table({"k": keys, "s": [0.5, 1.0]})
+            pq.write_table(table, tmp_path / "pool" / year / "part.parquet")
+        same = {"keep": 2, "scores": "s", "id": "k", "run": tmp_path / "r"}
+        message = r"2 in row 1 of 2024/part\.parquet and row 0 of 2025/part\.parquet"
+        with pytest.raises(DataError, match=message):
+            keepers.coreset_shards(tmp_path / "pool", **same)
 
     def test_a_damaged_shard_keeps_the_finished_ones(self, tmp_path):
         pq.write_table(pa.table({"k": [1, 2], "s": [0.5, 1]}), tmp_path / "a.parquet")

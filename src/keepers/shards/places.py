@@ -21,15 +21,14 @@ Named = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """A file of examples: where it is, and what tells whether it is still the same file."""
+    """A file of examples: where it is, and what tells whether it is still the same file.
+
+    `name` is what a person is told: that of the file, with its folders if others have it, too.
+    """
 
     address: str
     state: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """What a person is told."""
-        return PurePosixPath(self.address).name
+    name: str
 
     @property
     def key(self) -> str:
@@ -60,7 +59,27 @@ def find_shards(data: Named, split: str | None = None) -> tuple[Shard, ...]:
             f"data: the shards are of the formats {', '.join(suffixes)}. Name files of one format: "
             "Parquet, CSV or JSON lines"
         )
-    return tuple(Shard(address=each, state=_state(each)) for each in addresses)
+    names = [PurePosixPath(each).name for each in addresses]
+    if len(set(names)) < len(names):
+        names = below_all(addresses)
+    return tuple(
+        Shard(address=each, state=_state(each), name=name)
+        for each, name in zip(addresses, names, strict=True)
+    )
+
+
+def below_all(addresses: Sequence[str]) -> list[str]:
+    """Addresses below the folder that holds all of them.
+
+    >>> below_all(["s3://pool/2024/a.parquet", "s3://pool/2025/a.parquet"])
+    ['2024/a.parquet', '2025/a.parquet']
+    """
+    paths = [PurePosixPath(each) for each in addresses]
+    parents = [path.parent.parts for path in paths]
+    common = 0
+    while all(len(p) > common and p[common] == parents[0][common] for p in parents):
+        common += 1
+    return ["/".join(path.parts[common:]) for path in paths]
 
 
 @contextmanager
@@ -86,7 +105,7 @@ def local_copy(shard: Shard) -> Generator[Path]:
         yield Path(shard.address)
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / shard.name
+        path = Path(folder) / PurePosixPath(shard.address).name
         system, inside = _system(shard.address)
         try:
             system.get_file(inside, str(path))

@@ -48,12 +48,16 @@ class Reading:
         return plain([self.columns, self.kind, self.scores, self.on_bad_row])
 
     def material(self, shard: Shard, path: Path, *, whole: bool = False) -> Material:
-        """The rows of a shard: the columns that are needed, or all.
+        """The rows of a shard: the columns that are needed, or all. One without rows may lack them.
 
         Raises:
             DataError: it cannot be read, or has other columns than the first shard.
         """
         material = _material(shard, path, self.columns.header, None if whole else self.names)
+        if not material.table.num_rows:
+            whole_one = _material(shard, path, self.columns.header, None)
+            if not whole_one.table.num_rows:
+                return whole_one
         for name, family in self.types:
             if name not in material.table.column_names:
                 raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from keepers.shards.cutting import Integers, Plan, cut_balanced, cut_top
 from keepers.shards.index import id_arrays
 from keepers.shards.indexed import Indexed, sizes
 from keepers.shards.parts import UNKNOWN
+from keepers.shards.places import below_all
 from keepers.shards.ranking import everything, identity_of, in_order, ranked, reranked
 from keepers.shards.repeats import At
 from keepers.shards.store import Store
@@ -227,9 +228,4 @@ def _tables(indexed: Indexed, chosen: Chosen) -> Iterator[ArrowTable]:
 
 def file_names(indexed: Indexed) -> Any:
     """The shards as a person is told of them: their addresses below the folder of all."""
-    paths = [PurePosixPath(at.shard.address) for at in indexed.indexes]
-    parents = [path.parent.parts for path in paths]
-    common = 0
-    while all(len(p) > common and p[common] == parents[0][common] for p in parents):
-        common += 1
-    return pa.array(["/".join(path.parts[common:]) for path in paths], pa.string())
+    return pa.array(below_all([at.shard.address for at in indexed.indexes]), pa.string())
