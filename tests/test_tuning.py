@@ -168,6 +168,20 @@ def test_the_measure_by_hand(model: LanguageModel) -> None:
     assert found.told_apart == pytest.approx(right / 7)
 
 
+def test_an_answer_stands_beside_others(model: LanguageModel) -> None:
+    """Of answers that are all yes or no none is told from itself."""
+
+    def said(at: int) -> TokenSequence:
+        answer = {"role": "assistant", "content": "a" if at % 2 else "hi"}
+        return model.sequence({"messages": [*CHATS[at]["messages"][:-1], answer]})
+
+    others = HeldOut.of([said(at) for at in range(6)], choices=True).others
+    expected = [[1, 3, 5] if at % 2 == 0 else [0, 2, 4] for at in range(6)]
+    assert [sorted(row) for row in others.tolist()] == expected
+    same = HeldOut.of([said(0), said(2), said(4)], choices=True).others
+    assert [sorted(row) for row in same.tolist()] == [[1, 2], [0, 2], [0, 1]]
+
+
 def _last_alone(sequence: TokenSequence) -> TokenSequence:
     gap = int((~sequence.learnt).nonzero().max())
     if bool(sequence.learnt[-1]):

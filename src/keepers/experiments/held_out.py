@@ -46,14 +46,24 @@ class HeldOut:
 
     @classmethod
     def of(cls, sequences: Sequence[TokenSequence], *, choices: bool) -> HeldOut:
-        """Held-out sequences; with `choices`, others are drawn beside each, at most all others."""
+        """Held-out sequences; with `choices`, others are drawn beside each, at most all others.
+
+        Others with the same last answer are drawn only where too few have another: nothing tells
+        two equal answers apart.
+        """
         n = len(sequences)
         m = min(OTHERS, n - 1) if choices else 0
+        if not m:
+            return cls(sequences=sequences, others=torch.empty(n, 0, dtype=torch.int64))
         draw = generator(0, "others")
-        others = [torch.randperm(n - 1, generator=draw)[:m] for _ in range(n if m else 0)]
-        found = torch.stack(others) if others else torch.empty(n, 0, dtype=torch.int64)
-        found += (found >= torch.arange(n)[:, None]).long()  # not the conversation itself
-        return cls(sequences=sequences, others=found)
+        said = torch.tensor(_numbered([_answer(each) for each in sequences]))
+        others: list[Tensor] = []
+        for at in range(n):
+            found = torch.randperm(n - 1, generator=draw)
+            found += (found >= at).long()  # not the conversation itself
+            same = said[found] == said[at]
+            others.append(torch.cat([found[~same], found[same]])[:m])
+        return cls(sequences=sequences, others=torch.stack(others))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -116,6 +126,17 @@ def answered(asked: TokenSequence, by: TokenSequence, length: int) -> TokenSeque
     learnt = torch.zeros(len(prompt) + len(answer), dtype=torch.bool)
     learnt[len(prompt) :] = True
     return TokenSequence(ids=torch.cat([prompt, answer]), learnt=learnt)
+
+
+def _answer(sequence: TokenSequence) -> tuple[int, ...]:
+    start, stop = _last(sequence)
+    return tuple(sequence.ids[start:stop].tolist())
+
+
+def _numbered(values: Sequence[tuple[int, ...]]) -> list[int]:
+    """A number for each value, the same for equal ones."""
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return [numbers[value] for value in values]
 
 
 def _last(sequence: TokenSequence) -> tuple[int, int]:
