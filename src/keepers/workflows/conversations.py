@@ -31,7 +31,7 @@ from keepers.workflows.language_roles import language_role
 from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.readings import COMPARED, READ, Targets, read_signals
+from keepers.workflows.readings import COMPARED, Targets, read_signals
 from keepers.workflows.workplace import Workplace
 
 
@@ -49,12 +49,13 @@ def lengths(source: Source) -> Tensor:
 def language_signals(
     source: Source,
     method: Method,
+    needs: frozenset[str],
     config: CoresetOptions,
     place: Workplace,
     say: Say,
     model: LanguageModel | None = None,
 ) -> tuple[Source, Signals, Tensor | None]:
-    """What a method needs of a language model, of the conversations that it could read.
+    """What a method `needs` of a language model, of the conversations that it could read.
 
     Beside those conversations and their signals, their tokens (n,); None where the proxy is an
     encoder. `model` is the proxy, where it is open already.
@@ -64,7 +65,6 @@ def language_signals(
             examples for a method that compares with them.
         DataError: conversations that the template of the model cannot write.
     """
-    needs = method.needs & READ
     if config.proxy is None:
         raise ParameterError(
             "proxy",
@@ -75,7 +75,7 @@ def language_signals(
     _check_as_it_is(config)
     encoder = Role.parse(config.proxy, "hf:")
     if encoder.model.startswith(PROBE):
-        check_gives(encoder, method, needs, given_with(source))
+        check_gives(encoder, method, needs)
         if config.keep_tokens is not None:
             raise ParameterError(
                 "keep_tokens",
@@ -140,12 +140,6 @@ def say_unused(
 def token_counts(sequences: Sequence[TokenSequence]) -> Tensor:
     """How many tokens (n,) sequences have."""
     return torch.tensor([len(each.ids) for each in sequences], dtype=torch.int64)
-
-
-def given_with(source: Source) -> frozenset[str]:
-    """The signals that somebody brought with the data."""
-    brought = {"features": source.features, "qualities": source.quality}
-    return frozenset(name for name, values in brought.items() if values is not None)
 
 
 def _check_as_it_is(config: CoresetOptions) -> None:

@@ -23,13 +23,13 @@ GIVES = frozenset({"features", "similarities"})
 """The signals of an encoder."""
 
 
-def check_gives(role: Role, method: Method, needs: frozenset[str], brought: frozenset[str]) -> None:
-    """Refuse an encoder for a method that needs more than features and what somebody brought.
+def check_gives(role: Role, method: Method, needs: frozenset[str]) -> None:
+    """Refuse an encoder for a method that needs more of it than features.
 
     Raises:
         ParameterError: what it needs.
     """
-    if missing := needs - GIVES - brought:
+    if missing := needs - GIVES:
         raise ParameterError(
             "proxy",
             f"got '{role.model}', an encoder, which gives only features, but '{method.name}' "

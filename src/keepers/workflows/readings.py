@@ -51,10 +51,8 @@ def read_signals(
     """
     reader = _Reader(model, place)
     found: dict[str, Tensor] = {}
-    if source.quality is not None:
-        found["qualities"] = torch.from_numpy(source.quality).float()
-    rated = needs & {"qualities"} - {*found}
-    if needs - {"gradient_similarities", *found}:
+    rated = "qualities" in needs
+    if needs - {"gradient_similarities"}:
         vectors = bool(needs & {"features", "similarities"})
         arrays = reader.read(source, sequences, what, features=vectors)
         found["answer_losses"] = arrays["losses"]

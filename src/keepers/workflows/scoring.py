@@ -24,7 +24,6 @@ from keepers.types import Budget, Signals
 from keepers.words import counted
 from keepers.workflows.conversations import (
     counted_tokens,
-    given_with,
     language_signals,
     lengths,
 )
@@ -126,9 +125,10 @@ def score_source(
             f"got {config.keep_tokens}, but {source.name} holds no conversations ({source.kind})",
             "Give --keep, or --task tokens for texts that a language model learns",
         )
-    if source.kind == "chat" and (method.needs & READ) - given_with(source):
-        return _by_language_model(source, method, config, place, say, language)
-    if method.needs <= set(dict(data_signals(source, method.needs).items())):
+    missing = method.needs - {name for name, _ in data_signals(source, method.needs).items()}
+    if source.kind == "chat" and missing & READ:
+        return _by_language_model(source, method, missing & READ, config, place, say, language)
+    if not missing:
         return _by_data_alone(source, method, config, place, say)
     role = config.role(source)
     method = row_for(config.method, role.model)
@@ -186,12 +186,13 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
 def _by_language_model(
     source: Source,
     method: Method,
+    needs: frozenset[str],
     config: CoresetOptions,
     place: Workplace,
     say: Say,
     model: LanguageModel | None,
 ) -> Scored:
-    source, read, tokens = language_signals(source, method, config, place, say, model)
+    source, read, tokens = language_signals(source, method, needs, config, place, say, model)
     say_skipped(source, say)
     candidates, validation = parted(source, config)
     own = data_signals(source, method.needs)
