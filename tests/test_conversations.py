@@ -107,6 +107,36 @@ def test_every_format_is_found_by_itself(tmp_path: Path, name: str, kind: str) -
     assert keepers.coreset(path, keep=1, method="random", run=tmp_path / "run").indices.size == 1
 
 
+@pytest.mark.skipif(not hasattr(pa, "JsonType"), reason="pyarrow has no type of JSON")
+@pytest.mark.parametrize("at", ["turn", "content", "column"])
+def test_json_as_a_type_is_read(tmp_path: Path, at: str) -> None:
+    """`datasets` keeps objects of different keys so: turns with calls, contents of parts."""
+    call = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+    said = [
+        [*turns("a"), {"role": "assistant", "content": "", "tool_calls": [call]}],
+        turns("b", "c"),
+    ]
+    kind, texts = pa.json_(pa.utf8()), [list(map(json.dumps, each)) for each in said]
+    if at == "turn":
+        inner = pa.array([*texts[0], *texts[1]], pa.utf8()).cast(kind)
+        column = pa.ListArray.from_arrays([0, 2, 4], inner)
+    elif at == "column":
+        column = pa.array(list(map(json.dumps, said)), pa.utf8()).cast(kind)
+    else:
+        said[0] = [turns("a")[0], {"role": "assistant", "content": [{"type": "text", "text": "c"}]}]
+        flat = [*said[0], *said[1]]
+        contents = pa.array([json.dumps(each["content"]) for each in flat], pa.utf8()).cast(kind)
+        roles = pa.array([each["role"] for each in flat])
+        inner = pa.StructArray.from_arrays([roles, contents], ["role", "content"])
+        column = pa.ListArray.from_arrays([0, 2, 4], inner)
+    path = tmp_path / "typed.parquet"
+    pq.write_table(pa.table({"messages": column}), path)
+    plain = lines(tmp_path / "plain.jsonl", [{"messages": each} for each in said])
+    assert list(open_source(path).ids) == list(open_source(plain).ids)
+    keepers.coreset(path, keep=1, method="longest", export=tmp_path / "out", run=tmp_path / "run")
+    assert pq.read_schema(tmp_path / "out" / "typed.parquet").field("messages").type == column.type
+
+
 def test_plain_texts_are_conversations_where_that_is_said(tmp_path: Path) -> None:
     path = lines(tmp_path / "t.jsonl", [{"text": "A page of text."}, {"text": "Another page."}])
     assert first(path, task="tokens") == {"prompt": "", "completion": "A page of text."}

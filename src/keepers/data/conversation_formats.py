@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -27,6 +28,8 @@ _ANSWERS = ("output", "response")
 _MORE = ("input", "context")
 _PAIR = ("chosen", "rejected")
 _PROMPTS = ("prompt", "question", "instruction")
+
+_JSON: Any = getattr(pa, "JsonType", ())  # older versions of pyarrow have none
 
 Read = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -147,9 +150,11 @@ def read_conversations(table: ArrowTable, found: Format) -> Conversations:
     values: list[str | None] = []
     bad: dict[int, str] = {}
     part = table.select(list(found.columns))
+    decoders = {each.name: _decoder(each.type) for each in part.schema}
     for batch in part.to_batches(max_chunksize=4096):
-        for row in batch.to_pylist():
+        for written_row in batch.to_pylist():
             try:
+                row = {name: decoders[name](value) for name, value in written_row.items()}
                 conversation = found.read(row)
                 check_answered(conversation)
                 values.append(written(conversation))
@@ -172,15 +177,53 @@ def _holds_texts(column: ArrowColumn) -> bool:
 def _holds_turns(column: ArrowColumn) -> bool:
     """Whether values are lists of turns, one turn, or, most of them, JSON texts of such lists."""
     kind = column.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if is_list and not _is_json(kind.value_type):
         return _is_turn(kind.value_type)
-    if not pa.types.is_large_string(kind):
+    if not is_list and not _is_json(kind) and not pa.types.is_large_string(kind):
         return _is_turn(kind)
-    lists = [list_in(text) for text in filter(None, column.slice(0, 50).to_pylist())]
+    decode = _decoder(kind)
+    lists = [_list_of(value, decode) for value in filter(None, column.slice(0, 50).to_pylist())]
     found = [
         isinstance(each[0], dict) and bool({"role", "from"} & {*each[0]}) for each in lists if each
     ]
     return 2 * sum(found) > len(lists)
+
+
+def _list_of(value: Any, decode: Callable[[Any], Any]) -> list[Any] | None:
+    """A list, or the one that a text writes as JSON."""
+    try:
+        found = decode(value)
+    except ValueError:
+        return None
+    found = list_in(found) if isinstance(found, str) else found
+    return found if isinstance(found, list) else None
+
+
+def _is_json(kind: ArrowType) -> bool:
+    """Whether values are JSON texts by type, as `datasets` keeps objects of different keys."""
+    return isinstance(kind, _JSON)
+
+
+def _decoder(kind: ArrowType) -> Callable[[Any], Any]:
+    """What makes plain values of those of a type, which may hold JSON at any depth."""
+    if _is_json(kind):
+        return lambda value: None if value is None else json.loads(value)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = _decoder(kind.value_type)
+        if inner is not _as_it_is:
+            return lambda value: None if value is None else [inner(each) for each in value]
+    elif pa.types.is_struct(kind):
+        fields = {each.name: _decoder(each.type) for each in kind}
+        if any(each is not _as_it_is for each in fields.values()):
+            return lambda value: (
+                None if value is None else {name: fields[name](value[name]) for name in value}
+            )
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _is_turn(kind: ArrowType) -> bool:
