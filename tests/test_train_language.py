@@ -240,6 +240,10 @@ def test_losses_of_a_file_and_of_the_reference_choose_alike(
     one = keepers.train(chats, **given(name, il=losses, run=tmp_path / "one", **common))
     two = keepers.train(chats, **given(name, il_model=name, run=tmp_path / "two", **common))
     assert equal(weights(one.weights), weights(two.weights))
+    short = {"model": name, "options": {"length": 16}}
+    losses = keepers.irreducible_losses(chats, model=short, id="key", run=tmp_path / "short")
+    with pytest.raises(ParameterError, match="il: holds losses of the first 16 tokens, but the mo"):
+        keepers.train(chats, **given(name, il=losses, run=tmp_path / "four", **common))
     plain = keepers.train(chats, **given(name, select="uniform", run=tmp_path / "three"))
     assert not equal(weights(one.weights), weights(plain.weights))
     assert one.metadata["costs"][-1]["examples"] == 2 * plain.metadata["costs"][-1]["examples"]

@@ -165,6 +165,7 @@ def tuning_of(
         _check_written_alike(source, found, reference, say)
     if select == RHO_LOSS:
         losses = _losses(source, options, place, say)
+        _check_whole(losses, max(len(each.ids) for each in sequences))
         found = replace(found, values=losses.of(source))
     return source, found, losses
 
@@ -266,6 +267,18 @@ def _check(options: TrainOptions, select: str) -> None:
     for name in ("transformers", "accelerate"):
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError("keepers train of conversations", "hf")
+
+
+def _check_whole(losses: IrreducibleLosses, longest: int) -> None:
+    """Refuse losses of the beginnings of conversations that are trained on for longer."""
+    made = losses.metadata.get("model")
+    length = made.get("length") if isinstance(made, Mapping) else None
+    if length is not None and longest > length:
+        raise ParameterError(
+            "il",
+            f"holds losses of the first {length:,} tokens, but the model reads {longest:,}",
+            "Give both the same length: --set model.options.length=N",
+        )
 
 
 def _losses(source: Source, options: TrainOptions, place: Workplace, say: Say) -> IrreducibleLosses:
