@@ -24,7 +24,10 @@ from keepers.words import counted
 
 _COLUMNS = ("id", "irreducible_loss", "label")
 FEW = 30  # examples, of which a rank correlation says little
-REMEDY = "Compute the losses from these data, with keepers.irreducible_losses or 'keepers il'"
+REMEDY = (
+    "Compute the losses from these data by the same id, with keepers.irreducible_losses or "
+    "'keepers il'"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
