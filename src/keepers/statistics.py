@@ -228,6 +228,29 @@ def pearson(scores: Sequence[Floats]) -> Floats:
     return correlation
 
 
+def told_apart(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Chance that a positive scores higher than a negative, and its interval of 95%.
+
+    The area under the ROC curve of `scores` (n,); ties count half. With A the area, a positives
+    and b negatives its variance is (A(1-A) + (a-1)(A/(2-A) - A²) + (b-1)(2A²/(1+A) - A²)) / ab.
+    Half, and anything from 0 to 1, where there are none of one kind.
+
+    >>> area, low, high = told_apart(np.arange(40.0), np.arange(40) % 4 == 3)
+    >>> round(area, 3), round(low, 3), round(high, 3)
+    (0.55, 0.339, 0.761)
+
+    Source: Hanley & McNeil 1982, The meaning and use of the area under a ROC curve.
+    """
+    a, b = int(positive.sum()), int((~positive).sum())
+    if not a or not b:
+        return 0.5, 0.0, 1.0
+    area = float(_ranks(scores)[positive].sum() - a * (a + 1) / 2) / (a * b)
+    of_one, of_other = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = (a - 1) * (of_one - area**2) + (b - 1) * (of_other - area**2)
+    half = _NORMAL_QUANTILE * math.sqrt((area * (1 - area) + spread) / (a * b))
+    return area, max(0.0, area - half), min(1.0, area + half)
+
+
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """The 95% Wilson interval of a proportion, `correct` out of `n`; (0, 1) of nothing.
 

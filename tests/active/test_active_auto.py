@@ -1,4 +1,4 @@
-"""`auto` in a campaign: random while the proxy knows little, margin afterwards."""
+"""`auto` in a campaign: random until the proxy knows where it errs, margin afterwards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_auto_stays_at_random_where_labels_cannot_be_learnt(world: World) -> Non
     )
     batch = campaign.query(10)
     assert batch.method == "random"
-    assert batch.facts["auto"].endswith("too little to go by")
+    assert "it is less sure of the error: too little to go by" in batch.facts["auto"]
 
 
 def test_auto_hears_that_selected_labels_were_worse(
@@ -67,7 +67,7 @@ def test_auto_hears_that_selected_labels_were_worse(
     )
 
 
-def test_one_class_in_all_but_a_few_labels_asks_no_proxy(world: World) -> None:
+def test_a_class_of_three_labels_is_too_little_to_go_by(world: World) -> None:
     campaign = world.start(method="auto")
     ids = campaign.query(110).ids
     campaign.record(
@@ -76,7 +76,9 @@ def test_one_class_in_all_but_a_few_labels_asks_no_proxy(world: World) -> None:
             for place, i in enumerate(ids)
         ]
     )
-    assert campaign.query(5).facts["auto"] == "no two classes have 10 labels each"
+    batch = campaign.query(5)
+    assert batch.method == "random"
+    assert "always guessing the largest class is right on 97%" in batch.facts["auto"]
 
 
 def test_a_campaign_keeps_the_method_it_was_started_with(world: World) -> None:
@@ -93,11 +95,21 @@ def test_auto_has_no_options_of_its_own(world: World) -> None:
         world.start(method="auto", method_options={"x": 1})
 
 
-def test_knowing_is_the_way_from_a_guess_to_no_error() -> None:
-    assert Judged(correct=100, num=100, largest=0.5).knows > 0.9
-    assert Judged(correct=70, num=100, largest=0.7).knows < 0
-    assert Judged(correct=65, num=100, largest=0.5).knows < 0.25  # it may be chance
-    assert Judged(correct=650, num=1000, largest=0.5).knows > 0.2
+@pytest.mark.parametrize(
+    ("correct", "largest", "low", "trusted"),
+    [
+        (86, 0.86, 0.60, True),  # no better than a guess, but it knows where it errs
+        (86, 0.20, 0.54, False),  # good, but unsure of anything
+        (95, 0.50, 0.00, True),  # of five errors nothing can be told
+        (97, 0.97, 1.00, False),  # all it is right on may be the largest class
+        (100, 1.0, 0.0, False),
+    ],
+)
+def test_a_proxy_is_trusted_that_knows_where_it_errs(
+    correct: int, largest: float, low: float, trusted: bool
+) -> None:
+    found = Judged(correct=correct, num=100, largest=largest, tells=(0.8, low, 1.0))
+    assert found.is_trusted == trusted
 
 
 def test_a_simulation_says_what_auto_took(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`auto` in a campaign: at random while the proxy knows little, by its margins afterwards."""
+"""`auto` in a campaign: at random until the proxy's margins are shown to tell where it errs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from keepers.baselines import RANDOM
 from keepers.campaign import wilson
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
+from keepers.scores import margin
+from keepers.statistics import told_apart
 from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, training_of
 from keepers.workflows.options.active import ActiveConfig
@@ -22,48 +24,64 @@ from keepers.workflows.workplace import Workplace
 FEWEST = 100
 """Labels to train on under which nothing is asked of a proxy."""
 
-OF_A_CLASS = 10
-"""The same of the second largest class."""
-
 LARGEST = 2_000
 """Labelled examples that a proxy is judged on, at most."""
 
 NEVER = "for {} no method is known to beat it reliably"
 """Why it stays random where a task names no method."""
 
+TELLS = 0.55
+"""Chance that an error has a smaller margin than what is right, from which on margins are trusted:
+the lower end of its interval. Half is a coin."""
+
+ERRORS = 10
+"""Errors under which that chance cannot be told."""
+
 KNOWS = 0.25
-"""Part of the way from always guessing the largest class to no error from which on a proxy's
-margins are trusted, by the lower end of the interval of its accuracy."""
+"""Then: part of the way from always guessing the largest class to no error, by the lower end of
+the interval of the accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """How a proxy does on labelled examples that it did not train on.
 
-    `knows` is the part of the way from always guessing the largest class to no error, by the
-    lower end of the interval.
+    `largest` is the share of the largest class; `tells` the chance that an error has a smaller
+    margin than what is right, with its interval.
     """
 
     correct: int
     num: int
     largest: float
+    tells: tuple[float, float, float]
 
     @property
-    def low(self) -> float:
-        """Lower end of the accuracy's interval of 95%."""
-        return wilson(self.correct, self.num)[0]
+    def has_errors(self) -> bool:
+        """Whether there are errors enough to see where it makes them."""
+        return self.num - self.correct >= ERRORS
 
     @property
-    def knows(self) -> float:
-        """0 is a guess, 1 is no error."""
-        return (self.low - self.largest) / (1 - self.largest)
+    def is_trusted(self) -> bool:
+        """Whether what it is unsure of is worth a label."""
+        if self.has_errors:
+            return self.tells[1] >= TELLS
+        low = wilson(self.correct, self.num)[0]
+        return low - self.largest >= KNOWS * (1 - self.largest)
 
     def __str__(self) -> str:
-        low, high = wilson(self.correct, self.num)
+        share, (low, high) = self.correct / self.num, wilson(self.correct, self.num)
+        tells, least, most = self.tells
+        if self.has_errors:
+            more = (
+                f"in {tells:.0%} ({least:.0%} to {most:.0%}) of pairs of an error and a right "
+                "answer it is less sure of the error"
+            )
+        else:
+            more = f"always guessing the largest class is right on {self.largest:.0%}"
         return (
-            f"the proxy is right on {self.correct / self.num:.0%} ({low:.0%} to {high:.0%}) of "
-            f"{self.num:,} labelled examples that it did not train on, and always guessing the "
-            f"largest class is right on {self.largest:.0%}"
+            f"the proxy is right on {share:.0%} ({low:.0%} to {high:.0%}) of {self.num:,} labelled "
+            f"examples that it did not train on, and {more}"
+            f"{'' if self.is_trusted else ': too little to go by'}"
         )
 
 
@@ -78,10 +96,11 @@ def settled(
 ) -> tuple[ActiveConfig, str | None]:
     """A configuration whose method `auto` is replaced for this round, and why that was taken.
 
-    Uncertainty of a proxy that knows little can be worse than random: from 100 labels of IMDB,
-    the next 100 by margin cost 6 points on average of 5 seeds, from 19 lost to 5 gained. So it is
-    random until the proxy has been shown to know something, and again where selected labels were
-    shown to train a worse one than random labels.
+    What a proxy is unsure of is worth a label where it is unsure of what it gets wrong; where it is
+    not, such labels can be worse than random ones. How accurate it is says less: of a rare class
+    a proxy knows much before it is right more often than always guessing the other one. So it is
+    random until the proxy has been shown to know where it errs, and again where selected labels
+    were shown to train a worse one than random labels.
 
     Args:
         judge: the model that is judged, asked for only where there are labels enough.
@@ -95,8 +114,7 @@ def settled(
         why = "selected labels trained a worse proxy than as many random labels"
     if why is None:
         found = judged(known, judge(), place, seed)
-        name = unsure if unsure is not None and found.knows >= KNOWS else RANDOM
-        why = str(found) if name == unsure else f"{found}: too little to go by"
+        name, why = (unsure if unsure and found.is_trusted else RANDOM), str(found)
     return replace(config, method=name, balance=config.balance if name == unsure else None), why
 
 
@@ -117,21 +135,22 @@ def judged(known: Labelled, judge: Prepared, place: Workplace, seed: int) -> Jud
     )
     said = train(place, training).signals.get(OUT_OF_FOLD)
     labels = torch.from_numpy(known.labels)[members]  # of classes alone: others have no such method
+    wrong = said.argmax(1) != labels
     return Judged(
-        correct=int((said.argmax(1) == labels).sum()),
+        correct=int((~wrong).sum()),
         num=len(members),
         largest=float(labels.bincount().max()) / len(members),
+        tells=told_apart(margin(said).double().numpy(), wrong.numpy()),
     )
 
 
 def _too_few(known: Labelled) -> str | None:
     """Why there are too few labels to ask a proxy, in words."""
+    if known.is_cold:
+        return "all labels are of one class"
     if len(known.members) < FEWEST:
         return (
             f"there are {counted(len(known.members), 'label')} to train on, and with fewer than "
             f"{FEWEST} a proxy knows too little"
         )
-    sizes = torch.from_numpy(known.labels)[known.members].bincount().sort(descending=True).values
-    if len(sizes) < 2 or int(sizes[1]) < OF_A_CLASS:
-        return f"no two classes have {OF_A_CLASS} labels each"
     return None
