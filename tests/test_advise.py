@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import io
 import json
 from dataclasses import asdict, replace
@@ -51,6 +52,12 @@ from keepers.workflows.settling import (
 )
 from keepers.workflows.stages import Trained, Training
 from keepers.workflows.workplace import Workplace
+
+
+@pytest.fixture(autouse=True)
+def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("keepers.models.another_kind")
+    monkeypatch.setattr(module, "TREES", 10)
 
 
 def blobs(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
