@@ -105,6 +105,26 @@ def test_a_row_out_of_fold_picks_by_what_other_models_predict(name: str, members
     assert not torch.equal(found.positions, by_its_own.positions)
 
 
+def test_badge_chooses_among_a_part_drawn_at_random() -> None:
+    row, held = methods.get("badge"), torch.arange(0, N, 3)
+    everything = pick(row, 8, selected=held)
+    assert torch.equal(pick(row, 8, selected=held, options={"among": N}), everything)
+    drawn = [
+        set(pick(row, k, seed, selected=held, options={"among": 10}).tolist())
+        for seed in range(20)
+        for k in (4, 10)
+    ]
+    assert not set.union(*drawn) & set(held.tolist())
+    for few, many in zip(drawn[::2], drawn[1::2], strict=True):
+        assert len(few) == 4
+        assert few <= many
+        assert len(many) == 10
+    assert len(set.union(*drawn)) > 100  # which others are drawn each time
+    for among in (7, "some", None):
+        with pytest.raises(ParameterError, match=f"among: got {among!r}. Give 8 or more, or all"):
+            pick(row, 8, options={"among": among})
+
+
 def test_the_table_holds_the_named_methods() -> None:
     assert list(METHODS) == [
         "random",

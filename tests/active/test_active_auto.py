@@ -1,4 +1,4 @@
-"""`auto` in a campaign: random until the proxy knows where it errs, margin afterwards."""
+"""`auto` in a campaign: random until the proxy knows where it errs, BADGE afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def world(tmp_path: Path) -> World:
     return make_world(tmp_path, n=140)
 
 
-def test_auto_takes_margin_once_the_proxy_knows_enough(world: World) -> None:
+def test_auto_takes_badge_once_the_proxy_knows_enough(world: World) -> None:
     said: list[str] = []
     campaign = world.start(method="auto", say=said.append)
     assert campaign.config.method == "auto"
@@ -31,10 +31,10 @@ def test_auto_takes_margin_once_the_proxy_knows_enough(world: World) -> None:
     assert [each.facts["method"] for each in campaign.state.trained] == ["margin"]  # measured
     world.label(campaign, few.ids)
     enough = world.open().query(10)
-    assert enough.method == "margin"
+    assert enough.method == "badge"
     assert "of 110 labelled examples that it did not train on" in enough.facts["auto"]
     items = world.open().state.rounds[-1].items
-    assert {item.reason for item in items} == {"margin"}
+    assert {item.reason for item in items} == {"badge"}
     assert world.open().status().method == "auto"
 
 
@@ -119,7 +119,7 @@ def test_a_simulation_says_what_auto_took(tmp_path: Path) -> None:
     )  # fmt: skip
     assert {row["method"] for row in found.rows} == {"random", "auto"}
     assert [each["k"] for each in found.result["auto"]] == [100, 120]
-    assert {each["taken"]["method"] for each in found.result["auto"]} == {"margin"}
+    assert {each["taken"]["method"] for each in found.result["auto"]} == {"badge"}
     picks = {row["method"]: 0 for row in found.rows}
     for pick in found.picks.to_pylist():
         picks[pick["method"]] += 1

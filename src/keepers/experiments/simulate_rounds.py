@@ -166,7 +166,7 @@ class Rounds:
     ) -> PlayedRound:
         known, judging = self.oracle.label(members), self._aside()
         config, why = settled(
-            known, config, judging, judge=lambda: self.judge, seed=round_seed(seed, number)
+            known, config, judging, judge=lambda: self.judge, seed=round_seed(seed, number), k=k
         )
         method = methods.get(config.method)
         prepared = self.target if selector == "target" else self.proxy

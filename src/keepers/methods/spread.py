@@ -83,9 +83,26 @@ def _probcover(
     return Picks(positions=positions)
 
 
-def _badge(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
+def _badge(
+    signals: Signals,
+    scores: None,
+    k: int,
+    *,
+    among: int | str,
+    generator: torch.Generator,
+    selected: Tensor | None = None,
+) -> Picks:
     log_probs, features = signals.get("log_probs"), signals.get("features")
-    return Picks(positions=selectors.badge(log_probs, features, k, **settings))
+    if among != "all" and (not isinstance(among, int) or among < k):
+        raise ParameterError("among", f"got {among!r}", f"Give {k:,} or more, or all")
+    free = torch.ones(len(signals), dtype=torch.bool)
+    free[[] if selected is None else selected] = False
+    left = free.nonzero()[:, 0]
+    if among == "all" or len(left) <= int(among):
+        picks = selectors.badge(log_probs, features, k, generator=generator, selected=selected)
+        return Picks(positions=picks)
+    at = left[torch.randperm(len(left), generator=generator)[:among]].sort().values
+    return Picks(positions=at[selectors.badge(log_probs[at], features[at], k, generator=generator)])
 
 
 def _cluster_margin(
@@ -167,8 +184,10 @@ SPREAD = (
         select=_badge,
         merge=as_one_model,
         summary="gradients of the last layer that are large and far apart",
-        when="batches are large and there is a fair model; picks uncertain and diverse examples",
+        when="batches are large and there is a fair model; picks uncertain and diverse examples; "
+        "in a large pool set `among`, so many that are drawn at random to choose among",
         paper="Ash et al., ICLR 2020",
+        options={"among": "all"},
     ),
     Method(
         name="cluster-margin",

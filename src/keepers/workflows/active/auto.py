@@ -24,6 +24,14 @@ from keepers.workflows.workplace import Workplace
 FEWEST = 100
 """Labels to train on under which nothing is asked of a proxy."""
 
+DIVERSE, FEW = "badge", 300
+"""The method while there are fewer labels: the smallest margins of a proxy that knows little can
+all be of one kind."""
+
+AMONG = 10_000, 20
+"""That chooses among so many examples of a large pool, drawn at random, and so many for each
+pick."""
+
 LARGEST = 2_000
 """Labelled examples that a proxy is judged on, at most."""
 
@@ -92,6 +100,7 @@ def settled(
     *,
     judge: Callable[[], Prepared],
     seed: int,
+    k: int,
     against_random: Mapping[str, Any] | None = None,
 ) -> tuple[ActiveConfig, str | None]:
     """A configuration whose method `auto` is replaced for this round, and why that was taken.
@@ -104,18 +113,24 @@ def settled(
 
     Args:
         judge: the model that is judged, asked for only where there are labels enough.
+        k: how many are to be chosen.
         against_random: the latest comparison of selected labels with random ones, where there is.
     """
     if config.method != AUTO:
         return config, None
-    name, unsure = RANDOM, known.task.unsure
+    unsure = known.task.unsure
     why = _too_few(known) if unsure is not None else NEVER.format(known.task.plural)
     if why is None and against_random and against_random["difference"]["verdict"] == "worse":
         why = "selected labels trained a worse proxy than as many random labels"
-    if why is None:
+    if why is None and unsure is not None:
         found = judged(known, judge(), place, seed)
-        name, why = (unsure if unsure and found.is_trusted else RANDOM), str(found)
-    return replace(config, method=name, balance=config.balance if name == unsure else None), why
+        why = str(found)
+        if found.is_trusted and len(known.members) < FEW:
+            options = {"among": max(AMONG[0], AMONG[1] * k)}
+            return replace(config, method=DIVERSE, method_options=options), why
+        if found.is_trusted:
+            return replace(config, method=unsure), why
+    return replace(config, method=RANDOM, balance=None), why
 
 
 def judged(known: Labelled, judge: Prepared, place: Workplace, seed: int) -> Judged:

@@ -159,6 +159,7 @@ class Round:
             self.place,
             judge=lambda: self.of_items.judge,
             seed=self.seed,
+            k=k,
             against_random=self._latest_against_random(),
         )
         proposal = propose(

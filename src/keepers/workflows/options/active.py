@@ -113,8 +113,8 @@ class Choosing(Proxied, HardwareOptions):
 class ActiveConfig(ByMethod, Choosing):
     """How the next examples are chosen by one method.
 
-    `method`: `auto` is `random` until the proxy knows where it errs, `margin` after that; for
-    several labels and for numbers it stays `random`.
+    `method`: `auto` is `random` until the proxy knows where it errs, then `badge`, and `margin`
+    from 300 labels on; for several labels and for numbers it stays `random`.
 
     Raises:
         ParameterError: a value out of range, or an unknown method.
@@ -133,7 +133,8 @@ class ActiveConfig(ByMethod, Choosing):
         Option(
             "How to select; see 'keepers methods'",
             "`auto` is `random` in rounds in which the proxy does not know where it errs, else "
-            "`margin`; for several labels and for numbers it is always `random`",
+            "`badge`, and `margin` from 300 labels on; for several labels and for numbers it is "
+            "always `random`",
         ),
     ] = AUTO
     seed: Annotated[int, Option("Same data, same seed, same selection", after="neighbours")] = 0
