@@ -47,7 +47,8 @@ def test_auto_stays_at_random_where_labels_cannot_be_learnt(world: World) -> Non
     )
     batch = campaign.query(10)
     assert batch.method == "random"
-    assert "it is less sure of the error: too little to go by" in batch.facts["auto"]
+    assert "it is less sure of the error" in batch.facts["auto"]
+    assert batch.facts["auto"].endswith("too little to go by")
 
 
 def test_auto_hears_that_selected_labels_were_worse(
@@ -96,20 +97,25 @@ def test_auto_has_no_options_of_its_own(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("correct", "largest", "low", "trusted"),
+    ("correct", "largest", "low", "is_proxy", "trusted"),
     [
-        (86, 0.86, 0.60, True),  # no better than a guess, but it knows where it errs
-        (86, 0.20, 0.54, False),  # good, but unsure of anything
-        (95, 0.50, 0.00, True),  # of five errors nothing can be told
-        (97, 0.97, 1.00, False),  # all it is right on may be the largest class
-        (100, 1.0, 0.0, False),
+        (86, 0.86, 0.60, True, True),  # no better than a guess, but it knows where it errs
+        (86, 0.86, 0.60, False, False),  # that is nothing to a network in whose place it stands
+        (86, 0.20, 0.60, False, True),
+        (86, 0.20, 0.54, True, False),  # good, but unsure of anything
+        (95, 0.50, 0.00, True, True),  # of five errors nothing can be told
+        (97, 0.97, 1.00, True, False),  # all it is right on may be the largest class
+        (100, 1.0, 0.0, True, False),
     ],
 )
 def test_a_proxy_is_trusted_that_knows_where_it_errs(
-    correct: int, largest: float, low: float, trusted: bool
+    correct: int, largest: float, low: float, is_proxy: bool, trusted: bool
 ) -> None:
-    found = Judged(correct=correct, num=100, largest=largest, tells=(0.8, low, 1.0))
+    tells = (0.8, low, 1.0)
+    found = Judged(correct=correct, num=100, largest=largest, tells=tells, is_proxy=is_proxy)
     assert found.is_trusted == trusted
+    assert str(found).endswith("too little to go by") != trusted
+    assert ("of pairs" in str(found)) == (correct <= 90)
 
 
 def test_a_simulation_says_what_auto_took(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     if not any(row["told"] == "better" for row in rows):
         found.append(
             "No method was significantly better than random: --method random is as good as any "
-            "of them, and auto, the default, is random until its proxy knows enough"
+            "of them, and auto, the default, is random until its proxy knows where it errs"
         )
     rounds = result["rounds"]
     for method, seconds in rounds["seconds"].items():

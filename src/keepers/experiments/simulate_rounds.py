@@ -101,10 +101,8 @@ class Rounds:
         return features, aside.ledger.total("features")
 
     @cached_property
-    def judge(self) -> Prepared:
-        """The model by which `auto` judges what a proxy can know."""
-        if self.proxy.classifier is not None:
-            return self.proxy
+    def simple(self) -> Prepared:
+        """The model by which `auto` judges what a network can know."""
         cache = self.place.run.path / "encoded"
         return prepare(stand_in(self.oracle.pool), self.oracle.pool, cache=cache)[1]
 
@@ -166,7 +164,13 @@ class Rounds:
     ) -> PlayedRound:
         known, judging = self.oracle.label(members), self._aside()
         config, why = settled(
-            known, config, judging, judge=lambda: self.judge, seed=round_seed(seed, number), k=k
+            known,
+            config,
+            judging,
+            proxy=lambda: self.proxy,
+            simple=lambda: self.simple,
+            seed=round_seed(seed, number),
+            k=k,
         )
         method = methods.get(config.method)
         prepared = self.target if selector == "target" else self.proxy

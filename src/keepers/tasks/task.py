@@ -113,7 +113,7 @@ class Task(Protocol):
     is_share: ClassVar[bool]
     """Whether the score is the share of the examples that are right."""
     unsure: ClassVar[str | None]
-    """The method that `auto` takes in a campaign once a model knows enough; None: random stays."""
+    """The method that `auto` takes in a campaign of many labels; None: random stays."""
     enough: ClassVar[str]
     """From when on a model can be trained, as the end of a sentence."""
     too_few: ClassVar[str]

@@ -46,8 +46,8 @@ ERRORS = 10
 """Errors under which that chance cannot be told."""
 
 KNOWS = 0.25
-"""Then: part of the way from always guessing the largest class to no error, by the lower end of
-the interval of the accuracy."""
+"""Then, and where another model stands in for the proxy: part of the way from always guessing the
+largest class to no error, by the lower end of the interval of the accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +55,14 @@ class Judged:
     """How a proxy does on labelled examples that it did not train on.
 
     `largest` is the share of the largest class; `tells` the chance that an error has a smaller
-    margin than what is right, with its interval.
+    margin than what is right, with its interval. `is_proxy`: no other model stands in for it.
     """
 
     correct: int
     num: int
     largest: float
     tells: tuple[float, float, float]
+    is_proxy: bool = True
 
     @property
     def has_errors(self) -> bool:
@@ -71,26 +72,28 @@ class Judged:
     @property
     def is_trusted(self) -> bool:
         """Whether what it is unsure of is worth a label."""
-        if self.has_errors:
-            return self.tells[1] >= TELLS
+        tells = not self.has_errors or self.tells[1] >= TELLS
         low = wilson(self.correct, self.num)[0]
-        return low - self.largest >= KNOWS * (1 - self.largest)
+        knows = low - self.largest >= KNOWS * (1 - self.largest)
+        return tells and (knows or (self.has_errors and self.is_proxy))
 
     def __str__(self) -> str:
         share, (low, high) = self.correct / self.num, wilson(self.correct, self.num)
-        tells, least, most = self.tells
+        who = "the proxy" if self.is_proxy else "a simple model in the proxy's place"
+        said = [
+            f"{who} is right on {share:.0%} ({low:.0%} to {high:.0%}) of {self.num:,} labelled "
+            "examples that it did not train on"
+        ]
         if self.has_errors:
-            more = (
+            tells, least, most = self.tells
+            said.append(
                 f"in {tells:.0%} ({least:.0%} to {most:.0%}) of pairs of an error and a right "
                 "answer it is less sure of the error"
             )
-        else:
-            more = f"always guessing the largest class is right on {self.largest:.0%}"
-        return (
-            f"the proxy is right on {share:.0%} ({low:.0%} to {high:.0%}) of {self.num:,} labelled "
-            f"examples that it did not train on, and {more}"
-            f"{'' if self.is_trusted else ': too little to go by'}"
-        )
+        if not (self.has_errors and self.is_proxy):
+            said.append(f"always guessing the largest class is right on {self.largest:.0%}")
+        words = ", ".join(said[:-1]) + f", and {said[-1]}"
+        return words if self.is_trusted else f"{words}: too little to go by"
 
 
 def settled(
@@ -98,7 +101,8 @@ def settled(
     config: ActiveConfig,
     place: Workplace,
     *,
-    judge: Callable[[], Prepared],
+    proxy: Callable[[], Prepared],
+    simple: Callable[[], Prepared],
     seed: int,
     k: int,
     against_random: Mapping[str, Any] | None = None,
@@ -112,7 +116,11 @@ def settled(
     were shown to train a worse one than random labels.
 
     Args:
-        judge: the model that is judged, asked for only where there are labels enough.
+        proxy: the proxy, asked for only where there are labels enough. It is judged if it is
+            fitted at once; a network takes too long.
+        simple: a model that is judged in place of a network. Of CIFAR-10 it may know where it
+            errs, and labels by the network's margins are worse than random ones: so it has to
+            be right on many, too.
         k: how many are to be chosen.
         against_random: the latest comparison of selected labels with random ones, where there is.
     """
@@ -123,7 +131,9 @@ def settled(
     if why is None and against_random and against_random["difference"]["verdict"] == "worse":
         why = "selected labels trained a worse proxy than as many random labels"
     if why is None and unsure is not None:
-        found = judged(known, judge(), place, seed)
+        model = proxy()
+        is_proxy = model.classifier is not None
+        found = judged(known, model if is_proxy else simple(), place, seed, is_proxy=is_proxy)
         why = str(found)
         if found.is_trusted and len(known.members) < FEW:
             options = {"among": max(AMONG[0], AMONG[1] * k)}
@@ -133,7 +143,9 @@ def settled(
     return replace(config, method=RANDOM, balance=None), why
 
 
-def judged(known: Labelled, judge: Prepared, place: Workplace, seed: int) -> Judged:
+def judged(
+    known: Labelled, judge: Prepared, place: Workplace, seed: int, *, is_proxy: bool
+) -> Judged:
     """What the model says of labelled examples when it has not trained on them."""
     members = known.members
     if len(members) > LARGEST:
@@ -156,6 +168,7 @@ def judged(known: Labelled, judge: Prepared, place: Workplace, seed: int) -> Jud
         num=len(members),
         largest=float(labels.bincount().max()) / len(members),
         tells=told_apart(margin(said).double().numpy(), wrong.numpy()),
+        is_proxy=is_proxy,
     )
 
 

@@ -101,10 +101,8 @@ class Round:
         return self._prepared(Role.parse(self.config.target, default, "target"), "target")
 
     @cached_property
-    def judge(self) -> Prepared:
-        """The model by which `auto` judges what a proxy can know, joined with the pool."""
-        if self.proxy.classifier is not None:
-            return self.proxy
+    def simple(self) -> Prepared:
+        """The model by which `auto` judges what a network can know, joined with the pool."""
         return self._prepared(stand_in(self.ground.source), "judge")
 
     def _prepared(self, role: Role, parameter: str) -> Prepared:
@@ -157,7 +155,8 @@ class Round:
             self.of_items.ground.known,
             self.config,
             self.place,
-            judge=lambda: self.of_items.judge,
+            proxy=lambda: self.of_items.proxy,
+            simple=lambda: self.of_items.simple,
             seed=self.seed,
             k=k,
             against_random=self._latest_against_random(),
