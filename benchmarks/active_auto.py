@@ -28,9 +28,9 @@ DATA: dict[str, dict[str, Any]] = {
     "imdb": {"data": ROOT / "imdb/train.parquet", "test": ROOT / "imdb/test.parquet"},
     "cola": {"data": ROOT / "cola/train.parquet", "test": ROOT / "cola/validation.parquet"},
     "digits": {"data": "digits", "test": 0.3},
-    **{name: {} for name in ("foods", "mails", "tweets", "churn", "jobs")},
+    **{name: {} for name in ("foods", "mails", "tweets", "churn", "jobs", "loans")},
 }
-"""The rule of `auto` was made on sst2, imdb and cola."""
+"""See `labelling_rule.py` for the data on which the rule of `auto` was made."""
 LIMIT = {"imdb": 5_000}
 ROUNDS, MEASURED = (200, 300, 400, 500, 600, 800, 1000), (200, 500, 1000)
 
