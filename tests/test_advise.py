@@ -546,9 +546,6 @@ def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
     page = advice_report(result, tmp_path / "report.html").read_text()
     assert "Does selecting pay?" in page
     assert "<svg" in page
-    again = keepers.advise(blobs(300, 0.4), **asked)
-    for first, second in zip(result["rows"], again.result["rows"], strict=True):
-        assert first["error"] == second["error"]
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: Path) -> None:

@@ -392,12 +392,22 @@ def test_broken_lines_are_skipped_and_listed(run: Keepers, tmp_path: Path) -> No
     assert Path("out/c.jsonl").read_text() == "".join(f"{line}\n" for line in good)
 
 
-def test_mixed_formats_are_told_by_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("beside", "told"), [(None, "'prompt', 'completion'"), ("a", "'completion'")]
+)
+def test_mixed_formats_are_told_by_row(tmp_path: Path, beside: str | None, told: str) -> None:
     path = lines(
         tmp_path / "m.jsonl",
-        [{"messages": turns("a", "b")}, {"prompt": "a", "completion": "b"}],
+        [
+            {
+                "messages": turns("a", "b"),
+                "prompt": beside,
+            },  # as in sets that keep it for reference
+            {"prompt": "a", "completion": "b"},
+        ],
     )
-    with pytest.raises(DataError, match="row 1: column 'messages' holds nothing"):
+    words = rf"row 1: column 'messages' holds nothing \(the row has {told}: another format\)"
+    with pytest.raises(DataError, match=words):
         open_source(path)
 
 

@@ -28,6 +28,7 @@ _ANSWERS = ("output", "response")
 _MORE = ("input", "context")
 _PAIR = ("chosen", "rejected")
 _PROMPTS = ("prompt", "question", "instruction")
+_KNOWN = frozenset({*_TURNS, *_ANSWERS, *_MORE, *_PAIR, *_PROMPTS, "completion", "text"})
 
 _JSON: Any = getattr(pa, "JsonType", ())  # older versions of pyarrow have none
 
@@ -161,6 +162,7 @@ def read_conversations(table: ArrowTable, found: Format) -> Conversations:
             except ValueError as error:
                 bad[len(values)] = str(error)
                 values.append(None)
+    _name_other_formats(table, found, bad)
     column = pa.chunked_array([pa.array(values, pa.large_string())])
     rest = table.drop_columns(list(found.columns))
     name = CONVERSATION
@@ -168,6 +170,21 @@ def read_conversations(table: ArrowTable, found: Format) -> Conversations:
         name = f"_{name}"
     whole = pa.table({name: column, **{each: rest[each] for each in rest.column_names}})
     return Conversations(format=found, table=whole, name=name, bad=bad)
+
+
+def _name_other_formats(table: ArrowTable, found: Format, bad: dict[int, str]) -> None:
+    """Add to what is said of bad rows the columns of other formats that they alone fill."""
+    good = next((place for place in range(len(table)) if place not in bad), None)
+    others = [
+        name
+        for name in table.column_names
+        if name in _KNOWN
+        and name not in found.columns
+        and (good is None or not table[name][good].as_py())
+    ]
+    for place, why in bad.items():
+        if held := [f"'{name}'" for name in others if table[name][place].as_py()]:
+            bad[place] = f"{why} (the row has {', '.join(held)}: another format)"
 
 
 def _holds_texts(column: ArrowColumn) -> bool:
