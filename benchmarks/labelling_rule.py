@@ -27,14 +27,13 @@ from material import TEXTS, VECTORS, opened
 from scipy import stats
 
 from keepers import methods
-from keepers.campaign import wilson
 from keepers.data import Source
 from keepers.files import write_json
 from keepers.models.another_kind import another_kind
 from keepers.models.factory import default_proxy
 from keepers.random import generator
 from keepers.roles import Role, encode_like, prepare
-from keepers.statistics import told_apart
+from keepers.statistics import roc_auc
 from keepers.training import fit_classifier, predict
 from keepers.training.classifiers import last_input
 from keepers.types import Signals
@@ -126,7 +125,10 @@ def run_all(names: Sequence[str], out: Path, seeds: int, wrong: float, counts: A
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """Points of error beside random by every cell, and what rules would have come to."""
+    """Points of error beside random by every cell, and what rules would have come to.
+
+    `knew`: what the rule before said, which asked only whether the proxy beats guessing.
+    """
     draws = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     rows: list[dict[str, Any]] = []
     for cell in sorted({(d["data"], d["wrong"], d["labelled"]) for d in draws}):
@@ -136,7 +138,7 @@ def summary(folder: Path) -> dict[str, Any]:
         row |= {"seeds": len(here), "design": cell[0] in DESIGN}
         row |= {"tells": float(np.mean([each.tells[0] for each in told]))}
         row |= {"trusted": sum(each.is_trusted for each in told)}
-        row |= {"knew": sum(knew(each) for each in told)}
+        row |= {"knew": sum(each.beats_guessing for each in told)}
         for at, name in enumerate(("random", "random_by_class")):
             row[name] = 100 * float(np.mean([d["errors"]["random"]["same"][at] for d in here]))
         for method in METHODS:
@@ -145,7 +147,7 @@ def summary(folder: Path) -> dict[str, Any]:
                 "difference": interval(lost),
                 "by_class": interval([gap(each, method, "same", 1) for each in here]),
                 "trusted": float(np.mean(np.where([t.is_trusted for t in told], lost, 0))),
-                "knew": float(np.mean(np.where([knew(t) for t in told], lost, 0))),
+                "knew": float(np.mean(np.where([t.beats_guessing for t in told], lost, 0))),
             }
             if "other" in here[0]["errors"][method]:
                 row[method]["other"] = interval([gap(each, method, "other", 0) for each in here])
@@ -154,8 +156,6 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 PARTS = ((0.0, True), (0.0, False), (0.2, True), (0.2, False))
-FORMER = 0.25
-"""The rule before: so much of the way from guessing the largest class to no error, surely."""
 
 
 def judgement(judged: Any) -> Judged:
@@ -165,14 +165,8 @@ def judgement(judged: Any) -> Judged:
         correct=int(right.sum()),
         num=len(right),
         largest=float(np.bincount(judged["labels"]).max()) / len(right),
-        tells=told_apart(-np.array(judged["margin"]), ~right),
+        tells=roc_auc(-np.array(judged["margin"]), ~right),
     )
-
-
-def knew(judged: Judged) -> bool:
-    """What the rule before said."""
-    low = wilson(judged.correct, judged.num)[0]
-    return low - judged.largest >= FORMER * (1 - judged.largest)
 
 
 def gap(draw: Any, method: str, kind: str, at: int) -> float:

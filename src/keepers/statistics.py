@@ -228,14 +228,14 @@ def pearson(scores: Sequence[Floats]) -> Floats:
     return correlation
 
 
-def told_apart(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+def roc_auc(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
     """Chance that a positive scores higher than a negative, and its interval of 95%.
 
     The area under the ROC curve of `scores` (n,); ties count half. With A the area, a positives
     and b negatives its variance is (A(1-A) + (a-1)(A/(2-A) - A²) + (b-1)(2A²/(1+A) - A²)) / ab.
     Half, and anything from 0 to 1, where there are none of one kind.
 
-    >>> area, low, high = told_apart(np.arange(40.0), np.arange(40) % 4 == 3)
+    >>> area, low, high = roc_auc(np.arange(40.0), np.arange(40) % 4 == 3)
     >>> round(area, 3), round(low, 3), round(high, 3)
     (0.55, 0.339, 0.761)
 

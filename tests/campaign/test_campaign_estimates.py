@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from keepers.campaign import Curve, control, fit_curve, forecast, needed_for, wilson
 from keepers.errors import ParameterError
-from keepers.statistics import told_apart
+from keepers.statistics import roc_auc
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (10, 10), (3, 7), (90, 100), (499, 500)])
@@ -30,14 +30,14 @@ def test_wilson_of_nothing_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("ties", [1, 10])
-def test_what_tells_errors_apart_is_the_area_under_the_curve(ties: int) -> None:
+def test_the_area_under_the_curve_is_that_of_scikit_learn(ties: int) -> None:
     draw = np.random.default_rng(ties)
     positive = draw.random(200) < 0.3
     scores = np.floor(ties * 10 * (draw.random(200) + 0.3 * positive)) / ties
-    area, low, high = told_apart(scores, positive)
+    area, low, high = roc_auc(scores, positive)
     assert area == pytest.approx(roc_auc_score(positive, scores), abs=1e-12)
     assert low < area < high
-    more = told_apart(np.repeat(scores, 4), np.repeat(positive, 4))
+    more = roc_auc(np.repeat(scores, 4), np.repeat(positive, 4))
     assert more[0] == pytest.approx(area)
     assert more[2] - more[1] == pytest.approx((high - low) / 2, rel=0.02)
 
@@ -46,13 +46,13 @@ def test_the_interval_of_an_area_holds_the_truth() -> None:
     truth = stats.norm.cdf(1 / math.sqrt(2))
     draw = np.random.default_rng(0)
     positive = np.arange(100) < 15
-    found = [told_apart(draw.normal(size=100) + positive, positive) for _ in range(400)]
+    found = [roc_auc(draw.normal(size=100) + positive, positive) for _ in range(400)]
     assert 0.93 <= np.mean([low <= truth <= high for _, low, high in found]) <= 0.98
 
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_errors_alone_or_none_say_nothing(positive: bool) -> None:
-    assert told_apart(np.arange(5.0), np.full(5, positive)) == (0.5, 0.0, 1.0)
+    assert roc_auc(np.arange(5.0), np.full(5, positive)) == (0.5, 0.0, 1.0)
 
 
 SIZES = [50, 100, 200, 400, 800]

@@ -14,6 +14,7 @@ from keepers.errors import ParameterError
 from keepers.methods.merging import as_one_model, side_by_side
 from keepers.methods.method import Method
 from keepers.scores import formulas
+from keepers.selectors.checks import unselected
 from keepers.types import Picks, Signals
 
 CLASSES = 10
@@ -95,9 +96,8 @@ def _badge(
     log_probs, features = signals.get("log_probs"), signals.get("features")
     if among != "all" and (not isinstance(among, int) or among < k):
         raise ParameterError("among", f"got {among!r}", f"Give {k:,} or more, or all")
-    free = torch.ones(len(signals), dtype=torch.bool)
-    free[[] if selected is None else selected] = False
-    left = free.nonzero()[:, 0]
+    held = torch.empty(0, dtype=torch.int64) if selected is None else selected
+    left = unselected(len(signals), held)
     if among == "all" or len(left) <= int(among):
         picks = selectors.badge(log_probs, features, k, generator=generator, selected=selected)
         return Picks(positions=picks)

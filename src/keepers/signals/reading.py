@@ -86,10 +86,8 @@ def read_through(
         if first != start:
             break
         at, stop = stored["positions"], start + int(stored["batches"])
-        if not torch.equal(
-            at, torch.cat([at[:0], *batches[start:stop]])
-        ):  # other batches were read then
-            break
+        if not torch.equal(at, torch.cat([at[:0], *batches[start:stop]])):
+            break  # other batches were read then
         sums[at] = stored["sums"]
         if features or gradients:
             vectors = _room(vectors, len(sequences), stored["features"])

@@ -29,7 +29,7 @@ from keepers.types import Budget
 from keepers.words import counted
 from keepers.workflows.conversations import as_tokens, conversation
 from keepers.workflows.language_roles import language_role
-from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS
+from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS, check_used
 from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.shared import HardwareOptions
 from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
@@ -233,7 +233,7 @@ def _check(options: TrainOptions, select: str) -> None:
         raise ParameterError(
             "select", f"got '{select}', which chooses no conversations", f"Give one of {TAKEN}"
         )
-    options.check_used(select)
+    check_used(select, options)
     for name in _OF_OTHERS:
         if getattr(options, name) != getattr(TrainOptions, name):
             raise ParameterError(

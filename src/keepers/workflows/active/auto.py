@@ -13,7 +13,7 @@ from keepers.campaign import wilson
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.scores import margin
-from keepers.statistics import told_apart
+from keepers.statistics import roc_auc
 from keepers.words import counted
 from keepers.workflows.active.asking import Labelled, training_of
 from keepers.workflows.options.active import ActiveConfig
@@ -28,9 +28,9 @@ DIVERSE, FEW = "badge", 300
 """The method while there are fewer labels: the smallest margins of a proxy that knows little can
 all be of one kind."""
 
-AMONG = 10_000, 20
-"""That chooses among so many examples of a large pool, drawn at random, and so many for each
-pick."""
+AMONG, FOR_EACH = 10_000, 20
+"""That chooses among so many examples of a large pool, drawn at random, or so many for each pick
+where that is more."""
 
 LARGEST = 2_000
 """Labelled examples that a proxy is judged on, at most."""
@@ -70,12 +70,17 @@ class Judged:
         return self.num - self.correct >= ERRORS
 
     @property
+    def beats_guessing(self) -> bool:
+        """Whether it is clearly right more often than always guessing the largest class."""
+        low = wilson(self.correct, self.num)[0]
+        return low - self.largest >= KNOWS * (1 - self.largest)
+
+    @property
     def is_trusted(self) -> bool:
         """Whether what it is unsure of is worth a label."""
-        tells = not self.has_errors or self.tells[1] >= TELLS
-        low = wilson(self.correct, self.num)[0]
-        knows = low - self.largest >= KNOWS * (1 - self.largest)
-        return tells and (knows or (self.has_errors and self.is_proxy))
+        if not self.has_errors:
+            return self.beats_guessing
+        return self.tells[1] >= TELLS and (self.is_proxy or self.beats_guessing)
 
     def __str__(self) -> str:
         share, (low, high) = self.correct / self.num, wilson(self.correct, self.num)
@@ -136,7 +141,7 @@ def settled(
         found = judged(known, model if is_proxy else simple(), place, seed, is_proxy=is_proxy)
         why = str(found)
         if found.is_trusted and len(known.members) < FEW:
-            options = {"among": max(AMONG[0], AMONG[1] * k)}
+            options = {"among": max(AMONG, FOR_EACH * k)}
             return replace(config, method=DIVERSE, method_options=options), why
         if found.is_trusted:
             return replace(config, method=unsure), why
@@ -167,7 +172,7 @@ def judged(
         correct=int((~wrong).sum()),
         num=len(members),
         largest=float(labels.bincount().max()) / len(members),
-        tells=told_apart(margin(said).double().numpy(), wrong.numpy()),
+        tells=roc_auc(margin(said).double().numpy(), wrong.numpy()),
         is_proxy=is_proxy,
     )
 

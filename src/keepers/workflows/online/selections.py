@@ -103,6 +103,18 @@ def unused(select: str) -> Mapping[str, str]:
     return watched if asks else {**watched, **_OF_SCORING}
 
 
+def check_used(select: str, options: object) -> None:
+    """Refuse options, given beside a selection, that it has no use for.
+
+    Raises:
+        ParameterError: one of them is not at its default.
+    """
+    for name, remedy in unused(select).items():
+        value = getattr(options, name)
+        if value != getattr(type(options), name):
+            raise ParameterError(name, f"got {value}, which {select} does not use", remedy)
+
+
 def check_options(select: str, options: Mapping[str, Any]) -> None:
     """Refuse an unknown selection, and options that it does not have.
 

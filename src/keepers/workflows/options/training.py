@@ -365,7 +365,9 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_used(self.selects)
+        from keepers.workflows.online.selections import check_used
+
+        check_used(self.selects, self)
         for name in ("stand_in", "max_age", "score_part"):
             if self.scorers is not None and getattr(self, name) != getattr(TrainOptions, name):
                 raise ParameterError(
@@ -378,19 +380,6 @@ class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared)
                 raise ParameterError(
                     name, "got without scorers, which work ahead of the training", "Give scorers"
                 )
-
-    def check_used(self, select: str) -> None:
-        """Refuse what a selection has no use for.
-
-        Raises:
-            ParameterError: such an option is given.
-        """
-        from keepers.workflows.online.selections import unused
-
-        for name, remedy in unused(select).items():
-            if getattr(self, name) != getattr(TrainOptions, name):
-                found = f"got {getattr(self, name)}, which {select} does not use"
-                raise ParameterError(name, found, remedy)
 
     def selection(self) -> SelectionConfig:
         """The part that is about selection."""
