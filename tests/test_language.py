@@ -485,6 +485,7 @@ def chats(tmp_path: Path) -> Path:
 )
 def test_a_core_set_of_chats(run: Keepers, chats: Path, name: str, method: str) -> None:
     words = ("--keep", "6", "--method", method, "--proxy", name, "--out", "kept.parquet")
+    words += ("--precision", "fp32")
     done = run("coreset", chats, *words, "--export", "out", "--json")
     found = done.json()
     assert found["kept"] == 6
@@ -526,7 +527,8 @@ def test_what_lowers_the_loss_of_target_examples(
     lines = chats.read_text().splitlines()
     targets = [{**json.loads(lines[at]), "source": f"task {at % 2}"} for at in (3, 8, 20, 25, 9)]
     Path("like.jsonl").write_text("".join(json.dumps(row) + "\n" for row in targets))
-    words = ("--keep", "4", "--method", "less", "--proxy", name, "--run", "run")
+    words = ("--keep", "4", "--method", "less", "--proxy", name, "--precision", "fp32")
+    words += ("--run", "run")
     done = run("coreset", chats, *words, "--out", "kept.parquet", "--similar-to", "like.jsonl")
     assert done.status == 0, done.err
     sequences = [model.sequence(json.loads(line)) for line in lines]

@@ -196,7 +196,8 @@ def chats(tmp_path: Path) -> Path:
 def test_a_reference_model_gives_irreducible_losses(
     run: Keepers, chats: Path, name: str, model: Any
 ) -> None:
-    done = run("il", chats, "--model", name, "--id", "key", "--out", "il.parquet")
+    words = ("--id", "key", "--precision", "fp32", "--out", "il.parquet")
+    done = run("il", chats, "--model", name, *words)
     assert done.status == 0, done.err
     assert "nats per token" in done.out
     losses = IrreducibleLosses.load("il.parquet")
