@@ -666,7 +666,7 @@ def test_batch_table_shows_the_first_and_not_their_part(
 
     lines = table(0)
     assert lines == table(20)
-    assert lines[0] == "Round 1: 20 examples to label, by margin, without labels yet (cold start)"
+    assert lines[0] == "Round 1: 20 examples to label, by margin, without a proxy yet (cold start)"
     assert lines[1].startswith("The proxy is 75% right on 4 control labels")
     assert lines[2] == "3 near-duplicates let in: nothing else was left"
     assert lines[-1].strip() == "… and 8 more"

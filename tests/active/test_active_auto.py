@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from active_worlds import CLASSES, TIME, World, make_world
+from active_worlds import CLASSES, TIME, World, events, make_world
 
 import keepers
+from keepers import Campaign
 from keepers.campaign import Vote
 from keepers.errors import ParameterError
+from keepers.reports.active import active_report
+from keepers.reports.active_answers import selection, why_auto
 from keepers.workflows.active.auto import Judged
 
 
@@ -80,6 +88,120 @@ def test_a_class_of_three_labels_is_too_little_to_go_by(world: World) -> None:
     batch = campaign.query(5)
     assert batch.method == "random"
     assert "always guessing the largest class is right on 97%" in batch.facts["auto"]
+
+
+def test_random_is_of_the_whole_pool_whatever_neighbours_are_scored(world: World) -> None:
+    campaign = world.start(method="auto", neighbours=1)
+    world.label(campaign, campaign.query(8).ids)
+    few = campaign.query(100)
+    assert (few.method, few.facts["neighbours"]) == ("random", None)
+    world.label(campaign, few.ids)
+    enough = campaign.query(5)
+    assert enough.method == "badge"
+    assert enough.facts["neighbours"]["count"] == 1
+
+
+def test_random_labels_are_not_compared_with_random_ones(world: World) -> None:
+    labelled = world.write("labelled", range(6), labels=True)
+    with world.start(
+        "small", method="auto", control=0.5, labelled=labelled, label=None
+    ) as campaign:
+        for _ in range(2):
+            world.label(campaign, campaign.query(60).ids)
+        assert campaign.query(5).method == "random"
+        standing = campaign.status()
+    assert standing.parts["control"] >= 60
+    assert all(each["against_random"] is None for each in standing.trained)
+    assert selection(standing).words == "There is none yet: all batches are random."
+
+
+def test_status_and_report_say_why(world: World) -> None:
+    with world.start(method="auto") as campaign:
+        world.label(campaign, campaign.query(30).ids)
+        campaign.query(10)
+        standing = campaign.status()
+        page = active_report(campaign, standing).read_text()
+    first, second = (each["auto"] for each in standing.rounds)
+    assert first is None
+    assert second.startswith("there are 30 labels to train on")
+    assert why_auto(standing) == f"auto took random in round 2: {second}"
+    assert second in page
+
+
+OWN = """
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from keepers.types import EncoderSpec, Model
+
+class Failing(LogisticRegression):
+    def predict_proba(self, X):
+        raise RuntimeError("no probabilities today")
+
+class Lost(LogisticRegression):
+    def predict_proba(self, X):
+        return super().predict_proba(X) * np.nan
+
+class Letters(torch.nn.Module):
+    seen = 0
+    def forward(self, texts):
+        Letters.seen += len(texts)
+        return torch.tensor([[text.count(each) for each in "xyz"] for text in texts]).float()
+
+def letters(info):
+    return Model(module=Letters(), encoder=EncoderSpec(kind="text", scheme="raw"))
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    (tmp_path / "of_auto.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "of_auto", raising=False)
+    return importlib.import_module("of_auto")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Failing", "the model failed to predict: RuntimeError: no probabilities today"),
+        ("Lost", "the model gives predictions that are not finite"),
+    ],
+)
+def test_a_proxy_that_cannot_be_judged_is_called_by_its_option(
+    world: World, name: str, problem: str
+) -> None:
+    campaign = world.start(method="auto", proxy=f"sklearn:of_auto:{name}")
+    world.label(campaign, campaign.query(110).ids)
+    before = len(events(campaign))
+    with pytest.raises(ParameterError, match=f"^proxy: {problem}"):
+        campaign.query(5)
+    assert len(events(campaign)) == before
+
+
+def test_an_encoder_reads_each_text_once(tmp_path: Path, own: Any) -> None:
+    draw = np.random.default_rng(0)
+    texts = [f"{n} " + "xyz"[n % 3] * int(draw.integers(1, 9)) for n in range(60)]
+    pd.DataFrame({"key": range(60), "text": texts}).to_parquet(tmp_path / "texts.parquet")
+    campaign = Campaign.start(
+        tmp_path / "texts.parquet", campaign=tmp_path / "texts", id="key", classes=["x", "y", "z"],
+        proxy="probe:of_auto:letters",
+    )  # fmt: skip
+    for count in (12, 6, 6):
+        ids = campaign.query(count).ids
+        labels = ["xyz"[int(each) % 3] for each in ids]
+        votes = zip(ids, labels, strict=True)
+        campaign.record([Vote(item=i, annotator="ann", label=name) for i, name in votes])
+    assert [each.method for each in campaign.state.rounds] == ["typiclust", "random", "random"]
+    assert len(campaign.state.trained) == 2
+    assert own.Letters.seen == 60 + 60  # once, after a trial of a batch
+    assert len(list((tmp_path / "texts/work/stages").glob("features-*"))) == 2
+
+
+def test_what_has_no_classes_is_not_balanced(world: World) -> None:
+    with pytest.raises(ParameterError, match=r"balance: .* the task is 'number', which has no cl"):
+        world.start(classes=None, numbers=["size"], method="auto", balance="class")
 
 
 def test_a_campaign_keeps_the_method_it_was_started_with(world: World) -> None:

@@ -181,7 +181,11 @@ def test_selection_against_random_without_a_test_set(
     assert found["difference"]["verdict"] == verdict
     assert np.mean(found["errors"]["random"]) < 0.1
     assert (np.mean(found["errors"]["selected"]) > 0.9) == flip
-    assert bool(warnings({"against_random": found})) == flip
+    told = warnings({"against_random": found}, "margin")
+    by_auto = warnings({"against_random": found}, "auto")
+    assert [text.partition(" labels. ")[2] for text in told] == ["Consider --method random"][:flip]
+    remedy = ["so auto takes random ones"][:flip]
+    assert [text.partition(" labels, ")[2] for text in by_auto] == remedy
 
 
 def test_neither_model_is_measured_on_what_it_was_trained_on(
@@ -269,12 +273,12 @@ def test_when_the_proxy_is_said_to_mislead() -> None:
     def said(agreement: float, proxy: float, target: float) -> bool:
         seeds = {"proxy_seeds": proxy, "target_seeds": target}
         fidelity = {"sample": 400, "proxy_target": agreement, **seeds}
-        return bool(warnings({"fidelity": fidelity}))
+        return bool(warnings({"fidelity": fidelity}, "margin"))
 
     assert said(0.3, 0.9, 0.8)
     assert not said(0.4, 0.9, 0.8)
     assert not said(0.4, 0.2, 0.8)  # the ceiling is the lower of the two
-    assert warnings({"fidelity": None, "against_random": None}) == []
+    assert warnings({"fidelity": None, "against_random": None}, "margin") == []
     text = warnings(
         {
             "fidelity": {
@@ -283,7 +287,8 @@ def test_when_the_proxy_is_said_to_mislead() -> None:
                 "proxy_seeds": 0.9,
                 "target_seeds": 0.876,
             }
-        }
+        },
+        "margin",
     )[0]
     assert (
         "with the target is 0.12, but that of two seeds of one model is 0.88. Use a --proxy closer"
@@ -295,7 +300,7 @@ def test_a_model_that_ranks_by_chance_is_no_ceiling() -> None:
     def said(proxy: float, target: float, sample: int = 400) -> list[str]:
         seeds = {"proxy_seeds": proxy, "target_seeds": target}
         fidelity = {"sample": sample, "proxy_target": 0.36, **seeds}
-        return warnings({"fidelity": fidelity})
+        return warnings({"fidelity": fidelity}, "margin")
 
     (proxy,) = said(-0.06, 1.0)
     assert proxy == (

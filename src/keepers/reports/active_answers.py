@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from keepers.baselines import RANDOM
 from keepers.reports import quantities
 from keepers.reports.answer import Answer
 from keepers.statistics import Verdict
@@ -101,8 +102,10 @@ def comparison(standing: Standing) -> Mapping[str, Any] | None:
 def selection(standing: Standing) -> Answer:
     """Whether selected labels train a better proxy here than as many random ones."""
     name = "Does selection beat random here?"
-    if standing.method == "random":
+    if standing.method == RANDOM:
         return Answer(name=name, brief="random", words="There is none: the method is random.")
+    if standing.rounds and all(each.get("method") == RANDOM for each in standing.rounds):
+        return Answer(name=name, brief="random", words="There is none yet: all batches are random.")
     found = comparison(standing)
     if found is None:
         return Answer(name=name, brief="not known yet", words=_no_comparison(standing))
@@ -215,6 +218,13 @@ def agreement(standing: Standing) -> Answer:
 
 def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
+
+
+def why_auto(standing: Standing) -> str:
+    """What `auto` took in its latest round, and why; "" where it was not asked."""
+    last = standing.rounds[-1] if standing.rounds else {}
+    why = last.get("auto")
+    return f"auto took {last['method']} in round {last['round']}: {why}" if why else ""
 
 
 def waiting(counts: Mapping[str, int]) -> int:

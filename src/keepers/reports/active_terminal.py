@@ -43,6 +43,8 @@ def active_summary(standing: Standing) -> RenderableType:
         parts.append(words)
     if standing.rounds or standing.counts["labelled"]:
         parts.append(_rounds(standing))
+    if words := active_answers.why_auto(standing):
+        parts.append(Text(words))
     parts += [Text(words) for words in _sentences(standing)]
     if len(standing.annotators) > 1:
         parts.append(_annotators(standing.annotators))
@@ -55,7 +57,7 @@ def batch_table(campaign: Campaign, batch: Batch) -> RenderableType:
     Whether an item was selected or is a control item is not shown: it would sway who labels it.
     """
     again = ", planned before" if batch.again else ""
-    cold = ", without labels yet (cold start)" if batch.facts.get("cold") else ""
+    cold = ", without a proxy yet (cold start)" if batch.facts.get("cold") else ""
     head = Text.assemble(
         (f"Round {batch.round}: {counted(len(batch), 'example')}", "bold"),
         f" to label, by {batch.method}{cold}{again}",

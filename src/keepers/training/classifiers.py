@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from keepers.data import BagPool, TextPool
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import ParameterError
 from keepers.random import derived_seed
 from keepers.sparse import principal_axes
 from keepers.tasks import CLASSES, Targets, Task, labels_at
@@ -128,16 +128,24 @@ def predict(
     """What it predicts, (p, outputs) float32, of the examples at `positions`, as the task says it.
 
     Raises:
-        KeepersError: predictions that are not finite.
+        ParameterError: predictions that are not finite, or whatever the classifier raises.
     """
     found = torch.empty(len(positions), num_outputs)
     for start in range(0, len(positions), BLOCK):
         part = positions[start : start + BLOCK]
-        said = task.asked(fitted, rows(pool, part), num_outputs)
+        try:
+            said = task.asked(fitted, rows(pool, part), num_outputs)
+        except Exception as error:  # the user's own pipeline may raise anything
+            raise ParameterError(
+                parameter,
+                f"the model failed to predict: {type(error).__name__}: {error}",
+                "It was fitted, and is asked for a row (n, outputs) of each example",
+            ) from error
         if not bool(said.isfinite().all()):
-            raise KeepersError(
-                f"{parameter}: the model gives predictions that are not finite. Scale its input, "
-                "or use another model"
+            raise ParameterError(
+                parameter,
+                "the model gives predictions that are not finite",
+                "Scale its input, or use another model",
             )
         found[start : start + len(part)] = said
     return found

@@ -100,6 +100,11 @@ class Training:
         return self.prepared.classifier is None
 
     @property
+    def parameter(self) -> str:
+        """The option that names the model: what it does beside, a user knows no name of."""
+        return "target" if self.role.endswith("target") else "proxy"
+
+    @property
     def whole_epochs(self) -> int:
         """The epochs of a whole training, to which the schedule is fitted."""
         return epochs_of(self.prepared.recipe, len(self.members), self.policy)
@@ -234,7 +239,7 @@ def _cross_fitted(place: Workplace, training: Training) -> Trained:
 def _learn_in_steps(place: Workplace, training: Training, folder: Path) -> StageRecord:
     prepared, wanted = training.prepared, training.wanted
     runtime = place.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
-    module = prepared.build(training.seed, parameter=training.role)
+    module = prepared.build(training.seed, parameter=training.parameter)
     dynamics = Dynamics(len(training.source), runtime.device) if wanted & DYNAMICS else None
     fitted = fit(
         module,
@@ -310,13 +315,13 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
             weights=weights,
             resample=training.resample,
             settled=training.settled,
-            parameter=training.role,
+            parameter=training.parameter,
         )
         tally.examples = len(training.members)
     arrays: dict[str, Tensor] = {}
     with ledger.phase("scoring") as tally:
         if training.given & (OF_TARGETS | {task.said}):
-            said = predict(fitted, pool, scored, num_classes, training.role, task)
+            said = predict(fitted, pool, scored, num_classes, training.parameter, task)
             arrays[task.said] = said
             arrays |= of_targets(task, said, labels_at(labels, scored), training.given)
             tally.examples = len(scored)
@@ -332,7 +337,7 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
     if test is not None:
         tested = embedded(place, prepared, test.view.pool, test.fingerprint)
         whole = torch.arange(len(tested))
-        said = predict(fitted, tested, whole, num_classes, training.role, task)
+        said = predict(fitted, tested, whole, num_classes, training.parameter, task)
         facts |= _measure(said, test.view)
         if test.kept:
             arrays[TESTED] = said

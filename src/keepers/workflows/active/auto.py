@@ -118,7 +118,8 @@ def settled(
     not, such labels can be worse than random ones. How accurate it is says less: of a rare class
     a proxy knows much before it is right more often than always guessing the other one. So it is
     random until the proxy has been shown to know where it errs, and again where selected labels
-    were shown to train a worse one than random labels.
+    were shown to train a worse one than random labels. Random is of the whole pool, whatever
+    `neighbours` says.
 
     Args:
         proxy: the proxy, asked for only where there are labels enough. It is judged if it is
@@ -145,7 +146,7 @@ def settled(
             return replace(config, method=DIVERSE, method_options=options), why
         if found.is_trusted:
             return replace(config, method=unsure), why
-    return replace(config, method=RANDOM, balance=None), why
+    return replace(config, method=RANDOM, balance=None, neighbours=None), why
 
 
 def judged(

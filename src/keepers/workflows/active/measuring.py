@@ -22,6 +22,7 @@ from keepers.workflows.active.asking import (
 )
 from keepers.workflows.active.judging import ceiling, chance, judged
 from keepers.workflows.options.active import ActiveConfig
+from keepers.workflows.options.shared import AUTO
 from keepers.workflows.stages import Tested, train
 from keepers.workflows.workplace import Workplace
 
@@ -185,8 +186,8 @@ _REMEDIES = {
 }
 
 
-def warnings(facts: dict[str, Any]) -> list[str]:
-    """Sentences on what should make a person stop and think."""
+def warnings(facts: dict[str, Any], method: str) -> list[str]:
+    """Sentences on what should make a person stop and think, in a campaign by a method."""
     found: list[str] = []
     agreement = facts.get("fidelity")
     if agreement is not None:
@@ -207,8 +208,8 @@ def warnings(facts: dict[str, Any]) -> list[str]:
     against = facts.get("against_random")
     if against is not None and against["difference"]["verdict"] == "worse":
         found.append(
-            "selected labels train a worse proxy than as many random labels. Consider --method "
-            "random"
+            "selected labels train a worse proxy than as many random labels"
+            + (", so auto takes random ones" if method == AUTO else ". Consider --method random")
         )
     return found
 

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from keepers.baselines import RANDOM
 from keepers.campaign import Planned, State, Trained
 from keepers.choices import OnBadRow
+from keepers.configuration import model_named
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.files import fingerprint
-from keepers.models import default_target
+from keepers.models import PROBE, default_target
 from keepers.random import derived_seed
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.words import counted
@@ -77,9 +79,11 @@ class Round:
         """The same with the items of the journal alone: enough to measure, and soon encoded.
 
         Only of texts: how numbers are standardised depends on the whole pool. Nor with a target,
-        whose agreement is measured on the pool.
+        whose agreement is measured on the pool, nor by a probe, whose encoder is slow, and asked
+        once for all of the pool.
         """
-        if self.ground.source.kind != "text" or self.config.target is not None:
+        probed = model_named(self.config.proxy).startswith(PROBE)
+        if self.ground.source.kind != "text" or self.config.target is not None or probed:
             return self
         return replace(self, ground=self.ground.of_items())
 
@@ -254,7 +258,12 @@ class Round:
         return latest([trained.facts for trained in self.state.trained], "against_random")
 
     def _against_random(self) -> dict[str, Any] | None:
-        """The comparison, made anew once the control slice has grown by a quarter."""
+        """The comparison, made anew once the control slice has grown by a quarter.
+
+        None while all that was asked for is random.
+        """
+        if all(each.method == RANDOM for each in self.state.rounds):
+            return None
         ground, control = self.ground, self.ground.control
         before = self._latest_against_random()
         if before is not None and len(control) < AGAIN * before["control"]:

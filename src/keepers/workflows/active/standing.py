@@ -27,7 +27,8 @@ class Standing:
     `counts` are items by status; `parts` the labels of each part (`selected`, `control`,
     `brought`); `classes` how many examples have each class or label; `task` what is labelled,
     `score` what the accuracy of it is called, `enough` and `too_few` say from when on there is one,
-    and why not yet; `rounds` and `trained` what each round planned and found; `annotators` their
+    and why not yet; `rounds` and `trained` what each round planned and found, and why `auto` took
+    its method; `annotators` their
     votes and seconds. `forecast` says how many labels a goal may take.
     """
 
@@ -78,7 +79,7 @@ def standing(
             "data. keepers active status --train measures it again"
         )
     if trained:
-        found += [*warnings(dict(trained[-1])), *_unanswered(trained[-1])]
+        found += [*warnings(dict(trained[-1]), config.method), *_unanswered(trained[-1])]
     if ground.torn:
         found.append(
             f"{len(ground.torn):,} labelled examples are copies of one input with different labels "
@@ -157,6 +158,7 @@ def _round(state: State, planned: Any) -> dict[str, Any]:
         "asked": planned.asked,
         "method": planned.method,
         "cold": bool(planned.facts.get("cold")),
+        "auto": planned.facts.get("auto"),
         "control": sum(each.part == "control" for each in planned.items),
         "labels_seen": planned.labels_seen,
         "near_duplicates": planned.facts.get("near_duplicates", 0),

@@ -13,6 +13,7 @@ from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Progress
+from keepers.workflows.active.neighbour_index import INDEX
 from keepers.workflows.probing import FEATURES
 from keepers.workflows.workplace import Workplace
 
@@ -60,7 +61,9 @@ def discard_models(campaign: Path, *, index: str | None) -> None:
     """Remove what a planned round has left: no other trains these models, and they are large.
 
     Features are kept, and the `index` that the round used: those of other features are of no use.
+    A round that used none leaves what there is: a later one may.
     """
+    kept = (f"{FEATURES}-",) if index else (f"{FEATURES}-", f"{INDEX}-")
     for folder in (campaign / WORK / STAGES).glob("*"):
-        if not folder.name.startswith(f"{FEATURES}-") and folder.name != index:
+        if not folder.name.startswith(kept) and folder.name != index:
             shutil.rmtree(folder, ignore_errors=True)

@@ -246,17 +246,17 @@ class CampaignConfig(ActiveConfig):
             object.__setattr__(self, "task", task)
         super().__post_init__()
         self._check_tolerance()
-        if self.balance is not None and not methods.get(self.asking).needs:
-            raise ParameterError(
-                "balance",
-                f"got '{self.balance}', but '{self.method}' does not use a proxy",
-                "Leave it out, or take another --method",
-            )
         if self.balance is not None and self.task not in (CLASSES.name, AUTO):
             raise ParameterError(
                 "balance",
                 f"got '{self.balance}', but the task is '{self.task}', which has no classes",
                 "Leave it out",
+            )
+        if self.balance is not None and not methods.get(self.asking).needs:
+            raise ParameterError(
+                "balance",
+                f"got '{self.balance}', but '{self.method}' does not use a proxy",
+                "Leave it out, or take another --method",
             )
         if self.names is not None:
             names = tuple(check_names(self.names, self.question))
