@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from active_worlds import CLASSES, TIME, World, events, make_world
+from active_worlds import CLASSES, TIME, World, events, make_world, spy
 
 import keepers
 from keepers import Campaign
@@ -19,6 +19,7 @@ from keepers.campaign import Vote
 from keepers.errors import ParameterError
 from keepers.reports.active import active_report
 from keepers.reports.active_answers import selection, why_auto
+from keepers.workflows.active import asking
 from keepers.workflows.active.auto import Judged
 
 
@@ -197,6 +198,19 @@ def test_an_encoder_reads_each_text_once(tmp_path: Path, own: Any) -> None:
     assert len(campaign.state.trained) == 2
     assert own.Letters.seen == 60 + 60  # once, after a trial of a batch
     assert len(list((tmp_path / "texts/work/stages").glob("features-*"))) == 2
+
+
+def test_a_random_round_scores_only_what_it_is_measured_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    spy(monkeypatch, asking, "train", lambda args, _: scored.append(len(args[1].scored)))
+    campaign = world.start(method="auto", control=0.2)
+    world.label(campaign, campaign.query(30).ids)
+    assert campaign.query(10).method == "random"
+    assert scored == [30]  # those that are labelled, of 140
+    campaign.measure()
+    assert scored[1] > 100
 
 
 def test_what_has_no_classes_is_not_balanced(world: World) -> None:

@@ -199,16 +199,19 @@ class Round:
             costs=tuple(asdict(cost) for cost in self.place.ledger.by_phase()),
         )
         if why is not None and not opinion.trained:  # at random, the proxy is measured all the same
-            return planned, self.of_items.measure()
+            return planned, self.of_items.measure(whole=False)
         return planned, self._measured(opinion)
 
-    def measure(self) -> Trained | None:
-        """What the proxy is worth with the labels there are now; None while there are too few."""
+    def measure(self, *, whole: bool = True) -> Trained | None:
+        """What the proxy is worth with the labels there are now; None while there are too few.
+
+        `whole`: it scores what a query would, so that the next one need not train.
+        """
         ground, known = self.ground, self.ground.known
         if known.is_cold:
             return None
         scored = [known.members, ground.control]
-        if self.config.neighbours is None:  # what a query would score, so that it need not train
+        if whole and self.config.neighbours is None:
             scored += [known.open, known.covered, ground.undrawn]
         opinion = ask(
             known,
