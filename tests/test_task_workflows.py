@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -415,8 +416,13 @@ def test_flags_among_features_are_never_taken_for_labels() -> None:
     at = np.random.default_rng(0)
     columns = {name: at.integers(0, 2, 60) for name in ("smoker", "married", "parent")}
     table = pa.table({**columns, "age": at.normal(40, 9, 60)})
-    with pytest.raises(ParameterError, match="several columns could be the label"):
+    together = "or columns of 0 and 1 for several labels: --label smoker,married,parent$"
+    with pytest.raises(ParameterError, match=f"several columns could be the label.*{together}"):
         open_source(table)
+    named = open_source(table.rename_columns(["a b", "c", "d", "age"]), label="a b,d")
+    assert named.task.names == ("a b", "d")
+    with pytest.raises(ParameterError, match=r"--label 'a b,c,d'$"):
+        open_source(table.rename_columns(["a b", "c", "d", "age"]))
     named = open_source(table, label="smoker,parent")
     assert named.columns.input == ("married", "age")
     assert named.task.names == ("smoker", "parent")
@@ -479,3 +485,55 @@ def test_comparisons_and_advice_are_told_what_targets_are(run: Keepers) -> None:
         *("--task", "class", "--json"),
     )
     assert advice.json()["data"]["num_classes"] == 7
+
+
+@pytest.mark.parametrize(("task", "method"), [("labels", "label-entropy"), ("number", "committee")])
+def test_scores_without_a_method_are_by_how_unsure_a_model_is(
+    task: str, method: str, tmp_path: Path
+) -> None:
+    table, columns, _ = DATA[task]
+    options = {**columns, "epochs": 1, "run": tmp_path / "run"}
+    found = keepers.score(table, **options)
+    assert found.metadata["method"] == method
+    assert found.table.equals(keepers.score(table, method=method, **options).table)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("labels", r"Test average precision [\d.]+%, worst label [\d.]+%"),
+        ("number", r"Test R² [\d.-]+%, worst part of the range [\d.-]+%"),
+    ],
+)
+def test_training_says_what_it_measured(task: str, said: str, run: Keepers, tmp_path: Path) -> None:
+    table, columns, _ = DATA[task]
+    pq.write_table(table, tmp_path / "data.parquet")
+    named = [word for name, value in columns.items() for word in (f"--{name}", str(value))]
+    done = run(
+        *("train", str(tmp_path / "data.parquet"), *named, "--select", "uniform"),
+        *("--test", "0.3", "--epochs", "1", "--run", str(tmp_path / "run")),
+    )
+    words = done.out + done.err
+    assert re.search(said, words), words
+    assert "worst class" not in words
+    assert "accuracy" not in words
+
+
+def test_columns_that_are_not_used_are_said_to_be_more(tmp_path: Path) -> None:
+    more = {f"note {place}": [f"a b {place} {row}" for row in range(N)] for place in range(12)}
+    table, columns, _ = DATA["number"]
+    for name, values in more.items():
+        table = table.append_column(name, pa.array(values))
+    source = open_source(table, input="x0,x1", **columns)
+    assert source.columns.input == ("x0", "x1")
+    said = next(each for each in source.found if each.startswith("not used"))
+    assert said.endswith("'note 7', …")
+    assert said.count("'") == 20
+
+
+def test_row_names_as_r_writes_them_are_no_input() -> None:
+    table, columns, _ = DATA["number"]
+    numbered = table.append_column(
+        "rownames", pa.array(np.random.default_rng(0).permutation(N) * 7)
+    )
+    assert open_source(numbered, **columns).columns.input == ("x0", "x1", "x2", "x3")

@@ -15,6 +15,7 @@ from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
+from keepers.tasks import kind_of
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
 from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
@@ -73,10 +74,11 @@ def _told(result: TrainResult) -> list[str]:
     if facts.get("loss") is not None:
         lines.append(f"Held-out loss {facts['loss']:.4f} nats per token")
     if facts.get("accuracy") is not None:
-        lines.append(
-            f"Test accuracy {quantities.percent(facts['accuracy'], 2)}, worst class "
-            f"{quantities.percent(facts['worst_class_accuracy'], 2)}"
+        score, worst = (
+            quantities.percent(facts[name], 2) for name in ("accuracy", "worst_class_accuracy")
         )
+        stratum, _ = kind_of(facts["task"]).stratum
+        lines.append(f"Test {facts['score']} {score}, worst {stratum} {worst}")
     if facts.get("hand_over") is not None:
         lines.append(facts["hand_over"]["why"])
     step = facts.get("step_cost")

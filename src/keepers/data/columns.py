@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,8 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
     if not required:
         return None
     if few:
-        raise _ambiguous("label", few)
+        flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
+        raise _ambiguous("label", few, flags)
     if isinstance(material.inputs, PictureFiles):
         raise UnlabelledError(
             "data",
@@ -308,10 +310,11 @@ class AmbiguousError(ParameterError):
         super().__init__(parameter, problem, remedy)
 
 
-def _ambiguous(parameter: str, names: Sequence[str]) -> AmbiguousError:
+def _ambiguous(parameter: str, names: Sequence[str], flags: Sequence[str] = ()) -> AmbiguousError:
     listed = ", ".join(f"'{name}'" for name in names)
-    return AmbiguousError(
-        parameter,
-        f"several columns could be the {parameter}: {listed}",
-        f"Name one with --{parameter} ({parameter}=...)",
-    )
+    remedy = f"Name one with --{parameter} ({parameter}=...)"
+    if len(flags) > 1:
+        remedy += (
+            f", or columns of 0 and 1 for several labels: --label {shlex.quote(','.join(flags))}"
+        )
+    return AmbiguousError(parameter, f"several columns could be the {parameter}: {listed}", remedy)

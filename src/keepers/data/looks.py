@@ -19,7 +19,7 @@ more of those numbered is left: of training data, say, after test data were spli
 NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
 """Texts that are lists of numbers."""
 
-_ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
+_ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "rownames", "guid")
 _ANSWERS = ("accept", "reject", "ignore")
 
 

@@ -15,6 +15,9 @@ from keepers.data.targets import label_columns
 from keepers.tasks import Number, Tags, Task, Tokens
 from keepers.words import counted, listed
 
+SHOWN = 10
+"""Names of unused columns that are said."""
+
 SEVERAL_LABELS = "there with more than one label"
 
 
@@ -72,7 +75,8 @@ def taken_in_words(
     used = {*columns.input, *labelled, columns.label, columns.id, columns.group, columns.features}
     unused = [name for name in material.table.column_names if name not in used]
     if unused and material.kind is None:
-        sentences.append("not used: " + ", ".join(f"'{name}'" for name in unused[:10]))
+        more = ", …" if len(unused) > SHOWN else ""
+        sentences.append("not used: " + ", ".join(f"'{name}'" for name in unused[:SHOWN]) + more)
     return tuple(sentences)
 
 

@@ -122,6 +122,7 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
                     "kind": source.kind,
                     "n": len(bench.source),
                     "num_classes": source.task.num_outputs,
+                    **({"stratum": source.task.stratum[0]} if source.other_task else {}),
                     "test_name": test_source.name,
                     "test_n": len(bench.test.view),
                     "in_both": in_both,

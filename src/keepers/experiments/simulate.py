@@ -175,7 +175,12 @@ def measured_by(source: Source) -> dict[str, str]:
     if source.other_task is None:
         return {}
     task = source.task
-    return {"task": task.name, "targets": task.plural, "score": task.score_words}
+    return {
+        "task": task.name,
+        "targets": task.plural,
+        "score": task.score_words,
+        "stratum": task.stratum[0],
+    }
 
 
 def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source, int]:

@@ -94,6 +94,15 @@ def check_offered(method: Method, source: Source) -> None:
     )
 
 
+UNSURE = ("entropy", "label-entropy", "committee", "perplexity", "loss")
+"""Methods by how unsure a model is, and its loss for tasks of packages that have none of those."""
+
+
+def unsure_of(task: Task) -> str:
+    """The first of `UNSURE` that reads what models of such targets give."""
+    return next(name for name in UNSURE if methods.get(name).needs <= signals_for(task))
+
+
 def signals_for(task: Task) -> frozenset[str]:
     """What core-set selection can supply where targets are of this task."""
     return CORESET_SIGNALS & (task.signals | OF_DATA)

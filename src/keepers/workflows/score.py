@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from keepers.files import plain
 from keepers.options import taking
 from keepers.sealed import ArrowTable, write_table
 from keepers.workflows.conversations import say_unused
-from keepers.workflows.offered import CORESET_SIGNALS
+from keepers.workflows.offered import CORESET_SIGNALS, unsure_of
 from keepers.workflows.opening import check_outputs, say_or_not, workplace
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.scoring import score_source
@@ -56,7 +56,7 @@ def score(data: Any, options: ScoreOptions) -> Scores:
     >>> scores.table.column_names
     ['id', 'row', 'label', 'score']
     """
-    if methods.get(options.method).score is None:
+    if options.method is not None and methods.get(options.method).score is None:
         rows = methods.offered(CORESET_SIGNALS, replacement=False)
         scoring = ", ".join(name for name, row in rows.items() if row.score is not None)
         raise ParameterError(
@@ -67,7 +67,9 @@ def score(data: Any, options: ScoreOptions) -> Scores:
     check_outputs(data, options)
     opened = workplace(data, options, say, purpose="coreset", seed=options.seed)
     with opened as (source, place):
-        say_unused([options.method], say, similar_to=options.similar_to)
+        if options.method is None:
+            config = replace(config, method=unsure_of(source.task))
+        say_unused([config.method], say, similar_to=options.similar_to)
         scored = score_source(source, config, place, say=say)
         values = methods.score(scored.method, scored.members)
         source = scored.source

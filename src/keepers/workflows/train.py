@@ -20,6 +20,7 @@ from keepers.online import Scorers
 from keepers.options import taking
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import RECORD
+from keepers.tasks import Task
 from keepers.training import Point, steps_in_epoch
 from keepers.words import counted
 from keepers.workflows.expected import expected_cost, known_facts, step_facts
@@ -175,8 +176,8 @@ def _train(
         f"{counted(len(members), 'example')}, "
         f"{counted(epoch, 'step')} per epoch"
     )
-    score = training.prepared.task.score_words
-    trained = train_online(place, training, say=lambda point, _: say(_words(point, score)))
+    task = training.prepared.task
+    trained = train_online(place, training, say=lambda point, _: say(_words(point, task)))
     if trained.facts["hand_over"] is not None:
         say(trained.facts["hand_over"]["why"])
     scorers = trained.facts["scorers"]
@@ -337,9 +338,10 @@ def _of_scorers(facts: dict[str, Any]) -> list[str]:
     ]
 
 
-def _words(point: Point, score: str) -> str:
+def _words(point: Point, task: Task) -> str:
     return (
-        f"step {point.step:,}, epoch {point.epoch:.1f}, {point.seconds:.1f} s: test {score} "
-        f"{point.accuracy:.2%}, worst class {point.worst_class_accuracy:.2%}; of what was trained "
-        f"on, {point.correct:.0%} was right before its step"
+        f"step {point.step:,}, epoch {point.epoch:.1f}, {point.seconds:.1f} s: test "
+        f"{task.score_words} {point.accuracy:.2%}, worst {task.stratum[0]} "
+        f"{point.worst_class_accuracy:.2%}; of what was trained on, {point.correct:.0%} was right "
+        "before its step"
     )

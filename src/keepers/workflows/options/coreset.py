@@ -206,7 +206,14 @@ class ScoreOptions(Proxied, Seeded, Shared):
 
     reads_conversations = True
 
-    method: Annotated[str, Option("How to select; see 'keepers methods'")] = "entropy"
+    method: Annotated[
+        str | None,
+        Option(
+            "How to score; see 'keepers methods' (default: how unsure the proxy is)",
+            "The default is `entropy`, for several labels `label-entropy`, for numbers "
+            "`committee`, and for conversations `perplexity`",
+        ),
+    ] = None
     similar_to: Annotated[Any, SIMILAR_TO] = None
     out: Annotated[
         str | Path | None,
