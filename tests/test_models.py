@@ -23,7 +23,7 @@ from keepers.models import (
     default_proxy,
     default_recipe,
 )
-from keepers.models.huggingface import TextClassifier
+from keepers.models.huggingface import TextClassifier, build_encoder
 from keepers.random import isolated
 from keepers.types import DataInfo, EncoderSpec, Model
 from recipes.networks.vdcnn import VDCNN, k_max
@@ -801,6 +801,17 @@ def test_transformers_that_cannot_be_used(
     name = config_folder(tmp_path, family) if family else f"hf:{tmp_path}"
     with pytest.raises(ParameterError, match=message):
         create(name, info, seed=0, options=options, parameter="proxy")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("hf:", "without a name"), ("hf:./nowhere", "no such folder"), ("hf:~/no-", "no such folder")],
+)
+def test_a_path_that_is_none_is_not_asked_for_on_the_hub(name: str, message: str) -> None:
+    with pytest.raises(ParameterError, match=f"proxy: got 'hf:.*{message}"):
+        create(name, REVIEWS, seed=0, parameter="proxy")
+    with pytest.raises(ParameterError, match=f"proxy: got 'hf:.*{message}"):
+        build_encoder(name.removeprefix("hf:"), REVIEWS, "proxy")
 
 
 def test_the_table_is_made_without_transformers() -> None:

@@ -199,7 +199,7 @@ def test_features_of_a_model(tmp_path: Path) -> None:
         distinct=0.9999,
     )
     assert len(campaign.query(3)) == 3
-    with pytest.raises(ParameterError, match=r"features: 'hf:.*nowhere' cannot be loaded"):
+    with pytest.raises(ParameterError, match="features: got 'hf:/nowhere', but there is no such"):
         Campaign.start(
             "digits", campaign=tmp_path / "c", classes=["0", "1"], features="hf:/nowhere"
         )

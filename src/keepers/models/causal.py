@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from keepers.errors import DataError, MissingExtraError, ParameterError
 from keepers.files import fingerprint
-from keepers.models.huggingface import load, loading, quiet
+from keepers.models.huggingface import check_place, load, loading, quiet
 from keepers.models.identity import module_fingerprint
 from keepers.models.outline import first_words
 from keepers.tasks.texts import THOUGHTS, is_learnt, spoken
@@ -336,8 +336,7 @@ def _place(name: str, parameter: str, length: Any) -> tuple[str, str | None]:
         except ImportError as error:
             raise MissingExtraError(f"model '{name}'", "gguf") from error
         return str(file.parent), file.name
-    if path.startswith(("/", ".", "~")) and not file.exists():
-        raise ParameterError(parameter, f"got '{name}', but there is no such folder", "Give one")
+    check_place(path, parameter)
     return path, None
 
 

@@ -168,6 +168,7 @@ def load(
     """
     import transformers
 
+    check_place(path, parameter)
     folder = Path(path).expanduser()
     local = folder.is_dir()
     held = [name for name in (*_WEIGHTS, gguf) if name and (folder / name).exists()]
@@ -201,6 +202,20 @@ def load(
             if gguf:
                 module = unmarked(module, kind)
     return module.float(), config, source
+
+
+def check_place(path: str, parameter: str) -> None:
+    """Refuse no name, and what is written as a path but is none: the hub would be asked for it.
+
+    Raises:
+        ParameterError: such a path.
+    """
+    if not path:
+        raise ParameterError(parameter, "got 'hf:' without a name", "Give hf:FOLDER or a hub name")
+    if path.startswith(("/", ".", "~")) and not Path(path).expanduser().exists():
+        raise ParameterError(
+            parameter, f"got 'hf:{path}', but there is no such folder", "Give one that exists"
+        )
 
 
 def unmarked(module: Any, kind: Any) -> nn.Module:
