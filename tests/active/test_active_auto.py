@@ -242,6 +242,8 @@ def test_auto_has_no_options_of_its_own(world: World) -> None:
         (95, 0.50, 0.00, True, True),  # of five errors nothing can be told
         (97, 0.97, 1.00, True, False),  # all it is right on may be the largest class
         (100, 1.0, 0.0, True, False),
+        (9, 0.01, 0.9, True, False),  # of nine right answers nothing can be told either
+        (10, 0.01, 0.9, True, True),
     ],
 )
 def test_a_proxy_is_trusted_that_knows_where_it_errs(
@@ -251,7 +253,7 @@ def test_a_proxy_is_trusted_that_knows_where_it_errs(
     found = Judged(correct=correct, num=100, largest=largest, tells=tells, is_proxy=is_proxy)
     assert found.is_trusted == trusted
     assert str(found).endswith("too little to go by") != trusted
-    assert ("of pairs" in str(found)) == (correct <= 90)
+    assert ("of pairs" in str(found)) == (10 <= correct <= 90)
 
 
 def test_a_simulation_says_what_auto_took(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ TELLS = 0.55
 """Chance that an error has a smaller margin than what is right, from which on margins are trusted:
 the lower end of its interval. Half is a coin."""
 
-ERRORS = 10
-"""Errors under which that chance cannot be told."""
+OF_EACH = 10
+"""Errors, and right answers, under which that chance cannot be told."""
 
 KNOWS = 0.25
 """Then, and where another model stands in for the proxy: part of the way from always guessing the
@@ -65,9 +65,9 @@ class Judged:
     is_proxy: bool = True
 
     @property
-    def has_errors(self) -> bool:
-        """Whether there are errors enough to see where it makes them."""
-        return self.num - self.correct >= ERRORS
+    def has_pairs(self) -> bool:
+        """Whether there are errors and right answers enough to see where it errs."""
+        return min(self.num - self.correct, self.correct) >= OF_EACH
 
     @property
     def beats_guessing(self) -> bool:
@@ -78,7 +78,7 @@ class Judged:
     @property
     def is_trusted(self) -> bool:
         """Whether what it is unsure of is worth a label."""
-        if not self.has_errors:
+        if not self.has_pairs:
             return self.beats_guessing
         return self.tells[1] >= TELLS and (self.is_proxy or self.beats_guessing)
 
@@ -89,13 +89,13 @@ class Judged:
             f"{who} is right on {share:.0%} ({low:.0%} to {high:.0%}) of {self.num:,} labelled "
             "examples that it did not train on"
         ]
-        if self.has_errors:
+        if self.has_pairs:
             tells, least, most = self.tells
             said.append(
                 f"in {tells:.0%} ({least:.0%} to {most:.0%}) of pairs of an error and a right "
                 "answer it is less sure of the error"
             )
-        if not (self.has_errors and self.is_proxy):
+        if not (self.has_pairs and self.is_proxy):
             said.append(f"always guessing the largest class is right on {self.largest:.0%}")
         words = ", ".join(said[:-1]) + f", and {said[-1]}"
         return words if self.is_trusted else f"{words}: too little to go by"
