@@ -15,7 +15,6 @@ from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
-from keepers.tasks import kind_of
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
 from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
@@ -77,8 +76,7 @@ def _told(result: TrainResult) -> list[str]:
         score, worst = (
             quantities.percent(facts[name], 2) for name in ("accuracy", "worst_class_accuracy")
         )
-        stratum, _ = kind_of(facts["task"]).stratum
-        lines.append(f"Test {facts['score']} {score}, worst {stratum} {worst}")
+        lines.append(f"Test {facts['score']} {score}, worst {facts['stratum']} {worst}")
     if facts.get("hand_over") is not None:
         lines.append(facts["hand_over"]["why"])
     step = facts.get("step_cost")

@@ -27,6 +27,9 @@ Floats = npt.NDArray[np.float64]
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """Strengths of a ridge that are tried, on standardised targets."""
 
+FEW = 200
+"""Rows below which numbers are tried on each fifth in turn: on one, of a few rows, it is luck."""
+
 
 class LinearLabels(BaseEstimator):
     """A logistic regression for each label, on words (TF-IDF) or on standardised numbers.
@@ -106,7 +109,7 @@ class LinearNumbers(RegressorMixin, BaseEstimator):
     """Ridge regression on words (TF-IDF) or on standardised numbers, of standardised targets.
 
     The strength is the one of `ALPHAS` with the least squared error on a fifth of the rows that
-    is held out first.
+    is held out first; of fewer than `FEW` rows, on each fifth in turn.
 
     Args:
         random_state: of the held-out rows.
@@ -126,16 +129,14 @@ class LinearNumbers(RegressorMixin, BaseEstimator):
         target = (y - self.mean_) / self.std_
         self.settled: dict[str, float] = {}
         if self.alpha is None and len(y) >= 5:
-            held, rest = _held_out(len(y), self.random_state)
-            given = None if sample_weight is None else sample_weight[rest]
-            few, scaler = scaled(whole[rest])
-            judged = scaler.transform(whole[held])
-            losses = {
-                alpha: float(
-                    np.square(_ridge(few, target[rest], given, alpha)(judged) - target[held]).mean()
-                )
-                for alpha in ALPHAS
-            }
+            losses = dict.fromkeys(ALPHAS, 0.0)
+            for held, rest in _tried_on(len(y), self.random_state):
+                given = None if sample_weight is None else sample_weight[rest]
+                few, scaler = scaled(whole[rest])
+                judged = scaler.transform(whole[held])
+                for alpha in ALPHAS:
+                    said = _ridge(few, target[rest], given, alpha)(judged)
+                    losses[alpha] += float(np.square(said - target[held]).mean())
             self.settled = {"alpha": min(losses, key=lambda alpha: losses[alpha])}
         self.alpha_ = float(self.settled.get("alpha", self.alpha or 1.0))
         rows, self.scaler_ = scaled(whole)
@@ -156,7 +157,8 @@ class NumbersAndTrees(RegressorMixin, BaseEstimator):
     """A mixture of ridge regression and gradient-boosted trees, for numbers beside numbers.
 
     Both are fitted on four fifths first; the share of the trees is the one of `SHARES` with the
-    least squared error on the fifth that is held out. Then both are fitted on all rows.
+    least squared error on the fifth that is held out; of fewer than `FEW` rows, on each fifth in
+    turn. Then both are fitted on all rows.
 
     Args:
         random_state: of the held-out rows and of the trees.
@@ -179,16 +181,18 @@ class NumbersAndTrees(RegressorMixin, BaseEstimator):
         if share is None:
             share = 0.0
             if len(y) >= 20:
-                held, rest = _held_out(len(y), self.random_state)
-                given = None if sample_weight is None else sample_weight[rest]
-                linear = LinearNumbers(self.random_state).fit(X[rest], y[rest], given)
-                said = linear.predict(X[held]), self._trees(X[rest], y[rest], given)(X[held])
                 spread = np.maximum(y.std(0), 1e-12)
-                gaps = [
-                    float(np.square(((1 - w) * said[0] + w * said[1] - y[held]) / spread).mean())
-                    for w in SHARES
-                ]
-                share, alpha = SHARES[int(np.argmin(gaps))], linear.alpha_
+                gaps, alphas = np.zeros(len(SHARES)), list[float]()
+                for held, rest in _tried_on(len(y), self.random_state):
+                    given = None if sample_weight is None else sample_weight[rest]
+                    linear = LinearNumbers(self.random_state).fit(X[rest], y[rest], given)
+                    said = linear.predict(X[held]), self._trees(X[rest], y[rest], given)(X[held])
+                    gaps += [
+                        np.square(((1 - w) * said[0] + w * said[1] - y[held]) / spread).mean()
+                        for w in SHARES
+                    ]
+                    alphas.append(linear.alpha_)
+                share, alpha = SHARES[int(gaps.argmin())], sorted(alphas)[len(alphas) // 2]
                 self.settled = {"alpha": alpha, "share": share}
         self.share_ = share
         self.linear_ = LinearNumbers(self.random_state, alpha=alpha).fit(X, y, sample_weight)
@@ -222,6 +226,14 @@ def _held_out(n: int, seed: int) -> tuple[Any, Any]:
     order = np.random.default_rng(seed).permutation(n)[:TRIED_ON]
     held, rest = np.split(order, [max(1, int(HELD_OUT * len(order)))])
     return np.sort(held), np.sort(rest)
+
+
+def _tried_on(n: int, seed: int) -> list[tuple[Any, Any]]:
+    """Rows to judge by and rows to fit, once; each fifth in turn where there are few."""
+    if n >= FEW:
+        return [_held_out(n, seed)]
+    order = np.random.default_rng(seed).permutation(n)
+    return [(np.sort(held), np.setdiff1d(order, held)) for held in np.array_split(order, 5)]
 
 
 def _ridge(rows: Any, target: Floats, weight: Floats | None, alpha: float) -> Any:

@@ -315,6 +315,7 @@ def _facts(
         else {**losses.metadata, "fingerprint": losses.fingerprint},
         "task": training.prepared.task.name,
         "score": training.prepared.task.score_words,
+        "stratum": training.prepared.task.stratum[0],
         "accuracy": last.get("accuracy"),
         "worst_class_accuracy": last.get("worst_class_accuracy"),
         "epochs": trained.facts["epochs"],
