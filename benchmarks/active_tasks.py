@@ -1,11 +1,14 @@
 """Does choosing what to label beat random where targets are several labels, or numbers?
 
     python benchmarks/active_tasks.py [--data FOLDER] [--out FILE.json] [--seeds 5] [--only NAME]
+        [--cold typiclust --methods auto --rounds 2]
 
 `keepers.simulate` as anybody would call it: GoEmotions (28 labels, 8,000 comments drawn at random;
-FOLDER holds goemotions/train.tsv and test.tsv), diabetes (442 patients; scikit-learn has it) and,
-where the package ISLP is there, hourly counts of rented bicycles. Errors are 1 less the score:
-average precision, R².
+FOLDER holds goemotions/train.tsv and test.tsv), the tags of 6,000 Debian packages (see
+`task_data.py`), diabetes (442 patients) and the first problem of Friedman (3,000 rows), both of
+scikit-learn, and, where the package ISLP is there, hourly counts of rented bicycles. Errors are 1
+less the score: average precision, R². `--cold` takes the first labels as a campaign does, without a
+proxy; `--rounds` plays fewer.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.csv
+import task_data
 from sklearn.datasets import load_diabetes
 
 import keepers
@@ -64,8 +68,15 @@ def sets(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
             },
         ),
     }
+    made, drawn = task_data.debian(folder)
+    found["debian"] = (
+        made,
+        {**drawn, "test": 0.3, "methods": LABELS, "initial": 100, "rounds": [200, 400, 800, 1600]},
+    )
+    few = {"initial": 20, "rounds": [40, 80, 160, 320]}
+    found["friedman1"] = (task_data.friedman(folder)[0], {**numbers, **few})
     if (rented := bicycles()) is not None:
-        found["bicycles"] = (rented, {**numbers, "initial": 20, "rounds": [40, 80, 160, 320]})
+        found["bicycles"] = (rented, {**numbers, **few})
     return found
 
 
@@ -76,11 +87,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--cold", default="random")
+    parser.add_argument("--methods", nargs="+", help="in place of the usual ones")
     asked = parser.parse_args()
     found: dict[str, Any] = {}
     for name, (data, options) in sets(asked.data).items():
         if asked.only not in (None, name):
             continue
+        options["rounds"] = options["rounds"][: asked.rounds]
+        options |= {"cold": asked.cold, **({"methods": asked.methods} if asked.methods else {})}
         with tempfile.TemporaryDirectory() as run:
             simulation = keepers.simulate(data, seeds=asked.seeds, run=run, **options)
         result = simulation.result
