@@ -293,6 +293,14 @@ BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     ([1, 2, 3] * 4, {"task": "lables"}, "Did you mean 'labels'"),
     ([[1, 0], [0, 1]] * 6, {}, "exactly one 1 in each row"),
     ([["a"], [], ["a"], []] * 3, {}, "holds 1 label"),
+    ([["a", "b"]] * 12, {}, "'label' holds the same labels in all rows"),
+    ([0, 1] * 6, {"task": "labels"}, "'label' holds 0 and 1, which is one label. Name several"),
+    ([f"{i / 7:.3f}" for i in range(30)], {}, r"30 different values in 30 rows.*--task number"),
+    (
+        [f"key {i}" for i in range(30)],
+        {},
+        r"a key or a text rather than a class\. [^-]*--label \(label=...\)$",
+    ),
 ]
 
 
@@ -301,6 +309,50 @@ def test_bad_targets_are_named(values: Any, options: Mapping[str, Any], message:
     table = pa.table({"text": [f"text {i}" for i in range(len(values))], "label": values})
     with pytest.raises(KeepersError, match=message):
         open_source(table, **options)
+
+
+def test_lists_of_texts_that_recur_are_found_where_nothing_else_could_be_the_label() -> None:
+    table = texts().rename_columns(["text", "tags"])
+    source = open_source(table)
+    assert source.columns.label == "tags"
+    assert source.task.names == ("art", "money", "politics", "sport")
+    kind = table.append_column("kind", pa.array(["x", "y"] * (N // 2)))
+    assert open_source(kind).columns.label == "kind"
+    words = pa.array([[f"{row} {place}" for place in range(3)] for row in range(N)])
+    for more in (words, pa.array([[1, 2, 3]] * N), pa.array([[0.5, 1.5]] * N)):
+        with pytest.raises(KeepersError, match="no column of table looks like a class label"):
+            open_source(pa.table({"text": table["text"], "more": more}))
+    with pytest.raises(ParameterError, match="could be the label: 'tags', 'again'"):
+        open_source(table.append_column("again", table["tags"]))
+
+
+def test_names_of_labels_that_differ_in_white_space_are_said() -> None:
+    rows = [["joy"], ["joy ", "anger"], ["N/A"], []] * 6
+    table = pa.table({"text": [f"text {i}" for i in range(24)], "label": rows})
+    said = " ".join(open_source(table).found)
+    assert "Warning: the labels 'joy' and 'joy ' differ only in case or white space" in said
+    assert "Warning: 'N/A' is treated as a label" in said
+
+
+def test_lists_of_one_number_are_numbers() -> None:
+    said = [f"text {i}" for i in range(24)]
+    source = open_source(pa.table({"text": said, "label": [[i / 7] for i in range(24)]}))
+    assert source.task.name == "number"
+    classes = open_source(pa.table({"text": said, "label": [[i % 2] for i in range(24)]}))
+    assert classes.class_names == ("0", "1")
+
+
+def test_columns_that_are_neither_flags_nor_numbers_are_named() -> None:
+    said = {"text": [f"text {i}" for i in range(24)]}
+    words = {name: ["yes", "no"] * 12 for name in ("a", "b", "c", "d")}
+    with pytest.raises(DataError, match=r"label: a, b, c, … hold no numbers\. Name columns of 0"):
+        open_source(pa.table({**said, **words}), label="a,b,c,d")
+    signs = {name: [-1, 1] * 12 for name in ("a", "b")}
+    with pytest.raises(ParameterError, match="the columns a, b hold -1 and 1 alone"):
+        open_source(pa.table({**said, **signs}), label="a,b")
+    assert (
+        open_source(pa.table({**said, **signs}), label="a,b", task="number").task.name == "number"
+    )
 
 
 def test_whole_numbers_that_stand_in_few_rows_are_asked_about() -> None:
@@ -529,11 +581,3 @@ def test_columns_that_are_not_used_are_said_to_be_more(tmp_path: Path) -> None:
     said = next(each for each in source.found if each.startswith("not used"))
     assert said.endswith("'note 7', …")
     assert said.count("'") == 20
-
-
-def test_row_names_as_r_writes_them_are_no_input() -> None:
-    table, columns, _ = DATA["number"]
-    numbered = table.append_column(
-        "rownames", pa.array(np.random.default_rng(0).permutation(N) * 7)
-    )
-    assert open_source(numbered, **columns).columns.input == ("x0", "x1", "x2", "x3")

@@ -26,6 +26,7 @@ from keepers.data.looks import (
     is_path,
     is_prodigy,
     is_prose,
+    is_tags,
     is_vector,
 )
 from keepers.data.material import Material
@@ -139,6 +140,8 @@ def _label_by_values(material: Material, names: Sequence[str], required: bool) -
         for name in names
         if is_category(material.table[name]) and not is_prodigy(material.table, name)
     ]
+    if not few and required:
+        few = [name for name in names if is_tags(material.table[name])]
     if len(few) == 1:
         return few[0]
     if not required:

@@ -41,15 +41,24 @@ def task_in(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
     if len(columns) > 1:
         if all(map(is_flag, columns)):
             return "labels"
-        if all(is_number(column.type) for column in columns):
-            return "number"
         others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
-        raise DataError(
-            f"label: of the columns {listed(names, 5)}, {listed(others, 3)} hold no numbers. Name "
-            "columns of 0 and 1 for several labels, or of numbers"
-        )
+        if others:
+            raise DataError(
+                f"label: {listed(others, 3)} hold no numbers. Name columns of 0 and 1 for several "
+                "labels, or of numbers"
+            )
+        if all(values_of(column) == {-1.0, 1.0} for column in columns):
+            raise ParameterError(
+                "task",
+                f"the columns {listed(names, 3)} hold -1 and 1 alone",
+                "Write 0 and 1 for labels, or set --task number (task='number')",
+            )
+        return "number"
     column = columns[0]
     kind = column.type
+    if is_list(kind) and is_single(column) and pa.types.is_floating(kind.value_type):
+        column = pc.list_flatten(column)
+        kind = column.type
     if is_list(kind) and not is_single(column):
         inner = kind.value_type
         if any(test(inner) for test in _OF_NAMES):
@@ -95,8 +104,13 @@ def is_flag(column: ArrowColumn) -> bool:
         return True
     if not is_number(column.type):
         return False
-    values = pc.unique(column.cast(pa.float64()).drop_null()).to_pylist()
-    return bool(values) and set(values) <= {0.0, 1.0}
+    values = values_of(column)
+    return bool(values) and values <= {0.0, 1.0}
+
+
+def values_of(column: ArrowColumn) -> set[float]:
+    """The different numbers in a column of numbers."""
+    return set(pc.unique(column.cast(pa.float64()).drop_null()).to_pylist())
 
 
 def multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,7 +21,9 @@ _SHOWN = 5
 _MAY_BE_NONE = ("none", "null", "na", "n/a", "#n/a")
 
 
-def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
+def doubtful_classes(
+    class_names: Sequence[str], one: str = "class", several: str = "classes"
+) -> Iterator[str]:
     """A warning, in a sentence, for each thing about the names of classes that may be a mistake."""
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for name in class_names:
@@ -30,11 +33,11 @@ def doubtful_classes(class_names: Sequence[str]) -> Iterator[str]:
         if len(names) > 1:
             shown = " and ".join(map(repr, names))
             how = "how a number is written" if WHOLE.fullmatch(key) else "case or white space"
-            yield f"Warning: the classes {shown} differ only in {how}"
+            yield f"Warning: the {several} {shown} differ only in {how}"
     for name in class_names:
         if name == "-1" or name.strip().lower() in _MAY_BE_NONE:
             yield (
-                f"Warning: {name!r} is treated as a class. If it means 'no label', empty those "
+                f"Warning: {name!r} is treated as a {one}. If it means 'no label', empty those "
                 "labels or leave the rows out"
             )
 
@@ -188,12 +191,20 @@ def _check_classes(
             "Selection needs at least 2; name another column with --label (label=...)"
         )
     if len(names) > labelled / 2 and len(names) > 20:
-        what = "a continuous target or a key" if isinstance(distinct[0], int) else "a key or a text"
+        numbers = isinstance(distinct[0], int) or all(map(_is_number, names))
+        what = "a continuous target or a key" if numbers else "a key or a text"
         raise DataError(
             f"label: column '{column}' holds {len(names):,} different values in {labelled:,} "
             f"rows: {what} rather than a class. Name another column with --label (label=...)"
-            + (", or --task number (task='number')" if isinstance(distinct[0], int) else "")
+            + (", or --task number (task='number')" if numbers else "")
         )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def rows_in_words(rows: npt.NDArray[np.int64]) -> str:

@@ -12,6 +12,9 @@ from keepers.data.pictures import SUFFIXES
 SAMPLE = 1000
 """Values that are looked at."""
 
+LOOKED_AT = 100_000
+"""Values that are looked at for whether they recur."""
+
 ROWS, PART = 20, 0.1
 """Whole numbers that ascend from row to row number the rows, from so many on, where this part or
 more of those numbered is left: of training data, say, after test data were split off."""
@@ -19,7 +22,7 @@ more of those numbered is left: of training data, say, after test data were spli
 NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
 """Texts that are lists of numbers."""
 
-_ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "rownames", "guid")
+_ID_NAMES = ("id", "ids", "idx", "index", "key", "uid", "uuid", "row", "guid")
 _ANSWERS = ("accept", "reject", "ignore")
 
 
@@ -126,5 +129,21 @@ def is_category(column: ArrowColumn) -> bool:
         pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_large_string(kind)
     ):
         return False
-    distinct = len(pc.unique(column.slice(0, 100_000).drop_null()))
-    return 2 <= distinct <= min(1000, max(10, len(column) // 10)) and distinct < len(column) / 2
+    return _recur(column, len(column))
+
+
+def is_tags(column: ArrowColumn) -> bool:
+    """Whether a column holds lists of a few texts that recur, as those of labels do."""
+    kind = column.type
+    if not is_list(kind) or not _is_text(kind.value_type):
+        return False
+    return _recur(pc.list_flatten(column.slice(0, LOOKED_AT)), len(column))
+
+
+def _is_text(kind: ArrowType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _recur(values: ArrowColumn, rows: int) -> bool:
+    distinct = len(pc.unique(values.slice(0, LOOKED_AT).drop_null()))
+    return 2 <= distinct <= min(1000, max(10, rows // 10)) and distinct < rows / 2

@@ -60,6 +60,8 @@ def taken_in_words(
         sentences.append(f"no classes can be read from '{columns.label}'")
     elif columns.label is not None and not isinstance(names, tuple):
         sentences.append(in_words(labels, columns.label, names))
+        if isinstance(labels, Tags):
+            sentences += doubtful_classes(names.names, *names.stratum)
     elif columns.label is not None and isinstance(names, tuple):
         shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
         sentences.append(

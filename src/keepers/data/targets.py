@@ -14,7 +14,15 @@ import torch
 from keepers.choices import TaskName
 from keepers.data.arrow import ArrowColumn, ArrowTable
 from keepers.data.delimited import delimiter_for
-from keepers.data.guesses import check_clear, is_hot, is_list, is_number, multi_hot, task_in
+from keepers.data.guesses import (
+    check_clear,
+    is_flag,
+    is_hot,
+    is_list,
+    is_number,
+    multi_hot,
+    task_in,
+)
 from keepers.data.labels import read_labels, rows_in_words
 from keepers.errors import DataError, ParameterError, unknown_name
 from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
@@ -151,6 +159,12 @@ def _labels(
             None if each is None or not (require or each.strip()) else split(each, mark)
             for each in column.to_pylist()
         ]
+    elif like is None and is_flag(column):
+        raise ParameterError(
+            "label",
+            f"'{label}' holds 0 and 1, which is one label",
+            "Name several columns of 0 and 1, or give --task class (task='class')",
+        )
     else:
         values = [
             None if (text := label_text(each)) is None else [text] for each in column.to_pylist()
@@ -201,6 +215,11 @@ def _tagged(
         raise DataError(
             f"label: '{label}' holds {counted(sum(count > 0 for count in counts), 'label')}. "
             "Selection needs at least 2; name another column with --label (label=...)"
+        )
+    if len(rows) > 1 and set(counts) <= {0, len(rows)}:
+        raise DataError(
+            f"label: '{label}' holds the same labels in all rows. Name another column with --label "
+            "(label=...)"
         )
     if len(known) > max(20, len(rows) / 2):
         raise DataError(
