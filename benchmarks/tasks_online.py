@@ -1,7 +1,7 @@
 """Does online selection pay where targets are several labels or numbers, and some are wrong?
 
     python benchmarks/tasks_online.py [--data FOLDER] [--archive FILE] [--only NAME ...]
-        [--noise 0.1 ...] [--out FILE.json]
+        [--noise 0.1 ...] [--methods rho-loss] [--limit 3000] [--out FILE.json]
 
 `keepers.compare_online` on the data of `task_data.py`, with none, 10% and 40% of the training
 targets exchanged for those of other examples. Each figure is a score at the end of training and its
@@ -42,18 +42,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--keep", default="0.3")
     parser.add_argument("--noise", type=float, nargs="+", default=NOISE)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--limit", type=int, help="examples, where the set has more")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     found: list[dict[str, Any]] = []
     for name in asked.only:
         make, length = SETS[name]
         data, options = make(asked.archive if name == "diamonds" else asked.data)
+        if asked.limit and "limit" in options:
+            options["limit"] = asked.limit
         for noise in asked.noise:
             with tempfile.TemporaryDirectory() as run:
                 result = keepers.compare_online(
                     data,
                     test=0.3,
-                    methods=list(METHODS),
+                    methods=list(asked.methods),
                     keep=asked.keep,
                     noise=noise,
                     seeds=asked.seeds,
@@ -64,6 +68,7 @@ def main() -> None:
             for row in result["rows"]:
                 entry = {
                     "data": name,
+                    "n": result["data"]["n"],
                     "score": result["data"]["score"],
                     "noise": noise,
                     "keep": float(asked.keep),
