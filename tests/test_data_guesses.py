@@ -35,6 +35,24 @@ NO_PROSE = {
 }
 
 
+@pytest.mark.parametrize(
+    "remarks",
+    [
+        ["an adult in its first year"] * COUNT,
+        [f"not enough of it, {row}" if row < COUNT // 3 else None for row in range(COUNT)],
+    ],
+    ids=["the same", "mostly missing"],
+)
+def test_a_text_that_tells_no_rows_apart_is_no_input(remarks: list[str | None]) -> None:
+    table = pa.table({"remark": remarks, "label": LABELS})
+    numbers = open_source(table.append_column("wing", pa.array(NUMBERS[:, 0])))
+    assert (numbers.kind, numbers.columns.input) == ("vector", ("wing",))
+    texts = open_source(table.append_column("words", pa.array([f"{row}." for row in TEXTS])))
+    assert (texts.kind, texts.columns.input) == ("text", ("words",))
+    alone = open_source(table, on_bad_row="skip")  # nothing else is there
+    assert (alone.kind, alone.columns.input) == ("text", ("remark",))
+
+
 @pytest.mark.parametrize("name", NO_PROSE)
 def test_what_is_no_prose_is_not_taken_for_the_text(name: str) -> None:
     source = open_source(pa.table({name: NO_PROSE[name], "words": TEXTS, "label": LABELS}))

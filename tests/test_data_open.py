@@ -220,12 +220,12 @@ def test_numbers_become_vectors_and_a_row_number_does_not(tmp_path: Path) -> Non
 def test_row_numbers_with_gaps_are_no_input() -> None:
     draw = np.random.default_rng(0)
     numbers = np.sort(draw.choice(300, 90, replace=False)) + 5000
-    columns = {"rownames": numbers, "age": draw.integers(0, 99, 90), "y": draw.integers(0, 2, 90)}
+    columns = {"case": numbers, "age": draw.integers(0, 99, 90), "y": draw.integers(0, 2, 90)}
     assert open_source(pa.table(columns)).columns.input == ("age",)
-    mixed = columns | {"rownames": draw.permutation(numbers)}
-    assert open_source(pa.table(mixed)).columns.input == ("rownames", "age")
-    amounts = columns | {"rownames": np.arange(90) ** 2}  # they ascend, and number nothing
-    assert open_source(pa.table(amounts)).columns.input == ("rownames", "age")
+    mixed = columns | {"case": draw.permutation(numbers)}
+    assert open_source(pa.table(mixed)).columns.input == ("case", "age")
+    amounts = columns | {"case": np.arange(90) ** 2}  # they ascend, and number nothing
+    assert open_source(pa.table(amounts)).columns.input == ("case", "age")
 
 
 def test_lists_of_numbers_are_vectors() -> None:

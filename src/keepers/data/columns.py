@@ -28,6 +28,7 @@ from keepers.data.looks import (
     is_prose,
     is_tags,
     is_vector,
+    tells,
 )
 from keepers.data.material import Material
 from keepers.data.source import Columns
@@ -239,7 +240,10 @@ def _with_fields(field: Any) -> str:
 
 
 def _texts(material: Material, names: Sequence[str]) -> list[str]:
-    """The columns that may be the text, the longest first; others only where none is prose."""
+    """The columns that may be the text, the longest first; others only where none is prose.
+
+    Those that tell rows apart, if there are any, or numbers.
+    """
     lengths: dict[str, float] = {}
     numbers = any(
         is_number(material.table[name].type) and not is_key(material.table[name], name)
@@ -250,6 +254,8 @@ def _texts(material: Material, names: Sequence[str]) -> list[str]:
         is_text = pa.types.is_large_string(column.type) and not is_category(column)
         if is_text and not is_key(column, name) and (is_prose(column) or not numbers):
             lengths[name] = pc.mean(pc.utf8_length(column.slice(0, SAMPLE))).as_py() or 0.0
+    telling = {name: length for name, length in lengths.items() if tells(material.table[name])}
+    lengths = telling if telling or numbers else lengths
     prose = [name for name in lengths if not is_like(material.table[name], *_NO_PROSE)]
     order = sorted(prose or lengths, key=lambda name: -lengths[name])
     if len(order) > 1 and lengths[order[1]] > lengths[order[0]] / 2:

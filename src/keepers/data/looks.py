@@ -91,6 +91,13 @@ def is_prose(column: ArrowColumn) -> bool:
     return (pc.mean(spaced).as_py() or 0) > 0.5
 
 
+def tells(column: ArrowColumn) -> bool:
+    """Whether most texts of a column are there, and not all the same."""
+    column = column.slice(0, 100_000)
+    held = column.filter(pc.greater(pc.utf8_length(column).fill_null(0), 0))
+    return len(held) > len(column) / 2 and (len(column) < ROWS or len(pc.unique(held)) > 1)
+
+
 def is_vector(kind: ArrowType) -> bool:
     """Whether values of a type are lists of numbers."""
     return is_list(kind) and is_number(kind.value_type)
