@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -274,6 +275,37 @@ def test_columns_of_flags_are_several_labels_and_are_found() -> None:
     named = open_source(table, label="rude,toxic")
     assert named.task.names == ("rude", "toxic")
     assert "2 labels from 'toxic, rude'" in source.found[1]
+
+
+@pytest.mark.parametrize(
+    ("targets", "shown"),
+    [
+        ({"label": ["a", None, "b", "a", "b", ""] * 4}, ["a", "b", "a", "b"]),
+        ({"label": [["a"], None, ["b"], [], ["a", "b"], None] * 4}, ["a", "b", "", "a, b"]),
+        ({"label": [1.5, None, 2.5, 0.0, 7.0, math.nan] * 4}, ["1.5", "2.5", "0", "7"]),
+        ({"label": [1.5, None, 2.5, 0, 7, None] * 4, "y": [0, 1, 2, 3, 4, 5] * 4}, None),
+    ],
+    ids=["class", "labels", "number", "numbers"],
+)
+def test_rows_without_a_target_are_left_out_where_that_is_asked_for(
+    targets: dict[str, Any], shown: list[str] | None
+) -> None:
+    table = pa.table({"words": [f"row {row} of it" for row in range(24)], **targets})
+    given: dict[str, Any] = {"label": ",".join(targets), "input": "words"}
+    with pytest.raises(DataError, match=r"have no label .* or pass --on-bad-row skip"):
+        open_source(table, **given)
+    source = open_source(table, **given, on_bad_row="skip")
+    left = [row for row in range(24) if row % 6 not in (1, 5)]
+    assert sorted(source.rows.tolist()) == left
+    assert {each.row: each.problem for each in source.skipped} == {
+        row: f"no label in '{given['label']}'" for row in range(24) if row % 6 in (1, 5)
+    }
+    if shown:
+        order = source.rows.argsort()
+        assert source.shown_labels(order[:4]) == shown
+    nothing = table.set_column(1, "label", pa.nulls(24, table["label"].type))
+    with pytest.raises(DataError, match=r"24 of 24 rows have no label .* or give other data"):
+        open_source(nothing, **given, task=source.task.name, on_bad_row="skip")
 
 
 BAD: list[tuple[Any, Mapping[str, Any], str]] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,15 +43,47 @@ def doubtful_classes(
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Rows without a label, where it is `required`: an error, or left out, and then in `rows`."""
+
+    required: bool
+    leave_out: bool = False
+    rows: list[int] = field(default_factory=list[int])
+
+    def check(self, missing: npt.NDArray[np.int64], count: int, where: str) -> None:
+        """Note the rows without a label, of so many in all.
+
+        Raises:
+            DataError: there are some, and none may be left out; or all of them.
+        """
+        if not len(missing) or not self.required:
+            return
+        if self.leave_out and len(missing) < count:
+            self.rows.extend(missing.tolist())
+            return
+        instead = (
+            "or give other data"
+            if len(missing) == count
+            else "or pass --on-bad-row skip (on_bad_row='skip') to leave them out and list them"
+        )
+        raise DataError(
+            f"label: {len(missing):,} of {count:,} rows have no label in {where} "
+            f"({rows_in_words(missing)}). Label them, {instead}"
+        )
+
+
 def read_labels(
     column: ArrowColumn,
     name: str,
     *,
     class_names: Sequence[str] | None = None,
     known: Sequence[str] | None = None,
-    require: bool = True,
+    missing: Missing | None = None,
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Class numbers (n,) and the classes' names; -1 where a label is missing and may be.
+    """Class numbers (n,) and the classes' names; -1 where a label is missing.
+
+    `missing` says what becomes of such rows; None: they are refused.
 
     `class_names` are those that the file declares for integers; `known` those of the training
     data, which a test set has to keep to. Classes of neither are the distinct values, sorted.
@@ -73,19 +106,15 @@ def read_labels(
     present.sort(key=lambda place: distinct[place])
     names = [str(texts[place]) for place in present]
     gone = np.array([*(text is None for text in texts), True])[codes]
-    missing = np.flatnonzero(gone)
-    if len(missing) and require:
-        raise DataError(
-            f"label: {len(missing):,} of {len(values):,} rows have no label in column '{name}' "
-            f"({rows_in_words(missing)}). Label them or leave those rows out"
-        )
+    missing = missing or Missing(required=True)
+    missing.check(np.flatnonzero(gone), len(values), f"column '{name}'")
     if known is not None:
         classes = tuple(known)
         chosen = [_known(text, classes, name) for text in names]
     else:
         classes = tuple(declared or names)
         chosen = names
-        if require:
+        if missing.required:
             _check_classes([distinct[p] for p in present], names, int((~gone).sum()), name)
     numbers = np.full(len(texts) + 1, -1, dtype=np.int64)
     numbers[present] = [classes.index(text) for text in chosen]

@@ -26,7 +26,7 @@ from keepers.data.frames import check_names
 from keepers.data.guesses import is_number
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
-from keepers.data.labels import unlabelled
+from keepers.data.labels import Missing, unlabelled
 from keepers.data.looks import turned_down
 from keepers.data.material import Material
 from keepers.data.reading import is_read_as_path, read_material
@@ -175,8 +175,9 @@ def open_source(
         inputs = extract.raw_inputs(material, columns.input, kind)
         targets = task if talk is None else CLASSES.name
         known_as = like if talk is None else None  # held-out conversations may have other sources
+        missing = Missing(required=require_labels, leave_out=on_bad_row == "skip")
         labels, class_names, other_task = _labels(
-            material, columns, known_as, require_labels, said.label, targets
+            material, columns, known_as, missing, said.label, targets
         )
         bad = extract.bad_rows(inputs, columns.input, material.table)
         shown = columns.input if material.kind is None else ()
@@ -187,6 +188,7 @@ def open_source(
             bad |= talk.bad
         bad |= material.bad
         of_inputs = len(bad)
+        bad |= dict.fromkeys(missing.rows, f"no label in '{columns.label}'")
         bad |= turned_down(material.table, columns.label)
         if brought is not None:
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")
@@ -294,7 +296,7 @@ def _labels(
     material: Material,
     columns: Columns,
     like: Source | None,
-    require: bool,
+    missing: Missing,
     named: str | None,
     task: TaskName,
 ) -> Read:
@@ -314,10 +316,10 @@ def _labels(
             declared=declared,
             known=known,
             like=other,
-            require=require,
+            missing=missing,
         )
     except DataError:
-        if require or named is not None:
+        if missing.required or named is not None:
             raise
         return None, known or (), other  # nobody said that these are labels
 

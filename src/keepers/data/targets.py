@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from keepers.data.guesses import (
     multi_hot,
     task_in,
 )
-from keepers.data.labels import read_labels, rows_in_words
+from keepers.data.labels import Missing, read_labels, rows_in_words
 from keepers.errors import DataError, ParameterError, unknown_name
 from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
 from keepers.tasks.texts import label_text, split
@@ -48,13 +49,13 @@ def read_targets(
     declared: Sequence[str] | None,
     known: Sequence[str] | None,
     like: Task | None,
-    require: bool,
+    missing: Missing,
 ) -> Read:
     """The targets in the column or columns `label`.
 
     `declared` are the classes that the file declares for integers. `known` are the classes of the
     training data, `like` their task where it is another than that of classes: a test set keeps to
-    it. `require`: every row needs a target.
+    it. `missing`: what becomes of rows without a target.
 
     Raises:
         DataError: targets that are missing, or cannot be read as the task asks; the column, the
@@ -73,7 +74,7 @@ def read_targets(
     elif known is not None:
         task = "class"
     found = task_in(columns, names) if task == "auto" else task
-    if task == "auto" and found == "class" and declared is None and require:
+    if task == "auto" and found == "class" and declared is None and missing.required:
         check_clear(columns[0], names[0])
     if found == "class":
         if len(names) > 1:
@@ -83,11 +84,11 @@ def read_targets(
                 "Name one column, or give --task labels or number (task=...)",
             )
         labels, classes = read_labels(
-            columns[0], names[0], class_names=declared, known=known, require=require
+            columns[0], names[0], class_names=declared, known=known, missing=missing
         )
         return labels, classes, None
     if found == "labels":
-        read = _labels(columns, names, label, declared, like, require)
+        read = _labels(columns, names, label, declared, like, missing)
         if task == "auto" and bool((read[0].offsets.diff() == 1).all()) and is_hot(columns):
             raise ParameterError(
                 "task",
@@ -98,8 +99,8 @@ def read_targets(
             )
         return read
     if found == "number":
-        return _numbers(columns, names, label, like, require)
-    return _of_package(columns, names, label, found, like, require)
+        return _numbers(columns, names, label, like, missing)
+    return _of_package(columns, names, label, found, like, missing)
 
 
 def check_task(task: str, parameter: str = "task") -> None:
@@ -118,7 +119,7 @@ def _labels(
     label: str,
     declared: Sequence[str] | None,
     like: Task | None,
-    require: bool,
+    missing: Missing,
 ) -> Read:
     if len(columns) > 1:
         others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
@@ -126,10 +127,10 @@ def _labels(
             raise DataError(f"label: {listed(others, 3)} hold no numbers. Name columns of 0 and 1")
         given = [column.cast(pa.float64()).to_numpy() for column in columns]
         table = np.column_stack(given)
-        missing = np.flatnonzero(np.isnan(table).any(1))
-        _check_missing(missing, len(table), label, require)
+        empty = np.flatnonzero(np.isnan(table).any(1))
+        missing.check(empty, len(table), f"'{label}'")
         bad = np.flatnonzero(~np.isin(table, (0.0, 1.0)).all(1))
-        bad = np.setdiff1d(bad, missing)
+        bad = np.setdiff1d(bad, empty)
         if len(bad):
             raise DataError(
                 f"label: columns {listed(names, 3)} hold values other than 0 and 1 "
@@ -146,7 +147,7 @@ def _labels(
         flags = multi_hot(values)
         if flags is not None and (like is None or like.names == _places(flags[0])):
             empty = np.flatnonzero([row is None for row in values])
-            _check_missing(empty, len(values), label, require)
+            missing.check(empty, len(values), f"'{label}'")
             width, hot = flags
             rows = [None if row is None else got for row, got in zip(values, hot, strict=True)]
             return _tagged(rows, _places(width), label, like)
@@ -156,7 +157,7 @@ def _labels(
     elif pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
         mark = delimiter_for(column, name, like)
         values = [
-            None if each is None or not (require or each.strip()) else split(each, mark)
+            None if each is None or not (missing.required or each.strip()) else split(each, mark)
             for each in column.to_pylist()
         ]
     elif like is None and is_flag(column):
@@ -169,8 +170,8 @@ def _labels(
         values = [
             None if (text := label_text(each)) is None else [text] for each in column.to_pylist()
         ]
-    missing = np.flatnonzero([row is None for row in values])
-    _check_missing(missing, len(values), label, require)
+    empty = np.flatnonzero([row is None for row in values])
+    missing.check(empty, len(values), f"'{label}'")
     rows = [None if row is None else [each for each in row if each] for row in values]
     seen = Counter(each for row in rows for each in set(row or ()))
     return _tagged(rows, sorted(seen, key=_order), label, like)
@@ -234,7 +235,7 @@ def _numbers(
     names: Sequence[str],
     label: str,
     like: Task | None,
-    require: bool,
+    missing: Missing,
 ) -> Read:
     parts: list[npt.NDArray[np.float64]] = []
     titles: list[str] = []
@@ -248,8 +249,8 @@ def _numbers(
             parts.append(_as_numbers(column, name)[:, None])
             titles.append(name)
     table = np.concatenate(parts, axis=1)
-    missing = np.flatnonzero(np.isnan(table).any(1))
-    _check_missing(missing, len(table), label, require)
+    empty = np.flatnonzero(np.isnan(table).any(1))
+    missing.check(empty, len(table), f"'{label}'")
     endless = np.flatnonzero((np.abs(table) > np.finfo(np.float32).max).any(1))
     if len(endless):
         raise DataError(
@@ -273,13 +274,14 @@ def _of_package(
     label: str,
     task: TaskName,
     like: Task | None,
-    require: bool,
+    missing: Missing,
 ) -> Read:
     """The targets as the class of an installed package reads them."""
     given = {name: column.to_pylist() for name, column in zip(names, columns, strict=True)}
-    if require:
+    if missing.required:
         empty = [any(value is None for value in row) for row in zip(*given.values(), strict=True)]
-        _check_missing(np.flatnonzero(empty), len(empty), label, require)
+        missing = replace(missing, leave_out=False)  # it is given values alone
+        missing.check(np.flatnonzero(empty), len(empty), f"'{label}'")
     try:
         targets, found = kinds()[task].read(given, like)
     except ValueError as error:
@@ -320,11 +322,3 @@ def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
                 "or give --task class (task='class')"
             ) from None
     return found
-
-
-def _check_missing(missing: npt.NDArray[np.int64], count: int, label: str, require: bool) -> None:
-    if len(missing) and require:
-        raise DataError(
-            f"label: {len(missing):,} of {count:,} rows have no label in '{label}' "
-            f"({rows_in_words(missing)}). Label them or leave those rows out"
-        )

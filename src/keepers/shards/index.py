@@ -18,7 +18,7 @@ from keepers.data.encode import undecodable
 from keepers.data.features import read_features
 from keepers.data.hashing import Hashed, hashed
 from keepers.data.ids import id_order, key_ids
-from keepers.data.labels import read_labels
+from keepers.data.labels import Missing, read_labels
 from keepers.data.looks import turned_down
 from keepers.data.material import Material
 from keepers.errors import DataError, first_few
@@ -170,7 +170,10 @@ def _read(
     if columns.label is not None:
         declared = declared_classes(material, columns.label)
         codes, names = read_labels(
-            table[columns.label], columns.label, class_names=declared, require=False
+            table[columns.label],
+            columns.label,
+            class_names=declared,
+            missing=Missing(required=False),
         )
         missing = [row for row in np.flatnonzero(codes < 0).tolist() if row not in bad]
         facts |= {"unlabelled": [len(missing), missing[0]] if missing else None}
