@@ -28,10 +28,16 @@ DATA: dict[str, dict[str, Any]] = {
     "imdb": {"data": ROOT / "imdb/train.parquet", "test": ROOT / "imdb/test.parquet"},
     "cola": {"data": ROOT / "cola/train.parquet", "test": ROOT / "cola/validation.parquet"},
     "digits": {"data": "digits", "test": 0.3},
+    "mnist": {
+        "data": ROOT / "mnist/train.parquet",
+        "test": ROOT / "mnist/test.parquet",
+        "proxy": "mlp",  # the default networks take too long here
+        "target": "mlp",
+    },
     **{name: {} for name in ("foods", "mails", "tweets", "churn", "jobs", "loans")},
 }
 """See `labelling_rule.py` for the data on which the rule of `auto` was made."""
-LIMIT = {"imdb": 5_000}
+LIMIT = {"imdb": 5_000, "mnist": 4_000}
 ROUNDS, MEASURED = (200, 300, 400, 500, 600, 800, 1000), (200, 500, 1000)
 
 

@@ -13,7 +13,12 @@ import torch
 import keepers
 from digits import load_digits
 from keepers.reports.findings import negative
-from keepers.workflows.advice import warn_of_lost, warn_of_shares, warn_of_uneven
+from keepers.workflows.advice import (
+    warn_of_changed,
+    warn_of_lost,
+    warn_of_shares,
+    warn_of_uneven,
+)
 
 
 def blobs(n: int = 400, *, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,9 +79,7 @@ def test_what_a_choice_does_to_classes_is_said() -> None:
     assert extreme.startswith(
         "the kept share of 'c' is 0.0% and of 'a' 90.0%, against 45.5% of all"
     )
-    assert extreme.endswith(". --balance class evens it out")
-    (hard,) = warn_of_shares(labels, kept, names, hard_first=True)
-    assert hard.endswith(". --method stratified --balance class evens it out")
+    assert extreme.endswith("changes the frequency of each class. --method stratified keeps it")
     everything = torch.ones(220, dtype=torch.bool)
     assert warn_of_lost(labels, everything, names, 1000) == []
     assert warn_of_shares(labels, everything, names) == []
@@ -152,6 +155,30 @@ def test_classes_too_small_for_an_equal_share_are_named() -> None:
     kept[20:40] = kept[120:140] = False  # 20 of each
     assert warn_of_uneven(labels, kept, ["a", "b", "c"]) == []
     assert warn_of_uneven(labels, torch.ones(220, dtype=torch.bool), ["a", "b", "c"]) == []
+
+
+def test_equal_shares_that_change_the_classes_are_said(tmp_path: Path) -> None:
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    kept = torch.zeros(100, dtype=torch.bool)
+    kept[:10] = kept[90:] = True
+    (changed,) = warn_of_changed(labels, kept, ["often", "rare"])
+    assert changed.startswith(
+        "--balance class makes 'often' 50.0% of what is kept, and it is 90.0% of all: a model"
+    )
+    kept[:45] = kept[90:95] = True
+    assert warn_of_changed(labels, torch.ones(100, dtype=torch.bool), ["often", "rare"]) == []
+    assert warn_of_changed(labels[kept], kept[kept], ["often", "rare"]) == []
+    vectors = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
+    selection = keepers.coreset(
+        (vectors, labels.numpy()), keep=20, method="random", balance="class", run=tmp_path
+    )
+    (told,) = warnings_of(selection)
+    assert told.startswith("--balance class makes '0' 50.0% of what is kept")
+    given: dict[str, Any] = {"keep": 20, "method": "random", "run": tmp_path}
+    floored = keepers.coreset((vectors, labels.numpy()), min_per_class=8, **given)
+    (told,) = warnings_of(floored)
+    assert told.startswith("--min-per-class 8 makes '0' 60.0% of what is kept")
+    assert warnings_of(keepers.coreset((vectors, labels.numpy()), min_per_class=3, **given)) == []
 
 
 def test_a_balance_that_cannot_be_is_said(tmp_path: Path) -> None:

@@ -22,10 +22,13 @@ from keepers.selection import Selection
 from keepers.types import Picks, Signals, TokenBudget
 from keepers.words import counted
 from keepers.workflows.advice import (
+    CHANGED,
+    OF_CLASSES,
     accuracy,
     noise_of,
     tell_floor,
     warn,
+    warn_of_changed,
     warn_of_lost,
     warn_of_shares,
     warn_of_uneven,
@@ -144,10 +147,14 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     least = config.least(scored.source.task.floor)
     by_class = warn_of_lost(labels[known], is_kept[known], names, least, of)
     there = labels[known], is_kept[known], names, of
-    if config.balance is None:
-        by_class += warn_of_shares(*there, hard_first=scored.method.hard_first)
-    else:
+    forced = k if config.balance else 0 if picks.floored is None else len(picks.floored)
+    if config.balance:
         by_class += warn_of_uneven(*there)
+    if forced > CHANGED * k and of == OF_CLASSES:
+        option = "--balance class" if config.balance else f"--min-per-class {least}"
+        by_class += warn_of_changed(*there[:3], option)
+    elif config.balance is None:
+        by_class += warn_of_shares(*there)
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")

@@ -272,7 +272,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         found.append(
             f"Always naming '{pilot['largest']}' is wrong on {guessing:.1%}, so what choices do to "
             "the other classes hardly shows in accuracy: --balance class or --min-per-class keep "
-            "more of them"
+            "more of them, often at a cost in accuracy"
         )
     if target["epochs"] is None:
         found.append(
