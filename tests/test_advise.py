@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.stats
 import torch
@@ -562,6 +563,20 @@ def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: 
         assert (len(source), len(part), len(target.pool)) == (120, 119, 119)
         with pytest.raises(DataError, match="picture"):
             _target(source, AdviseOptions(target="mlp"), place, "error")
+
+
+def test_rows_that_advice_leaves_out_are_said(tmp_path: Path) -> None:
+    rows, labels = blobs(150, 0.0)
+    table = pa.table({"x": list(rows), "y": [None, *labels[1:].tolist()]})
+    said: list[str] = []
+    given: dict[str, Any] = {"keep": [0.5], "methods": ["stratified"], "label": "y"}
+    advice = keepers.advise(
+        table, **given, on_bad_row="skip", say=said.append, run=tmp_path / "run"
+    )
+    assert advice.result["data"]["n"] == 149
+    (skipped,) = (words for words in said if words.startswith("Skipped"))
+    assert skipped.startswith("Skipped 1 row that cannot be used: row 0")
+    assert skipped.endswith("no label in 'y'")
 
 
 def test_no_difference_is_a_part_of_what_guessing_gets_wrong(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
             result = plain(advise_tuning(source, options, place, say))
         else:
             _only_conversations(options)
-            result = advise_examples(source, options, place)
+            result = advise_examples(source, options, place, say)
         return left(result, place, say, options.out, overwrite=options.overwrite)
 
 

@@ -16,7 +16,13 @@ from keepers.options import taking
 from keepers.words import counted, listed
 from keepers.workflows.advise import Advice, about, left
 from keepers.workflows.auto import pilot_role
-from keepers.workflows.opening import check_outputs, only_classes, say_or_not, workplace
+from keepers.workflows.opening import (
+    check_outputs,
+    only_classes,
+    say_or_not,
+    say_skipped,
+    workplace,
+)
 from keepers.workflows.options.advise import LabellingOptions
 from keepers.workflows.pilot import FEWEST, FOLDS, part_of
 from keepers.workflows.workplace import Workplace
@@ -47,6 +53,7 @@ def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
     opened = workplace(data, options, say, purpose="advise-labelling", **reading)
     with opened as (source, place):
         only_classes(source, "advice on labelling")
+        say_skipped(source, say)
         labelled = _labelled(source, options)
         result = plain(_result(data, source, labelled, options, place))
         return left(result, place, say, options.out, overwrite=options.overwrite)

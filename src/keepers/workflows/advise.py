@@ -25,7 +25,7 @@ from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
 from keepers.workflows.offered import row_for
-from keepers.workflows.opening import Say
+from keepers.workflows.opening import Say, say_skipped
 from keepers.workflows.options.advise import KEEP, AdviseOptions
 from keepers.workflows.pilot import (
     LARGEST,
@@ -66,7 +66,9 @@ class Advice:
         return self.result["sentences"]
 
 
-def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
+def advise_examples(
+    source: Source, config: AdviseOptions, place: Workplace, say: Say
+) -> dict[str, Any]:
     """Find out by a pilot in folds whether selecting pays, for classes, labels or numbers.
 
     Raises:
@@ -83,6 +85,7 @@ def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> 
     part = looked_at(source, config.seed)
     drawn = len(part) < len(source)
     part, prepared = joined(part, config.proxy, place, config.on_bad_row)
+    say_skipped(part, say)
     pilot = run_pilot(
         prepared,
         part,
