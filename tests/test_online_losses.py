@@ -218,6 +218,13 @@ def test_weak_losses_do_not_pay_and_an_early_end_alone_is_no_weakness() -> None:
     unknown = online_facts(values, {}, keep=0.1, ratio=1.5)
     assert (unknown.pays, unknown.outlook) == (False, "cannot tell")
     assert "the quality of these losses is unknown" in unknown.why
+    other = QUALITY | {"score": "average precision", "calibration_error": None, "confidence": None}
+    told = online_facts(values, other, keep=0.1, ratio=1.5)
+    assert (told.pays, told.outlook) == (False, "cannot tell")
+    assert told.why.startswith(
+        "whether selecting pays cannot be told: for several labels and for numbers the losses do "
+        "not tell that beforehand. Where targets were right rho-loss was no better"
+    )
 
 
 def easy(n: int = 240, noise: float = 0.0) -> tuple[Any, Any]:

@@ -228,7 +228,8 @@ def check_table(out: Path, kind: str, *, overwrite: bool) -> str:
             f"{', '.join(SUFFIXES)}"
         )
     if (kind == "image" and suffix != ".parquet") or (kind == "vector" and suffix == ".csv"):
-        raise RunError(f"out: {suffix} files hold no {kind}s. Give a file that ends in .parquet")
+        others = ".jsonl or .parquet" if kind == "vector" else ".parquet"
+        raise RunError(f"out: {suffix} files hold no {kind}s. Give a file that ends in {others}")
     check_output(out, overwrite=overwrite)
     return suffix
 
