@@ -192,6 +192,22 @@ def test_irreducible_losses_and_training(task: str, tmp_path: Path) -> None:
     assert list(loaded.task.names) == result.metadata["irreducible"]["task"]["names"]
 
 
+@pytest.mark.parametrize("task", DATA)
+def test_nothing_is_selected_of_labels_and_numbers_unless_it_is_asked_for(
+    task: str, tmp_path: Path
+) -> None:
+    table, columns, _ = DATA[task]
+    said: list[str] = []
+    given: dict[str, Any] = {"steps": 2, "say": said.append, **columns}
+    plain = keepers.train(table, run=tmp_path / "plain", **given)
+    assert plain.metadata["selected_by"] == plain.metadata["select"] == "uniform"
+    assert not plain.made_losses
+    assert any(words.startswith("Every step is uniform: of several labels") for words in said)
+    for name, asked in {"keep": {"keep": 0.5}, "il_epochs": {"il_epochs": 1}}.items():
+        found = keepers.train(table, run=tmp_path / name, **given, **asked)
+        assert found.metadata["selected_by"] == "rho-loss"
+
+
 def test_a_loaded_model_gives_numbers_in_the_units_of_the_data(tmp_path: Path) -> None:
     table, columns, _ = DATA["number"]
     result = keepers.train(

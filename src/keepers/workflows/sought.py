@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from keepers import processes
+from keepers.baselines import UNIFORM
 from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import KeepersError, renamed
@@ -20,13 +21,36 @@ from keepers.workflows.online.selections import (
     TOKENS,
     needs_irreducible,
     not_one_model,
+    unused,
 )
 from keepers.workflows.opening import Say
-from keepers.workflows.options.training import OF_IRREDUCIBLE, IrreducibleConfig
+from keepers.workflows.options.training import OF_IRREDUCIBLE, IrreducibleConfig, TrainOptions
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import Workplace
 
 IL_FILE = "il.parquet"
+
+
+EVERY_STEP = (
+    "Every step is uniform: of several labels and of numbers, where the targets were right, "
+    "rho-loss was no better, or worse. --select rho-loss selects; keepers compare --online "
+    "measures it"
+)
+
+
+def is_plain(source: Source, options: TrainOptions) -> bool:
+    """Whether nobody asks for selection, of several labels or of numbers.
+
+    There rho-loss does harm where the targets are right (benchmarks/tasks_online.py), so it has to
+    be asked for, by an option of its own at least.
+    """
+    if options.select is not None or source.other_task is None:
+        return False
+    given = (options.il, options.holdout, options.il_model, options.il_epochs)
+    settings = ("folds", *unused(UNIFORM))
+    return all(each is None for each in given) and all(
+        getattr(options, name) == getattr(TrainOptions, name) for name in settings
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

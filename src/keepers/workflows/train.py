@@ -46,7 +46,7 @@ from keepers.workflows.options.training import (
     SelectionConfig,
     TrainOptions,
 )
-from keepers.workflows.sought import Sought
+from keepers.workflows.sought import EVERY_STEP, Sought, is_plain
 from keepers.workflows.tested import with_test
 from keepers.workflows.train_language import tuning_of
 from keepers.workflows.trainer import CURVE, tune_chosen
@@ -117,6 +117,9 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
                 "Take another",
             )
         else:
+            if is_plain(source, options):
+                say(EVERY_STEP)
+                options, sought = replace(options, select=UNIFORM), None
             result = _train(source, options.test, sought, options, place, options.on_bad_row, say)
     if options.out is not None and result.weights.is_dir():
         with atomic_folder(Path(options.out)) as partial:

@@ -268,7 +268,8 @@ class SelectionConfig(CandidatesConfig):
             "`auto` is `rho-loss` if its losses are good and a step can save more than it "
             "costs, else `uniform`; for conversations always `uniform`. `tokens` trains on the "
             "tokens whose loss exceeds that of the reference `il_model` most. Default: `rho-loss`; "
-            "for conversations without `il` and `il_model` `uniform`",
+            "`uniform` for conversations without `il` and `il_model`, and for several labels and "
+            "for numbers where no option of selection is given",
         ),
     ] = None
     select_options: Annotated[
