@@ -805,7 +805,12 @@ def test_transformers_that_cannot_be_used(
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("hf:", "without a name"), ("hf:./nowhere", "no such folder"), ("hf:~/no-", "no such folder")],
+    [
+        ("hf:", "without a name"),
+        ("hf:./nowhere", "no such folder"),
+        ("hf:~/no-", "no such folder"),
+        ("hf:~nobody-of-that-name/it", "no such folder"),
+    ],
 )
 def test_a_path_that_is_none_is_not_asked_for_on_the_hub(name: str, message: str) -> None:
     with pytest.raises(ParameterError, match=f"proxy: got 'hf:.*{message}"):

@@ -85,6 +85,10 @@ def test_what_it_cannot_read_is_said_with_the_column(run: Keepers, site: Path) -
     assert "label: 'grade,again' names several columns, and a grade is one" in done.err
     done = run("coreset", where, "--task", "ordinals", "--label", "grade")
     assert "task: got 'ordinals', which is not known. Did you mean 'ordinal'?" in done.err
+    (site / "some.jsonl").write_text('{"text": "a", "grade": "good"}\n{"text": "b", "grade": null}')
+    words = ("--task", "ordinal", "--label", "grade", "--on-bad-row", "skip")
+    done = run("coreset", site / "some.jsonl", *words)
+    assert "1 of 2 rows have no label in 'grade' (row 1). Label them, or remove those" in done.err
     done = run("coreset", *data(site), "--method", "entropy")
     assert "the targets are grades" in done.err
 

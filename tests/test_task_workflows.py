@@ -324,6 +324,32 @@ def test_rows_without_a_target_are_left_out_where_that_is_asked_for(
         open_source(nothing, **given, task=source.task.name, on_bad_row="skip")
 
 
+def test_a_row_that_cannot_be_read_is_not_said_to_lack_a_label(tmp_path: Path) -> None:
+    lines = [f'{{"words": "row {row} of it", "label": "{"ab"[row % 2]}"}}' for row in range(12)]
+    lines[3] = '{"words": "row'
+    lines[5] = '{"words": "", "label": null}'
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    source = open_source(tmp_path / "rows.jsonl", on_bad_row="skip")
+    problems = {each.row: each.problem for each in source.skipped}
+    assert problems[3].startswith("line 4: ")
+    assert problems[5] == "no label in 'label'"
+
+
+def test_what_is_said_of_all_rows_is_of_those_with_labels() -> None:
+    words = [f"row {row} of it" for row in range(12)]
+    given: dict[str, Any] = {"on_bad_row": "skip"}
+    hot = pa.table({"words": words, "label": [None, *[[1, 0], [0, 1]] * 5, [1, 0]]})
+    with pytest.raises(ParameterError, match="exactly one 1 in each row"):
+        open_source(hot, **given)
+    same = pa.table({"words": words, "label": [None, *[["a", "b"]] * 11]})
+    with pytest.raises(DataError, match="the same labels in all rows"):
+        open_source(same, **given)
+    tags = pa.table({"words": words, "label": [None, *[["a"], ["a", "b"], []] * 3, ["b"], ["a"]]})
+    task = open_source(tags, **given).task
+    assert isinstance(task, Labels)
+    assert (task.counts, task.total) == ((7, 4), 11)
+
+
 BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     ([[["a"], ["b"]]] * 12, {}, "holds lists of lists"),
     ([["a"], None, ["b"], ["a", "b"]] * 3, {}, r"3 of 12 rows have no label in 'label' \(rows 1"),

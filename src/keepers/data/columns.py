@@ -242,7 +242,8 @@ def _with_fields(field: Any) -> str:
 def _texts(material: Material, names: Sequence[str]) -> list[str]:
     """The columns that may be the text, the longest first; others only where none is prose.
 
-    Those that tell rows apart, if there are any, or numbers.
+    A column whose texts are all the same, or mostly missing, is left out where there are other
+    texts, or numbers.
     """
     lengths: dict[str, float] = {}
     numbers = any(

@@ -45,28 +45,35 @@ def doubtful_classes(
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """Rows without a label, where it is `required`: an error, or left out, and then in `rows`."""
+    """What becomes of rows without a label, where one is `required`.
+
+    They are refused, or left out (`leave_out`) and noted in `rows`.
+    """
 
     required: bool
     leave_out: bool = False
     rows: list[int] = field(default_factory=list[int])
 
-    def check(self, missing: npt.NDArray[np.int64], count: int, where: str) -> None:
-        """Note the rows without a label, of so many in all.
+    def check(
+        self, missing: npt.NDArray[np.int64], count: int, where: str, *, can_skip: bool = True
+    ) -> None:
+        """Note the rows without a label, of `count` rows in all.
+
+        `can_skip`: these targets can be read without such rows.
 
         Raises:
-            DataError: there are some, and none may be left out; or all of them.
+            DataError: there are such rows, and they may not be left out; or all rows are.
         """
         if not len(missing) or not self.required:
             return
-        if self.leave_out and len(missing) < count:
+        if self.leave_out and can_skip and len(missing) < count:
             self.rows.extend(missing.tolist())
             return
-        instead = (
-            "or give other data"
-            if len(missing) == count
-            else "or pass --on-bad-row skip (on_bad_row='skip') to leave them out and list them"
-        )
+        instead = "or pass --on-bad-row skip (on_bad_row='skip') to leave such rows out"
+        if len(missing) == count:
+            instead = "or give other data"
+        elif not can_skip:
+            instead = "or remove those rows from the data"
         raise DataError(
             f"label: {len(missing):,} of {count:,} rows have no label in {where} "
             f"({rows_in_words(missing)}). Label them, {instead}"
@@ -83,7 +90,7 @@ def read_labels(
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Class numbers (n,) and the classes' names; -1 where a label is missing.
 
-    `missing` says what becomes of such rows; None: they are refused.
+    `missing` says what becomes of such rows; where it is None they are refused.
 
     `class_names` are those that the file declares for integers; `known` those of the training
     data, which a test set has to keep to. Classes of neither are the distinct values, sorted.

@@ -13,7 +13,7 @@ SAMPLE = 1000
 """Values that are looked at."""
 
 LOOKED_AT = 100_000
-"""Values that are looked at for whether they recur."""
+"""Values that are looked at for whether they differ, or recur."""
 
 ROWS, PART = 20, 0.1
 """Whole numbers that ascend from row to row number the rows, from so many on, where this part or
@@ -93,7 +93,7 @@ def is_prose(column: ArrowColumn) -> bool:
 
 def tells(column: ArrowColumn) -> bool:
     """Whether most texts of a column are there, and not all the same."""
-    column = column.slice(0, 100_000)
+    column = column.slice(0, LOOKED_AT)
     held = column.filter(pc.greater(pc.utf8_length(column).fill_null(0), 0))
     return len(held) > len(column) / 2 and (len(column) < ROWS or len(pc.unique(held)) > 1)
 

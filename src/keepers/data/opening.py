@@ -80,8 +80,9 @@ def open_source(
     `number` (or several); `auto` judges it by the values.
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
-    text, with numbers that are missing, NaN or infinite, or whose picture file cannot be read, are
-    an error, or are left out and listed in `skipped`. `memory` is a file in which all this is
+    text, with numbers that are missing, NaN or infinite, whose picture file cannot be read, or
+    without a label where one is needed, are an error, or are left out and listed in `skipped`.
+    `memory` is a file in which all this is
     kept: files that did not change are not read again before an input is asked for.
     `progress` is told how many files are read.
 
@@ -188,7 +189,7 @@ def open_source(
             bad |= talk.bad
         bad |= material.bad
         of_inputs = len(bad)
-        bad |= dict.fromkeys(missing.rows, f"no label in '{columns.label}'")
+        bad = dict.fromkeys(missing.rows, f"no label in '{columns.label}'") | bad
         bad |= turned_down(material.table, columns.label)
         if brought is not None:
             bad |= extract.unusable_numbers(brought, lambda place: f"features[{place}]")

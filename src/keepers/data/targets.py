@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +88,8 @@ def read_targets(
         return labels, classes, None
     if found == "labels":
         read = _labels(columns, names, label, declared, like, missing)
-        if task == "auto" and bool((read[0].offsets.diff() == 1).all()) and is_hot(columns):
+        lengths = np.delete(read[0].offsets.diff().numpy(), missing.rows)
+        if task == "auto" and bool((lengths == 1).all()) and is_hot(columns):
             raise ParameterError(
                 "task",
                 f"'{label}' holds 0 and 1 with exactly one 1 in each row, so one class or one "
@@ -138,7 +138,7 @@ def _labels(
             )
         places = [None if np.isnan(row).any() else np.flatnonzero(row).tolist() for row in table]
         hot = [None if at is None else [names[place] for place in at] for at in places]
-        return _tagged(hot, names, label, like)
+        return _tagged(hot, names, label, like, missing)
     column, name = columns[0], names[0]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -150,7 +150,7 @@ def _labels(
             missing.check(empty, len(values), f"'{label}'")
             width, hot = flags
             rows = [None if row is None else got for row, got in zip(values, hot, strict=True)]
-            return _tagged(rows, _places(width), label, like)
+            return _tagged(rows, _places(width), label, like, missing)
         values = [
             None if row is None else [_name(each, declared) for each in row] for row in values
         ]
@@ -174,7 +174,7 @@ def _labels(
     missing.check(empty, len(values), f"'{label}'")
     rows = [None if row is None else [each for each in row if each] for row in values]
     seen = Counter(each for row in rows for each in set(row or ()))
-    return _tagged(rows, sorted(seen, key=_order), label, like)
+    return _tagged(rows, sorted(seen, key=_order), label, like, missing)
 
 
 def _places(width: int) -> tuple[str, ...]:
@@ -196,7 +196,11 @@ def _name(value: Any, declared: Sequence[str] | None) -> str:
 
 
 def _tagged(
-    rows: Sequence[Sequence[str] | None], names: Sequence[str], label: str, like: Task | None
+    rows: Sequence[Sequence[str] | None],
+    names: Sequence[str],
+    label: str,
+    like: Task | None,
+    missing: Missing,
 ) -> Read:
     known = tuple(names) if like is None else like.names
     number = {name: at for at, name in enumerate(known)}
@@ -217,17 +221,18 @@ def _tagged(
             f"label: '{label}' holds {counted(sum(count > 0 for count in counts), 'label')}. "
             "Selection needs at least 2; name another column with --label (label=...)"
         )
-    if len(rows) > 1 and set(counts) <= {0, len(rows)}:
+    total = len(rows) - len(missing.rows)
+    if total > 1 and set(counts) <= {0, total}:
         raise DataError(
             f"label: '{label}' holds the same labels in all rows. Name another column with --label "
             "(label=...)"
         )
-    if len(known) > max(20, len(rows) / 2):
+    if len(known) > max(20, total / 2):
         raise DataError(
-            f"label: '{label}' holds {len(known):,} different labels in {len(rows):,} rows: keys "
+            f"label: '{label}' holds {len(known):,} different labels in {total:,} rows: keys "
             "or texts rather than labels. Name another column with --label (label=...)"
         )
-    return tags, (), Labels(names=known, counts=tuple(counts), total=len(rows))
+    return tags, (), Labels(names=known, counts=tuple(counts), total=total)
 
 
 def _numbers(
@@ -280,8 +285,7 @@ def _of_package(
     given = {name: column.to_pylist() for name, column in zip(names, columns, strict=True)}
     if missing.required:
         empty = [any(value is None for value in row) for row in zip(*given.values(), strict=True)]
-        missing = replace(missing, leave_out=False)  # it is given values alone
-        missing.check(np.flatnonzero(empty), len(empty), f"'{label}'")
+        missing.check(np.flatnonzero(empty), len(empty), f"'{label}'", can_skip=False)
     try:
         targets, found = kinds()[task].read(given, like)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ def check_place(path: str, parameter: str) -> None:
     """
     if not path:
         raise ParameterError(parameter, "got 'hf:' without a name", "Give hf:FOLDER or a hub name")
-    if path.startswith(("/", ".", "~")) and not Path(path).expanduser().exists():
+    if path.startswith(("/", ".", "~")) and not os.path.exists(os.path.expanduser(path)):
         raise ParameterError(
             parameter, f"got 'hf:{path}', but there is no such folder", "Give one that exists"
         )
