@@ -157,6 +157,18 @@ def test_classes_too_small_for_an_equal_share_are_named() -> None:
     assert warn_of_uneven(labels, torch.ones(220, dtype=torch.bool), ["a", "b", "c"]) == []
 
 
+def test_what_the_floor_keeps_of_a_rare_class_is_not_said_of_the_method(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1, 2], [970, 1, 1])
+    vectors = np.random.default_rng(0).standard_normal((972, 3)).astype(np.float32)
+    given: dict[str, Any] = {"keep": 30, "method": "stratified", "run": tmp_path}
+    assert warnings_of(keepers.coreset((vectors, labels), **given)) == []
+    gone = torch.from_numpy(np.repeat([0, 1], [300, 700]))
+    kept = torch.zeros(1000, dtype=torch.bool)
+    kept[299:500] = True  # the floor keeps one of 300
+    (said,) = warn_of_shares(gone, kept, ["a", "b"], least=1)
+    assert said.startswith("the kept share of 'a' is 0.3%")
+
+
 def test_equal_shares_that_change_the_classes_are_said(tmp_path: Path) -> None:
     labels = torch.tensor([0] * 90 + [1] * 10)
     kept = torch.zeros(100, dtype=torch.bool)
@@ -179,6 +191,7 @@ def test_equal_shares_that_change_the_classes_are_said(tmp_path: Path) -> None:
     (told,) = warnings_of(floored)
     assert told.startswith("--min-per-class 8 makes '0' 60.0% of what is kept")
     assert "but with equal shares it was wrong more often on 6 of 10 data sets" in told
+    assert "Give a lower one if all errors count alike" in told
     assert warnings_of(keepers.coreset((vectors, labels.numpy()), min_per_class=3, **given)) == []
 
 

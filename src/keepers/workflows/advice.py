@@ -265,8 +265,9 @@ def warn_of_changed(
     kept: torch.Tensor,
     names: Sequence[str],
     option: str = "--balance class",
+    remedy: str = "Leave it out",
 ) -> list[str]:
-    """Warnings of an `option` that changes how often classes occur.
+    """Warnings of an `option` that changes how often classes occur, and the `remedy`.
 
     It does where over `CHANGED` of what is kept is more than its class has of all. labels (n,),
     kept (n,) of bool, names of the classes.
@@ -281,7 +282,7 @@ def warn_of_changed(
     return [
         f"{option} makes '{names[most]}' {float(after[most]):.1%} of what is kept, and it is "
         f"{float(before[most]):.1%} of all: a model trained on it finds more of the rare classes, "
-        f"but {BALANCED}. Leave it out if all errors count alike, or measure it: keepers compare"
+        f"but {BALANCED}. {remedy} if all errors count alike, or measure it: keepers compare"
     ]
 
 
@@ -290,11 +291,14 @@ def warn_of_shares(
     kept: torch.Tensor,
     names: Sequence[str],
     of: tuple[str, str] = OF_CLASSES,
+    *,
+    least: int = 0,
 ) -> list[str]:
     """Warnings of classes whose kept share is extreme: labels (n,), kept (n,) of bool, names.
 
     A share is extreme where it is under half of that of all examples, or what is dropped is under
-    half, and more than `EXTREME` standard deviations of a random draw of that size away.
+    half, and more than `EXTREME` standard deviations of a random draw of that size away. A class
+    of which no more than the floor `least` is kept is not kept too often: the floor keeps it.
     """
     sizes = torch.bincount(labels, minlength=len(names))
     keeps = torch.bincount(labels[kept], minlength=len(names))
@@ -302,7 +306,8 @@ def warn_of_shares(
     share, overall = keeps[there] / sizes[there], float(kept.double().mean())
     chance = (overall * (1 - overall) / sizes[there]).sqrt()
     far = (share - overall).abs() > EXTREME * chance
-    extreme = far & ((share < overall / 2) | (1 - share < (1 - overall) / 2))
+    much = (1 - share < (1 - overall) / 2) & (keeps[there] > least)
+    extreme = far & ((share < overall / 2) | much)
     if not bool(extreme.any()):
         return []
     low, high = int(share.argmin()), int(share.argmax())

@@ -151,10 +151,12 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     if config.balance:
         by_class += warn_of_uneven(*there)
     if forced > CHANGED * k and of == OF_CLASSES:
-        option = "--balance class" if config.balance else f"--min-per-class {least}"
-        by_class += warn_of_changed(*there[:3], option)
+        option = "--balance class", "Leave it out"
+        if not config.balance:
+            option = f"--min-per-class {least}", "Give a lower one"
+        by_class += warn_of_changed(*there[:3], *option)
     elif config.balance is None:
-        by_class += warn_of_shares(*there)
+        by_class += warn_of_shares(*there, least=least)
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")
