@@ -386,6 +386,8 @@ def test_models_that_cannot_be_read_by(tmp_path: Path, name: str) -> None:
         ParameterError, match="proxy: got 'fasttext', which does not read conversations"
     ):
         language_model("fasttext", "proxy")
+    with pytest.raises(ParameterError, match="got 'hf:~nobody-1/model', but there is no such fold"):
+        language_model("hf:~nobody-1/model", "proxy")
     with pytest.raises(ParameterError, match=r"got 'hf:none.gguf', but there is no such file"):
         language_model("hf:none.gguf", "proxy")
     with pytest.raises(ParameterError, match=r"proxy\.options\.length: got 1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -327,7 +328,7 @@ def _place(name: str, parameter: str, length: Any) -> tuple[str, str | None]:
         import transformers as _
     except ImportError as error:
         raise MissingExtraError(f"model '{name}'", "hf") from error
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if file.suffix.lower() == ".gguf":
         if not file.is_file():
             raise ParameterError(parameter, f"got '{name}', but there is no such file", "Give one")

@@ -99,8 +99,17 @@ UNSURE = ("entropy", "label-entropy", "committee", "perplexity", "loss")
 
 
 def unsure_of(task: Task) -> str:
-    """The first of `UNSURE` that reads what models of such targets give."""
-    return next(name for name in UNSURE if methods.get(name).needs <= signals_for(task))
+    """The first of `UNSURE` that reads what models of such targets give.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    found = (name for name in UNSURE if methods.get(name).needs <= signals_for(task))
+    if (first := next(found, None)) is None:
+        raise ParameterError(
+            "method", f"got none, and no score is for targets of '{task.name}'", "Name a method"
+        )
+    return first
 
 
 def signals_for(task: Task) -> frozenset[str]:
