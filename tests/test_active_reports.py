@@ -275,6 +275,7 @@ def measured(value: float = 0.9, on: str = "test", **facts: Any) -> dict[str, An
 
 
 ROUND = {"control": 5}
+FEW = {"value": 1.0, "low": 0.862, "high": 1.0, "examples": 24, "on": "control"}
 
 
 @pytest.mark.parametrize(
@@ -283,6 +284,10 @@ ROUND = {"control": 5}
         (stand(), "Nothing is labelled yet"),
         (stand(counts={"labelled": 1}), "1 example labelled, accuracy not known yet"),
         (stand(trained=(measured(),)), "90% accurate, trained on 80 labels"),
+        (
+            stand(trained=({**measured(), "accuracy": FEW},)),
+            "86.2% to 100% accurate, trained on 80 labels",
+        ),
         (
             stand(trained=(measured(against_random=against("better")),)),
             "90% accurate, trained on 80 labels; selection beats random",

@@ -19,6 +19,10 @@ from keepers.workflows.active.standing import Standing
 WAITING = ("planned", "sent")
 
 
+WIDE = 0.12
+"""The width of an interval from which on a headline shows it, and not its middle."""
+
+
 def headline(standing: Standing) -> str:
     """The state of a campaign in one line."""
     found = standing.accuracy
@@ -28,18 +32,20 @@ def headline(standing: Standing) -> str:
             return "Nothing is labelled yet"
         return f"{counted(labelled, 'example')} labelled, {standing.score} not known yet"
     trained_on = counted(standing.trained[-1]["labels"], "label")
-    words = f"{reached(standing, found['value'])}, trained on {trained_on}"
+    words = f"{reached(standing, found)}, trained on {trained_on}"
     verdict = selection(standing).verdict
     if verdict == "better":
         return f"{words}; selection beats random"
     return f"{words}; random labels do better" if verdict == "worse" else words
 
 
-def reached(standing: Standing, value: float) -> str:
-    """A score by its name."""
+def reached(standing: Standing, found: Mapping[str, Any]) -> str:
+    """A score by its name; its interval in its place where that is wide."""
+    is_wide = found["high"] - found["low"] > WIDE
+    shown = _interval(found) if is_wide else quantities.percent(found["value"])
     if standing.score == CLASSES.score_words:
-        return f"{quantities.percent(value)} accurate"
-    return f"{standing.score} of {quantities.percent(value)}"
+        return f"{shown} accurate"
+    return f"{standing.score} of {shown}"
 
 
 def answers(standing: Standing) -> list[Answer]:

@@ -65,7 +65,7 @@ def batch_table(campaign: Campaign, batch: Batch) -> RenderableType:
     parts: list[RenderableType] = [head]
     standing = campaign.status()
     if found := standing.accuracy:
-        reached = f"reaches {active_answers.reached(standing, found['value'])}, measured"
+        reached = f"reaches {active_answers.reached(standing, found)}, measured"
         right = f"is {quantities.percent(found['value'])} right"
         words = right if standing.score == CLASSES.score_words else reached
         parts.append(Text(f"The proxy {words} on {active_answers.measured_on(found)}"))
