@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,15 @@ import torch
 from driver import run_or_summary
 
 from keepers import methods
-from keepers.baselines import RANDOM
 from keepers.data import Source, corrupt_labels, open_source
 from keepers.files import write_json
 from keepers.random import generator
-from keepers.roles import Prepared, Role, prepare
+from keepers.roles import Role, prepare
 from keepers.statistics import paired_difference
 from keepers.workflows.offered import row_for
-from keepers.workflows.pilot import Pilot, judged, run_pilot
-from keepers.workflows.second_look import second_look
-from keepers.workflows.settling import Finding, findings, forecast, promising, settle
+from keepers.workflows.pilot import judged, run_pilot
+from keepers.workflows.second_look import looked_at_again, second_look
+from keepers.workflows.settling import findings, settle
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace
 
@@ -123,7 +122,8 @@ def pilots(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     found["a random forest"] = {"rows": rows, "seconds": spent + time.process_time() - start}
     for name, role in NETWORKS.items() if seed < TRIED else ():
         start = time.process_time()
-        rows = by_network(prepare(role, source)[1], seen, alone, source, place, seed)
+        network = prepare(role, source)[1]
+        rows = looked_at_again(seen, alone, network, source, place, keep=KEEP, seed=seed)
         found[name] = {"rows": rows, "seconds": spent + time.process_time() - start}
     for each in found.values():
         best = {keep: settle(each["rows"], keep) for keep in KEEP}
@@ -132,42 +132,6 @@ def pilots(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
         }
         each["rows"] = [asdict(row) for row in each["rows"]]
     return found
-
-
-def by_network(
-    network: Prepared,
-    seen: Pilot,
-    rows: list[Finding],
-    source: Source,
-    place: Workplace,
-    seed: int,
-) -> list[Finding]:
-    """A second look by a network at what is promising, on the pilot's choices."""
-
-    @cache
-    def errors(method: str, keep: float) -> list[float]:
-        return [
-            float(
-                np.mean(
-                    [
-                        judged(network, source, place, chosen, piece.held, seed, fold)[0].error
-                        for chosen in piece.chosen[method, keep]
-                    ]
-                )
-            )
-            for fold, piece in enumerate(seen.pieces)
-        ]
-
-    asked = [row for keep in KEEP for row in promising(rows, keep)]
-    return [
-        replace(
-            row,
-            other=forecast(seen, [(errors(row.method, row.keep), errors(RANDOM, row.keep))])[0],
-        )
-        if row in asked
-        else row
-        for row in rows
-    ]
 
 
 def run_all(names: list[str], out: Path) -> None:

@@ -126,8 +126,11 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
                     "kind": source.kind,
                     "n": len(bench.source),
                     "num_classes": source.task.num_outputs,
-                    **({"score": source.task.score_words} if source.other_task else {}),
-                    **({"stratum": source.task.stratum[0]} if source.other_task else {}),
+                    **(
+                        {"score": source.task.score_words, "stratum": source.task.stratum[0]}
+                        if source.other_task
+                        else {}
+                    ),
                     "test_name": test_source.name,
                     "test_n": len(bench.test),
                     "in_both": in_both,

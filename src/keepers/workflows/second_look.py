@@ -52,11 +52,31 @@ def second_look(
     found = another_kind(prepared.classifier, prepared.info)
     if prepared.role.model not in CLASSIFIERS or found is None:
         return pilot, [*rows]
-    asked = [row for fraction in keep for row in promising(rows, fraction)]
     name, classifier = found
     mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
     other = replace(prepared, classifier=classifier, fingerprint=mark)
     inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
+    seen = looked_at_again(pilot, rows, other, source, inner, keep=keep, seed=seed)
+    noise = pilot.noise
+    if noise is not None and noise.high > FEW:
+        again = _noise(pilot, other, source, inner, seed)
+        noise = min(noise, again, key=lambda each: each.disagreement)
+    costs = (*pilot.costs, *inner.ledger.by_phase())
+    return replace(pilot, other=name, costs=costs, noise=noise), seen
+
+
+def looked_at_again(
+    pilot: Pilot,
+    rows: Sequence[Finding],
+    other: Prepared,
+    source: Source,
+    place: Workplace,
+    *,
+    keep: Sequence[float],
+    seed: int,
+) -> list[Finding]:
+    """The rows, those that are `promising` with what `other` gains by the pilot's choices."""
+    asked = [row for fraction in keep for row in promising(rows, fraction)]
 
     @cache
     def errors(method: str, fraction: float) -> list[float]:
@@ -64,7 +84,7 @@ def second_look(
             float(
                 np.mean(
                     [
-                        judged(other, source, inner, chosen, piece.held, seed, fold)[0].error
+                        judged(other, source, place, chosen, piece.held, seed, fold)[0].error
                         for chosen in piece.chosen[method, fraction]
                     ]
                 )
@@ -78,12 +98,7 @@ def second_look(
             pair = errors(row.method, row.keep), errors(RANDOM, row.keep)
             row = replace(row, other=forecast(pilot, [pair])[0])
         seen.append(row)
-    noise = pilot.noise
-    if noise is not None and noise.high > FEW:
-        again = _noise(pilot, other, source, inner, seed)
-        noise = min(noise, again, key=lambda each: each.disagreement)
-    costs = (*pilot.costs, *inner.ledger.by_phase())
-    return replace(pilot, other=name, costs=costs, noise=noise), seen
+    return seen
 
 
 def _noise(
