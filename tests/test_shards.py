@@ -197,6 +197,24 @@ def test_a_method_chooses_as_from_one_table(method, key, tmp_path):
     assert found[0].equals(found[1])
 
 
+@pytest.mark.parametrize("method", ["margin", "loss"])
+def test_scores_are_the_same_to_the_bit_wherever_a_row_stands(method, tmp_path):
+    """Rows of ten numbers are not aligned in memory, and the last bits of products go by that."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 900)
+    words = [rng.integers(40 * label, 100 + 40 * label, 12) for label in labels]
+    texts = [" ".join(f"w{each}" for each in row) for row in words]
+    table = pa.table({"text": texts, "label": labels, "key": rng.permutation(900)})
+    found = []
+    for count in (1, 3, 17):
+        folder = in_shards(table, tmp_path / f"{count}", count)
+        same = {"keep": 1.0, "method": method, "epochs": 3, "id": "key"}
+        kept = keepers.coreset_shards(folder, run=tmp_path / f"run-{count}", **same)
+        found.append(kept.table.select(["id", "label", "rank", "score"]))
+    assert found[1].equals(found[0])
+    assert found[2].equals(found[0])
+
+
 def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
     """The pilot looks at the sample, here all: it is that of one table with the same methods."""
     monkeypatch.setattr(auto, "second_look", lambda pilot, rows, *_, **__: (pilot, [*rows]))

@@ -1,18 +1,23 @@
 """Proxies of shards: trained on a sample, each by one task, and asked of one shard after another.
 
-Every task computes with one thread and in batches of one size, so that what a proxy says of an
-example depends neither on the shard it stands in nor on the machine's number of cores.
+Every task computes with one thread and in batches of one size, in which the place of an example
+comes from its id: the last bits of a product depend on where a row stands. So what a proxy says of
+an example depends neither on the shard it stands in nor on the machine's number of cores.
 """
 
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from keepers import methods
 from keepers.data import DensePool, encode
@@ -29,8 +34,8 @@ from keepers.signals import extract
 from keepers.training import Checkpoint, Hardware, fit
 from keepers.types import EvalView, Signals
 
-BATCH = 512
-"""Examples that a proxy is asked about in one go; a batch that is not full is filled up."""
+BATCH = 64
+"""Examples that a proxy is asked about in one go: places of ids, and what is left is filled up."""
 _AGAIN = "It is trained again"
 
 
@@ -120,8 +125,7 @@ def score_shard(work: Scoring, part: Part) -> float:
     name = part.at.shard.name
     source = source_of([taken], work.reading, work.class_names, name, work.shape)
     source, pool = encode(source, prepared.encoder)
-    n = len(source)
-    positions = torch.cat([torch.arange(n), torch.zeros(-n % BATCH, dtype=torch.int64)])
+    positions, at = placed(source.examples.names)
     view = EvalView(pool=pool, labels=source.targets, task=prepared.task)
     wanted = row.needs - {"labels", EARLY} | ({"gradient_norms"} if EARLY in row.needs else set())
     runtime = work.hardware.runtime(gains_from_bf16=prepared.recipe.bf16)
@@ -132,15 +136,36 @@ def score_shard(work: Scoring, part: Part) -> float:
             module.load_state_dict(read_tensors(path, "run", _AGAIN)[0])
             signals = extract(
                 module, view, runtime=runtime, wanted=wanted, positions=positions, batch_size=BATCH
-            ).at(torch.arange(n))
+            )
             if EARLY in row.needs:
                 signals = replace(
                     signals, early_gradient_norms=signals.get("gradient_norms")[:, None]
                 )
             members.append(signals)
-        scores = methods.score(row, members)
+        scores = methods.score(row, members)[at]
     Store(work.folder).write(part.at.key, {"scores": scores.cpu().numpy()})
-    return n
+    return len(source)
+
+
+def placed(ids: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
+    """Positions of examples in batches, and where those with these ids (n,) are among them.
+
+    Where an example stands in its batch depends on its id alone. Gaps are filled by the first one.
+
+    >>> positions, at = placed(np.array(["a", "b", "c"], dtype=object))
+    >>> len(positions), positions[at].tolist()
+    (64, [0, 1, 2])
+    """
+    n = len(ids)
+    places = np.fromiter((zlib.crc32(str(each).encode()) % BATCH for each in ids.tolist()), int, n)
+    order = np.argsort(places, kind="stable")
+    counts = np.bincount(places, minlength=BATCH)
+    before = np.empty(n, np.int64)
+    before[order] = np.arange(n) - np.repeat(counts.cumsum() - counts, counts)
+    at = before * BATCH + places
+    positions = np.zeros(int(counts.max()) * BATCH, np.int64)
+    positions[at] = np.arange(n)
+    return torch.from_numpy(positions), torch.from_numpy(at)
 
 
 @contextlib.contextmanager
@@ -157,4 +182,4 @@ def one_thread() -> Generator[None]:
 def identity_of(scoring: Scoring) -> Any:
     """What scores depend on beside the shard."""
     paths = [path.name for path in scoring.weights]
-    return [methods.get(scoring.method).identity(), paths, scoring.reading.identity()]
+    return [methods.get(scoring.method).identity(), paths, scoring.reading.identity(), BATCH]
