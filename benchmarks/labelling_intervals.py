@@ -129,7 +129,7 @@ def main() -> None:
             for row in pilot(data, number):
                 k, gap = row["k"], known["margin", row["k"]] - known["random", row["k"]]
                 if row["method"] == "random":
-                    found, right = row["accuracy"], 1 - known["random", k]
+                    found, right = row["score"], 1 - known["random", k]
                 else:
                     found, right = row["difference"], gap
                     told.setdefault(k, Counter())[row["told"]] += 1

@@ -14,7 +14,7 @@ import pytest
 
 import keepers
 from commands import Keepers
-from keepers.errors import ParameterError
+from keepers.errors import DataError, ParameterError
 from keepers.experiments import labelling_pilot
 from keepers.experiments.labelling_pilot import Played, needed_for, rows_of
 from keepers.experiments.summary import ChoiceTrial
@@ -61,14 +61,14 @@ def test_what_the_labels_there_are_can_show(advice: keepers.Advice) -> None:
     rows = {(row["k"], row["method"]): row for row in advice.result["rows"]}
     assert list(rows) == [(k, name) for k in (20, 70) for name in ("random", "margin", "auto")]
     assert advice.result["open"] == [1000]
-    assert 0.4 < rows[20, "random"]["accuracy"]["mean"] < rows[70, "random"]["accuracy"]["mean"]
-    for found in (row["accuracy"] for row in rows.values()):
+    assert 0.4 < rows[20, "random"]["score"]["mean"] < rows[70, "random"]["score"]["mean"]
+    for found in (row["score"] for row in rows.values()):
         assert found["low"] <= found["mean"] <= found["high"]
     assert rows[20, "margin"]["difference"]["pairs"] == 5
     assert rows[70, "margin"]["difference"] is None  # 70 of 128 are no choice
     assert rows[20, "auto"]["taken"] == ["random"]  # under 100 labels it asks no proxy
     assert rows[20, "auto"]["told"] == "no difference"
-    assert rows[20, "auto"]["accuracy"] == rows[20, "random"]["accuracy"]
+    assert rows[20, "auto"]["score"] == rows[20, "random"]["score"]
 
 
 def test_it_is_told_in_every_form(advice: keepers.Advice) -> None:
@@ -94,7 +94,7 @@ def test_the_same_again(advice: keepers.Advice, tmp_path: Path) -> None:
     before = [row for row in advice.result["rows"] if row["k"] == 20 and row["method"] != "auto"]
     for one, other in zip(before, again.result["rows"], strict=True):
         assert (one["k"], one["method"]) == (other["k"], other["method"])
-        assert one["accuracy"] == other["accuracy"]
+        assert one["score"] == other["score"]
 
 
 def trial(method: str, seed: int, error: float) -> ChoiceTrial:
@@ -130,7 +130,7 @@ def test_a_choice_against_random_by_hand(gain: float, told: str) -> None:
     ]
     played = Played(trials=tuple(trials), taken={}, rounds={}, pool=800, seconds=1.0)
     random, margin = rows_of(played, [100], 1000)
-    assert random["accuracy"]["mean"] == pytest.approx(0.7 - 0.002 * 2 / 5)
+    assert random["score"]["mean"] == pytest.approx(0.7 - 0.002 * 2 / 5)
     assert margin["difference"]["mean"] == pytest.approx(-gain)
     assert margin["told"] == told
 
@@ -147,20 +147,62 @@ def test_a_pilot_that_had_no_choice_says_nothing_of_it() -> None:
     assert rows_of(played, [100], 250)[1]["told"] == "no difference"
 
 
+def test_several_labels_and_numbers_are_told_by_their_own_score(
+    quick: None, tmp_path: Path
+) -> None:
+    rows = table(400, 400)
+    x = np.array(rows["features"].to_pylist())
+    there = np.arange(400) % 2 == 0
+
+    def asked(column: Any, **options: Any) -> dict[str, Any]:
+        data = rows.set_column(1, "label", column)
+        where = tmp_path / str(len(list(tmp_path.iterdir())))
+        found = keepers.advise_labelling(data, budgets=[40], run=where, **QUIET, **options)
+        assert "240 rows" not in "".join(found.sentences)
+        assert found.result["rounds"]["pool"] == 200  # those without a label
+        page = advice_report(found.result, where / "report.html").read_text()
+        assert f"held-out {found.result['score']}" in page
+        return found.result
+
+    tags = [[f"tag {at}" for at in range(3) if row[at] > 1] for row in x]
+    several = asked(pa.array([None if row % 2 else tag for row, tag in enumerate(tags)]))
+    assert several["score"] == "average precision"
+    assert several["config"]["methods"] == ["label-entropy"]
+    noisy = x @ [1, 2, 3, 4] + np.random.default_rng(1).normal(size=400)
+    number = asked(pa.array(np.where(there, noisy, np.nan)))
+    assert number["score"] == "R²"
+    assert number["config"]["methods"] == ["committee"]
+    assert "1 number" in (tmp_path / "1" / "report.html").read_text()
+    assert number["rows"][0]["score"]["mean"] > 0.9  # a linear function of the features
+    assert "Random labels bring: 40 labels R² 9" in number["sentences"][0]
+    assert "in points of R²" in number["sentences"][1]
+    assert "auto, the default, is random here" in number["sentences"][2]
+    with pytest.raises(ParameterError, match=r"(?s)margin.*committee"):
+        asked(pa.array(x @ [1, 2, 3, 4]), methods=["margin"])
+
+
+def test_whole_numbers_that_may_be_classes_are_asked_for(tmp_path: Path) -> None:
+    values = pa.array([None if row % 3 else row % 151 for row in range(600)], pa.int64())
+    data = table(600, 600).set_column(1, "label", values)
+    with pytest.raises(ParameterError, match="Set --task class or --task number"):
+        keepers.advise_labelling(data, run=tmp_path / "run", **QUIET)
+
+
 def test_what_labelling_advice_cannot_be_given_on(tmp_path: Path) -> None:
     def refused(data: Any, words: str, **asked: Any) -> None:
         where = tmp_path / str(len(list(tmp_path.iterdir())))
         with pytest.raises(ParameterError, match=words):
             keepers.advise_labelling(data, run=where, **{**QUIET, **asked})
 
-    refused(table(300, 0), "label: not one row of .* has a label. Name their column")
+    refused(table(300, 0), "label: not one row has a label")
     refused(
         table(300, 110),
         "110 labelled examples cannot show the value of 100 labels: .* needs 125",
     )
     refused(table(300, 110), "such as --budgets 44", budgets=[100])
     refused(table(300, 40), "needs 100. Label more at random first$", budgets=[10])
-    refused(table(300, 200, classes=1), "all labelled examples are of one class")
+    with pytest.raises(DataError, match="only one class"):
+        keepers.advise_labelling(table(300, 200, classes=1), run=tmp_path / "one", **QUIET)
     refused(table(300, 200), "methods: got none but random", methods=["random"])
     refused(table(300, 200), "'forgetting'", methods=["forgetting"])
     refused(table(300, 200), "budgets: got", budgets=[1, 100])

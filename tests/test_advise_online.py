@@ -155,6 +155,9 @@ def test_what_online_advice_cannot_be_given_on(tmp_path: Path) -> None:
         keepers.advise_online(three(), il=others, target="logistic", run=tmp_path / "c")
     with pytest.raises(ParameterError, match="holdout: got together with il"):
         keepers.advise_online(three(), il=others, holdout=0.5, run=tmp_path / "d")
+    x, y = three()
+    with pytest.raises(ParameterError, match=r"the targets are numbers.* compare --online"):
+        keepers.advise_online((x, y + 0.5), task="number", run=tmp_path / "e")
     assert not list(tmp_path.rglob("advice.json"))
 
 

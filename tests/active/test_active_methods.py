@@ -14,10 +14,10 @@ from keepers.errors import ParameterError
 from keepers.methods import ACTIVE
 from keepers.workflows.active import Campaign, planning
 from keepers.workflows.active.judging import said_of_balance, said_of_halves
-from keepers.workflows.offered import ACTIVE_SIGNALS
+from keepers.workflows.offered import active_signals
 from keepers.workflows.options.active import ActiveConfig
 
-OFFERED = list(methods.offered(ACTIVE_SIGNALS, replacement=False))
+OFFERED = list(methods.offered(active_signals("class"), replacement=False))
 SAMPLED = [name for name in OFFERED if "posterior_log_probs" in methods.get(name).needs]
 DROPOUT = {"model": "mlp", "options": {"hidden": (8,), "dropout": 0.3}, "epochs": 3}
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
-from keepers.errors import DataError
+from keepers.errors import DataError, UnlabelledError
 from keepers.tasks.texts import WHOLE, label_text, readings
 from keepers.words import counted, remedy
 
@@ -47,12 +47,18 @@ def doubtful_classes(
 class Missing:
     """What becomes of rows without a label, where one is `required`.
 
-    They are refused, or left out (`leave_out`) and noted in `rows`.
+    They are refused, or left out (`leave_out`) and noted in `rows`, or `kept`, to be labelled.
     """
 
     required: bool
     leave_out: bool = False
+    kept: bool = False
     rows: list[int] = field(default_factory=list[int])
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether rows without a label are taken as they are."""
+        return self.kept or not self.required
 
     def check(
         self, missing: npt.NDArray[np.int64], count: int, where: str, *, can_skip: bool = True
@@ -64,7 +70,14 @@ class Missing:
         Raises:
             DataError: there are such rows, and they may not be left out; or all rows are.
         """
-        if not len(missing) or not self.required:
+        if self.kept and len(missing) == count:
+            raise UnlabelledError(
+                "label",
+                f"not one row has a label in {where}",
+                "Name another column with --label (label=...), or first label rows drawn at "
+                "random (keepers active start)",
+            )
+        if not len(missing) or self.may_stay:
             return
         if self.leave_out and can_skip and len(missing) < count:
             self.rows.extend(missing.tolist())

@@ -59,6 +59,7 @@ def open_source(
     task: TaskName = "auto",
     seed: int = 0,
     require_labels: bool = True,
+    keep_unlabelled: bool = False,
     on_bad_row: OnBadRow = "error",
     memory: Path | None = None,
     progress: Progress | None = None,
@@ -81,7 +82,8 @@ def open_source(
 
     An id is the key in column `id`, or the BLAKE2b-128 hash of the raw input. Rows without a
     text, with numbers that are missing, NaN or infinite, whose picture file cannot be read, or
-    without a label where one is needed, are an error, or are left out and listed in `skipped`.
+    without a label where one is needed, are an error, or are left out and listed in `skipped`;
+    with `keep_unlabelled` rows without a label stay among those that have one.
     `memory` is a file in which all this is
     kept: files that did not change are not read again before an input is asked for.
     `progress` is told how many files are read.
@@ -109,6 +111,7 @@ def open_source(
         if memory is not None and alone and is_read_as_path(data):
             known = like and (like.kind, like.shape, like.columns, like.class_names)
             asked = (input, label, id, header, known, limit, seed, require_labels, on_bad_row)
+            asked = (*asked, "unlabelled") if keep_unlabelled else asked
             asked = (*asked, task) if task != "auto" else asked
             path = Path(data).expanduser()
             kept = Memory(file=memory, data=path, split=split, usual=usual, asked=asked)
@@ -176,7 +179,9 @@ def open_source(
         inputs = extract.raw_inputs(material, columns.input, kind)
         targets = task if talk is None else CLASSES.name
         known_as = like if talk is None else None  # held-out conversations may have other sources
-        missing = Missing(required=require_labels, leave_out=on_bad_row == "skip")
+        missing = Missing(
+            required=require_labels, leave_out=on_bad_row == "skip", kept=keep_unlabelled
+        )
         labels, class_names, other_task = _labels(
             material, columns, known_as, missing, said.label, targets
         )

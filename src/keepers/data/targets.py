@@ -88,7 +88,7 @@ def read_targets(
         return labels, classes, None
     if found == "labels":
         read = _labels(columns, names, label, declared, like, missing)
-        lengths = np.delete(read[0].offsets.diff().numpy(), missing.rows)
+        lengths = read[0].offsets.diff()[Labels.known(read[0])]
         if task == "auto" and bool((lengths == 1).all()) and is_hot(columns):
             raise ParameterError(
                 "task",
@@ -157,7 +157,7 @@ def _labels(
     elif pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
         mark = delimiter_for(column, name, like)
         values = [
-            None if each is None or not (missing.required or each.strip()) else split(each, mark)
+            None if each is None or (missing.may_stay and not each.strip()) else split(each, mark)
             for each in column.to_pylist()
         ]
     elif like is None and is_flag(column):
@@ -221,7 +221,7 @@ def _tagged(
             f"label: '{label}' holds {counted(sum(count > 0 for count in counts), 'label')}. "
             "Selection needs at least 2; name another column with --label (label=...)"
         )
-    total = len(rows) - len(missing.rows)
+    total = sum(row is not None for row in rows)
     if total > 1 and set(counts) <= {0, total}:
         raise DataError(
             f"label: '{label}' holds the same labels in all rows. Name another column with --label "

@@ -28,6 +28,7 @@ from keepers.types import Budget
 from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import (
     Say,
+    about,
     check_outputs,
     default_run,
     say_or_not,
@@ -117,17 +118,13 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
             {
                 "kind": "compare",
                 **({"score": source.task.score_words} if source.other_task else {}),
-                "data": {
-                    "name": source.name,
-                    "kind": source.kind,
-                    "n": len(bench.source),
-                    "num_classes": source.task.num_outputs,
-                    **({"stratum": source.task.stratum[0]} if source.other_task else {}),
-                    "test_name": test_source.name,
-                    "test_n": len(bench.test.view),
-                    "in_both": in_both,
-                    "fingerprint": source.fingerprint,
-                },
+                "data": about(
+                    source,
+                    n=len(bench.source),
+                    test_name=test_source.name,
+                    test_n=len(bench.test.view),
+                    in_both=in_both,
+                ),
                 "config": asdict(config)
                 | {"proxy": bench.proxy.role.identity(), "target": bench.target.role.identity()},
                 "seeds": list(range(config.seeds)),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from keepers.baselines import RANDOM
 from keepers.data import Source
@@ -13,16 +14,11 @@ from keepers.errors import ParameterError
 from keepers.experiments.labelling_pilot import CHOICE, PilotConfig, needed_for, play, rows_of
 from keepers.files import plain
 from keepers.options import taking
+from keepers.tasks import CLASSES
 from keepers.words import counted, listed
-from keepers.workflows.advise import Advice, about, left
+from keepers.workflows.advise import Advice, left
 from keepers.workflows.auto import pilot_role
-from keepers.workflows.opening import (
-    check_outputs,
-    only_classes,
-    say_or_not,
-    say_skipped,
-    workplace,
-)
+from keepers.workflows.opening import about, check_outputs, say_or_not, say_skipped, workplace
 from keepers.workflows.options.advise import LabellingOptions
 from keepers.workflows.pilot import FEWEST, FOLDS, part_of
 from keepers.workflows.workplace import Workplace
@@ -33,7 +29,7 @@ LARGEST = 4_000
 
 @taking(LabellingOptions)
 def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
-    """Say what accuracy labels will bring, and whether choosing them pays, before a campaign.
+    """Say how good a model labels will bring, and whether choosing them pays, before a campaign.
 
     It simulates campaigns on the existing labels as `keepers.simulate` does, twice in each
     of five folds: a cheap model is trained on random labels and on those that each method asks
@@ -44,18 +40,19 @@ def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
         data: as in `keepers.coreset`; labels that are not known yet may be missing.
 
     Raises:
-        ParameterError: no labels, one class, or too few labels for the smallest budget.
+        ParameterError: no labels, all alike, too few for the smallest budget, or a method that
+            there is not for such targets.
         KeepersError: another argument or the data are invalid.
     """
     say = say_or_not(options.say)
     check_outputs(data, options)
-    reading = {"seed": options.seed, "require_labels": False}
+    reading = {"seed": options.seed, "keep_unlabelled": True}
     opened = workplace(data, options, say, purpose="advise-labelling", **reading)
     with opened as (source, place):
-        only_classes(source, "advice on labelling")
         say_skipped(source, say)
+        methods = options.of_task(source.task)
         labelled = _labelled(source, options)
-        result = plain(_result(data, source, labelled, options, place))
+        result = plain(_result(data, source, labelled, methods, options, place))
         return left(result, place, say, options.out, overwrite=options.overwrite)
 
 
@@ -63,17 +60,9 @@ def _labelled(source: Source, config: LabellingOptions) -> Source:
     """The examples that have a label, one of each input.
 
     Raises:
-        ParameterError: none, of one class only, or too few for the smallest budget.
+        ParameterError: none, all alike, or too few for the smallest budget.
     """
-    labels = np.full(len(source), -1) if source.labels is None else source.labels
-    at = np.flatnonzero(labels >= 0)
-    if not len(at):
-        raise ParameterError(
-            "label",
-            f"not one row of {source.name} has a label",
-            "Name their column with --label. A pilot needs labels: first label 200 rows drawn "
-            "at random (keepers active start)",
-        )
+    at = np.flatnonzero(_known(source))
     found = source.take(at)
     found = found.take(np.flatnonzero(found.units == np.arange(len(found))))
     needed = max(FEWEST, needed_for(config.budgets[0]))
@@ -94,45 +83,50 @@ def _labelled(source: Source, config: LabellingOptions) -> Source:
             f"{config.budgets[0]} labels: in {FOLDS} folds that needs {needed}",
             remedy,
         )
-    assert found.labels is not None
-    if len(np.unique(found.labels)) < 2:
-        raise ParameterError(
-            "label", "all labelled examples are of one class", "Label examples of another first"
-        )
+    if found.task.is_cold(found.targets):
+        raise ParameterError("label", found.task.too_few, "Label examples that differ first")
     return part_of(found, config.seed, LARGEST)
+
+
+def _known(source: Source) -> npt.NDArray[np.bool_]:
+    """Which rows (n,) have a label."""
+    if source.targets is None:
+        return np.zeros(len(source), dtype=bool)
+    return source.task.known(source.targets).numpy()
 
 
 def _result(
     data: Any,
     source: Source,
     labelled: Source,
+    methods: Sequence[str],
     config: LabellingOptions,
     place: Workplace,
 ) -> dict[str, Any]:
     measured = [k for k in config.budgets if needed_for(k) <= len(labelled)]
     role = pilot_role(labelled, config.proxy)
     simulation = PilotConfig(
-        methods=config.methods,
+        methods=methods,
         initial=max(1, measured[0] // 2),
         rounds=measured,
         proxy=role,
         target=role,
         distinct=None,
-        task="class",
+        task=source.task.name,
         seed=config.seed,
         device=config.device,
         precision=config.precision,
     )
     played = play(data, labelled, simulation, place, config.on_bad_row)
-    unlabelled = len(source) - len(labelled)
-    if source.labels is not None and bool((source.labels >= 0).all()):
-        unlabelled = len(source)
+    known = int(_known(source).sum())
+    unlabelled = len(source) - (known if known < len(source) else 0)
     result: dict[str, Any] = {
         "kind": "advise-labelling",
+        "score": source.task.score_words,
         "data": about(source),
         "config": {
             "budgets": config.budgets,
-            "methods": config.methods,
+            "methods": methods,
             "seed": config.seed,
             "proxy": role.identity(),
         },
@@ -143,7 +137,7 @@ def _result(
             "pool": played.pool,
             "seconds": played.seconds,
         },
-        "rows": rows_of(played, measured, len(labelled)),
+        "rows": rows_of(played, measured, len(labelled), is_share=source.task.is_share),
         "open": [k for k in config.budgets if k not in measured],
         "rounds": {
             "pool": unlabelled,
@@ -160,10 +154,11 @@ def _result(
 def sentences(result: Mapping[str, Any]) -> list[str]:
     """The conclusions, in sentences: what labels bring, and whether choosing them pays."""
     pilot, rows, n = result["pilot"], result["rows"], result["pilot"]["examples"]
+    score = result["score"]
     curve = [row for row in rows if row["method"] == RANDOM]
     found = [
         "Random labels bring: "
-        + "; ".join(f"{row['k']:,} labels {_level(row['accuracy'])}" for row in curve)
+        + "; ".join(f"{row['k']:,} labels {_level(row['score'], score)}" for row in curve)
     ]
     if result["open"]:
         there = "there are" if n < LARGEST else "a pilot uses at most"
@@ -173,13 +168,14 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             f"{there} {n:,}"
         )
     found += [
-        _choice([row for row in rows if row["method"] == method])
+        _choice([row for row in rows if row["method"] == method], score)
         for method in result["config"]["methods"]
     ]
     if not any(row["told"] == "better" for row in rows):
+        when = "until its proxy knows where it errs" if score == CLASSES.score_words else "here"
         found.append(
             "No method was significantly better than random: --method random is as good as any "
-            "of them, and auto, the default, is random until its proxy knows where it errs"
+            f"of them, and auto, the default, is random {when}"
         )
     rounds = result["rounds"]
     for method, seconds in rounds["seconds"].items():
@@ -195,12 +191,14 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _level(found: Mapping[str, float]) -> str:
-    low, high = (min(1.0, max(0.0, found[end])) for end in ("low", "high"))
-    return f"{found['mean']:.1%} right ({low:.1%} to {high:.1%})"
+def _level(found: Mapping[str, float], score: str) -> str:
+    between = f"({found['low']:.1%} to {found['high']:.1%})"
+    if score == CLASSES.score_words:
+        return f"{found['mean']:.1%} right {between}"
+    return f"{score} {found['mean']:.1%} {between}"
 
 
-def _choice(rows: Sequence[Mapping[str, Any]]) -> str:
+def _choice(rows: Sequence[Mapping[str, Any]], score: str) -> str:
     """What is known of one method at every budget."""
     words: list[str] = []
     for row in rows:
@@ -219,4 +217,4 @@ def _choice(rows: Sequence[Mapping[str, Any]]) -> str:
             if row["told"] == "cannot tell" and low * high > 0:
                 chance = "; one of so many comparisons may look so by chance"
             words.append(f"{row['told']} at {at} ({mean:+.1f}, {low:+.1f} to {high:+.1f}{chance})")
-    return f"{rows[0]['method']} against random, in points of accuracy: {'; '.join(words)}"
+    return f"{rows[0]['method']} against random, in points of {score}: {'; '.join(words)}"

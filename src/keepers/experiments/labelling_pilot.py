@@ -72,10 +72,10 @@ def play(
     data: Any, labelled: Source, config: PilotConfig, place: Workplace, on_bad_row: OnBadRow
 ) -> Played:
     """Play a campaign by every method on all folds but one, tested on that one, for each fold."""
-    assert labelled.labels is not None
-    labels, units = torch.from_numpy(labelled.labels), torch.from_numpy(labelled.units)
+    assert labelled.strata is not None
+    strata, units = torch.from_numpy(labelled.strata), torch.from_numpy(labelled.units)
     at = generator(config.seed, "pilot folds")
-    fold_of = folds(labels, units, FOLDS, generator=at).numpy()
+    fold_of = folds(strata, units, FOLDS, generator=at).numpy()
     trials: list[ChoiceTrial] = []
     taken: dict[int, set[str]] = {}
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in config.methods}
@@ -118,8 +118,10 @@ def _means(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return statistics.fmean(first), statistics.fmean(second)
 
 
-def rows_of(played: Played, budgets: Sequence[int], n: int) -> list[dict[str, Any]]:
-    """One row for each budget and method, random first: accuracy, and against random.
+def rows_of(
+    played: Played, budgets: Sequence[int], n: int, *, is_share: bool = True
+) -> list[dict[str, Any]]:
+    """One row for each budget and method, random first: its score, and against random.
 
     Intervals are widened for what the folds' training sets have in common, in proportion to how
     much of its pool a budget takes: all of it is cross-validation (Nadeau and Bengio 2003), and of
@@ -146,13 +148,16 @@ def rows_of(played: Played, budgets: Sequence[int], n: int) -> list[dict[str, An
         for method in dict.fromkeys(name for name, _ in errors):
             right = [1 - error for error in errors[method, k]]
             level = paired_difference(right, [0.0] * FOLDS, overlap=overlaps[k])
+            assert level.low is not None
+            assert level.high is not None
+            low, high = max(0.0, level.low) if is_share else level.low, min(1.0, level.high)
             gap = against.get((method, k))
             rows.append(
                 {
                     "k": k,
                     "method": method,
                     "taken": played.taken.get(k) if method == AUTO else None,
-                    "accuracy": {name: getattr(level, name) for name in ("mean", "low", "high")},
+                    "score": {"mean": level.mean, "low": low, "high": high},
                     "difference": None if gap is None else asdict(gap),
                     "told": None if gap is None else told(gap),
                 }

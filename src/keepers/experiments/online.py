@@ -27,6 +27,7 @@ from keepers.statistics import FEWEST_SEEDS
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL
 from keepers.workflows.opening import (
+    about,
     check_outputs,
     default_run,
     say_or_not,
@@ -121,21 +122,12 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
         result: dict[str, Any] = plain(
             {
                 "kind": "compare-online",
-                "data": {
-                    "name": source.name,
-                    "kind": source.kind,
-                    "n": len(bench.source),
-                    "num_classes": source.task.num_outputs,
-                    **(
-                        {"score": source.task.score_words, "stratum": source.task.stratum[0]}
-                        if source.other_task
-                        else {}
-                    ),
-                    "test_name": test_source.name,
-                    "test_n": len(bench.test),
-                    "in_both": in_both,
-                    "fingerprint": bench.source.fingerprint,
-                },
+                "data": about(
+                    bench.source,
+                    test_name=test_source.name,
+                    test_n=len(bench.test),
+                    in_both=in_both,
+                ),
                 "config": asdict(config) | {"target": bench.target.role.identity()},
                 "corruption": made.facts,
                 "seeds": list(range(config.seeds)),

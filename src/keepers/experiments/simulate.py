@@ -28,6 +28,7 @@ from keepers.statistics import FEWEST_SEEDS
 from keepers.words import counted
 from keepers.workflows.opening import (
     Say,
+    about,
     check_outputs,
     default_run,
     read_data,
@@ -134,17 +135,13 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
         result: dict[str, Any] = plain(
             {
                 "kind": "simulate",
-                "data": {
-                    "name": source.name,
-                    "kind": source.kind,
-                    "n": len(bench.pool),
-                    "num_classes": source.task.num_outputs,
-                    **measured_by(source),
-                    "test_name": tested.name,
-                    "test_n": len(bench.rounds.test.view),
-                    "in_both": in_both,
-                    "fingerprint": source.fingerprint,
-                },
+                "data": about(
+                    source,
+                    n=len(bench.pool),
+                    test_name=tested.name,
+                    test_n=len(bench.rounds.test.view),
+                    in_both=in_both,
+                ),
                 "config": asdict(config)
                 | {
                     "proxy": bench.rounds.proxy.role.identity(),
@@ -168,19 +165,6 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
             if options.out is not None:
                 write_json(Path(options.out), result, overwrite=options.overwrite)
     return Simulation(result=result, run=path)
-
-
-def measured_by(source: Source) -> dict[str, str]:
-    """What the targets are and what the score is called, where they are no classes."""
-    if source.other_task is None:
-        return {}
-    task = source.task
-    return {
-        "task": task.name,
-        "targets": task.plural,
-        "score": task.score_words,
-        "stratum": task.stratum[0],
-    }
 
 
 def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source, int]:

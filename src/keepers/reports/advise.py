@@ -230,7 +230,7 @@ def _online(result: Mapping[str, Any], *, drawn: bool) -> View:
 
 def _labelling(result: Mapping[str, Any], *, drawn: bool) -> View:
     """What labels bring at every budget, by chance and by choice."""
-    rows, pilot = result["rows"], result["pilot"]
+    rows, pilot, score = result["rows"], result["pilot"], result["score"]
     model = describe.model_name(result["config"]["proxy"])
     groups: list[list[list[Cell]]] = []
     by_name: dict[str, list[Any]] = {}
@@ -238,8 +238,8 @@ def _labelling(result: Mapping[str, Any], *, drawn: bool) -> View:
         first = not groups or row["k"] != rows[sum(map(len, groups)) - 1]["k"]
         if first:
             groups.append([])
-        found, gap = row["accuracy"], row["difference"]
-        low, high = (quantities.percent(min(1.0, max(0.0, found[end]))) for end in ("low", "high"))
+        found, gap = row["score"], row["difference"]
+        low, high = (quantities.percent(found[end]) for end in ("low", "high"))
         taken = f": {quantities.listed(row['taken'])}" if row["taken"] else ""
         against = Cell(text="–") if gap is None else Cell(text=difference(gap), told=row["told"])
         groups[-1].append(
@@ -274,7 +274,7 @@ def _labelling(result: Mapping[str, Any], *, drawn: bool) -> View:
         headings=[
             ("labels", True),
             ("chosen", False),
-            ("held-out accuracy", True),
+            (f"held-out {score}", True),
             ("against random, points of error", True),
         ],
         groups=groups,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from keepers.words import counted
+
 _SHOWN_ELSEWHERE = ("costs", "warnings", "versions", "data")
 
 
@@ -17,6 +19,20 @@ def model_name(role: Any) -> str:
     if isinstance(role, Mapping):
         return str(role.get("model") or role.get("name") or "")
     return str(role) if role else ""
+
+
+def targets(data: Mapping[str, Any]) -> str:
+    """How many classes, labels or numbers a model of the data has, in words.
+
+    >>> targets({"num_classes": 2}), targets({"num_classes": 1, "task": "number"})
+    ('2 classes', '1 number')
+    """
+    one, *several = {
+        "class": ("class", "classes"),
+        "labels": ("label",),
+        "number": ("number",),
+    }.get(data.get("task", "class"), ("output",))
+    return counted(data["num_classes"], one, *several)
 
 
 def configuration(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

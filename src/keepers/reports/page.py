@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from keepers.files import plain, write_text
-from keepers.reports import quantities
+from keepers.reports import describe, quantities
 from keepers.words import counted
 
 
@@ -51,6 +51,7 @@ def _environment() -> Environment:
         environment.filters[name] = getattr(quantities, name)
     filters: dict[str, Any] = environment.filters
     filters["counted"] = counted
+    filters["targets"] = describe.targets
     return environment
 
 

@@ -25,7 +25,7 @@ from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
 from keepers.workflows.offered import row_for
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import Say, about, say_skipped
 from keepers.workflows.options.advise import KEEP, AdviseOptions
 from keepers.workflows.pilot import (
     LARGEST,
@@ -111,17 +111,6 @@ def advise_examples(
         fit=fit,
         target={"model": trained.role.model, "seconds": seconds, "epochs": epochs},
     )
-
-
-def about(source: Source) -> dict[str, Any]:
-    """What the data are, for the result of any advice."""
-    return {
-        "name": source.name,
-        "kind": source.kind,
-        "n": len(source),
-        "num_classes": source.task.num_outputs,
-        "fingerprint": source.fingerprint,
-    }
 
 
 def left(

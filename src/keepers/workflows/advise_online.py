@@ -12,22 +12,16 @@ from torch import Tensor
 
 from keepers.campaign import wilson
 from keepers.data import Source
-from keepers.errors import renamed
+from keepers.errors import ParameterError, renamed
 from keepers.files import plain
 from keepers.online import OnlineFacts, StepCost, shares
 from keepers.options import taking
 from keepers.training import Shuffle, epochs_of, steps_in_epoch
-from keepers.workflows.advise import Advice, about, left
+from keepers.workflows.advise import Advice, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.online import AUTO, OnlineTraining
-from keepers.workflows.opening import (
-    check_outputs,
-    only_classes,
-    say_or_not,
-    share,
-    workplace,
-)
+from keepers.workflows.opening import about, check_outputs, say_or_not, share, workplace
 from keepers.workflows.options.advise import AdviseOnlineOptions
 from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.pilot import part_of
@@ -53,8 +47,8 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
         data: as in `keepers.coreset`, with labels.
 
     Raises:
-        ParameterError: under 100 examples, a target that scikit-learn fits, or losses of other
-            examples.
+        ParameterError: under 100 examples, targets that are no classes, a target model that
+            scikit-learn fits, or losses of other examples.
         KeepersError: another argument or the data are invalid.
     """
     given = {name: value for name, value in vars(options).items() if name != "target"}
@@ -67,7 +61,13 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
     assert sought is not None
     opened = workplace(data, options, say, purpose="advise-online", seed=seed)
     with opened as (source, place):
-        only_classes(source, "advice on online selection")
+        if not source.task.likely:
+            raise ParameterError(
+                "task",
+                f"the targets are {source.task.plural}, and their losses do not tell beforehand "
+                "whether online selection pays",
+                "keepers compare --online measures it; --task class reads classes",
+            )
         part = source if sought.il is not None else part_of(source, seed, LARGEST)
         with renamed({"model": "target"}):
             training = ready(part, None, sought, config, place, config.on_bad_row, say)

@@ -27,10 +27,6 @@ def active_signals(task: str) -> frozenset[str]:
     return signals if task == AUTO else signals & kind_of(task).signals
 
 
-ACTIVE_SIGNALS = active_signals(CLASSES.name)
-"""The same for classes."""
-
-
 def row_for(name: str, model: str) -> Method:
     """The row of a method as it reads this model: one that scikit-learn fits, out of fold."""
     row = methods.get(name)
@@ -98,13 +94,14 @@ UNSURE = ("entropy", "label-entropy", "committee", "perplexity", "loss")
 """Methods by how unsure a model is, and its loss for tasks of packages that have none of those."""
 
 
-def unsure_of(task: Task) -> str:
-    """The first of `UNSURE` that reads what models of such targets give.
+def unsure_of(task: Task, signals: frozenset[str] | None = None) -> str:
+    """The first of `UNSURE` that reads what models of such targets give, or some `signals`.
 
     Raises:
         ParameterError: there is none.
     """
-    found = (name for name in UNSURE if methods.get(name).needs <= signals_for(task))
+    supplied = signals_for(task) if signals is None else signals
+    found = (name for name in UNSURE if methods.get(name).needs <= supplied)
     if (first := next(found, None)) is None:
         raise ParameterError(
             "method", f"got none, and no score is for targets of '{task.name}'", "Name a method"

@@ -34,18 +34,29 @@ RUNS = Path("keepers-runs")
 WARNING = "Warning: "  # how a sentence begins that nobody should miss
 
 
-def only_classes(source: Source, who: str) -> None:
-    """Refuse targets that are no classes where only those are understood.
+def about(source: Source, **more: Any) -> dict[str, Any]:
+    """What the data are, and `more` of them, for the result of advice or of an experiment.
 
-    Raises:
-        ParameterError: they are labels or numbers.
+    Where the targets are no classes it says what they are, and what their score and strata are
+    called.
     """
+    task, of_task = source.task, {}
     if source.other_task is not None:
-        raise ParameterError(
-            "task",
-            f"the targets are {source.task.plural}, but {who} works only for classes",
-            "keepers coreset, advise, train and compare work with them; --task class reads classes",
-        )
+        of_task = {
+            "task": task.name,
+            "targets": task.plural,
+            "score": task.score_words,
+            "stratum": task.stratum[0],
+        }
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "n": len(source),
+        "num_classes": task.num_outputs,
+        **of_task,
+        **more,
+        "fingerprint": source.fingerprint,
+    }
 
 
 def default_run(source: Source, purpose: str = "coreset") -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from keepers.errors import ParameterError
 from keepers.options import Option, above_zero, read
 from keepers.workflows.options.coreset import GROUP, SIMILAR_TO
-from keepers.workflows.options.shared import AUTO, UNSURE, ModelLike, Seeded, Shared
+from keepers.workflows.options.shared import AUTO, ModelLike, Seeded, Shared
 from keepers.workflows.options.training import IlModelConfig, fraction
 
 if TYPE_CHECKING:
@@ -157,12 +157,13 @@ class LabellingOptions(Seeded, Shared):
         ),
     ] = (100, 200, 500, 1000)
     methods: Annotated[
-        Sequence[str],
+        Sequence[str] | None,
         Option(
-            "Methods to try, separated by commas",
-            "`auto`, and methods that need no labels of the pool",
+            "Methods to try, separated by commas (default: auto,margin for classes)",
+            "`auto`, and methods that need no labels of the pool. None takes `auto` and `margin`; "
+            "for several labels `label-entropy`, for numbers `committee`",
         ),
-    ] = (AUTO, UNSURE)
+    ] = None
     proxy: Annotated[
         ModelLike,
         Option(
@@ -176,21 +177,39 @@ class LabellingOptions(Seeded, Shared):
         super().__post_init__()
         from keepers import methods as table
         from keepers.baselines import RANDOM
-        from keepers.workflows.offered import ACTIVE_SIGNALS, needs_steps
+        from keepers.workflows.offered import active_signals, needs_steps
 
-        named = tuple(dict.fromkeys(name for name in self.methods if name != RANDOM))
-        object.__setattr__(self, "methods", named)
         object.__setattr__(self, "budgets", tuple(sorted(set(self.budgets))))
-        if not named:
+        named = None
+        if self.methods is not None:
+            named = tuple(dict.fromkeys(name for name in self.methods if name != RANDOM))
+            object.__setattr__(self, "methods", named)
+        if named == ():
             raise ParameterError("methods", "got none but random", "Name one, such as margin")
         if not self.budgets or self.budgets[0] < 2:
             raise ParameterError(
                 "budgets", f"got {list(self.budgets)}", "Give counts of labels, such as 100,200,500"
             )
-        for name in named:
-            if name != AUTO and table.get(name, ACTIVE_SIGNALS) and needs_steps(name):
+        for name in named or ():
+            if name != AUTO and table.get(name, active_signals(AUTO)) and needs_steps(name):
                 raise ParameterError(
                     "methods",
                     f"got '{name}', which watches a training in steps: a pilot has none",
                     "keepers active simulate tries it",
                 )
+
+    def of_task(self, task: Task) -> tuple[str, ...]:
+        """The methods that are tried where targets are of this task.
+
+        Raises:
+            ParameterError: one that there is not for such targets.
+        """
+        from keepers import methods as table
+        from keepers.workflows.offered import active_signals, unsure_of
+
+        signals = active_signals(task.name)
+        if self.methods is None:
+            return (AUTO, task.unsure) if task.unsure else (unsure_of(task, signals),)
+        return tuple(
+            name if name == AUTO else table.get(name, signals).name for name in self.methods
+        )

@@ -23,9 +23,6 @@ else:
 AUTO = "auto"
 """What a pilot settles: a method, or whether to select at all."""
 
-UNSURE = "margin"
-"""What `auto` takes in a campaign of many labels, where its proxy knows its errors."""
-
 Say = Callable[[str], None]
 
 
