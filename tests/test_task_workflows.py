@@ -598,18 +598,13 @@ def test_comparisons_and_advice_are_told_what_targets_are(run: Keepers) -> None:
     as_classes = run(*compare, *quick, "--task", "class").json()
     assert "score" not in as_classes
     assert as_classes["data"]["num_classes"] == 7
-    for argv in (
-        ("advise", "films.parquet", "--online"),
-        ("advise", "films.parquet", "--labelling", "--budgets", "20"),
-    ):
-        refused = run(*argv)
-        assert refused.status == 2
-        assert "task: the targets are several labels" in refused.err
-        assert "--task class reads classes" in refused.err
-    advice = run(
-        *("advise", "films.parquet", "--labelling", "--budgets", "20", "--methods", "margin"),
-        *("--task", "class", "--json"),
-    )
+    refused = run("advise", "films.parquet", "--online")
+    assert refused.status == 2
+    assert "task: the targets are several labels" in refused.err
+    assert "--task class reads classes" in refused.err
+    asked = ("advise", "films.parquet", "--labelling", "--budgets", "20")
+    assert run(*asked, "--json").json()["score"] == "average precision"
+    advice = run(*asked, "--methods", "margin", "--task", "class", "--json")
     assert advice.json()["data"]["num_classes"] == 7
 
 
