@@ -38,6 +38,7 @@ from keepers.shards.store import Store
 from keepers.types import Signals
 from keepers.workflows import auto
 from keepers.workflows.options import advise
+from keepers.workflows.shards import score
 
 LIMIT = "RAY_gcs_server_port_wait_time_s"
 
@@ -266,6 +267,98 @@ def test_a_small_sample_is_drawn_by_ids_and_has_every_class(tmp_path):
     assert found[0] == found[1]
     assert any("on 150 examples of 600" in each for each in heard)
     assert kept.metadata["class_names"][-1] == "rare"
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pa.array([f"2020-01-0{1 + row % 3}" for row in range(60)]).cast(pa.date32()),
+        pa.array([[f"c{row % 3}"] for row in range(60)]),
+        pa.array([row % 3 + 9 for row in range(60)], pa.float64()),
+        pa.array([row % 2 == 0 for row in range(60)]),
+    ],
+    ids=["dates", "lists", "floats", "truths"],
+)
+def test_classes_are_in_the_order_of_one_table(label, tmp_path):
+    table = pa.table({"x": [[float(row)] for row in range(60)], "label": label, "key": range(60)})
+    pq.write_table(table, tmp_path / "all.parquet")
+    same = {"keep": 20, "method": "stratified", "id": "key", "input": "x", "label": "label"}
+    want = keepers.coreset(tmp_path / "all.parquet", run=tmp_path / "central", **same)
+    folder = in_shards(table, tmp_path / "pool", 3)
+    kept = keepers.coreset_shards(folder, run=tmp_path / "run", **same)
+    assert kept.ids == want.ids
+    assert kept.metadata["class_names"] == list(open_source(tmp_path / "all.parquet").class_names)
+
+
+def test_rows_without_a_label_are_left_out_as_of_one_table(tmp_path):
+    """Those that are left out keep their numbers among the copies, also alone in a shard."""
+    rng = np.random.default_rng(0)
+    labels = [None if rng.random() < 0.3 else f"c{rng.integers(3)}" for _ in range(80)]
+    inputs = [f"text {row % 11}" for row in range(80)]
+    table = pa.table({"a": rng.integers(0, 100, 80), "text": inputs, "label": labels})
+    pq.write_table(table, tmp_path / "all.parquet")
+    same = {"keep": 20, "method": "stratified", "input": "text", "on_bad_row": "skip"}
+    want = keepers.coreset(tmp_path / "all.parquet", run=tmp_path / "central", **same)
+    heard = []
+    for count in (1, 80):
+        folder = in_shards(table, tmp_path / f"{count}", count)
+        kept = keepers.coreset_shards(
+            folder, run=tmp_path / f"run-{count}", say=heard.append, **same
+        )
+        assert kept.ids == want.ids
+    without = labels.count(None)
+    assert [each for each in heard if "Skipped" in each] == [
+        f"Skipped {without} rows that cannot be used"
+    ] * 2
+    del same["on_bad_row"]
+    with pytest.raises(DataError, match=r"pass --on-bad-row skip .* \(in the shard part-"):
+        keepers.coreset_shards(folder, run=tmp_path / "refused", **same)
+
+
+def test_copies_among_rows_that_are_left_out_have_their_numbers(tmp_path):
+    table = pa.table({"a": [1, 2, 3], "text": ["same"] * 3, "s": [None, 5.0, 4.0]})
+    found = []
+    for count in (1, 3):
+        folder = tmp_path / f"{count}"
+        folder.mkdir()
+        for number in range(count):
+            rows = table.slice(number * 3 // count, 3 // count)
+            pq.write_table(rows, folder / f"part-{number}.parquet")
+        same = {"keep": 2, "scores": "s", "input": "text", "on_bad_row": "skip"}
+        found.append(keepers.coreset_shards(folder, run=tmp_path / f"run-{count}", **same).ids)
+    assert found[1] == found[0]
+    assert [each[32:] for each in found[0]] == ["-1", "-2"]
+
+
+def test_labels_that_nobody_needs_may_be_of_any_kind(tmp_path):
+    numbers = np.random.default_rng(0).normal(size=60)
+    several = [["a", "b"][: row % 3] for row in range(60)]
+    for name, label in (("numbers", numbers), ("several", several)):
+        table = pa.table({"text": ["a b"] * 60, "label": label, "key": range(60), "s": range(60)})
+        folder, heard = in_shards(table, tmp_path / name, 3), []
+        same = {"id": "key", "run": tmp_path / f"run-{name}", "keep": 3}
+        kept = keepers.coreset_shards(folder, scores="s", say=heard.append, **same)
+        assert kept.ids == [59, 58, 57]
+        assert kept.table["label"].null_count == 3
+        assert any(each.startswith("not used: 'label', which holds ") for each in heard)
+        keepers.coreset_shards(folder, method="random", **same)
+        for more in ({"method": "margin"}, {"scores": "s", "label": "label"}):
+            with pytest.raises(ParameterError, match="By shard, labels are classes: bin numbers"):
+                keepers.coreset_shards(folder, **same, **more)
+
+
+def test_columns_that_hold_nothing_in_the_first_shards(tmp_path):
+    for number, label in enumerate([None, "x", "y"]):
+        rows = {"key": [2 * number, 2 * number + 1], "label": [label] * 2, "s": [1.0, 2.0]}
+        table = pa.table({**rows, "s": rows["s"] if number else pa.nulls(2)})
+        pq.write_table(table, tmp_path / f"part-{number}.parquet")
+    same = {"scores": "s", "id": "key", "label": "label", "on_bad_row": "skip"}
+    kept = keepers.coreset_shards(tmp_path, keep=2, run=tmp_path / "run", **same)
+    assert kept.ids == [3, 5]
+    rows = pa.table({"key": [6, 7], "label": [1, 2], "s": [1.0, 2.0]})
+    pq.write_table(rows, tmp_path / "part-3.parquet")
+    with pytest.raises(DataError, match=r"'label' holds int64 in the shard part-3\.parquet, but"):
+        keepers.coreset_shards(tmp_path, keep=2, run=tmp_path / "run", **same)
 
 
 def test_copies_are_set_aside_once_over_all_shards(tmp_path):
@@ -587,6 +680,88 @@ class TestBadInput:
         pq.write_table(table, "d/a.parquet")
         with pytest.raises(error, match=message):
             keepers.coreset_shards("d", id="k", run=tmp_path / "r", **{"keep": 1, **given})
+
+    def test_outputs_stand_apart_from_the_shards(self, tmp_path):
+        folder = in_shards(digits(60), tmp_path / "pool", 2)
+        before = [path.read_bytes() for path in sorted(folder.iterdir())]
+        same = {"id": "key", "input": "x", "epochs": 1}
+        for data, out, message in (
+            (folder, folder, "holds shards"),
+            (f"{folder}/*.parquet", folder, "holds shards"),
+            (folder, folder / "scores", "would be read as a shard"),
+        ):
+            with pytest.raises(ParameterError, match=message):
+                keepers.score_shards(
+                    data,
+                    out=out,
+                    overwrite=True,
+                    run=tmp_path / f"run-{message[:4]}-{data == folder}",
+                    **same,
+                )
+        same = {"id": "key", "keep": 9, "method": "random"}
+        for data, out in ((folder, "kept.parquet"), (f"{folder}/*.parquet", "kept.parquet")):
+            with pytest.raises(ParameterError, match="would be read as a shard"):
+                keepers.coreset_shards(
+                    data, out=folder / out, run=tmp_path / f"{data == folder}", **same
+                )
+        assert [path.read_bytes() for path in sorted(folder.iterdir())] == before
+        kept = folder / "kept.parquet"  # no shard of the next command
+        keepers.coreset_shards(f"{folder}/part-*.parquet", out=kept, run=tmp_path / "last", **same)
+        assert kept.exists()
+
+    def test_files_of_other_parts_are_said(self, tmp_path):
+        folder, heard = in_shards(digits(90), tmp_path / "pool", 3), []
+        (folder / "part-1.parquet").rename(folder / "test.parquet")
+        same = {"keep": 5, "method": "random", "id": "key", "run": tmp_path / "run"}
+        keepers.coreset_shards(folder, say=heard.append, **same)
+        assert "not in the split 'test': part-0.parquet, part-2.parquet" in heard[0]
+
+    def test_scores_that_are_cut_short_are_not_there(self, tmp_path, monkeypatch):
+        folder = in_shards(digits(60), tmp_path / "pool", 3)
+        same = {"id": "key", "input": "x", "run": tmp_path / "run", "epochs": 1}
+        whole, written = score.write_scores, []
+
+        def cut_short(work, item):
+            if written:
+                raise KeyboardInterrupt
+            written.append(whole(work, item))
+
+        monkeypatch.setattr(score, "write_scores", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            keepers.score_shards(folder, out=tmp_path / "out", **same)
+        assert not (tmp_path / "out").exists()
+        monkeypatch.undo()
+        made = keepers.score_shards(folder, out=tmp_path / "out", **same)
+        assert sorted(made.paths) == sorted((tmp_path / "out").iterdir())
+        with pytest.raises(ExistsError):
+            keepers.score_shards(folder, out=tmp_path / "out", **same)
+        keepers.score_shards(folder, out=tmp_path / "out", overwrite=True, **same)
+
+    @pytest.mark.parametrize(
+        ("kind", "message"),
+        [(pa.int64(), "beyond 2\\^53"), (pa.string(), "holds string|holds large_string")],
+    )
+    def test_scores_that_are_none(self, kind, message, tmp_path):
+        values = pa.array([2**60 + row for row in range(60)]).cast(kind)
+        folder = in_shards(digits(60).append_column("s", values), tmp_path / "pool", 2)
+        same = {"id": "key", "run": tmp_path / "run", "keep": 3}
+        with pytest.raises(DataError, match=message):
+            keepers.coreset_shards(folder, scores="s", **same)
+
+    def test_lines_that_cannot_be_read_are_left_out(self, tmp_path):
+        folder = tmp_path / "pool"
+        folder.mkdir()
+        for part in range(2):
+            lines = [f'{{"text": "a {2 * part + row}", "s": {row}}}' for row in range(2)]
+            (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n")
+        with (folder / "1.jsonl").open("a") as file:
+            file.write('{"text": "a 9", "s"\n')
+        same = {"scores": "s", "keep": 2, "run": tmp_path / "run"}
+        with pytest.raises(DataError, match=r"1\.jsonl, line 3"):
+            keepers.coreset_shards(folder, **same)
+        kept = keepers.coreset_shards(folder, on_bad_row="skip", **same)
+        assert sorted(kept.table["row"].to_pylist()) == [1, 1]
+        assert kept.metadata["skipped"] == 1
 
     def test_several_processes(self, tmp_path, monkeypatch):
         monkeypatch.setenv("WORLD_SIZE", "2")

@@ -64,11 +64,16 @@ def atomic_path(
 def atomic_folder(path: Path) -> Generator[Path]:
     """Yield a temporary folder beside `path`; move it into place when the block ends well.
 
-    A folder that is there is moved aside, not removed, until the new one is in its place.
+    A folder that is there is moved aside, not removed, until the new one is in its place. What a
+    kill leaves beside it is removed by the next call.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    sweep(path.parent, path.name)
+    partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+    handle = os.open(partial, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # a disk without locks: nothing is swept there either
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         partial.chmod(0o755)
         yield partial
@@ -81,6 +86,7 @@ def atomic_folder(path: Path) -> Generator[Path]:
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(handle)
 
 
 def _locked_file(path: Path) -> tuple[int, Path]:

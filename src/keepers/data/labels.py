@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowColumn
+from keepers.data.arrow import ArrowColumn, ArrowType
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError, UnlabelledError
 from keepers.tasks.texts import WHOLE, label_text, readings
@@ -191,6 +191,12 @@ def is_single(column: ArrowColumn) -> bool:
         return False
     lengths = pc.list_value_length(column)
     return pc.min(lengths).as_py() == 1 == pc.max(lengths).as_py()
+
+
+def is_whole(kind: ArrowType) -> bool:
+    """Whether labels of a type are whole numbers, so that classes are in the order of these."""
+    kind = kind.value_type if pa.types.is_nested(kind) and kind.num_fields == 1 else kind
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def _first_fraction(present: ArrowColumn) -> str:

@@ -77,7 +77,7 @@ def _alike(tables: list[ArrowTable], files: Files, header: Header) -> list[Arrow
 
 def _notes(files: Files, header: Header) -> tuple[str, ...]:
     notes = [f"{len(files.names)} files"] if len(files.names) > 1 else []
-    notes += _left(files)
+    notes += not_read(files)
     if files.suffix not in (".csv", ".tsv"):
         return tuple(notes)
     layout = layout_of(files.paths[0], header)
@@ -92,7 +92,8 @@ def _notes(files: Files, header: Header) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _left(files: Files) -> list[str]:
+def not_read(files: Files) -> list[str]:
+    """Which files of a folder belong to other parts, in a sentence."""
     if not files.left:
         return []
     shown = ", ".join(files.left[:3]) + (", …" if len(files.left) > 3 else "")
@@ -117,7 +118,7 @@ def _picture_folder(files: Files, name: str, path: Path, header: Header) -> Mate
         inputs=PictureFiles(root=files.root, names=np.array(files.names, dtype=object)),
         input_name="picture",
         root=path,
-        notes=(*_left(files), *notes),
+        notes=(*not_read(files), *notes),
     )
 
 

@@ -18,7 +18,7 @@ from keepers.data.encode import undecodable
 from keepers.data.features import read_features
 from keepers.data.hashing import Hashed, hashed
 from keepers.data.ids import id_order, key_ids
-from keepers.data.labels import Missing, read_labels
+from keepers.data.labels import Missing, is_whole, read_labels
 from keepers.data.looks import turned_down
 from keepers.data.material import Material
 from keepers.errors import DataError, first_few
@@ -129,8 +129,8 @@ def refuse_unlabelled(facts: dict[str, Any], reading: Reading, shard: Shard) -> 
         rows, first = missing
         raise DataError(
             f"label: {counted(rows, 'row has', 'rows have')} no label in column "
-            f"'{reading.columns.label}' (first: row {first}). Label them or leave those rows out "
-            f"(in the shard {shard.name})"
+            f"'{reading.columns.label}' (first: row {first}). Label them, or pass --on-bad-row "
+            f"skip (on_bad_row='skip') to leave such rows out (in the shard {shard.name})"
         )
 
 
@@ -138,7 +138,7 @@ def _read(
     reading: Reading, material: Material
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     columns, table = reading.columns, material.table
-    bad: dict[int, str] = {}
+    bad = dict(material.bad)
     alike: dict[str, str] = {}
     if not table.num_rows:
         return {"ids": np.empty(0, np.int64), "rows": np.empty(0, np.int64)}, {"rows": 0}
@@ -176,11 +176,14 @@ def _read(
             missing=Missing(required=False),
         )
         missing = [row for row in np.flatnonzero(codes < 0).tolist() if row not in bad]
+        if reading.labelled:
+            bad |= dict.fromkeys(missing, f"no label in '{columns.label}'")
+            facts["skipped"], missing = len(bad), []
         facts |= {"unlabelled": [len(missing), missing[0]] if missing else None}
         more["labels"] = codes.astype(np.int32)
-        kind = table.schema.field(columns.label).type
         facts |= {"classes": list(names), "declared": declared is not None}
-        facts |= {"whole": not pa.types.is_large_string(kind) and not pa.types.is_boolean(kind)}
+        kind = table.schema.field(columns.label).type
+        facts |= {"whole": pa.types.is_null(kind) or is_whole(kind)}
     if bad and reading.on_bad_row == "error":
         shown = first_few([f"row {row}: {bad[row]}" for row in sorted(bad)])
         raise DataError(
@@ -192,11 +195,18 @@ def _read(
     arrays = {name: values[rows] for name, values in more.items()}
     arrays |= {"rows": rows, **id_arrays(ids)}
     if reading.kind is not None:
-        digests = np.ascontiguousarray(found.digests[places])
-        raw = np.frombuffer(bytes.fromhex(digests.tobytes().decode()), np.uint8)
-        arrays["digests"] = raw.reshape(-1, 16)
+        arrays["digests"] = _bytes(found.digests[places])
     arrays["marks"] = _marks(ids, arrays.get("digests") if columns.id is None else None)
+    if bad and columns.id is None:  # they count where copies are numbered, as in one table
+        lost = found.take(np.flatnonzero(np.isin(found.rows, list(bad))))
+        arrays |= {"lost_rows": lost.rows, "lost_digests": _bytes(lost.digests)}
     return arrays, facts
+
+
+def _bytes(digests: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint8]:
+    """Digests (n,) in hexadecimal digits as bytes (n, 16)."""
+    raw = bytes.fromhex(np.ascontiguousarray(digests).tobytes().decode())
+    return np.frombuffer(raw, np.uint8).reshape(-1, 16)
 
 
 def _vectors(length: int) -> str:
@@ -204,10 +214,17 @@ def _vectors(length: int) -> str:
 
 
 def _given(column: Any, name: str, bad: dict[int, str]) -> npt.NDArray[Any]:
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise DataError(f"scores: column '{name}' holds {column.type}. Name a column of numbers")
-    narrow = pa.types.is_float32(column.type) or pa.types.is_float16(column.type)
-    values = column.cast(pa.float32() if narrow else pa.float64()).to_numpy()
+    kind = column.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise DataError(f"scores: column '{name}' holds {kind}. Name a column of numbers")
+    narrow = pa.types.is_float32(kind) or pa.types.is_float16(kind) or pa.types.is_null(kind)
+    try:
+        values = column.cast(pa.float32() if narrow else pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        raise DataError(
+            f"scores: column '{name}' holds whole numbers beyond 2^53, which scores do not tell "
+            "apart. Scale them down"
+        ) from None
     for row in np.flatnonzero(np.isnan(values)).tolist():
         bad[row] = f"no score in column '{name}'"
     return values

@@ -23,7 +23,7 @@ from keepers.types import Progress, Silent
 
 Integers = npt.NDArray[np.int64]
 
-_VERSION = 3
+_VERSION = 4
 """Of what is noted of a shard: an index of another version is made again."""
 
 
@@ -31,7 +31,8 @@ _VERSION = 3
 class Indexed:
     """The shards that have rows, their indexes and facts, and the names of all classes.
 
-    `aside` are the places of those that are copies of another, where copies are set aside.
+    `aside` are the places of those that are copies of another, where copies are set aside. Rows are
+    those of all shards, also of those with none that can be used.
     """
 
     reading: Reading
@@ -40,16 +41,8 @@ class Indexed:
     class_names: tuple[str, ...]
     aside: dict[At, Integers]
     empty: tuple[Shard, ...]
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of all shards."""
-        return sum(each["rows"] for each in self.facts)
-
-    @property
-    def num_skipped(self) -> int:
-        """Rows that were left out."""
-        return sum(each["skipped"] for each in self.facts)
+    num_rows: int
+    num_skipped: int
 
     @property
     def num_copies(self) -> int:
@@ -122,14 +115,18 @@ def index_all(
     if reading.columns.id is not None:
         refuse_shared_ids(run, indexes)
     else:
-        indexes = number_copies(run, indexes, reading, folder / f"{name}-copies")
+        read = tuple(each for each in at if "digests" in each.read().arrays)
+        numbered = number_copies(run, read, reading, folder / f"{name}-copies")
+        indexes = tuple(numbered[read.index(each)] for each in indexes)
     return Indexed(
         reading=reading,
         indexes=indexes,
         facts=own,
         class_names=_classes(own, names, reading, require),
         aside=copies_of_inputs(run, indexes) if distinct else {},
-        empty=tuple(shards[place] for place in range(len(at)) if place not in set(there)),
+        empty=tuple(shard for shard, each in zip(shards, facts, strict=True) if not each["rows"]),
+        num_rows=sum(each["rows"] for each in facts),
+        num_skipped=sum(each.get("skipped", 0) for each in facts),
     )
 
 

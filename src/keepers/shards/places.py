@@ -43,12 +43,10 @@ def find_shards(data: Named, split: str | None = None) -> tuple[Shard, ...]:
         DataError: nothing there, nothing readable, several formats, or a shard that is named twice.
         MissingExtraError: an address that fsspec would read, which is not installed.
     """
-    given = [data] if isinstance(data, str | Path) else list(data)
-    if isinstance(data, str) and "," in data and "://" not in data and not Path(data).exists():
-        given = [part.strip() for part in data.split(",")]
+    given = _names(data)
     if not given:
         raise DataError("data: got no file. Name a folder, a glob, or files")
-    addresses = [each for name in given for each in _addresses(str(name), split)]
+    addresses = [each for name in given for each in _addresses(name, split)]
     twice = sorted({each for each in addresses if addresses.count(each) > 1}) if given[1:] else []
     if twice:
         names = counted(len(twice), "shard is", "shards are")
@@ -66,6 +64,24 @@ def find_shards(data: Named, split: str | None = None) -> tuple[Shard, ...]:
         Shard(address=each, state=_state(each), name=name)
         for each, name in zip(addresses, names, strict=True)
     )
+
+
+def folders_of(data: Named) -> list[Path]:
+    """The folders on this machine among what is named."""
+    found = (Path(name).expanduser() for name in _names(data) if not _is_remote(name))
+    return [path for path in found if path.is_dir()]
+
+
+def globs_of(data: Named) -> list[str]:
+    """The globs on this machine among what is named, as absolute paths."""
+    here = (name for name in _names(data) if not _is_remote(name) and glob.has_magic(name))
+    return [str(Path(name).expanduser().absolute()) for name in here if not Path(name).exists()]
+
+
+def _names(data: Named) -> list[str]:
+    if isinstance(data, str) and "," in data and "://" not in data and not Path(data).exists():
+        return [part.strip() for part in data.split(",")]
+    return [str(each) for each in ([data] if isinstance(data, str | Path) else data)]
 
 
 def below_all(addresses: Sequence[str]) -> list[str]:

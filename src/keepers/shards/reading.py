@@ -13,6 +13,7 @@ from keepers.choices import Header, OnBadRow
 from keepers.data.arrow import ArrowTable, ArrowType
 from keepers.data.columns import LABEL_NAMES, find_columns, told
 from keepers.data.guesses import is_list
+from keepers.data.labels import Missing, is_single, read_labels
 from keepers.data.material import Material, features_of
 from keepers.data.readers import read_table
 from keepers.data.source import Columns
@@ -28,7 +29,7 @@ class Reading:
     """The columns that are read of every shard, and their types, as the `first` one has them.
 
     `kind` is that of the inputs; None where nobody needs them. `scores` is a column of scores that
-    somebody brings.
+    somebody brings. `labelled`: rows without a label are left out. `notes` is what is to be said.
     """
 
     columns: Columns
@@ -37,6 +38,8 @@ class Reading:
     types: tuple[tuple[str, str], ...]
     first: str
     on_bad_row: OnBadRow
+    labelled: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,7 +48,7 @@ class Reading:
 
     def identity(self) -> Any:
         """What results on a shard depend on."""
-        return plain([self.columns, self.kind, self.scores, self.on_bad_row])
+        return plain([self.columns, self.kind, self.scores, self.on_bad_row, self.labelled])
 
     def material(self, shard: Shard, path: Path, *, whole: bool = False) -> Material:
         """The rows of a shard: the columns that are needed, or all. One without rows may lack them.
@@ -53,9 +56,10 @@ class Reading:
         Raises:
             DataError: it cannot be read, or has other columns than the first shard.
         """
-        material = _material(shard, path, self.columns.header, None if whole else self.names)
+        header, skip = self.columns.header, self.on_bad_row == "skip"
+        material = _material(shard, path, header, None if whole else self.names, skip)
         if not material.table.num_rows:
-            whole_one = _material(shard, path, self.columns.header, None)
+            whole_one = _material(shard, path, header, None, skip)
             if not whole_one.table.num_rows:
                 return whole_one
         for name, family in self.types:
@@ -65,7 +69,7 @@ class Reading:
                     "Give shards of one schema, or leave it out of the data"
                 )
             kind = material.table.schema.field(name).type
-            if not pa.types.is_null(kind) and _family(kind) != family:
+            if not pa.types.is_null(kind) and family not in (_family(kind), _NOTHING):
                 raise DataError(
                     f"data: column '{name}' holds {kind} in the shard {shard.name}, but {family} "
                     f"in {self.first}. Give shards of one schema"
@@ -92,7 +96,8 @@ def settle(
         DataError: not one shard has rows.
         ParameterError: a column that is not there, or several that could be meant.
     """
-    shard, material = _first(shards, header)
+    skip = on_bad_row == "skip"
+    shard, material = _first(shards, header, skip)
     table = material.table
     for parameter, name in (("scores", scores), ("features", features)):
         if name is not None and name not in table.column_names:
@@ -112,44 +117,80 @@ def settle(
         ]
         found = label or (named[0] if len(named) == 1 else None)
         columns = Columns(label=found, id=id, features=features)
-    if columns.label is not None and "," in columns.label and columns.label not in rest:
-        raise ParameterError(
-            "label",
-            f"got '{columns.label}', several columns",
-            "By shard, only classes are supported",
-        )
+    notes: tuple[str, ...] = ()
+    if columns.label is not None and (problem := _no_classes(table, columns.label)):
+        if needs_labels or label is not None:
+            raise ParameterError(
+                "label",
+                f"got '{columns.label}', which holds {problem}",
+                "By shard, labels are classes: bin numbers, name another column, take --method "
+                "random, which needs none, or leave --shards out",
+            )
+        notes = (f"not used: '{columns.label}', which holds {problem}, not classes",)
+        columns = replace(columns, label=None)
     if needs_labels and columns.label is None:
         raise ParameterError("label", "the data have no labels", "Name the column with --label")
     taken = (*columns.input, columns.label, columns.id, features, scores)
     names = list(dict.fromkeys(name for name in taken if name is not None))
+    families = {name: _family(table.schema.field(name).type) for name in names}
+    for other in shards if _NOTHING in families.values() else ():
+        with local_copy(other) as path:
+            schema = _material(other, path, header, names, skip).table.schema
+        for name in names:
+            if families[name] == _NOTHING and name in schema.names:
+                families[name] = _family(schema.field(name).type)
+        if _NOTHING not in families.values():
+            break
     return Reading(
         columns=replace(columns, label_named=label is not None, header=header),
         kind=kind,
         scores=scores,
-        types=tuple((name, _family(table.schema.field(name).type)) for name in names),
+        types=tuple(families.items()),
         first=shard.name,
         on_bad_row=on_bad_row,
+        labelled=needs_labels and skip,
+        notes=notes,
     )
 
 
-def _first(shards: Sequence[Shard], header: Header) -> tuple[Shard, Material]:
+def _first(shards: Sequence[Shard], header: Header, skip: bool) -> tuple[Shard, Material]:
     for shard in shards:
         with local_copy(shard) as path:
-            material = _material(shard, path, header, None)
+            material = _material(shard, path, header, None, skip)
         if material.table.num_rows:
             return shard, material
     raise DataError(f"data: none of the {len(shards):,} shards has a row. Give data with rows")
 
 
-def _material(shard: Shard, path: Path, header: Header, columns: Sequence[str] | None) -> Material:
-    table: ArrowTable = read_table(path, header=header, columns=columns)
-    return Material(name=shard.name, table=table, root=path.parent).plain()
+def _material(
+    shard: Shard, path: Path, header: Header, columns: Sequence[str] | None, skip: bool
+) -> Material:
+    bad: dict[int, str] = {}
+    table = read_table(path, header=header, columns=columns, bad=bad if skip else None)
+    return Material(name=shard.name, table=table, root=path.parent, bad=bad).plain()
+
+
+def _no_classes(table: ArrowTable, label: str) -> str:
+    """What a column holds that cannot be read as classes; nothing where it can."""
+    if label not in table.column_names:
+        return "several labels, in columns"
+    if is_list(table.schema.field(label).type):
+        return "" if is_single(table[label]) else "several labels or numbers in each row"
+    try:
+        read_labels(table[label], label, missing=Missing(required=False))
+    except DataError as error:
+        return str(error).partition(" holds ")[2].partition(":")[0] or "other values"
+    return ""
 
 
 def declared_classes(material: Material, label: str) -> list[str] | None:
     """The names of classes that a file declares for integers."""
     feature = features_of(material.table).get(label, {})
     return feature.get("names") if feature.get("_type") == "ClassLabel" else None
+
+
+_NOTHING = "null"
+"""The family of a column that holds nothing; that of a shard that holds something counts."""
 
 
 def _family(kind: ArrowType) -> str:

@@ -73,9 +73,9 @@ def number_copies(
     """The indexes, copies of one input numbered over all shards as within one file.
 
     The first copy has the plain hash for its id, the others `-1`, `-2`, ... in the order of their
-    other columns.
+    other columns. Rows that are left out have their numbers, too.
     """
-    places = dict(_repeated(run, indexes, "marks"))
+    places = dict(_repeated(run, indexes, "all"))
     affected = [(at, places[at]) for at in indexes if at in places]
     if len(affected) < 2:
         return tuple(indexes)
@@ -88,7 +88,8 @@ def number_copies(
     for copies in groups.values():
         if len({number for _, number, _, _ in copies}) > 1:
             for count, (_, number, _, place) in enumerate(sorted(copies)):
-                numbers[number][place] = count
+                if place >= 0:
+                    numbers[number][place] = count
     changed = [(at, given) for (at, _), given in zip(affected, numbers, strict=True) if given]
     moved = {changed[n][0]: new for n, new in run.map(_renumber, work, changed)}
     return tuple(moved.get(at, at) for at in indexes)
@@ -127,10 +128,17 @@ def _repeated(
 
 
 def _numbers(at: At, name: str) -> npt.NDArray[np.uint64]:
-    values = at.read()[name]
+    index = at.read()
     if name == "marks":
-        return np.asarray(values)
+        return np.asarray(index[name])
+    values = _with_lost(index, "digests") if name == "all" else index[name]
     return np.ascontiguousarray(values[:, :8]).view(np.uint64)[:, 0]
+
+
+def _with_lost(index: Result, name: str) -> npt.NDArray[Any]:
+    """An array of an index, and behind it that of the rows that are left out."""
+    lost = index.arrays.get(f"lost_{name}")
+    return index[name] if lost is None else np.concatenate([index[name], lost])
 
 
 def _twice(work: tuple[Sequence[At], str, int], part: int) -> npt.NDArray[np.uint64]:
@@ -156,16 +164,20 @@ def _places_of(work: tuple[npt.NDArray[np.uint64], str], at: At) -> npt.NDArray[
 def _keys_of(
     work: Renumbering, item: tuple[At, npt.NDArray[np.int64]]
 ) -> list[tuple[bytes, Any, int, int]]:
-    """Of some places: the digest of the input, what orders copies, the row and the place."""
+    """Of some places: the digest of the input, what orders copies, the row and the place.
+
+    The place of a row that is left out is -1.
+    """
     at, places = item
     columns = work.reading.columns
     index = at.read()
-    rows = np.asarray(index["rows"][places])
+    rows = np.asarray(_with_lost(index, "rows")[places])
     with local_copy(at.shard) as path:
         table = work.reading.material(at.shard, path, whole=True).table
     beside = [name for name in table.column_names if name not in columns.input]
     keys = row_keys(table.select(beside), rows, columns.label)
-    digests = [each.tobytes() for each in index["digests"][places]]
+    digests = [each.tobytes() for each in _with_lost(index, "digests")[places]]
+    places = np.where(places < len(index["rows"]), places, -1)
     return list(zip(digests, keys, rows.tolist(), places.tolist(), strict=True))
 
 
@@ -182,6 +194,6 @@ def _renumber(work: Renumbering, item: tuple[At, dict[int, int]]) -> At:
     for place, number in numbers.items():
         ids[place] = ids[place][:32] + (f"-{number}" if number else "")
     order = id_order(ids)
-    others = {n: v[order] for n, v in index.arrays.items() if not n.startswith("id")}
+    others = {n: v[order] for n, v in index.arrays.items() if n[:2] != "id" and n[:4] != "lost"}
     store.write(key, {**others, **id_arrays(ids[order])}, index.facts)
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from keepers import methods
 from keepers.baselines import SAFE
-from keepers.files import atomic_path, plain
+from keepers.files import atomic_path, check_output, plain
 from keepers.options import taking
 from keepers.shards.places import Named
 from keepers.workflows.opening import WARNING
@@ -16,7 +16,7 @@ from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.shards.auto import settled
 from keepers.workflows.shards.offered import DRAWN, is_scored
-from keepers.workflows.shards.opening import Site, check_out, site
+from keepers.workflows.shards.opening import Site, check_apart, site
 from keepers.workflows.shards.proxy import score_all
 from keepers.workflows.shards.selecting import (
     Kept,
@@ -55,9 +55,11 @@ def coreset_shards(data: Named, options: CoresetShardsOptions) -> Kept:
     ...     print(kept.ids)
     [1, 5, 9, 8]
     """
-    check_out(options.out, overwrite=options.overwrite)
+    if options.out is not None:
+        check_output(Path(options.out), overwrite=options.overwrite)
     with site(data, options, "coreset-shards") as at:
-        check_out(options.out, overwrite=options.overwrite, shards=at.shards)
+        if options.out is not None:
+            check_apart(Path(options.out), data, options.split, at.shards)
         kept = _select(at, options)
         if options.out is None:
             return kept

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from keepers import processes
+from keepers.data.folders import find_files
+from keepers.data.readers import not_read
 from keepers.errors import ParameterError
-from keepers.files import check_folder, check_output, fingerprint
+from keepers.files import check_folder, fingerprint
 from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.shards.executor import Executor, InProcess, executor
 from keepers.shards.indexed import Indexed, index_all
-from keepers.shards.places import Named, Shard, find_shards
+from keepers.shards.places import Named, Shard, find_shards, folders_of, globs_of
 from keepers.shards.reading import Reading, settle
 from keepers.words import counted
 from keepers.workflows.opening import RUNS, Say, say_or_not
@@ -75,6 +77,8 @@ class Site:
             )
             tally.examples = found.num_rows
         self.say(_told(found))
+        for note in reading.notes:
+            self.say(note)
         if found.empty:
             self.say(f"No row in {', '.join(shard.name for shard in found.empty[:5])}")
         if found.num_skipped:
@@ -99,6 +103,9 @@ def site(data: Named, options: Sharded, name: str) -> Generator[Site]:
             "By shard, start one and give --workers (workers=...) or --ray",
         )
     shards = find_shards(data, options.split)
+    for folder in folders_of(data):
+        for note in not_read(find_files(folder, options.split)):
+            say(note)
     path = Path(options.run or _default_run(data, shards, name)).absolute()
     check_folder(path, "run")
     gpus = 1 if options.hardware.kind == "cuda" else 0
@@ -116,18 +123,26 @@ def site(data: Named, options: Sharded, name: str) -> Generator[Site]:
             yield Site(shards=shards, run=run, place=place, options=options, say=say)
 
 
-def check_out(out: Any, *, overwrite: bool, shards: Sequence[Shard] = ()) -> None:
-    """Refuse, before any work, an output that is there or is one of the shards.
+def check_apart(out: Path, data: Named, split: str | None, shards: Sequence[Shard]) -> None:
+    """Refuse an output, a file or a folder of files, that is among the data or would be.
 
     Raises:
-        ParameterError: it is one of the shards.
-        ExistsError: it is there.
+        ParameterError: it is a shard, holds shards, or would be read with them.
     """
-    if out is None:
+    place = out.expanduser().resolve()
+    addresses = [Path(shard.address) for shard in shards]
+    whole = [each for each in folders_of(data) if find_files(each, split).split is None]
+    if place in addresses:
+        problem = "is one of the shards"
+    elif any(place == each.parent for each in addresses):
+        problem = "holds shards"
+    elif any(each.resolve() in place.parents for each in whole) or any(
+        place.match(pattern) for pattern in globs_of(data)
+    ):
+        problem = "would be read as a shard by the next command on the same data"
+    else:
         return
-    if str(Path(out).absolute()) in {shard.address for shard in shards}:
-        raise ParameterError("out", f"{out} is one of the shards", "Name another file")
-    check_output(Path(out), overwrite=overwrite)
+    raise ParameterError("out", f"{out} {problem}", "Name another place")
 
 
 def _told(found: Indexed) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from keepers.errors import ExistsError, RunError
-from keepers.files import check_folder, plain
+from keepers.files import atomic_folder, check_folder, plain
 from keepers.options import taking
 from keepers.sealed import write_table
 from keepers.shards.parts import Part
 from keepers.shards.places import Named
 from keepers.workflows.options.shards import ScoreShardsOptions
-from keepers.workflows.shards.opening import site
+from keepers.workflows.shards.opening import check_apart, site
 from keepers.workflows.shards.proxy import score_all
 
 
@@ -49,9 +51,10 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
                 "the same names"
             )
     with site(data, options, "coreset-shards") as at:
+        if check is not None:
+            check_apart(check, data, options.split, at.shards)
         indexed = at.index(needs_inputs=True, needs_labels=True)
         scored = score_all(at, indexed, options.method, options)
-        folder = check or at.place.run.path / "scores"
         note = plain(
             {
                 "method": options.method,
@@ -66,12 +69,24 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             names = [f"{number:05}-{name}" for number, name in enumerate(names)]
-        work = (indexed.class_names, folder, note)
         items = list(zip(names, indexed.parts(scored), strict=True))
-        found = dict(at.run.map(write_scores, work, items))
-    if len(found) < len(items):
-        raise RunError("run: not every shard was written. Type the same command again")
-    return ShardScores(paths=tuple(found[place] for place in range(len(items))), metadata=note)
+        folder = (check or at.place.run.path / "scores").resolve()
+        with folder_for(folder) as made:
+            work = (indexed.class_names, made, note)
+            found = dict(at.run.map(write_scores, work, items))
+        if len(found) < len(items):
+            raise RunError("run: not every shard was written. Type the same command again")
+    return ShardScores(paths=tuple(folder / f"{name}.parquet" for name in names), metadata=note)
+
+
+@contextmanager
+def folder_for(folder: Path) -> Generator[Path]:
+    """Where files are written: a new folder is there with all of them; one with files keeps its."""
+    if folder.is_dir() and any(folder.iterdir()):
+        yield folder
+    else:
+        with atomic_folder(folder) as partial:
+            yield partial
 
 
 def write_scores(
