@@ -23,6 +23,7 @@ from keepers.integrations.huggingface import SelectingTrainerMixin
 from keepers.integrations.lightning import SelectingCallback
 from keepers.methods import Method
 from keepers.online import BatchSelector, IrreducibleLosses, Scoring, SelectingLoader
+from keepers.training import Weighted
 from keepers.types import Picks, Signals
 
 HAS_TRANSFORMERS = all(importlib.util.find_spec(name) for name in ("transformers", "accelerate"))
@@ -790,6 +791,40 @@ def test_a_lightning_run_with_a_loader_goes_on_in_the_middle_of_an_epoch(
     resumed, rest = run(tmp_path / f"step={stop}.ckpt", 2)
     assert [batch[2].tolist() for batch, _ in rest.calls] == candidates[stop:]
     assert rest.chosen == in_full.chosen[stop:]
+    assert_same_weights(whole, resumed, tolerance=0.0)
+
+
+@needs_lightning
+@pytest.mark.parametrize(
+    "policy", [keepers.InfoBatch, lambda: Weighted(torch.arange(1.0, 39) / 19)]
+)
+@pytest.mark.parametrize("stop", [3, 7])
+def test_a_lightning_run_without_a_selector_goes_on_with_a_policy_that_weights(
+    tmp_path: Path, policy: Any, stop: int
+) -> None:
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    class Weighing(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            inputs, labels, ids, weights = batch
+            self.rows = [*getattr(self, "rows", []), (ids.tolist(), weights.tolist())]
+            losses = F.cross_entropy(self(inputs), labels, reduction="none")
+            self.trainer.train_dataloader.note(losses)
+            return (weights * losses).mean()
+
+    def run(checkpoint: Path | None = None) -> Any:
+        module = Weighing()
+        trainer = lightning_trainer(
+            tmp_path,
+            ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=stop, save_top_k=-1),
+            enable_checkpointing=True,
+        )
+        made = SelectingLoader(tensors(), batch_size=8, policy=policy(), epochs=2)
+        trainer.fit(module, made, ckpt_path=checkpoint)
+        return module
+
+    whole, resumed = run(), run(tmp_path / f"step={stop}.ckpt")
+    assert resumed.rows == whole.rows[stop:]
     assert_same_weights(whole, resumed, tolerance=0.0)
 
 

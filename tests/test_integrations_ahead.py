@@ -172,6 +172,22 @@ def test_lightning_is_scored_ahead_by_weights_of_earlier_steps(
 
 
 @needs_lightning
+@pytest.mark.parametrize("few", [{"overfit_batches": 2}, {"limit_train_batches": 2}])
+def test_lightning_with_few_batches_of_an_epoch_is_scored_ahead(
+    tmp_path: Path, few: dict[str, int]
+) -> None:
+    """What was read beyond them is announced, and forgotten with the epoch."""
+    choose = ahead(Noting)
+    callback = SelectingCallback(choose)
+    trainer = lightning_trainer(tmp_path, callback, max_epochs=3, **few)
+    trainer.fit(LayerNormed(), callback.ahead(loader()))
+    first = [batch[2].tolist() for batch, _ in choose.calls[:2]]
+    assert [batch[2].tolist() for batch, _ in choose.calls] == first * 3
+    assert ages(choose) == [0, 0, 0, 1, 0, 1]
+    check_choices(choose, ages(choose))
+
+
+@needs_lightning
 @pytest.mark.parametrize("stop", [2, 5, 7])
 def test_a_lightning_run_goes_on_with_what_was_on_its_way(tmp_path: Path, stop: int) -> None:
     from lightning.pytorch.callbacks import ModelCheckpoint
