@@ -204,6 +204,23 @@ def test_what_a_tuning_took_is_what_it_saw(name: str, tmp_path: Path) -> None:
     assert [each["phase"] for each in chosen.metadata["costs"]][-2] == "reading by the reference"
 
 
+def test_the_record_of_a_tuning_is_of_what_was_done(name: str, chats: str, tmp_path: Path) -> None:
+    model = {"model": name, "lr": 1e-3}
+    found = keepers.train(chats, task="tokens", model=model, steps=2, run=tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "train.json").read_text())["model"]
+    assert record == found.metadata["model"]
+    assert record == {
+        "model": name,
+        "length": 128,
+        "batch_size": 8,
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "steps": 2,
+    }
+
+
 def test_tokens_that_are_learnt_are_those_over_the_reference(
     name: str, chats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,7 +233,7 @@ def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) ->
             "seed": options.seed,
             "data": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint},
             "trained_on": len(source),
-            "model": tuning.role.identity(),
+            "model": tuning.settings(),
             "irreducible": None
             if losses is None
             else {**losses.metadata, "fingerprint": losses.fingerprint},

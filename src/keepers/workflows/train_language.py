@@ -85,6 +85,24 @@ class Tuning:
         return self.role.lr or LR
 
     @property
+    def weight_decay(self) -> float:
+        """Of the optimiser; none where nobody asks for it."""
+        return self.role.weight_decay or 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """The target, and how it is tuned, defaults filled in."""
+        return {
+            "model": self.role.model,
+            "length": self.target.length,
+            "batch_size": self.role.batch_size or BATCH,
+            "lr": self.lr,
+            "weight_decay": self.weight_decay,
+            "optimizer": "adamw",
+            "schedule": "cosine",
+            "steps": self.steps,
+        }
+
+    @property
     def steps(self) -> int:
         """Optimiser steps in all."""
         return self.options.steps or self.epochs * -(-len(self.sequences) // self.batch)

@@ -137,7 +137,7 @@ def _trainer(tuning: Tuning, folder: Path, runtime: Runtime, watcher: Any) -> An
         per_device_train_batch_size=tuning.batch,
         max_steps=tuning.steps,
         learning_rate=tuning.lr,
-        weight_decay=tuning.role.weight_decay or 0.0,
+        weight_decay=tuning.weight_decay,
         warmup_steps=warmup,
         lr_scheduler_type="cosine",
         save_strategy="steps",
