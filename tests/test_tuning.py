@@ -259,6 +259,15 @@ def test_rows_are_against_random_and_against_the_longest() -> None:
     assert longest_of(list(rows.values()))(rows["random"]) is None
 
 
+def test_answers_told_apart_have_no_verdict() -> None:
+    """One answer of twelve, the same for every seed, has no spread."""
+    told = {"random": 11 / 12, "longest": 11 / 12, "ifd": 10 / 12}
+    trials = [trial(m, s, 1.0 + s % 3 / 9, told=told[m]) for m in told for s in range(9)]
+    found = summarise(trials)[-1]["told_apart_difference"]
+    assert (found.mean, found.low) == pytest.approx((1 / 12, 1 / 12))
+    assert found.verdict == "inconclusive"
+
+
 # The command ----------------------------------------------------------------------------------
 
 

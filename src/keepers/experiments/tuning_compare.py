@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
 
@@ -112,8 +112,9 @@ def _measured(found: Any) -> str:
 def summarise(trials: Sequence[TuningTrial], *, overlap: float = 0.0) -> list[dict[str, Any]]:
     """One row for each method and budget: means over seeds, and against random and the longest.
 
-    The differences in loss are one family, told together, and those in answers told apart another.
-    `overlap`: as in `paired_difference`.
+    The differences in loss are one family, told together. Those in answers told apart have no
+    verdict: of a dozen held-out conversations one answer is the same for every seed, and would seem
+    sure. `overlap`: as in `paired_difference`.
     """
     rows = [_row(group) for group in by_way(trials).values()]
     baselines = {"difference": random_of(rows), "from_longest": longest_of(rows)}
@@ -124,6 +125,8 @@ def summarise(trials: Sequence[TuningTrial], *, overlap: float = 0.0) -> list[di
     baselines = {"difference": random_of(choices), "from_longest": longest_of(choices)}
     named = {f"told_apart_{name}": of for name, of in baselines.items()}
     told = with_differences(choices, overlap=overlap, **named)
+    for row in told:
+        row |= {name: row[name] and replace(row[name], verdict="inconclusive") for name in named}
     return [{**apart, "errors": row["errors"]} for row, apart in zip(rows, told, strict=True)]
 
 

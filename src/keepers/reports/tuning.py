@@ -122,7 +122,8 @@ def about(result: Mapping[str, Any]) -> list[str]:
         words.append(
             "Told apart: the share of last answers that are likelier per token than each of "
             f"{counted(data['others'], 'answer')} to other prompts ({quantities.percent(least)} "
-            f"by chance, {quantities.percent(before['told_apart'])} before tuning)."
+            f"by chance, {quantities.percent(before['told_apart'])} before tuning). Verdicts are "
+            "about the loss alone."
         )
     words.append(
         "Seeds vary random choices and the order of training. The held-out conversations are "
