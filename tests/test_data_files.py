@@ -295,6 +295,20 @@ def test_json_columns_as_pandas_writes_them(tmp_path: Path) -> None:
         assert (texts(source), named(source)) == (WORDS, list("abab"))
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_numbers_over_64_bits_beside_what_is_read(tmp_path: Path, name: str) -> None:
+    rows = [{"text": f"row {at}", "label": at % 2, "beside": 2**70 + at} for at in range(12)]
+    lines = name.endswith("l")
+    text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)
+    (tmp_path / name).write_text(text)
+    source = open_source(tmp_path / name)
+    assert len(source) == 12
+    export(tmp_path / name, [3, 5], tmp_path / "out")
+    written = (tmp_path / "out" / name).read_text()
+    found = list(map(json.loads, written.splitlines())) if lines else json.loads(written)
+    assert found == [rows[3], rows[5]]
+
+
 def test_compressed_json(tmp_path: Path) -> None:
     rows = [{"text": word, "label": word[0]} for word in WORDS]
     with gzip.open(tmp_path / "r.json.gz", "wt") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,7 +86,8 @@ def first_line(error: BaseException) -> str:
 def records(rows: Sequence[dict[str, Any]], what: str) -> ArrowTable:
     """A table of records, with every key that one of them has.
 
-    Lists and objects that no Arrow type holds, as they are of several types, become JSON texts.
+    Lists and objects that no Arrow type holds, as they are of several types, become JSON texts, and
+    whole numbers that 64 bits do not hold become floating-point numbers, as in JSON lines.
 
     Raises:
         DataError: as `column`, with the name of the column.
@@ -99,6 +101,9 @@ def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
     try:
         return column(values, what)
     except DataError:
+        if all(value is None or type(value) is int for value in values):
+            with contextlib.suppress(OverflowError):
+                return column([None if each is None else float(each) for each in values], what)
         if not all(value is None or isinstance(value, list | dict) for value in values):
             raise
         texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
