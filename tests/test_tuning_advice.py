@@ -180,6 +180,8 @@ def test_only_what_beats_random_and_the_longest_is_taken(chats: str) -> None:
         row("k-center", "cannot tell", "better", 0.4),
     ]
     assert taken(rows, 0.1, source) == "stratified"  # there are sources
+    lost = row("stratified", "worse", "worse", 2.6)
+    assert taken([*rows, lost], 0.1, source) == "random"
     rows += [row("rds", "better", "better", 1.5), row("typiclust", "better", "better", 1.4)]
     assert taken(rows, 0.1, source) == "typiclust"
     assert taken([row("longest", "better", None, 1.0)], 0.1, source) == "longest"

@@ -176,14 +176,18 @@ def _told(gap: Difference) -> str:
 
 
 def taken(rows: Sequence[Mapping[str, Any]], keep: float, source: Source) -> str:
-    """What to take at a budget: the best that beat random and the longest, or the safe choice."""
+    """What to take at a budget: the best that beat random and the longest, or the safe choice.
+
+    That is a random part, with the share of each source unless the pilot found this worse.
+    """
     here = [row for row in rows if row["keep"] == keep and row["method"] != EVERYTHING]
     good = [
         row for row in here if row["told"] == "better" and row["told_longest"] in ("better", None)
     ]
     if good:
         return min(good, key=lambda row: row["loss_mean"])["method"]
-    return RANDOM if source.targets is None else SAFE
+    worse = any(row["method"] == SAFE and row["told"] == "worse" for row in here)
+    return RANDOM if source.targets is None or worse else SAFE
 
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
