@@ -146,7 +146,7 @@ def told(model: LanguageModel, chats: list[dict[str, Any]], wrong: np.ndarray) -
     """How well scores tell damaged conversations: areas under the ROC curve."""
     sequences = [model.sequence(each) for each in chats]
     read = read_through(model, sequences, runtime=CPU)
-    parts = [alone(each, model.begin) for each in sequences]
+    parts = [alone(each) for each in sequences]
     apart = read_through(model, [each for some in parts for each in some], runtime=CPU)
     at = torch.tensor([row for row, some in enumerate(parts) for _ in some])
     sums, counts = torch.zeros(2, len(chats), dtype=torch.float64)

@@ -86,7 +86,7 @@ def test_answers_are_learnt_with_the_token_that_ends_them(model: LanguageModel) 
 
 
 def own_loss(model: LanguageModel, sequence: TokenSequence) -> float:
-    labels = sequence.ids.masked_fill(~sequence.learnt, -100)
+    labels = sequence.ids.long().masked_fill(~sequence.learnt, -100)
     with torch.inference_mode():
         return float(model.module(input_ids=sequence.ids[None], labels=labels[None]).loss)
 
@@ -107,7 +107,7 @@ def test_losses_are_those_of_transformers_one_by_one(model: LanguageModel) -> No
 def test_the_task_of_loops_has_the_same_losses(model: LanguageModel) -> None:
     task = of_batches("tokens")
     for each in (model.sequence(chat) for chat in CHATS):
-        labels = each.ids.masked_fill(~each.learnt, -100)[None]
+        labels = each.ids.long().masked_fill(~each.learnt, -100)[None]
         with torch.inference_mode():
             said = model.module(input_ids=each.ids[None])
         output = task.check(said, labels)
@@ -171,7 +171,7 @@ def test_a_batch_is_bounded_whatever_the_vocabulary(letters: int, most: int) -> 
 def whole_gradient(model: LanguageModel, each: TokenSequence) -> dict[str, Tensor]:
     """The gradient of the loss of one conversation by every linear layer but the head."""
     copy_ = copy.deepcopy(model.module)
-    labels = each.ids.masked_fill(~each.learnt, -100)
+    labels = each.ids.long().masked_fill(~each.learnt, -100)
     copy_(input_ids=each.ids[None], labels=labels[None]).loss.backward()
     base: Any = copy_.base_model
     found = {n.removesuffix(".weight"): w.grad for n, w in base.named_parameters()}
@@ -224,9 +224,45 @@ def test_cosines_of_projections_are_near_those_of_whole_gradients(model: Languag
 
 
 def test_an_answer_by_itself_has_the_same_tokens(model: LanguageModel) -> None:
-    parts = alone(model.sequence(CHATS[1]), model.begin)
+    parts = alone(model.sequence(CHATS[1]))
     assert [learnt(model, each) for each in parts] == ["five</s>\n", "blue blue</s>\n"]
-    assert all(int(each.ids[0]) == model.begin for each in parts)
+
+
+def before(model: LanguageModel, conversation: dict[str, Any]) -> str:
+    """What the only answer of a conversation stands after where it stands alone."""
+    (part,) = alone(model.sequence(conversation))
+    return model.tokenizer.decode(part.ids[~part.learnt])
+
+
+def test_an_answer_by_itself_stands_after_what_announces_it(
+    model: LanguageModel, tmp_path: Path
+) -> None:
+    text = {"prompt": "hi", "completion": " hello"}
+    assert before(model, chat("what is blue", "sky")) == "<s>assistant\n"
+    assert before(model, text) == "<s>"
+    plain = language_model(tiny_language.write(tmp_path / "plain", template=None), "proxy")
+    assert before(plain, chat("hi", "hello")) == "<s>### Assistant:\n"
+    assert before(plain, text) == "<s>"
+    template = "<s>{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+    for place, (asks, expected) in enumerate(
+        (
+            (template + "{% if add_generation_prompt %}[assistant]{% endif %}", "<s>[assistant]"),
+            (template.removeprefix("<s>"), "<s>"),
+            (template + "{{ raise_exception('no') if messages[0].role == 'user' }}", "<s>"),
+        )
+    ):
+        name = tiny_language.write(tmp_path / str(place), template=asks)
+        told = {"role": "system", "content": "what"}
+        asked = {"messages": [told, *chat("hi", "hello")["messages"]]}
+        assert before(language_model(name, "proxy"), asked) == expected
+
+
+def test_an_answer_by_itself_is_no_longer_than_the_model_reads(name: str) -> None:
+    short = language_model(name, "proxy", length=12)
+    (part,) = alone(short.sequence({"prompt": "", "completion": "what is two plus three"}))
+    assert len(part.ids) == 12
+    one = TokenSequence(ids=torch.arange(5), learnt=torch.arange(5) > 0, before=(7, 8, 9))
+    assert alone(one)[0].ids.tolist() == [9, 1, 2, 3, 4]
 
 
 def test_long_conversations_keep_an_answer(name: str) -> None:
@@ -501,7 +537,7 @@ def test_a_core_set_of_chats(run: Keepers, chats: Path, name: str, method: str) 
     if method == "ifd":
         model = language_model(name, "proxy")
         first = model.sequence(json.loads(lines[0]))
-        (by_itself,) = alone(first, model.begin)
+        (by_itself,) = alone(first)
         ratio = own_loss(model, first) / own_loss(model, by_itself)
         score = next(row["score"] for row in kept if row["row"] == 0)
         assert score == pytest.approx(ratio if ratio <= 1 else 1 - 2 * ratio, abs=1e-4)

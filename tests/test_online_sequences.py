@@ -208,7 +208,7 @@ def test_a_reference_model_gives_irreducible_losses(
             {"role": "assistant", "content": f"it {'is ' * (at % 5)}{at}"},
         ]
         each = whole.sequence({"messages": turns})
-        labels = each.ids.masked_fill(~each.learnt, -100)[None]
+        labels = each.ids.long().masked_fill(~each.learnt, -100)[None]
         with torch.no_grad():
             expected = float(model(input_ids=each.ids[None], labels=labels).loss)
         (found,) = losses.values[torch.from_numpy(losses.ids == at)].tolist()

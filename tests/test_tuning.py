@@ -87,7 +87,9 @@ def test_a_step_is_the_gradient_of_the_mean_over_its_answer_tokens(
         for row in rows.tolist():
             each = sequences[row]
             logits = module(input_ids=each.ids[None]).logits[0]
-            found = torch.nn.functional.cross_entropy(logits[:-1], each.ids[1:], reduction="none")
+            found = torch.nn.functional.cross_entropy(
+                logits[:-1], each.ids[1:].long(), reduction="none"
+            )
             losses.append(found[each.learnt[1:]])
         torch.cat(losses).mean().backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 0.3)
@@ -135,7 +137,7 @@ def test_a_loss_that_is_no_number_is_told(
 
 
 def mean_loss(model: LanguageModel, sequence: TokenSequence) -> tuple[float, int]:
-    labels = sequence.ids.masked_fill(~sequence.learnt, -100)
+    labels = sequence.ids.long().masked_fill(~sequence.learnt, -100)
     with torch.inference_mode():
         loss = model.module(input_ids=sequence.ids[None], labels=labels[None]).loss
     return float(loss), int(sequence.learnt.sum())

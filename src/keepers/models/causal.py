@@ -18,6 +18,7 @@ from keepers.files import fingerprint
 from keepers.models.huggingface import check_place, load, loading, quiet
 from keepers.models.identity import module_fingerprint
 from keepers.models.outline import first_words
+from keepers.models.turns import ASSISTANT, heading, named, plainly
 from keepers.tasks.texts import THOUGHTS, is_learnt, spoken
 
 LENGTH = 2048
@@ -30,12 +31,14 @@ _PREFIX = "hf:"
 class TokenSequence:
     """A conversation as tokens `ids` (length,), and which of them are `learnt`.
 
-    `cut` says that it was longer than the model reads, `changed` that the chat template leaves a
-    turn out or writes it in another way.
+    `before` are the tokens that an answer stands after where it stands alone. `cut` says that the
+    conversation was longer than the model reads, `changed` that the chat template leaves a turn out
+    or writes it in another way.
     """
 
     ids: Tensor
     learnt: Tensor
+    before: tuple[int, ...] = ()
     cut: bool = False
     changed: bool = False
 
@@ -78,6 +81,31 @@ class ChatTokenizer:
             turns = named(turns)
         return "unknown"
 
+    @cached_property
+    def heading(self) -> tuple[int, ...]:
+        """The tokens before the answer of a chat that has no prompt: what announces the assistant.
+
+        After the token that a chat begins with, where there is one.
+        """
+        asked = [{"role": "user", "content": "a"}]
+        if self.has_template:
+            try:
+                chat = self._templated(asked, None)
+                announced = self._templated(asked, None, begin=True)
+            except DataError:
+                chat = announced = ""
+            told = announced[len(chat) :] if announced.startswith(chat) else ""
+            begins = self._numbers(chat)[:1] == (self.begin,)
+        else:
+            told, begins = heading(ASSISTANT), True
+        found = self._numbers(told)
+        if self.begin is not None and (begins or not found) and found[:1] != (self.begin,):
+            found = (self.begin, *found)
+        return found
+
+    def _numbers(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def sequence(self, conversation: Mapping[str, Any]) -> TokenSequence:
         """A conversation as tokens, those of the answers learnt.
 
@@ -98,7 +126,8 @@ class ChatTokenizer:
         learnt = np.zeros(len(ids), dtype=bool)
         for start, stop in spans:
             learnt |= (offsets[:, 0] < stop) & (offsets[:, 1] > start)
-        plain = "messages" not in conversation or not self.has_template
+        chat = "messages" in conversation
+        plain = not chat or not self.has_template
         if plain and self.begin is not None:
             ids, learnt = np.append(self.begin, ids), np.append(False, learnt)
         if plain and self.end is not None and learnt[-1] and ids[-1] != self.end:
@@ -113,9 +142,11 @@ class ChatTokenizer:
             start = 0 if first < self.length - 1 else start
             ids, learnt = (each[start : start + self.length] for each in (ids, learnt))
         turns = conversation.get("messages", ())
+        begin = () if self.begin is None else (self.begin,)
         return TokenSequence(
             ids=torch.from_numpy(ids),
             learnt=torch.from_numpy(learnt),
+            before=self.heading if chat else begin,
             cut=cut,
             changed=any(
                 each.get(key, "").strip() not in text
@@ -209,49 +240,6 @@ def _shared(one: str, two: str) -> int:
     """With how many letters both begin."""
     pairs = enumerate(zip(one, two, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(two)))
-
-
-def named(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The same messages, with an id of nine letters for each call of a tool that has none.
-
-    What tools say gets the ids of the calls before it, in their order.
-
-    >>> call = {"function": {"name": "sky", "arguments": {}}}
-    >>> asked = {"role": "assistant", "content": "", "tool_calls": [call]}
-    >>> found = named([asked, {"role": "tool", "content": "blue"}])
-    >>> found[0]["tool_calls"][0]["id"], found[1]["tool_call_id"]
-    ('000000000', '000000000')
-    """
-    found, waiting, count = list[Mapping[str, Any]](), list[str](), 0
-    for turn in messages:
-        if "tool_calls" in turn:
-            calls: list[Any] = []
-            for call in turn["tool_calls"]:
-                calls.append({"id": f"{count:09d}", **call})
-                count += 1
-            waiting = [call["id"] for call in calls]
-            turn = {**turn, "tool_calls": calls}
-        elif turn["role"] == "tool" and waiting:
-            turn = {"tool_call_id": waiting[0], **turn}
-            waiting = [each for each in waiting if each != turn["tool_call_id"]]
-        found.append(turn)
-    return found
-
-
-def plainly(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
-    r"""A chat for a model without a template, and where its answers stand.
-
-    >>> plainly([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
-    ('### User:\nHi\n\n### Assistant:\nHello', [(29, 34)])
-    """
-    text, spans = "", list[tuple[int, int]]()
-    for turn in messages:
-        text += ("\n\n" if text else "") + f"### {turn['role'].capitalize()}:\n"
-        said = "\n\n".join(filter(None, (*map(turn.get, THOUGHTS), spoken(turn))))
-        if is_learnt(turn):
-            spans.append((len(text), len(text) + len(said)))
-        text += said
-    return text, spans
 
 
 def language_model(name: str, parameter: str, *, length: int | None = None) -> LanguageModel:

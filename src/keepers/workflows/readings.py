@@ -111,10 +111,11 @@ class _Reader:
 
     def alone(self, source: Source, sequences: Sequence[TokenSequence]) -> Tensor:
         """The losses (n,) of the answers without their prompts."""
-        found = [alone(each, self.model.begin) for each in sequences]
+        found = [alone(each) for each in sequences]
         owners = [owner for owner, parts in enumerate(found) for _ in parts]
         parts = [part for parts in found for part in parts]
-        inputs, what = self._inputs(source), "reading answers alone"
+        inputs = {**self._inputs(source), "after": "what announces them"}
+        what = "reading answers alone"
         whole = self._stage("reading-alone", inputs, parts, what, owners, len(sequences))
         return whole["losses"]
 
@@ -174,24 +175,28 @@ class _Reader:
         return store.read(folder)
 
 
-def alone(sequence: TokenSequence, begin: int | None) -> list[TokenSequence]:
-    """The answers of a conversation, each after the token that a text begins with.
+def alone(sequence: TokenSequence) -> list[TokenSequence]:
+    """The answers of a conversation, each after what stands before an answer alone.
+
+    None is longer than the conversation is.
 
     >>> import torch
-    >>> one = TokenSequence(ids=torch.arange(5), learnt=torch.tensor([0, 0, 1, 1, 0]).bool())
-    >>> [part.ids.tolist() for part in alone(one, begin=9)]
+    >>> learnt = torch.tensor([0, 0, 1, 1, 0]).bool()
+    >>> one = TokenSequence(ids=torch.arange(5), learnt=learnt, before=(9,))
+    >>> [part.ids.tolist() for part in alone(one)]
     [[9, 2, 3]]
+
+    Source:
+        Li et al., From Quantity to Quality, 2024, whose code reads "### Response:" and the answer.
     """
     ids, learnt = sequence.ids, sequence.learnt
     edges = torch.diff(learnt.int(), prepend=torch.zeros(1, dtype=torch.int32)).nonzero()
     found: list[TokenSequence] = []
     bounds = [*edges.squeeze(1).tolist(), *([len(ids)] if bool(learnt[-1]) else [])]
     for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
-        part = ids[start:stop]
-        if begin is not None:
-            part = torch.cat([torch.tensor([begin]), part])
-        told = torch.ones(len(part), dtype=torch.bool)
-        told[0] = False
+        before = ids.new_tensor(sequence.before[-(len(ids) - (stop - start)) :])
+        told = torch.ones(len(before) + stop - start, dtype=torch.bool)
+        told[: max(1, len(before))] = False
         if told.any():
-            found.append(TokenSequence(ids=part, learnt=told))
+            found.append(TokenSequence(ids=torch.cat([before, ids[start:stop]]), learnt=told))
     return found
