@@ -144,7 +144,7 @@ class ChatTokenizer:
         turns = conversation.get("messages", ())
         begin = () if self.begin is None else (self.begin,)
         return TokenSequence(
-            ids=torch.from_numpy(ids),
+            ids=torch.from_numpy(ids.astype(np.int32)),
             learnt=torch.from_numpy(learnt),
             before=self.heading if chat else begin,
             cut=cut,
