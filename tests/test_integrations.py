@@ -412,7 +412,9 @@ def test_a_loader_that_the_trainer_cannot_serve_is_refused(tmp_path: Path) -> No
     with pytest.raises(
         ParameterError, match="loader: got one with InfoBatch, which weights losses"
     ):
-        trainer_of(tmp_path, recording(), loader=selecting_loader(policy=keepers.InfoBatch()))
+        trainer_of(
+            tmp_path, recording(), loader=selecting_loader(policy=keepers.InfoBatch(), epochs=2)
+        )
     with pytest.raises(ParameterError, match="loader: got list"):
         trainer_of(tmp_path, recording(), loader=[])
     with pytest.raises(ParameterError, match="selector: got NoneType"):
@@ -849,7 +851,7 @@ def test_a_lightning_run_that_its_steps_ended_within_an_epoch_takes_the_rest_of_
 
 @needs_lightning
 def test_a_loader_that_lightning_cannot_serve_is_refused(tmp_path: Path) -> None:
-    loads = SelectingLoader(tensors(), batch_size=8, policy=keepers.InfoBatch())
+    loads = SelectingLoader(tensors(), batch_size=8, policy=keepers.InfoBatch(), epochs=2)
     with pytest.raises(
         ParameterError, match="loader: got one with InfoBatch, which weights losses"
     ):

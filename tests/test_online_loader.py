@@ -131,7 +131,7 @@ def test_what_workers_loaded_ahead_is_not_counted() -> None:
     other = loader()
     other.load_state_dict(one.state_dict(ahead=1))  # as if the loop had not come to it yet
     assert next(iter(other)).tolist() == first.tolist()
-    with pytest.raises(ParameterError, match="ahead: got 2, but the loop received 1 batches"):
+    with pytest.raises(ParameterError, match="ahead: got 2, but the loop received 1 batch of"):
         one.state_dict(ahead=2)
 
 
@@ -285,6 +285,17 @@ def test_a_rank_without_an_example_is_refused_before_anything_is_trained() -> No
         ({"policy": "infobatch"}, "policy: got str"),
         ({"policy": FreshSubset(3), "shuffle": False}, "shuffle: got False together with a policy"),
         ({"policy": Weighted(torch.ones(4))}, "policy: got 4 weights for 23 examples"),
+        (
+            {"policy": Weighted(1 - torch.arange(N))},
+            "policy: got the weight 0 for row 1. Give finite weights over 0",
+        ),
+        (
+            {"policy": keepers.InfoBatch()},
+            "epochs: got none, but InfoBatch trains on everything in the last part",
+        ),
+        ({"epochs": 0}, "epochs: got 0"),
+        ({"epochs": 2.5}, r"epochs: got 2\.5"),
+        ({"seed": "a"}, "seed: got 'a'"),
         ({"batch_size": True}, "batch_size: got True"),
         ({"num_replicas": 2}, "rank: got one of rank and num_replicas"),
         ({"ranks": 2, "rank": 2}, "rank: got 2 of 2 replicas. Ranks count from 0"),
@@ -335,7 +346,7 @@ def test_what_is_no_state_is_refused() -> None:
     other = loader(choose=BatchSelector("loss", keep=0.5))
     with pytest.raises(RunError, match="selector with other data or settings"):
         other.load_state_dict(state)
-    pruning = loader(policy=keepers.InfoBatch())
+    pruning = loader(policy=keepers.InfoBatch(), epochs=8)
     state = {k: v for k, v in pruning.state_dict().items() if k != "policy.losses"}
     with pytest.raises(RunError, match=r"state: it lacks policy\.losses"):
         pruning.load_state_dict(state)
@@ -437,7 +448,7 @@ def test_infobatch_goes_on_in_the_middle_of_an_epoch_that_it_pruned() -> None:
 
 
 def test_infobatch_that_is_told_nothing_says_so() -> None:
-    one = loader(policy=keepers.InfoBatch())
+    one = loader(policy=keepers.InfoBatch(), epochs=8)
     passes_of = [len(rows) for rows, _ in one]
     assert sum(passes_of) == N
     with pytest.raises(
@@ -453,7 +464,7 @@ def test_infobatch_that_is_told_nothing_says_so() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_infobatch_refuses_a_loss_that_is_not_finite(bad: float) -> None:
     """By an infinite one all others would be below the mean, and half of them left out."""
-    one = loader(policy=keepers.InfoBatch())
+    one = loader(policy=keepers.InfoBatch(), epochs=8)
     rows, _ = next(iter(one))
     losses = torch.ones(len(rows))
     losses[1] = bad

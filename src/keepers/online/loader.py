@@ -51,7 +51,8 @@ class SelectingLoader:
             `Weighted`, `WeightedSampling` of `keepers.training`, or `keepers.InfoBatch`. Weights
             are the last item of each batch (in a mapping, `keepers_weights`): the mean over the
             ranks of the mean of weight × loss is the mean over the global batch.
-        epochs: the total number of epochs, for a policy that needs it (`InfoBatch`).
+        epochs: the total number of epochs, which `InfoBatch` needs: it trains on everything in the
+            last ones.
         seed: for the order, and for random draws of items.
         collate_fn, loading: those of `torch.utils.data.DataLoader`, such as `num_workers`.
         num_replicas, rank: as in torch's `DistributedSampler`; by default the processes of
@@ -60,7 +61,7 @@ class SelectingLoader:
     Raises:
         ParameterError: data without a length or without examples; a batch size under 1, or one
             that leaves a rank without an example in some step; a policy with weights together
-            with a selector, or a policy that selects itself.
+            with a selector, or a policy that selects itself; InfoBatch without `epochs`.
 
     >>> loader = SelectingLoader(list(range(5)), batch_size=2, shuffle=False)
     >>> first = next(iter(loader))
@@ -88,7 +89,7 @@ class SelectingLoader:
     ) -> None:
         self.dataset = Items(dataset, seed)
         n = len(self.dataset)
-        check_loading(choose, batch_size, policy, shuffle, n, loading)
+        check_loading(choose, batch_size, policy, shuffle, n, epochs, seed, loading)
         check_replicas(rank, num_replicas)
         self.choose, self.batch_size, self.epochs, self.seed = choose, int(batch_size), epochs, seed
         self.policy = policy or (Shuffle() if shuffle else InOrder())
@@ -228,7 +229,8 @@ class SelectingLoader:
         if not 0 <= ahead <= self._step:
             raise ParameterError(
                 "ahead",
-                f"got {ahead}, but the loop received {self._step} batches of this epoch",
+                f"got {ahead}, but the loop received {counted(self._step, 'batch', 'batches')} of "
+                "this epoch",
                 "Give the number of them that were not trained on yet",
             )
         state = {

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
+import torch
+
 from keepers.errors import ParameterError
 from keepers.online.loop import BatchSelector
-from keepers.online.policy import Selecting
-from keepers.training import BatchPolicy
+from keepers.online.policy import InfoBatch, Selecting
+from keepers.training import BatchPolicy, Weighted
 from keepers.words import counted
 
 _OURS = {
@@ -26,6 +28,8 @@ def check_loading(
     policy: object,
     shuffle: bool,
     n: int,
+    epochs: object,
+    seed: object,
     loading: Mapping[str, Any],
 ) -> None:
     """Refuse what a loader of `n` examples cannot do.
@@ -41,10 +45,22 @@ def check_loading(
         raise ParameterError(
             "choose", f"got {type(choose).__name__}", "Give a keepers.RhoLoss or BatchSelector"
         )
-    if type(batch_size) is bool or not isinstance(batch_size, Integral) or batch_size < 1:
+    if not _is_count(batch_size):
         raise ParameterError("batch_size", f"got {batch_size!r}", "Give a count, 1 or more")
+    if epochs is not None and not _is_count(epochs):
+        raise ParameterError(
+            "epochs", f"got {epochs!r}", "Give a count, 1 or more, or leave it out"
+        )
+    if type(seed) is bool or not isinstance(seed, Integral):
+        raise ParameterError("seed", f"got {seed!r}", "Give a whole number")
     if policy is None:
         return
+    if isinstance(policy, InfoBatch) and policy.off and epochs is None:
+        raise ParameterError(
+            "epochs",
+            "got none, but InfoBatch trains on everything in the last part of all epochs",
+            "Give their number, or keepers.InfoBatch(off=0)",
+        )
     if not isinstance(policy, BatchPolicy) or isinstance(policy, Selecting):
         raise ParameterError(
             "policy",
@@ -60,6 +76,16 @@ def check_loading(
         raise ParameterError(
             "policy", f"got {weights} weights for {counted(n, 'example')}", "Give one for each"
         )
+    if isinstance(policy, Weighted):
+        own = policy.weights(torch.arange(n))
+        wrong = (~(own.isfinite() & (own > 0))).nonzero().squeeze(1)
+        if len(wrong):
+            problem = f"got the weight {float(own[wrong[0]]):g} for row {int(wrong[0])}"
+            raise ParameterError("policy", problem, "Give finite weights over 0")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is not bool and isinstance(value, Integral) and int(value) >= 1
 
 
 def check_replicas(rank: int | None, num_replicas: int | None) -> None:
