@@ -37,6 +37,7 @@ from keepers.models import (
 from keepers.processes import Runtime
 from keepers.scores import instruction_following_difficulty
 from keepers.signals import ProjectedGradients, read_through
+from keepers.statistics import spearman
 from keepers.workflows.conversations import conversation
 from keepers.workflows.readings import alone, cosines
 
@@ -155,7 +156,17 @@ def told(model: LanguageModel, chats: list[dict[str, Any]], wrong: np.ndarray) -
     losses, without = read.sums / read.counts, sums / counts.clamp_min(1)
     ifd = instruction_following_difficulty(losses, without)
     lengths = [sum(map(len, answers(each))) for each in chats]
+    right = torch.from_numpy(~wrong)
+    both = [values[right].numpy() for values in (losses / without, read.counts.double())]
+    top = ifd.topk(len(chats) // 10).indices
     return {
+        "ratio of ifd and answer tokens, of the others: rank correlation": float(
+            spearman(both)[0, 1]
+        ),
+        "answer tokens, median": float(read.counts.double().quantile(0.5)),
+        "answer tokens, median of the top tenth of ifd": float(
+            read.counts[top].double().quantile(0.5)
+        ),
         "perplexity": float(roc_auc_score(wrong, losses)),
         "ratio of ifd": float(roc_auc_score(wrong, losses / without)),
         "length": float(roc_auc_score(wrong, lengths)),
@@ -165,7 +176,7 @@ def told(model: LanguageModel, chats: list[dict[str, Any]], wrong: np.ndarray) -
         "over 1 among the others": float(
             (losses / without > 1)[torch.from_numpy(~wrong)].double().mean()
         ),
-        "damaged in the top tenth of ifd": float(wrong[ifd.topk(len(chats) // 10).indices].mean()),
+        "damaged in the top tenth of ifd": float(wrong[top].mean()),
         "damaged in the top tenth of perplexity": float(
             wrong[losses.topk(len(chats) // 10).indices].mean()
         ),
