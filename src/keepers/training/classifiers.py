@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from keepers.data import BagPool, TextPool
-from keepers.errors import ParameterError
+from keepers.errors import KeepersError, ParameterError
 from keepers.random import derived_seed
 from keepers.sparse import principal_axes
 from keepers.tasks import CLASSES, Targets, Task, labels_at
@@ -78,11 +78,14 @@ def fit_classifier(
     if weights is not None:
         last = made.steps[-1][0] + "__" if hasattr(made, "steps") else ""
         given[f"{last}sample_weight"] = weights.double().numpy()
+    x = rows(pool, members)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of convergence: `converged` tells
-            return made.fit(rows(pool, members), y, **given)
+            return made.fit(x, y, **given)
     except Exception as error:  # the user's own pipeline may raise anything
+        if _is_built_in(made):
+            raise
         remedy = "It is fitted on the data, as fit(rows, classes)"
         counts = isinstance(pool, BagPool | TextPool)
         if counts and ("dense" in str(error) or "sparse" in str(error)):
@@ -133,9 +136,12 @@ def predict(
     found = torch.empty(len(positions), num_outputs)
     for start in range(0, len(positions), BLOCK):
         part = positions[start : start + BLOCK]
+        x = rows(pool, part)
         try:
-            said = task.asked(fitted, rows(pool, part), num_outputs)
+            said = task.asked(fitted, x, num_outputs)
         except Exception as error:  # the user's own pipeline may raise anything
+            if _is_built_in(fitted) or isinstance(error, KeepersError):
+                raise
             raise ParameterError(
                 parameter,
                 f"the model failed to predict: {type(error).__name__}: {error}",

@@ -150,13 +150,15 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     forced = k if config.balance else 0 if picks.floored is None else len(picks.floored)
     if config.balance:
         by_class += warn_of_uneven(*there)
+    changed: list[str] = []
     if forced > CHANGED * k and of == OF_CLASSES:
         option = "--balance class", "Leave it out"
         if not config.balance:
             option = f"--min-per-class {least}", "Give a lower one"
-        by_class += warn_of_changed(*there[:3], *option)
-    elif config.balance is None:
-        by_class += warn_of_shares(*there, least=least)
+        changed = warn_of_changed(*there[:3], *option)
+    if config.balance is None and not changed:
+        changed = warn_of_shares(*there, least=least)
+    by_class += changed
     warnings += by_class
     for warning in by_class:
         say(f"Warning: {warning}")
