@@ -18,9 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import keepers
-from keepers.data import Source, TokenPool, open_source
+from keepers.data import DensePool, Source, TokenPool, open_source
 from keepers.errors import ParameterError
 from keepers.ledger import Ledger, Tally
+from keepers.models import create_classifier
 from keepers.models.linear import (
     LinearAndTrees,
     LinearClassifier,
@@ -34,7 +35,7 @@ from keepers.runs import Run
 from keepers.selectors import folds
 from keepers.signals import embed
 from keepers.training import Hardware, converged, fit_classifier, predict, settled_by
-from keepers.types import Signals
+from keepers.types import DataInfo, Signals
 from keepers.workflows.stages import OUT_OF_FOLD, Training, train
 from keepers.workflows.workplace import Workplace
 
@@ -100,8 +101,38 @@ def test_linear_is_scikit_learns_regression_at_the_strength_it_settles() -> None
     ours = LinearClassifier().fit(rows, labels)
     scaled = StandardScaler().fit_transform(rows)
     theirs = LogisticRegression(C=ours.C_, max_iter=1000, tol=1e-3).fit(scaled, labels)
-    np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(scaled))
+    np.testing.assert_array_equal(ours.classifier_.coef_, theirs.coef_)
+    np.testing.assert_allclose(ours.predict_proba(rows), theirs.predict_proba(scaled), atol=1e-6)
     assert converged(ours)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("mean", [0.0, 500.0, 1e6])
+def test_linear_predicts_as_its_parts_do_one_after_the_other(classes: int, mean: float) -> None:
+    draw = np.random.default_rng(0)
+    y = np.arange(300) % classes
+    x = (draw.normal(size=(300, 5)) + y[:, None] + mean).astype(np.float32)
+    model = LinearClassifier().fit(x, y)
+    by_parts = make_pipeline(model.scaler_, model.classifier_).predict_proba(x)
+    found = model.predict_proba(x)
+    assert found.shape == (300, classes)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, by_parts, atol=2e-4 if mean == 500 else 2e-6)
+
+
+def test_examples_of_nearly_a_run_are_predicted_where_they_lie() -> None:
+    draw = np.random.default_rng(1)
+    rows, y = torch.from_numpy(draw.normal(size=(500, 4)).astype(np.float32)), np.arange(500) % 3
+    pool, labels = DensePool(rows), torch.from_numpy(y)
+    made: Any = create_classifier(
+        "linear", DataInfo(kind="vector", shape=(4,), num_classes=3), {}, "proxy"
+    )
+    fitted = fit_classifier(made, pool, labels, torch.arange(100), seed=0)
+    whole = predict(fitted, pool, torch.arange(500), 3)
+    nearly = torch.tensor([at for at in range(20, 480) if at % 17])
+    few, turned = torch.tensor([3, 40, 499]), torch.arange(499, -1, -1)
+    for asked in (nearly, few, turned):
+        torch.testing.assert_close(predict(fitted, pool, asked, 3), whole[asked])
 
 
 def test_regression_and_trees_are_mixed_by_held_out_rows() -> None:

