@@ -18,7 +18,6 @@ table; a run that is interrupted goes on.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
 import tempfile
@@ -40,7 +39,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import keepers
-from keepers.errors import KeepersError
+from keepers.errors import KeepersError, ParameterError
 from keepers.files import write_json
 
 LEAST, MOST, KEEP, RANDOM, DRAWS = 500, 3_000, (0.1, 0.3), 7, 3
@@ -90,21 +89,23 @@ def target(frame: pd.DataFrame) -> tuple[str, str] | None:
     return None
 
 
-def error(kind: str, model: str, train: Any, test: Any, seed: int) -> float:
+def error(kind: str, model: str, train: Any, test: Any) -> float:
     """1 - accuracy, or 1 - R², of a model of (x, y) on another (x, y)."""
     trees = {"class": HistGradientBoostingClassifier, "number": HistGradientBoostingRegressor}
     linear: Any = (
         LogisticRegression(max_iter=500) if kind == "class" else RidgeCV(np.logspace(-3, 4))
     )
     chosen = (
-        trees[kind](random_state=seed)
-        if model == "tree"
-        else make_pipeline(StandardScaler(), linear)
+        trees[kind](random_state=0) if model == "tree" else make_pipeline(StandardScaler(), linear)
     )
     if kind == "class" and len(np.unique(train[1])) < 2:
         return float(np.mean(test[1] != train[1][0]))
     said = chosen.fit(*train).predict(test[0])
     return float(np.mean(said != test[1]) if kind == "class" else 1 - r2_score(test[1], said))
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
 
 
 def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]:
@@ -122,16 +123,19 @@ def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]
         part = frame.iloc[train].assign(**{name: y[train]})
         part.to_csv(file, index=False)
         for keep in KEEP:
-            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
-                found = keepers.coreset(
-                    file, keep=keep, label=name, seed=draw, run=Path(folder) / str(keep)
-                )
+            asked: dict[str, Any] = {"keep": keep, "label": name, "seed": draw}
+            asked["run"] = Path(folder) / str(keep)
+            try:
+                found = keepers.coreset(file, say=quiet, **asked)
+            except ParameterError as error:
+                if not str(error).startswith("task"):
+                    raise
+                found = keepers.coreset(file, say=quiet, task=kind, **asked)  # as it asks for
             rows = found.table.filter(found.table["kept"])["row"].to_numpy()
             parts = [rng.permutation(cut)[: len(rows)] for _ in range(RANDOM)]
             for model in ("tree", "linear"):
-                asked = (x[test], y[test])
                 errors = [
-                    error(kind, model, (x[train][at], y[train][at]), asked, 0)
+                    error(kind, model, (x[train][at], y[train][at]), (x[test], y[test]))
                     for at in (rows, *parts)
                 ]
                 cells.append(
@@ -140,6 +144,7 @@ def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]
                         "model": model,
                         "kept": len(rows),
                         "taken": found.metadata["method"],
+                        "why": found.metadata.get("auto", {}).get("why"),
                         "auto": errors[0],
                         "random": errors[1:],
                         "worse_than": int(np.sum(np.array(errors[1:]) < errors[0])),

@@ -37,7 +37,7 @@ from keepers.workflows import pilot as pilots
 from keepers.workflows import second_look
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.options.advise import AdviseOptions
-from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot
+from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot, least_of
 from keepers.workflows.settling import (
     FARTHER,
     SPREAD,
@@ -156,6 +156,34 @@ def test_what_harms_another_kind_of_model_is_not_taken() -> None:
     assert why_safe({"margin": 0.96}, SAFE, {"margin": 0.0}, "a random forest").endswith(
         "did no better by margin"
     )
+
+
+def test_what_keeps_hardly_any_of_a_class_is_not_taken() -> None:
+    results = {**OTHERS, "margin": shifted(-0.06), "badge": shifted(-0.03)}
+    seen = pilot(results)
+    seen = replace(seen, least={("margin", 0.3): ("yes", 0.04), ("badge", 0.3): ("yes", 0.4)})
+    rows = findings(seen, [SAFE, "margin", "badge"], [0.3])
+    taken = settle(rows, 0.3)
+    assert taken is not None
+    assert taken.method == "badge"
+    assert [row.is_lopsided for row in rows] == [False, True, False]
+    why = why_safe({"margin": 0.96}, SAFE, lopsided={"margin": ("yes", 0.04)})
+    assert why == (
+        "margin did better than a random choice, but kept hardly any of a class: margin 4% of "
+        "'yes', where 100% is what a random choice keeps"
+    )
+    assert "no method is better" in why_safe({"margin": 0.5}, lopsided={"margin": ("yes", 0.04)})
+
+
+def test_the_class_of_which_least_is_kept_is_found_over_all_pieces() -> None:
+    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
+    everything, half = torch.arange(100), torch.arange(0, 100, 2)
+    assert least_of(labels, [(everything, half)]) == (0, 1.0)
+    chosen = torch.tensor([*range(20), *range(60, 90)])
+    # Of class 2 random choices keep 5 in one piece, too few to tell, and 10 in two.
+    assert least_of(labels, [(everything, chosen)]) == (0, pytest.approx(20 / 30))
+    assert least_of(labels, [(everything, chosen)] * 2) == (2, 0.0)
+    assert least_of(labels, [(torch.arange(5), torch.arange(2))]) == (0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -441,6 +469,39 @@ def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:
     assert words in html.unescape(keepers.report(selection).read_text())
     again = keepers.coreset(blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "again")
     assert again.indices.tolist() == selection.indices.tolist()
+
+
+def test_auto_chooses_by_the_model_whose_choices_it_tried(tmp_path: Path) -> None:
+    """Trees know this rule, and are least sure of nothing but the one class: that is no choice."""
+    draw = np.random.default_rng(0)
+    hours = np.where(draw.random(600) < 0.57, draw.integers(20, 2_000, 600), 0)
+    others = draw.normal(size=(600, 6)) + 0.4 * (hours > 0)[:, None]
+    x = np.column_stack([hours, others]).astype(np.float32)
+    y = np.where(hours > 0, "yes", "no")
+    asked: dict[str, Any] = {"keep": 0.1, "run": tmp_path / "run", "say": lambda _: None}
+    found = keepers.coreset((x, y), **asked)
+    assert found.metadata["method"] == "margin"
+    assert found.metadata["proxy"]["model"] == "linear"
+    kept = y[found.indices]
+    assert (kept == "yes").mean() > 0.2
+    named = keepers.coreset((x, y), **{**asked, "run": tmp_path / "named"}, proxy="tabular")
+    assert named.metadata["method"] == "stratified"
+
+
+def test_a_choice_that_turns_out_lopsided_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "keepers.workflows.auto.HARDLY_ANY", 1.01
+    )  # of no class is more kept by all
+    said: list[str] = []
+    found = keepers.coreset(
+        blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "run", say=said.append
+    )
+    assert found.metadata["method"] == "stratified"
+    assert found.metadata["auto"]["taken"] == "stratified"
+    assert "would keep hardly any of" in found.metadata["auto"]["why"]
+    assert any(line.startswith("auto takes stratified after all: ") for line in said)
 
 
 def test_what_is_hard_for_a_linear_model_alone_is_no_wrong_label(tmp_path: Path) -> None:

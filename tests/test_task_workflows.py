@@ -446,6 +446,13 @@ def test_whole_numbers_that_stand_in_few_rows_are_asked_about() -> None:
                 open_source(table)
         else:
             assert len(open_source(table).class_names) == 40
+    # Days in a hospital: hardly a gap, but long stays are rare.
+    days = [day for day in range(1, 41) for _ in range(max(1, 200 // day**2))]
+    table = pa.table({"text": [f"text {i}" for i in range(len(days))], "label": days})
+    assert len(days) > 5 * 40
+    with pytest.raises(ParameterError, match="40 different whole numbers"):
+        open_source(table)
+    assert len(open_source(table, task="class").class_names) == 40
 
 
 def test_targets_go_through_a_file(tmp_path: Path) -> None:

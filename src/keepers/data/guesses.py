@@ -16,6 +16,8 @@ from keepers.errors import DataError, ParameterError
 from keepers.words import listed
 
 FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
+THIN = 0.2
+"""Part of the values that stand in one or two rows each, from which on they look like amounts."""
 """Whole numbers are classes where they are few, or each stands in so many rows on average.
 
 More rows are wanted of numbers most of which between the least and the largest are missing: classes
@@ -75,16 +77,21 @@ def task_in(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
 
 
 def check_clear(column: ArrowColumn, name: str) -> None:
-    """Refuse to guess whether whole numbers, each of which stands in few rows, are classes."""
+    """Refuse to guess whether whole numbers are classes where they look like amounts.
+
+    Each stands in few rows, or many of them in one or two, as days, ages and prices do.
+    """
     if not is_number(column.type):
         return
-    values = pc.unique(column.drop_null())
+    seen: Any = column.drop_null().value_counts()
+    values, counts = seen.field("values"), seen.field("counts").to_numpy()
     different, rows = len(values), column.length()
     if not FEW_VALUES < different <= rows / 2:
         return
     ends = pc.min_max(values.cast(pa.float64())).as_py()
     gaps = ends["max"] - ends["min"] + 1 > 2 * different
-    if rows < (WITH_GAPS if gaps else PER_VALUE) * different:
+    thin_out = (counts <= 2).mean() >= THIN
+    if thin_out or rows < (WITH_GAPS if gaps else PER_VALUE) * different:
         raise ParameterError(
             "task",
             f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows: they "

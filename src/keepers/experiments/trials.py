@@ -94,7 +94,7 @@ class Bench:
                 source,
                 _budgets(config, len(source)),
                 place,
-                proxy=config.proxy,
+                proxy=proxy.role,  # the choices of a classifier are tried, not those of another
                 seed=0,
                 on_bad_row=on_bad_row,
                 balance=config.balance,

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from keepers import methods
-from keepers.baselines import SAFE
+from keepers.baselines import RANDOM, SAFE
 from keepers.choices import Balance, OnBadRow
 from keepers.configuration import model_named
 from keepers.data import Source
@@ -24,9 +26,18 @@ from keepers.workflows.opening import Say
 from keepers.workflows.options.advise import candidates
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.pilot import DIFFERENT, FEWEST, looked_at, num_units, run_pilot
+from keepers.workflows.pilot import (
+    DIFFERENT,
+    FEWEST,
+    least_of,
+    looked_at,
+    num_units,
+    run_pilot,
+)
+from keepers.workflows.scoring import Scored
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
+    HARDLY_ANY,
     Finding,
     fallback,
     findings,
@@ -92,9 +103,28 @@ def settled(
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])
     config = replace(config, method=taken.method)
+    if taken.pilot and config.proxy is None and is_classifier(config.role(source).model):
+        config = replace(config, proxy=taken.pilot["model"])  # whose choices were tried
     if not methods.get(taken.method).needs - {"labels"}:  # the pilot had them, and no more is asked
         config = replace(config, proxy=None, epochs=None, ensemble=None)
     return config, taken
+
+
+def too_lopsided(taken: Taken, scored: Scored, chosen: Tensor) -> str:
+    """Why a choice among the candidates is not made, where `auto` took its method; "" where it is.
+
+    It keeps hardly any of a class, which the choices of the pilot did not.
+    """
+    if taken.pilot is None or taken.method in (SAFE, RANDOM):
+        return ""
+    labels = scored.labels[scored.candidates]
+    least, share = least_of(labels, [(torch.arange(len(labels)), chosen)])
+    if share >= HARDLY_ANY:
+        return ""
+    return (
+        f"{taken.method} would keep hardly any of '{scored.source.strata_names[least]}', "
+        f"{share:.0%} of what a random choice keeps, and did not in the pilot"
+    )
 
 
 def take(
@@ -163,10 +193,11 @@ def _by_pilot(
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
     chances = {row.method: row.probability for row in rows}
+    lopsided = {row.method: row.least for row in rows if row.is_lopsided}
     harmed = {row.method: row.other.mean for row in rows if row.other and row.no_gain_for_another}
     words = (
         f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept, "
-        f"{why_safe(chances, instead, harmed, pilot.other)}"
+        f"{why_safe(chances, instead, harmed, pilot.other, lopsided)}"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept it was "
         f"{_in_points(best)} than a random choice, and is better with a probability of "

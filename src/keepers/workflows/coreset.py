@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from keepers import methods, processes
+from keepers.baselines import SAFE
 from keepers.data import export as export_rows
 from keepers.data import is_vectors
 from keepers.files import plain
@@ -33,7 +34,7 @@ from keepers.workflows.advice import (
     warn_of_shares,
     warn_of_uneven,
 )
-from keepers.workflows.auto import Taken, settled
+from keepers.workflows.auto import Taken, settled, too_lopsided
 from keepers.workflows.conversations import say_unused
 from keepers.workflows.covering import (
     needs_labels,
@@ -115,15 +116,20 @@ def write_selection(selection: Selection, data: Any, options: CoresetOptions) ->
 def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None) -> Selection:
     candidates, ledger = scored.candidates, scored.place.ledger
     k = config.keep.resolve(len(candidates))
+    with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
+        picks, scores = choose(scored, config, k, report)
+        if auto is not None and (why := too_lopsided(auto, scored, picks.positions)):
+            say(f"auto takes {SAFE} after all: {why}")
+            auto = replace(auto, method=SAFE, why=why)
+            config, scored = replace(config, method=SAFE), replace(scored, method=methods.get(SAFE))
+            picks, scores = choose(scored, config, k, report)
+        tally.examples = len(candidates)
     noise = noise_of(scored) or (auto and auto.noise)
     if noise is not None:
         say(noise.sentence)
     warnings = warn(scored, k, noise, tried=None if auto is None else auto.cleaning)
     for warning in warnings:
         say(f"Warning: {warning}")
-    with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
-        picks, scores = choose(scored, config, k, report)
-        tally.examples = len(candidates)
     k, spent = len(picks.positions), None
     if config.keep_tokens is not None and scored.tokens is not None:
         spent = _tokens(scored, picks, config.keep_tokens)

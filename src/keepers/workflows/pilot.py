@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,9 @@ FEWEST = 100
 DIFFERENT = 2 * FOLDS
 """Different inputs, or groups, under which it says nothing: copies stand in one fold."""
 
+SEEN = 10
+"""Examples of a class that random choices keep in all pieces for its share to be looked at."""
+
 DRAWS = 2
 """Random choices in each fold: their mean is what a method is held against."""
 
@@ -81,13 +84,15 @@ class Pilot:
     """What a pilot saw.
 
     `found[method, keep]` are the results of each fold, in their order; random choices are the
-    mean of `DRAWS`, and fresh ones every epoch that with what `gain_of_fresh` finds. `examples`
-    were looked at, and `judged` of them held out in one piece or another. `overlap` is by how much
-    the variance of a mean is more than that of so many folds that share nothing; `costs` is all
-    that it cost. `noise` is how many labels are wrong, by the predictions for what each fold held
-    out. `smaller`: pieces are smaller than the data that something is chosen of. `pieces` are for
-    another model to be trained on (`second_look`), which is called `other`. `guessing` is the error
-    of always naming the largest class, 1 where targets are no classes.
+    mean of `DRAWS`, and fresh ones every epoch that with what `gain_of_fresh` finds. `least` is the
+    class of which most was left out, and how much of it was kept, over a random choice's part
+    (`least_of`). `examples` were looked at, and `judged` of them held out in one piece or another.
+    `overlap` is by how much the variance of a mean is more than that of so many folds that share
+    nothing; `costs` is all that it cost. `noise` is how many labels are wrong, by the predictions
+    for what each fold held out. `smaller`: pieces are smaller than the data that something is
+    chosen of. `pieces` are for another model to be trained on (`second_look`), which is called
+    `other`. `guessing` is the error of always naming the largest class, 1 where targets are no
+    classes.
     """
 
     found: dict[tuple[str, float], tuple[Held, ...]]
@@ -100,6 +105,9 @@ class Pilot:
     pieces: tuple[Piece, ...] = ()
     other: str = ""
     guessing: float = 1.0
+    least: dict[tuple[str, float], tuple[str, float]] = field(
+        default_factory=dict[tuple[str, float], tuple[str, float]]
+    )
 
     @property
     def seconds(self) -> float:
@@ -244,7 +252,14 @@ def run_pilot(
                     chosen[method.name, fraction] = (members[picks.positions],)
                     result, _ = tell(members[picks.positions], settled)
                     found.setdefault((method.name, fraction), []).append(result)
+    names = task.strata_names
+    least = {
+        key: (names[each], share)
+        for key in tried[0].chosen
+        for each, share in [least_of(labels, [(p.members, p.chosen[key][0]) for p in tried])]
+    }
     return Pilot(
+        least=least,
         found={key: tuple(results) for key, results in found.items()},
         examples=len(source),
         judged=sum(len(held) for held, _ in unseen),
@@ -255,6 +270,26 @@ def run_pilot(
         guessing=1 - float(labels.bincount().max()) / len(labels) if of_classes else 1.0,
         noise=wrong_labels(unseen) if of_classes else None,
     )
+
+
+def least_of(labels: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[int, float]:
+    """The class that some choices keep least of, and how much over what random ones would keep.
+
+    labels (n,); parts are positions to choose from (m,) and the choice (k,). Classes of which
+    random choices would keep under `SEEN` in all are not looked at: (0, 1.0) where all are so.
+
+    >>> labels = torch.tensor([0, 1]).repeat(20)
+    >>> least_of(labels, [(torch.arange(40), torch.tensor([*range(0, 40, 2), 1]))])
+    (1, 0.0952...)
+    """
+    num = int(labels.max()) + 1
+    kept, usual = torch.zeros(num, dtype=torch.float64), torch.zeros(num, dtype=torch.float64)
+    for members, chosen in parts:
+        kept += labels[chosen].bincount(minlength=num)
+        usual += labels[members].bincount(minlength=num) * (len(chosen) / len(members))
+    shares = torch.where(usual >= SEEN, kept / usual, torch.inf)
+    least = int(shares.argmin())
+    return (least, float(shares[least])) if shares[least].isfinite() else (0, 1.0)
 
 
 def windows(count: int) -> list[list[int]]:

@@ -35,6 +35,10 @@ AGREED = 0.8
 """The same where another kind of model gained by the method, too: none of 182 such choices on ten
 data sets was worse than random by half a point (benchmarks/second_look.py)."""
 
+HARDLY_ANY = 0.3
+"""Part of a class that a choice keeps, over what a random one keeps of it, under which `auto` does
+not take that choice."""
+
 SPREAD = 1.25
 """What is true of other training sets and targets was this many times as far from what a pilot says
 as its folds tell (540 differences on five data sets, benchmarks/pilot.py)."""
@@ -52,6 +56,8 @@ class Finding:
     every epoch, less everything), in the pilot, below 0 where the method is better. None is what
     there is nothing to be said of. `probability` (of being better) and `told` are about random.
     `other` is the difference from random of another kind of model, where there was a second look.
+    `least` is the class of which it leaves out most, and how much it keeps of it over a random
+    choice's part.
     """
 
     method: str
@@ -63,12 +69,18 @@ class Finding:
     fresh: Difference | None
     everything: Difference
     told: Told
+    least: tuple[str, float]
     other: Difference | None = None
 
     @property
     def no_gain_for_another(self) -> bool:
         """Whether another kind of model did no better by this choice than by a random one."""
         return no_gain(self.other and self.other.mean)
+
+    @property
+    def is_lopsided(self) -> bool:
+        """Whether it keeps hardly any of a class."""
+        return self.least[1] < HARDLY_ANY
 
     @property
     def likely(self) -> bool:
@@ -113,6 +125,7 @@ def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> lis
                 fresh=fresh.get(name),
                 everything=everything[name],
                 told=told(errors[name], same=alike(pilot)),
+                least=pilot.least.get((name, fraction), ("", 1.0)),
             )
             for name in methods
         ]
@@ -122,7 +135,8 @@ def findings(pilot: Pilot, methods: Sequence[str], keep: Sequence[float]) -> lis
 def promising(rows: Sequence[Finding], keep: float) -> list[Finding]:
     """The methods with a chance of `AGREED` to be better than random at a fraction, best first.
 
-    They must have done better than stratified in the pilot, too.
+    They must have done better than stratified in the pilot, too, and keep some of every class: on
+    what is left of a class, a model of the pilot's kind may be right, and another one far from it.
     """
     good = [
         row
@@ -130,6 +144,7 @@ def promising(rows: Sequence[Finding], keep: float) -> list[Finding]:
         if row.keep == keep
         and row.method != SAFE
         and row.probability >= AGREED
+        and not row.is_lopsided
         and (row.stratified is None or row.stratified.mean < 0)
     ]
     return sorted(good, key=lambda row: row.error.mean)
@@ -154,6 +169,7 @@ def why_safe(
     taken: str = SAFE,
     harmed: Mapping[str, float] = MappingProxyType({}),
     other: str = "",
+    lopsided: Mapping[str, tuple[str, float]] = MappingProxyType({}),
 ) -> str:
     """Why a fallback is taken, in words.
 
@@ -161,6 +177,7 @@ def why_safe(
         chances: of each method, the probability that it is better.
         harmed: by how much error the model that is called `other` did worse by a method.
         other: "" where no other kind of model has a say.
+        lopsided: the class of which a method keeps hardly any, and how much over a random choice.
     """
     least = AGREED if other else TAKEN
     good = [name for name, chance in chances.items() if chance >= least]
@@ -169,6 +186,13 @@ def why_safe(
         f"{f'{100 * by:.1f} points worse' if by else 'no better'} by {name}"
         for name, by in harmed.items()
     ]
+    scarce = {name: of for name, of in lopsided.items() if name in good}
+    if scarce:
+        parts = [f"{name} {share:.0%} of '{of}'" for name, (of, share) in scarce.items()]
+        return (
+            f"{listed([*scarce])} did better than a random choice, but kept hardly any of a class: "
+            f"{listed(parts)}, where 100% is what a random choice keeps"
+        )
     if worse:
         return (
             f"{listed([*harmed])} did better than a random choice for the pilot's model, but "
@@ -260,6 +284,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             taken,
             {name: by for name, by in others.items() if no_gain(by)},
             pilot["other"],
+            {each["method"]: each["least"] for each in here if each["least"][1] < HARDLY_ANY},
         )
         said = _choice(row, f"{instead}; take {taken}", pilot, fraction, result["score"])
         found.append(f"{lead}: {said}")
