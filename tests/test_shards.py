@@ -216,14 +216,18 @@ def test_scores_are_the_same_to_the_bit_wherever_a_row_stands(method, tmp_path):
     assert found[2].equals(found[0])
 
 
+def two_halves():
+    """Two classes, on either side of a line."""
+    points = np.random.default_rng(0).normal(size=(600, 2)).astype(np.float32)
+    labels = (points @ np.arange(1, 3) > 0).astype(int)
+    return pa.table({"x": list(points), "label": labels, "key": np.arange(600)})
+
+
 def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
     """The pilot looks at the sample, here all: it is that of one table with the same methods."""
     monkeypatch.setattr(auto, "second_look", lambda pilot, rows, *_, **__: (pilot, [*rows]))
     monkeypatch.setattr(advise, "CANDIDATES", ("stratified", "margin"))
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(600, 2)).astype(np.float32)
-    labels = (points @ np.arange(1, 3) > 0).astype(int)
-    table = pa.table({"x": list(points), "label": labels, "key": np.arange(600)})
+    table = two_halves()
     pq.write_table(table, tmp_path / "all.parquet")
     same = {"keep": 0.1, "method": "auto", "id": "key", "label": "label", "input": "x"}
     same |= {"proxy": "mlp", "epochs": 2}
@@ -237,6 +241,20 @@ def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
     assert found["pilot"]["rows"] == central["pilot"]["rows"]
     assert any(each.startswith("auto takes margin: in a pilot on 600 examples") for each in heard)
     assert sum(each["phase"] == "pilot" for each in kept.metadata["costs"]) == 1
+
+
+def test_auto_makes_no_choice_of_shards_that_turns_out_lopsided(tmp_path, monkeypatch):
+    monkeypatch.setattr(auto, "second_look", lambda pilot, rows, *_, **__: (pilot, [*rows]))
+    monkeypatch.setattr(auto, "HARDLY_ANY", 1.01)  # of no class is more kept by all
+    pool = in_shards(two_halves(), tmp_path / "pool", 3)
+    same = {"keep": 0.1, "id": "key", "label": "label", "input": "x"}
+    heard = []
+    steps = {"proxy": "mlp", "epochs": 2, "method": "auto"}
+    kept = keepers.coreset_shards(pool, **steps, **same, run=tmp_path / "run", say=heard.append)
+    safe = keepers.coreset_shards(pool, method="stratified", **same, run=tmp_path / "safe")
+    assert kept.ids == safe.ids
+    assert kept.metadata["method"] == kept.metadata["auto"]["taken"] == "stratified"
+    assert any(each.startswith("auto takes stratified after all: margin") for each in heard)
 
 
 def test_auto_runs_no_pilot_where_classes_are_counted_beforehand(tmp_path):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from keepers import methods
@@ -29,12 +28,11 @@ from keepers.workflows.options.shared import AUTO
 from keepers.workflows.pilot import (
     DIFFERENT,
     FEWEST,
-    least_of,
+    least_share,
     looked_at,
     num_units,
     run_pilot,
 )
-from keepers.workflows.scoring import Scored
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
     HARDLY_ANY,
@@ -110,20 +108,20 @@ def settled(
     return config, taken
 
 
-def too_lopsided(taken: Taken, scored: Scored, chosen: Tensor) -> str:
-    """Why a choice among the candidates is not made, where `auto` took its method; "" where it is.
+def too_lopsided(taken: Taken, kept: Tensor, sizes: Tensor, names: Sequence[str]) -> str:
+    """Why a choice is not made after all, where `auto` took its method; "" where it is.
 
-    It keeps hardly any of a class, which the choices of the pilot did not.
+    Of the classes' `sizes` (c,) it has `kept` (c,): hardly any of one, which the choices of the
+    pilot did not.
     """
     if taken.pilot is None or taken.method in (SAFE, RANDOM):
         return ""
-    labels = scored.labels[scored.candidates]
-    least, share = least_of(labels, [(torch.arange(len(labels)), chosen)])
+    least, share = least_share(kept.double(), sizes * (float(kept.sum()) / float(sizes.sum())))
     if share >= HARDLY_ANY:
         return ""
     return (
-        f"{taken.method} would keep hardly any of '{scored.source.strata_names[least]}', "
-        f"{share:.0%} of what a random choice keeps, and did not in the pilot"
+        f"{taken.method} would keep hardly any of '{names[least]}', {share:.0%} of what a random "
+        "choice keeps, and did not in the pilot"
     )
 
 

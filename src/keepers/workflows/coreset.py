@@ -118,7 +118,7 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     k = config.keep.resolve(len(candidates))
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
         picks, scores = choose(scored, config, k, report)
-        if auto is not None and (why := too_lopsided(auto, scored, picks.positions)):
+        if auto is not None and (why := _lopsided(auto, scored, picks.positions)):
             say(f"auto takes {SAFE} after all: {why}")
             auto = replace(auto, method=SAFE, why=why)
             config, scored = replace(config, method=SAFE), replace(scored, method=methods.get(SAFE))
@@ -209,6 +209,12 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
         | ({} if auto is None else {"auto": plain(auto.facts())}),
         evidence=evidence,
     )
+
+
+def _lopsided(auto: Taken, scored: Scored, chosen: Tensor) -> str:
+    labels, names = scored.labels[scored.candidates], scored.source.strata_names
+    kept, sizes = (part.bincount(minlength=len(names)) for part in (labels[chosen], labels))
+    return too_lopsided(auto, kept, sizes, names) if auto.pilot else ""
 
 
 def _tokens(scored: Scored, picks: Picks, budget: TokenBudget) -> dict[str, int]:

@@ -287,6 +287,11 @@ def least_of(labels: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[in
     for members, chosen in parts:
         kept += labels[chosen].bincount(minlength=num)
         usual += labels[members].bincount(minlength=num) * (len(chosen) / len(members))
+    return least_share(kept, usual)
+
+
+def least_share(kept: Tensor, usual: Tensor) -> tuple[int, float]:
+    """The class of which least was `kept` (c,) over what is `usual` (c,), and that share."""
     shares = torch.where(usual >= SEEN, kept / usual, torch.inf)
     least = int(shares.argmin())
     return (least, float(shares[least])) if shares[least].isfinite() else (0, 1.0)

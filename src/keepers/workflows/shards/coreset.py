@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from keepers import methods
 from keepers.baselines import SAFE
 from keepers.files import atomic_path, check_output, plain
 from keepers.options import taking
+from keepers.shards.indexed import Indexed
+from keepers.shards.parts import UNKNOWN
 from keepers.shards.places import Named
+from keepers.shards.repeats import At
+from keepers.workflows.auto import Taken, too_lopsided
 from keepers.workflows.opening import WARNING
 from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.shards.auto import settled
 from keepers.workflows.shards.offered import DRAWN, is_scored
 from keepers.workflows.shards.opening import Site, check_apart, site
-from keepers.workflows.shards.proxy import score_all
+from keepers.workflows.shards.proxy import Sample, score_all
 from keepers.workflows.shards.selecting import (
     Kept,
     choose_covering,
@@ -88,6 +96,39 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
     if by_proxy:
         assert config.method is not None
         scores = score_all(at, indexed, config.method, config, sample)
+    kept = _made(at, indexed, scores, config, auto)
+    if auto is not None and sample is not None and (why := _lopsided(auto, kept, indexed, sample)):
+        at.say(f"auto takes {SAFE} after all: {why}")
+        auto, config = replace(auto, method=SAFE, why=why), replace(config, method=SAFE)
+        kept = _made(at, indexed, indexed.indexes, config, auto)
+    about = kept.metadata
+    hard_first = by_proxy and methods.get(config.method or "").hard_first
+    if hard_first and auto is None and about["k"] < about["n"] / 2:
+        at.say(
+            f"{WARNING}at {about['k'] / about['n']:.2g} kept, methods that keep the hardest "
+            f"examples ('{config.method}') can be far worse than a random choice. '{SAFE}' is "
+            "safe. keepers compare measures it on a part of your data"
+        )
+    return kept
+
+
+def _lopsided(auto: Taken, kept: Kept, indexed: Indexed, sample: Sample) -> str:
+    if auto.pilot is None:
+        return ""
+    of_class = kept.of_class
+    found = torch.tensor([of_class.get(name, 0) for name in indexed.class_names])
+    sizes = torch.from_numpy(sample.sizes[UNKNOWN + 1 :])
+    return too_lopsided(auto, found, sizes, indexed.class_names)
+
+
+def _made(
+    at: Site,
+    indexed: Indexed,
+    scores: Sequence[At],
+    config: CoresetShardsOptions,
+    auto: Taken | None,
+) -> Kept:
+    """The selection by a configuration whose method is settled, written."""
     with at.place.ledger.phase("selecting") as tally, at.place.under_way("selecting"):
         if config.features is not None:
             chosen = choose_covering(at, indexed, config)
@@ -96,13 +137,6 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         else:
             chosen = choose_top(at, indexed, scores, config)
         tally.examples = chosen.n
-    hard_first = by_proxy and methods.get(config.method or "").hard_first
-    if hard_first and auto is None and chosen.k < chosen.n / 2:
-        at.say(
-            f"{WARNING}at {chosen.k / chosen.n:.2g} kept, methods that keep the hardest "
-            f"examples ('{config.method}') can be far worse than a random choice. '{SAFE}' is "
-            "safe. keepers compare measures it on a part of your data"
-        )
     note: dict[str, Any] = plain(
         {
             "method": config.method or f"scores in '{config.scores}'",

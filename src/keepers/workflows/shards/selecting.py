@@ -62,6 +62,12 @@ class Kept:
         """Ids in pick order."""
         return read_table(self.path, "selection", _AGAIN, ("id",))[0]["id"].to_pylist()
 
+    @property
+    def of_class(self) -> dict[str, int]:
+        """How many are kept of each class of which some are."""
+        labels = read_table(self.path, "selection", _AGAIN, ("label",))[0]["label"]
+        return {each["values"]: each["counts"] for each in labels.value_counts().to_pylist()}
+
     @classmethod
     def read_parquet(cls, path: str | Path) -> Kept:
         """Read the file of an earlier selection.
