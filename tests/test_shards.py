@@ -24,7 +24,7 @@ from PIL import Image
 import keepers
 from keepers import cluster, methods
 from keepers.cluster import check_answers
-from keepers.data import open_source
+from keepers.data import corrupt_labels, open_source
 from keepers.errors import DataError, ExistsError, MissingExtraError, ParameterError, RunError
 from keepers.methods import Method
 from keepers.methods.by_class import Floor
@@ -225,7 +225,8 @@ def two_halves():
 
 def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
     """The pilot looks at the sample, here all: it is that of one table with the same methods."""
-    monkeypatch.setattr(auto, "second_look", lambda pilot, rows, *_, **__: (pilot, [*rows]))
+    for look in ("second_look", "proxy_look"):
+        monkeypatch.setattr(auto, look, lambda pilot, rows, *_, **__: (pilot, [*rows]))
     monkeypatch.setattr(advise, "CANDIDATES", ("stratified", "margin"))
     table = two_halves()
     pq.write_table(table, tmp_path / "all.parquet")
@@ -244,7 +245,8 @@ def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
 
 
 def test_auto_makes_no_choice_of_shards_that_turns_out_lopsided(tmp_path, monkeypatch):
-    monkeypatch.setattr(auto, "second_look", lambda pilot, rows, *_, **__: (pilot, [*rows]))
+    for look in ("second_look", "proxy_look"):
+        monkeypatch.setattr(auto, look, lambda pilot, rows, *_, **__: (pilot, [*rows]))
     monkeypatch.setattr(auto, "HARDLY_ANY", 1.01)  # of no class is more kept by all
     pool = in_shards(two_halves(), tmp_path / "pool", 3)
     same = {"keep": 0.1, "id": "key", "label": "label", "input": "x"}
@@ -255,6 +257,31 @@ def test_auto_makes_no_choice_of_shards_that_turns_out_lopsided(tmp_path, monkey
     assert kept.ids == safe.ids
     assert kept.metadata["method"] == kept.metadata["auto"]["taken"] == "stratified"
     assert any(each.startswith("auto takes stratified after all: margin") for each in heard)
+
+
+def test_auto_asks_the_proxy_that_will_choose(tmp_path):
+    """A linear model's margins gain where labels are wrong; a network's put wrong labels first."""
+    source = open_source("digits")
+    inputs = source.inputs.reshape(len(source), -1).astype(np.float32)[:1100]
+    labels = torch.from_numpy(source.labels[:1100])
+    wrong, _ = corrupt_labels(labels, 10, 0.2, generator=generator(0, "noise"))
+    found = {}
+    for name, each, keep in (("wrong", wrong, 0.4), ("right", labels, 0.5)):
+        table = pa.table({"x": list(inputs), "label": each.numpy(), "key": np.arange(1100)})
+        folder, heard = in_shards(table, tmp_path / name, 2), []
+        same = {"keep": keep, "method": "auto", "id": "key", "input": "x", "proxy": "mlp"}
+        same |= {"run": tmp_path / f"run-{name}", "say": heard.append}
+        kept = keepers.coreset_shards(folder, **same)
+        rows = {row["method"]: row for row in kept.metadata["auto"]["pilot"]["rows"]}
+        found[name] = kept.metadata["method"], rows["margin"]["proxy"]["mean"], heard[1]
+    taken, mean, said = found["wrong"]
+    assert taken == "stratified"
+    assert mean > 0.05
+    assert "margin did better than a random choice where the pilot's model chose, but" in said
+    taken, mean, said = found["right"]
+    assert taken == "margin"
+    assert mean < 0
+    assert "; what the proxy chose gained " in said
 
 
 def test_auto_runs_no_pilot_where_classes_are_counted_beforehand(tmp_path):

@@ -33,6 +33,7 @@ from keepers.workflows.pilot import (
     num_units,
     run_pilot,
 )
+from keepers.workflows.proxy_look import proxy_look
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settling import (
     HARDLY_ANY,
@@ -42,6 +43,7 @@ from keepers.workflows.settling import (
     said_of_another,
     said_of_cleaning,
     said_of_probabilities,
+    said_of_proxy,
     settle,
     why_safe,
 )
@@ -137,18 +139,20 @@ def take(
     least: int,
     say: Say,
     offered: Container[str] | None = None,
+    chooser: Role | None = None,
 ) -> dict[int, Taken]:
     """What `auto` takes at each of the budgets, which are counts; said as well.
 
     `balance`, and the `least` of each class, are what is asked of the choice beside it; of the
-    methods that a pilot tries, those that are `offered`, where not all are.
+    methods that a pilot tries, those that are `offered`, where not all are. `chooser` is the model
+    by which the method will choose, where that is not the pilot's: it has a say.
 
     Where a pilot cannot be run, or cannot tell, that is `stratified`, or a random choice where
     `stratified` did worse. Every budget has a pilot of its own, as if it were the only one; what
     they share is found again.
     """
     found: dict[int, Taken] = {}
-    drawn, looked = False, None
+    drawn, looked, chosen_by = False, None, None
     for k in budgets:
         fraction = round(k / len(source), 6)
         why = _impossible(source, fraction) or asked_by_class(
@@ -165,8 +169,9 @@ def take(
         if looked is None:
             part = looked_at(source, seed)
             drawn, looked = len(part) < len(source), joined(part, proxy, place, on_bad_row)
+            chosen_by = None if chooser is None else prepare(chooser, looked[0])[1]
         names = [name for name in candidates(looked[1].task) if offered is None or name in offered]
-        found[k] = _by_pilot(*looked, names, fraction, place, seed, drawn=drawn)
+        found[k] = _by_pilot(*looked, names, fraction, place, seed, drawn=drawn, proxy=chosen_by)
         taken = found[k]
         say(f"auto takes {taken.method}: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found
@@ -181,6 +186,7 @@ def _by_pilot(
     seed: int,
     *,
     drawn: bool,
+    proxy: Prepared | None,
 ) -> Taken:
     tried = [row_for(name, prepared.role.model) for name in names]
     pilot = run_pilot(
@@ -188,19 +194,25 @@ def _by_pilot(
     )
     rows = findings(pilot, names, (fraction,))
     pilot, rows = second_look(pilot, rows, prepared, part, place, keep=(fraction,), seed=seed)
+    if proxy is not None:
+        pilot, rows = proxy_look(
+            pilot, rows, proxy, prepared, part, place, keep=fraction, seed=seed
+        )
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
     chances = {row.method: row.probability for row in rows}
     lopsided = {row.method: row.least for row in rows if row.is_lopsided}
     harmed = {row.method: row.other.mean for row in rows if row.other and row.no_gain_for_another}
+    chosen = [row.method for row in rows if row.no_gain_by_proxy]
     words = (
         f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept, "
-        f"{why_safe(chances, instead, harmed, pilot.other, lopsided)}"
+        f"{why_safe(chances, instead, harmed, pilot.other, lopsided, chosen)}"
         if best is None
         else f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept it was "
         f"{_in_points(best)} than a random choice, and is better with a probability of "
         f"{probability(best.probability)}"
         f"{said_of_another(pilot.other, best.other and best.other.mean)}"
+        f"{said_of_proxy(best.proxy and best.proxy.mean)}"
         f"{said_of_probabilities(asdict(best.loss), prepared.task.score_words)}"
     )
     return Taken(

@@ -48,13 +48,10 @@ def second_look(
         rows: what the pilot found at the fractions `keep`.
         prepared: the pilot's model, joined with what it looked at, `source`.
     """
-    assert prepared.classifier is not None
-    found = another_kind(prepared.classifier, prepared.info)
-    if prepared.role.model not in CLASSIFIERS or found is None:
+    found = of_another_kind(prepared)
+    if found is None:
         return pilot, [*rows]
-    name, classifier = found
-    mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
-    other = replace(prepared, classifier=classifier, fingerprint=mark)
+    name, other = found
     inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
     seen = looked_at_again(pilot, rows, other, source, inner, keep=keep, seed=seed)
     noise = pilot.noise
@@ -63,6 +60,17 @@ def second_look(
         noise = min(noise, again, key=lambda each: each.disagreement)
     costs = (*pilot.costs, *inner.ledger.by_phase())
     return replace(pilot, other=name, costs=costs, noise=noise), seen
+
+
+def of_another_kind(prepared: Prepared) -> tuple[str, Prepared] | None:
+    """A model of another kind than the pilot's, and what it is called; None where there is none."""
+    assert prepared.classifier is not None
+    found = another_kind(prepared.classifier, prepared.info)
+    if prepared.role.model not in CLASSIFIERS or found is None:
+        return None
+    name, classifier = found
+    mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
+    return name, replace(prepared, classifier=classifier, fingerprint=mark)
 
 
 def looked_at_again(

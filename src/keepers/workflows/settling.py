@@ -55,7 +55,8 @@ class Finding:
     A difference is that of the method less random (less stratified, less a fresh random subset
     every epoch, less everything), in the pilot, below 0 where the method is better. None is what
     there is nothing to be said of. `probability` (of being better) and `told` are about random.
-    `other` is the difference from random of another kind of model, where there was a second look.
+    `other` is the difference from random of another kind of model, where there was a second look;
+    `proxy` that of what the proxy would choose, where it is not the pilot's model that chooses.
     `least` is the class of which it leaves out most, and how much it keeps of it over a random
     choice's part.
     """
@@ -71,6 +72,12 @@ class Finding:
     told: Told
     least: tuple[str, float]
     other: Difference | None = None
+    proxy: Difference | None = None
+
+    @property
+    def no_gain_by_proxy(self) -> bool:
+        """Whether what the proxy would choose is no better than a random choice."""
+        return no_gain(self.proxy and self.proxy.mean)
 
     @property
     def no_gain_for_another(self) -> bool:
@@ -85,6 +92,8 @@ class Finding:
     @property
     def likely(self) -> bool:
         """Whether it is likely to be better than a random choice, for each kind of model asked."""
+        if self.no_gain_by_proxy:
+            return False
         if self.other is None:
             return self.probability >= TAKEN
         return self.probability >= AGREED and not self.no_gain_for_another
@@ -170,6 +179,7 @@ def why_safe(
     harmed: Mapping[str, float] = MappingProxyType({}),
     other: str = "",
     lopsided: Mapping[str, tuple[str, float]] = MappingProxyType({}),
+    chosen: Sequence[str] = (),
 ) -> str:
     """Why a fallback is taken, in words.
 
@@ -178,6 +188,7 @@ def why_safe(
         harmed: by how much error the model that is called `other` did worse by a method.
         other: "" where no other kind of model has a say.
         lopsided: the class of which a method keeps hardly any, and how much over a random choice.
+        chosen: methods that gained by the pilot's model, and not by the proxy that would choose.
     """
     least = AGREED if other else TAKEN
     good = [name for name, chance in chances.items() if chance >= least]
@@ -197,6 +208,11 @@ def why_safe(
         return (
             f"{listed([*harmed])} did better than a random choice for the pilot's model, but "
             f"{other}, a model of another kind, did {listed(worse)}"
+        )
+    if chosen:
+        return (
+            f"{listed(chosen)} did better than a random choice where the pilot's model chose, but "
+            "not where the proxy did, which would choose here"
         )
     if others:
         return f"{listed(others)} did better than a random choice, but no better than {SAFE}"
@@ -313,6 +329,11 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
 def said_of_another(other: str, error: float | None) -> str:
     """What is added where another kind of model was asked, and gained."""
     return "" if error is None else f"; {other} gained {abs(100 * error):.1f} points by it"
+
+
+def said_of_proxy(error: float | None) -> str:
+    """What is added where the proxy was asked to choose, and gained."""
+    return "" if error is None else f"; what the proxy chose gained {abs(100 * error):.1f} points"
 
 
 def said_of_probabilities(loss: Mapping[str, Any], score: str) -> str:

@@ -12,7 +12,7 @@ from keepers.workflows.auto import Taken, asked_by_class, take
 from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.shards.offered import DRAWN, is_scored
 from keepers.workflows.shards.opening import Site
-from keepers.workflows.shards.proxy import Sample, drawn
+from keepers.workflows.shards.proxy import Sample, drawn, role_of
 
 
 def settled(
@@ -41,6 +41,7 @@ def settled(
             least=0,
             say=at.say,
             offered=[*DRAWN, *offered],
+            chooser=role_of(source, config),
         )
         taken = found[of_sample]
         at.place.ledger.book([taken.cost] if taken.pilot else [])

@@ -57,6 +57,13 @@ def drawn(at: Site, indexed: Indexed, config: Sharded) -> Sample:
     return Sample(source=source, sizes=of_slots)
 
 
+def role_of(source: Source, config: Sharded) -> Role:
+    """The model that scores shards."""
+    default = default_proxy(source.info(config.resolution), in_steps=True)
+    role = Role.parse(config.proxy, default)
+    return role.having(epochs=config.epochs, resolution=config.resolution)
+
+
 def score_all(
     at: Site, indexed: Indexed, method: str, config: Sharded, sample: Sample | None = None
 ) -> tuple[At, ...]:
@@ -94,9 +101,7 @@ def _trained(at: Site, method: str, config: Sharded, sample: Sample) -> tuple[Pr
     ensemble = config.ensemble or row.default_ensemble
     check_ensemble(row, ensemble)
     with at.place.ledger.phase("encoding") as tally:
-        default = default_proxy(source.info(config.resolution), in_steps=True)
-        role = Role.parse(config.proxy, default)
-        role = role.having(epochs=config.epochs, resolution=config.resolution)
+        role = role_of(source, config)
         source, prepared = prepare(role, source, progress=at.place.progress)
         tally.examples = len(source)
     epochs = epochs_of(prepared.recipe, len(source), Shuffle())
