@@ -25,6 +25,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import keepers
-from keepers.errors import KeepersError, ParameterError
+from keepers.errors import KeepersError
 from keepers.files import write_json
+from keepers.statistics import paired_difference
 
 LEAST, MOST, KEEP, RANDOM, DRAWS = 500, 3_000, (0.1, 0.3), 7, 3
 DESIGNED_ON = ("attrition", "mlc_churn", "credit_data", "cells", "lending_club", "diamonds")
@@ -127,8 +129,8 @@ def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]
             asked["run"] = Path(folder) / str(keep)
             try:
                 found = keepers.coreset(file, say=quiet, **asked)
-            except ParameterError as error:
-                if not str(error).startswith("task"):
+            except KeepersError as refused:
+                if "--task" not in str(refused):
                     raise
                 found = keepers.coreset(file, say=quiet, task=kind, **asked)  # as it asks for
             rows = found.table.filter(found.table["kept"])["row"].to_numpy()
@@ -183,10 +185,56 @@ def run(folder: Path) -> None:
             print(f"{name}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
+def summary(folder: Path) -> dict[str, Any]:
+    """How often the choice was the best and the worst of the eight, and by how much it differs."""
+    found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    cells = [
+        {"table": each["table"], "target": each["target"], "kind": each["kind"], **cell}
+        for each in found
+        for cell in each.get("cells", ())
+    ]
+    by_kind: dict[str, Any] = {}
+    for kind in ("class", "number"):
+        here = [cell for cell in cells if cell["kind"] == kind]
+        for taken in ("all", *sorted({cell["taken"] for cell in here})):
+            some = [cell for cell in here if taken in ("all", cell["taken"])]
+            gaps: dict[str, list[float]] = {}
+            for cell in some:
+                gap = cell["auto"] - float(np.mean(cell["random"]))
+                gaps.setdefault(cell["table"], []).append(gap)
+            means = [float(np.mean(each)) for each in gaps.values()]
+            by_kind[f"{kind}, {taken}"] = {
+                "tables": len(gaps),
+                "cells": len(some),
+                "best_of_8": sum(cell["worse_than"] == 0 for cell in some),
+                "worst_of_8": sum(cell["worse_than"] == RANDOM for cell in some),
+                "difference": asdict(paired_difference(means, [0.0] * len(means)))
+                if len(means) > 1
+                else None,
+                "median": float(np.median(means)),
+            }
+    far = sorted(cells, key=lambda cell: float(np.mean(cell["random"])) - cell["auto"])
+    return {
+        "tables": len(found),
+        "without_target": sum(each["target"] is None for each in found),
+        "refused": {each["table"]: each["refused"] for each in found if "refused" in each},
+        "failed": {each["table"]: each["failed"] for each in found if "failed" in each},
+        "by_kind": by_kind,
+        "farthest_behind": far[:12],
+        "cells": cells,
+    }
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
     running.add_argument("--out", type=Path, required=True)
+    telling = commands.add_parser("summary")
+    telling.add_argument("folder", type=Path)
+    telling.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    run(given.out)
+    if given.command == "run":
+        run(given.out)
+    else:
+        write_json(given.out, summary(given.folder), overwrite=True)
