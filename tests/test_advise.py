@@ -484,6 +484,8 @@ def test_auto_chooses_by_the_model_whose_choices_it_tried(tmp_path: Path) -> Non
     assert found.metadata["proxy"]["model"] == "linear"
     kept = y[found.indices]
     assert (kept == "yes").mean() > 0.2
+    told = keepers.advise((x, y), keep=[0.1], run=tmp_path / "advice", say=lambda _: None)
+    assert any(each.endswith("--method margin --proxy linear") for each in told.sentences)
     named = keepers.coreset((x, y), **{**asked, "run": tmp_path / "named"}, proxy="tabular")
     assert named.metadata["method"] == "stratified"
 

@@ -18,7 +18,7 @@ from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.files import plain, write_json
 from keepers.methods import Method
-from keepers.models import default_target
+from keepers.models import CLASSIFIERS, default_proxy, default_target, is_classifier
 from keepers.roles import Prepared, Role, prepare
 from keepers.training import epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget
@@ -198,6 +198,7 @@ def _result(
         },
         "pilot": {
             "model": model,
+            "chooses": _chooses(source, prepared),
             "other": pilot.other,
             "examples": pilot.examples,
             "judged": pilot.judged,
@@ -237,6 +238,15 @@ def _result(
         },
     }
     return plain({**result, "sentences": sentences(result)})
+
+
+def _chooses(source: Source, prepared: Prepared) -> str | None:
+    """The pilot's model, where a method that is named would choose by another one of scikit-learn.
+
+    What was tried are the choices of the pilot's model: those of the other one were not.
+    """
+    default, model = default_proxy(source.info()), prepared.role.model
+    return model if is_classifier(default) and default != model in CLASSIFIERS else None
 
 
 def _largest(source: Source) -> str:

@@ -309,6 +309,14 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             found.append(f"{lead}, {listed(bad, 5)} would do harm: worse than a random choice")
         fresh = "" if taken == RANDOM else _fresh(row)
         found += [f"{lead}, {words}" for words in (fresh, _time(row, pilot, target)) if words]
+    by_model = [
+        name for name in dict.fromkeys(result["take"].values()) if name not in (SAFE, RANDOM)
+    ]
+    if by_model and (chooses := pilot.get("chooses")):
+        found.append(
+            f"The choices that were tried are those of {chooses}: take --method auto, or name the "
+            f"model, too: --method {by_model[0]} --proxy {chooses}"
+        )
     if (guessing := pilot.get("guessing", 1.0)) < ALIKE / PART:
         found.append(
             f"Always naming '{pilot['largest']}' is wrong on {guessing:.1%}, so what choices do to "
