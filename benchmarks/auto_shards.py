@@ -6,7 +6,7 @@ chooses from the shards and from the file, `margin` from the shards, and another
 the proxies is trained on each part, on three random parts of the same size, and tested on clean
 data. One JSON file for each; a run that is interrupted goes on.
 
-    python benchmarks/auto_shards.py run digits diamonds sst2 tweets --out FOLDER
+    python benchmarks/auto_shards.py run digits diamonds sst2 tweets spam-words cells --out FOLDER
     python benchmarks/auto_shards.py summary FOLDER --out docs/results/benchmarks/auto-shards.json
 """
 
@@ -35,7 +35,7 @@ from keepers.files import write_json
 from keepers.random import generator
 from keepers.statistics import paired_difference
 
-DATA = ("digits", "diamonds", "sst2", "tweets")
+DATA = ("digits", "diamonds", "sst2", "tweets", "spam-words", "cells")
 SEEDS, RANDOM, SHARDS, EXAMPLES, TESTED = 5, 3, 7, 3_000, 4_000
 KEEP, NOISE = (0.1, 0.4), (0.0, 0.2)
 ARMS = ("shards", "file", "margin")
