@@ -33,6 +33,7 @@ from keepers.runs import Run
 from keepers.selectors import folds
 from keepers.training import Hardware
 from keepers.types import Classifier
+from keepers.workflows import auto as autos
 from keepers.workflows import pilot as pilots
 from keepers.workflows import second_look
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
@@ -504,6 +505,30 @@ def test_a_choice_that_turns_out_lopsided_is_not_made(
     assert found.metadata["auto"]["taken"] == "stratified"
     assert "would keep hardly any of" in found.metadata["auto"]["why"]
     assert any(line.startswith("auto takes stratified after all: ") for line in said)
+
+
+def test_auto_asks_the_network_that_will_choose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network's margins put first the wrong labels that it has learnt by heart."""
+    asked: list[str] = []
+    look = autos.proxy_look
+
+    def seen(pilot: Any, rows: Any, proxy: Any, *given: Any, **more: Any) -> Any:
+        asked.append(proxy.role.model)
+        return look(pilot, rows, proxy, *given, **more)
+
+    monkeypatch.setattr(autos, "proxy_look", seen)
+    same: dict[str, Any] = {"keep": 0.2, "say": lambda _: None}
+    proxy = {"model": "mlp", "epochs": 3}
+    found = keepers.coreset(blobs(1200, 0.4), proxy=proxy, run=tmp_path / "mlp", **same)
+    rows = {row["method"]: row["proxy"] for row in found.metadata["auto"]["pilot"]["rows"]}
+    assert found.metadata["method"] == "confident-learning"
+    assert found.metadata["proxy"]["model"] == asked[0] == "mlp"
+    assert rows["confident-learning"]["mean"] < 0
+    assert "; what the proxy chose gained " in found.metadata["auto"]["why"]
+    keepers.coreset(blobs(1200, 0.4), proxy="linear", run=tmp_path / "linear", **same)
+    assert asked == ["mlp"]
 
 
 def test_what_is_hard_for_a_linear_model_alone_is_no_wrong_label(tmp_path: Path) -> None:

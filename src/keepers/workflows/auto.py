@@ -87,8 +87,10 @@ def settled(
         why = "only tuning shows the value of a conversation; keepers advise --target measures it"
         say(f"auto takes {name}: {why}")
         return replace(config, method=name), Taken(method=name, why=why)
+    role = replace(config, method=SAFE).role(source)
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
-        made_by(replace(config, method=SAFE).role(source), source.info(), "proxy")
+        made_by(role, source.info(), "proxy")
+    in_steps = not is_classifier(role.model)
     k = config.keep.resolve(len(source))
     taken = take(
         source,
@@ -100,10 +102,12 @@ def settled(
         balance=config.balance,
         least=config.least(source.task.floor),
         say=say,
+        # Networks that choose pictures were measured: what a pilot took did no harm by them.
+        chooser=role if in_steps and source.kind != "image" else None,
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])
     config = replace(config, method=taken.method)
-    if taken.pilot and config.proxy is None and is_classifier(config.role(source).model):
+    if taken.pilot and config.proxy is None and not in_steps:
         config = replace(config, proxy=taken.pilot["model"])  # whose choices were tried
     if not methods.get(taken.method).needs - {"labels"}:  # the pilot had them, and no more is asked
         config = replace(config, proxy=None, epochs=None, ensemble=None)
