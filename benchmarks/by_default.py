@@ -4,7 +4,7 @@ Five times, four fifths of the training data are written to a file, `keepers cor
 --out KEPT` is typed with nothing else, and another model is trained on what was kept and on three
 random parts: for texts TF-IDF of words and pairs and logistic regression, for numbers a
 gradient-boosted tree, for pictures a small network. One JSON file for each; a run that is
-interrupted goes on.
+interrupted goes on. letters, icons and clipart are made by benchmarks/material_pictures.py.
 
     python benchmarks/by_default.py run imdb digits sst2 tweets mails diamonds jobs --out FOLDER
     python benchmarks/by_default.py summary FOLDER --out docs/results/benchmarks/by-default.json
@@ -44,14 +44,16 @@ from keepers.statistics import paired_difference
 SEEDS, RANDOM, KEEP = 5, 3, (0.1, 0.3)
 README = ("imdb", "mnist", "digits", "cifar10")
 OTHERS = ("sst2", "brown", "tweets", "mails", "diamonds", "jobs")
-PICTURES = ("mnist", "cifar10")
+FILED = ("letters", "icons", "clipart")
+PICTURES = ("mnist", "cifar10", *FILED)
 STEPS, BATCH = 2_000, 64
 
 
 def load(name: str) -> tuple[pa.Table, pa.Table]:
     """Training and test data as a person would have them, with `label`."""
     if name in PICTURES:
-        return tuple(pq.read_table(material.ROOT / name / f"{p}.parquet") for p in material.PARTS)
+        root = material.MORE if name in FILED else material.ROOT
+        return tuple(pq.read_table(root / name / f"{part}.parquet") for part in material.PARTS)
     parts: list[pa.Table] = []
     for part in material.load(name):
         if isinstance(part, pd.DataFrame):
@@ -181,7 +183,7 @@ def run(names: list[str], folder: Path) -> None:
 def summary(folder: Path) -> list[dict[str, Any]]:
     """A row for each data set and part kept."""
     rows: list[dict[str, Any]] = []
-    for name in (*README, *OTHERS):
+    for name in (*README, *OTHERS, *FILED):
         files = sorted(folder.glob(f"{name}-?.json"))
         draws = [json.loads(file.read_text()) for file in files]
         if len(draws) < 2:
@@ -214,7 +216,7 @@ def taken(said: str) -> str:
 
 
 if __name__ == "__main__":
-    parser, running = run_or_summary(__doc__, [*README, *OTHERS])
+    parser, running = run_or_summary(__doc__, [*README, *OTHERS, *FILED])
     given = parser.parse_args()
     if given.command == "run":
         run(given.names, given.out)
