@@ -242,6 +242,28 @@ def test_half_a_surrogate_pair_is_a_bad_row(tmp_path: Path, kind: str) -> None:
     assert "half of a surrogate pair" in source.skipped[0].problem
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_value_of_another_type_is_a_bad_row(tmp_path: Path, kind: str, broken: bool) -> None:
+    rows: list[dict[str, Any]] = [{"messages": turns("a", f"{at}"), "id": at} for at in range(6)]
+    rows[0]["id"] = "first"
+    rows[3]["messages"] = "user: a"
+    rows[4]["id"] = None
+    written = [*map(json.dumps, rows)]
+    if broken and kind == "jsonl":
+        written[5] = written[5][:-3]
+    path = tmp_path / f"data.{kind}"
+    path.write_text("\n".join(written) if kind == "jsonl" else json.dumps(rows))
+    with pytest.raises(DataError, match=r"Give values of one type|Correct the line"):
+        open_source(path)
+    source = open_source(path, on_bad_row="skip")
+    bad = [0, 3, 5] if broken and kind == "jsonl" else [0, 3]
+    assert [each.row for each in source.skipped] == bad
+    assert source.skipped[0].problem == "'id' is str, but number in most rows"
+    assert source.skipped[1].problem == "'messages' is str, but list or object in most rows"
+    assert sorted({*source.rows.tolist(), *bad}) == [*range(6)]
+
+
 def test_one_damaged_text_of_turns_is_a_bad_row(tmp_path: Path) -> None:
     rows = [{"messages": json.dumps(turns(f"{at}", "b"))} for at in range(8)]
     rows[3] = {"messages": rows[3]["messages"][:-4]}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.json as pajson
 
 from keepers.data.arrow import ArrowTable, in_blocks
-from keepers.data.values import first_line, lone_surrogate, records
+from keepers.data.values import first_line, lone_surrogate, of_other_types, records
 from keepers.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
@@ -26,7 +26,8 @@ _OPENING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 def read_json(path: Path, part: str | None = None, bad: dict[int, str] | None = None) -> ArrowTable:
     """One file of JSON lines, or the `part` of a document.
 
-    Where `bad` is given, rows whose lines cannot be read are noted there, and hold nothing.
+    Where `bad` is given, rows whose lines cannot be read, or in which a value is of another type
+    than in most rows, are noted there, and hold nothing.
 
     Raises:
         DataError: damaged, nested too deeply, values of several types, or no list of objects.
@@ -35,7 +36,7 @@ def read_json(path: Path, part: str | None = None, bad: dict[int, str] | None = 
     if rows is not None:
         if bad is not None:
             bad |= {at: _LONE for at, row in enumerate(rows) if not _is_text(row)}
-            rows = [{} if at in bad else row for at, row in enumerate(rows)]
+            rows = _fitting(rows, bad)
         return records(rows, f"data: {path}")
     try:
         _check_lines(path)
@@ -43,7 +44,15 @@ def read_json(path: Path, part: str | None = None, bad: dict[int, str] | None = 
     except DataError:
         if bad is None:
             raise
-        return records(_readable_lines(path, bad), f"data: {path}")
+        return records(_fitting(_readable_lines(path, bad), bad), f"data: {path}")
+
+
+def _fitting(rows: list[dict[str, Any]], bad: dict[int, str]) -> list[dict[str, Any]]:
+    """The rows, nothing in place of the bad ones, to which those of other types are added."""
+    rows = [{} if at in bad else row for at, row in enumerate(rows)]
+    others = of_other_types(rows)
+    bad |= others
+    return [{} if at in others else row for at, row in enumerate(rows)]
 
 
 def _table_of_lines(path: Path) -> ArrowTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,6 +96,31 @@ def records(rows: Sequence[dict[str, Any]], what: str) -> ArrowTable:
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [_of_records([row.get(n) for row in rows], f"{what}, column '{n}'") for n in names]
     return pa.Table.from_arrays(columns, names)
+
+
+def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """The rows in which a value is of another type than in most rows, and why it does not fit.
+
+    Whole and floating-point numbers are of one type, and so are lists and objects, as to `records`.
+
+    >>> of_other_types([{"id": 1}, {"id": "x"}, {"id": 2.5}, {}])
+    {1: "'id' is str, but number in most rows"}
+    """
+    found: dict[int, str] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        kinds = {at: _kind(row[name]) for at, row in enumerate(rows) if row.get(name) is not None}
+        counts = Counter(kinds.values())
+        if len(counts) > 1:
+            usual = counts.most_common(1)[0][0]
+            why = "'{}' is {}, but {} in most rows"
+            found |= {at: why.format(name, k, usual) for at, k in kinds.items() if k != usual}
+    return found
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return "list or object"
+    return "number" if type(value) in (int, float) else type(value).__name__
 
 
 def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
