@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import keepers
+from keepers import Selection
 from keepers.data import encode, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
 from keepers.types import EncoderSpec
@@ -268,6 +270,28 @@ def test_duplicate_and_missing_keys() -> None:
         id="key",
     )
     refused(table.append_column("key", pa.array(["a", None, "b", "c"])), "no key", id="key")
+
+
+@pytest.mark.parametrize("keys", [[7, None, 0, 9, 7], ["a", None, "", "c", "a"]])
+def test_a_row_without_a_key_is_a_bad_row(tmp_path: Path, keys: list[Any]) -> None:
+    rows = [{"text": f"t {at}", "label": at % 2, "key": key} for at, key in enumerate(keys[:4])]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + '\n{"text": "t 4", "lab')
+    with pytest.raises(DataError, match="line 5"):
+        open_source(path, id="key")
+    source = open_source(path, id="key", on_bad_row="skip")
+    assert sorted(source.ids.tolist()) == sorted([keys[0], keys[2], keys[3]])
+    assert {each.row: each.id for each in source.skipped} == {1: None, 4: None}
+    problems = {each.row: each.problem for each in source.skipped}
+    assert problems[1] == "no key in column 'key'"
+    assert problems[4].startswith("line 5: ")
+    found = keepers.coreset(path, keep=2, id="key", on_bad_row="skip", run=tmp_path / "run")
+    assert found.table["id"].to_pylist().count(None) == 2
+    assert Selection.read_parquet(found.to_parquet(tmp_path / "kept.parquet")).ids == found.ids
+    assert "row 1: no key in column &#39;key&#39;" in keepers.report(found).read_text()
+    path.write_text("\n".join(json.dumps(row | {"key": keys[0]}) for row in rows))
+    with pytest.raises(DataError, match="in rows 0 and 1"):
+        open_source(path, id="key", on_bad_row="skip")
 
 
 def test_columns_of_one_name() -> None:

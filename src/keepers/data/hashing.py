@@ -51,9 +51,13 @@ class Hashed:
 
 
 def hashed(
-    material: Material, inputs: RawInputs, columns: Columns, progress: Progress | None
+    material: Material,
+    inputs: RawInputs,
+    columns: Columns,
+    progress: Progress | None,
+    bad: dict[int, str] | None = None,
 ) -> Hashed:
-    """Hash the inputs, and make the ids.
+    """Hash the inputs, and make the ids; rows without a key are noted as `bad` where it is given.
 
     Raises:
         DataError: keys that are missing or not unique.
@@ -61,7 +65,7 @@ def hashed(
     hashes, unread = digests(inputs, progress)
     table = material.table
     if columns.id is not None:
-        names: Any = ids.key_ids(table[columns.id], columns.id)
+        names: Any = ids.key_ids(table[columns.id], columns.id, bad)
     else:
         beside = [name for name in table.column_names if name not in columns.input]
         if isinstance(material.inputs, PictureFiles):

@@ -56,14 +56,18 @@ def row_keys(
     ]
 
 
-def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
+def key_ids(
+    column: ArrowColumn, name: str, bad: dict[int, str] | None = None
+) -> npt.NDArray[np.int64] | npt.NDArray[np.object_]:
     """Ids from the user's key column: integers (n,) where it holds integers, else strings.
+
+    Where `bad` is given, rows without a key are noted there; the id of such a row is 0, or "".
 
     Raises:
         DataError: keys that are missing or not unique, with their rows.
     """
     gone = np.flatnonzero(column.is_null().to_numpy())
-    if len(gone):
+    if len(gone) and bad is None:
         raise DataError(
             f"id: {counted(len(gone), 'row has', 'rows have')} no key in column '{name}' (first: "
             f"row {gone[0]}). Give every row a key, or leave --id out to use hashes of the inputs"
@@ -72,10 +76,14 @@ def key_ids(column: ArrowColumn, name: str) -> npt.NDArray[np.int64] | npt.NDArr
         raise DataError(f"id: column '{name}' holds {column.type}. Name one of integers or strings")
     whole = pa.types.is_integer(column.type) and column.type != pa.uint64()
     if whole:
-        ids = column.cast(pa.int64()).to_numpy()
+        ids = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
     else:
-        ids = np.array(column.cast(pa.large_string()).to_pylist(), dtype=object)
-    _check_unique(ids, name)
+        texts = pc.fill_null(column.cast(pa.large_string()), "")
+        ids = np.array(texts.to_pylist(), dtype=object)
+    there = np.delete(np.arange(len(ids)), gone)
+    _check_unique(ids[there], there, name)
+    if bad is not None:
+        bad |= dict.fromkeys(gone.tolist(), f"no key in column '{name}'") | bad
     return ids
 
 
@@ -123,7 +131,9 @@ def _first(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.flatnonzero(codes > before)[codes]
 
 
-def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: str) -> None:
+def _check_unique(
+    ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], at: npt.NDArray[np.int64], name: str
+) -> None:
     if ids.dtype == object:
         num_distinct = pc.count_distinct(pa.array(ids)).as_py()
     else:
@@ -133,7 +143,7 @@ def _check_unique(ids: npt.NDArray[np.int64] | npt.NDArray[np.object_], name: st
         return
     rows: dict[int | str, int] = {}
     twice: list[str] = []
-    for row, key in enumerate(ids.tolist()):
+    for row, key in zip(at.tolist(), ids.tolist(), strict=True):
         if key in rows:
             twice.append(f"{key!r} in rows {rows[key]} and {row}")
         else:

@@ -179,9 +179,8 @@ def open_source(
         inputs = extract.raw_inputs(material, columns.input, kind)
         targets = task if talk is None else CLASSES.name
         known_as = like if talk is None else None  # held-out conversations may have other sources
-        missing = Missing(
-            required=require_labels, leave_out=on_bad_row == "skip", kept=keep_unlabelled
-        )
+        skip = on_bad_row == "skip"
+        missing = Missing(required=require_labels, leave_out=skip, kept=keep_unlabelled)
         labels, class_names, other_task = _labels(
             material, columns, known_as, missing, said.label, targets
         )
@@ -202,8 +201,9 @@ def open_source(
         if rated is not None:
             bad |= extract.unusable_numbers(rated, lambda _: f"column '{quality}'")
         _check_bad(bad, of_inputs, material, columns, on_bad_row)
-        found = hashed(material, inputs, columns, progress)
-        bad |= found.unread
+        keyless: dict[int, str] = {}
+        found = hashed(material, inputs, columns, progress, keyless if skip else None)
+        bad |= found.unread | {row: bad.get(row, why) for row, why in keyless.items()}
         _check_bad(bad, of_inputs + len(found.unread), material, columns, on_bad_row)
         whole, repeats = found, found.repeats
         if bad:
@@ -268,7 +268,7 @@ def open_source(
             ),
             other_task=other_task,
             skipped=tuple(
-                SkippedRow(row=row, id=name, problem=bad[row])
+                SkippedRow(row=row, id=None if row in keyless else name, problem=bad[row])
                 for row, name in zip(bad, whole.ids[whole.places(bad)].tolist(), strict=True)
             ),
         )

@@ -45,10 +45,10 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedRow:
-    """A row that could not be used, and why."""
+    """A row that could not be used, and why; one without a key has no id."""
 
     row: int
-    id: int | str
+    id: int | str | None
     problem: str
 
 

@@ -180,7 +180,10 @@ def say_skipped(source: Source, say: Say, *, shown: int = 5) -> None:
     """Count and list the rows that were left out."""
     if not source.skipped:
         return
-    rows = [f"row {row.row} (id {row.id}): {row.problem}" for row in source.skipped[:shown]]
+    rows = [
+        f"row {row.row}{'' if row.id is None else f' (id {row.id})'}: {row.problem}"
+        for row in source.skipped[:shown]
+    ]
     more = [f"and {len(source.skipped) - shown:,} more"] if len(source.skipped) > shown else []
     say(
         f"Skipped {counted(len(source.skipped), 'row')} that cannot be used: "
