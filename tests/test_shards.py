@@ -223,6 +223,19 @@ def two_halves():
     return pa.table({"x": list(points), "label": labels, "key": np.arange(600)})
 
 
+def test_repeated_inputs_are_told_as_of_one_table(tmp_path):
+    table = digits(60)
+    table = pa.concat_tables([table, table.slice(0, 7), table.slice(3, 2), table.slice(50, 1)])
+    heard = []
+    keepers.coreset_shards(
+        in_shards(table, tmp_path / "pool", 3), keep=10, run=tmp_path / "run", say=heard.append
+    )
+    said = [each for each in open_source(table).found if "repeat" in each]
+    assert said
+    assert [each for each in heard if "repeat" in each] == said
+    assert said[0].startswith("10 rows repeat")
+
+
 def test_auto_takes_what_it_takes_of_one_table(tmp_path, monkeypatch):
     """The pilot looks at the sample, here all: it is that of one table with the same methods."""
     for look in ("second_look", "proxy_look"):

@@ -15,6 +15,9 @@ from keepers.errors import DataError, first_few
 from keepers.files import fingerprint, hash_bytes
 from keepers.words import counted
 
+DIGITS = 32
+"""Of the hash of an input; copies have "-1", "-2", ... behind it."""
+
 
 def content_ids(
     digests: npt.NDArray[np.bytes_], table: ArrowTable, label: str | None

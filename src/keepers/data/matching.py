@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keepers.data.ids import key_ids
+from keepers.data.ids import DIGITS, key_ids
 from keepers.data.opening import open_source
 from keepers.data.reading import read_material
 from keepers.data.source import Source
 from keepers.errors import DataError, about
-
-_DIGITS = 32  # of the hash of an input; copies have "-1", "-2", ... behind it
 
 
 def matching_rows(
@@ -79,7 +77,7 @@ def _opened(data: Any, columns: Mapping[str, Any]) -> Source:
 
 def _copies(ids: Iterable[str]) -> Counter[str]:
     """How many copies each input has, of those that have several."""
-    counts = Counter(name[:_DIGITS] for name in ids)
+    counts = Counter(name[:DIGITS] for name in ids)
     return Counter({digits: count for digits, count in counts.items() if count > 1})
 
 
@@ -92,14 +90,14 @@ def _among_copies(
         said = [source.class_names[n] if n >= 0 else None for n in source.labels.tolist()]
     free: defaultdict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(source.ids.tolist()):
-        free[name[:_DIGITS]].append(place)
-    before = Counter(name[:_DIGITS] for name in ids)
+        free[name[:DIGITS]].append(place)
+    before = Counter(name[:DIGITS] for name in ids)
     same = {digits for digits, places in free.items() if len(places) == before[digits]}
     found = np.full(len(wanted), -1, dtype=np.int64)
     for by_id in (True, False):  # first those that are what they were
         for pick in np.flatnonzero(found < 0).tolist():
             name, label = ids[wanted[pick]], labels[wanted[pick]]
-            whole, places = name[:_DIGITS] in same, free[name[:_DIGITS]]
+            whole, places = name[:DIGITS] in same, free[name[:DIGITS]]
             for place in places if by_id or not whole else ():
                 if by_id and source.ids[place] != name:
                     continue

@@ -21,6 +21,11 @@ SHOWN = 10
 SEVERAL_LABELS = "there with more than one label"
 
 
+def repeating(repeats: int) -> str:
+    """That so many rows repeat an input."""
+    return f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another"
+
+
 def repeats_in_words(
     repeats: int,
     digests: npt.NDArray[np.bytes_],
@@ -28,7 +33,7 @@ def repeats_in_words(
     rows: npt.NDArray[np.int64],
 ) -> tuple[str, ...]:
     """How many rows repeat an input, and how many of the inputs stand with several labels."""
-    said = f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another"
+    said = repeating(repeats)
     if labels is None:
         return (said,)
     labelled = np.flatnonzero(labels[rows] >= 0)

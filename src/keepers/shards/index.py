@@ -17,7 +17,7 @@ from keepers.data import extract
 from keepers.data.encode import undecodable
 from keepers.data.features import read_features
 from keepers.data.hashing import Hashed, hashed
-from keepers.data.ids import id_order, key_ids
+from keepers.data.ids import DIGITS, id_order, key_ids
 from keepers.data.labels import Missing, is_whole, read_labels
 from keepers.data.looks import turned_down
 from keepers.data.material import Material
@@ -84,6 +84,11 @@ class Ids:
         if self._starts is None:
             return 1
         return -(-int(np.diff(self._starts).max(initial=0)) // 8)
+
+    @property
+    def num_numbered(self) -> int:
+        """How many are hashes with the number of a copy behind them, where ids are hashes."""
+        return 0 if self._starts is None else int((np.diff(self._starts) > DIGITS).sum())
 
     def place(self, id: Any, low: int, high: int, at: npt.NDArray[np.int64]) -> int:
         """Where an id would stand among those at `at[low:high]`, which ascend."""

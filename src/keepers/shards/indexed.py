@@ -13,7 +13,7 @@ import numpy.typing as npt
 from keepers.errors import DataError
 from keepers.files import fingerprint
 from keepers.shards.executor import Executor
-from keepers.shards.index import Indexing, index, refuse_unlabelled
+from keepers.shards.index import Ids, Indexing, index, refuse_unlabelled
 from keepers.shards.parts import Part, sizes_of
 from keepers.shards.places import Shard
 from keepers.shards.reading import Reading
@@ -48,6 +48,13 @@ class Indexed:
     def num_copies(self) -> int:
         """Copies that are set aside."""
         return sum(map(len, self.aside.values()))
+
+    @property
+    def num_repeats(self) -> int:
+        """Examples with the input of another, where ids come from the inputs; else 0."""
+        if self.reading.columns.id is not None:
+            return 0
+        return sum(Ids(at.read()).num_numbered for at in self.indexes)
 
     @property
     def num_slots(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from keepers import processes
 from keepers.data.folders import find_files
 from keepers.data.readers import not_read
+from keepers.data.sentences import repeating
 from keepers.errors import ParameterError
 from keepers.files import check_folder, fingerprint
 from keepers.ledger import Ledger
@@ -79,6 +80,8 @@ class Site:
         self.say(_told(found))
         for note in reading.notes:
             self.say(note)
+        if repeats := found.num_repeats:
+            self.say(repeating(repeats))
         if found.empty:
             self.say(f"No row in {', '.join(shard.name for shard in found.empty[:5])}")
         if found.num_skipped:
