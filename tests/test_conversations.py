@@ -531,3 +531,10 @@ def test_ids_of_calls_stay(tmp_path: Path) -> None:
         {"role": "tool", "content": "b", "tool_call_id": "c1"},
     ]
     assert first(lines(tmp_path / "i.jsonl", [{"messages": messages}]))["messages"] == messages
+
+
+def test_auto_takes_a_random_part_of_conversations_without_a_source(tmp_path: Path) -> None:
+    path = lines(tmp_path / "c.jsonl", [{"messages": turns(f"{n}?", f"{n}!")} for n in range(40)])
+    found = keepers.coreset(path, keep=0.5, run=tmp_path / "run", say=lambda _: None)
+    assert found.metadata["auto"]["taken"] == found.metadata["method"] == "random"
+    assert len(found.indices) == 20

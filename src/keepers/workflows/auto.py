@@ -115,12 +115,12 @@ def settled(
 
 
 def too_lopsided(taken: Taken, kept: Tensor, sizes: Tensor, names: Sequence[str]) -> str:
-    """Why a choice is not made after all, where `auto` took its method; "" where it is.
+    """Why a choice is not made after all, where a pilot took its method; "" where it is.
 
     Of the classes' `sizes` (c,) it has `kept` (c,): hardly any of one, which the choices of the
     pilot did not.
     """
-    if taken.pilot is None or taken.method in (SAFE, RANDOM):
+    if taken.method in (SAFE, RANDOM):
         return ""
     least, share = least_share(kept.double(), sizes * (float(kept.sum()) / float(sizes.sum())))
     if share >= HARDLY_ANY:

@@ -212,9 +212,11 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
 
 
 def _lopsided(auto: Taken, scored: Scored, chosen: Tensor) -> str:
+    if auto.pilot is None:  # perhaps as there are no labels
+        return ""
     labels, names = scored.labels[scored.candidates], scored.source.strata_names
     kept, sizes = (part.bincount(minlength=len(names)) for part in (labels[chosen], labels))
-    return too_lopsided(auto, kept, sizes, names) if auto.pilot else ""
+    return too_lopsided(auto, kept, sizes, names)
 
 
 def _tokens(scored: Scored, picks: Picks, budget: TokenBudget) -> dict[str, int]:
