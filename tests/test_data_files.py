@@ -296,8 +296,10 @@ def test_json_columns_as_pandas_writes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
-def test_numbers_over_64_bits_beside_what_is_read(tmp_path: Path, name: str) -> None:
-    rows = [{"text": f"row {at}", "label": at % 2, "beside": 2**70 + at} for at in range(12)]
+@pytest.mark.parametrize("more", [0, 0.5])
+def test_numbers_over_64_bits_beside_what_is_read(tmp_path: Path, name: str, more: float) -> None:
+    beside = [more, *(2**70 + at for at in range(11))]
+    rows = [{"text": f"row {at}", "label": at % 2, "beside": beside[at]} for at in range(12)]
     lines = name.endswith("l")
     text = "\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)
     (tmp_path / name).write_text(text)
@@ -307,6 +309,28 @@ def test_numbers_over_64_bits_beside_what_is_read(tmp_path: Path, name: str) -> 
     written = (tmp_path / "out" / name).read_text()
     found = list(map(json.loads, written.splitlines())) if lines else json.loads(written)
     assert found == [rows[3], rows[5]]
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+@pytest.mark.parametrize("wrong", [[1, "x"], {"a": 1}, "x", [[1], 2]])
+def test_what_is_no_vector_is_left_out_and_does_not_make_texts_of_all(
+    tmp_path: Path, name: str, wrong: Any
+) -> None:
+    rows = [{"x": [at, at / 2], "label": "ab"[at % 2]} for at in range(9)]
+    rows[4]["x"] = wrong
+    text = "\n".join(map(json.dumps, rows)) if name.endswith("l") else json.dumps(rows)
+    source = open_source(written(tmp_path / name, text), on_bad_row="skip")
+    assert (source.kind, len(source), source.skipped[0].row) == ("vector", 8, 4)
+    assert "but list of numbers in most rows" in source.skipped[0].problem
+
+
+def test_lists_of_which_most_are_empty_are_no_vectors(tmp_path: Path) -> None:
+    rows = [{"text": f"row {at}", "label": "ab"[at % 2], "tools": []} for at in range(9)]
+    rows[4]["tools"] = [{"name": "f"}]
+    rows[5]["tools"] = [3, "x"]
+    text = "\n".join(map(json.dumps, rows))
+    source = open_source(written(tmp_path / "r.jsonl", text), on_bad_row="skip")
+    assert (len(source), source.skipped) == (9, ())
 
 
 def test_compressed_json(tmp_path: Path) -> None:

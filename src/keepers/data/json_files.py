@@ -40,7 +40,7 @@ def read_json(path: Path, part: str | None = None, bad: dict[int, str] | None = 
         return records(rows, f"data: {path}")
     try:
         _check_lines(path)
-        return _table_of_lines(path)
+        return _table_of_lines(path, bad)
     except DataError:
         if bad is None:
             raise
@@ -55,7 +55,7 @@ def _fitting(rows: list[dict[str, Any]], bad: dict[int, str]) -> list[dict[str, 
     return [{} if at in others else row for at, row in enumerate(rows)]
 
 
-def _table_of_lines(path: Path) -> ArrowTable:
+def _table_of_lines(path: Path, bad: dict[int, str] | None) -> ArrowTable:
     try:
         table = _parsed_lines(path)
         dates = [field.name for field in table.schema if pa.types.is_temporal(field.type)]
@@ -65,7 +65,7 @@ def _table_of_lines(path: Path) -> ArrowTable:
     except pa.ArrowInvalid:
         _explain_lines(path)  # else values within each other are of several types
         rows = [json.loads(line) for _, line in _lines(path) if line.strip()]
-        return records(rows, f"data: {path}")
+        return records(rows if bad is None else _fitting(rows, bad), f"data: {path}")
 
 
 def _readable_lines(path: Path, bad: dict[int, str]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from keepers.data.arrow import ArrowArray, ArrowColumn, ArrowTable
 from keepers.errors import DataError
 
 _SHOWN = 40
+_VECTOR, _LISTS = "list of numbers", "list or object"
 _FAILURES = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError)
 
 
@@ -101,7 +102,8 @@ def records(rows: Sequence[dict[str, Any]], what: str) -> ArrowTable:
 def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
     """The rows in which a value is of another type than in most rows, and why it does not fit.
 
-    Whole and floating-point numbers are of one type, and so are lists and objects, as to `records`.
+    Whole and floating-point numbers are of one type, and so are lists and objects, as to `records`;
+    but where most of those are lists of numbers, another one is no vector.
 
     >>> of_other_types([{"id": 1}, {"id": "x"}, {"id": 2.5}, {}])
     {1: "'id' is str, but number in most rows"}
@@ -110,6 +112,9 @@ def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
     for name in dict.fromkeys(name for row in rows for name in row):
         kinds = {at: _kind(row[name]) for at, row in enumerate(rows) if row.get(name) is not None}
         counts = Counter(kinds.values())
+        if counts[_VECTOR] <= counts[_LISTS]:
+            kinds = {at: _LISTS if kind == _VECTOR else kind for at, kind in kinds.items()}
+            counts = Counter(kinds.values())
         if len(counts) > 1:
             usual = counts.most_common(1)[0][0]
             why = "'{}' is {}, but {} in most rows"
@@ -118,8 +123,11 @@ def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, list | dict):
-        return "list or object"
+    if isinstance(value, list):
+        parts = {type(each) for each in cast("list[Any]", value)}
+        return _VECTOR if parts and parts <= {int, float, type(None)} else _LISTS
+    if isinstance(value, dict):
+        return _LISTS
     return "number" if type(value) in (int, float) else type(value).__name__
 
 
@@ -127,7 +135,7 @@ def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
     try:
         return column(values, what)
     except DataError:
-        if all(value is None or type(value) is int for value in values):
+        if all(value is None or type(value) in (int, float) for value in values):
             with contextlib.suppress(OverflowError):
                 return column([None if each is None else float(each) for each in values], what)
         if not all(value is None or isinstance(value, list | dict) for value in values):
