@@ -177,7 +177,9 @@ def test_several_labels_and_numbers_are_told_by_their_own_score(
     assert "Random labels bring: 40 labels R² 9" in number["sentences"][0]
     assert "in points of R²" in number["sentences"][1]
     assert "auto, the default, is random here" in number["sentences"][2]
-    with pytest.raises(ParameterError, match=r"(?s)margin.*committee"):
+    named = asked(pa.array(np.where(there, noisy, np.nan)), methods=["committee"])
+    assert named["rows"] == number["rows"]
+    with pytest.raises(ParameterError, match=r"(?s)methods: got 'margin'.*committee"):
         asked(pa.array(x @ [1, 2, 3, 4]), methods=["margin"])
 
 

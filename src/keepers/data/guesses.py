@@ -16,13 +16,14 @@ from keepers.errors import DataError, ParameterError
 from keepers.words import listed
 
 FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
-THIN = 0.2
-"""Part of the values that stand in one or two rows each, from which on they look like amounts."""
 """Whole numbers are classes where they are few, or each stands in so many rows on average.
 
 More rows are wanted of numbers most of which between the least and the largest are missing: classes
 are mostly numbered without gaps, amounts are not.
 """
+
+THIN = 0.2
+"""Part of the values that stand in one or two rows each, from which on they look like amounts."""
 
 _OF_NAMES = (
     pa.types.is_integer,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from keepers.errors import ParameterError
+from keepers.errors import ParameterError, renamed
 from keepers.options import Option, above_zero, read
 from keepers.workflows.options.coreset import GROUP, SIMILAR_TO
 from keepers.workflows.options.shared import AUTO, ModelLike, Seeded, Shared
@@ -191,7 +191,8 @@ class LabellingOptions(Seeded, Shared):
                 "budgets", f"got {list(self.budgets)}", "Give counts of labels, such as 100,200,500"
             )
         for name in named or ():
-            if name != AUTO and table.get(name, active_signals(AUTO)) and needs_steps(name):
+            row = None if name == AUTO else table.get(name, active_signals(AUTO))
+            if row is not None and row.default_ensemble == 1 and needs_steps(name):
                 raise ParameterError(
                     "methods",
                     f"got '{name}', which watches a training in steps: a pilot has none",
@@ -210,6 +211,7 @@ class LabellingOptions(Seeded, Shared):
         signals = active_signals(task.name)
         if self.methods is None:
             return (AUTO, task.unsure) if task.unsure else (unsure_of(task, signals),)
-        return tuple(
-            name if name == AUTO else table.get(name, signals).name for name in self.methods
-        )
+        with renamed({"method": "methods"}):
+            return tuple(
+                name if name == AUTO else table.get(name, signals).name for name in self.methods
+            )
