@@ -747,20 +747,28 @@ class TestBadInput:
             (folder, folder, "holds shards"),
             (f"{folder}/*.parquet", folder, "holds shards"),
             (folder, folder / "scores", "would be read as a shard"),
+            (f"{tmp_path}/*/*.parquet", tmp_path / "scores", "would be read as a shard"),
         ):
             with pytest.raises(ParameterError, match=message):
                 keepers.score_shards(
                     data,
                     out=out,
                     overwrite=True,
-                    run=tmp_path / f"run-{message[:4]}-{data == folder}",
+                    run=tmp_path / f"run-{len(list(tmp_path.iterdir()))}",
                     **same,
                 )
         same = {"id": "key", "keep": 9, "method": "random"}
-        for data, out in ((folder, "kept.parquet"), (f"{folder}/*.parquet", "kept.parquet")):
+        (tmp_path / "link").symlink_to(folder)
+        for data in (
+            folder,
+            *(f"{tmp_path}/{each}/*.parquet" for each in ("pool", "link", "pool/**")),
+        ):
             with pytest.raises(ParameterError, match="would be read as a shard"):
                 keepers.coreset_shards(
-                    data, out=folder / out, run=tmp_path / f"{data == folder}", **same
+                    data,
+                    out=folder / "kept.parquet",
+                    run=tmp_path / f"kept-{len(list(tmp_path.iterdir()))}",
+                    **same,
                 )
         assert [path.read_bytes() for path in sorted(folder.iterdir())] == before
         kept = folder / "kept.parquet"  # no shard of the next command

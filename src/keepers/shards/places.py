@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,10 +73,24 @@ def folders_of(data: Named) -> list[Path]:
     return [path for path in found if path.is_dir()]
 
 
-def globs_of(data: Named) -> list[str]:
-    """The globs on this machine among what is named, as absolute paths."""
+def is_meant(path: Path, data: Named) -> bool:
+    """Whether one of the globs on this machine among what is named would find a path.
+
+    >>> is_meant(Path("/pool/2024/new.parquet"), "/pool/**/*.parquet")
+    True
+    """
     here = (name for name in _names(data) if not _is_remote(name) and glob.has_magic(name))
-    return [str(Path(name).expanduser().absolute()) for name in here if not Path(name).exists()]
+    globs = [Path(name).expanduser().resolve() for name in here if not Path(name).exists()]
+    return any(_finds(each.parts, path.resolve().parts) for each in globs)
+
+
+def _finds(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """Whether the parts of a glob fit those of a path; `**` fits any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_finds(pattern[1:], parts[at:]) for at in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _finds(pattern[1:], parts[1:])
 
 
 def _names(data: Named) -> list[str]:

@@ -19,7 +19,7 @@ from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.shards.executor import Executor, InProcess, executor
 from keepers.shards.indexed import Indexed, index_all
-from keepers.shards.places import Named, Shard, find_shards, folders_of, globs_of
+from keepers.shards.places import Named, Shard, find_shards, folders_of, is_meant
 from keepers.shards.reading import Reading, settle
 from keepers.words import counted
 from keepers.workflows.opening import RUNS, Say, say_or_not
@@ -139,9 +139,7 @@ def check_apart(out: Path, data: Named, split: str | None, shards: Sequence[Shar
         problem = "is one of the shards"
     elif any(place == each.parent for each in addresses):
         problem = "holds shards"
-    elif any(each.resolve() in place.parents for each in whole) or any(
-        place.match(pattern) for pattern in globs_of(data)
-    ):
+    elif any(each.resolve() in place.parents for each in whole) or is_meant(place, data):
         problem = "would be read as a shard by the next command on the same data"
     else:
         return

@@ -52,7 +52,9 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
             )
     with site(data, options, "coreset-shards") as at:
         if check is not None:
-            check_apart(check, data, options.split, at.shards)
+            written = check / f"{Path(at.shards[0].name).stem}.parquet"
+            for each in (check, written):
+                check_apart(each, data, options.split, at.shards)
         indexed = at.index(needs_inputs=True, needs_labels=True)
         scored = score_all(at, indexed, options.method, options)
         note = plain(
