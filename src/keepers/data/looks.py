@@ -19,6 +19,9 @@ ROWS, PART = 20, 0.1
 """Whole numbers that ascend from row to row number the rows, from so many on, where this part or
 more of those numbered is left: of training data, say, after test data were split off."""
 
+BRIEF = 5
+"""Words up to which texts are brief, on average."""
+
 NUMBERS = r"^[\s\[(]*[-+]?\.?\d[\d.eE+-]*([\s,;]+[-+]?\.?\d[\d.eE+-]*){7,}[\s\])]*$"
 """Texts that are lists of numbers."""
 
@@ -89,6 +92,12 @@ def is_prose(column: ArrowColumn) -> bool:
         return False
     spaced = pc.match_substring(column.slice(0, SAMPLE), " ").cast(pa.float64())
     return (pc.mean(spaced).as_py() or 0) > 0.5
+
+
+def is_brief(column: ArrowColumn) -> bool:
+    """Whether texts have so few words that they may be the names of what the rows are about."""
+    words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(column.slice(0, SAMPLE)))
+    return (pc.mean(pc.list_value_length(words)).as_py() or 0) <= BRIEF
 
 
 def tells(column: ArrowColumn) -> bool:
