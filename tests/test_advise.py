@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -491,9 +492,11 @@ def test_auto_chooses_by_the_model_whose_choices_it_tried(tmp_path: Path) -> Non
     assert named.metadata["method"] == "stratified"
 
 
+@pytest.mark.parametrize("safe", [SAFE, RANDOM])
 def test_a_choice_that_turns_out_lopsided_is_not_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safe: str
 ) -> None:
+    monkeypatch.setattr("keepers.workflows.auto.fallback", lambda *_: safe)
     monkeypatch.setattr(
         "keepers.workflows.auto.HARDLY_ANY", 1.01
     )  # of no class is more kept by all
@@ -501,10 +504,10 @@ def test_a_choice_that_turns_out_lopsided_is_not_made(
     found = keepers.coreset(
         blobs(1200, 0.4), keep=0.2, proxy="linear", run=tmp_path / "run", say=said.append
     )
-    assert found.metadata["method"] == "stratified"
-    assert found.metadata["auto"]["taken"] == "stratified"
+    assert found.metadata["method"] == safe
+    assert found.metadata["auto"]["taken"] == safe
     assert "would keep hardly any of" in found.metadata["auto"]["why"]
-    assert any(line.startswith("auto takes stratified after all: ") for line in said)
+    assert any(line.startswith(f"auto takes {safe} after all: ") for line in said)
 
 
 def test_auto_asks_the_network_that_will_choose(
@@ -529,6 +532,46 @@ def test_auto_asks_the_network_that_will_choose(
     assert "; what the proxy chose gained " in found.metadata["auto"]["why"]
     keepers.coreset(blobs(1200, 0.4), proxy="linear", run=tmp_path / "linear", **same)
     assert asked == ["mlp"]
+
+
+@pytest.mark.parametrize(
+    ("gains", "taken", "looked"),
+    [
+        ({"badge": 0.04, "margin": 0.02}, "badge", ["badge"]),
+        ({"badge": 0.0, "margin": 0.02}, "margin", ["badge", "margin"]),
+        ({"badge": 0.0, "margin": -0.02}, None, ["badge", "margin"]),
+    ],
+)
+def test_a_network_is_trained_for_the_best_alone_where_it_gains(
+    monkeypatch: pytest.MonkeyPatch,
+    gains: dict[str, float],
+    taken: str | None,
+    looked: list[str],
+) -> None:
+    results = {**OTHERS, "margin": shifted(-0.03), "badge": shifted(-0.06), "loss": shifted(0.1)}
+    piece = pilots.Piece(members=torch.arange(4), held=torch.arange(2), chosen={})
+    seen = replace(pilot(results), pieces=(piece,) * 5)
+    asked: list[tuple[str, int]] = []
+
+    def chosen(_: Any, row: Finding, fold: int, *__: Any) -> tuple[Any, Any]:
+        asked.append((row.method, fold))
+        return shifted(-gains[row.method])[fold], AT[fold]
+
+    look = importlib.import_module("keepers.workflows.proxy_look")
+    monkeypatch.setattr(look, "chosen_by", chosen)
+    monkeypatch.setattr(look, "_errors", lambda errors, *_: [*errors])
+    monkeypatch.setattr(look, "of_another_kind", lambda _: None)
+    source = open_source(blobs(120, 0.1))
+    prepared = prepare(Role(model="linear"), source)[1]
+    rows = findings(seen, [SAFE, "margin", "badge", "loss"], [0.3])
+    place = Workplace(run=Mock(), hardware=Hardware(), ledger=Ledger())
+    _, found = look.proxy_look(seen, rows, prepared, prepared, source, place, keep=0.3, seed=0)
+    best = settle(found, 0.3)
+    assert (best and best.method) == taken
+    assert asked == [(name, fold) for name in looked for fold in range(5)]
+    assert [row.method for row in found if row.proxy] == [
+        row.method for row in rows if row.method in looked
+    ]
 
 
 def test_what_is_hard_for_a_linear_model_alone_is_no_wrong_label(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Taken:
     """What `auto` takes at one budget, why, and what finding out took.
 
     `noise` is how many labels the pilot finds wrong, `cleaning` what it says of leaving them out.
+    `instead` is what is taken where the choice turns out `too_lopsided`.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Taken:
     pilot: dict[str, Any] | None = None
     noise: Noise | None = None
     cleaning: str = ""
+    instead: str = SAFE
 
     def facts(self) -> dict[str, Any]:
         """The same as plain values, for what is written."""
@@ -233,6 +235,7 @@ def _by_pilot(
         },
         noise=None if pilot.noise is None else Noise(estimate=pilot.noise, by="pilot"),
         cleaning=said_of_cleaning(rows),
+        instead=instead,
     )
 
 

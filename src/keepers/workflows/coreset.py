@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from keepers import methods, processes
-from keepers.baselines import SAFE
 from keepers.data import export as export_rows
 from keepers.data import is_vectors
 from keepers.files import plain
@@ -119,9 +118,12 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
         picks, scores = choose(scored, config, k, report)
         if auto is not None and (why := _lopsided(auto, scored, picks.positions)):
-            say(f"auto takes {SAFE} after all: {why}")
-            auto = replace(auto, method=SAFE, why=why)
-            config, scored = replace(config, method=SAFE), replace(scored, method=methods.get(SAFE))
+            say(f"auto takes {auto.instead} after all: {why}")
+            auto, config = (
+                replace(auto, method=auto.instead, why=why),
+                replace(config, method=auto.instead),
+            )
+            scored = replace(scored, method=methods.get(auto.method))
             picks, scores = choose(scored, config, k, report)
         tally.examples = len(candidates)
     noise = noise_of(scored) or (auto and auto.noise)

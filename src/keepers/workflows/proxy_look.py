@@ -39,49 +39,57 @@ def proxy_look(
     keep: float,
     seed: int,
 ) -> tuple[Pilot, list[Finding]]:
-    """The rows, those that would be taken with what `proxy` gains by its choices, and the cost.
+    """The rows, the best that are likely with what `proxy` gains by its choices, and the cost.
 
     In each piece of the pilot the proxy is trained on the members, and the method chooses by it.
     The pilot's model, `judge`, and one of another kind are trained on the choice and held against
-    random ones: the mean of both counts.
+    random ones: the mean of both counts. The first method that gains so is taken, and those after
+    it are not looked at: a training of the proxy may be long.
     """
     inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
     another = of_another_kind(judge)
     judges = [judge] if another is None else [judge, another[1]]
-    found: list[Finding] = []
-    for row in rows:
-        if row in promising(rows, keep) and row.likely:
-            own, random = chosen_by(pilot, row, proxy, source, inner, seed)
+    asked = [row for row in promising(rows, keep) if row.likely]
+    found: dict[str, Finding] = {}
+    with place.under_way("pilot") as report:
+        for row in asked:
+            pieces = list[tuple[Choices, Choices]]()
+            for fold in range(len(pilot.pieces)):
+                report(f"choices by {proxy.role.model}", fold, len(pilot.pieces))
+                pieces.append(chosen_by(pilot, row, fold, proxy, source, inner, seed))
+            own, random = zip(*pieces, strict=True)
             errors = _errors(own, judges, source, inner, seed)
             pair = errors, _errors(random, judges, source, inner, seed)
-            row = replace(row, proxy=forecast(pilot, [pair])[0])
-        found.append(row)
-    return replace(pilot, costs=(*pilot.costs, *inner.ledger.by_phase())), found
+            found[row.method] = replace(row, proxy=forecast(pilot, [pair])[0])
+            if found[row.method].likely:
+                break
+    costs = (*pilot.costs, *inner.ledger.by_phase())
+    return replace(pilot, costs=costs), [found.get(row.method, row) for row in rows]
 
 
 def chosen_by(
-    pilot: Pilot, row: Finding, proxy: Prepared, source: Source, place: Workplace, seed: int
-) -> tuple[list[Choices], list[Choices]]:
-    """What a method chooses by the proxy in each piece, and the pilot's random choices there."""
-    method, strata = methods.get(row.method), proxy.strata
-    own: list[Choices] = []
-    random: list[Choices] = []
-    for fold, piece in enumerate(pilot.pieces):
-        members = piece.members
-        made = trained(
-            proxy, source, place, members, method.needs - {"labels"}, members, seed, fold
-        )
-        picks, _ = methods.choose(
-            method,
-            [replace(made.signals, labels=strata[members])],
-            len(piece.chosen[row.method, row.keep][0]),
-            generator=generator(seed, "pilot", fold, row.method),
-            num_classes=len(proxy.task.strata_names),
-            floor=methods.Floor(strata[members], 1),
-        )
-        own.append((piece.held, (members[picks.positions],)))
-        random.append((piece.held, piece.chosen[RANDOM, row.keep]))
-    return own, random
+    pilot: Pilot,
+    row: Finding,
+    fold: int,
+    proxy: Prepared,
+    source: Source,
+    place: Workplace,
+    seed: int,
+) -> tuple[Choices, Choices]:
+    """What a method chooses by the proxy in a piece, and the pilot's random choices there."""
+    method, strata, piece = methods.get(row.method), proxy.strata, pilot.pieces[fold]
+    members = piece.members
+    made = trained(proxy, source, place, members, method.needs - {"labels"}, members, seed, fold)
+    picks, _ = methods.choose(
+        method,
+        [replace(made.signals, labels=strata[members])],
+        len(piece.chosen[row.method, row.keep][0]),
+        generator=generator(seed, "pilot", fold, row.method),
+        num_classes=len(proxy.task.strata_names),
+        floor=methods.Floor(strata[members], 1),
+    )
+    own = (members[picks.positions],)
+    return (piece.held, own), (piece.held, piece.chosen[RANDOM, row.keep])
 
 
 def _errors(
