@@ -11,9 +11,14 @@ import pyarrow as pa
 
 from keepers.data.arrow import ArrowTable
 from keepers.data.arrow import compute as pc
-from keepers.data.folders import TRAINING
 from keepers.data.guesses import is_flag, is_number
-from keepers.data.inputs import PictureFiles
+from keepers.data.label_column import (
+    AmbiguousError,
+    ambiguous,
+    flags_of,
+    label_by_name,
+    label_by_values,
+)
 from keepers.data.looks import (
     NUMBERS,
     SAMPLE,
@@ -22,23 +27,18 @@ from keepers.data.looks import (
     is_counter,
     is_key,
     is_like,
-    is_list_of_objects,
     is_numbers,
     is_path,
-    is_prodigy,
     is_prose,
-    is_tags,
     is_vector,
     tells,
 )
 from keepers.data.material import Material
 from keepers.data.source import Columns
 from keepers.data.targets import label_columns
-from keepers.errors import ParameterError, UnlabelledError, unknown_name
+from keepers.errors import ParameterError, unknown_name
 from keepers.types import Kind
-from keepers.words import listed
 
-LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
 _NARROW = 8  # numbers in a list that is no embedding
 _AMOUNTS = 3  # columns of numbers that may be what a row is about, rather than said beside it
 _NO_PROSE = (
@@ -102,7 +102,7 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
     set_apart = (said.id, said.group, said.label, said.features, said.quality, *several)
     free = [n for n in material.table.column_names if n not in set_apart]
     strict = require_labels or not said.input
-    label = said.label or _label_by_name(material, [n for n in free if n not in said.input], strict)
+    label = said.label or label_by_name(material, [n for n in free if n not in said.input], strict)
     rest = [name for name in free if name != label]
     if material.kind is not None:
         inputs, kind = (material.input_name,), material.kind
@@ -112,81 +112,10 @@ def find_columns(material: Material, said: Told, *, require_labels: bool) -> tup
         inputs, kind, label = _find_input(material, rest, label, said, require_labels)
     if label is None:
         left = [name for name in rest if name not in inputs]
-        label = _flags(material, left, kind) if require_labels else None
-        label = label or _label_by_values(material, left, require_labels)
+        label = flags_of(material, left, kind) if require_labels else None
+        label = label or label_by_values(material, left, require_labels)
     found = Columns(input=inputs, label=label, id=said.id, group=said.group, features=said.features)
     return found, kind
-
-
-def _label_by_name(material: Material, names: Sequence[str], strict: bool) -> str | None:
-    by_name = [n for n in names if n.lower() in LABEL_NAMES]
-    if len(by_name) > 1:
-        first = [n for n in by_name if n.lower() in LABEL_NAMES[:2]]
-        by_name = first if len(first) == 1 else by_name
-    if len(by_name) > 1 and not strict:
-        return None
-    if len(by_name) > 1:
-        raise _ambiguous("label", by_name)
-    if by_name:
-        return by_name[0]
-    if "accept" in names and is_prodigy(material.table, "answer"):
-        return "accept"
-    classes = [n for n in names if material.features.get(n, {}).get("_type") == "ClassLabel"]
-    if len(classes) > 1:
-        raise _ambiguous("label", classes)
-    return classes[0] if classes else None
-
-
-def _label_by_values(material: Material, names: Sequence[str], required: bool) -> str | None:
-    few = [
-        name
-        for name in names
-        if is_category(material.table[name]) and not is_prodigy(material.table, name)
-    ]
-    if not few and required:
-        few = [name for name in names if is_tags(material.table[name])]
-    if len(few) == 1:
-        return few[0]
-    if not required:
-        return None
-    if few:
-        flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
-        raise _ambiguous("label", few, flags)
-    if isinstance(material.inputs, PictureFiles):
-        raise UnlabelledError(
-            "data",
-            f"the pictures of {material.name} are not in sub-folders, so they have no class",
-            "Put the pictures of each class into a sub-folder named after it, or add a "
-            "metadata.csv with file_name and label",
-        )
-    kinds = [material.table.schema.field(name).type for name in names]
-    if set(names) & set(TRAINING) and all(map(is_list_of_objects, kinds)):
-        raise UnlabelledError(
-            "data",
-            f"each row of {material.name} is an object of lists of rows: {listed(names)}",
-            "A file of several splits must be .json; in .jsonl write one row per line, and one "
-            "file for each split",
-        )
-    raise UnlabelledError(
-        "label",
-        f"no column of {material.name} looks like a class label; the columns are: "
-        + (", ".join(material.table.column_names) or "none"),
-        "Name it with --label (label=...)",
-    )
-
-
-def _flags(material: Material, names: Sequence[str], kind: Kind) -> str | None:
-    """Columns of 0 and 1 beside a text or a picture, where nothing else could be the label.
-
-    Beside numbers they may be features, so nothing is guessed there.
-    """
-    few = [name for name in names if is_category(material.table[name])]
-    flags = [name for name in few if is_flag(material.table[name]) and "," not in name]
-    amounts = [n for n in names if is_number(material.table[n].type) and n not in flags]
-    other = any(not is_key(material.table[name], name) for name in amounts)
-    if kind == "vector" or other or not 1 < len(flags) == len(few):
-        return None
-    return ", ".join(flags)
 
 
 def _find_input(
@@ -207,7 +136,7 @@ def _find_input(
         if kind == "vector" and _are_beside_a_text(material, names, fitting):
             continue
         if len(fitting) > 1:
-            raise _ambiguous("input", fitting)
+            raise ambiguous("input", fitting)
         if fitting:
             return (fitting[0],), kind, label
     texts = _texts(material, names)
@@ -224,7 +153,7 @@ def _find_input(
             return (fitting[0],), "vector", label
     if label is None:
         # The numbers beside the label are the features, so the label has to be known first.
-        label = _label_by_values(material, names, required=require_labels)
+        label = label_by_values(material, names, required=require_labels)
     chosen = tuple(_numbers(material, [name for name in names if name != label]))
     if not chosen:
         raise ParameterError(
@@ -285,7 +214,7 @@ def _texts(material: Material, names: Sequence[str]) -> list[str]:
     prose = [name for name in lengths if not is_like(material.table[name], *_NO_PROSE)]
     order = sorted(prose or lengths, key=lambda name: -lengths[name])
     if len(order) > 1 and lengths[order[1]] > lengths[order[0]] / 2:
-        raise _ambiguous("input", order)
+        raise ambiguous("input", order)
     return order
 
 
@@ -335,21 +264,3 @@ def _are_beside_a_text(material: Material, names: Sequence[str], vectors: Sequen
     return all(width <= _NARROW for width in widest) and any(
         is_prose(material.table[name]) for name in names
     )
-
-
-class AmbiguousError(ParameterError):
-    """Several columns could be meant."""
-
-    def __init__(self, parameter: str, problem: str, remedy: str) -> None:
-        self.problem = problem
-        super().__init__(parameter, problem, remedy)
-
-
-def _ambiguous(parameter: str, names: Sequence[str], flags: Sequence[str] = ()) -> AmbiguousError:
-    listed = ", ".join(f"'{name}'" for name in names)
-    remedy = f"Name one with --{parameter} ({parameter}=...)"
-    if len(flags) > 1:
-        remedy += (
-            f", or columns of 0 and 1 for several labels: --label {shlex.quote(','.join(flags))}"
-        )
-    return AmbiguousError(parameter, f"several columns could be the {parameter}: {listed}", remedy)

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from keepers.choices import TaskName
 from keepers.data.arrow import ArrowColumn, ArrowTable, ArrowType
-from keepers.data.columns import LABEL_NAMES
 from keepers.data.conversations import check_answered, messages_of, tools_of, written
+from keepers.data.label_column import LABEL_NAMES
 from keepers.data.material import Material
 from keepers.data.source import Source
 from keepers.errors import ParameterError

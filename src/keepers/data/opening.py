@@ -17,7 +17,7 @@ from keepers.choices import Header, OnBadRow, TaskName
 from keepers.data import extract, folders
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
-from keepers.data.columns import AmbiguousError, find_columns, told
+from keepers.data.columns import find_columns, told
 from keepers.data.conversation_formats import conversations_in, recognised
 from keepers.data.csv_files import HEADERS
 from keepers.data.examples import Examples
@@ -26,6 +26,7 @@ from keepers.data.frames import check_names
 from keepers.data.guesses import is_number
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
+from keepers.data.label_column import AmbiguousError
 from keepers.data.labels import Missing, unlabelled
 from keepers.data.looks import turned_down
 from keepers.data.material import Material

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from keepers.choices import Header, OnBadRow
 from keepers.data.arrow import ArrowTable, ArrowType
-from keepers.data.columns import LABEL_NAMES, find_columns, told
+from keepers.data.columns import find_columns, told
 from keepers.data.guesses import is_list
+from keepers.data.label_column import LABEL_NAMES
 from keepers.data.labels import Missing, is_single, read_labels
 from keepers.data.material import Material, features_of
 from keepers.data.readers import read_table
