@@ -48,6 +48,35 @@ def labels_of(data: Any) -> list[int]:
 # Arrays and tensors -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("where", ["input", "lists", "beside", "target", "quality", "unsigned"])
+def test_whole_numbers_that_floats_round(where: str) -> None:
+    """Ids of posts, and nanoseconds: over 2^53, which Arrow casts to floats in no safe way."""
+    large = [(1 << 60) + at * (1 << 40) + 1 for at in range(40)]
+    plain = np.random.default_rng(0).normal(size=40)
+    table = pa.table({"x": plain, "z": -plain, "label": ["a", "b"] * 20})
+    asked: dict[str, Any] = {}
+    if where == "lists":
+        table = pa.table({"v": [[each, 1] for each in large], "label": ["a", "b"] * 20})
+    elif where == "target":
+        table, asked = table.set_column(2, "label", pa.array(large)), {"task": "number"}
+    elif where == "beside":
+        text = pa.array([f"what was said of it, number {at}, was little" for at in range(40)])
+        table = table.append_column("text", text).append_column("u", pa.array(large))
+    else:
+        kind = pa.uint64() if where == "unsigned" else pa.int64()
+        scale = 15 if where == "unsigned" else 1
+        table = table.append_column("u", pa.array([scale * each for each in large], kind))
+        asked = {"quality": "u"} if where == "quality" else {}
+    source = open_source(table, **asked)
+    assert len(source) == 40
+    assert source.kind == ("text" if where == "beside" else "vector")
+    if where in ("input", "unsigned"):
+        assert source.columns.input == ("x", "z", "u")
+        inputs: Any = source.inputs
+        expected = np.array(large, dtype=np.float64) * (15 if where == "unsigned" else 1)
+        assert np.array_equal(inputs[:, 2], expected[source.rows].astype(np.float32))
+
+
 def masked(values: Any, *places: Any) -> Any:
     array = np.ma.array(values)
     for place in places:

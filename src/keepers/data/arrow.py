@@ -26,6 +26,15 @@ compute: Any = pyarrow.compute
 """`pyarrow.compute`"""
 
 
+def floats(column: ArrowColumn) -> ArrowColumn:
+    """A column (n,) of numbers in 64-bit floating point; whole ones over 2^53 are rounded.
+
+    >>> floats(pyarrow.chunked_array([[2**53 + 1, None]])).to_pylist()
+    [9007199254740992.0, None]
+    """
+    return column.cast(pyarrow.float64(), safe=False)
+
+
 def in_blocks(read: Callable[[int], ArrowTable]) -> ArrowTable:
     """What `read` gives with the first size of its blocks, in bytes, that every record fits in."""
     for size in _BLOCKS[:-1]:

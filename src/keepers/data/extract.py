@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.data.arrow import ArrowColumn, ArrowTable, floats
 from keepers.data.arrow import compute as pc
 from keepers.data.inputs import PictureFiles, RawInputs, inside, stored
 from keepers.data.looks import is_path, split_numbers
@@ -104,7 +104,7 @@ def _from_path(data: bytes | None, path: str | None, root: Path | None) -> bytes
 
 
 def _numbers(column: ArrowColumn) -> npt.NDArray[np.float32]:
-    return column.cast(pa.float64()).to_numpy().astype(np.float32)
+    return floats(column).to_numpy().astype(np.float32)
 
 
 def _numbers_in(column: ArrowColumn, name: str, parameter: str) -> ArrowColumn:
@@ -140,7 +140,7 @@ def vectors(column: ArrowColumn, name: str, parameter: str = "input") -> npt.NDA
         )
     flat = pc.list_flatten(column)
     if not pa.types.is_floating(flat.type):
-        flat = flat.cast(pa.float64())
+        flat = floats(flat)
     found = flat.cast(pa.float32()).to_numpy().reshape(-1, width)
     if not column.null_count:
         return found

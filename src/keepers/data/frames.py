@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowTable
+from keepers.data.arrow import ArrowTable, floats
 from keepers.data.values import column
 from keepers.errors import DataError
 
@@ -59,7 +59,7 @@ def frame_numbers(frame: Any) -> npt.NDArray[np.float32]:
     parts: list[npt.NDArray[np.float64]] = []
     for name in table.column_names:
         try:
-            parts.append(table[name].cast(pa.float64()).to_numpy())
+            parts.append(floats(table[name]).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise DataError(
                 f"input: column '{name}' of the frame holds {table[name].type}, no numbers. "

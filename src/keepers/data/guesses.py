@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from keepers.choices import TaskName
-from keepers.data.arrow import ArrowColumn
+from keepers.data.arrow import ArrowColumn, floats
 from keepers.data.arrow import compute as pc
 from keepers.data.delimited import delimiter_of
 from keepers.data.labels import is_single
@@ -70,7 +70,7 @@ def task_in(columns: Sequence[ArrowColumn], names: Sequence[str]) -> TaskName:
             return "class"
         return "number" if multi_hot(column.to_pylist()) is None else "labels"
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = column.cast(pa.float64())
+        values = floats(column)
         values = values.filter(pc.is_finite(values.fill_null(float("nan"))))
         fractions = pc.any(pc.not_equal(values, pc.round(values))).as_py()
         return "number" if fractions else "class"
@@ -89,7 +89,7 @@ def check_clear(column: ArrowColumn, name: str) -> None:
     different, rows = len(values), column.length()
     if not FEW_VALUES < different <= rows / 2:
         return
-    ends = pc.min_max(values.cast(pa.float64())).as_py()
+    ends = pc.min_max(floats(values)).as_py()
     gaps = ends["max"] - ends["min"] + 1 > 2 * different
     thin_out = (counts <= 2).mean() >= THIN
     if thin_out or rows < (WITH_GAPS if gaps else PER_VALUE) * different:
@@ -118,7 +118,7 @@ def is_flag(column: ArrowColumn) -> bool:
 
 def values_of(column: ArrowColumn) -> set[float]:
     """The different numbers in a column of numbers."""
-    return set(pc.unique(column.cast(pa.float64()).drop_null()).to_pylist())
+    return set(pc.unique(floats(column).drop_null()).to_pylist())
 
 
 def multi_hot(values: Sequence[Any]) -> tuple[int, list[list[str]]] | None:

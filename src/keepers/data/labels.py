@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowColumn, ArrowType
+from keepers.data.arrow import ArrowColumn, ArrowType, floats
 from keepers.data.arrow import compute as pc
 from keepers.errors import DataError, UnlabelledError
 from keepers.tasks.texts import WHOLE, label_text, readings
@@ -169,16 +169,16 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
             "has it, or one class for each row"
         )
     if pa.types.is_decimal(kind):
-        column, kind = column.cast(pa.float64()), pa.float64()
+        column, kind = floats(column), pa.float64()
     if pa.types.is_floating(kind):
-        present = column.filter(pc.is_finite(column.cast(pa.float64()).fill_null(float("nan"))))
+        present = column.filter(pc.is_finite(floats(column).fill_null(float("nan"))))
         if pc.any(pc.not_equal(present, pc.round(present))).as_py():
             raise DataError(
                 f"label: column '{name}' holds fractions such as {_first_fraction(present)}: "
                 "numbers, not classes. Give --task number (task='number') if the command has "
                 "it, a column of classes with --label (label=...), or bin the values"
             )
-        finite = pc.is_finite(column.cast(pa.float64()))
+        finite = pc.is_finite(floats(column))
         return pc.if_else(finite, column, None).cast(pa.int64())
     if pa.types.is_integer(kind):
         return column.cast(pa.int64())

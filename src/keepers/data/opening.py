@@ -15,7 +15,7 @@ import torch
 
 from keepers.choices import Header, OnBadRow, TaskName
 from keepers.data import extract, folders
-from keepers.data.arrow import ArrowColumn
+from keepers.data.arrow import ArrowColumn, floats
 from keepers.data.arrow import compute as pc
 from keepers.data.columns import find_columns, told
 from keepers.data.conversation_formats import conversations_in, recognised
@@ -359,7 +359,7 @@ def _numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
         raise ParameterError(
             "quality", f"column '{name}' holds {column.type}", "Name one of numbers"
         )
-    return column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
+    return floats(column).fill_null(float("nan")).to_numpy()
 
 
 def _strings(column: ArrowColumn) -> npt.NDArray[np.object_]:

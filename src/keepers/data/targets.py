@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from keepers.choices import TaskName
-from keepers.data.arrow import ArrowColumn, ArrowTable
+from keepers.data.arrow import ArrowColumn, ArrowTable, floats
 from keepers.data.delimited import delimiter_for
 from keepers.data.guesses import (
     check_clear,
@@ -125,7 +125,7 @@ def _labels(
         others = [n for n, c in zip(names, columns, strict=True) if not is_number(c.type)]
         if others:
             raise DataError(f"label: {listed(others, 3)} hold no numbers. Name columns of 0 and 1")
-        given = [column.cast(pa.float64()).to_numpy() for column in columns]
+        given = [floats(column).to_numpy() for column in columns]
         table = np.column_stack(given)
         empty = np.flatnonzero(np.isnan(table).any(1))
         missing.check(empty, len(table), f"'{label}'")
@@ -312,7 +312,7 @@ def _rows_of_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
 
 def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
     if is_number(column.type):
-        return column.cast(pa.float64()).to_numpy().astype(np.float64)
+        return floats(column).to_numpy().astype(np.float64)
     found = np.full(column.length(), np.nan)
     for row, value in enumerate(column.to_pylist()):
         text = label_text(value)
