@@ -51,7 +51,7 @@ def labels_of(data: Any) -> list[int]:
 @pytest.mark.parametrize("where", ["input", "lists", "beside", "target", "quality", "unsigned"])
 def test_whole_numbers_that_floats_round(where: str) -> None:
     """Ids of posts, and nanoseconds: over 2^53, which Arrow casts to floats in no safe way."""
-    large = [(1 << 60) + at * (1 << 40) + 1 for at in range(40)]
+    large = [(1 << 60) + at * (1 << 54) + 1 for at in range(40)]
     plain = np.random.default_rng(0).normal(size=40)
     table = pa.table({"x": plain, "z": -plain, "label": ["a", "b"] * 20})
     asked: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def test_whole_numbers_that_floats_round(where: str) -> None:
         table = table.append_column("text", text).append_column("u", pa.array(large))
     else:
         kind = pa.uint64() if where == "unsigned" else pa.int64()
-        scale = 15 if where == "unsigned" else 1
+        scale = 8 if where == "unsigned" else 1
         table = table.append_column("u", pa.array([scale * each for each in large], kind))
         asked = {"quality": "u"} if where == "quality" else {}
     source = open_source(table, **asked)
@@ -73,7 +73,7 @@ def test_whole_numbers_that_floats_round(where: str) -> None:
     if where in ("input", "unsigned"):
         assert source.columns.input == ("x", "z", "u")
         inputs: Any = source.inputs
-        expected = np.array(large, dtype=np.float64) * (15 if where == "unsigned" else 1)
+        expected = np.array(large, dtype=np.float64) * (8 if where == "unsigned" else 1)
         assert np.array_equal(inputs[:, 2], expected[source.rows].astype(np.float32))
 
 
