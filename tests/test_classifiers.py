@@ -107,11 +107,13 @@ def test_linear_is_scikit_learns_regression_at_the_strength_it_settles() -> None
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("mean", [0.0, 500.0, 1e6])
-def test_linear_predicts_as_its_parts_do_one_after_the_other(classes: int, mean: float) -> None:
+@pytest.mark.parametrize(("mean", "unit"), [(0.0, 1), (500.0, 1), (1e6, 1), (0.0, 1e-40)])
+def test_linear_predicts_as_its_parts_do_one_after_the_other(
+    classes: int, mean: float, unit: float
+) -> None:
     draw = np.random.default_rng(0)
     y = np.arange(300) % classes
-    x = (draw.normal(size=(300, 5)) + y[:, None] + mean).astype(np.float32)
+    x = ((draw.normal(size=(300, 5)) + y[:, None] + mean) * unit).astype(np.float32)
     model = LinearClassifier().fit(x, y)
     by_parts = make_pipeline(model.scaler_, model.classifier_).predict_proba(x)
     found = model.predict_proba(x)

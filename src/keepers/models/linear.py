@@ -40,6 +40,9 @@ TINY = 1e-12
 FAR = 1e3
 """Standard deviations of a mean from 0, from which on float32 needs it taken off first."""
 
+SMALL = 1e-30
+"""A standard deviation under which weights divided by it may be too large for float32."""
+
 
 class LinearClassifier(ClassifierMixin, BaseEstimator):
     """Multinomial logistic regression on counts of words (TF-IDF) or on standardised numbers.
@@ -161,11 +164,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> npt.NDArray[Any]:
         """Probabilities (n, classes seen), in the order of `classes_`."""
-        if (
-            self.used_ is None
-            and float(np.abs(self.scaler_.mean_ / self.scaler_.scale_).max()) < FAR
-        ):
-            return self._at_once(np.asarray(X))
+        if self.used_ is None:
+            mean, scale = self.scaler_.mean_, self.scaler_.scale_
+            if float(np.abs(mean / scale).max()) < FAR and float(scale.min()) > SMALL:
+                return self._at_once(np.asarray(X))
         return self.classifier_.predict_proba(self.transform(X))
 
     def _at_once(self, X: npt.NDArray[Any]) -> npt.NDArray[Any]:
