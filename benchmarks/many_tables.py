@@ -197,10 +197,17 @@ def summary(folder: Path) -> dict[str, Any]:
     """How often the choice was the best and the worst of the eight, and by how much it differs."""
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     cells = [
-        {"table": each["table"], "target": each["target"], "kind": each["kind"], **cell}
+        {key: each[key] for key in ("table", "target", "kind")}
+        | {key: value for key, value in cell.items() if key != "why"}
+        | {"auto": round(cell["auto"], 4), "random": [round(each, 4) for each in cell["random"]]}
         for each in found
         for cell in each.get("cells", ())
     ]
+    of_choice: dict[Any, list[float]] = {}
+    for cell in cells:
+        if cell["taken"] not in ("stratified", "random"):
+            gap = cell["auto"] - float(np.mean(cell["random"]))
+            of_choice.setdefault((cell["table"], cell["keep"]), []).append(gap)
     by_kind: dict[str, Any] = {}
     for kind in ("class", "number"):
         here = [cell for cell in cells if cell["kind"] == kind]
@@ -228,6 +235,8 @@ def summary(folder: Path) -> dict[str, Any]:
         "without_target": sum(each["target"] is None for each in found),
         "refused": {each["table"]: each["refused"] for each in found if "refused" in each},
         "failed": {each["table"]: each["failed"] for each in found if "failed" in each},
+        "choices_by_a_method": len(of_choice),
+        "choices_that_gained": sum(float(np.mean(gaps)) < 0 for gaps in of_choice.values()),
         "by_kind": by_kind,
         "farthest_behind": far[:12],
         "cells": cells,
