@@ -36,16 +36,8 @@ from keepers.workflows.pilot import (
 )
 from keepers.workflows.probing import embedded
 from keepers.workflows.second_look import second_look
-from keepers.workflows.settling import (
-    Finding,
-    alike,
-    fallback,
-    findings,
-    said_of_cleaning,
-    sentences,
-    settle,
-    told,
-)
+from keepers.workflows.settled_in_words import said_of_cleaning, sentences
+from keepers.workflows.settling import Finding, alike, fallback, findings, settle, told
 from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.workplace import Workplace
 

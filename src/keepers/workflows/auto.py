@@ -35,18 +35,14 @@ from keepers.workflows.pilot import (
 )
 from keepers.workflows.proxy_look import proxy_look
 from keepers.workflows.second_look import second_look
-from keepers.workflows.settling import (
-    HARDLY_ANY,
-    Finding,
-    fallback,
-    findings,
+from keepers.workflows.settled_in_words import (
     said_of_another,
     said_of_cleaning,
     said_of_probabilities,
     said_of_proxy,
-    settle,
     why_safe,
 )
+from keepers.workflows.settling import HARDLY_ANY, Finding, fallback, findings, settle
 from keepers.workflows.workplace import Workplace
 
 SIDE = 16
