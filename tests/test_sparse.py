@@ -19,6 +19,14 @@ def repeated(phrases: int, texts: int) -> Any:
     return base[np.random.default_rng(0).integers(0, phrases, texts)]
 
 
+def rare_words() -> Any:
+    """Texts of two words, most of which no other text has: many singular values are the same."""
+    drawn = 300 * np.random.default_rng(11).pareto(0.3, (400, 2))
+    words = drawn.clip(max=999).astype(int).ravel()
+    ones = np.ones(len(words), np.float32)
+    return sparse.csr_matrix((ones, (np.arange(400).repeat(2), words)), shape=(400, 1000))
+
+
 sparse_module = importlib.import_module("keepers.sparse")
 
 CASES = {
@@ -26,6 +34,7 @@ CASES = {
     "tall": sparse.random(900, 300, 0.05, random_state=0, format="csr", dtype=np.float32),
     "small": sparse.random(40, 900, 0.05, random_state=0, format="csr", dtype=np.float32),
     "rank 10": repeated(10, 400),
+    "rare words": rare_words(),
     "no words in common": sparse.eye(400, dtype=np.float32, format="csr"),
 }
 

@@ -14,6 +14,8 @@ _SMALL = 256
 """Rows or columns up to which all singular vectors are computed at once."""
 _RANK = 1e-3
 """Singular values under this share of the largest are rounding: float32 finds their squares."""
+_BASIS = 3
+"""Vectors of the Lanczos basis for each that is sought."""
 
 
 def frequencies(rows: Any) -> npt.NDArray[np.int64]:
@@ -138,6 +140,8 @@ def _largest(rows: Any, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
 
     n = rows.shape[0]
     operator = scipys.LinearOperator((n, n), matvec=product, dtype=rows.dtype)
-    # Where the rank is lower than `number` it starts again from vectors that it draws.
+    # Where rows share few words, many values are the same. From a vector of ones, or with a basis of
+    # twice `number`, ARPACK found too few of their vectors, and stopped or gave smaller ones.
     draw = np.random.default_rng(0)
-    return scipys.eigsh(operator, number, v0=np.ones(n, rows.dtype), rng=draw)
+    start = draw.standard_normal(n).astype(rows.dtype)
+    return scipys.eigsh(operator, number, v0=start, ncv=min(n, _BASIS * number), rng=draw)
