@@ -22,16 +22,16 @@ import hashlib
 import json
 import tempfile
 import time
-import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from many import RANDOM, beside, counts, farthest, tried
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score
@@ -43,9 +43,8 @@ import keepers
 from keepers.data import Source, open_source
 from keepers.errors import KeepersError
 from keepers.files import write_json
-from keepers.statistics import paired_difference
 
-LEAST, MOST, KEEP, RANDOM = 500, 3_000, (0.1, 0.3), 7
+LEAST, MOST, KEEP = 500, 3_000, (0.1, 0.3)
 DESIGNED_ON = ("attrition", "mlc_churn", "credit_data", "cells", "lending_club", "diamonds")
 """Tables by which the rules of `auto` were made, under these names in several packages."""
 
@@ -146,10 +145,8 @@ def held(frame: pd.DataFrame, name: str, kind: str) -> dict[str, Any]:
                         "kept": len(rows),
                         "taken": found.metadata["method"],
                         "why": found.metadata.get("auto", {}).get("why"),
-                        "auto": errors[0],
-                        "random": errors[1:],
-                        "worse_than": int(np.sum(np.array(errors[1:]) < errors[0])),
                     }
+                    | beside(errors)
                 )
     told = {key: value for key, value in asked.items() if key != "label"}
     return {"rows": cut, "columns": len(read), "told": told, "cells": cells}
@@ -183,12 +180,7 @@ def run(folder: Path) -> None:
         result: dict[str, Any] = {"table": name, "target": found and found[0]}
         if found is not None:
             result["kind"] = found[1]
-            try:
-                result |= held(frame, *found)
-            except KeepersError as refused:
-                result["refused"] = str(refused)
-            except Exception:
-                result["failed"] = traceback.format_exc(limit=-3)
+            result |= tried(partial(held, frame, *found))
         write_json(file, result | {"seconds": time.perf_counter() - start})
         print(f"{name}: {found}, {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -213,22 +205,7 @@ def summary(folder: Path) -> dict[str, Any]:
         here = [cell for cell in cells if cell["kind"] == kind]
         for taken in ("all", *sorted({cell["taken"] for cell in here})):
             some = [cell for cell in here if taken in ("all", cell["taken"])]
-            gaps: dict[str, list[float]] = {}
-            for cell in some:
-                gap = cell["auto"] - float(np.mean(cell["random"]))
-                gaps.setdefault(cell["table"], []).append(gap)
-            means = [float(np.mean(each)) for each in gaps.values()]
-            by_kind[f"{kind}, {taken}"] = {
-                "tables": len(gaps),
-                "cells": len(some),
-                "best_of_8": sum(cell["worse_than"] == 0 for cell in some),
-                "worst_of_8": sum(cell["worse_than"] == RANDOM for cell in some),
-                "difference": asdict(paired_difference(means, [0.0] * len(means)))
-                if len(means) > 1
-                else None,
-                "median": float(np.median(means)),
-            }
-    far = sorted(cells, key=lambda cell: float(np.mean(cell["random"])) - cell["auto"])
+            by_kind[f"{kind}, {taken}"] = counts(some, "table")
     return {
         "tables": len(found),
         "told": {each["table"]: each["told"] for each in found if each.get("told")},
@@ -238,7 +215,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "choices_by_a_method": len(of_choice),
         "choices_that_gained": sum(float(np.mean(gaps)) < 0 for gaps in of_choice.values()),
         "by_kind": by_kind,
-        "farthest_behind": far[:12],
+        "farthest_behind": farthest(cells),
         "cells": cells,
     }
 
