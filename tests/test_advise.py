@@ -40,8 +40,21 @@ from keepers.workflows import second_look
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot, least_of
-from keepers.workflows.settled_in_words import said_of_cleaning, sentences, why_safe
-from keepers.workflows.settling import FARTHER, SPREAD, Finding, _choice,  # pyright: ignore[reportPrivateUsage], fallback, findings, promising, settle
+from keepers.workflows.settled_in_words import (
+    _choice,  # pyright: ignore[reportPrivateUsage]
+    said_of_cleaning,
+    sentences,
+    why_safe,
+)
+from keepers.workflows.settling import (
+    FARTHER,
+    SPREAD,
+    Finding,
+    fallback,
+    findings,
+    promising,
+    settle,
+)
 from keepers.workflows.stages import Trained, Training
 from keepers.workflows.workplace import Workplace
 

@@ -1,4 +1,4 @@
-"""What a pilot said, in sentences: of `auto`, why it takes what it takes; of `advise`, what pays."""
+"""What a pilot said, in sentences: why `auto` takes what it takes, and whether selecting pays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keepers.tasks import CLASSES
 from keepers.words import listed, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.offered import CLEAN
-from keepers.workflows.settling import AGREED, TAKEN, Finding
+from keepers.workflows.settling import AGREED, ALIKE, HARDLY_ANY, PART, TAKEN, Finding, no_gain
 
 
 def why_safe(
