@@ -140,8 +140,8 @@ def _largest(rows: Any, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
 
     n = rows.shape[0]
     operator = scipys.LinearOperator((n, n), matvec=product, dtype=rows.dtype)
-    # Where rows share few words, many values are the same. From a vector of ones, or with a basis of
-    # twice `number`, ARPACK found too few of their vectors, and stopped or gave smaller ones.
+    # Where rows share few words, many values are the same. From a vector of ones, or with a basis
+    # of twice `number`, ARPACK found too few of their vectors, and stopped or gave smaller ones.
     draw = np.random.default_rng(0)
     start = draw.standard_normal(n).astype(rows.dtype)
     return scipys.eigsh(operator, number, v0=start, ncv=min(n, _BASIS * number), rng=draw)
