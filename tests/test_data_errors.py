@@ -86,8 +86,11 @@ def test_jsonl_names_the_line(tmp_path: Path) -> None:
     path.write_text('{"text": "a b", "label": 1}\n{"text": "c d", "label": }\n')
     refused(path, f"{path}, line 2")
     path.write_text('{"text": "a b", "label": 1}\n\n{"text": "c d", "label": "x"}\n')
-    refused(path, f"{path}, line 3", "'label' is str, but int in the lines before")
+    skip = "Give values of one type, or pass --on-bad-row skip (on_bad_row='skip') to leave such"
+    refused(path, f"{path}, line 3", "'label' is str, but int in the lines before", skip)
     path = tmp_path / "bad.json"
+    path.write_text('[{"text": "a b", "label": 1}, {"text": "c d", "label": "x"}]')
+    refused(path, "row 1 holds str 'x', but row 0 holds int", skip)
     path.write_text('[{"text": "a b",\n "label": 1},\n oops]')
     refused(path, f"{path}, line 3")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.json as pajson
 
 from keepers.data.arrow import ArrowTable, in_blocks
-from keepers.data.values import first_line, lone_surrogate, of_other_types, records
+from keepers.data.values import SKIPPING, first_line, lone_surrogate, of_other_types, records
 from keepers.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
@@ -273,7 +273,7 @@ def _explain_lines(path: Path) -> None:
             if known not in (None, type(value)) and {known, type(value)} != {int, float}:
                 raise DataError(
                     f"{where}: '{key}' is {_named(type(value))}, but {_named(known)} in the "
-                    "lines before. Give values of one type"
+                    f"lines before. Give values of one type, or {SKIPPING}"
                 )
 
 

@@ -35,7 +35,7 @@ from keepers.data.remembered import Memory
 from keepers.data.sentences import repeats_in_words, taken_in_words
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.targets import Read, check_task, label_columns, read_targets
-from keepers.data.values import check_text
+from keepers.data.values import SKIPPING, check_text
 from keepers.data.where import Where
 from keepers.errors import DataError, ParameterError, about, first_few
 from keepers.random import generator
@@ -374,7 +374,7 @@ def _check_bad(
     num_rows = material.table.num_rows
     if not bad or (on_bad_row == "skip" and len(bad) < num_rows):
         return
-    instead = "or pass --on-bad-row skip (on_bad_row='skip') to leave such rows out and list them"
+    instead = f"or {SKIPPING} and list them"
     if len(bad) == num_rows:
         instead = "or give other data"
         if of_inputs == num_rows and material.kind is None:

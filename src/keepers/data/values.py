@@ -17,13 +17,15 @@ from keepers.errors import DataError
 
 _SHOWN = 40
 _VECTOR, _LISTS = "list of numbers", "list or object"
+SKIPPING = "pass --on-bad-row skip (on_bad_row='skip') to leave such rows out"
+"""What files offer in place of correcting a row."""
 _FAILURES = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError)
 
 
-def column(values: Sequence[Any], what: str, kind: Any = None) -> ArrowArray:
+def column(values: Sequence[Any], what: str, kind: Any = None, *, instead: str = "") -> ArrowArray:
     """A column (n,) of Python values, of the Arrow type `kind` where it is given; NaN is nothing.
 
-    Errors begin with `what`.
+    Errors begin with `what`; `instead` is another remedy for values of several types.
 
     >>> column(["a", None], "label").null_count
     1
@@ -35,10 +37,10 @@ def column(values: Sequence[Any], what: str, kind: Any = None) -> ArrowArray:
         return pa.array(values, kind, from_pandas=True)
     except _FAILURES as error:
         expected = str if kind is not None and pa.types.is_large_string(kind) else None
-        raise DataError(f"{what}: {_reason(values, error, expected)}") from None
+        raise DataError(f"{what}: {_reason(values, error, expected, instead)}") from None
 
 
-def _reason(values: Sequence[Any], error: Exception, expected: type | None) -> str:
+def _reason(values: Sequence[Any], error: Exception, expected: type | None, instead: str) -> str:
     first: tuple[int, type] | None = None
     for row, value in enumerate(values):
         if value is None or value != value:
@@ -57,7 +59,7 @@ def _reason(values: Sequence[Any], error: Exception, expected: type | None) -> s
         elif kind is not first[1] and {kind, first[1]} != {int, float}:
             return (
                 f"row {row} holds {_shown(value)}, but row {first[0]} holds {first[1].__name__}. "
-                "Give values of one type"
+                f"Give values of one type{', or ' + instead if instead else ''}"
             )
     return f"it cannot be read ({first_line(error)}). Give texts, numbers, or lists of numbers"
 
@@ -133,7 +135,7 @@ def _kind(value: Any) -> str:
 
 def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
     try:
-        return column(values, what)
+        return column(values, what, instead=SKIPPING)
     except DataError:
         if all(value is None or type(value) in (int, float) for value in values):
             with contextlib.suppress(OverflowError):
