@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -79,6 +81,15 @@ def test_csv_with_a_short_record(tmp_path: Path) -> None:
     refused(path, "1 values where 2 were expected", "'no label here'", str(path))
     path.write_text("Reviews of May\ntext,label\nfine,pos\nbad,neg\n")
     refused(path, "record 2: 2 values", "leave out the line before it ('Reviews of May') where it")
+
+
+def test_csv_with_a_return_in_a_value_as_pandas_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "tweets.csv"
+    frame = pd.DataFrame({"text": ["a fine\rday", "a bad day"], "label": ["pos", "neg"]})
+    frame.to_csv(path, index=False)
+    refused(path, "1 values where 2 were expected: 'a fine'", "carriage return in it needs quotes")
+    frame.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC)
+    assert len(open_source(path)) == 2
 
 
 def test_jsonl_names_the_line(tmp_path: Path) -> None:

@@ -332,8 +332,8 @@ def _parsed(
             title = f", or leave out the line before it ({layout.names[0]!r}) where it is a title"
         raise DataError(
             f"data: {path}, {line}: {row.actual_columns} values where {row.expected_columns} were "
-            f"expected: {row.text[:80]!r}. Correct the line{title}; a value with a delimiter in it "
-            f"needs quotes ({str(error).strip().splitlines()[0][:60]})"
+            f"expected: {row.text[:80]!r}. Correct the line{title}; a value with a delimiter or a "
+            f"carriage return in it needs quotes ({str(error).strip().splitlines()[0][:60]})"
         ) from None
 
 
