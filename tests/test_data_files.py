@@ -319,6 +319,8 @@ def test_what_is_no_vector_is_left_out_and_does_not_make_texts_of_all(
     rows = [{"x": [at, at / 2], "label": "ab"[at % 2]} for at in range(9)]
     rows[4]["x"] = wrong
     text = "\n".join(map(json.dumps, rows)) if name.endswith("l") else json.dumps(rows)
+    with pytest.raises(DataError, match=r"(row 4 holds|line 5: 'x' is) .*on_bad_row='skip'"):
+        open_source(written(tmp_path / name, text))
     source = open_source(written(tmp_path / name, text), on_bad_row="skip")
     assert (source.kind, len(source), source.skipped[0].row) == ("vector", 8, 4)
     assert "but list of numbers in most rows" in source.skipped[0].problem
@@ -331,6 +333,27 @@ def test_lists_of_which_most_are_empty_are_no_vectors(tmp_path: Path) -> None:
     text = "\n".join(map(json.dumps, rows))
     source = open_source(written(tmp_path / "r.jsonl", text), on_bad_row="skip")
     assert (len(source), source.skipped) == (9, ())
+
+
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [[1, "x"], [1, 2], [{"a": 1}], [3, 4]],  # as many are vectors as are none
+        [[1, 2], [1, 2, 3], [3], ["x", 1]],  # numbers, but of no one length
+        [{"a": 1}, {"a": "x"}, {"a": [1]}, {}],
+    ],
+)
+def test_lists_and_objects_of_any_sort_are_texts(
+    tmp_path: Path, arguments: list[Any], on_bad_row: Any
+) -> None:
+    rows = [
+        {"text": f"row {at}", "label": "ab"[at % 2], "arguments": arguments[at % 4]}
+        for at in range(12)
+    ]
+    path = written(tmp_path / "r.jsonl", "\n".join(map(json.dumps, rows)))
+    source = open_source(path, input="text", on_bad_row=on_bad_row)
+    assert (source.kind, len(source), source.skipped) == ("text", 12, ())
 
 
 def test_compressed_json(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from keepers.data.arrow import ArrowArray, ArrowColumn, ArrowTable
 from keepers.errors import DataError
+from keepers.words import counted
 
 _SHOWN = 40
 _VECTOR, _LISTS = "list of numbers", "list or object"
@@ -94,7 +95,8 @@ def records(rows: Sequence[dict[str, Any]], what: str) -> ArrowTable:
     whole numbers that 64 bits do not hold become floating-point numbers, as in JSON lines.
 
     Raises:
-        DataError: as `column`, with the name of the column.
+        DataError: as `column`, with the name of the column; or a list or an object is no list of
+            numbers, where most are, and of one length.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [_of_records([row.get(n) for row in rows], f"{what}, column '{n}'") for n in names]
@@ -105,7 +107,7 @@ def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
     """The rows in which a value is of another type than in most rows, and why it does not fit.
 
     Whole and floating-point numbers are of one type, and so are lists and objects, as to `records`;
-    but where most of those are lists of numbers, another one is no vector.
+    but where most of those are lists of numbers of one length, another one is no vector.
 
     >>> of_other_types([{"id": 1}, {"id": "x"}, {"id": 2.5}, {}])
     {1: "'id' is str, but number in most rows"}
@@ -114,7 +116,7 @@ def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
     for name in dict.fromkeys(name for row in rows for name in row):
         kinds = {at: _kind(row[name]) for at, row in enumerate(rows) if row.get(name) is not None}
         counts = Counter(kinds.values())
-        if counts[_VECTOR] <= counts[_LISTS]:
+        if _usual_length(row[name] for row in rows if name in row) is None:
             kinds = {at: _LISTS if kind == _VECTOR else kind for at, kind in kinds.items()}
             counts = Counter(kinds.values())
         if len(counts) > 1:
@@ -142,8 +144,27 @@ def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
                 return column([None if each is None else float(each) for each in values], what)
         if not all(value is None or isinstance(value, list | dict) for value in values):
             raise
+        _check_vectors(values, what)
         texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
         return column(texts, what, pa.large_string())
+
+
+def _check_vectors(values: Sequence[Any], what: str) -> None:
+    """Refuse a list or an object that is no vector, where most are, and of one length."""
+    others = [row for row, each in enumerate(values) if each is not None and _kind(each) == _LISTS]
+    if size := _usual_length(values) if others else None:
+        raise DataError(
+            f"{what}: row {others[0]} holds {_shown(values[others[0]])}, but most rows hold a list "
+            f"of {counted(size, 'number')}. Correct it, or {SKIPPING}"
+        )
+
+
+def _usual_length(values: Iterable[Any]) -> int | None:
+    """How many numbers are in most of the lists and objects, if they are lists of numbers."""
+    kinds = [(_kind(value), value) for value in values if isinstance(value, list | dict)]
+    lengths = Counter(len(value) for kind, value in kinds if kind == _VECTOR)
+    size, rows = lengths.most_common(1)[0] if lengths else (0, 0)
+    return size if 2 * rows > len(kinds) else None
 
 
 def check_text(table: ArrowTable, what: str) -> None:
