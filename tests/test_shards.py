@@ -391,18 +391,33 @@ def test_copies_among_rows_that_are_left_out_have_their_numbers(tmp_path):
 def test_labels_that_nobody_needs_may_be_of_any_kind(tmp_path):
     numbers = np.random.default_rng(0).normal(size=60)
     several = [["a", "b"][: row % 3] for row in range(60)]
-    for name, label in (("numbers", numbers), ("several", several)):
+    for name, label, held in (
+        ("numbers", numbers, "fractions such as "),
+        ("several", several, "several labels or numbers in each row, not classes"),
+    ):
         table = pa.table({"text": ["a b"] * 60, "label": label, "key": range(60), "s": range(60)})
         folder, heard = in_shards(table, tmp_path / name, 3), []
         same = {"id": "key", "run": tmp_path / f"run-{name}", "keep": 3}
         kept = keepers.coreset_shards(folder, scores="s", say=heard.append, **same)
         assert kept.ids == [59, 58, 57]
         assert kept.table["label"].null_count == 3
-        assert any(each.startswith("not used: 'label', which holds ") for each in heard)
         keepers.coreset_shards(folder, method="random", **same)
-        for more in ({"method": "margin"}, {"scores": "s", "label": "label"}):
-            with pytest.raises(ParameterError, match="By shard, labels are classes: bin numbers"):
+        classes = "By shard, labels are classes: bin numbers, name another column"
+        random = "take --method random, which needs none, or leave --shards out"
+        alone = "take --method random without --balance, which needs none, or leave --shards out"
+        for more, instead in (
+            ({"method": "margin"}, f", {random}"),
+            ({"method": "stratified", "balance": "class"}, f", {alone}"),
+            ({"scores": "s", "label": "label"}, r", or leave --label out \(label=None\)"),
+            ({"method": "random", "label": "label"}, r", or leave --label out \(label=None\)"),
+        ):
+            with pytest.raises(ParameterError, match=classes + instead):
                 keepers.coreset_shards(folder, **same, **more)
+        same.pop("keep")
+        with pytest.raises(ParameterError, match=f"{classes}, or leave --shards out"):
+            keepers.score_shards(folder, input="text", label="label", **same)
+        said = f"not used: 'label', which holds {held}"
+        assert any(each.startswith(said) for each in heard)
 
 
 def test_columns_that_hold_nothing_in_the_first_shards(tmp_path):

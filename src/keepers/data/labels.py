@@ -22,6 +22,14 @@ _SHOWN = 5
 _MAY_BE_NONE = ("none", "null", "na", "n/a", "#n/a")
 
 
+class NoClassesError(DataError):
+    """A column holds values that are no classes; `held` says what it holds."""
+
+    def __init__(self, name: str, held: str, remedy: str) -> None:
+        self.held = held
+        super().__init__(f"label: column '{name}' holds {held}{remedy}")
+
+
 def doubtful_classes(
     class_names: Sequence[str], one: str = "class", several: str = "classes"
 ) -> Iterator[str]:
@@ -109,6 +117,7 @@ def read_labels(
     data, which a test set has to keep to. Classes of neither are the distinct values, sorted.
 
     Raises:
+        NoClassesError: fractions, objects, or several values in each row.
         DataError: missing labels, one class only, several labels in a row, a continuous target,
             or a class that the training data does not have.
     """
@@ -158,25 +167,28 @@ def _discrete(column: ArrowColumn, name: str) -> ArrowColumn:
         kind = column.type
     if pa.types.is_struct(kind) or pa.types.is_map(kind) or isinstance(kind, pa.JsonType):
         fields = ", ".join(field.name for field in kind) if pa.types.is_struct(kind) else "any"
-        raise DataError(
-            f"label: column '{name}' holds objects (fields: {fields}), or values of several types. "
-            "Give one text or number for each row"
+        raise NoClassesError(
+            name,
+            f"objects (fields: {fields}), or values of several types",
+            ". Give one text or number for each row",
         )
     if pa.types.is_nested(kind):
-        raise DataError(
-            f"label: column '{name}' holds several values in each row ({kind}): several labels "
-            "or numbers, not one class. Give --task labels or number (task=...) if the command "
-            "has it, or one class for each row"
+        raise NoClassesError(
+            name,
+            f"several values in each row ({kind})",
+            ": several labels or numbers, not one class. Give --task labels or number (task=...) "
+            "if the command has it, or one class for each row",
         )
     if pa.types.is_decimal(kind):
         column, kind = floats(column), pa.float64()
     if pa.types.is_floating(kind):
         present = column.filter(pc.is_finite(floats(column).fill_null(float("nan"))))
         if pc.any(pc.not_equal(present, pc.round(present))).as_py():
-            raise DataError(
-                f"label: column '{name}' holds fractions such as {_first_fraction(present)}: "
-                "numbers, not classes. Give --task number (task='number') if the command has "
-                "it, a column of classes with --label (label=...), or bin the values"
+            raise NoClassesError(
+                name,
+                f"fractions such as {_first_fraction(present)}",
+                ": numbers, not classes. Give --task number (task='number') if the command has "
+                "it, a column of classes with --label (label=...), or bin the values",
             )
         finite = pc.is_finite(floats(column))
         return pc.if_else(finite, column, None).cast(pa.int64())

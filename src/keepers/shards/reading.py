@@ -14,7 +14,7 @@ from keepers.data.arrow import ArrowTable, ArrowType
 from keepers.data.columns import find_columns, told
 from keepers.data.guesses import is_list
 from keepers.data.label_column import LABEL_NAMES
-from keepers.data.labels import Missing, is_single, read_labels
+from keepers.data.labels import Missing, NoClassesError, is_single, read_labels
 from keepers.data.material import Material, features_of
 from keepers.data.readers import read_table
 from keepers.data.source import Columns
@@ -90,8 +90,11 @@ def settle(
     on_bad_row: OnBadRow,
     needs_inputs: bool,
     needs_labels: bool,
+    unlabelled: str = "",
 ) -> Reading:
     """Which columns are taken, by the first shard that has rows.
+
+    `unlabelled` says how to do without the labels that are needed, for an error; "" if one cannot.
 
     Raises:
         DataError: not one shard has rows.
@@ -121,11 +124,15 @@ def settle(
     notes: tuple[str, ...] = ()
     if columns.label is not None and (problem := _no_classes(table, columns.label)):
         if needs_labels or label is not None:
+            remedies = ["bin numbers", "name another column"]
+            if needs_labels:
+                remedies += [*([unlabelled] if unlabelled else []), "leave --shards out"]
+            else:
+                remedies += ["leave --label out (label=None), as no label is needed here"]
             raise ParameterError(
                 "label",
                 f"got '{columns.label}', which holds {problem}",
-                "By shard, labels are classes: bin numbers, name another column, take --method "
-                "random, which needs none, or leave --shards out",
+                f"By shard, labels are classes: {', '.join(remedies[:-1])}, or {remedies[-1]}",
             )
         notes = (f"not used: '{columns.label}', which holds {problem}, not classes",)
         columns = replace(columns, label=None)
@@ -179,8 +186,10 @@ def _no_classes(table: ArrowTable, label: str) -> str:
         return "" if is_single(table[label]) else "several labels or numbers in each row"
     try:
         read_labels(table[label], label, missing=Missing(required=False))
-    except DataError as error:
-        return str(error).partition(" holds ")[2].partition(":")[0] or "other values"
+    except NoClassesError as error:
+        return error.held
+    except DataError:
+        return "values that cannot be read as classes"
     return ""
 
 

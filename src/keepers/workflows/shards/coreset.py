@@ -88,6 +88,9 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         scores=config.scores,
         features=config.features,
         distinct=config.distinct,
+        unlabelled="take --method random, which needs none"
+        if config.balance is None
+        else "take --method random without --balance, which needs none",
     )
     if config.method == AUTO:
         config, auto, sample = settled(at, indexed, config)

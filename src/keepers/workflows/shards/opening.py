@@ -50,8 +50,9 @@ class Site:
         features: str | None = None,
         scores: str | None = None,
         distinct: bool = False,
+        unlabelled: str = "",
     ) -> Indexed:
-        """Index the shards, and say what was found."""
+        """Index the shards, and say what was found; `unlabelled` as in `settle`."""
         options = self.options
         reading: Reading = settle(
             self.shards,
@@ -64,6 +65,7 @@ class Site:
             on_bad_row=options.on_bad_row,
             needs_inputs=needs_inputs or distinct,
             needs_labels=needs_labels,
+            unlabelled=unlabelled,
         )
         with self.place.ledger.phase("indexing") as tally:
             found = index_all(
