@@ -813,10 +813,45 @@ class TestBadInput:
         assert not (tmp_path / "out").exists()
         monkeypatch.undo()
         made = keepers.score_shards(folder, out=tmp_path / "out", **same)
-        assert sorted(made.paths) == sorted((tmp_path / "out").iterdir())
+        assert sorted(made.paths) == sorted((tmp_path / "out").glob("*.parquet"))
         with pytest.raises(ExistsError):
             keepers.score_shards(folder, out=tmp_path / "out", **same)
         keepers.score_shards(folder, out=tmp_path / "out", overwrite=True, **same)
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_scores_over_earlier_ones_replace_all_of_them_or_none(
+        self, named, tmp_path, monkeypatch
+    ):
+        folder = in_shards(digits(60), tmp_path / "pool", 3)
+        same = {"id": "key", "input": "x", "run": tmp_path / "run", "epochs": 1}
+        same |= {"overwrite": True} | ({"out": tmp_path / "out"} if named else {})
+
+        def files(made):
+            return {path.name: path.read_bytes() for path in made.paths[0].parent.iterdir()}
+
+        before = files(first := keepers.score_shards(folder, **same))
+        (folder / "part-0.parquet").unlink()
+        whole, written = score.write_scores, []
+
+        def cut_short(work, item):
+            if written:
+                raise KeyboardInterrupt
+            written.append(whole(work, item))
+            return written[0]
+
+        monkeypatch.setattr(score, "write_scores", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            keepers.score_shards(folder, method="margin", **same)
+        assert files(first) == before
+        monkeypatch.undo()
+        after = files(made := keepers.score_shards(folder, method="margin", **same))
+        assert {path.name for path in made.paths} == {"part-1.parquet", "part-2.parquet"}
+        assert after.keys() - {".keepers-export"} == {path.name for path in made.paths}
+        if named:
+            (tmp_path / "out" / "mine.txt").write_text("mine")
+            with pytest.raises(RunError, match="holds files that keepers did not export"):
+                keepers.score_shards(folder, **same)
+            assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
 
     @pytest.mark.parametrize(
         ("kind", "message"),

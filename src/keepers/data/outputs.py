@@ -87,6 +87,15 @@ def check_destination(
             f"{parameter}: {destination} contains the data {data}. Name another folder with "
             f"--{parameter}"
         )
+    check_replaced(destination, overwrite, parameter)
+
+
+def check_replaced(destination: Path, overwrite: bool, parameter: str) -> None:
+    """Refuse a folder to be written as a whole that holds anything but an earlier export.
+
+    Raises:
+        RunError: it holds what keepers did not write; or it is there, and `overwrite` is false.
+    """
     if not destination.exists():
         return
     if not _exported(destination) >= files_in(destination):

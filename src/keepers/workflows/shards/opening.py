@@ -139,7 +139,7 @@ def check_apart(out: Path, data: Named, split: str | None, shards: Sequence[Shar
     whole = [each for each in folders_of(data) if find_files(each, split).split is None]
     if place in addresses:
         problem = "is one of the shards"
-    elif any(place == each.parent for each in addresses):
+    elif any(place in each.parents for each in addresses):
         problem = "holds shards"
     elif any(each.resolve() in place.parents for each in whole) or is_meant(place, data):
         problem = "would be read as a shard by the next command on the same data"

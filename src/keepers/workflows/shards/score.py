@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from keepers.errors import ExistsError, RunError
+from keepers.data.outputs import check_replaced, mark
+from keepers.errors import RunError
 from keepers.files import atomic_folder, check_folder, plain
 from keepers.options import taking
 from keepers.sealed import write_table
@@ -36,6 +35,8 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
 
     `keepers.coreset_shards` in the same run directory reuses the proxy and the scores.
 
+    The folder `out` is there with the scores of all shards, or as it was before.
+
     Args:
         data: as in `keepers.coreset_shards`.
 
@@ -46,15 +47,13 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
     if check is not None:
         check_folder(check, "out")
         if not options.overwrite and check.exists() and any(check.iterdir()):
-            raise ExistsError(
-                f"out: {check} holds files. Pass --overwrite (overwrite=True) to replace those of "
-                "the same names"
-            )
+            check_replaced(check, False, "out")
     with site(data, options, "coreset-shards") as at:
         if check is not None:
             written = check / f"{Path(at.shards[0].name).stem}.parquet"
             for each in (check, written):
                 check_apart(each, data, options.split, at.shards)
+            check_replaced(check, True, "out")
         indexed = at.index(needs_inputs=True, needs_labels=True)
         scored = score_all(at, indexed, options.method, options)
         note = plain(
@@ -73,22 +72,13 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
             names = [f"{number:05}-{name}" for number, name in enumerate(names)]
         items = list(zip(names, indexed.parts(scored), strict=True))
         folder = (check or at.place.run.path / "scores").resolve()
-        with folder_for(folder) as made:
+        with atomic_folder(folder) as made:
             work = (indexed.class_names, made, note)
             found = dict(at.run.map(write_scores, work, items))
-        if len(found) < len(items):
-            raise RunError("run: not every shard was written. Type the same command again")
+            if len(found) < len(items):
+                raise RunError("run: not every shard was written. Type the same command again")
+            mark(made)
     return ShardScores(paths=tuple(folder / f"{name}.parquet" for name in names), metadata=note)
-
-
-@contextmanager
-def folder_for(folder: Path) -> Generator[Path]:
-    """Where files are written: a new folder is there with all of them; one with files keeps its."""
-    if folder.is_dir() and any(folder.iterdir()):
-        yield folder
-    else:
-        with atomic_folder(folder) as partial:
-            yield partial
 
 
 def write_scores(
