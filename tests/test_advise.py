@@ -534,6 +534,27 @@ def test_auto_asks_the_network_that_will_choose(
     assert "; what the proxy chose gained " in found.metadata["auto"]["why"]
     keepers.coreset(blobs(1200, 0.4), proxy="linear", run=tmp_path / "linear", **same)
     assert asked == ["mlp"]
+    held = {"test": blobs(300, 0.0, seed=1), "target": "linear", "seeds": 1}
+    same = {"keep": (0.2,), "methods": ("auto",), "say": lambda _: None} | held
+    keepers.compare(blobs(1200, 0.4), proxy=proxy, run=tmp_path / "compare", **same)
+    assert asked == ["mlp", "mlp"]
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "offered", "asked"),
+    [
+        ("mlp", "vector", None, True),
+        ("fasttext", "text", ["margin"], True),
+        ("linear", "vector", ["margin"], False),
+        ("preact8", "image", None, False),
+        ("preact8", "image", ["margin"], True),
+        ("linear", "image", ["margin"], False),
+    ],
+)
+def test_when_a_pilot_asks_the_model_that_will_choose(
+    model: str, kind: str, offered: list[str] | None, asked: bool
+) -> None:
+    assert autos.asks_proxy(Role(model=model), kind, offered) is asked
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ class Bench:
                 balance=config.balance,
                 least=config.least(source.task.floor),
                 say=say,
+                chooser=proxy.role,
             )
             place.ledger.book(each.cost for each in taken.values() if each.pilot)
         return cls(

@@ -100,8 +100,7 @@ def settled(
         balance=config.balance,
         least=config.least(source.task.floor),
         say=say,
-        # Networks that choose pictures were measured: what a pilot took did no harm by them.
-        chooser=role if in_steps and source.kind != "image" else None,
+        chooser=role,
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])
     config = replace(config, method=taken.method)
@@ -129,6 +128,17 @@ def too_lopsided(taken: Taken, kept: Tensor, sizes: Tensor, names: Sequence[str]
     )
 
 
+def asks_proxy(chooser: Role, kind: str, offered: Container[str] | None) -> bool:
+    """Whether a pilot on inputs of a kind asks the model that will choose what it gains.
+
+    It does where that model is trained in steps, and so is not the pilot's.
+    """
+    # What a pilot took of pictures without asking did no harm by networks (docs/benchmarks.md,
+    # 32 pilots). But all methods were offered, and confident-learning mostly taken. Where it is not
+    # offered, as over shards, margin is left, which could do harm there: the network is asked.
+    return not is_classifier(chooser.model) and (kind != "image" or offered is not None)
+
+
 def take(
     source: Source,
     budgets: Sequence[int],
@@ -140,14 +150,14 @@ def take(
     balance: Balance | None,
     least: int,
     say: Say,
+    chooser: Role,
     offered: Container[str] | None = None,
-    chooser: Role | None = None,
 ) -> dict[int, Taken]:
     """What `auto` takes at each of the budgets, which are counts; said as well.
 
     `balance`, and the `least` of each class, are what is asked of the choice beside it; of the
     methods that a pilot tries, those that are `offered`, where not all are. `chooser` is the model
-    by which the method will choose, where that is not the pilot's: it has a say.
+    by which the method will choose.
 
     Where a pilot cannot be run, or cannot tell, that is `stratified`, or a random choice where
     `stratified` did worse. Every budget has a pilot of its own, as if it were the only one; what
@@ -171,7 +181,8 @@ def take(
         if looked is None:
             part = looked_at(source, seed)
             drawn, looked = len(part) < len(source), joined(part, proxy, place, on_bad_row)
-            chosen_by = None if chooser is None else prepare(chooser, looked[0])[1]
+            asked = asks_proxy(chooser, source.kind, offered)
+            chosen_by = prepare(chooser, looked[0])[1] if asked else None
         names = [name for name in candidates(looked[1].task) if offered is None or name in offered]
         found[k] = _by_pilot(*looked, names, fraction, place, seed, drawn=drawn, proxy=chosen_by)
         taken = found[k]
