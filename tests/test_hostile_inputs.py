@@ -568,6 +568,25 @@ def cli(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int:
     return int(stop.value.code or 0)
 
 
+@pytest.mark.parametrize("out", ["x.csv", "x.jsonl", "x.JSON", "x.csv.gz"])
+@pytest.mark.parametrize("command", ["coreset", "coreset --shards", "score", "il"])
+def test_a_file_of_parquet_is_not_named_as_one_of_text(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    out: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("d.csv").write_text("text,label\n" + "a b,x\nc d,y\n" * 20)
+    argv = [*command.split(), "d.csv", "--out", out]
+    assert cli(monkeypatch, *argv) == 2
+    said = capsys.readouterr().err
+    assert f"out: got {out}, but the file is Parquet. Name it x.parquet" in said
+    assert ("--export" in said) == (command == "coreset")
+    assert [path.name for path in tmp_path.iterdir()] == ["d.csv"]
+
+
 @pytest.mark.parametrize("command", ["coreset", "score", "compare"])
 def test_the_configuration_file_is_never_replaced(
     tmp_path: Path,
@@ -580,8 +599,9 @@ def test_the_configuration_file_is_never_replaced(
     argv = [command, "digits", *(["--test", "0.2"] if command == "compare" else [])]
     assert cli(monkeypatch, *argv, "--config", "a.yaml", "--out", "a.yaml", "--overwrite") == 2
     assert "out: a.yaml is the --config file" in capsys.readouterr().err
-    assert cli(monkeypatch, *argv, "--run", "r", "--out", "r/run.json", "--overwrite") == 2
-    assert "out: r/run.json is a file that keepers itself writes" in capsys.readouterr().err
+    own = "r/run.json" if command == "compare" else "r/selection.parquet"
+    assert cli(monkeypatch, *argv, "--run", "r", "--out", own, "--overwrite") == 2
+    assert f"out: {own} is a file that keepers itself writes" in capsys.readouterr().err
     assert Path("a.yaml").read_text() == "device: cpu"
     assert not Path("r").exists()
 

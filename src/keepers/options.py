@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
+from pathlib import Path
 from typing import (
     Any,
     Concatenate,
@@ -113,6 +114,19 @@ def at_least(least: int) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
         if value < least:
             raise ParameterError(name, f"got {value}", f"Give {least} or more")
+
+    return check
+
+
+def parquet(instead: str = "") -> Callable[[str, Any], None]:
+    """A check that a file of Parquet is not named as one of text; `instead` is another remedy."""
+
+    def check(name: str, value: Any) -> None:
+        path = Path(value)
+        whole = path.with_suffix("") if path.suffix in (".gz", ".bz2", ".zst") else path
+        if whole.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl"):
+            better = f"Name it {whole.with_suffix('.parquet')}"
+            raise ParameterError(name, f"got {value}, but the file is Parquet", better + instead)
 
     return check
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.errors import ParameterError
-from keepers.options import Option, Options, read, share
+from keepers.options import Option, Options, parquet, read, share
 from keepers.workflows.options.shared import AUTO, Proxied, Seeded, Shared
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class CoresetOptions(ByMethod, Floored, Proxied, Seeded, Shared):
     ] = None
     group: Annotated[str | None, GROUP] = None
     out: Annotated[
-        str | Path | None, Option("Parquet file with one row for each example of the input")
+        str | Path | None,
+        parquet(", or pass --export FOLDER for the kept rows in the format of the input"),
+        Option("Parquet file with one row for each example of the input"),
     ] = None
     export: Annotated[
         str | Path | None,
@@ -217,5 +219,6 @@ class ScoreOptions(Proxied, Seeded, Shared):
     similar_to: Annotated[Any, SIMILAR_TO] = None
     out: Annotated[
         str | Path | None,
+        parquet(),
         Option("Parquet file for id, row, label, score", typed="scores.parquet"),
     ] = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from keepers.baselines import SAFE
 from keepers.errors import ParameterError
-from keepers.options import Option, at_least, read
+from keepers.options import Option, at_least, parquet, read
 from keepers.workflows.options.coreset import COVERING, ByMethod, Floored, budget
 from keepers.workflows.options.shared import (
     AUTO,
@@ -97,6 +97,7 @@ class CoresetShardsOptions(ByMethod, Floored, Sharded):
     ] = False
     out: Annotated[
         str | Path | None,
+        parquet(),
         Option("Parquet file for the kept examples, in pick order", after="on_bad_row"),
     ] = None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from keepers.choices import BatchNorm, ScorePrecision
 from keepers.errors import ParameterError, renamed
-from keepers.options import Option, Options, at_least, cut, read
+from keepers.options import Option, Options, at_least, cut, parquet, read
 from keepers.workflows.options.shared import HardwareOptions, ModelLike, Seeded, Shared
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class IrreducibleOptions(IrreducibleConfig, Shared):
     ] = None
     out: Annotated[
         str | Path | None,
+        parquet(),
         Option("Parquet file for id, irreducible_loss, label", typed="il.parquet"),
     ] = None
 
