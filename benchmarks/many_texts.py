@@ -154,8 +154,9 @@ def run(tasks: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     files = sorted(sorted(tasks.glob("*.parquet")), key=_words)
-    asked = [(file, False) for file in files]
-    asked += [(file, True) for file in files if file.stem in MADE_WRONG]
+    asked = [
+        (at, wrong) for at in files for wrong in (True, False) if not wrong or at.stem in MADE_WRONG
+    ]
     for draw in range(DRAWS):
         for file, wrong in asked:
             name = f"{file.stem}{', labels exchanged' if wrong else ''}"
