@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import subprocess
 import sys
@@ -585,6 +586,18 @@ def test_a_file_of_parquet_is_not_named_as_one_of_text(
     assert f"out: got {out}, but the file is Parquet. Name it x.parquet" in said
     assert ("--export" in said) == (command == "coreset")
     assert [path.name for path in tmp_path.iterdir()] == ["d.csv"]
+
+
+def test_rows_of_shards_that_are_skipped_are_not_said_to_be_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"text": f"row {at}" if at != 3 else None, "label": "ab"[at % 2]} for at in range(20)]
+    Path("d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    argv = ["score", "d.jsonl", "--shards", "--on-bad-row", "skip", "--epochs", "1", "--out", "s"]
+    assert cli(monkeypatch, *argv) == 0
+    assert "Scored 19 rows of 1 shard by entropy" in capsys.readouterr().out
+    assert pq.read_table("s/d.parquet").num_rows == 19
 
 
 @pytest.mark.parametrize("command", ["coreset", "score", "compare"])

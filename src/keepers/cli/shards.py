@@ -36,8 +36,8 @@ def run_score_shards(request: Request[ScoreShardsOptions]) -> None:
         return
     about = scores.metadata
     console().print(
-        f"Scored {counted(about['rows'], 'row')} of {counted(len(scores.paths), 'shard')} by "
-        f"{about['method']}"
+        f"Scored {counted(about['rows'] - about['skipped'], 'row')} of "
+        f"{counted(len(scores.paths), 'shard')} by {about['method']}"
     )
     say_written({"scores": scores.paths[0].parent})
 

@@ -61,6 +61,7 @@ def score_shards(data: Named, options: ScoreShardsOptions) -> ShardScores:
                 "method": options.method,
                 "seed": options.seed,
                 "rows": indexed.num_rows,
+                "skipped": indexed.num_skipped,
                 "class_names": indexed.class_names,
                 "columns": indexed.reading.columns,
                 "costs": at.place.ledger.by_phase(),
