@@ -595,7 +595,8 @@ def test_rows_of_shards_that_are_skipped_are_not_said_to_be_scored(
     rows = [{"text": f"row {at}" if at != 3 else None, "label": "ab"[at % 2]} for at in range(20)]
     Path("d.jsonl").write_text("\n".join(map(json.dumps, rows)))
     argv = ["score", "d.jsonl", "--shards", "--on-bad-row", "skip", "--epochs", "1", "--out", "s"]
-    assert cli(monkeypatch, *argv) == 0
+    monkeypatch.setattr(sys, "argv", ["keepers", *argv])
+    main()
     assert "Scored 19 rows of 1 shard by entropy" in capsys.readouterr().out
     assert pq.read_table("s/d.parquet").num_rows == 19
 
