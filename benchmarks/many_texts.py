@@ -112,7 +112,7 @@ def held(frame: Any, draw: int, wrong: bool) -> dict[str, Any]:
             part.to_json(file, orient="records", lines=True, force_ascii=False)
         else:
             part.to_csv(file, index=False)
-        asked = {"task": "class"} if label in NUMBERED else {}  # as the command asks for
+        asked: dict[str, Any] = {"task": "class"} if label in NUMBERED else {}  # as it asks for
         for keep in KEEP:
             said: list[str] = []
             run = Path(folder) / str(keep)

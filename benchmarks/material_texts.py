@@ -31,9 +31,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import material
 import numpy as np
 import pandas as pd
+from material import MORE, load
 
 LARGEST = 6_000
 """Rows of a task that are written, drawn at random."""
@@ -299,7 +299,7 @@ def of_debian() -> Tasks:
 def of_repository() -> Tasks:
     """Texts that other benchmarks know, too."""
     for name in ("sst2", "cola", "imdb", "goemotions", "brown", "mails", "fortunes", "foods"):
-        frame, _ = material.load(name)
+        frame, _ = load(name)
         yield name, table(zip(frame["text"], frame["label"], strict=True), "text", "label")
 
 
@@ -318,7 +318,7 @@ def tasks(folder: Path) -> Tasks:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, default=material.MORE / "texts")
+    parser.add_argument("--out", type=Path, default=MORE / "texts")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for name, frame in tasks(given.folder):
