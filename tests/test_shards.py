@@ -917,7 +917,7 @@ class TestCommands:
         assert said.out.startswith("Kept 9 of 300 examples by facility-location, of 2 shards")
         again = run("score", *pool, "--method", "loss", "--out", "scored")
         assert again.status == 2
-        assert "scored holds files" in again.err
+        assert "scored exists" in again.err
 
     def test_options_of_one_table_are_refused(self, run, tmp_path):
         said = run("coreset", "pool", "--workers", "2")
