@@ -41,6 +41,7 @@ from keepers.types import Kind
 
 _NARROW = 8  # numbers in a list that is no embedding
 _AMOUNTS = 3  # columns of numbers that may be what a row is about, rather than said beside it
+_BESIDE = ("round", "score", "rank", "votes", "seconds")  # what a campaign exports beside a text
 _NO_PROSE = (
     NUMBERS,
     r"^(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}$",  # base64
@@ -178,7 +179,7 @@ def _numbers(material: Material, names: Sequence[str]) -> list[str]:
 def _check_no_name(material: Material, text: str, names: Sequence[str]) -> None:
     """Refuse to guess where a text may be the name of what several columns of numbers tell of."""
     numbers = _numbers(material, names)
-    amounts = [name for name in numbers if not is_flag(material.table[name])]
+    amounts = [n for n in numbers if n not in _BESIDE and not is_flag(material.table[n])]
     if len(amounts) >= _AMOUNTS and is_brief(material.table[text]):
         raise AmbiguousError(
             "input",
