@@ -525,18 +525,18 @@ def test_auto_asks_the_network_that_will_choose(
 
     monkeypatch.setattr(autos, "proxy_look", seen)
     same: dict[str, Any] = {"keep": 0.2, "say": lambda _: None}
-    proxy = {"model": "mlp", "epochs": 3}
-    found = keepers.coreset(blobs(1200, 0.4), proxy=proxy, run=tmp_path / "mlp", **same)
+    proxy = {"model": "mlp", "epochs": 2}
+    found = keepers.coreset(blobs(600, 0.4), proxy=proxy, run=tmp_path / "mlp", **same)
     rows = {row["method"]: row["proxy"] for row in found.metadata["auto"]["pilot"]["rows"]}
     assert found.metadata["method"] == "confident-learning"
     assert found.metadata["proxy"]["model"] == asked[0] == "mlp"
     assert rows["confident-learning"]["mean"] < 0
     assert "; what the proxy chose gained " in found.metadata["auto"]["why"]
-    keepers.coreset(blobs(1200, 0.4), proxy="linear", run=tmp_path / "linear", **same)
+    keepers.coreset(blobs(600, 0.4), proxy="linear", run=tmp_path / "linear", **same)
     assert asked == ["mlp"]
     held = {"test": blobs(300, 0.0, seed=1), "target": "linear", "seeds": 1}
     same = {"keep": (0.2,), "methods": ("auto",), "say": lambda _: None} | held
-    keepers.compare(blobs(1200, 0.4), proxy=proxy, run=tmp_path / "compare", **same)
+    keepers.compare(blobs(600, 0.4), proxy=proxy, run=tmp_path / "compare", **same)
     assert asked == ["mlp", "mlp"]
 
 
