@@ -17,7 +17,6 @@ file for each table; a run that is interrupted goes on.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import tempfile
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from driver import run_or_summary
 from many import RANDOM, beside, counts, farthest, tried
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -221,13 +221,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--out", type=Path, required=True)
-    telling = commands.add_parser("summary")
-    telling.add_argument("folder", type=Path)
-    telling.add_argument("--out", type=Path, required=True)
+    parser, _ = run_or_summary(__doc__)
     given = parser.parse_args()
     if given.command == "run":
         run(given.out)

@@ -17,7 +17,6 @@ on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -31,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from driver import run_or_summary
 from many import RANDOM, beside, counts, farthest, tried
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -213,14 +213,8 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
+    parser, running = run_or_summary(__doc__)
     running.add_argument("tasks", type=Path)
-    running.add_argument("--out", type=Path, required=True)
-    telling = commands.add_parser("summary")
-    telling.add_argument("folder", type=Path)
-    telling.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     if given.command == "run":
         run(given.tasks, given.out)

@@ -572,13 +572,14 @@ def test_a_network_is_trained_for_the_best_alone_where_it_gains(
     looked: list[str],
 ) -> None:
     results = {**OTHERS, "margin": shifted(-0.03), "badge": shifted(-0.06), "loss": shifted(0.1)}
-    piece = pilots.Piece(members=torch.arange(4), held=torch.arange(2), chosen={})
-    seen = replace(pilot(results), pieces=(piece,) * 5)
+    piece: dict[str, Any] = {"members": torch.arange(4), "held": torch.arange(2)}
+    pieces = tuple(pilots.Piece(**piece, chosen={(RANDOM, 0.3): at}) for at in AT)
+    seen = replace(pilot(results), pieces=pieces)
     asked: list[tuple[str, int]] = []
 
-    def chosen(_: Any, row: Finding, fold: int, *__: Any) -> tuple[Any, Any]:
+    def chosen(_: Any, row: Finding, fold: int, *__: Any) -> Any:
         asked.append((row.method, fold))
-        return shifted(-gains[row.method])[fold], AT[fold]
+        return shifted(-gains[row.method])[fold]
 
     look = importlib.import_module("keepers.workflows.proxy_look")
     monkeypatch.setattr(look, "chosen_by", chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -26,6 +27,14 @@ class DataError(KeepersError):
 
 class UnlabelledError(ParameterError, DataError):
     """Labels are needed, and the data have none."""
+
+
+class AmbiguousError(ParameterError):
+    """Several columns could be meant."""
+
+    def __init__(self, parameter: str, problem: str, remedy: str) -> None:
+        self.problem = problem
+        super().__init__(parameter, problem, remedy)
 
 
 class RunError(KeepersError):
@@ -111,3 +120,14 @@ def unknown_name(parameter: str, name: str, known: Iterable[str]) -> ParameterEr
     method: got 'entropi', which is not known. Did you mean 'entropy'? Known: entropy, margin
     """
     return ParameterError(parameter, f"got '{name}', which is not known", remedy(name, known))
+
+
+def ambiguous(parameter: str, names: Sequence[str], flags: Sequence[str] = ()) -> AmbiguousError:
+    """That several columns could be meant; of a label, `flags` of 0 and 1 may be several labels."""
+    quoted = ", ".join(f"'{name}'" for name in names)
+    remedy = f"Name one with --{parameter} ({parameter}=...)"
+    if len(flags) > 1:
+        remedy += (
+            f", or columns of 0 and 1 for several labels: --label {shlex.quote(','.join(flags))}"
+        )
+    return AmbiguousError(parameter, f"several columns could be the {parameter}: {quoted}", remedy)

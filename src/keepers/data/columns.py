@@ -12,14 +12,9 @@ import pyarrow as pa
 from keepers.data.arrow import ArrowTable
 from keepers.data.arrow import compute as pc
 from keepers.data.guesses import is_flag, is_number
-from keepers.data.label_column import (
-    AmbiguousError,
-    ambiguous,
-    flags_of,
-    label_by_name,
-    label_by_values,
-)
+from keepers.data.label_column import flags_of, label_by_name, label_by_values
 from keepers.data.looks import (
+    MEASURED,
     NUMBERS,
     SAMPLE,
     is_brief,
@@ -36,12 +31,11 @@ from keepers.data.looks import (
 from keepers.data.material import Material
 from keepers.data.source import Columns
 from keepers.data.targets import label_columns
-from keepers.errors import ParameterError, unknown_name
+from keepers.errors import AmbiguousError, ParameterError, ambiguous, unknown_name
 from keepers.types import Kind
 
 _NARROW = 8  # numbers in a list that is no embedding
 _AMOUNTS = 3  # columns of numbers that may be what a row is about, rather than said beside it
-_BESIDE = ("round", "score", "rank", "votes", "seconds")  # what a campaign exports beside a text
 _NO_PROSE = (
     NUMBERS,
     r"^(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{64,}={0,2}$",  # base64
@@ -179,7 +173,7 @@ def _numbers(material: Material, names: Sequence[str]) -> list[str]:
 def _check_no_name(material: Material, text: str, names: Sequence[str]) -> None:
     """Refuse to guess where a text may be the name of what several columns of numbers tell of."""
     numbers = _numbers(material, names)
-    amounts = [n for n in numbers if n not in _BESIDE and not is_flag(material.table[n])]
+    amounts = [n for n in numbers if n not in MEASURED and not is_flag(material.table[n])]
     if len(amounts) >= _AMOUNTS and is_brief(material.table[text]):
         raise AmbiguousError(
             "input",

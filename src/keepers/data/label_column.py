@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from keepers.data.folders import TRAINING
@@ -10,30 +9,11 @@ from keepers.data.guesses import is_flag, is_number
 from keepers.data.inputs import PictureFiles
 from keepers.data.looks import is_category, is_key, is_list_of_objects, is_prodigy, is_tags
 from keepers.data.material import Material
-from keepers.errors import ParameterError, UnlabelledError
+from keepers.errors import UnlabelledError, ambiguous
 from keepers.types import Kind
 from keepers.words import listed
 
 LABEL_NAMES = ("label", "labels", "target", "targets", "class", "y", "fine_label")
-
-
-class AmbiguousError(ParameterError):
-    """Several columns could be meant."""
-
-    def __init__(self, parameter: str, problem: str, remedy: str) -> None:
-        self.problem = problem
-        super().__init__(parameter, problem, remedy)
-
-
-def ambiguous(parameter: str, names: Sequence[str], flags: Sequence[str] = ()) -> AmbiguousError:
-    """That several columns could be meant; of a label, `flags` of 0 and 1 may be several labels."""
-    quoted = ", ".join(f"'{name}'" for name in names)
-    remedy = f"Name one with --{parameter} ({parameter}=...)"
-    if len(flags) > 1:
-        remedy += (
-            f", or columns of 0 and 1 for several labels: --label {shlex.quote(','.join(flags))}"
-        )
-    return AmbiguousError(parameter, f"several columns could be the {parameter}: {quoted}", remedy)
 
 
 def label_by_name(material: Material, names: Sequence[str], strict: bool) -> str | None:

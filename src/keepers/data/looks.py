@@ -19,6 +19,9 @@ ROWS, PART = 20, 0.1
 """Whole numbers that ascend from row to row number the rows, from so many on, where this part or
 more of those numbered is left: of training data, say, after test data were split off."""
 
+MEASURED = ("round", "rank", "score", "votes", "seconds")
+"""Columns of numbers that a campaign exports beside an input."""
+
 BRIEF = 5
 """Words up to which texts are brief, on average."""
 

@@ -26,7 +26,6 @@ from keepers.data.frames import check_names
 from keepers.data.guesses import is_number
 from keepers.data.hashing import hashed, num_repeats
 from keepers.data.inputs import PictureFiles, RawInputs, take_inputs
-from keepers.data.label_column import AmbiguousError
 from keepers.data.labels import Missing, unlabelled
 from keepers.data.looks import turned_down
 from keepers.data.material import Material
@@ -37,7 +36,7 @@ from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.targets import Read, check_task, label_columns, read_targets
 from keepers.data.values import SKIPPING, check_text
 from keepers.data.where import Where
-from keepers.errors import DataError, ParameterError, about, first_few
+from keepers.errors import AmbiguousError, DataError, ParameterError, about, first_few
 from keepers.random import generator
 from keepers.tasks import CLASSES, labels_at, task_of
 from keepers.types import Kind, Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +16,11 @@ from keepers.data.arrow import ArrowArray, ArrowColumn, ArrowTable
 from keepers.errors import DataError
 from keepers.words import counted
 
-_SHOWN = 40
-_VECTOR, _LISTS = "list of numbers", "list or object"
 SKIPPING = "pass --on-bad-row skip (on_bad_row='skip') to leave such rows out"
 """What files offer in place of correcting a row."""
+
+_SHOWN = 40
+_VECTOR, _LISTS = "list of numbers", "list or object"
 _FAILURES = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError)
 
 
@@ -114,16 +115,28 @@ def of_other_types(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        kinds = {at: _kind(row[name]) for at, row in enumerate(rows) if row.get(name) is not None}
-        counts = Counter(kinds.values())
-        if _usual_length(row[name] for row in rows if name in row) is None:
-            kinds = {at: _LISTS if kind == _VECTOR else kind for at, kind in kinds.items()}
-            counts = Counter(kinds.values())
+        there = {at: row[name] for at, row in enumerate(rows) if row.get(name) is not None}
+        kinds, _ = _kinds(list(there.values()))
+        counts = Counter(kinds)
         if len(counts) > 1:
             usual = counts.most_common(1)[0][0]
             why = "'{}' is {}, but {} in most rows"
-            found |= {at: why.format(name, k, usual) for at, k in kinds.items() if k != usual}
+            of_row = zip(there, kinds, strict=True)
+            found |= {at: why.format(name, kind, usual) for at, kind in of_row if kind != usual}
     return found
+
+
+def _kinds(values: Sequence[Any]) -> tuple[list[str], int | None]:
+    """What values are, and how many numbers are in most of the lists and objects, if vectors.
+
+    Where they are not, a list of numbers is one as any other.
+    """
+    kinds = [_kind(value) for value in values]
+    lengths = Counter(len(v) for v, kind in zip(values, kinds, strict=True) if kind == _VECTOR)
+    size, rows = lengths.most_common(1)[0] if lengths else (0, 0)
+    if 2 * rows > sum(kind in (_VECTOR, _LISTS) for kind in kinds):
+        return kinds, size
+    return [_LISTS if kind == _VECTOR else kind for kind in kinds], None
 
 
 def _kind(value: Any) -> str:
@@ -151,20 +164,14 @@ def _of_records(values: Sequence[Any], what: str) -> ArrowArray:
 
 def _check_vectors(values: Sequence[Any], what: str) -> None:
     """Refuse a list or an object that is no vector, where most are, and of one length."""
-    others = [row for row, each in enumerate(values) if each is not None and _kind(each) == _LISTS]
-    if size := _usual_length(values) if others else None:
+    there = [row for row, each in enumerate(values) if each is not None]
+    kinds, size = _kinds([values[row] for row in there])
+    others = [row for row, kind in zip(there, kinds, strict=True) if kind == _LISTS]
+    if size and others:
         raise DataError(
             f"{what}: row {others[0]} holds {_shown(values[others[0]])}, but most rows hold a list "
             f"of {counted(size, 'number')}. Correct it, or {SKIPPING}"
         )
-
-
-def _usual_length(values: Iterable[Any]) -> int | None:
-    """How many numbers are in most of the lists and objects, if they are lists of numbers."""
-    kinds = [(_kind(value), value) for value in values if isinstance(value, list | dict)]
-    lengths = Counter(len(value) for kind, value in kinds if kind == _VECTOR)
-    size, rows = lengths.most_common(1)[0] if lengths else (0, 0)
-    return size if 2 * rows > len(kinds) else None
 
 
 def check_text(table: ArrowTable, what: str) -> None:

@@ -144,7 +144,7 @@ def _read(
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     columns, table = reading.columns, material.table
     bad = dict(material.bad)
-    keyless: dict[int, str] | None = {} if reading.on_bad_row == "skip" else None
+    keyless = bad if reading.on_bad_row == "skip" else None
     alike: dict[str, str] = {}
     if not table.num_rows:
         return {"ids": np.empty(0, np.int64), "rows": np.empty(0, np.int64)}, {"rows": 0}
@@ -162,7 +162,7 @@ def _read(
         keys = key_ids(table[columns.id], columns.id, keyless)
         order = id_order(keys)
         found = Hashed(rows=order, ids=keys[order], digests=np.empty(0, "S32"), repeats=0)
-    bad = (keyless or {}) | bad | turned_down(table, columns.label)
+    bad |= turned_down(table, columns.label)
     alike["id"] = "other keys" if found.ids.dtype == object else "whole numbers"
     more: dict[str, npt.NDArray[Any]] = {}
     if columns.features is not None:

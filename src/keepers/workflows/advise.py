@@ -238,7 +238,8 @@ def _chooses(source: Source, prepared: Prepared) -> str | None:
     What was tried are the choices of the pilot's model: those of the other one were not.
     """
     default, model = default_proxy(source.info()), prepared.role.model
-    return model if is_classifier(default) and default != model in CLASSIFIERS else None
+    other = is_classifier(default) and default != model
+    return model if other and model in CLASSIFIERS else None
 
 
 def _largest(source: Source) -> str:

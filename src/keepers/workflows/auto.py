@@ -68,6 +68,10 @@ class Taken:
     cleaning: str = ""
     instead: str = SAFE
 
+    def set_aside(self, why: str) -> Taken:
+        """What is taken after all, where the choice by this method is not."""
+        return replace(self, method=self.instead, why=why)
+
     def facts(self) -> dict[str, Any]:
         """The same as plain values, for what is written."""
         pilot = {} if self.pilot is None else {"pilot": self.pilot}
@@ -88,7 +92,6 @@ def settled(
     role = replace(config, method=SAFE).role(source)
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
         made_by(role, source.info(), "proxy")
-    in_steps = not is_classifier(role.model)
     k = config.keep.resolve(len(source))
     taken = take(
         source,
@@ -104,7 +107,7 @@ def settled(
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])
     config = replace(config, method=taken.method)
-    if taken.pilot and config.proxy is None and not in_steps:
+    if taken.pilot and config.proxy is None and is_classifier(role.model):
         config = replace(config, proxy=taken.pilot["model"])  # whose choices were tried
     if not methods.get(taken.method).needs - {"labels"}:  # the pilot had them, and no more is asked
         config = replace(config, proxy=None, epochs=None, ensemble=None)

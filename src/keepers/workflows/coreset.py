@@ -118,11 +118,9 @@ def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
         picks, scores = choose(scored, config, k, report)
         if auto is not None and (why := _lopsided(auto, scored, picks.positions)):
-            say(f"auto takes {auto.instead} after all: {why}")
-            auto, config = (
-                replace(auto, method=auto.instead, why=why),
-                replace(config, method=auto.instead),
-            )
+            auto = auto.set_aside(why)
+            say(f"auto takes {auto.method} after all: {why}")
+            config = replace(config, method=auto.method)
             scored = replace(scored, method=methods.get(auto.method))
             picks, scores = choose(scored, config, k, report)
         tally.examples = len(candidates)

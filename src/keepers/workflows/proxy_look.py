@@ -19,13 +19,13 @@ from keepers.data import Source
 from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Prepared
-from keepers.workflows.pilot import Pilot, judged, trained
+from keepers.workflows.pilot import Piece, Pilot, judged, trained
 from keepers.workflows.second_look import of_another_kind
 from keepers.workflows.settling import Finding, forecast, promising
 from keepers.workflows.workplace import Workplace
 
-Choices = tuple[Tensor, tuple[Tensor, ...]]
-"""What judges in a piece, and choices from its members."""
+Choices = tuple[Tensor, ...]
+"""Choices from the members of a piece: of random ones several."""
 
 
 def proxy_look(
@@ -46,21 +46,26 @@ def proxy_look(
     random ones: the mean of both counts. The first method that gains so is taken, and those after
     it are not looked at: a training of the proxy may be long.
     """
+    asked = [row for row in promising(rows, keep) if row.likely]
+    if not asked:
+        return pilot, [*rows]
     inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
     another = of_another_kind(judge)
     judges = [judge] if another is None else [judge, another[1]]
-    asked = [row for row in promising(rows, keep) if row.likely]
+
+    def errors_of(choices: Sequence[Choices]) -> list[float]:
+        return _errors(choices, pilot.pieces, judges, source, inner, seed)
+
     found: dict[str, Finding] = {}
     with place.under_way("pilot") as report:
+        random = errors_of([piece.chosen[RANDOM, keep] for piece in pilot.pieces])
         for row in asked:
-            pieces = list[tuple[Choices, Choices]]()
+            own = list[Choices]()
             for fold in range(len(pilot.pieces)):
                 report(f"choices by {proxy.role.model}", fold, len(pilot.pieces))
-                pieces.append(chosen_by(pilot, row, fold, proxy, source, inner, seed))
-            own, random = zip(*pieces, strict=True)
-            errors = _errors(own, judges, source, inner, seed)
-            pair = errors, _errors(random, judges, source, inner, seed)
-            found[row.method] = replace(row, proxy=forecast(pilot, [pair])[0])
+                own.append(chosen_by(pilot, row, fold, proxy, source, inner, seed))
+            gain = forecast(pilot, [(errors_of(own), random)])[0]
+            found[row.method] = replace(row, proxy=gain)
             if found[row.method].likely:
                 break
     costs = (*pilot.costs, *inner.ledger.by_phase())
@@ -75,8 +80,8 @@ def chosen_by(
     source: Source,
     place: Workplace,
     seed: int,
-) -> tuple[Choices, Choices]:
-    """What a method chooses by the proxy in a piece, and the pilot's random choices there."""
+) -> Choices:
+    """What a method chooses by the proxy in a piece."""
     method, strata, piece = methods.get(row.method), proxy.strata, pilot.pieces[fold]
     members = piece.members
     made = trained(proxy, source, place, members, method.needs - {"labels"}, members, seed, fold)
@@ -88,12 +93,12 @@ def chosen_by(
         num_classes=len(proxy.task.strata_names),
         floor=methods.Floor(strata[members], 1),
     )
-    own = (members[picks.positions],)
-    return (piece.held, own), (piece.held, piece.chosen[RANDOM, row.keep])
+    return (members[picks.positions],)
 
 
 def _errors(
-    pieces: Sequence[Choices],
+    choices: Sequence[Choices],
+    pieces: Sequence[Piece],
     judges: Sequence[Prepared],
     source: Source,
     place: Workplace,
@@ -104,11 +109,11 @@ def _errors(
         float(
             np.mean(
                 [
-                    judged(judge, source, place, chosen, held, seed, fold)[0].error
+                    judged(judge, source, place, chosen, piece.held, seed, fold)[0].error
                     for judge in judges
-                    for chosen in choices
+                    for chosen in of_piece
                 ]
             )
         )
-        for fold, (held, choices) in enumerate(pieces)
+        for fold, (piece, of_piece) in enumerate(zip(pieces, choices, strict=True))
     ]

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from keepers.campaign import Id, Item, State, id_readings
 from keepers.data import Source, check_apart, where
 from keepers.data.inputs import digest
+from keepers.data.looks import MEASURED
 from keepers.errors import RunError
 from keepers.files import atomic_path, check_output
 from keepers.tasks.question import Answer
@@ -32,8 +33,8 @@ SHORT = 30
 """Letters and digits under which texts are compared as a whole, else by their runs of three."""
 
 TAKEN = (
-    *("id", "row", "label", "copy_of", "round", "part", "method", "score", "rank"),
-    *("annotators", "votes", "seconds", "time", *where.COLUMNS),
+    *("id", "row", "label", "copy_of", "part", "method", "annotators", "time"),
+    *(*MEASURED, *where.COLUMNS),
 )
 """Columns that are written beside the input."""
 

@@ -101,11 +101,9 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
         scores = score_all(at, indexed, config.method, config, sample)
     kept = _made(at, indexed, scores, config, auto)
     if auto is not None and sample is not None and (why := _lopsided(auto, kept, indexed, sample)):
-        at.say(f"auto takes {auto.instead} after all: {why}")
-        auto, config = (
-            replace(auto, method=auto.instead, why=why),
-            replace(config, method=auto.instead),
-        )
+        auto = auto.set_aside(why)
+        at.say(f"auto takes {auto.method} after all: {why}")
+        config = replace(config, method=auto.method)
         kept = _made(at, indexed, indexed.indexes, config, auto)
     about = kept.metadata
     hard_first = by_proxy and methods.get(config.method or "").hard_first
