@@ -193,7 +193,8 @@ def summary(folder: Path) -> dict[str, Any]:
     names = sorted({cell["model"] for cell in cells})
     groups = {f"keep {keep}": [c for c in cells if c["keep"] == keep] for keep in KEEP}
     groups |= {
-        name: [c for c in cells if c["taken"] == name] for name in {c["taken"] for c in cells}
+        name: [c for c in cells if c["taken"] == name]
+        for name in sorted({c["taken"] for c in cells})
     }
     groups["other benchmarks know"] = [c for c in cells if c["task"].startswith(KNOWN)]
     groups["new"] = [c for c in cells if not c["task"].startswith(KNOWN)]
