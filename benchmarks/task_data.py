@@ -30,8 +30,11 @@ def goemotions(folder: Path) -> tuple[Any, dict[str, Any]]:
     return str(folder / "goemotions" / "train.tsv"), {"header": "no", "limit": 6000}
 
 
-def debian(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """One line about each Debian package, and its tags; 6,000 drawn at random."""
+def debian(folder: Path, common: int = COMMON) -> tuple[Any, dict[str, Any]]:
+    """One line about each Debian package, and its tags; 6,000 drawn at random.
+
+    `common`: packages that a tag stands in at least.
+    """
     told = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True)
     rows: list[tuple[str, str, list[str]]] = []
     for block in told.stdout.split("\n\n"):
@@ -44,7 +47,7 @@ def debian(folder: Path) -> tuple[Any, dict[str, Any]]:
         {
             "id": [name for name, *_ in rows],
             "text": [text for _, text, _ in rows],
-            "label": [[tag for tag in tags if counts[tag] >= COMMON] for *_, tags in rows],
+            "label": [[tag for tag in tags if counts[tag] >= common] for *_, tags in rows],
         }
     )
     return table, {"id": "id", "limit": 6000, "on_bad_row": "skip"}

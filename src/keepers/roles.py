@@ -189,8 +189,13 @@ class Prepared:
 
     @property
     def strata(self) -> Tensor:
-        """What splits and folds are over (n,)."""
+        """What floors and balance are over (n,)."""
         return self.task.strata(self.labels)
+
+    @property
+    def proportions(self) -> Targets:
+        """What splits and folds keep in proportion: the strata (n,), or all labels."""
+        return self.task.proportions(self.labels)
 
     def build(self, seed: int, parameter: str = "proxy") -> nn.Module:
         """A module with weights drawn by `seed`, its input normalised as the encoder says."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from keepers.errors import KeepersError, ParameterError
-from keepers.tasks import CLASSES, Targets, Task
+from keepers.tasks import CLASSES, Tags, Targets, Task, labels_at
 
 Kind = Literal["image", "text", "vector", "chat"]
 
@@ -286,13 +286,13 @@ class Signals:
     ensemble; `posterior_log_probs` (n, samples, classes), of draws of the weights: one
     model with dropout on, or the members of an ensemble; `out_of_fold_log_probs` (n, classes), each
     row of a model that was trained on the other folds; `labels` (n,), the classes, or the strata of
-    other targets; `losses` (n,); `gradients` (n, outputs) of the losses by the model's output,
-    `gradient_norms` (n,) their lengths, and `early_gradient_norms` (n, runs) those of models that
-    were stopped early in training;
-    `irreducible_losses` (n,), of a model trained on other data; of answers of language models,
-    `qualities` (n,), scores that somebody brings, or ifd, `answer_losses` (n,), the mean of each
-    over its tokens, `unconditional_losses` (n,), the same
-    without its prompt, `lengths` (n,) in characters, and
+    other targets, and `proportions` what a stratified choice keeps in proportion instead, which is
+    all labels of examples that have several; `losses` (n,); `gradients` (n, outputs) of the
+    losses by the model's output, `gradient_norms` (n,) their lengths, and `early_gradient_norms`
+    (n, runs) those of models that were stopped early in training; `irreducible_losses` (n,), of a
+    model trained on other data; of answers of language models, `qualities` (n,), scores that
+    somebody brings, or ifd, `answer_losses` (n,), the mean of each over its tokens,
+    `unconditional_losses` (n,), the same without its prompt, `lengths` (n,) in characters, and
     `similarities` (n, queries) to target examples, and `gradient_similarities` (n, tasks), cosines
     of gradients, means over the target examples of each task; `features` (n, d); `forgetting`
     (n,), the number of forgetting events, ∞ where never learnt; `aum` (n,), mean margin over
@@ -320,16 +320,17 @@ class Signals:
     features: Tensor | None = None
     forgetting: Tensor | None = None
     aum: Tensor | None = None
+    proportions: Targets | None = None
 
     def __post_init__(self) -> None:
-        if len({value.shape[0] for value in vars(self).values() if value is not None}) > 1:
+        if len({len(value) for value in vars(self).values() if value is not None}) > 1:
             lengths = {name: len(value) for name, value in self.items()}
             raise KeepersError(f"signals: lengths differ: {lengths}. Give one value per example")
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
-        """The signals that are there, by name."""
+        """The signals that are there, by name; without `proportions`."""
         for name, value in vars(self).items():
-            if value is not None:
+            if value is not None and name != "proportions":
                 yield name, value
 
     def __len__(self) -> int:
@@ -349,7 +350,16 @@ class Signals:
 
     def at(self, positions: Tensor) -> Signals:
         """The signals of some examples."""
-        return Signals(**{name: value[positions] for name, value in self.items()})
+        found = Signals(**{name: value[positions] for name, value in self.items()})
+        if self.proportions is None:
+            return found
+        return replace(found, proportions=labels_at(self.proportions, positions))
+
+    def knowing(self, task: Task, targets: Targets) -> Signals:
+        """These signals of examples that have these targets."""
+        kept = task.proportions(targets)
+        other = kept if isinstance(kept, Tags) else None
+        return replace(self, labels=task.strata(targets), proportions=other)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

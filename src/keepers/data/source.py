@@ -184,10 +184,20 @@ class Source:
 
     @cached_property
     def strata(self) -> npt.NDArray[np.int64] | None:
-        """What splits, folds and floors are over (n,): the classes, or the strata of the task."""
+        """What floors and balance are over (n,): the classes, or the strata of the task."""
         if self.other_task is None or self.targets is None:
             return self.labels
         return self.other_task.strata(self.targets).numpy()
+
+    @property
+    def proportions(self) -> Targets:
+        """What splits and folds keep in proportion: the strata (n,), or all labels of each example.
+
+        Of data without labels, one stratum.
+        """
+        if self.targets is None:
+            return torch.zeros(len(self), dtype=torch.int64)
+        return self.task.proportions(self.targets)
 
     @property
     def strata_names(self) -> tuple[str, ...]:

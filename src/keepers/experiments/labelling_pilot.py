@@ -72,10 +72,9 @@ def play(
     data: Any, labelled: Source, config: PilotConfig, place: Workplace, on_bad_row: OnBadRow
 ) -> Played:
     """Play a campaign by every method on all folds but one, tested on that one, for each fold."""
-    assert labelled.strata is not None
-    strata, units = torch.from_numpy(labelled.strata), torch.from_numpy(labelled.units)
+    units = torch.from_numpy(labelled.units)
     at = generator(config.seed, "pilot folds")
-    fold_of = folds(strata, units, FOLDS, generator=at).numpy()
+    fold_of = folds(labelled.proportions, units, FOLDS, generator=at).numpy()
     trials: list[ChoiceTrial] = []
     taken: dict[int, set[str]] = {}
     rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in config.methods}

@@ -254,7 +254,7 @@ class Bench:
         """The signals that the method is given, and what they cost."""
         everything = torch.arange(len(self.source))
         if selector is None:
-            return [Signals(labels=self.proxy.strata)], NO_COST
+            return [Signals().knowing(self.proxy.task, self.proxy.labels)], NO_COST
         early = methods.EARLY in method.needs
         if selector == "target" and not early:
             trained = [self._train_target(seed, everything, Shuffle())]

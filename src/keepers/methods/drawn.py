@@ -21,7 +21,8 @@ def _random(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
 
 
 def _stratified(signals: Signals, scores: None, k: int, **settings: Any) -> Picks:
-    return Picks(positions=selectors.stratified(signals.get("labels"), k, **settings))
+    shares = signals.get("labels") if signals.proportions is None else signals.proportions
+    return Picks(positions=selectors.stratified(shares, k, **settings))
 
 
 def _importance(
@@ -95,7 +96,7 @@ UNIFORM = (
         name="stratified",
         needs=frozenset({"labels"}),
         select=_stratified,
-        summary="random, each class in its proportion",
+        summary="random, each class or label in its proportion",
         when="a random choice from few examples or rare classes",
         paper="Neyman 1934",
     ),

@@ -8,6 +8,7 @@ from keepers.selectors.distinct import Distinct, distinct, near_duplicates
 from keepers.selectors.facility_location import cluster_weights, facility_location
 from keepers.selectors.greedy_sampling import greedy_sampling
 from keepers.selectors.in_turn import in_turn
+from keepers.selectors.iterative import iterative_stratification
 from keepers.selectors.k_center import k_center_greedy
 from keepers.selectors.probcover import probcover
 from keepers.selectors.ranking import top_k
@@ -36,6 +37,7 @@ __all__ = [
     "greedy_sampling",
     "importance_sample",
     "in_turn",
+    "iterative_stratification",
     "k_center_greedy",
     "near_duplicates",
     "percentile_sample",

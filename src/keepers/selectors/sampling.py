@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from keepers.errors import ParameterError
 from keepers.selectors.checks import check_count, check_selected, unselected
+from keepers.selectors.iterative import dealt, iterative_stratification
+from keepers.tasks import Tags
 
 
 def random_subset(
@@ -39,15 +42,16 @@ def random_subset(
 
 
 def stratified(
-    labels: Tensor, k: int, *, generator: torch.Generator, selected: Tensor | None = None
+    labels: Tensor | Tags, k: int, *, generator: torch.Generator, selected: Tensor | None = None
 ) -> Tensor:
     """Random, with each class in its proportion: kₓ = k nₓ / n, rounded by largest remainder.
 
     Equal remainders go to the lower class. What is drawn from the classes is interleaved evenly,
-    so that the beginning of the picks is in proportion too.
+    so that the beginning of the picks is in proportion too. Where examples have several labels,
+    each label is in its proportion, by `iterative_stratification`.
 
     Args:
-        labels: (n,), integers.
+        labels: (n,), integers; or the labels of each example.
         k: number of new picks.
         generator: draws within the classes.
         selected: positions (s,) already selected; they are never picked again, and the
@@ -66,6 +70,8 @@ def stratified(
         >>> labels[picks].bincount()
         tensor([2, 1])
     """
+    if isinstance(labels, Tags):
+        return _by_labels(labels, k, generator, selected)
     groups = split_by(
         labels, unselected(len(labels), check_selected(selected, len(labels), labels.device))
     )
@@ -82,15 +88,31 @@ def stratified(
         _shuffled(group, generator)[:share]
         for group, share in zip(groups, shares.tolist(), strict=True)
     ]
+    return _interleaved(drawn)
+
+
+def _by_labels(tags: Tags, k: int, generator: torch.Generator, selected: Tensor | None) -> Tensor:
+    free = unselected(len(tags), check_selected(selected, len(tags), tags.offsets.device))
+    check_count(k, len(free))
+    part, by = dealt(tags.take(free).cpu(), [k, len(free) - k], generator=generator)
+    picks = (part == 0).nonzero().squeeze(1)
+    drawn = [_shuffled(group, generator) for group in split_by(by, picks)]
+    return free[_interleaved(drawn).to(free.device)] if drawn else free[:0]
+
+
+def _interleaved(drawn: Sequence[Tensor]) -> Tensor:
+    """Positions of several groups, each spread evenly over the whole."""
     when = torch.cat([(torch.arange(len(part)) + 0.5) / max(1, len(part)) for part in drawn])
-    return torch.cat(drawn)[when.argsort(stable=True).to(labels.device)]
+    return torch.cat([*drawn])[when.argsort(stable=True).to(drawn[0].device)]
 
 
-def folds(labels: Tensor, units: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+def folds(
+    labels: Tensor | Tags, units: Tensor, count: int, *, generator: torch.Generator
+) -> Tensor:
     """The fold of each example, 0 to `count` − 1: units stay whole, classes are spread evenly.
 
     Args:
-        labels: (n,), integers.
+        labels: (n,), integers; or the labels of each example (`iterative_stratification`).
         units: (n,), integers; examples of the same number belong together.
         count: number of folds.
         generator: draws the order.
@@ -103,6 +125,10 @@ def folds(labels: Tensor, units: Tensor, count: int, *, generator: torch.Generat
         >>> folds(labels, units, 3, generator=torch.Generator().manual_seed(0)).bincount()
         tensor([2, 2, 2])
     """
+    if isinstance(labels, Tags):
+        ends = [len(labels) * each // count for each in range(count + 1)]
+        sizes = [last - first for first, last in itertools.pairwise(ends)]
+        return iterative_stratification(labels, sizes, generator=generator, units=units)
     _, of_unit = units.unique(return_inverse=True)
     order = torch.randperm(int(of_unit.max()) + 1, generator=generator)
     first = torch.full((len(order),), len(labels)).scatter_reduce(
@@ -115,7 +141,7 @@ def folds(labels: Tensor, units: Tensor, count: int, *, generator: torch.Generat
 
 
 def stratified_units(
-    labels: Tensor, units: Tensor, k: int, *, generator: torch.Generator
+    labels: Tensor | Tags, units: Tensor, k: int, *, generator: torch.Generator
 ) -> Tensor:
     """As `stratified`, but units are drawn whole, so that nothing drawn has a relative outside.
 
@@ -123,7 +149,7 @@ def stratified_units(
     over. Where each is larger than `k`, it is the first of the smallest.
 
     Args:
-        labels: (n,), integers.
+        labels: (n,), integers; or the labels of each example (`iterative_stratification`).
         units: (n,), integers; examples of the same number belong together.
         k: number of examples, at most n.
         generator: draws within the classes.
@@ -144,6 +170,12 @@ def stratified_units(
     if len(counts) == len(labels) or not k:
         return stratified(labels, k, generator=generator)
     check_count(k, len(labels))
+    if isinstance(labels, Tags):
+        sizes = [k, len(labels) - k]
+        part, _ = dealt(labels, sizes, generator=generator, units=units, spill=1)
+        found = (part == 0).nonzero()[:, 0]
+        smallest = units == units[counts[numbers].argmin()]
+        return found if len(found) else smallest.nonzero()[:, 0]
     firsts = numbers.argsort(stable=True)[counts.cumsum(0) - counts]
     order = stratified(labels[firsts], len(firsts), generator=generator).tolist()
     sizes, drawn, room = counts.tolist(), torch.zeros(len(counts), dtype=torch.bool), k

@@ -122,10 +122,8 @@ def extract(
     progress.finish()
     if against and labels is not None and keep:
         arrays |= of_targets(task, arrays[task.said], labels, against)
-    return Signals(
-        **{name: value for name, value in arrays.items() if name in wanted},
-        labels=None if labels is None else task.strata(labels),
-    )
+    signals = Signals(**{name: value for name, value in arrays.items() if name in wanted})
+    return signals if labels is None else signals.knowing(task, labels)
 
 
 def of_targets(

@@ -201,12 +201,12 @@ class Labels(Plain):
             "confidence": None,
         }
 
-    def strata(self, targets: Targets) -> Tensor:
-        """The rarest label of each example; `NO_LABEL` where it has none.
+    def proportions(self, targets: Targets) -> Targets:
+        """All labels of each example."""
+        return targets
 
-        Sechidis, Tsoumakas and Vlahavas, On the Stratification of Multi-Label Data, ECML PKDD
-        2011, deal out the examples of the rarest label first.
-        """
+    def strata(self, targets: Targets) -> Tensor:
+        """The rarest label of each example; `NO_LABEL` where it has none."""
         assert isinstance(targets, Tags)
         rank = torch.tensor(self.counts).argsort(stable=True).argsort()
         lowest = torch.full((len(targets),), self.num_outputs, dtype=torch.int64)

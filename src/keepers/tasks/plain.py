@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from keepers.tasks.task import weighted_mean
+from keepers.tasks.task import Targets, weighted_mean
 
 
 class Plain(ABC):
@@ -47,6 +47,15 @@ class Plain(ABC):
     def loss(self, output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """The mean of `losses`, each multiplied by its weight."""
         return weighted_mean(self.losses(output, targets), weights)
+
+    def proportions(self, targets: Targets) -> Targets:
+        """The strata (n,)."""
+        return self.strata(targets)
+
+    @abstractmethod
+    def strata(self, targets: Targets) -> Tensor:
+        """The stratum (n,) of each example."""
+        ...
 
     @abstractmethod
     def losses(self, output: Tensor, targets: Tensor) -> Tensor:

@@ -217,7 +217,14 @@ class Task(Protocol):
     def strata(self, targets: Targets) -> Tensor:
         """The stratum (n,) of each example: its class, its rarest label, its part of the range.
 
-        Splits, folds, floors and balance are over these; -1 where the target is unknown.
+        Floors and balance are over these; -1 where the target is unknown.
+        """
+        ...
+
+    def proportions(self, targets: Targets) -> Targets:
+        """What a stratified choice, splits and folds keep in proportion.
+
+        The strata (n,), or all labels of each example.
         """
         ...
 

@@ -66,7 +66,7 @@ def split(
     source: Source, prepared: Prepared, fraction: Budget | None, config: IrreducibleConfig
 ) -> list[Teaching]:
     """The models of the folds, or the one that is trained on a fraction."""
-    labels, everything = prepared.strata, torch.arange(len(source))
+    labels, everything = prepared.proportions, torch.arange(len(source))
 
     def teaching(members: Tensor, scored: Tensor, checked: Tensor, number: int) -> Teaching:
         return Teaching(

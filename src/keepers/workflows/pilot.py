@@ -149,9 +149,8 @@ def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
         )
     if len(source) <= largest:
         return source
-    assert source.strata is not None
-    labels, units = torch.from_numpy(source.strata), torch.from_numpy(source.units)
-    drawn = stratified_units(labels, units, largest, generator=generator(seed, "pilot"))
+    shares, units = source.proportions, torch.from_numpy(source.units)
+    drawn = stratified_units(shares, units, largest, generator=generator(seed, "pilot"))
     return source.take(drawn.numpy())
 
 
@@ -184,7 +183,8 @@ def run_pilot(
     inner = replace(inner, progress=None)
     at = generator(seed, "pilot folds")
     count = min(FOLDS * FOLDS, max(FOLDS, -(-len(source) * FOLDS // LARGEST)))
-    fold_of, pieces = folds(labels, units, count, generator=at), windows(count)
+    fold_of = folds(prepared.proportions, units, count, generator=at)
+    pieces = windows(count)
     found: dict[tuple[str, float], list[Held]] = {}
     unseen: list[tuple[Tensor, Tensor]] = []
     tried: list[Piece] = []
@@ -212,7 +212,8 @@ def run_pilot(
             said = signals.get(task.said)[len(members) :]
             found.setdefault((EVERYTHING, 1.0), []).append(_measured(prepared, said, held))
             unseen.append((labels[held], said))
-            inside = replace(signals.at(torch.arange(len(members))), labels=labels[members])
+            inside = signals.at(torch.arange(len(members)))
+            inside = inside.knowing(task, labels_at(prepared.labels, members))
             chosen: dict[tuple[str, float], tuple[Tensor, ...]] = {}
             tried.append(Piece(members=members, held=held, chosen=chosen))
             for fraction in keep:

@@ -19,6 +19,7 @@ from keepers.data import Source
 from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Prepared
+from keepers.tasks import labels_at
 from keepers.workflows.pilot import Piece, Pilot, judged, trained
 from keepers.workflows.second_look import of_another_kind
 from keepers.workflows.settling import Finding, forecast, promising
@@ -87,7 +88,7 @@ def chosen_by(
     made = trained(proxy, source, place, members, method.needs - {"labels"}, members, seed, fold)
     picks, _ = methods.choose(
         method,
-        [replace(made.signals, labels=strata[members])],
+        [made.signals.knowing(proxy.task, labels_at(proxy.labels, members))],
         len(piece.chosen[row.method, row.keep][0]),
         generator=generator(seed, "pilot", fold, row.method),
         num_classes=len(proxy.task.strata_names),

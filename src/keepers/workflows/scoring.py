@@ -174,13 +174,14 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
 
     Of conversations, where they are needed, the lengths of their answers.
     """
-    labels, features = source.strata, source.features
-    return Signals(
-        labels=torch.full((len(source),), -1) if labels is None else torch.from_numpy(labels),
+    features, unknown = source.features, torch.full((len(source),), -1)
+    found = Signals(
+        labels=unknown,
         features=None if features is None else torch.from_numpy(features),
         lengths=lengths(source) if "lengths" in needs and source.kind == "chat" else None,
         qualities=None if source.quality is None else torch.from_numpy(source.quality).float(),
     )
+    return found if source.targets is None else found.knowing(source.task, source.targets)
 
 
 def _by_language_model(
@@ -256,7 +257,7 @@ def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
     if not config.val:
         return everything, everything[:0]
     drawn = stratified_units(
-        data_signals(source).get("labels"),
+        source.proportions,
         torch.from_numpy(source.units),
         Budget.parse(config.val, "val").resolve(len(source), "val"),
         generator=generator(config.seed, "validation"),

@@ -187,11 +187,11 @@ def train(place: Workplace, training: Training) -> Trained:
     inputs = training.inputs(place.hardware)
     folder, record = place.run.stage(training.role, inputs, lambda at: learn(place, training, at))
     place.book(folder, record)
-    labels, scored = training.prepared.strata, training.scored
-    labels = labels if scored is None else labels[scored]
+    prepared, scored = training.prepared, training.scored
+    targets = prepared.labels if scored is None else labels_at(prepared.labels, scored)
     arrays = store.read(folder)
     tested = arrays.pop(TESTED, None)
-    signals = Signals(**arrays, labels=labels)
+    signals = Signals(**arrays).knowing(prepared.task, targets)
     return Trained(signals=signals, facts=record.facts, costs=record.costs, tested=tested)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from keepers import processes
+from keepers import processes, selectors
 from keepers.files import hash_bytes
 from keepers.ledger import Ledger
 from keepers.random import derived_seed, generator
@@ -21,7 +21,7 @@ from keepers.roles import Prepared
 from keepers.runs import StageRecord
 from keepers.scores import ranks
 from keepers.signals import extract, measure, store
-from keepers.tasks import Measured, labels_at
+from keepers.tasks import Measured, Tags, Targets, labels_at
 from keepers.training import Checkpoint, Evaluation, fit, steps_in_epoch
 from keepers.training.policy import Shuffle
 from keepers.types import EvalView, Signals
@@ -174,9 +174,9 @@ def measured(signals: Signals, view: EvalView, positions: Tensor) -> dict[str, A
 
 
 def folds_of(
-    labels: Tensor, folds: int, *, seed: int, units: Tensor | None = None
+    labels: Targets, folds: int, *, seed: int, units: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
-    """Disjoint folds, balanced by class, and a part that no model is trained on.
+    """Disjoint folds, balanced by class or label, and a part that no model is trained on.
 
     That part, a twentieth and at most 2,048 examples, chooses the checkpoints and says how far
     the models agree. Examples with the same number in `units` (n,), such as copies of one input,
@@ -188,13 +188,20 @@ def folds_of(
     """
     n = len(labels)
     units = torch.arange(n) if units is None else units
-    shuffled = torch.randperm(n, generator=generator(seed, "folds"))
+    draw = generator(seed, "folds")
+    shuffled = torch.randperm(n, generator=draw)
     _, first = np.unique(units[shuffled].numpy(), return_index=True)
     inputs = shuffled[torch.from_numpy(first).sort().values]  # one of each, in random order
     rest = inputs[min(CHECKED, max(1, len(inputs) // 20)) :]
-    by_class = rest[labels[rest].argsort(stable=True)]
     part = torch.full((int(units.max()) + 1,), folds)  # that of the checked is the last
-    part[units[by_class]] = torch.arange(len(rest)) % folds
+    if isinstance(labels, Tags):
+        by_label = selectors.folds(
+            labels.take(rest), torch.arange(len(rest)), folds, generator=draw
+        )
+        part[units[rest]] = by_label
+    else:
+        by_class = rest[labels[rest].argsort(stable=True)]
+        part[units[by_class]] = torch.arange(len(rest)) % folds
     *parts, checked = [(part[units] == each).nonzero().squeeze(1) for each in range(folds + 1)]
     return parts, checked
 

@@ -100,11 +100,8 @@ def _parted(
     fraction = share(test, "test")
     if fraction is None:
         return source, open_source(test, like=source, on_bad_row=on_bad_row, progress=progress)
-    strata = source.strata
-    if strata is None:  # of conversations
-        strata = np.zeros(len(source), dtype=np.int64)
     count = fraction.resolve(len(source), "test")
-    classes = len(np.unique(strata))
+    classes = 1 if source.strata is None else len(np.unique(source.strata))
     if count < (classes if isinstance(fraction.value, int) else 2):
         raise ParameterError(
             "test",
@@ -112,8 +109,8 @@ def _parted(
             f"there are {classes} classes",
             f"Give a fraction such as 0.2, or a count of {classes} or more",
         )
-    labels, units = torch.from_numpy(strata), torch.from_numpy(source.units)
-    drawn = stratified_units(labels, units, count, generator=generator(0, "test")).numpy()
+    shares, units = source.proportions, torch.from_numpy(source.units)
+    drawn = stratified_units(shares, units, count, generator=generator(0, "test")).numpy()
     rest = np.setdiff1d(np.arange(len(source)), drawn)
     if not len(rest):
         raise ParameterError("test", f"got {test!r}, which leaves no training data")
