@@ -358,7 +358,7 @@ def test_a_text_beside_the_wrong_id_in_any_format(run: Keepers, suffix: str) -> 
 
 NO_LABELS = [
     ("nowhere.csv", "labels: nowhere.csv does not exist"),
-    ("pool.csv", "pool.csv has no column 'id'"),
+    ("pool.csv", "pool.csv has no column 'label'; its columns are: key, text"),
     ("c", "c is not a file of labels"),
     ("c/campaign.db", "campaign.db is not a file of labels"),
 ]

@@ -21,6 +21,7 @@ import pytest
 import keepers as library
 from commands import Keepers
 from keepers import Campaign, Vote
+from keepers.data import open_source
 from keepers.errors import DataError, KeepersError, ParameterError
 from keepers.reports.active import active_report
 
@@ -222,6 +223,57 @@ def test_a_campaign_of_two_numbers_by_commands(tmp_path: Path, command: Command)
     assert "R² by labels" in page
     assert "The numbers are too far apart" in page
     assert 'id="classes"' not in page
+
+
+@pytest.mark.parametrize(
+    ("asks", "column", "answers"),
+    [
+        ("--classes cheap,dear", "label", ["cheap", "dear"]),
+        ("--labels red,blue", "label", ["red|blue", "[]"]),
+        ("--numbers price", "label", ["2", "-3.5"]),
+    ],
+)
+def test_the_batch_of_a_table_is_csv_for_every_task(
+    tmp_path: Path, command: Command, asks: str, column: str, answers: list[str]
+) -> None:
+    draw = np.random.default_rng(0).normal(size=(30, 3)).round(3)
+    lines = [",".join(map(str, [f"r{at}", *row])) for at, row in enumerate(draw.tolist())]
+    pool = tmp_path / "pool.csv"
+    pool.write_text("\n".join(["car,weight,rank,label cost", *lines]))
+    where = f"--campaign {tmp_path / 'c'}"
+    command(f"active start {pool} {where} {asks} --id car --input 'weight,rank,label cost'")
+    command(f"active query 6 {where} --out {tmp_path / 'batch.csv'}")
+    filled = list(csv.DictReader((tmp_path / "batch.csv").open()))
+    assert [*filled[0]] == ["id", "rank", "weight", "input.rank", "label cost", column, "line"]
+    for row in filled:
+        shown = [row["weight"], row["input.rank"], row["label cost"]]
+        assert [*map(float, shown)] == draw[int(row["id"][1:])].tolist()
+        assert row[column] == ""
+    for row, answer in zip(filled, answers, strict=False):
+        row[column] = answer
+    back = tmp_path / "back.csv"
+    with back.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*filled[0]])
+        writer.writeheader()
+        writer.writerows(filled)
+    assert command(f"active import {back} {where}").startswith("2 new")
+    command(f"active export {where} --out {tmp_path / 'out.csv'}")
+    opened = open_source(tmp_path / "out.csv", require_labels=False)
+    assert opened.columns.input == ("weight", "input.rank", "label cost")
+    assert opened.columns.label == column
+
+
+def test_ids_may_come_back_under_the_name_of_their_own_column(
+    tagged: Tagged, command: Command
+) -> None:
+    campaign = tagged.start()
+    first, second, third = campaign.query(3).ids
+    (tagged.folder / "a.csv").write_text(f"Key,label\n{first},art\n")
+    (tagged.folder / "b.jsonl").write_text(json.dumps({"key": second, "label": ["money"]}))
+    pq.write_table(pa.table({"key": [third], "label": [["art"]]}), tagged.folder / "c.parquet")
+    for name in ("a.csv", "b.jsonl", "c.parquet"):
+        assert command(f"active import {tagged.folder / name} --campaign {campaign.path}")[0] == "1"
+    assert campaign.state.labels == {first: ("art",), second: ("money",), third: ("art",)}
 
 
 def test_numbers_are_written_in_columns_that_can_be_filled_in(

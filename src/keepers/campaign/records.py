@@ -21,7 +21,9 @@ from keepers.data.where import with_lines
 from keepers.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-_WANTED = ("id", "label", "annotator", "time", "seconds", "skipped")
+IMPORTED = ("id", "label", "annotator", "time", "seconds", "skipped")
+"""The columns that are read of a file of labels."""
+
 _MINIMAL = "annotation_id"  # a column of Label Studio's CSV and JSON-MIN, which leave skips out
 
 _INERT = re.compile(r"'+[=+\-@\t\r]")
@@ -36,10 +38,11 @@ class MalformedError(Exception):
 Located = Iterator[tuple[str, Record | MalformedError]]
 
 
-def read_records(path: Path, instead: Sequence[str] = ()) -> Located:
+def read_records(path: Path, instead: Sequence[str] = (), key: str | None = None) -> Located:
     """The records of a file of one of `SUFFIXES`, or why one is none, each with where it stood.
 
-    `instead` are columns that, all of them together, may stand in for `label`.
+    `instead` are columns that, all of them together, may stand in for `label`; `key` is one that
+    may stand in for `id`.
 
     Raises:
         DataError: damaged as a whole, or without the columns `id` and `label`.
@@ -47,8 +50,15 @@ def read_records(path: Path, instead: Sequence[str] = ()) -> Located:
     """
     suffix = suffix_of(path)
     if suffix in (".csv", ".tsv"):
-        return _csv(path, instead)
-    return _parquet(path, instead) if suffix == ".parquet" else _json(path, instead)
+        return _csv(path, instead, key)
+    return _parquet(path, instead, key) if suffix == ".parquet" else _json(path, instead, key)
+
+
+def _tidy(names: Sequence[str], key: str | None) -> list[str]:
+    """The names of columns in lower case; the `key` is `id` where there is no other."""
+    found = [name.strip().lower() for name in names]
+    own = None if key is None or "id" in found else key.strip().lower()
+    return ["id" if name == own else name for name in found]
 
 
 def _stand_in(names: Sequence[str], instead: Sequence[str]) -> bool:
@@ -56,13 +66,16 @@ def _stand_in(names: Sequence[str], instead: Sequence[str]) -> bool:
     return bool(instead) and {name.strip().lower() for name in instead} <= set(names)
 
 
-def _check_columns(names: list[str], path: Path, instead: Sequence[str]) -> None:
+def _check_columns(
+    names: list[str], path: Path, instead: Sequence[str], shown: Sequence[str] = ()
+) -> None:
+    """Refuse a file without the columns, or with two of one name; `shown`: as the file has them."""
     if _MINIMAL in names:
         raise DataError(
             f"data: {path} is Label Studio's short form, which leaves skipped items out. Export "
             "the annotations as JSON (the full form)"
         )
-    twice = [name for name in _WANTED if names.count(name) > 1]
+    twice = [name for name in IMPORTED if names.count(name) > 1]
     if twice:
         raise DataError(f"data: {path} has two columns '{twice[0]}'. Keep one of them")
     absent = [name for name in ("id", "label") if name not in names]
@@ -71,7 +84,7 @@ def _check_columns(names: list[str], path: Path, instead: Sequence[str]) -> None
     if absent:
         raise DataError(
             f"data: {path} has no column '{absent[0]}'; its columns are: "
-            f"{', '.join(filter(None, names)) or 'none'}. Name the columns id and label"
+            f"{', '.join(filter(None, shown or names)) or 'none'}. Name the columns id and label"
         )
 
 
@@ -80,19 +93,20 @@ def _bytes(path: Path) -> bytes:
         return file.read()
 
 
-def _csv(path: Path, instead: Sequence[str]) -> Located:
+def _csv(path: Path, instead: Sequence[str], key: str | None) -> Located:
     """The records of a CSV file, with the lines on which they begin."""
     layout = layout_of(path, "yes")
     text = _bytes(path)
     records = records_in(text[layout.start :], layout.delimiter, layout.quotes)
     header = next(records, b"")
     try:
-        names = [name.strip().lower() for name in _cells(header, layout)]
+        shown = [name.strip() for name in _cells(header, layout)]
     except MalformedError as error:
         raise DataError(
             f"data: {path}, line 1: {first_line(error)}. Give a CSV file in UTF-8"
         ) from None
-    _check_columns(names, path, instead)
+    names = _tidy(shown, key)
+    _check_columns(names, path, instead, shown)
 
     return (
         (f"{path.name}, line {line}", _row(record, layout, names))
@@ -122,15 +136,15 @@ def _cells(record: bytes, layout: Layout) -> list[str]:
         raise MalformedError(f"{error}") from None
 
 
-def _parquet(path: Path, instead: Sequence[str]) -> Located:
+def _parquet(path: Path, instead: Sequence[str], key: str | None) -> Located:
     table = read_table(path)
-    names = [name.strip().lower() for name in table.column_names]
-    _check_columns(names, path, instead)
+    names = _tidy(table.column_names, key)
+    _check_columns(names, path, instead, table.column_names)
     stands_in = [name.strip().lower() for name in instead] if "label" not in names else []
     held = [
         place
         for place, (name, kind) in enumerate(zip(names, table.schema.types, strict=True))
-        if name in (*_WANTED, *stands_in)
+        if name in (*IMPORTED, *stands_in)
         or (
             name not in names[:place]
             and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
@@ -145,7 +159,7 @@ def _parquet(path: Path, instead: Sequence[str]) -> Located:
     return ((f"{path.name}, row {number}", row) for number, row in enumerate(rows))
 
 
-def _json(path: Path, instead: Sequence[str]) -> Located:
+def _json(path: Path, instead: Sequence[str], key: str | None) -> Located:
     try:
         text = _bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -163,18 +177,20 @@ def _json(path: Path, instead: Sequence[str]) -> Located:
                 f"data: {path}, line {line}: {first_line(error)}. Correct the line"
             ) from None
         return (
-            _object(f"{path.name}, record {n}", lambda row=row: row, path, instead)
+            _object(f"{path.name}, record {n}", lambda row=row: row, path, instead, key)
             for n, row in enumerate(rows, 1)
         )
     return (
-        _object(f"{path.name}, line {number}", lambda line=line: json.loads(line), path, instead)
+        _object(
+            f"{path.name}, line {number}", lambda line=line: json.loads(line), path, instead, key
+        )
         for number, line in enumerate(text.split("\n"), 1)
         if line.strip()
     )
 
 
 def _object(
-    where: str, read: Callable[[], Any], path: Path, instead: Sequence[str]
+    where: str, read: Callable[[], Any], path: Path, instead: Sequence[str], key: str | None
 ) -> tuple[str, Record | MalformedError]:
     try:
         record = read()
@@ -186,6 +202,8 @@ def _object(
         return where, record
     if _MINIMAL in record:
         _check_columns([*record], path, instead)
+    if key is not None and "id" not in record and key in record:
+        record["id"] = record[key]
     absent = [name for name in ("id", "label") if name not in record]
     stands_in = "skipped" in record or _stand_in([name.lower() for name in record], instead)
     if absent and not (absent == ["label"] and stands_in):

@@ -31,13 +31,14 @@ def read_votes(
     annotator: str,
     check: Check | None = None,
     question: Question = ANY_CLASS,
+    key: str | None = None,
 ) -> list[tuple[str, Vote]]:
     """The votes of a file, each with where it stood; a malformed file gives none.
 
     Raises:
         DataError: as `read_returned`, and for every malformed line (the first 5 are named).
     """
-    returned = read_returned(path, annotator=annotator, check=check, question=question)
+    returned = read_returned(path, annotator=annotator, check=check, question=question, key=key)
     problems = returned.malformed
     if problems:
         raise DataError(
@@ -54,6 +55,7 @@ def read_returned(
     annotator: str,
     check: Check | None = None,
     question: Question = ANY_CLASS,
+    key: str | None = None,
 ) -> Returned:
     """The votes of a file of labels, and what of it is malformed, by line.
 
@@ -63,7 +65,8 @@ def read_returned(
     Label Studio's full JSON export is read by `label_studio_votes`. Votes that name no annotator
     are those of `annotator`; votes without a time get that of their recording. A row in which
     `check` finds a fault counts as malformed. `question` is what was asked: for labels and numbers
-    the columns may be those of its names, in place of `label`.
+    the columns may be those of its names, in place of `label`. `key` is the column that ids came
+    from, which may stand in place of `id`.
 
     Raises:
         DataError: a file that is missing, of no known format, damaged as a whole, or without the
@@ -79,7 +82,8 @@ def read_returned(
                 "Studio's JSON export"
             )
         try:
-            return _returned(read_records(path, question.names), path, annotator, check, question)
+            records = read_records(path, question.names, key)
+            return _returned(records, path, annotator, check, question)
         except OSError as error:
             raise DataError(
                 f"data: {path} cannot be read ({error.strerror or first_line(error)})"

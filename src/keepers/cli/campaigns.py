@@ -102,7 +102,7 @@ def _check_out(campaign: Campaign, out: Path, overwrite: bool) -> None:
     for name in (WORK, POOLS):
         if is_within(out, campaign.path / name):
             raise RunError(f"out: {out} is a place where the campaign itself writes. Name another")
-    check_table(out, campaign.holdings.source.kind, overwrite=overwrite)
+    check_table(out, campaign.holdings.source, overwrite=overwrite)
 
 
 def _say_next(words: str) -> None:
@@ -123,6 +123,7 @@ def run_import(
             "annotator": annotator,
             "check": row_check(campaign.holdings.source),
             "question": campaign.state.asked_ever,
+            "key": campaign.holdings.source.columns.id,
         }
         if partial:
             returned = read_returned(file, **reading)

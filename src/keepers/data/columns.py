@@ -27,6 +27,7 @@ from keepers.data.looks import (
     is_prose,
     is_vector,
     tells,
+    written_beside,
 )
 from keepers.data.material import Material
 from keepers.data.source import Columns
@@ -162,7 +163,8 @@ def _find_input(
 
 def _numbers(material: Material, names: Sequence[str]) -> list[str]:
     """The columns of numbers that do not number the rows."""
-    columns = {name: material.table[name] for name in names}
+    beside = written_beside(material.table.column_names)
+    columns = {name: material.table[name] for name in names if name not in beside}
     return [
         name
         for name, each in columns.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn, ArrowTable, ArrowType
@@ -21,6 +23,9 @@ more of those numbered is left: of training data, say, after test data were spli
 
 MEASURED = ("round", "rank", "score", "votes", "seconds")
 """Columns of numbers that a campaign exports beside an input."""
+
+_EXPORTED = {"copy_of", "part", "annotators", *MEASURED}
+_PLACES = ("row", "file_row", "line")
 
 BRIEF = 5
 """Words up to which texts are brief, on average."""
@@ -55,6 +60,17 @@ def is_like(column: ArrowColumn, *patterns: str) -> bool:
         pc.mean(pc.match_substring_regex(part, pattern).cast(pa.float64())).as_py() > 0.9
         for pattern in patterns
     )
+
+
+def written_beside(names: Sequence[str]) -> frozenset[str]:
+    """The columns of numbers that a campaign wrote into what it exported; none in other files.
+
+    >>> sorted(written_beside(["a", "copy_of", "part", "annotators", *MEASURED]))
+    ['file_row', 'line', 'rank', 'round', 'row', 'score', 'seconds', 'votes']
+    >>> sorted(written_beside(["a", "score"]))
+    []
+    """
+    return frozenset({*MEASURED, *_PLACES} if set(names) >= _EXPORTED else ())
 
 
 def is_numbers(column: ArrowColumn) -> bool:

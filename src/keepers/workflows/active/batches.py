@@ -14,7 +14,7 @@ from keepers.campaign.records import inert_cells
 from keepers.workflows.active.labelled import (
     check_no_data,
     id_column,
-    input_column,
+    input_columns,
     label_columns,
     write_as_suffix_says,
 )
@@ -64,25 +64,23 @@ def write_batch(state: State, holdings: Holdings, batch: Batch, out: Path, overw
     """Write `id`, `rank`, the input, an empty `label` and what leads back to the files.
 
     Parquet, CSV or JSON lines by the suffix of `out`; no cell of CSV is a formula. In CSV several
-    numbers have a column each. Control items
-    are not told apart, so that nobody labels them otherwise.
+    numbers have a column each. Control items are not told apart, so that nobody labels them
+    otherwise.
     """
     check_no_data(state, out)
+    flat = out.suffix.lower() == ".csv"
     placed = {item: holdings.position(item) for item in batch.ids}
     places = [place for place in placed.values() if place is not None]
     ids = [item for item, place in placed.items() if place is not None]
-    name, values = input_column(holdings.source, places)
     table = pa.table(
         {
             "id": id_column(holdings.source, ids),
             "rank": pa.array(range(len(ids)), pa.int64()),
-            name: values,
-            **label_columns(
-                state, [state.item(item).label for item in ids], flat=out.suffix.lower() == ".csv"
-            ),
+            **input_columns(holdings.source, places, state.question.names if flat else None),
+            **label_columns(state, [state.item(item).label for item in ids], flat=flat),
             **holdings.source.where.columns(holdings.source.rows[places]),
         }
     )
-    if out.suffix.lower() == ".csv":
+    if flat:
         table = inert_cells(table)  # people open it in a spreadsheet
-    return write_as_suffix_says(table, holdings.source.kind, out, overwrite=overwrite)
+    return write_as_suffix_says(table, holdings.source, out, overwrite=overwrite)

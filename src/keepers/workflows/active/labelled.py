@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from keepers.campaign import Id, Item, State, id_readings
+from keepers.campaign.records import IMPORTED
 from keepers.data import Source, check_apart, where
 from keepers.data.inputs import digest
 from keepers.data.looks import MEASURED
@@ -51,11 +52,10 @@ def labelled_table(state: State, holdings: Holdings, *, flat: bool = False) -> A
     places = [place for _, place in rows]
     own = [place == holdings.position(item.id) for item, place in rows]
     methods = {each.round: each.method for each in state.rounds}
-    name, values = input_column(source, places)
     columns: dict[str, Any] = {
         "id": id_column(source, source.ids[places].tolist()),
         "row": pa.array([int(source.rows[p]) for p in places], pa.int64()),
-        name: values,
+        **input_columns(source, places, state.question.names if flat else None),
         **label_columns(state, [item.label for item in items], flat=flat),
         "copy_of": id_column(
             source, [None if mine else item.id for item, mine in zip(items, own, strict=True)]
@@ -174,14 +174,30 @@ def _is_alike(given: str, own: str) -> bool:
     return len(first & second) >= 0.5 * len(first | second)
 
 
-def input_column(source: Source, places: list[int]) -> tuple[str, Any]:
-    """The name of the input's column, and the inputs at some positions."""
+def input_columns(
+    source: Source, places: list[int], flat: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The inputs at some positions, in one column.
+
+    For a format that holds no lists (`flat`: the names that people are asked about), numbers stand
+    in the columns that they came from; one whose name is taken is `input.NAME`.
+    """
     name = _input_name(source)
     if source.kind == "vector":
         values = np.asarray(source.inputs)[places].astype(np.float32)
-        return name, pa.array(list(values), pa.list_(pa.float32()))
+        if flat is not None:
+            taken = {*TAKEN, *IMPORTED, *flat}
+            names = [f"input.{n}" if n.lower() in taken else n for n in _columns_of(source)]
+            return {each: pa.array(values[:, at]) for at, each in enumerate(names)}
+        return {name: pa.array(list(values), pa.list_(pa.float32()))}
     kind = pa.string() if source.kind == "text" else pa.binary()
-    return name, pa.array([source.preview(place) for place in places], kind)
+    return {name: pa.array([source.preview(place) for place in places], kind)}
+
+
+def _columns_of(source: Source) -> tuple[str, ...]:
+    """The columns of numbers that vectors were made of; none where they came as they are."""
+    names = source.columns.input
+    return names if source.kind == "vector" and (len(names),) == source.shape else ()
 
 
 def _input_name(source: Source) -> str:
@@ -191,20 +207,19 @@ def _input_name(source: Source) -> str:
 
 def write_labelled(state: State, holdings: Holdings, out: Path, *, overwrite: bool) -> Path:
     """Write the table in the format that the suffix of `out` names, atomically."""
-    kind = holdings.source.kind
-    check_table(out, kind, overwrite=overwrite)
+    check_table(out, holdings.source, overwrite=overwrite)
     check_no_data(state, out)
     return write_as_suffix_says(
         labelled_table(state, holdings, flat=out.suffix.lower() == ".csv"),
-        kind,
+        holdings.source,
         out,
         overwrite=overwrite,
     )
 
 
-def write_as_suffix_says(table: Any, kind: str, out: Path, *, overwrite: bool) -> Path:
-    """Write a table of examples of a kind as Parquet, CSV or JSON lines, atomically."""
-    suffix = check_table(out, kind, overwrite=overwrite)
+def write_as_suffix_says(table: Any, source: Source, out: Path, *, overwrite: bool) -> Path:
+    """Write a table of examples of a source as Parquet, CSV or JSON lines, atomically."""
+    suffix = check_table(out, source, overwrite=overwrite)
     with atomic_path(out, overwrite=overwrite) as partial:
         if suffix == ".parquet":
             pq.write_table(table, partial, compression="zstd")
@@ -216,8 +231,8 @@ def write_as_suffix_says(table: Any, kind: str, out: Path, *, overwrite: bool) -
     return out
 
 
-def check_table(out: Path, kind: str, *, overwrite: bool) -> str:
-    """The suffix of a file that examples of a kind can be written to.
+def check_table(out: Path, source: Source, *, overwrite: bool) -> str:
+    """The suffix of a file that examples of a source can be written to.
 
     Raises:
         RunError: another suffix, one whose format does not hold them, or a file that exists.
@@ -228,7 +243,10 @@ def check_table(out: Path, kind: str, *, overwrite: bool) -> str:
             f"out: got {out}, whose format is not known. Give a file that ends in "
             f"{', '.join(SUFFIXES)}"
         )
-    if (kind == "image" and suffix != ".parquet") or (kind == "vector" and suffix == ".csv"):
+    kind, whole = source.kind, not _columns_of(source)
+    if (kind == "image" and suffix != ".parquet") or (
+        kind == "vector" and whole and suffix == ".csv"
+    ):
         others = ".jsonl or .parquet" if kind == "vector" else ".parquet"
         raise RunError(f"out: {suffix} files hold no {kind}s. Give a file that ends in {others}")
     check_output(out, overwrite=overwrite)
