@@ -33,7 +33,6 @@ from sklearn.preprocessing import StandardScaler
 
 from keepers.data import DensePool, Source
 from keepers.files import write_json
-from keepers.ledger import Ledger
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
 from keepers.training import Hardware, fit_classifier, predict
@@ -136,7 +135,7 @@ def run_all(names: Sequence[str], out: Path, encoder: str | None, least: int) ->
         if encoder:
             folder = Path(tempfile.mkdtemp(dir=out))
             with Run(folder / "run", {"data": source.fingerprint}) as run:
-                place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+                place = Workplace(run=run, hardware=Hardware())
                 found = probed(source, held, encoder, place)
             shutil.rmtree(folder)
             (out / f"{name}-probe.json").write_text(json.dumps(found), encoding="utf-8")

@@ -36,6 +36,7 @@ from keepers.reports.tuning import loss
 from keepers.training import TuningRecipe, tune
 from keepers.training.optim import one_cycle
 from keepers.workflows.conversations import as_tokens, token_counts
+from keepers.workflows.options.shared import Shared
 from keepers.workflows.tested import with_test
 
 TEMPLATE = (
@@ -111,14 +112,14 @@ def gsm8k(path: Path, out: Path, rows: int) -> None:
 def targets(pool: str, folder: Path, test: str, count: int) -> None:
     """Export some of the rows that are not held out, for methods that compare with targets."""
     source = open_source(pool, task="tokens")
-    left, _, _ = with_test(source, test, "error", None, print)
+    left, _, _ = with_test(source, test, Shared(), print)
     drawn = torch.randperm(len(left), generator=generator(0, "targets"))[:count]
     export(pool, left.rows[drawn.numpy()], folder)
 
 
 def tuned(args: argparse.Namespace) -> None:
     """Tune a model on a random twentieth of the tokens that are not held out, three passes."""
-    pool, _, _ = with_test(open_source(args.pool, task="tokens"), args.test, "error", None, print)
+    pool, _, _ = with_test(open_source(args.pool, task="tokens"), args.test, Shared(), print)
     model = language_model(args.target, "target", length=args.length)
     _, sequences = as_tokens(pool, model, "error", print)
     tokens = token_counts(sequences)

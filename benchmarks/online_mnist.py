@@ -28,7 +28,6 @@ import torch
 from scipy import stats
 
 from keepers.data import Source, corrupt_labels, open_source
-from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.runs import Run
@@ -131,13 +130,13 @@ def losses(data: Data, kind: str | Role, hardware: Hardware) -> tuple[Irreducibl
         half = losses(data, "paper", hardware)[0].members
         source = data.source.take(half.numpy())
         with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "run", {}) as run:
-            place = Workplace(run=run, hardware=hardware, ledger=Ledger())
-            found = make_losses(source, None, config, place, "error", print)
+            place = Workplace(run=run, hardware=hardware, say=print)
+            found = make_losses(source, None, config, place)
             found = replace(found, members=half)
     else:
         with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "run", {}) as run:
-            place = Workplace(run=run, hardware=hardware, ledger=Ledger())
-            found = make_losses(data.source, 0.5, config, place, "error", lambda _: None)
+            place = Workplace(run=run, hardware=hardware)
+            found = make_losses(data.source, 0.5, config, place)
     spent = sum(cost.seconds for cost in place.ledger.costs if "irreducible" in cost.phase)
     return found, spent
 
@@ -165,7 +164,7 @@ def run_job(
         marks={"corrupted": data.wrong},
     )
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "run", {}) as run:
-        place = Workplace(run=run, hardware=hardware, ledger=Ledger())
+        place = Workplace(run=run, hardware=hardware)
         trained = train_online(place, training)
     curve = trained.curve
     return {

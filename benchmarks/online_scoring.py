@@ -23,7 +23,6 @@ from typing import Any
 import torch
 
 from keepers.data import corrupt_labels, open_source
-from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
@@ -103,9 +102,9 @@ def measure(name: str, folder: Path, repeats: int) -> list[dict[str, Any]]:
     found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         with Run(Path(scratch) / "il", {}) as run:
-            place = Workplace(run=run, hardware=hardware, ledger=Ledger())
+            place = Workplace(run=run, hardware=hardware)
             config = IrreducibleConfig(model=case.il)
-            il = make_losses(source, 0.5, config, place, "error", lambda _: None)
+            il = make_losses(source, 0.5, config, place)
         values = torch.full((len(source),), torch.nan)
         values[il.members] = il.losses.of(source.take(il.members.numpy()))
         variants: dict[str, dict[str, Any]] = {"uniform": {"select": "uniform"}, **case.savings}
@@ -125,7 +124,7 @@ def measure(name: str, folder: Path, repeats: int) -> list[dict[str, Any]]:
                     marks={"corrupted": wrong},
                 )
                 with Run(Path(scratch) / f"{saving}-{repeat}", {}) as run:
-                    place = Workplace(run=run, hardware=hardware, ledger=Ledger())
+                    place = Workplace(run=run, hardware=hardware)
                     trained = train_online(place, training)
                 found.setdefault(saving, []).append(
                     {

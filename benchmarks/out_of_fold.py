@@ -29,7 +29,6 @@ from material import TEXTS, opened
 from keepers import methods
 from keepers.data import Source
 from keepers.files import write_json
-from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Role, encode_like, prepare
 from keepers.runs import Run
@@ -113,7 +112,7 @@ def run_all(names: Sequence[str], out: Path) -> None:
             folder = Path(tempfile.mkdtemp(dir=out))
             try:
                 with Run(folder / "run", {"data": part.fingerprint}) as run:
-                    place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+                    place = Workplace(run=run, hardware=Hardware())
                     result = one(part, test, seed, place)
             finally:
                 shutil.rmtree(folder)

@@ -33,7 +33,6 @@ from driver import run_or_summary
 from keepers import methods
 from keepers.data import Source, corrupt_labels, open_source
 from keepers.files import write_json
-from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Prepared, Role, encode_like, prepare
 from keepers.runs import Run
@@ -237,7 +236,7 @@ def _in_a_run(
     folder = Path(tempfile.mkdtemp(dir=out))
     try:
         with Run(folder / "run", {"data": part.fingerprint}) as run:
-            return work(Workplace(run=run, hardware=Hardware(), ledger=Ledger()))
+            return work(Workplace(run=run, hardware=Hardware()))
     finally:
         shutil.rmtree(folder)
 

@@ -27,7 +27,6 @@ import torch
 from online_mnist import Data, losses, paired, reached
 from staleness import ADAMW, Case, noisy
 
-from keepers.ledger import Ledger
 from keepers.online import Scorers
 from keepers.roles import Role
 from keepers.runs import Run
@@ -106,7 +105,7 @@ def run(
         scorers=Scorers(way.scorers) if way.scorers else None,
     )
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "run", {}) as place:
-        work = Workplace(run=place, hardware=Hardware(device="cpu"), ledger=Ledger())
+        work = Workplace(run=place, hardware=Hardware(device="cpu"))
         trained = train_online(work, training)
     facts = trained.facts["scorers"] or {}
     curve = [[p["step"], round(p["seconds"], 3), p["accuracy"]] for p in trained.curve]

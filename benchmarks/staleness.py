@@ -30,7 +30,6 @@ import torch
 from online_mnist import Data, losses, paired
 
 from keepers.data import corrupt_labels, open_source
-from keepers.ledger import Ledger
 from keepers.online import Replay, Selecting, Selector
 from keepers.online.second_look import LEAST, WARM, WINDOW, SecondLook
 from keepers.random import generator
@@ -233,7 +232,7 @@ def run(case: Case, data: Data, il: Irreducible, age: int, variant: Variant) -> 
         tempfile.TemporaryDirectory() as folder,
         Run(Path(folder) / "run", {}) as place,
     ):
-        work = Workplace(run=place, hardware=Hardware(device="cpu"), ledger=Ledger())
+        work = Workplace(run=place, hardware=Hardware(device="cpu"))
         trained = train_online(work, training)
     return trained.curve[-1], overlaps
 

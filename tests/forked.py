@@ -26,7 +26,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -132,9 +132,10 @@ def _work(job: dict[str, Any]) -> None:
         getattr(importlib.import_module(module), name)(**job["arguments"])
         return
     from keepers.cli import main
-    from keepers.workflows import opening
+    from keepers.workflows.workplace import Workplace
 
-    opening.Workplace = functools.partial(opening.Workplace, checkpoint_every=0.0)  # type: ignore[misc,assignment]
+    of = Workplace.of
+    Workplace.of = lambda *given: replace(of(*given), checkpoint_every=0.0)  # type: ignore[method-assign,assignment]
     os.chdir(job.get("cwd", "."))
     if not job.get("report", True):
         running: Any = importlib.import_module("keepers.cli.running")

@@ -27,7 +27,6 @@ from keepers import methods
 from keepers.baselines import SAFE
 from keepers.data import open_source
 from keepers.errors import DataError, ParameterError
-from keepers.ledger import Ledger
 from keepers.reports.advise import VIEWS, advice_report, advice_table
 from keepers.roles import Role, prepare
 from keepers.runs import Run
@@ -414,7 +413,7 @@ def test_pieces_share_no_examples_where_there_are_enough(
     source = open_source(blobs(n, 0.0))
     source, prepared = prepare(Role(model="linear"), source)
     with Run(tmp_path / "run", {}) as run:
-        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        place = Workplace(run=run, hardware=Hardware())
         row = methods.get("stratified")
         found = pilots.run_pilot(
             prepared, source, place, methods_=[row], keep=[0.5], seed=0, drawn=False
@@ -588,7 +587,7 @@ def test_a_network_is_trained_for_the_best_alone_where_it_gains(
     source = open_source(blobs(120, 0.1))
     prepared = prepare(Role(model="linear"), source)[1]
     rows = findings(seen, [SAFE, "margin", "badge", "loss"], [0.3])
-    place = Workplace(run=Mock(), hardware=Hardware(), ledger=Ledger())
+    place = Workplace(run=Mock(), hardware=Hardware())
     _, found = look.proxy_look(seen, rows, prepared, prepared, source, place, keep=0.3, seed=0)
     best = settle(found, 0.3)
     assert (best and best.method) == taken
@@ -713,11 +712,11 @@ def test_a_picture_that_cannot_be_read_is_left_out_for_the_target_too(tmp_path: 
     file.write_bytes(file.read_bytes()[:60])
     source = open_source(tmp_path / "pictures", on_bad_row="skip")
     with Run(tmp_path / "run", {}) as run:
-        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
-        part, target = _target(source, AdviseOptions(target="mlp"), place, "skip")
+        place = Workplace(run=run, hardware=Hardware(), on_bad_row="skip")
+        part, target = _target(source, AdviseOptions(target="mlp"), place)
         assert (len(source), len(part), len(target.pool)) == (120, 119, 119)
         with pytest.raises(DataError, match="picture"):
-            _target(source, AdviseOptions(target="mlp"), place, "error")
+            _target(source, AdviseOptions(target="mlp"), replace(place, on_bad_row="error"))
 
 
 def test_rows_that_advice_leaves_out_are_said(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 import keepers
 from keepers.data import DensePool, Source, TokenPool, open_source
 from keepers.errors import ParameterError
-from keepers.ledger import Ledger, Tally
+from keepers.ledger import Tally
 from keepers.models import create_classifier
 from keepers.models.linear import (
     LinearAndTrees,
@@ -65,7 +65,7 @@ def vectors(n: int = 150, seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarr
 def signals_of(source: Source, model: str, folder: Path, *wanted: str, **more: Any) -> Signals:
     _, prepared = prepare(Role(model=model), source)
     with Run(folder, {"data": source.fingerprint}) as run:
-        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        place = Workplace(run=run, hardware=Hardware())
         members = torch.arange(len(source))
         return train(
             place,
@@ -305,7 +305,7 @@ def test_out_of_fold_no_model_has_seen_what_it_predicts(tmp_path: Path) -> None:
     model = "sklearn:sklearn.neighbors:KNeighborsClassifier"
     _, prepared = prepare(Role(model=model, options={"n_neighbors": 1}), source)
     with Run(tmp_path / "run", {"data": source.fingerprint}) as run:
-        place = Workplace(run=run, hardware=Hardware(), ledger=Ledger())
+        place = Workplace(run=run, hardware=Hardware())
         found = train(
             place,
             Training(

@@ -88,10 +88,10 @@ def select(data: Any, run: Path, **options: Any) -> Selection:
 def members_of(data: Any, run: Path, **options: Any) -> list[Signals]:
     """The signals that a run directory holds, in canonical order."""
     given = {"method": "entropy", "proxy": PROXY, "epochs": 2, "device": "cpu", **options}
-    config = CoresetOptions(**given, run=run)
-    opening = workplace(data, config, lambda _: None, purpose="coreset", seed=config.seed)
+    config = CoresetOptions(**given, run=run, say=lambda _: None)
+    opening = workplace(data, config, purpose="coreset", seed=config.seed)
     with opening as opened:
-        scored = score_source(opened[0], config, opened[1], say=lambda _: None)
+        scored = score_source(opened[0], config, opened[1])
         return list(scored.members)
 
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from keepers.data import DensePool, open_source
 from keepers.errors import KeepersError
-from keepers.ledger import Ledger
 from keepers.models import Recipe
 from keepers.online import (
     Backend,
@@ -193,9 +192,9 @@ def test_a_training_and_its_expected_cost_go_through_the_seam(tmp_path: Path) ->
         backend=recording,
     )
     with Run(tmp_path, {}, resume=True) as run:
-        place = Workplace(run=run, hardware=HARDWARE, ledger=Ledger())
         said: list[str] = []
-        assert expected_cost(training, place, said.append) is not None
+        place = Workplace(run=run, hardware=HARDWARE, say=said.append)
+        assert expected_cost(training, place) is not None
         assert (recording.made, len(said)) == (1, 1)
         assert {scored.version for _, scored in recording.noted} == {0}
         recording.noted.clear()

@@ -302,14 +302,12 @@ def test_losses_in_the_place_of_others_are_told(
             losses=IrreducibleLosses(ids=np.arange(5), values=values, metadata={"seed": seed})
         )
 
-    place: Any = SimpleNamespace(run=SimpleNamespace(path=tmp_path))
-    config = sought.IrreducibleConfig()
     said: list[str] = []
+    place: Any = SimpleNamespace(run=SimpleNamespace(path=tmp_path), say=said.append)
+    config = sought.IrreducibleConfig()
     for losses in (made(0, 0), made(0, 0), made(1, 3), made(2, 3)):
         monkeypatch.setattr(sought, "make_losses", lambda *_, losses=losses: losses)
-        sought.Sought(il=None, holdout=None, config=config).of(
-            open_source("digits"), place, "error", said.append, None
-        )
+        sought.Sought(il=None, holdout=None, config=config).of(open_source("digits"), place, None)
     file = tmp_path / "il.parquet"
     held = f"{file} held other irreducible losses"
     end = "and holds these now: another --run keeps both"

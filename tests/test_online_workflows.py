@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -32,9 +32,9 @@ from keepers.tasks import Classes
 from keepers.tasks.classes import calibration_error
 from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
-from keepers.workflows import opening
 from keepers.workflows.online import selections, stage, training
 from keepers.workflows.online.training import is_dense
+from keepers.workflows.options.shared import Shared
 from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
 from keepers.workflows.parts import quick
 from keepers.workflows.teaching import (
@@ -44,6 +44,7 @@ from keepers.workflows.teaching import (
     quality,
 )
 from keepers.workflows.tested import with_test
+from keepers.workflows.workplace import Workplace
 
 HERE = __name__
 N = 120
@@ -710,8 +711,9 @@ def test_a_killed_training_continues_to_the_same_bits(
     uninterrupted: tuple[Any, ...],
     moment: str,
 ) -> None:
-    eager = functools.partial(opening.Workplace, checkpoint_every=0.0)
-    monkeypatch.setattr(opening, "Workplace", eager)
+    of = Workplace.of
+    eager: Any = lambda *given: dataclasses.replace(of(*given), checkpoint_every=0.0)  # noqa: E731
+    monkeypatch.setattr(Workplace, "of", eager)
     killer = Killer(*MOMENTS[moment])
     with pytest.raises(KilledError):
         _to_kill(tmp_path, progress=killer)
@@ -879,7 +881,7 @@ def test_the_weights_load_into_the_model_that_was_measured(tmp_path: Path) -> No
     assert not model.module.training
     assert model.task is not None
     assert model.task.names == tuple("0123456789")
-    _, tested, _ = with_test(open_source("digits", limit=400), 0.3, "error", None, _unheard)
+    _, tested, _ = with_test(open_source("digits", limit=400), 0.3, Shared(), _unheard)
     _, pool = encode(tested, model.encoder)
     with torch.no_grad():
         found = model.module(*pool.gather(torch.arange(len(tested)))).argmax(1)

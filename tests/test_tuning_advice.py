@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,9 +19,11 @@ from keepers.experiments.tuning_advice import taken
 from keepers.experiments.tuning_pilot import DRAWS, STEPS, TuningPilot
 from keepers.models import language_model
 from keepers.statistics import Difference
+from keepers.training import Hardware
 from keepers.workflows.conversations import as_tokens
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.overlap import alike
+from keepers.workflows.workplace import Workplace
 
 
 def chat(at: int) -> dict[str, Any]:
@@ -48,11 +51,10 @@ def pilot_of(name: str, chats: str) -> Callable[..., TuningPilot]:
         source, sequences = as_tokens(open_source(path), model, "error", print, "target")
         return TuningPilot(
             config=config,
-            place=None,  # pyright: ignore[reportArgumentType]
+            place=Workplace(run=Mock(), hardware=Hardware()),
             source=source,
             target=model,
             sequences=sequences,
-            say=print,
         )
 
     return make

@@ -85,21 +85,19 @@ def approximations(data: Any, *, run: Path | None = None, **settings: Any) -> di
     """
     names = {"limit", *(each.name for each in fields(Reading))}
     config = validated(ApproximationsConfig, {k: v for k, v in settings.items() if k not in names})
-    where = {"device": config.device, "precision": "fp32", "run": run}
+    where = {"device": config.device, "precision": "fp32", "run": run, "say": _say}
     options = validated(Shared, where | {k: v for k, v in settings.items() if k in names})
-    with workplace(data, options, _say, purpose="approximations") as (source, place):
+    with workplace(data, options, purpose="approximations") as (source, place):
         cache = place.run.path / "encoded"
-        bad, target = options.on_bad_row, config.role("target")
-        source, large = prepare(target, source, parameter="target", on_bad_row=bad, cache=cache)
+        source, large = place.prepare(config.role("target"), source, parameter="target")
         _, small = prepare(config.role("il_model"), source, parameter="il_model", cache=cache)
         say_skipped(source, _say)
         found: list[dict[str, Any]] = []
         for seed in range(config.seeds):
             study = Study(config=config, source=source, target=large, small=small, seed=seed)
-            folder, record = place.run.stage(
+            _, record = place.stage(
                 "approximations", study.inputs(place), lambda _, study=study: study.run(place)
             )
-            place.book(folder, record)
             found.append(record.facts)
             means = (f"{name} {mean:.2f}" for name, mean in _means(record.facts).items())
             _say(f"seed {seed}: rank correlation with the exact function: {', '.join(means)}")

@@ -17,7 +17,6 @@ from active_worlds import CLASSES, World, make_world, spy
 from keepers import Campaign
 from keepers.data import Source, open_source
 from keepers.errors import DataError, KeepersError, ParameterError
-from keepers.ledger import Ledger
 from keepers.roles import Prepared, prepare
 from keepers.runs import Run
 from keepers.workflows.active import embedding as embedding_module
@@ -44,7 +43,7 @@ def proxy_of(source: Source, config: ActiveConfig) -> Prepared:
 def of(source: Source, folder: Path, **given: Any) -> npt.NDArray[np.float32]:
     config = ActiveConfig(device="cpu", **given)
     with Run(folder / "run", {}) as run:
-        place = Workplace(run=run, hardware=config.hardware, ledger=Ledger())
+        place = Workplace(run=run, hardware=config.hardware)
         found = embedding(source, config, place, proxy=lambda: proxy_of(source, config))
         assert [cost.phase for cost in place.ledger.costs] == ["features"]
         assert place.ledger.costs[0].examples == len(source)
@@ -93,7 +92,7 @@ def test_an_encoder_gives_features_and_a_proxys_is_asked_once(
     for name, given in (("proxy", "probe:lengths:make"), ("features", "probe:lengths:make")):
         config = ActiveConfig(device="cpu", **{name: given})
         with Run(tmp_path / name, {}) as run:
-            place = Workplace(run=run, hardware=config.hardware, ledger=Ledger())
+            place = Workplace(run=run, hardware=config.hardware)
             prepared = proxy_of(source, config)
             found.append(embedding(source, config, place, proxy=lambda: prepared))  # noqa: B023
             calls = sys.modules["lengths"].Lengths.calls

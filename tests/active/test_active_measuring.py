@@ -13,7 +13,6 @@ from keepers import Vote
 from keepers.campaign import Trained, wilson
 from keepers.data import open_source
 from keepers.errors import ParameterError
-from keepers.ledger import Ledger
 from keepers.methods import get
 from keepers.roles import Role, prepare
 from keepers.runs import Run
@@ -159,7 +158,7 @@ def labelled_world(folder: Path, flip: bool, *, control: int = 100) -> tuple[Any
     _, prepared = prepare(role, source)
     config = ActiveConfig(device="cpu")
     run = Run(folder / "run", {})
-    place = Workplace(run=run, hardware=config.hardware, ledger=Ledger())
+    place = Workplace(run=run, hardware=config.hardware)
     return known, torch.arange(control), prepared, place
 
 

@@ -13,7 +13,6 @@ from active_worlds import World, make_world, spy
 from torch import Tensor
 
 from keepers.errors import RunError
-from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.workflows import stages
@@ -103,7 +102,7 @@ def grouped(n: int, seed: int = 0) -> Tensor:
 
 def workplace(folder: Path) -> Workplace:
     hardware = Hardware(device="cpu", precision="fp32")
-    return Workplace(run=Run(folder, {}), hardware=hardware, ledger=Ledger())
+    return Workplace(run=Run(folder, {}), hardware=hardware)
 
 
 def test_an_index_finds_nearly_all_and_nothing_else(

@@ -9,7 +9,7 @@ from keepers.experiments.tuning_advice import advise_tuning
 from keepers.files import plain
 from keepers.options import taking
 from keepers.workflows.advise import Advice, advise_examples, left
-from keepers.workflows.opening import check_outputs, say_or_not, workplace
+from keepers.workflows.opening import check_outputs, workplace
 from keepers.workflows.options.advise import AdviseOptions
 
 
@@ -32,16 +32,15 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
             cannot try, or conversations without a target.
         KeepersError: another argument or the data are invalid.
     """
-    say = say_or_not(options.say)
     check_outputs(data, options)
-    opened = workplace(data, options, say, purpose="advise", seed=options.seed, group=options.group)
+    opened = workplace(data, options, purpose="advise", seed=options.seed, group=options.group)
     with opened as (source, place):
         if source.kind == "chat":
-            result = plain(advise_tuning(source, options, place, say))
+            result = plain(advise_tuning(source, options, place))
         else:
             _only_conversations(options)
-            result = advise_examples(source, options, place, say)
-        return left(result, place, say, options.out, overwrite=options.overwrite)
+            result = advise_examples(source, options, place)
+        return left(result, place, options)
 
 
 def _only_conversations(options: AdviseOptions) -> None:

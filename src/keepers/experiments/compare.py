@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from keepers import methods as table
-from keepers import processes
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import noted, withheld
@@ -18,25 +17,19 @@ from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
 from keepers.experiments.tuning_compare import compare_tuned
-from keepers.files import plain, write_json
-from keepers.ledger import Ledger
+from keepers.files import plain
 from keepers.options import cut, taking
 from keepers.random import generator
-from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
 from keepers.types import Budget
 from keepers.workflows.offered import check_offered
-from keepers.workflows.opening import (
-    Say,
-    about,
-    check_outputs,
-    default_run,
-    say_or_not,
-    say_skipped,
-)
+from keepers.workflows.opening import about, check_outputs, leave, placed, say_skipped
 from keepers.workflows.options.compare import CompareConfig, CompareOptions, Corruption
-from keepers.workflows.options.shared import AUTO
-from keepers.workflows.workplace import Workplace
+from keepers.workflows.options.shared import AUTO, Say
+from keepers.workflows.workplace import say_or_not
+
+RESULT = "compare.json"
+"""The file in the run directory that holds the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +63,7 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
         KeepersError: an argument or the data are invalid.
     """
     config, say = cut(options, CompareConfig), say_or_not(options.say)
-    hardware, progress = options.hardware, options.progress
-    hardware.join_processes()
+    options.hardware.join_processes()
     for read in (data, options.test):
         check_outputs(read, options)
     source, test_source, in_both = open_both(data, options, say)
@@ -87,20 +79,12 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
             "keep_tokens", f"got a value, but {source.name} holds no conversations", "Give --keep"
         )
     source, changed = _with_noise(source, config.noise if source.kind != "chat" else 0.0, say)
-    path = Path(options.run or default_run(source, "compare"))
-    identity = {"data": source.fingerprint, "test": test_source.fingerprint}
-    with Run(path, identity, resume=options.resume) as opened:
-        place = Workplace(
-            run=opened,
-            hardware=hardware,
-            ledger=Ledger(),
-            progress=progress,
-        )
+    with placed(options, "compare", data=source, test=test_source) as place:
         if source.kind == "chat":
-            tuned = compare_tuned(source, test_source, in_both, options, config, place, say)
-            _leave(plain(tuned), place, options, say)
-            return Comparison(result=plain(tuned), run=path)
-        bench = Bench.prepare(source, test_source, changed, config, place, options.on_bad_row, say)
+            tuned = plain(compare_tuned(source, test_source, in_both, options, config, place))
+            leave(tuned, place, RESULT, options)
+            return Comparison(result=tuned, run=place.run.path)
+        bench = Bench.prepare(source, test_source, changed, config, place)
         say_skipped(bench.source, say)
         trials = []
         for trial in bench.trials():
@@ -136,15 +120,8 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
                 "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
             }
         )
-        _leave(result, place, options, say)
-    return Comparison(result=result, run=path)
-
-
-def _leave(result: dict[str, Any], place: Workplace, options: CompareOptions, say: Say) -> None:
-    if processes.rank() == 0:
-        place.run.leave("compare.json", result, say)
-        if options.out is not None:
-            write_json(Path(options.out), result, overwrite=options.overwrite)
+        leave(result, place, RESULT, options)
+    return Comparison(result=result, run=place.run.path)
 
 
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:

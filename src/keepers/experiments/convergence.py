@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from keepers.statistics import Verdict
-from keepers.workflows.opening import Say
+from keepers.workflows.options.shared import Say
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace
 

@@ -18,7 +18,7 @@ from keepers.tasks import CLASSES
 from keepers.words import counted, listed
 from keepers.workflows.advise import Advice, left
 from keepers.workflows.auto import pilot_role
-from keepers.workflows.opening import about, check_outputs, say_or_not, say_skipped, workplace
+from keepers.workflows.opening import about, check_outputs, say_skipped, workplace
 from keepers.workflows.options.advise import LabellingOptions
 from keepers.workflows.pilot import FEWEST, FOLDS, part_of
 from keepers.workflows.workplace import Workplace
@@ -44,16 +44,15 @@ def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
             there is not for such targets.
         KeepersError: another argument or the data are invalid.
     """
-    say = say_or_not(options.say)
     check_outputs(data, options)
     reading = {"seed": options.seed, "keep_unlabelled": True}
-    opened = workplace(data, options, say, purpose="advise-labelling", **reading)
+    opened = workplace(data, options, purpose="advise-labelling", **reading)
     with opened as (source, place):
-        say_skipped(source, say)
+        say_skipped(source, place.say)
         methods = options.of_task(source.task)
         labelled = _labelled(source, options)
         result = plain(_result(data, source, labelled, methods, options, place))
-        return left(result, place, say, options.out, overwrite=options.overwrite)
+        return left(result, place, options)
 
 
 def _labelled(source: Source, config: LabellingOptions) -> Source:
@@ -117,7 +116,7 @@ def _result(
         device=config.device,
         precision=config.precision,
     )
-    played = play(data, labelled, simulation, place, config.on_bad_row)
+    played = play(data, labelled, simulation, place)
     known = int(_known(source).sum())
     unlabelled = len(source) - (known if known < len(source) else 0)
     result: dict[str, Any] = {

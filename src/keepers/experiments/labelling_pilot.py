@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from keepers.baselines import RANDOM
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
-from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.selectors import folds
 from keepers.statistics import Difference, judged, paired_difference
@@ -68,9 +66,7 @@ class PilotConfig(SimulateConfig):
         return replace(cast("Any", super().choosing), seed=self.seed)
 
 
-def play(
-    data: Any, labelled: Source, config: PilotConfig, place: Workplace, on_bad_row: OnBadRow
-) -> Played:
+def play(data: Any, labelled: Source, config: PilotConfig, place: Workplace) -> Played:
     """Play a campaign by every method on all folds but one, tested on that one, for each fold."""
     units = torch.from_numpy(labelled.units)
     at = generator(config.seed, "pilot folds")
@@ -84,8 +80,7 @@ def play(
             report("folds", fold, FOLDS)
             trained = labelled.take(np.flatnonzero(fold_of != fold))
             held = labelled.take(np.flatnonzero(fold_of == fold))
-            inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
-            bench = Bench.prepare(data, trained, held, config, inner, on_bad_row)
+            bench = Bench.prepare(data, trained, held, config, place.aside(progress=None))
             trials += bench.trials([fold + FOLDS * draw for draw in range(DRAWS)])
             for each in bench.auto:
                 for k in bench.rounds.budgets.rounds[max(0, each["round"] - 1) :]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from keepers.data import Source
-from keepers.workflows.opening import Say, read_data
+from keepers.workflows.opening import read_data
 from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
+from keepers.workflows.options.shared import Say
 from keepers.workflows.tested import with_test
 
 
@@ -20,7 +21,7 @@ def open_both(
             which stand in the training data.
     """
     source = read_data(data, options)
-    found = with_test(source, options.test, options.on_bad_row, options.progress, say)
+    found = with_test(source, options.test, options, say)
     for sentence in found[0].found:
         say(sentence)
     return found

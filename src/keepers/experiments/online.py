@@ -7,38 +7,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from keepers import processes
 from keepers.baselines import BASELINES, EQUAL_TIME, UNIFORM
 from keepers.data import Source, most_confused
 from keepers.errors import ParameterError, renamed
-from keepers.experiments.compare import Comparison
+from keepers.experiments.compare import RESULT, Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
 from keepers.experiments.material import open_both
 from keepers.experiments.online_summary import OnlineTrial, summarise, without_verdicts
 from keepers.experiments.online_trials import OnlineBench
 from keepers.experiments.trial import by_way
-from keepers.files import fingerprint, plain, write_json
-from keepers.ledger import Ledger
+from keepers.files import fingerprint, plain
 from keepers.online import IrreducibleLosses
 from keepers.options import cut, taking
-from keepers.roles import prepare
-from keepers.runs import Run
 from keepers.statistics import FEWEST_SEEDS
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL
-from keepers.workflows.opening import (
-    about,
-    check_outputs,
-    default_run,
-    say_or_not,
-    say_skipped,
-    share,
-)
+from keepers.workflows.opening import about, check_outputs, leave, placed, say_skipped, share
 from keepers.workflows.options.compare import CompareOnlineConfig, CompareOnlineOptions
 from keepers.workflows.options.training import OF_IRREDUCIBLE
 from keepers.workflows.parts import open_holdout
 from keepers.workflows.tested import check_losses
-from keepers.workflows.workplace import Workplace
+from keepers.workflows.workplace import say_or_not
 
 
 @taking(CompareOnlineOptions)
@@ -61,9 +50,8 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
         KeepersError: an argument or the data are invalid.
     """
     config, say = cut(options, CompareOnlineConfig), say_or_not(options.say)
-    hardware, progress = options.hardware, options.progress
-    il, holdout, on_bad_row = options.il, options.holdout, options.on_bad_row
-    hardware.join_processes()
+    il, holdout = options.il, options.holdout
+    options.hardware.join_processes()
     for each in (data, options.test, holdout, il):
         check_outputs(each, options)
     _check_irreducible(config, il, holdout)
@@ -73,29 +61,23 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
         split_off = share(options.test, "test") is not None
         check_losses(losses, test_source, say, split_off=split_off)
     if holdout is not None and share(holdout, "holdout") is None:
-        holdout = open_holdout(holdout, source, test_source, on_bad_row, progress, say)
+        how = options.on_bad_row, options.progress, say
+        holdout = open_holdout(holdout, source, test_source, *how)
     corruption = config.corruption()
     if INFOBATCH in config.methods:
         say(f"{INFOBATCH} takes neither keep nor until, but method_options.{INFOBATCH}.keep")
-    path = Path(options.run or default_run(source, "compare-online"))
-    if options.run is None and corruption.anything:
-        path = path.with_name(f"{path.name}-{fingerprint(asdict(corruption))[:4]}")
-    identity = {"data": source.fingerprint, "test": test_source.fingerprint}
-    with Run(path, identity, resume=options.resume) as opened:
-        place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
+    mark = f"-{fingerprint(asdict(corruption))[:4]}" if corruption.anything else ""
+    with placed(options, "compare-online", mark, data=source, test=test_source) as place:
 
         def partners(clean: Source) -> Mapping[int, int]:
             with renamed(OF_IRREDUCIBLE):
                 role = config.irreducible(0).role(clean)
-            cache = opened.path / "encoded"
-            clean, model = prepare(
-                role, clean, parameter="il_model", on_bad_row=on_bad_row, cache=cache
-            )
+            clean, model = place.prepare(role, clean, parameter="il_model")
             count = min(CONFUSED, len(clean.class_names) // 2 * 2)
             return most_confused(confusion(model, clean, place), count)
 
         made = corrupt(source, test_source, holdout, corruption, partners, say)
-        bench = OnlineBench.prepare(made, losses, config, place, on_bad_row, say)
+        bench = OnlineBench.prepare(made, losses, config, place)
         say_skipped(bench.source, say)
         trials: list[OnlineTrial] = []
         for trial in bench.trials():
@@ -137,14 +119,11 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
                 "curves": _curves(trials),
                 "irreducible": bench.quality,
                 "costs": place.ledger.by_phase(),
-                "hardware": hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
+                "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
             }
         )
-        if processes.rank() == 0:
-            place.run.leave("compare.json", result, say)
-            if options.out is not None:
-                write_json(Path(options.out), result, overwrite=options.overwrite)
-    return Comparison(result=result, run=path)
+        leave(result, place, RESULT, options)
+    return Comparison(result=result, run=place.run.path)
 
 
 def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> None:

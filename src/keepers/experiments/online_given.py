@@ -12,11 +12,10 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.baselines import SVP
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import renamed
 from keepers.experiments.corruption import duplicated
-from keepers.ledger import Cost, Ledger
+from keepers.ledger import Cost
 from keepers.models import default_proxy
 from keepers.random import derived_seed, generator
 from keepers.roles import Role, prepare
@@ -24,7 +23,6 @@ from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.types import Budget
 from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
-from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareOnlineConfig
 from keepers.workflows.options.training import OF_IRREDUCIBLE
 from keepers.workflows.stages import Training, train
@@ -64,8 +62,6 @@ class Supply:
     marks: dict[str, Tensor]
     losses: Irreducible | None
     holdout: Any
-    on_bad_row: OnBadRow
-    say: Say
 
     def given(self, seed: int) -> Given:
         """The members of one seed; its irreducible losses are made, or those given are used."""
@@ -93,10 +89,9 @@ class Supply:
     def _irreducible(self, seed: int) -> tuple[Irreducible, Cost | None]:
         if self.losses is not None:
             return self.losses, cost_of(self.losses.losses.metadata)
-        own = replace(self.place, ledger=Ledger(), booked=set())
-        config = self.config.irreducible(seed)
+        own = self.place.aside()
         with renamed(OF_IRREDUCIBLE):
-            made = make_losses(self.source, self.holdout, config, own, self.on_bad_row, self.say)
+            made = make_losses(self.source, self.holdout, self.config.irreducible(seed), own)
         self.place.ledger.book(own.ledger.costs)
         return made, cost_of(made.losses.metadata)
 
@@ -129,7 +124,6 @@ class Supply:
             return StageRecord(costs=(cost,))
 
         inputs = {**training.inputs(self.place.hardware), "method": method.identity(), "k": k}
-        folder, record = self.place.run.stage("selection", inputs, compute)
-        self.place.book(folder, record)
+        folder, record = self.place.stage("selection", inputs, compute)
         chosen = store.read(folder)["positions"].sort().values
         return replace(given, members=chosen), sum((*trained.costs, *record.costs), NOTHING)

@@ -11,7 +11,6 @@ import torch
 
 from keepers import processes
 from keepers.baselines import EQUAL_TIME, FRESH, SVP, UNIFORM
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.convergence import LONGER, is_little
@@ -22,7 +21,7 @@ from keepers.ledger import Cost
 from keepers.models import default_target
 from keepers.online import IrreducibleLosses, Selecting
 from keepers.random import derived_seed
-from keepers.roles import Prepared, Role, encode_like, prepare
+from keepers.roles import Prepared, Role, encode_like
 from keepers.training import Length, Shuffle, estimate_seconds, steps_in_epoch
 from keepers.types import EvalView
 from keepers.workflows.online import (
@@ -32,7 +31,6 @@ from keepers.workflows.online import (
     prepare_stand_in,
     train_online,
 )
-from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareOnlineConfig
 from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.sought import given_losses
@@ -66,28 +64,17 @@ class OnlineBench:
         losses: IrreducibleLosses | None,
         config: CompareOnlineConfig,
         place: Workplace,
-        on_bad_row: OnBadRow,
-        say: Say,
     ) -> OnlineBench:
         """Encode everything once, and refuse what cannot be trained."""
         source, before = data.source, data.source.ids
         role = Role.parse(config.target, default_target(source.info(), in_steps=True), "target")
-        cache = place.run.path / "encoded"
-        with place.ledger.phase("encoding") as tally:
-            source, target = prepare(
-                role,
-                source,
-                parameter="target",
-                on_bad_row=on_bad_row,
-                cache=cache,
-                progress=place.progress,
-            )
-            tally.examples = len(source)
+        source, target = place.encode(role, source, parameter="target")
+        cache = place.run.path / "encoded" / "test"
         marks = data.marks
         if len(source) < len(before):
             left = torch.from_numpy(np.isin(before, source.ids))
             marks = {name: mask[left] for name, mask in marks.items()}
-        irreducible = None if losses is None else given_losses(losses, source, say)
+        irreducible = None if losses is None else given_losses(losses, source, place.say)
         bench = cls(
             config=config,
             place=place,
@@ -98,11 +85,9 @@ class OnlineBench:
                 marks=marks,
                 losses=irreducible,
                 holdout=data.holdout,
-                on_bad_row=on_bad_row,
-                say=say,
             ),
             target=target,
-            test=encode_like(target, data.test, on_bad_row=on_bad_row, cache=cache / "test"),
+            test=encode_like(target, data.test, on_bad_row=place.on_bad_row, cache=cache),
             test_data=data.test.fingerprint,
             stand_in=prepare_stand_in(SelectionConfig(stand_in=config.stand_in), source),
         )

@@ -20,24 +20,22 @@ from keepers.experiments.simulate_summary import reached, summarise
 from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
 from keepers.files import plain, write_json
-from keepers.ledger import Ledger
 from keepers.options import cut, taking
-from keepers.runs import Run
 from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.statistics import FEWEST_SEEDS
 from keepers.words import counted
 from keepers.workflows.opening import (
-    Say,
     about,
     check_outputs,
-    default_run,
+    leave,
+    placed,
     read_data,
-    say_or_not,
     say_skipped,
 )
+from keepers.workflows.options.shared import Say
 from keepers.workflows.options.simulate import SimulateConfig, SimulateOptions
 from keepers.workflows.tested import with_test
-from keepers.workflows.workplace import Workplace
+from keepers.workflows.workplace import say_or_not
 
 PICKS = "picks.parquet"
 
@@ -107,8 +105,7 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
         Coleman et al., Selection via Proxy, ICLR 2020.
     """
     config, say = cut(options, SimulateConfig), say_or_not(options.say)
-    hardware, progress = options.hardware, options.progress
-    hardware.join_processes()
+    options.hardware.join_processes()
     for read in (data, options.test):
         check_outputs(read, options)
     source, tested, in_both = _open(data, options, say)
@@ -116,11 +113,8 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
     if source.other_task is not None:
         say(f"Errors are 1 - {source.task.score_words}")
     Budgets.resolve(config, len(source))
-    path = Path(options.run or default_run(source, "simulate"))
-    identity = {"data": source.fingerprint, "test": tested.fingerprint}
-    with Run(path, identity, resume=options.resume) as opened:
-        place = Workplace(run=opened, hardware=hardware, ledger=Ledger(), progress=progress)
-        bench = Bench.prepare(data, source, tested, config, place, options.on_bad_row)
+    with placed(options, "simulate", data=source, test=tested) as place:
+        bench = Bench.prepare(data, source, tested, config, place)
         say_skipped(bench.pool, say)
         trials: list[ChoiceTrial] = []
         for trial in bench.trials(range(config.seeds)):
@@ -131,6 +125,7 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
                 f"test error {trial.test_error:.2%}"
             )
         checks = bench.convergence() if config.seeds >= FEWEST_SEEDS else []
+        target = bench.rounds.target
         rows = withheld(summarise(trials), checks, "difference", "against_target")
         result: dict[str, Any] = plain(
             {
@@ -145,7 +140,7 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
                 "config": asdict(config)
                 | {
                     "proxy": bench.rounds.proxy.role.identity(),
-                    "target": bench.rounds.target.role.identity(),
+                    "target": target.role.identity(),
                 },
                 "seeds": list(range(config.seeds)),
                 "initial": bench.rounds.budgets.initial,
@@ -156,20 +151,18 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
                 "agreement": bench.agreement,
                 "auto": bench.auto,
                 "costs": bench.by_phase(),
-                "hardware": hardware.identity(gains_from_bf16=bench.rounds.target.recipe.bf16),
+                "hardware": place.hardware.identity(gains_from_bf16=target.recipe.bf16),
             }
         )
         if processes.rank() == 0:
-            write_table(path / PICKS, bench.picks_table(), {})
-            place.run.leave("simulate.json", result, say)
-            if options.out is not None:
-                write_json(Path(options.out), result, overwrite=options.overwrite)
-    return Simulation(result=result, run=path)
+            write_table(place.run.path / PICKS, bench.picks_table(), {})
+        leave(result, place, "simulate.json", options)
+    return Simulation(result=result, run=place.run.path)
 
 
 def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source, int]:
     """The pool, the test data, and how many of the pool were left out as they stand in both."""
-    source, progress = read_data(data, options), options.progress
+    source = read_data(data, options)
     if source.labels is None or not bool(source.task.known(source.labels).all()):
         raise ParameterError(
             "label",
@@ -177,9 +170,7 @@ def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source
             "picked",
             "Name the column with --label; for data without labels: keepers active start",
         )
-    source, tested, _ = with_test(
-        source, options.test, options.on_bad_row, progress, lambda _: None
-    )
+    source, tested, _ = with_test(source, options.test, options, lambda _: None)
     for sentence in source.found:
         say(sentence)
     in_both = np.isin(source.digests, tested.digests)

@@ -19,7 +19,7 @@ from keepers.experiments.simulate_budgets import Budgets
 from keepers.experiments.simulate_oracle import Oracle, round_seed
 from keepers.experiments.summary import Chooser
 from keepers.files import hash_bytes
-from keepers.ledger import Cost, Ledger
+from keepers.ledger import Cost
 from keepers.roles import Prepared, prepare
 from keepers.runs import StageRecord
 from keepers.signals import store
@@ -284,7 +284,7 @@ class Rounds:
 
     def _aside(self) -> Workplace:
         """The same place with a ledger of its own."""
-        return replace(self.place, ledger=Ledger(), booked=set())
+        return self.place.aside()
 
 
 def _uses_features(config: ActiveConfig) -> bool:

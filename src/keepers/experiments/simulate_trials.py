@@ -11,7 +11,6 @@ from torch import Tensor
 
 from keepers import methods
 from keepers.baselines import RANDOM
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.simulate_budgets import Budgets
@@ -52,7 +51,6 @@ class Bench:
         test: Source,
         config: SimulateConfig,
         place: Workplace,
-        on_bad_row: OnBadRow,
     ) -> Bench:
         """Encode everything once, for the proxy and for the target.
 
@@ -60,19 +58,11 @@ class Bench:
         """
         oracle = Oracle.of(source)
         cache = place.run.path / "encoded"
-        ledger = Ledger()
-        with ledger.phase("encoding") as tally:
-            pool, proxy = prepare(
-                config.choosing.role(source.info()),
-                oracle.pool,
-                on_bad_row=on_bad_row,
-                cache=cache,
-                progress=place.progress,
-            )
-            tally.examples = len(pool)
+        aside = place.aside()
+        pool, proxy = aside.encode(config.choosing.role(source.info()), oracle.pool)
         inputs = {"pool": pool.fingerprint, "role": proxy.role.identity()}
         _, encoded = place.run.stage(  # found again, it is charged what it took the first time
-            "encoding", inputs, lambda _: StageRecord(costs=tuple(ledger.costs))
+            "encoding", inputs, lambda _: StageRecord(costs=tuple(aside.ledger.costs))
         )
         if len(pool) < len(source):
             kept = {position: row for row, position in enumerate(source.rows.tolist())}
@@ -84,7 +74,7 @@ class Bench:
             cache=cache,
             progress=place.progress,
         )
-        view = encode_like(target, test, on_bad_row=on_bad_row, cache=cache / "test")
+        view = encode_like(target, test, on_bad_row=place.on_bad_row, cache=cache / "test")
         rounds = Rounds(
             config=config,
             budgets=Budgets.resolve(config, len(pool)),

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.baselines import EVERYTHING, FRESH, RANDOM
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.experiments.convergence import Check, convergence
 from keepers.experiments.summary import ChoiceTrial, Chooser
@@ -30,7 +29,6 @@ from keepers.training import BatchPolicy, FreshSubset, Shuffle, Weighted
 from keepers.types import Budget, Picks, Signals
 from keepers.workflows.auto import Taken, take
 from keepers.workflows.offered import needs_steps, row_for, wanted_signals
-from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.stages import Tested, Trained, Training, train
@@ -65,8 +63,6 @@ class Bench:
         changed: Tensor | None,
         config: CompareConfig,
         place: Workplace,
-        on_bad_row: OnBadRow,
-        say: Say,
     ) -> Bench:
         """Encode everything once, and ask a pilot where `auto` is among the methods."""
         info = source.info()
@@ -77,11 +73,7 @@ class Bench:
         target_role = config.target_role(info)
         cache = place.run.path / "encoded"
         before = source.ids
-        with place.ledger.phase("encoding") as tally:
-            source, proxy = prepare(
-                proxy_role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress
-            )
-            tally.examples = len(source)
+        source, proxy = place.encode(proxy_role, source)
         encoding = place.ledger.total("encoding")
         _, target = prepare(
             target_role, source, parameter="target", cache=cache, progress=place.progress
@@ -96,10 +88,8 @@ class Bench:
                 place,
                 proxy=proxy.role,  # the choices of a classifier are tried, not those of another
                 seed=0,
-                on_bad_row=on_bad_row,
                 balance=config.balance,
                 least=config.least(source.task.floor),
-                say=say,
                 chooser=proxy.role,
             )
             place.ledger.book(each.cost for each in taken.values() if each.pilot)
@@ -112,7 +102,9 @@ class Bench:
             encoding=encoding,
             target=target,
             test=Tested(
-                view=encode_like(target, test_source, on_bad_row=on_bad_row, cache=cache / "test"),
+                view=encode_like(
+                    target, test_source, on_bad_row=place.on_bad_row, cache=cache / "test"
+                ),
                 fingerprint=test_source.fingerprint,
             ),
             taken=taken,
@@ -332,8 +324,7 @@ class Bench:
             "k": k,
             "hardware": self.place.hardware.identity(gains_from_bf16=role.recipe.bf16),
         }
-        folder, record = self.place.run.stage("selection", inputs, compute)
-        self.place.book(folder, record)
+        folder, record = self.place.stage("selection", inputs, compute)
         arrays = store.read(folder)
         picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
         return picks, record

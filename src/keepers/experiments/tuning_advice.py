@@ -20,7 +20,7 @@ from keepers.statistics import Difference
 from keepers.words import counted, listed
 from keepers.workflows.conversations import as_tokens, say_unused
 from keepers.workflows.offered import check_offered
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.settling import told
@@ -34,9 +34,7 @@ SAME = 0.01
 """Nats per token, about a percent of perplexity, within which a difference is none."""
 
 
-def advise_tuning(
-    source: Source, config: AdviseOptions, place: Workplace, say: Say
-) -> dict[str, Any]:
+def advise_tuning(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
     """Whether tuning a language model on a choice pays, for each method and budget.
 
     In each of `DRAWS` draws every method chooses of a part of the conversations, a copy of the
@@ -47,7 +45,7 @@ def advise_tuning(
             or one under the longest conversation.
         DataError: conversations that its template cannot write.
     """
-    pilot = _opened(source, config, place, say)
+    pilot = _opened(source, config, place)
     _announce(pilot)
     benches, before, trials = list[TuningBench](), list[float](), list[TuningTrial]()
     for draw, bench in enumerate(pilot.benches()):
@@ -56,7 +54,7 @@ def advise_tuning(
         for trial in bench.trials():
             keep = pilot.fractions[bench.budgets.index(trial.budget)]
             trials.append(replace(trial, seed=draw, keep=keep, budget=round(keep * pilot.part)))
-            say(
+            place.say(
                 f"draw {draw + 1}: {trial.method}, {counted(trial.rows, 'conversation')} of "
                 f"{trial.held:,} tokens: loss {trial.measure.loss:.4f} "
                 f"({before[-1]:.4f} before tuning)"
@@ -64,10 +62,10 @@ def advise_tuning(
     return _result(pilot, benches[0], trials, mean(before))
 
 
-def _opened(source: Source, config: AdviseOptions, place: Workplace, say: Say) -> TuningPilot:
+def _opened(source: Source, config: AdviseOptions, place: Workplace) -> TuningPilot:
     for name in config.methods or TRIED:
         check_offered(table.get(name), source)
-    say_unused(config.methods or TRIED, say, similar_to=config.similar_to)
+    say_unused(config.methods or TRIED, place.say, similar_to=config.similar_to)
     role = target_of(CompareOptions(test=None, target=config.target))
     if len(source) < FEWEST:
         raise ParameterError(
@@ -76,34 +74,35 @@ def _opened(source: Source, config: AdviseOptions, place: Workplace, say: Say) -
             f"A pilot needs {FEWEST}, and says more with thousands",
         )
     target = language_model(role.model, "target", length=role.options.get("length"))
-    source, sequences = as_tokens(source, target, config.on_bad_row, say, "target")
-    say_skipped(source, say)
+    source, sequences = as_tokens(source, target, place.on_bad_row, place.say, "target")
+    say_skipped(source, place.say)
     return TuningPilot(
-        config=config, place=place, source=source, target=target, sequences=sequences, say=say
+        config=config, place=place, source=source, target=target, sequences=sequences
     )
 
 
 def _announce(pilot: TuningPilot) -> None:
     """Say what the pilot will do, and what weakens what it will say."""
+    say = pilot.place.say
     planned = listed([f"{each:.0%}" for each in pilot.fractions], 5)
     tunings = f"{pilot.arms} tunings of {counted(pilot.epochs, 'pass', 'passes')}"
-    pilot.say(
+    say(
         f"Pilot: {DRAWS} draws of {pilot.part:,} of {int(pilot.tokens.sum()):,} tokens, {tunings} "
         f"in each at {planned} kept, in steps of {pilot.batch_tokens:,} tokens"
     )
     cost, asked = f"about {pilot.share:.0%} of tuning on everything", pilot.config.pilot_share
     if pilot.share > ROOM * asked:
         cost += f", more than --pilot-share {asked:.0%}: smaller parts would have too few steps"
-    pilot.say(f"The tunings cost {cost}")
+    say(f"The tunings cost {cost}")
     left_out, of = pilot.copies
     if left_out:
         warning = "Warning: " if left_out > MANY_COPIES * of else ""
-        pilot.say(
+        say(
             f"{warning}{left_out:,.0f} of {of:,.0f} conversations in a draw are near-copies of a "
             "held-out one, and are left out"
         )
     where = "the data, of which each draw holds some out"
-    say_shared(pilot.options, pilot.source, where, pilot.say)
+    say_shared(pilot.options, pilot.source, where, say)
 
 
 def _result(

@@ -21,7 +21,6 @@ from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.types import Picks, TokenBudget
 from keepers.workflows.coreset import choose
-from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.readings import COMPARED
@@ -41,7 +40,6 @@ class TokenChooser:
     target: LanguageModel
     role: Role
     tokens: Tensor
-    say: Say
 
     def choice(self, name: str, budget: int, seed: int) -> tuple[Picks, Cost]:
         """What a method picks within the budget, and what that took, the proxy included."""
@@ -76,8 +74,7 @@ class TokenChooser:
             "budget": budget,
             "seed": seed,
         }
-        folder, record = self.place.run.stage("selection", inputs, compute)
-        self.place.book(folder, record)
+        folder, record = self.place.stage("selection", inputs, compute)
         arrays = store.read(folder)
         picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
         return picks, Cost(phase="selection") + cost.total() + record.costs[0]
@@ -122,11 +119,11 @@ class TokenChooser:
         """What the proxy says, read once for all seeds and methods, and what reading it took."""
         known = self._read
         if name not in known:
-            own = replace(self.place, ledger=Ledger(), booked=set())
+            own = self.place.aside()
             given = self._chosen_by(name, 0)
             own_model = _asks(name) and not self._proxy.model.startswith(PROBE)
             model = self._reader if own_model else None
-            scored = score_source(self.source, given, own, say=self.say, language=model)
+            scored = score_source(self.source, given, own, language=model)
             known[name] = scored, own.ledger
             shared = self.place.ledger
             for stage, costs in own.ledger.stages.items():

@@ -16,8 +16,9 @@ from keepers.experiments.tuning_trials import TuningBench, TuningTrial
 from keepers.statistics import standard_deviation
 from keepers.words import counted
 from keepers.workflows.conversations import say_unused
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.options.shared import Say
 from keepers.workflows.overlap import alike
 from keepers.workflows.workplace import Workplace
 
@@ -29,14 +30,14 @@ def compare_tuned(
     options: CompareOptions,
     config: CompareConfig,
     place: Workplace,
-    say: Say,
 ) -> dict[str, Any]:
     """The result of a comparison of conversations.
 
     Raises:
         KeepersError: as `TuningBench.prepare`.
     """
-    bench = TuningBench.prepare(source, test, options, config, place, say)
+    say = place.say
+    bench = TuningBench.prepare(source, test, options, config, place)
     say_skipped(bench.source, say)
     used = {"similar_to": options.similar_to, "quality": options.quality}
     say_unused(config.methods, say, **used)

@@ -23,7 +23,6 @@ from keepers.statistics import ENOUGH_SEEDS, overlap_of
 from keepers.types import TokenBudget
 from keepers.words import counted
 from keepers.workflows.conversations import token_counts
-from keepers.workflows.opening import Say
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.options.shared import HardwareOptions, Rows
@@ -56,7 +55,6 @@ class TuningPilot:
     source: Source
     target: LanguageModel
     sequences: Sequence[TokenSequence]
-    say: Say
 
     @cached_property
     def options(self) -> CompareOptions:
@@ -188,7 +186,7 @@ class TuningPilot:
 
     def benches(self) -> Iterator[TuningBench]:
         """The comparison of each draw; the learning rate is that of the first."""
-        say = self.say
+        place = self.place
         options = {**self.role.options, "batch_tokens": self.batch_tokens}
         role = replace(self.role, options=options)
         for at, held in self.draws:
@@ -213,18 +211,14 @@ class TuningPilot:
             bench = TuningBench(
                 options=self.options,
                 config=self.options,
-                place=self.place,
+                place=place,
                 source=self.source.take(at.numpy()),
                 target=self.target,
                 role=role,
                 sequences=[self.sequences[place] for place in at.tolist()],
                 held_out=HeldOut.of(judges, choices=True),
                 budgets=tuple(budgets),
-                say=say,
             )
-            role, say = replace(role, lr=bench.rate[0]), _silent  # it is the same in all draws
+            role = replace(role, lr=bench.rate[0])  # it is the same in all draws
+            place = place.saying(lambda _: None)  # and so is what is said
             yield bench
-
-
-def _silent(sentence: str) -> None:
-    """For what was said already."""

@@ -26,7 +26,6 @@ from keepers.runs import StageRecord
 from keepers.training import TuningRecipe, tune
 from keepers.types import Picks
 from keepers.workflows.conversations import as_tokens, token_counts
-from keepers.workflows.opening import Say
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.workplace import Workplace
@@ -74,7 +73,6 @@ class TuningBench:
     sequences: Sequence[TokenSequence]
     held_out: HeldOut
     budgets: tuple[int, ...]
-    say: Say
 
     @classmethod
     def prepare(
@@ -84,7 +82,6 @@ class TuningBench:
         options: CompareOptions,
         config: CompareConfig,
         place: Workplace,
-        say: Say,
     ) -> TuningBench:
         """Open the target, and write everything as its tokens.
 
@@ -95,8 +92,8 @@ class TuningBench:
         """
         role = target_of(config)
         target = language_model(role.model, "target", length=role.options.get("length"))
-        source, sequences = as_tokens(source, target, options.on_bad_row, say, "target")
-        _, held = as_tokens(test, target, options.on_bad_row, say, "target")
+        source, sequences = as_tokens(source, target, place.on_bad_row, place.say, "target")
+        _, held = as_tokens(test, target, place.on_bad_row, place.say, "target")
         return cls(
             options=options,
             config=config,
@@ -107,7 +104,6 @@ class TuningBench:
             sequences=sequences,
             held_out=HeldOut.of(held, choices=True),
             budgets=budgets_of(config, token_counts(sequences)),
-            say=say,
         )
 
     @cached_property
@@ -137,7 +133,6 @@ class TuningBench:
             target=self.target,
             role=self.role,
             tokens=self.tokens,
-            say=self.say,
         )
 
     @cached_property
@@ -175,7 +170,7 @@ class TuningBench:
         found = lowest(RATES, FIRST, loss_at)
         best = min(found, key=lambda rate: found[rate])
         tried = ", ".join(f"{rate:g} ({found[rate]:.3f})" for rate in sorted(found))
-        self.say(
+        self.place.say(
             f"Learning rate {best:g}: the best for a random part, by the loss on {aside} other "
             f"conversations of the pool: {tried}"
         )
@@ -295,6 +290,5 @@ class TuningBench:
             "held out": held_out.fingerprint,
             "hardware": self.place.hardware.identity(gains_from_bf16=True),
         }
-        folder, record = self.place.run.stage("tuning", inputs, compute)
-        self.place.book(folder, record)
+        _, record = self.place.stage("tuning", inputs, compute)
         return record.facts, record.costs[0]

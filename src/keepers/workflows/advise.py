@@ -11,22 +11,21 @@ from typing import Any
 
 import torch
 
-from keepers import processes
 from keepers.baselines import EVERYTHING, RANDOM
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.files import plain, write_json
+from keepers.files import plain
 from keepers.methods import Method
 from keepers.models import CLASSIFIERS, default_proxy, default_target, is_classifier
-from keepers.roles import Prepared, Role, prepare
+from keepers.roles import Prepared, Role
 from keepers.training import epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
 from keepers.workflows.offered import row_for
-from keepers.workflows.opening import Say, about, say_skipped
+from keepers.workflows.opening import about, leave, say_skipped
 from keepers.workflows.options.advise import KEEP, AdviseOptions
+from keepers.workflows.options.shared import Shared
 from keepers.workflows.pilot import (
     LARGEST,
     Pilot,
@@ -58,9 +57,7 @@ class Advice:
         return self.result["sentences"]
 
 
-def advise_examples(
-    source: Source, config: AdviseOptions, place: Workplace, say: Say
-) -> dict[str, Any]:
+def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> dict[str, Any]:
     """Find out by a pilot in folds whether selecting pays, for classes, labels or numbers.
 
     Raises:
@@ -70,14 +67,14 @@ def advise_examples(
     methods = config.of_examples(source.task)
     if not fractions:
         raise ParameterError("keep", "got budgets that keep everything", "Give a part, such as 0.5")
-    few, trained = _target(source, config, place, config.on_bad_row)
+    few, trained = _target(source, config, place)
     epochs = None
     if trained.classifier is None:
         epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
     part = looked_at(source, config.seed)
     drawn = len(part) < len(source)
-    part, prepared = joined(part, config.proxy, place, config.on_bad_row)
-    say_skipped(part, say)
+    part, prepared = joined(part, config.proxy, place)
+    say_skipped(part, place.say)
     pilot = run_pilot(
         prepared,
         part,
@@ -105,14 +102,9 @@ def advise_examples(
     )
 
 
-def left(
-    result: dict[str, Any], place: Workplace, say: Say, out: str | Path | None, *, overwrite: bool
-) -> Advice:
+def left(result: dict[str, Any], place: Workplace, options: Shared) -> Advice:
     """The advice, left in its run directory and, where it is named, in `out`."""
-    if processes.rank() == 0:
-        place.run.leave(RESULT, result, say)
-        if out is not None:
-            write_json(Path(out), result, overwrite=overwrite)
+    leave(result, place, RESULT, options)
     return Advice(result=result, run=place.run.path)
 
 
@@ -121,13 +113,11 @@ def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
     return [fraction for fraction in dict.fromkeys(found) if fraction < 1]
 
 
-def _target(
-    source: Source, config: AdviseOptions, place: Workplace, on_bad_row: OnBadRow
-) -> tuple[Source, Prepared]:
+def _target(source: Source, config: AdviseOptions, place: Workplace) -> tuple[Source, Prepared]:
     """A part of the data that tells what the target costs, and the target joined with it."""
-    part, cache = part_of(source, config.seed), place.run.path / "encoded-target"
+    part = part_of(source, config.seed)
     role = Role.parse(config.target, default_target(part.info()), "target")
-    return prepare(role, part, parameter="target", on_bad_row=on_bad_row, cache=cache)
+    return place.prepare(role, part, parameter="target", cache="encoded-target")
 
 
 def _target_seconds(

@@ -21,12 +21,13 @@ from keepers.workflows.advise import Advice, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.online import AUTO, OnlineTraining
-from keepers.workflows.opening import about, check_outputs, say_or_not, share, workplace
+from keepers.workflows.opening import about, check_outputs, share, workplace
 from keepers.workflows.options.advise import AdviseOnlineOptions
 from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.pilot import part_of
 from keepers.workflows.sought import IL_FILE, Sought
 from keepers.workflows.train import ready
+from keepers.workflows.workplace import say_or_not
 
 LARGEST = 5_000
 """Examples that the losses are made for, at most."""
@@ -59,7 +60,7 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
         check_outputs(read, options)
     sought = Sought.read(config.selects, options.il, options.holdout, config.irreducible(seed), say)
     assert sought is not None
-    opened = workplace(data, options, say, purpose="advise-online", seed=seed)
+    opened = workplace(data, options, purpose="advise-online", seed=seed)
     with opened as (source, place):
         if not source.task.likely:
             raise ParameterError(
@@ -70,13 +71,11 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
             )
         part = source if sought.il is not None else part_of(source, seed, LARGEST)
         with renamed({"model": "target"}):
-            training = ready(part, None, sought, config, place, config.on_bad_row, say)
-            expected = expected_cost(training, place, lambda _: None)
+            training = ready(part, None, sought, config, place)
+            expected = expected_cost(training, place.saying(lambda _: None))
         assert expected is not None
         cost = expected[0]
-        training = training.with_losses(
-            sought.of(training.source, place, config.on_bad_row, say, None)
-        )
+        training = training.with_losses(sought.of(training.source, place, None))
         facts = known_facts(training, cost, place)
         irreducible, whole = training.irreducible, len(part) == len(source)
         assert irreducible is not None
@@ -101,7 +100,7 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
             "losses": str(place.run.path / IL_FILE) if whole and sought.il is None else None,
         }
         result = plain({**result, "sentences": sentences(result)})
-        return left(result, place, say, options.out, overwrite=options.overwrite)
+        return left(result, place, options)
 
 
 def _found(training: OnlineTraining, facts: OnlineFacts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from keepers import methods
 from keepers.baselines import RANDOM, SAFE
-from keepers.choices import Balance, OnBadRow
+from keepers.choices import Balance
 from keepers.configuration import model_named
 from keepers.data import Source
 from keepers.ledger import Cost
@@ -21,7 +21,6 @@ from keepers.roles import Prepared, Role, made_by, prepare
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.offered import row_for
-from keepers.workflows.opening import Say
 from keepers.workflows.options.advise import candidates
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
@@ -79,7 +78,7 @@ class Taken:
 
 
 def settled(
-    source: Source, config: CoresetOptions, place: Workplace, *, say: Say
+    source: Source, config: CoresetOptions, place: Workplace
 ) -> tuple[CoresetOptions, Taken | None]:
     """A configuration whose method `auto` is replaced by what a pilot shows, and what it showed."""
     if config.method != AUTO:
@@ -87,7 +86,7 @@ def settled(
     if source.kind == "chat":
         name = "random" if source.targets is None else SAFE
         why = "only tuning shows the value of a conversation; keepers advise --target measures it"
-        say(f"auto takes {name}: {why}")
+        place.say(f"auto takes {name}: {why}")
         return replace(config, method=name), Taken(method=name, why=why)
     role = replace(config, method=SAFE).role(source)
     if config.proxy or config.resolution is not None:  # what is wrong with it is said first
@@ -99,10 +98,8 @@ def settled(
         place,
         proxy=config.proxy,
         seed=config.seed,
-        on_bad_row=config.on_bad_row,
         balance=config.balance,
         least=config.least(source.task.floor),
-        say=say,
         chooser=role,
     )[k]
     place.ledger.book([taken.cost] if taken.pilot else [])
@@ -149,10 +146,8 @@ def take(
     *,
     proxy: str | Role | Mapping[str, Any] | None,
     seed: int,
-    on_bad_row: OnBadRow,
     balance: Balance | None,
     least: int,
-    say: Say,
     chooser: Role,
     offered: Container[str] | None = None,
 ) -> dict[int, Taken]:
@@ -179,17 +174,17 @@ def take(
         )
         if why:
             found[k] = Taken(method=SAFE, why=why)
-            say(f"auto takes {SAFE}: {why}")
+            place.say(f"auto takes {SAFE}: {why}")
             continue
         if looked is None:
             part = looked_at(source, seed)
-            drawn, looked = len(part) < len(source), joined(part, proxy, place, on_bad_row)
+            drawn, looked = len(part) < len(source), joined(part, proxy, place)
             asked = asks_proxy(chooser, source.kind, offered)
             chosen_by = prepare(chooser, looked[0])[1] if asked else None
         names = [name for name in candidates(looked[1].task) if offered is None or name in offered]
         found[k] = _by_pilot(*looked, names, fraction, place, seed, drawn=drawn, proxy=chosen_by)
         taken = found[k]
-        say(f"auto takes {taken.method}: {taken.why} ({taken.cost.seconds:.0f} s)")
+        place.say(f"auto takes {taken.method}: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found
 
 
@@ -314,11 +309,7 @@ def pilot_role(source: Source, proxy: str | Role | Mapping[str, Any] | None) -> 
 
 
 def joined(
-    source: Source,
-    proxy: str | Role | Mapping[str, Any] | None,
-    place: Workplace,
-    on_bad_row: OnBadRow,
+    source: Source, proxy: str | Role | Mapping[str, Any] | None, place: Workplace
 ) -> tuple[Source, Prepared]:
     """The model of the pilot, joined with the data."""
-    role, cache = pilot_role(source, proxy), place.run.path / "encoded-pilot"
-    return prepare(role, source, on_bad_row=on_bad_row, cache=cache, progress=place.progress)
+    return place.prepare(pilot_role(source, proxy), source, cache="encoded-pilot")

@@ -28,9 +28,8 @@ from keepers.types import Signals
 from keepers.words import counted, listed
 from keepers.workflows.encoder_readings import check_gives, encoder_signals
 from keepers.workflows.language_roles import language_role
-from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
-from keepers.workflows.options.shared import AUTO
+from keepers.workflows.options.shared import AUTO, Say
 from keepers.workflows.readings import COMPARED, Targets, read_signals
 from keepers.workflows.workplace import Workplace
 
@@ -52,7 +51,6 @@ def language_signals(
     needs: frozenset[str],
     config: CoresetOptions,
     place: Workplace,
-    say: Say,
     model: LanguageModel | None = None,
 ) -> tuple[Source, Signals, Tensor | None]:
     """What a method `needs` of a language model, of the conversations that it could read.
@@ -84,24 +82,25 @@ def language_signals(
                 "Give a number of rows with --keep, or name a causal language model",
             )
         targets = opened_targets(config, needs)
-        return source, encoder_signals(source, targets, encoder, place, say), None
+        return source, encoder_signals(source, targets, encoder, place), None
     role = language_role(config.proxy, "proxy")
     if model is None:
         model = language_model(role.model, "proxy", length=role.options.get("length"))
     likened = opened_targets(config, needs)
-    source, sequences = as_tokens(source, model, config.on_bad_row, say)
+    source, sequences = as_tokens(source, model, place.on_bad_row, place.say)
     tokens = token_counts(sequences)
     like = None
     if likened is not None:
+        of_targets = place.saying(lambda told: place.say(f"Targets: {told}"))
         with about("similar_to"):
-            like = Targets(
-                *as_tokens(likened, model, config.on_bad_row, lambda told: say(f"Targets: {told}"))
-            )
-    say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, without training")
+            like = Targets(*as_tokens(likened, model, place.on_bad_row, of_targets.say))
+    place.say(f"Proxy: {role.model} reads {int(tokens.sum()):,} tokens, without training")
     return source, read_signals(source, model, sequences, needs, place, like), tokens
 
 
-def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[Source, Tensor]:
+def counted_tokens(
+    source: Source, config: CoresetOptions, place: Workplace
+) -> tuple[Source, Tensor]:
     """The conversations that the tokenizer of the proxy can write, and their tokens (n,).
 
     Those of prompts and answers, as a trainer sees them.
@@ -120,7 +119,7 @@ def counted_tokens(source: Source, config: CoresetOptions, say: Say) -> tuple[So
     _check_as_it_is(config)
     role = language_role(config.proxy, "proxy")
     tokenizer = chat_tokenizer(role.model, "proxy", length=role.options.get("length"))
-    source, sequences = as_tokens(source, tokenizer, config.on_bad_row, say)
+    source, sequences = as_tokens(source, tokenizer, place.on_bad_row, place.say)
     return source, token_counts(sequences)
 
 

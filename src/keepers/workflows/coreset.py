@@ -42,7 +42,7 @@ from keepers.workflows.covering import (
     without_copies,
 )
 from keepers.workflows.evidence import Evidence
-from keepers.workflows.opening import Say, check_outputs, say_or_not, workplace
+from keepers.workflows.opening import check_outputs, workplace
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.scoring import Scored, parted, score_source
 from keepers.workflows.table import metadata, selection_table
@@ -75,19 +75,18 @@ def coreset(data: Any, options: CoresetOptions) -> Selection:
         options = replace(options, features=data)
     brought = options.features is not None
     labels = needs_labels(options, brought=brought)
-    say = say_or_not(options.say)
     check_outputs(data, options)
     reading = {"group": options.group, "features": options.features, "require_labels": labels}
-    opened = workplace(data, options, say, purpose="coreset", seed=options.seed, **reading)
+    opened = workplace(data, options, purpose="coreset", seed=options.seed, **reading)
     with or_unlabelled(), opened as (source, place):
         options.keep.resolve(len(parted(source, options)[0]))
-        config, auto = settled(source, options, place, say=say)
+        config, auto = settled(source, options, place)
         used = {"similar_to": config.similar_to, "quality": config.quality}
-        say_unused([config.method], say, **used)
-        scored = score_source(source, config, place, say=say)
+        say_unused([config.method], place.say, **used)
+        scored = score_source(source, config, place)
         if config.near_duplicates is not None:
-            scored = without_copies(scored, config.near_duplicates, say)
-        selection = _select(scored, config, say, auto)
+            scored = without_copies(scored, config.near_duplicates)
+        selection = _select(scored, config, auto)
     if processes.rank() == 0:
         write_selection(selection, data, options)
     return selection
@@ -112,8 +111,8 @@ def write_selection(selection: Selection, data: Any, options: CoresetOptions) ->
     return written
 
 
-def _select(scored: Scored, config: CoresetOptions, say: Say, auto: Taken | None) -> Selection:
-    candidates, ledger = scored.candidates, scored.place.ledger
+def _select(scored: Scored, config: CoresetOptions, auto: Taken | None) -> Selection:
+    candidates, ledger, say = scored.candidates, scored.place.ledger, scored.place.say
     k = config.keep.resolve(len(candidates))
     with ledger.phase("selecting") as tally, scored.place.under_way("selecting") as report:
         picks, scores = choose(scored, config, k, report)

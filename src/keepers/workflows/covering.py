@@ -20,7 +20,6 @@ from keepers.selectors import near_duplicates
 from keepers.words import counted
 from keepers.workflows.evidence import Plane, spread
 from keepers.workflows.offered import OF_DATA
-from keepers.workflows.opening import Say
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.scoring import Scored
@@ -78,7 +77,7 @@ def or_unlabelled() -> Generator[None]:
         raise
 
 
-def without_copies(scored: Scored, similarity: float, say: Say) -> Scored:
+def without_copies(scored: Scored, similarity: float) -> Scored:
     """The same, without the candidates that are near-duplicates of another, the first by id.
 
     Raises:
@@ -107,7 +106,7 @@ def without_copies(scored: Scored, similarity: float, say: Say) -> Scored:
     copies = torch.full((len(scored.source),), -1)
     copies[at[of >= 0]] = at[of[of >= 0]]
     found = replace(scored, candidates=at[of < 0], copies=copies)
-    say(
+    place.say(
         f"Dropped {counted(found.num_copies, 'near-duplicate')} (cosine similarity of "
         f"{similarity:g} or more to an earlier example by id): {len(found.candidates):,} are left"
     )

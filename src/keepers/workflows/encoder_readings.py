@@ -14,7 +14,6 @@ from keepers.errors import ParameterError
 from keepers.methods import Method, in_words
 from keepers.roles import Role, prepare
 from keepers.types import Pool, Signals
-from keepers.workflows.opening import Say
 from keepers.workflows.probing import embedded
 from keepers.workflows.readings import cosines
 from keepers.workflows.workplace import Workplace
@@ -39,7 +38,7 @@ def check_gives(role: Role, method: Method, needs: frozenset[str]) -> None:
 
 
 def encoder_signals(
-    source: Source, targets: Source | None, role: Role, place: Workplace, say: Say
+    source: Source, targets: Source | None, role: Role, place: Workplace
 ) -> Signals:
     """Features (n, d) of conversations as plain texts, and their likeness to targets.
 
@@ -49,7 +48,7 @@ def encoder_signals(
     texts, prepared = prepare(role, as_texts(source), progress=place.progress)
     length = getattr(prepared.encoder, "length", None)
     cut = f", the first {length} tokens of each" if length else ""
-    say(f"Proxy: {role.model} reads {len(texts):,} conversations, without training{cut}")
+    place.say(f"Proxy: {role.model} reads {len(texts):,} conversations, without training{cut}")
     features = _rows(embedded(place, prepared, prepared.pool, texts.content))
     if targets is None:
         return Signals(features=features)

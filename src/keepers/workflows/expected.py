@@ -23,14 +23,11 @@ from keepers.runs import StageRecord
 from keepers.training import Candidates
 from keepers.workflows.online.stage import OnlineTrained
 from keepers.workflows.online.training import OnlineTraining
-from keepers.workflows.opening import Say
 from keepers.workflows.options.training import AS_GIVEN
 from keepers.workflows.workplace import Workplace
 
 
-def expected_cost(
-    training: OnlineTraining, place: Workplace, say: Say
-) -> tuple[StepCost, Scoring] | None:
+def expected_cost(training: OnlineTraining, place: Workplace) -> tuple[StepCost, Scoring] | None:
     """Choosing and a plain step, timed on the first candidates with a copy of the model, and said.
 
     Returns the cost, and how candidates are scored (`auto` resolved); None where the policy
@@ -78,7 +75,7 @@ def expected_cost(
             task=prepared.task,
             optimizer_name=prepared.recipe.optimizer,
         )
-    say(in_words(cost, selector.scoring))
+    place.say(in_words(cost, selector.scoring))
     return cost, selector.scoring
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from keepers import processes
-from keepers.choices import OnBadRow
 from keepers.data import Source, encode
 from keepers.errors import ParameterError, renamed
 from keepers.files import fingerprint, plain
@@ -19,19 +18,12 @@ from keepers.ledger import Cost, Ledger
 from keepers.models import dense_encoder
 from keepers.online import IrreducibleLosses, weaknesses
 from keepers.options import taking
-from keepers.roles import Prepared, prepare
+from keepers.roles import Prepared
 from keepers.signals import extract
 from keepers.training import epochs_of
 from keepers.types import EvalView, Model, Pool
 from keepers.words import counted
-from keepers.workflows.opening import (
-    Say,
-    check_outputs,
-    say_or_not,
-    say_skipped,
-    share,
-    workplace,
-)
+from keepers.workflows.opening import check_outputs, say_skipped, share, workplace
 from keepers.workflows.options.training import IrreducibleConfig, IrreducibleOptions
 from keepers.workflows.parts import apart, split
 from keepers.workflows.reference import reference_losses
@@ -86,15 +78,13 @@ def irreducible_losses(train: Any, options: IrreducibleOptions) -> IrreducibleLo
     (1797, ['accuracy', 'agreement'])
     """
     options.check_beside(holdout=options.holdout)
-    say = say_or_not(options.say)
     for read in (train, options.holdout):
         check_outputs(read, options)
-    with workplace(train, options, say, purpose="il", seed=options.seed) as (source, place):
+    with workplace(train, options, purpose="il", seed=options.seed) as (source, place):
         if source.kind == "chat":
-            losses = reference_losses(source, options, place, say)
+            losses = reference_losses(source, options, place)
         else:
-            made = make_losses(source, options.holdout, options, place, options.on_bad_row, say)
-            losses = made.losses
+            losses = make_losses(source, options.holdout, options, place).losses
     if options.out is not None and processes.rank() == 0:
         losses.save(options.out, overwrite=options.overwrite)
     return losses
@@ -105,8 +95,6 @@ def make_losses(
     holdout: Any,
     config: IrreducibleConfig,
     place: Workplace,
-    on_bad_row: OnBadRow,
-    say: Say,
     test: Source | None = None,
 ) -> Irreducible:
     """Losses for `source`, by what `holdout` is: nothing, a fraction, or data other than `test`."""
@@ -117,26 +105,19 @@ def make_losses(
                 "got together with a model that is already trained",
                 "Leave one of them out",
             )
-        return _by_own_model(source, config.model, place, on_bad_row, say)
+        return _by_own_model(source, config.model, place)
     fraction = share(holdout, "holdout")
     if holdout is None or fraction is not None:
-        source, prepared = prepare(
-            config.role(source),
-            source,
-            parameter="model",
-            on_bad_row=on_bad_row,
-            cache=place.run.path / "encoded",
-            progress=place.progress,
-        )
-        say_skipped(source, say)
+        source, prepared = place.prepare(config.role(source), source, parameter="model")
+        say_skipped(source, place.say)
         parts = split(source, prepared, fraction, config)
     else:
-        source, prepared, parts = apart(source, holdout, config, place, on_bad_row, say, test)
+        source, prepared, parts = apart(source, holdout, config, place, test)
     taught: list[Taught] = []
     values = torch.full((len(source),), torch.nan, dtype=torch.float64)
     for number, part in enumerate(parts):
         epochs = epochs_of(prepared.recipe, len(part.members), SHUFFLE)
-        say(
+        place.say(
             f"Irreducible losses: {prepared.role.model} {number + 1} of {len(parts)}, "
             f"{counted(epochs, 'epoch')} on {counted(len(part.members), 'example')}"
         )
@@ -147,7 +128,7 @@ def make_losses(
     members = (~values.isnan()).nonzero().squeeze(1)
     found = quality(taught)
     for sentence in weaknesses(found):
-        say(f"Warning: {sentence}")
+        place.say(f"Warning: {sentence}")
     how = {
         "model": prepared.role.identity(),
         "folds": len(parts) if holdout is None else 0,
@@ -179,9 +160,7 @@ def cost_of(metadata: Mapping[str, Any]) -> Cost | None:
     return sum(map(ledger.total, PHASES), Cost(phase="irreducible losses"))
 
 
-def _by_own_model(
-    source: Source, own: nn.Module | Model, place: Workplace, on_bad_row: OnBadRow, say: Say
-) -> Irreducible:
+def _by_own_model(source: Source, own: nn.Module | Model, place: Workplace) -> Irreducible:
     if isinstance(own, nn.Module) and source.kind == "text":
         raise ParameterError(
             "model",
@@ -192,8 +171,10 @@ def _by_own_model(
         own if isinstance(own, Model) else Model(module=own, encoder=dense_encoder(source.info()))
     )
     with renamed({"proxy": "model"}):
-        source, pool = encode(source, made.encoder, on_bad_row=on_bad_row, progress=place.progress)
-    say_skipped(source, say)
+        source, pool = encode(
+            source, made.encoder, on_bad_row=place.on_bad_row, progress=place.progress
+        )
+    say_skipped(source, place.say)
     view = EvalView(pool=pool, labels=source.targets, task=source.task)
     with place.ledger.phase("irreducible-loss scoring") as tally:
         runtime = place.hardware.runtime(gains_from_bf16=False)
@@ -207,7 +188,7 @@ def _by_own_model(
         "checked_losses": [],
     }
     for sentence in weaknesses(found):
-        say(f"Warning: {sentence}")
+        place.say(f"Warning: {sentence}")
     members = torch.arange(len(source))
     how = {"model": "given", "quality": found, "costs": place.ledger.by_phase()}
     return Irreducible(

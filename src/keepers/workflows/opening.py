@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from keepers.data import (
     may_replace,
     open_source,
 )
-from keepers.errors import ExistsError, KeepersWarning, ParameterError, RunError
-from keepers.files import check_output
+from keepers.errors import ExistsError, ParameterError, RunError
+from keepers.files import check_output, write_json
 from keepers.ledger import Ledger
 from keepers.options import cut
 from keepers.runs import Run
@@ -31,7 +30,6 @@ from keepers.workflows.options.shared import Reading, Say, Shared
 from keepers.workflows.workplace import Workplace
 
 RUNS = Path("keepers-runs")
-WARNING = "Warning: "  # how a sentence begins that nobody should miss
 
 
 def about(source: Source, **more: Any) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def read_data(data: Any, options: Shared, **more: Any) -> Source:
 
 @contextmanager
 def workplace(
-    data: Any, options: Shared, say: Say, *, purpose: str, seed: int = 0, **reading: Any
+    data: Any, options: Shared, *, purpose: str, seed: int = 0, **reading: Any
 ) -> Generator[tuple[Source, Workplace]]:
     """The data, opened and described to a person, and a place to work on them."""
     ledger = Ledger()
@@ -92,16 +90,33 @@ def workplace(
     with ledger.phase("reading") as tally:
         source = read_data(data, options, seed=seed, **reading)
         tally.examples = len(source)
-    path = Path(options.run or default_run(source, purpose))
-    with Run(path, {"data": source.fingerprint}, resume=options.resume) as opened:
+    with placed(options, purpose, data=source) as place:
+        place.ledger.book(ledger.costs)
         for sentence in source.found:
-            say(sentence)
-        yield (
-            source,
-            Workplace(
-                run=opened, hardware=options.hardware, ledger=ledger, progress=options.progress
-            ),
-        )
+            place.say(sentence)
+        yield source, place
+
+
+@contextmanager
+def placed(
+    options: Shared, purpose: str, mark: str = "", *, data: Source, **others: Source
+) -> Generator[Workplace]:
+    """A place to work on data, in a run directory that is theirs and that of the others.
+
+    `mark` ends its name where the options name none.
+    """
+    path = Path(options.run or f"{default_run(data, purpose)}{mark}")
+    identity = {name: each.fingerprint for name, each in {"data": data, **others}.items()}
+    with Run(path, identity, resume=options.resume) as opened:
+        yield Workplace.of(opened, options)
+
+
+def leave(result: Mapping[str, Any], place: Workplace, name: str, options: Shared) -> None:
+    """Leave a result in its run directory and, where it is named, in `out`."""
+    if processes.rank() == 0:
+        place.run.leave(name, result, place.say)
+        if options.out is not None:
+            write_json(Path(options.out), result, overwrite=options.overwrite)
 
 
 def check_outputs(data: Any, options: Shared) -> None:
@@ -160,20 +175,6 @@ def share(given: Any, parameter: str) -> Budget | None:
     except ValueError:
         return None
     return Budget.parse(given, parameter)
-
-
-def say_or_not(say: Say | None) -> Say:
-    """`say` in the first process; where there is none, only warnings are heard, as Python's."""
-
-    def speak(sentence: str) -> None:
-        if processes.rank():
-            return
-        if say is not None:
-            say(sentence)
-        elif sentence.startswith(WARNING):
-            warnings.warn(sentence.removeprefix(WARNING), KeepersWarning, stacklevel=3)
-
-    return speak
 
 
 def say_skipped(source: Source, say: Say, *, shown: int = 5) -> None:

@@ -15,11 +15,12 @@ from keepers.data import Source, encode, open_source
 from keepers.errors import ParameterError, about
 from keepers.models import MIN_STEPS
 from keepers.random import derived_seed, generator
-from keepers.roles import Prepared, Role, prepare
+from keepers.roles import Prepared, Role
 from keepers.selectors import stratified_units
 from keepers.types import Budget, EvalView, Progress
 from keepers.words import counted
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import say_skipped
+from keepers.workflows.options.shared import Say
 from keepers.workflows.options.training import IrreducibleConfig
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
 from keepers.workflows.tested import check_holdout
@@ -123,14 +124,12 @@ def apart(
     holdout: Any,
     config: IrreducibleConfig,
     place: Workplace,
-    on_bad_row: OnBadRow,
-    say: Say,
     test: Source | None,
 ) -> tuple[Source, Prepared, list[Teaching]]:
     """The one model that is trained on other data, opened already or not."""
     other = holdout
     if not isinstance(other, Source):
-        other = open_holdout(holdout, source, test, on_bad_row, place.progress, say)
+        other = open_holdout(holdout, source, test, place.on_bad_row, place.progress, place.say)
     both = int(np.isin(source.digests, other.digests).sum())
     if both == len(source):
         raise ParameterError(
@@ -139,26 +138,20 @@ def apart(
             "Give other data, or leave it out to use folds",
         )
     if both:
-        say(
+        place.say(
             f"Warning: {counted(both, 'training input')} {'is' if both == 1 else 'are'} also in "
             "the holdout data"
         )
-    other, prepared = prepare(
-        config.role(other),
-        other,
-        parameter="model",
-        on_bad_row=on_bad_row,
-        cache=place.run.path / "encoded-holdout",
-        progress=place.progress,
-    )
+    role = config.role(other)
+    other, prepared = place.prepare(role, other, parameter="model", cache="encoded-holdout")
     source, pool = encode(
         source,
         prepared.encoder,
-        on_bad_row=on_bad_row,
+        on_bad_row=place.on_bad_row,
         cache=place.run.path / "encoded",
         progress=place.progress,
     )
-    say_skipped(source, say)
+    say_skipped(source, place.say)
     view = EvalView(pool=pool, labels=source.targets, task=source.task)
     everything = torch.arange(len(source))
     return (

@@ -21,7 +21,7 @@ from keepers import methods
 from keepers.baselines import EVERYTHING, FRESH, RANDOM
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.ledger import Cost, Ledger
+from keepers.ledger import Cost
 from keepers.methods import Method
 from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
@@ -178,7 +178,7 @@ def run_pilot(
     labels, units, task = prepared.strata, torch.from_numpy(source.units), prepared.task
     of_classes = task.said in PREDICTIONS
     epochs = epochs if of_classes else None  # what fresh parts gain is estimated of classes alone
-    inner = replace(place, ledger=Ledger(), booked=set())
+    inner = place.aside()
     embedded(inner, prepared, prepared.pool, source.content)  # says how far it is itself
     inner = replace(inner, progress=None)
     at = generator(seed, "pilot folds")

@@ -45,8 +45,7 @@ def embedded(place: Workplace, prepared: Prepared, pool: Pool, content: str) -> 
         return StageRecord(costs=tuple(ledger.costs))
 
     inputs = embedding_inputs(place, prepared, content)
-    folder, record = place.run.stage(FEATURES, inputs, compute)
-    place.book(folder, record)
+    folder, _ = place.stage(FEATURES, inputs, compute)
     return DensePool(store.read(folder)[FEATURES])
 
 

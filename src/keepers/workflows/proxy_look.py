@@ -16,7 +16,6 @@ from torch import Tensor
 from keepers import methods
 from keepers.baselines import RANDOM
 from keepers.data import Source
-from keepers.ledger import Ledger
 from keepers.random import generator
 from keepers.roles import Prepared
 from keepers.tasks import labels_at
@@ -50,7 +49,7 @@ def proxy_look(
     asked = [row for row in promising(rows, keep) if row.likely]
     if not asked:
         return pilot, [*rows]
-    inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
+    inner = place.aside(progress=None)
     another = of_another_kind(judge)
     judges = [judge] if another is None else [judge, another[1]]
 

@@ -170,8 +170,7 @@ class _Reader:
             forget_parts(folder)
             return StageRecord(costs=tuple(ledger.costs))
 
-        folder, record = self.place.run.stage(name, inputs, compute)
-        self.place.book(folder, record)
+        folder, _ = self.place.stage(name, inputs, compute)
         return store.read(folder)
 
 

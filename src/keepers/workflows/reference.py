@@ -12,14 +12,14 @@ from keepers.online import IrreducibleLosses
 from keepers.words import counted
 from keepers.workflows.conversations import as_tokens
 from keepers.workflows.language_roles import language_role
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.training import IrreducibleOptions
 from keepers.workflows.readings import read_signals
 from keepers.workflows.workplace import Workplace
 
 
 def reference_losses(
-    source: Source, options: IrreducibleOptions, place: Workplace, say: Say
+    source: Source, options: IrreducibleOptions, place: Workplace
 ) -> IrreducibleLosses:
     """The mean loss of each conversation's answers under a reference model.
 
@@ -44,9 +44,9 @@ def reference_losses(
             )
     role = language_role(given, "model")
     model = language_model(role.model, "model", length=role.options.get("length"))
-    source, sequences = as_tokens(source, model, options.on_bad_row, say, "model")
-    say_skipped(source, say)
-    say(f"Reference: {role.model} reads {counted(len(source), 'conversation')}, as it is")
+    source, sequences = as_tokens(source, model, place.on_bad_row, place.say, "model")
+    say_skipped(source, place.say)
+    place.say(f"Reference: {role.model} reads {counted(len(source), 'conversation')}, as it is")
     found = read_signals(
         source,
         model,

@@ -15,7 +15,7 @@ from keepers.options import taking
 from keepers.sealed import ArrowTable, write_table
 from keepers.workflows.conversations import say_unused
 from keepers.workflows.offered import CORESET_SIGNALS, unsure_of
-from keepers.workflows.opening import check_outputs, say_or_not, workplace
+from keepers.workflows.opening import check_outputs, workplace
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.scoring import score_source
 from keepers.workflows.table import label_names, provenance, with_where
@@ -63,14 +63,13 @@ def score(data: Any, options: ScoreOptions) -> Scores:
             "method", f"got '{options.method}', which gives no scores", f"Use {scoring}"
         )
     config = CoresetOptions(**vars(options))
-    say = say_or_not(options.say)
     check_outputs(data, options)
-    opened = workplace(data, options, say, purpose="coreset", seed=options.seed)
+    opened = workplace(data, options, purpose="coreset", seed=options.seed)
     with opened as (source, place):
         if options.method is None:
             config = replace(config, method=unsure_of(source.task))
-        say_unused([config.method], say, similar_to=options.similar_to)
-        scored = score_source(source, config, place, say=say)
+        say_unused([config.method], place.say, similar_to=options.similar_to)
+        scored = score_source(source, config, place)
         values = methods.score(scored.method, scored.members)
         source = scored.source
         table = pa.table(

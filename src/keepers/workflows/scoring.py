@@ -16,7 +16,7 @@ from keepers.errors import ParameterError
 from keepers.methods import Method
 from keepers.models import LanguageModel
 from keepers.random import derived_seed, generator
-from keepers.roles import Prepared, made_by, prepare
+from keepers.roles import Prepared, made_by
 from keepers.selectors import stratified_units
 from keepers.tasks import labels_at
 from keepers.training import estimate_seconds
@@ -28,7 +28,7 @@ from keepers.workflows.conversations import (
     lengths,
 )
 from keepers.workflows.offered import OF_DATA, check_offered, row_for, wanted_signals
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.predictions import Predictions, predictions
 from keepers.workflows.probing import FEATURES, embedding_inputs
@@ -110,7 +110,6 @@ def score_source(
     config: CoresetOptions,
     place: Workplace,
     *,
-    say: Say,
     language: LanguageModel | None = None,
 ) -> Scored:
     """Collect the signals that `config.method` needs: of the data alone, or of proxies.
@@ -127,21 +126,13 @@ def score_source(
         )
     missing = method.needs - {name for name, _ in data_signals(source, method.needs).items()}
     if source.kind == "chat" and missing & READ:
-        return _by_language_model(source, method, missing & READ, config, place, say, language)
+        return _by_language_model(source, method, missing & READ, config, place, language)
     if not missing:
-        return _by_data_alone(source, method, config, place, say)
+        return _by_data_alone(source, method, config, place)
     role = config.role(source)
     method = row_for(config.method, role.model)
-    with place.ledger.phase("encoding") as tally:
-        source, prepared = prepare(
-            role,
-            source,
-            on_bad_row=config.on_bad_row,
-            cache=place.run.path / "encoded",
-            progress=place.progress,
-        )
-        tally.examples = len(source)
-    say_skipped(source, say)
+    source, prepared = place.encode(role, source)
+    say_skipped(source, place.say)
     candidates, validation = parted(source, config)
     config.keep.resolve(len(candidates))
     ensemble = config.ensemble or method.default_ensemble
@@ -156,7 +147,7 @@ def score_source(
         )
         for member in range(ensemble)
     ]
-    _announce(trainings, place, say)
+    _announce(trainings, place)
     members = [train(place, training).signals for training in trainings]
     return Scored(
         source=source,
@@ -190,11 +181,10 @@ def _by_language_model(
     needs: frozenset[str],
     config: CoresetOptions,
     place: Workplace,
-    say: Say,
     model: LanguageModel | None,
 ) -> Scored:
-    source, read, tokens = language_signals(source, method, needs, config, place, say, model)
-    say_skipped(source, say)
+    source, read, tokens = language_signals(source, method, needs, config, place, model)
+    say_skipped(source, place.say)
     candidates, validation = parted(source, config)
     own = data_signals(source, method.needs)
     return Scored(
@@ -210,15 +200,11 @@ def _by_language_model(
 
 
 def _by_data_alone(
-    source: Source,
-    method: Method,
-    config: CoresetOptions,
-    place: Workplace,
-    say: Say,
+    source: Source, method: Method, config: CoresetOptions, place: Workplace
 ) -> Scored:
     tokens = None
     if config.keep_tokens is not None:
-        source, tokens = counted_tokens(source, config, say)
+        source, tokens = counted_tokens(source, config, place)
     names = ("proxy", "epochs", "ensemble")[config.keep_tokens is not None :]
     unused = [f"--{name}" for name in names if getattr(config, name)]
     asked = config.proxy or config.resolution is not None
@@ -229,12 +215,12 @@ def _by_data_alone(
         why, remedy = f"'{method.name}' trains no proxy", "Name a --method that asks one"
         if source.features is not None:
             why, remedy = "with --features no proxy is trained", "Leave one of them out"
-        say(f"Warning: {why}: no use for {', '.join(unused)}. {remedy}")
+        place.say(f"Warning: {why}: no use for {', '.join(unused)}. {remedy}")
     if source.kind == "image":
         with place.ledger.phase("checking") as tally:
-            source = readable(source, on_bad_row=config.on_bad_row, progress=place.progress)
+            source = readable(source, on_bad_row=place.on_bad_row, progress=place.progress)
             tally.examples = len(source)
-    say_skipped(source, say)
+    say_skipped(source, place.say)
     candidates, validation = parted(source, config)
     return Scored(
         source=source,
@@ -271,8 +257,8 @@ def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:
     return everything[~held_out], everything[held_out]
 
 
-def _announce(trainings: Sequence[Training], place: Workplace, say: Say) -> None:
-    first = trainings[0]
+def _announce(trainings: Sequence[Training], place: Workplace) -> None:
+    first, say = trainings[0], place.say
     recipe = first.prepared.recipe
     missing = sum(not is_trained(place, training) for training in trainings)
     if first.prepared.classifier is not None:

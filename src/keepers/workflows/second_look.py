@@ -18,7 +18,6 @@ from torch import Tensor
 from keepers.baselines import RANDOM
 from keepers.data import Source
 from keepers.files import hash_bytes
-from keepers.ledger import Ledger
 from keepers.models import CLASSIFIERS, another_kind
 from keepers.roles import Prepared
 from keepers.scores.noise import FEW, LabelNoise
@@ -52,7 +51,7 @@ def second_look(
     if found is None:
         return pilot, [*rows]
     name, other = found
-    inner = replace(place, ledger=Ledger(), booked=set(), progress=None)
+    inner = place.aside(progress=None)
     seen = looked_at_again(pilot, rows, other, source, inner, keep=keep, seed=seed)
     noise = pilot.noise
     if noise is not None and noise.high > FEW:

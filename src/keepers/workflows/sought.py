@@ -10,7 +10,6 @@ import torch
 
 from keepers import processes
 from keepers.baselines import UNIFORM
-from keepers.choices import OnBadRow
 from keepers.data import Source
 from keepers.errors import KeepersError, renamed
 from keepers.online import IrreducibleLosses
@@ -23,7 +22,7 @@ from keepers.workflows.online.selections import (
     not_one_model,
     unused,
 )
-from keepers.workflows.opening import Say
+from keepers.workflows.options.shared import Say
 from keepers.workflows.options.training import OF_IRREDUCIBLE, IrreducibleConfig, TrainOptions
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import Workplace
@@ -96,21 +95,19 @@ class Sought:
                 say(f"{select} needs no irreducible losses: {name} is not used")
         return None
 
-    def of(
-        self, source: Source, place: Workplace, on_bad_row: OnBadRow, say: Say, test: Source | None
-    ) -> Irreducible:
+    def of(self, source: Source, place: Workplace, test: Source | None) -> Irreducible:
         """Those of `source`; what is made is also left in the run directory.
 
         Raises:
             KeepersError: the losses are of other data, or cannot be made.
         """
         if self.il is not None:
-            return given_losses(self.il, source, say)
+            return given_losses(self.il, source, place.say)
         source = replace(source, skipped=())  # said already
         with renamed(OF_IRREDUCIBLE):
-            made = make_losses(source, self.holdout, self.config, place, on_bad_row, say, test)
+            made = make_losses(source, self.holdout, self.config, place, test)
         if processes.rank() == 0:
-            _leave(made.losses, place.run.path / IL_FILE, say)
+            _leave(made.losses, place.run.path / IL_FILE, place.say)
         return made
 
     def check(self, test: Source, say: Say, *, split_off: bool) -> None:

@@ -185,8 +185,7 @@ def train(place: Workplace, training: Training) -> Trained:
         return _cross_fitted(place, training)
     learn = _learn_in_steps if training.prepared.classifier is None else _fit_whole
     inputs = training.inputs(place.hardware)
-    folder, record = place.run.stage(training.role, inputs, lambda at: learn(place, training, at))
-    place.book(folder, record)
+    folder, record = place.stage(training.role, inputs, lambda at: learn(place, training, at))
     prepared, scored = training.prepared, training.scored
     targets = prepared.labels if scored is None else labels_at(prepared.labels, scored)
     arrays = store.read(folder)

@@ -81,10 +81,8 @@ class Taught:
 
 def teach(place: Workplace, teaching: Teaching) -> Taught:
     """Train an irreducible-loss model and collect its losses, once."""
-    folder, record = place.run.stage(
-        ROLE, teaching.inputs(place), lambda folder: _teach(place, teaching, folder)
-    )
-    place.book(folder, record)
+    inputs = teaching.inputs(place)
+    folder, record = place.stage(ROLE, inputs, lambda folder: _teach(place, teaching, folder))
     arrays = store.read(folder)
     return Taught(
         losses=arrays["losses"].clone(),

@@ -8,21 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from keepers.choices import OnBadRow
 from keepers.data import Source, open_source
 from keepers.errors import ParameterError
 from keepers.online import IrreducibleLosses
 from keepers.random import generator
 from keepers.selectors import stratified_units
-from keepers.types import Progress
 from keepers.words import counted
-from keepers.workflows.opening import Say, share
+from keepers.workflows.opening import share
+from keepers.workflows.options.shared import Say, Shared
 from keepers.workflows.overlap import alike
 
 
-def with_test(
-    source: Source, test: Any, on_bad_row: OnBadRow, progress: Progress | None, say: Say
-) -> tuple[Source, Source, int]:
+def with_test(source: Source, test: Any, options: Shared, say: Say) -> tuple[Source, Source, int]:
     """The training data, the test data, and how many test inputs stand in both.
 
     `test` may be a fraction, split off at random, class by class. Conversations that say nearly
@@ -32,7 +29,7 @@ def with_test(
         ParameterError: a fraction that splits off too little or too much, or test data all of
             which stand in the training data.
     """
-    source, tested = _parted(source, test, on_bad_row, progress)
+    source, tested = _parted(source, test, options)
     if source.kind == "chat":
         copies = alike(source, tested)
         if copies.any() and not copies.all():
@@ -94,11 +91,10 @@ def check_losses(losses: IrreducibleLosses, test: Source, say: Say, *, split_off
         )
 
 
-def _parted(
-    source: Source, test: Any, on_bad_row: OnBadRow, progress: Progress | None
-) -> tuple[Source, Source]:
+def _parted(source: Source, test: Any, options: Shared) -> tuple[Source, Source]:
     fraction = share(test, "test")
     if fraction is None:
+        on_bad_row, progress = options.on_bad_row, options.progress
         return source, open_source(test, like=source, on_bad_row=on_bad_row, progress=progress)
     count = fraction.resolve(len(source), "test")
     classes = 1 if source.strata is None else len(np.unique(source.strata))

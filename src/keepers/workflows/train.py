@@ -11,14 +11,13 @@ import torch
 
 from keepers import processes
 from keepers.baselines import UNIFORM
-from keepers.choices import OnBadRow
 from keepers.data import Source, mark
 from keepers.errors import ParameterError
 from keepers.files import atomic_folder, atomic_path, check_folder, check_output, plain
 from keepers.models import default_target
 from keepers.online import Scorers
 from keepers.options import taking
-from keepers.roles import Role, encode_like, prepare
+from keepers.roles import Role, encode_like
 from keepers.runs import RECORD
 from keepers.tasks import Task
 from keepers.training import Point, steps_in_epoch
@@ -34,23 +33,13 @@ from keepers.workflows.online import (
     prepare_stand_in,
     train_online,
 )
-from keepers.workflows.opening import (
-    Say,
-    check_outputs,
-    say_or_not,
-    say_skipped,
-    share,
-    workplace,
-)
-from keepers.workflows.options.training import (
-    SelectionConfig,
-    TrainOptions,
-)
+from keepers.workflows.opening import check_outputs, say_skipped, share, workplace
+from keepers.workflows.options.training import SelectionConfig, TrainOptions
 from keepers.workflows.sought import EVERY_STEP, Sought, is_plain
 from keepers.workflows.tested import with_test
 from keepers.workflows.train_language import tuning_of
 from keepers.workflows.trainer import CURVE, tune_chosen
-from keepers.workflows.workplace import Workplace
+from keepers.workflows.workplace import Workplace, say_or_not
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,10 +95,10 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
         check_outputs(read, options)
     losses = options.irreducible(options.seed)
     sought = Sought.read(options.selects, options.il, options.holdout, losses, say)
-    with workplace(data, options, say, purpose="train", seed=options.seed) as (source, place):
+    with workplace(data, options, purpose="train", seed=options.seed) as (source, place):
         _check_out(source, options)
         if source.kind == "chat":
-            result = _tuned(source, options, place, say)
+            result = _tuned(source, options, place)
         elif options.selects == TOKENS:
             raise ParameterError(
                 "select",
@@ -120,7 +109,7 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
             if is_plain(source, options):
                 say(EVERY_STEP)
                 options, sought = replace(options, select=UNIFORM), None
-            result = _train(source, options.test, sought, options, place, options.on_bad_row, say)
+            result = _train(source, sought, options, place)
     if options.out is not None and result.weights.is_dir():
         with atomic_folder(Path(options.out)) as partial:
             extra = shutil.ignore_patterns(RECORD, CURVE)
@@ -141,26 +130,20 @@ def _check_out(source: Source, options: TrainOptions) -> None:
 
 
 def _train(
-    source: Source,
-    test: Any,
-    sought: Sought | None,
-    config: TrainOptions,
-    place: Workplace,
-    on_bad_row: OnBadRow,
-    say: Say,
+    source: Source, sought: Sought | None, config: TrainOptions, place: Workplace
 ) -> TrainResult:
-    tested = None
-    if test is not None:
-        source, tested, _ = with_test(source, test, on_bad_row, place.progress, say)
+    tested, say = None, place.say
+    if config.test is not None:
+        source, tested, _ = with_test(source, config.test, config, say)
         if sought is not None:
-            sought.check(tested, say, split_off=share(test, "test") is not None)
-    training = ready(source, tested, sought, config, place, on_bad_row, say)
+            sought.check(tested, say, split_off=share(config.test, "test") is not None)
+    training = ready(source, tested, sought, config, place)
     source = training.source
-    expected = None if config.selects == ORIGINAL else expected_cost(training, place, say)
+    expected = None if config.selects == ORIGINAL else expected_cost(training, place)
     if sought is not None:
-        training = training.with_losses(sought.of(source, place, on_bad_row, say, tested))
+        training = training.with_losses(sought.of(source, place, tested))
     if config.selects == ORIGINAL:
-        expected = expected_cost(training, place, say)
+        expected = expected_cost(training, place)
     facts = None
     if config.selects in (AUTO, RHO_LOSS) and expected is not None:
         facts = known_facts(training, expected[0], place)
@@ -212,17 +195,17 @@ def _train(
     )
 
 
-def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) -> TrainResult:
+def _tuned(source: Source, options: TrainOptions, place: Workplace) -> TrainResult:
     """A language model, tuned on conversations."""
     tested = None
     if options.test is not None:
-        source, tested, _ = with_test(source, options.test, options.on_bad_row, place.progress, say)
-    source, tuning, losses = tuning_of(source, tested, options, place, say)
-    say(
+        source, tested, _ = with_test(source, options.test, options, place.say)
+    source, tuning, losses = tuning_of(source, tested, options, place)
+    place.say(
         f"Target: {tuning.role.model}, {tuning.select}, {counted(len(source), 'conversation')}, "
         f"{counted(tuning.steps, 'step')} of {tuning.step_words}"
     )
-    tuned = tune_chosen(source, tuning, place, say)
+    tuned = tune_chosen(source, tuning, place)
     last = tuned.curve[-1] if tuned.curve else {}
     metadata = plain(
         {
@@ -247,7 +230,7 @@ def _tuned(source: Source, options: TrainOptions, place: Workplace, say: Say) ->
             "hardware": place.hardware.identity(gains_from_bf16=True),
         }
     )
-    place.run.leave("train.json", {**metadata, "curve": tuned.curve}, say)
+    place.run.leave("train.json", {**metadata, "curve": tuned.curve}, place.say)
     return TrainResult(
         weights=tuned.folder, curve=tuned.curve, metadata=metadata, run=place.run.path
     )
@@ -259,28 +242,17 @@ def ready(
     sought: Sought | None,
     config: TrainOptions,
     place: Workplace,
-    on_bad_row: OnBadRow,
-    say: Say,
 ) -> OnlineTraining:
     """All but the irreducible losses: the data are encoded for the target and the stand-in."""
     selection = config.selection()
     if config.selects == AUTO:
         selection = replace(selection, select=RHO_LOSS)
     role = Role.parse(config.model, default_target(source.info(), in_steps=True), "model")
-    with place.ledger.phase("encoding") as tally:
-        source, prepared = prepare(
-            role,
-            source,
-            parameter="model",
-            on_bad_row=on_bad_row,
-            cache=place.run.path / "encoded",
-            progress=place.progress,
-        )
-        tally.examples = len(source)
-    say_skipped(source, say)
+    source, prepared = place.encode(role, source, parameter="model")
+    say_skipped(source, place.say)
     view, test_data = None, ""
     if tested is not None:
-        view = encode_like(prepared, tested, on_bad_row=on_bad_row)
+        view = encode_like(prepared, tested, on_bad_row=place.on_bad_row)
         test_data = tested.fingerprint
     return OnlineTraining(
         prepared=prepared,

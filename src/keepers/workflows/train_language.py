@@ -30,7 +30,7 @@ from keepers.words import counted
 from keepers.workflows.conversations import as_tokens, conversation
 from keepers.workflows.language_roles import language_role
 from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS, check_used
-from keepers.workflows.opening import Say, say_skipped
+from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.shared import HardwareOptions
 from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
 from keepers.workflows.reference import reference_losses
@@ -151,7 +151,7 @@ class Tuning:
 
 
 def tuning_of(
-    source: Source, test: Source | None, options: TrainOptions, place: Workplace, say: Say
+    source: Source, test: Source | None, options: TrainOptions, place: Workplace
 ) -> tuple[Source, Tuning, IrreducibleLosses | None]:
     """Everything opened and checked: the data, the tuning, and losses of a reference, if any.
 
@@ -164,11 +164,11 @@ def tuning_of(
     role = language_role(options.model, "model", takes=OF_TRAINING)
     _check(options, select)
     target = language_model(role.model, "model", length=role.options.get("length"))
-    source, sequences = as_tokens(source, target, options.on_bad_row, say, "model")
-    say_skipped(source, say)
+    source, sequences = as_tokens(source, target, place.on_bad_row, place.say, "model")
+    say_skipped(source, place.say)
     found = Tuning(target=target, role=role, sequences=sequences, options=options, select=select)
     if test is not None:
-        _, held_out = as_tokens(test, target, options.on_bad_row, say, "model")
+        _, held_out = as_tokens(test, target, place.on_bad_row, place.say, "model")
         found = replace(found, held_out=held_out)
     losses = None
     if select != UNIFORM and options.il_model is not None:
@@ -180,9 +180,9 @@ def tuning_of(
         else:
             reference = chat_tokenizer(given.model, "il_model", length=length)
         _check_same_tokens(found, reference)
-        _check_written_alike(source, found, reference, say)
+        _check_written_alike(source, found, reference, place)
     if select == RHO_LOSS:
-        losses = _losses(source, options, place, say)
+        losses = _losses(source, options, place)
         _check_whole(losses, max(len(each.ids) for each in sequences))
         found = replace(found, values=losses.of(source))
     return source, found, losses
@@ -204,7 +204,7 @@ def _check_same_tokens(tuning: Tuning, reference: ChatTokenizer) -> None:
 
 
 def _check_written_alike(
-    source: Source, tuning: Tuning, reference: ChatTokenizer, say: Say
+    source: Source, tuning: Tuning, reference: ChatTokenizer, place: Workplace
 ) -> None:
     """Compare what a reference makes of a few conversations, and of the longest, with the target.
 
@@ -233,7 +233,7 @@ def _check_written_alike(
         remedy = "Use a reference that was tuned with the chat template of the model"
         if tuning.select == RHO_LOSS:
             raise ParameterError("il_model", found, remedy)
-        say(f"Warning: il_model {found}. {remedy}")
+        place.say(f"Warning: il_model {found}. {remedy}")
         return
 
 
@@ -299,11 +299,10 @@ def _check_whole(losses: IrreducibleLosses, longest: int) -> None:
         )
 
 
-def _losses(source: Source, options: TrainOptions, place: Workplace, say: Say) -> IrreducibleLosses:
+def _losses(source: Source, options: TrainOptions, place: Workplace) -> IrreducibleLosses:
     if options.il is not None:
         given = options.il
         return given if isinstance(given, IrreducibleLosses) else IrreducibleLosses.load(given)
-    shared = vars(cut(options, HardwareOptions))
-    reading = IrreducibleOptions(model=options.il_model, on_bad_row=options.on_bad_row, **shared)
+    reading = IrreducibleOptions(model=options.il_model, **vars(cut(options, HardwareOptions)))
     with renamed({"model": "il_model"}):
-        return reference_losses(source, reading, place, say)
+        return reference_losses(source, reading, place)

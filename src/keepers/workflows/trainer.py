@@ -26,7 +26,6 @@ from keepers.signals import read_through
 from keepers.tasks.tokens import IGNORED
 from keepers.training import forward_flops, tuning_flops
 from keepers.types import Progress, Silent
-from keepers.workflows.opening import Say
 from keepers.workflows.sequence_scorer import SequenceScorer
 from keepers.workflows.train_language import Tuning
 from keepers.workflows.workplace import Workplace
@@ -46,7 +45,7 @@ class Tuned:
     cost: Cost
 
 
-def tune_chosen(source: Source, tuning: Tuning, place: Workplace, say: Say) -> Tuned:
+def tune_chosen(source: Source, tuning: Tuning, place: Workplace) -> Tuned:
     """Tune, once: a rerun finds it, and a kill loses what came after the last checkpoint.
 
     Raises:
@@ -54,17 +53,14 @@ def tune_chosen(source: Source, tuning: Tuning, place: Workplace, say: Say) -> T
     """
     hardware = place.hardware.identity(gains_from_bf16=True)
 
-    def compute(folder: Path) -> StageRecord:
-        return _tune(tuning, folder, place, say)
-
-    folder, record = place.run.stage("tuned", tuning.inputs(hardware, source.content), compute)
-    place.book(folder, record)
+    inputs = tuning.inputs(hardware, source.content)
+    folder, record = place.stage("tuned", inputs, lambda folder: _tune(tuning, folder, place))
     return Tuned(folder=folder, curve=record.facts["curve"], cost=record.costs[0])
 
 
-def _tune(tuning: Tuning, folder: Path, place: Workplace, say: Say) -> StageRecord:
+def _tune(tuning: Tuning, folder: Path, place: Workplace) -> StageRecord:
     runtime = place.hardware.runtime(gains_from_bf16=True)
-    watcher = _Watcher(tuning, runtime, folder, place.progress, say)
+    watcher = _Watcher(tuning, runtime, folder, place)
     if not watcher.resume():
         _fit(tuning, folder, runtime, watcher)
     shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
@@ -247,12 +243,10 @@ def without_padding(batch: Mapping[str, Any]) -> dict[str, Any]:
 class _Watcher:
     """Measures held-out conversations and reports; its curve is kept beside the checkpoints."""
 
-    def __init__(
-        self, tuning: Tuning, runtime: Runtime, folder: Path, progress: Progress | None, say: Say
-    ) -> None:
-        self.tuning, self.runtime, self.say = tuning, runtime, say
+    def __init__(self, tuning: Tuning, runtime: Runtime, folder: Path, place: Workplace) -> None:
+        self.tuning, self.runtime, self.say = tuning, runtime, place.say
         self.file = folder / CURVE
-        self.progress: Progress = progress or Silent()
+        self.progress: Progress = place.progress or Silent()
         self.curve, self.before = list[dict[str, float]](), 0.0
         self.start = time.perf_counter()
 

@@ -15,7 +15,7 @@ from keepers.integrations.label_studio.secret import VARIABLE
 from keepers.integrations.label_studio.sending import Pushed, push
 from keepers.integrations.label_studio.tasks import Prediction
 from keepers.words import counted
-from keepers.workflows.opening import say_or_not
+from keepers.workflows.workplace import say_or_not
 
 
 def exchange(

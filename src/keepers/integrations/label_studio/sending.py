@@ -22,7 +22,7 @@ from keepers.integrations.label_studio.tasks import (
     task,
     tasks_of,
 )
-from keepers.workflows.opening import say_or_not
+from keepers.workflows.workplace import say_or_not
 
 CHUNK = 500
 """How many tasks go in one request."""

@@ -40,9 +40,10 @@ from keepers.workflows.active.opening import (
     open_holdings,
     refuse_conversations,
 )
-from keepers.workflows.opening import say_or_not, say_skipped
+from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.active import CampaignConfig, StartOptions
 from keepers.workflows.options.shared import Rows
+from keepers.workflows.workplace import say_or_not
 
 O = TypeVar("O", bound=Options)  # noqa: E741
 

@@ -22,8 +22,9 @@ from keepers.workflows.active.neighbours import said_of_search
 from keepers.workflows.active.rounds import Round
 from keepers.workflows.active.standing import Standing, standing
 from keepers.workflows.active.work import at_work, discard_models
-from keepers.workflows.opening import Say, say_or_not
 from keepers.workflows.options.active import StartOptions, check_names
+from keepers.workflows.options.shared import Say
+from keepers.workflows.workplace import say_or_not
 
 
 class Campaign:

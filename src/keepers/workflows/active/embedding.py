@@ -86,8 +86,7 @@ def embedding(
             store.write(folder, {"features": torch.nn.functional.normalize(features, dim=1)})
         return StageRecord(costs=tuple(ledger.costs))
 
-    folder, record = place.run.stage(FEATURES, inputs, compute)
-    place.book(folder, record)
+    folder, _ = place.stage(FEATURES, inputs, compute)
     return store.read(folder)["features"]
 
 

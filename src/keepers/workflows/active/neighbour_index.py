@@ -115,8 +115,7 @@ def made(features: Tensor, place: Workplace, seed: int, count: int) -> Index | N
                     ) from None
         return StageRecord(facts=facts, costs=tuple(ledger.costs))
 
-    folder, record = place.run.stage(INDEX, inputs, compute)
-    place.book(folder, record)
+    folder, record = place.stage(INDEX, inputs, compute)
     return Index(folder=folder, **record.facts)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from keepers.campaign import State
 from keepers.errors import RunError
-from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.training import Hardware
 from keepers.types import Progress
@@ -42,13 +41,8 @@ def at_work(
             "its content will be made again"
         ) from None
     with run:
-        yield Workplace(
-            run=run,
-            hardware=hardware,
-            ledger=Ledger(),
-            progress=progress,
-            booked=paid_for(state, folder / STAGES),
-        )
+        booked = paid_for(state, folder / STAGES)
+        yield Workplace(run=run, hardware=hardware, progress=progress, booked=booked)
 
 
 def paid_for(state: State, stages: Path) -> set[Path]:

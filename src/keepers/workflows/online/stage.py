@@ -37,10 +37,8 @@ def train_online(
     say: Callable[[Point, Mapping[str, float]], None] | None = None,
 ) -> OnlineTrained:
     """Train a target in its selection, once: a rerun finds it, a kill loses one interval."""
-    folder, record = place.run.stage(
-        "target", training.inputs(place), lambda folder: _train(place, training, folder, say)
-    )
-    place.book(folder, record)
+    inputs = training.inputs(place)
+    folder, record = place.stage("target", inputs, lambda at: _train(place, training, at, say))
     return OnlineTrained(
         curve=record.facts["curve"],
         facts=record.facts,

@@ -26,7 +26,7 @@ def settled(
     judge = source.task.score_words
     if why := asked_by_class(known, k, config.balance, config.least(), judge):
         taken = Taken(method=SAFE, why=why)
-        at.say(f"auto takes {SAFE}: {why}")
+        at.place.say(f"auto takes {SAFE}: {why}")
     else:
         of_sample = max(1, round(k / n * len(source)))
         offered = [name for name, row in methods.table().items() if is_scored(row)]
@@ -36,10 +36,8 @@ def settled(
             at.place,
             proxy=config.proxy,
             seed=config.seed,
-            on_bad_row=config.on_bad_row,
             balance=None,
             least=0,
-            say=at.say,
             offered=[*DRAWN, *offered],
             chooser=role_of(source, config),
         )

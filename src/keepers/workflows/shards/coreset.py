@@ -19,7 +19,6 @@ from keepers.shards.parts import UNKNOWN
 from keepers.shards.places import Named
 from keepers.shards.repeats import At
 from keepers.workflows.auto import Taken, too_lopsided
-from keepers.workflows.opening import WARNING
 from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.shards.auto import settled
@@ -102,14 +101,14 @@ def _select(at: Site, config: CoresetShardsOptions) -> Kept:
     kept = _made(at, indexed, scores, config, auto)
     if auto is not None and sample is not None and (why := _lopsided(auto, kept, indexed, sample)):
         auto = auto.set_aside(why)
-        at.say(f"auto takes {auto.method} after all: {why}")
+        at.place.say(f"auto takes {auto.method} after all: {why}")
         config = replace(config, method=auto.method)
         kept = _made(at, indexed, indexed.indexes, config, auto)
     about = kept.metadata
     hard_first = by_proxy and methods.get(config.method or "").hard_first
     if hard_first and auto is None and about["k"] < about["n"] / 2:
-        at.say(
-            f"{WARNING}at {about['k'] / about['n']:.2g} kept, methods that keep the hardest "
+        at.place.say(
+            f"Warning: at {about['k'] / about['n']:.2g} kept, methods that keep the hardest "
             f"examples ('{config.method}') can be far worse than a random choice. '{SAFE}' is "
             "safe. keepers compare measures it on a part of your data"
         )

@@ -15,16 +15,15 @@ from keepers.data.readers import not_read
 from keepers.data.sentences import repeating
 from keepers.errors import ParameterError
 from keepers.files import check_folder, fingerprint
-from keepers.ledger import Ledger
 from keepers.runs import Run
 from keepers.shards.executor import Executor, InProcess, executor
 from keepers.shards.indexed import Indexed, index_all
 from keepers.shards.places import Named, Shard, find_shards, folders_of, is_meant
 from keepers.shards.reading import Reading, settle
 from keepers.words import counted
-from keepers.workflows.opening import RUNS, Say, say_or_not
+from keepers.workflows.opening import RUNS
 from keepers.workflows.options.shards import Sharded
-from keepers.workflows.workplace import Workplace
+from keepers.workflows.workplace import Workplace, say_or_not
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +34,6 @@ class Site:
     run: Executor
     place: Workplace
     options: Sharded
-    say: Say
 
     @property
     def folder(self) -> Path:
@@ -79,17 +77,18 @@ class Site:
                 progress=options.progress,
             )
             tally.examples = found.num_rows
-        self.say(_told(found))
+        say = self.place.say
+        say(_told(found))
         for note in reading.notes:
-            self.say(note)
+            say(note)
         if repeats := found.num_repeats:
-            self.say(repeating(repeats))
+            say(repeating(repeats))
         if found.empty:
-            self.say(f"No row in {', '.join(shard.name for shard in found.empty[:5])}")
+            say(f"No row in {', '.join(shard.name for shard in found.empty[:5])}")
         if found.num_skipped:
-            self.say(f"Skipped {counted(found.num_skipped, 'row')} that cannot be used")
+            say(f"Skipped {counted(found.num_skipped, 'row')} that cannot be used")
         if distinct:
-            self.say(f"Set aside {counted(found.num_copies, 'copy', 'copies')} of other inputs")
+            say(f"Set aside {counted(found.num_copies, 'copy', 'copies')} of other inputs")
         return found
 
 
@@ -119,13 +118,8 @@ def site(data: Named, options: Sharded, name: str) -> Generator[Site]:
             say(f"Ray: {counted(run.workers, 'worker')}")
         given = [str(each) for each in ([data] if isinstance(data, str | Path) else data)]
         with Run(path, {"shards": fingerprint(given)[:16]}, resume=options.resume) as opened:
-            place = Workplace(
-                run=opened,
-                hardware=options.hardware,
-                ledger=Ledger(),
-                progress=options.progress,
-            )
-            yield Site(shards=shards, run=run, place=place, options=options, say=say)
+            place = Workplace.of(opened, options)
+            yield Site(shards=shards, run=run, place=place, options=options)
 
 
 def check_apart(out: Path, data: Named, split: str | None, shards: Sequence[Shard]) -> None:

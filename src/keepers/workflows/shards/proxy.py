@@ -85,7 +85,7 @@ def score_all(
     store, parts = Store(scoring.folder), indexed.parts(None)
     waiting = [p for p in parts if not (config.resume and store.is_there(p.at.key))]
     if len(waiting) < len(parts):
-        at.say(f"{counted(len(parts) - len(waiting), 'shard')} scored before: found finished")
+        at.place.say(f"{counted(len(parts) - len(waiting), 'shard')} scored before: found finished")
     listener = at.place.progress or Silent()
     listener.start("scoring", len(parts))
     with at.place.ledger.phase("scoring") as tally:
@@ -116,7 +116,7 @@ def _trained(at: Site, method: str, config: Sharded, sample: Sample) -> tuple[Pr
     missing = [m for m in range(ensemble) if not (config.resume and proxies.is_trained(m))]
     several = f"{ensemble} × " if ensemble > 1 else ""
     found = "" if missing else ", found finished in the run directory"
-    at.say(
+    at.place.say(
         f"Proxy: {several}{role.model}, {counted(proxies.epochs, 'epoch')} on "
         f"{counted(len(source), 'example')} of {int(sample.sizes.sum()):,}{found}"
     )

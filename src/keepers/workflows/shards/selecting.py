@@ -27,7 +27,6 @@ from keepers.shards.repeats import At
 from keepers.shards.store import Store
 from keepers.types import Signals
 from keepers.words import counted
-from keepers.workflows.opening import WARNING
 from keepers.workflows.options.shards import CoresetShardsOptions
 from keepers.workflows.shards.opening import Site
 
@@ -177,7 +176,7 @@ def choose_covering(site: Site, indexed: Indexed, config: CoresetShardsOptions) 
         f"pick {covered.mean:.6g} on average, {covered.farthest:.6g} at most"
     )
     how += f", after {counted(covered.moves, 'move')} of the picks" if covered.moves else ""
-    site.say(f"Selected by {how}")
+    site.place.say(f"Selected by {how}")
     return Chosen(folder=folder, keys=["range-0"], k=k, n=n, how=how)
 
 
@@ -188,8 +187,8 @@ def _tell_floors(site: Site, of_slots: Integers, k: int, least: int) -> None:
     wanted = int(np.minimum(known, least).sum())
     if k < wanted:
         each = "one of each class" if least == 1 else f"{least:,} of each class, or all that it has"
-        site.say(
-            f"{WARNING}{counted(k, 'example is', 'examples are')} too few for {each}: the budget "
+        site.place.say(
+            f"Warning: {counted(k, 'example is', 'examples are')} too few for {each}: the budget "
             f"is shared evenly. It takes {wanted:,}"
         )
 
