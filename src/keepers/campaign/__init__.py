@@ -1,6 +1,7 @@
 """A labelling campaign: what happened to it, where it stands, and how labels come back."""
 
 from keepers.campaign import control
+from keepers.campaign.agreement import agreement, krippendorff_alpha
 from keepers.campaign.consensus import class_today
 from keepers.campaign.desk import Desk
 from keepers.campaign.estimates import Curve, Forecast, fit_curve, forecast, needed_for
@@ -62,12 +63,14 @@ __all__ = [
     "Status",
     "Trained",
     "Vote",
+    "agreement",
     "class_today",
     "control",
     "fit_curve",
     "forecast",
     "id_readings",
     "just_after",
+    "krippendorff_alpha",
     "label_studio_votes",
     "needed_for",
     "now",

@@ -15,7 +15,7 @@ from keepers.reports import (
     active_shares,
     describe,
 )
-from keepers.reports.active_items import NUM_SHOWN
+from keepers.reports.active_items import NUM_SHOWN, alphas_in_words
 from keepers.reports.page import as_yaml, write_page
 from keepers.workflows.active import Campaign
 from keepers.workflows.active.judging import about_ceiling
@@ -83,6 +83,7 @@ def _context(campaign: Campaign, standing: Standing) -> dict[str, Any]:
         ),
         "largest_share": max((max(c.selected_share, c.control_share) for c in classes), default=0),
         "annotators": active_items.annotators(state),
+        "alphas": alphas_in_words(standing.alphas),
         "disputed": active_items.cards(campaign, state.disputed[:NUM_SHOWN], with_votes=True),
         "doubts": active_items.doubtful_cards(campaign, doubts[:NUM_SHOWN]),
         "num_doubts": len(doubts),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from keepers.campaign import BROUGHT, Id, State, Vote, class_today
@@ -13,6 +13,7 @@ from keepers.reports.examples import Preview, preview
 from keepers.workflows.active import Campaign
 
 NUM_SHOWN = 12
+NUM_ALPHAS = 12
 CERTAIN = 0.8
 """From this probability on, a proxy that says another class than the annotators is worth a look."""
 
@@ -38,7 +39,8 @@ class Annotator:
     """What one annotator did.
 
     `shared` are the items that others labelled too; on `agreed` of them the majority said the
-    same. On a disputed item nobody is right.
+    same. On a disputed item nobody is right. Numbers of which nobody said how far they may lie
+    apart are not counted.
     """
 
     name: str
@@ -135,13 +137,28 @@ def quarantined_names(state: State) -> list[tuple[str, int]]:
     return found.most_common()
 
 
+def alphas_in_words(alphas: Mapping[str, float]) -> str:
+    """How far annotators agree, the lowest first; nothing where it is not known.
+
+    >>> alphas_in_words({"art": -0.25, "money": 0.8})
+    "Agreement beyond chance (Krippendorff's α; 1 is full, 0 that of chance): art -0.25, money 0.80"
+    """
+    if not alphas:
+        return ""
+    shown = [f"{name} {alpha:.2f}" for name, alpha in alphas.items()][:NUM_ALPHAS]
+    more = [f"{len(alphas) - NUM_ALPHAS} more, higher"] * (len(alphas) > NUM_ALPHAS)
+    head = "Agreement beyond chance (Krippendorff's α; 1 is full, 0 that of chance)"
+    return f"{head}: {', '.join([*shown, *more])}"
+
+
 def annotators(state: State) -> list[Annotator]:
     """What everybody did, by name; labels that came with the campaign are nobody's work."""
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     seconds: defaultdict[str, float] = defaultdict(float)
+    may_agree = state.question.is_named or bool(state.question.tolerance)
     for item in state.items.values():
         votes = [vote for vote in item.current if vote.source != BROUGHT]
-        together = sum(vote.kind == "label" for vote in votes) > 1
+        together = may_agree and sum(vote.kind == "label" for vote in votes) > 1
         for vote in votes:
             mine = found[vote.annotator]
             mine[vote.kind] += 1

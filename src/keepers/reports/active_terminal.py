@@ -12,7 +12,7 @@ from rich.text import Text
 from keepers.campaign import Id
 from keepers.errors import KeepersError
 from keepers.reports import active_answers, quantities
-from keepers.reports.active_items import NUM_SHOWN
+from keepers.reports.active_items import NUM_SHOWN, alphas_in_words
 from keepers.reports.terminal import plain_table
 from keepers.tasks import CLASSES, kind_of
 from keepers.words import counted
@@ -48,6 +48,8 @@ def active_summary(standing: Standing) -> RenderableType:
     parts += [Text(words) for words in _sentences(standing)]
     if len(standing.annotators) > 1:
         parts.append(_annotators(standing.annotators))
+    if standing.alphas:
+        parts.append(Text(alphas_in_words(standing.alphas)))
     return Group(*parts)
 
 

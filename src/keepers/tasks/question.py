@@ -86,6 +86,10 @@ class Question(Protocol):
         """Whether somebody said what all say together."""
         ...
 
+    def compared(self, answer: Answer) -> Mapping[str, str | bool | float]:
+        """What is held against the answers of others: the class, or each label or number."""
+        ...
+
     def in_words(self, answer: Answer) -> str:
         """The answer as a person reads it."""
         ...

@@ -61,6 +61,10 @@ class ClassQuestion:
         """Whether it is the same class."""
         return answer == consensus
 
+    def compared(self, answer: Answer) -> Mapping[str, str | bool | float]:
+        """The class."""
+        return {self.one: str(answer)}
+
     def in_words(self, answer: Answer) -> str:
         """The name."""
         return str(answer)

@@ -139,6 +139,11 @@ class LabelsQuestion:
         """Whether all labels are the same."""
         return answer == consensus
 
+    def compared(self, answer: Answer) -> Mapping[str, str | bool | float]:
+        """Whether it has each label."""
+        there = self.names_in(answer)
+        return {name: name in there for name in self.names}
+
     def in_words(self, answer: Answer) -> str:
         """The names, separated by commas."""
         return ", ".join(self.names_in(answer)) or NONE_IN_WORDS

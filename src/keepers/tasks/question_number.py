@@ -117,6 +117,10 @@ class NumberQuestion:
         triples = zip(answer, consensus, within, strict=True)
         return all(abs(float(one) - float(other)) <= gap for one, other, gap in triples)
 
+    def compared(self, answer: Answer) -> Mapping[str, str | bool | float]:
+        """Each number."""
+        return {name: float(number) for name, number in zip(self.names, answer, strict=True)}
+
     def in_words(self, answer: Answer) -> str:
         """The numbers, separated by commas."""
         return ", ".join(f"{float(number):.7g}" for number in answer)

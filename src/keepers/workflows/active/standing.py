@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keepers.campaign import BROUGHT, State, forecast, wilson
+from keepers.campaign import BROUGHT, State, agreement, forecast, wilson
 from keepers.errors import ParameterError, first_few
 from keepers.tasks import CLASSES, kind_of
 from keepers.words import counted
@@ -28,8 +28,8 @@ class Standing:
     `brought`); `classes` how many examples have each class or label; `task` what is labelled,
     `score` what the accuracy of it is called, `enough` and `too_few` say from when on there is one,
     and why not yet; `rounds` and `trained` what each round planned and found, and why `auto` took
-    its method; `annotators` their
-    votes and seconds. `forecast` says how many labels a goal may take.
+    its method; `annotators` their votes and seconds, `alphas` how far they agree on the class, or
+    each label or number, the lowest first. `forecast` says how many labels a goal may take.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class Standing:
     enough: str = CLASSES.enough
     too_few: str = CLASSES.too_few
     is_cold: bool = False
+    alphas: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def accuracy(self) -> Mapping[str, Any] | None:
@@ -104,6 +105,7 @@ def standing(
         rounds=tuple(_round(state, each) for each in state.rounds),
         trained=trained,
         annotators=_annotators(state),
+        alphas=agreement(state),
         labelling_seconds=state.seconds,
         selection_seconds=sum(cost["seconds"] for each in state.rounds for cost in each.costs),
         forecast=None if goal is None else _forecast(trained, goal, config.control),
