@@ -353,11 +353,28 @@ def test_what_is_said_of_all_rows_is_of_those_with_labels() -> None:
 BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     ([[["a"], ["b"]]] * 12, {}, "holds lists of lists"),
     ([["a"], None, ["b"], ["a", "b"]] * 3, {}, r"3 of 12 rows have no label in 'label' \(rows 1"),
+    (
+        [["a"], None, ["b", "a"]] * 4,
+        {},
+        r"Label them, write an empty list, \[\], where a row has no",
+    ),
     ([1.5, None, 2.5, float("nan")] * 3, {}, r"6 of 12 rows have no label in 'label'"),
     ([1.5, float("inf"), 2.5, 3.0] * 3, {}, "is infinite, or over 3e38, in rows 1, 5, 9"),
     (["1", "2.5", "many", "3"] * 3, {"task": "number"}, "'many' in row 2 of column 'label' is no"),
     (["a,b", "b;c", "a", "c"] * 3, {"task": "labels"}, "holds ',' and ';', and either could"),
+    (["a/b", "b/c", "a", "c", "b", "a/b/c"] * 3, {"task": "labels"}, "not separated by '/'"),
+    (["a b", "b c", "a", "c", "b", "a b c"] * 3, {"task": "labels"}, "'a b', .* by one of , ; |"),
+    (
+        [f"['{v}']" for v in ("a' 'b", "a", "b' 'c", "c", "b", "a' 'c")] * 3,
+        {"task": "labels"},
+        "lists, or",
+    ),
     ([2.5] * 12, {"task": "number"}, "'label' is the same number in all rows"),
+    (
+        [1e9 + i / 7 for i in range(12)],
+        {},
+        "'label' varies by only 0.493 around 1e[+]09, too little",
+    ),
     ([[1.5, 2.5], [1.5]] * 6, {}, "lists of 1, 2 numbers|lists of 1 and 2 numbers"),
     (
         ["a", "b", "c", "a"] * 3,
@@ -369,6 +386,9 @@ BAD: list[tuple[Any, Mapping[str, Any], str]] = [
     ([["a"], [], ["a"], []] * 3, {}, "holds 1 label"),
     ([["a", "b"]] * 12, {}, "'label' holds the same labels in all rows"),
     ([0, 1] * 6, {"task": "labels"}, "'label' holds 0 and 1, which is one label. Name several"),
+    ([f"{i / 7:.2f} kg" for i in range(30)], {}, r"If it holds numbers, .*: '0.00 kg' is none"),
+    ([f"{i},5" for i in range(30)], {}, "write them like 3.5: '0,5' is none"),
+    (["?", *(f"{i}.5" for i in range(30))], {}, r"like 3.5: '\?' is none"),
     ([f"{i / 7:.3f}" for i in range(30)], {}, r"30 different values in 30 rows.*--task number"),
     (
         [f"key {i}" for i in range(30)],
@@ -383,6 +403,23 @@ def test_bad_targets_are_named(values: Any, options: Mapping[str, Any], message:
     table = pa.table({"text": [f"text {i}" for i in range(len(values))], "label": values})
     with pytest.raises(KeepersError, match=message):
         open_source(table, **options)
+
+
+def test_texts_of_python_sets_and_names_of_two_words_are_read() -> None:
+    said = [f"text {i}" for i in range(24)]
+    sets = ["{'a', 'b'}", "set()", "{'b'}", "{'a'}"] * 6
+    source = open_source(pa.table({"text": said, "label": sets}), task="labels")
+    assert source.task.names == ("a", "b")
+    assert source.shown_labels().count("") == 6
+    names = ["very good", "good", "very bad", "bad"] * 6
+    assert len(open_source(pa.table({"text": said, "label": names}), task="labels").task.names) == 4
+
+
+def test_empty_cells_among_columns_of_labels_are_told_from_0() -> None:
+    flags = {name: [1, None, 0] * 4 for name in ("a", "b")}
+    table = pa.table({"text": [f"text {i}" for i in range(12)], **flags})
+    with pytest.raises(DataError, match="write 0 where a row does not have a label, or pass"):
+        open_source(table, label="a,b")
 
 
 def test_lists_of_texts_that_recur_are_found_where_nothing_else_could_be_the_label() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -15,7 +16,11 @@ LONGEST, MOST = 60, 2000
 """Characters of a label, and different ones, where a field is split without being told so."""
 
 
-def delimiter_of(column: ArrowColumn) -> str | None:
+OTHERS = ("/", "\t", "\n", "#", "&", "+", " ")
+"""What may separate labels, too, and is not read as that."""
+
+
+def delimiter_of(column: ArrowColumn, marks: Sequence[str] = DELIMITERS) -> str | None:
     """What separates labels in a column of texts whose parts recur; None where nothing does.
 
     There have to be at most half as many different parts as different texts, nearly every part has
@@ -29,7 +34,7 @@ def delimiter_of(column: ArrowColumn) -> str | None:
     if not (pa.types.is_large_string(column.type) or pa.types.is_string(column.type)):
         return None
     sizes = Counter(text for text in column.to_pylist() if text)
-    for mark in DELIMITERS:
+    for mark in marks:
         if sum(size for text, size in sizes.items() if mark in text) * 100 < column.length():
             continue
         parts: Counter[str] = Counter()
@@ -58,7 +63,7 @@ def _only_delimiter(column: ArrowColumn, name: str) -> str | None:
     """The delimiter of a field that is said to hold labels; None where none is in it.
 
     Raises:
-        DataError: several could be it.
+        DataError: several could be it; or none is there, and another mark seems to separate labels.
     """
     texts = [text for text in column.to_pylist() if text]
     there = [mark for mark in DELIMITERS if any(mark in text for text in texts)]
@@ -66,5 +71,12 @@ def _only_delimiter(column: ArrowColumn, name: str) -> str | None:
         raise DataError(
             f"label: column '{name}' holds {' and '.join(map(repr, there))}, and either could "
             "separate labels. Write lists, or use one separator"
+        )
+    other = None if there else delimiter_of(column, OTHERS)
+    if other is not None:
+        shown = next(text for text in texts if other in text)[:LONGEST]
+        raise DataError(
+            f"label: column '{name}' holds {shown!r}, and labels are not separated by {other!r}. "
+            f"Write lists, or separate them by one of {' '.join(DELIMITERS)}"
         )
     return there[0] if there else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from keepers.tasks.texts import WHOLE, label_text, readings
 from keepers.words import counted, remedy
 
 _SHOWN = 5
+_MEASURE = re.compile(r"^\W{0,3}\d[\d.,' ]*\W{0,3}[A-Za-z]{0,5}$")  # 12 kg, $3.50, 3,5, 10%
 _MAY_BE_NONE = ("none", "null", "na", "n/a", "#n/a")
 
 
@@ -69,11 +71,18 @@ class Missing:
         return self.kept or not self.required
 
     def check(
-        self, missing: npt.NDArray[np.int64], count: int, where: str, *, can_skip: bool = True
+        self,
+        missing: npt.NDArray[np.int64],
+        count: int,
+        where: str,
+        *,
+        can_skip: bool = True,
+        unlike: str = "",
     ) -> None:
         """Note the rows without a label, of `count` rows in all.
 
-        `can_skip`: these targets can be read without such rows.
+        `can_skip`: these targets can be read without such rows. `unlike`: how it is
+        written that an example has no label, which is another thing than that it is not known.
 
         Raises:
             DataError: there are such rows, and they may not be left out; or all rows are.
@@ -95,6 +104,8 @@ class Missing:
             instead = "or give other data"
         elif not can_skip:
             instead = "or remove those rows from the data"
+        if unlike:
+            instead = f"write {unlike}, {instead}"
         raise DataError(
             f"label: {len(missing):,} of {count:,} rows have no label in {where} "
             f"({rows_in_words(missing)}). Label them, {instead}"
@@ -263,8 +274,16 @@ def _check_classes(
         raise DataError(
             f"label: column '{column}' holds {len(names):,} different values in {labelled:,} "
             f"rows: {what} rather than a class. Name another column with --label (label=...)"
-            + (", or --task number (task='number')" if numbers else "")
+            + (", or --task number (task='number')" if numbers else _may_be_numbers(names))
         )
+
+
+def _may_be_numbers(names: Sequence[str]) -> str:
+    """What hinders texts from being numbers, as the end of a message; nothing where more does."""
+    odd = [name for name in names if not _is_number(name)]
+    if len(odd) > 0.1 * len(names) and sum(map(bool, map(_MEASURE.match, odd))) < 0.9 * len(odd):
+        return ""
+    return f". If it holds numbers, write them like 3.5: {odd[0]!r} is none"
 
 
 def _is_number(text: str) -> bool:

@@ -26,8 +26,11 @@ from keepers.data.guesses import (
 from keepers.data.labels import Missing, read_labels, rows_in_words
 from keepers.errors import DataError, ParameterError, unknown_name
 from keepers.tasks import AUTO, Labels, Number, Tags, Task, kinds
+from keepers.tasks.number import too_even
 from keepers.tasks.texts import label_text, split
 from keepers.words import counted, listed, remedy
+
+NONE_IN_LISTS = "an empty list, [], where a row has no label"
 
 Read = tuple[Any, tuple[str, ...], Task | None]
 """Labels (n, ...), the names of classes, and the task where it is not that of classes."""
@@ -128,7 +131,8 @@ def _labels(
         given = [floats(column).to_numpy() for column in columns]
         table = np.column_stack(given)
         empty = np.flatnonzero(np.isnan(table).any(1))
-        missing.check(empty, len(table), f"'{label}'")
+        unlike = "0 where a row does not have a label"
+        missing.check(empty, len(table), f"'{label}'", unlike=unlike)
         bad = np.flatnonzero(~np.isin(table, (0.0, 1.0)).all(1))
         bad = np.setdiff1d(bad, empty)
         if len(bad):
@@ -147,7 +151,7 @@ def _labels(
         flags = multi_hot(values)
         if flags is not None and (like is None or like.names == _places(flags[0])):
             empty = np.flatnonzero([row is None for row in values])
-            missing.check(empty, len(values), f"'{label}'")
+            missing.check(empty, len(values), f"'{label}'", unlike=NONE_IN_LISTS)
             width, hot = flags
             rows = [None if row is None else got for row, got in zip(values, hot, strict=True)]
             return _tagged(rows, _places(width), label, like, missing)
@@ -171,7 +175,7 @@ def _labels(
             None if (text := label_text(each)) is None else [text] for each in column.to_pylist()
         ]
     empty = np.flatnonzero([row is None for row in values])
-    missing.check(empty, len(values), f"'{label}'")
+    missing.check(empty, len(values), f"'{label}'", unlike=NONE_IN_LISTS)
     rows = [None if row is None else [each for each in row if each] for row in values]
     seen = Counter(each for row in rows for each in set(row or ()))
     return _tagged(rows, sorted(seen, key=_order), label, like, missing)
@@ -268,7 +272,11 @@ def _numbers(
             f"{like.num_outputs}. Give as many"
         )
     single = table.astype(np.float32)
-    there = single[~np.isnan(single).any(1)]
+    known = ~np.isnan(single).any(1)
+    there = single[known]
+    for title, exact, rounded in zip(titles, table[known].T, there.T, strict=True):
+        if like is None and np.ptp(rounded) == 0 < np.ptp(exact):
+            raise too_even(title, float(exact.std()), float(np.abs(exact).mean()))
     task = like or Number.of(tuple(titles), torch.from_numpy(there))
     return single, (), task
 
@@ -322,7 +330,7 @@ def _as_numbers(column: ArrowColumn, name: str) -> npt.NDArray[np.float64]:
             found[row] = float(text)
         except ValueError:
             raise DataError(
-                f"label: '{text}' in row {row} of column '{name}' is not a number. Correct it, "
-                "or give --task class (task='class')"
+                f"label: '{text}' in row {row} of column '{name}' is not a number. Write it like "
+                "3.5, without a unit, or give --task class (task='class')"
             ) from None
     return found

@@ -25,6 +25,15 @@ NEAR = 0.5
 """A prediction counts as right within so many standard deviations of the target."""
 
 
+def too_even(name: str, spread: float, size: float) -> ParameterError:
+    """The error of a number whose spread is lost in single precision."""
+    return ParameterError(
+        "label",
+        f"'{name}' varies by only {spread:.3g} around {size:.3g}, too little for single precision",
+        "Subtract a constant from it first",
+    )
+
+
 @dataclass(frozen=True)
 class Number(Plain):
     """Targets (n, numbers) and outputs (n, numbers) are in the units of the data.
@@ -72,12 +81,7 @@ class Number(Plain):
                     "Name a column that varies with --label (label=...)",
                 )
             if spread <= 1e3 * torch.finfo(torch.float32).eps * size:
-                raise ParameterError(
-                    "label",
-                    f"'{name}' varies by only {spread:.3g} around {size:.3g}, too little for "
-                    "single precision",
-                    "Subtract a constant from it first",
-                )
+                raise too_even(name, spread, size)
         at = np.linspace(0, 1, PARTS + 1)[1:-1]
         edges = np.unique(np.quantile(targets[:, 0].double().numpy(), at))
         return cls(names, tuple(mean.tolist()), tuple(std.tolist()), tuple(edges.tolist()))

@@ -65,6 +65,8 @@ def split(text: str, mark: str | None) -> list[str]:
     if mark is None:
         return [text.strip()] if text.strip() else []
     text = text.strip()
+    if text == "set()":  # as Python writes an empty set
+        return []
     if text[:1] + text[-1:] in ("[]", "{}", "()"):
         text = text[1:-1]
     parts = (part.strip() for part in text.split(mark))
