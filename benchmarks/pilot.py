@@ -39,8 +39,9 @@ from keepers.runs import Run
 from keepers.statistics import paired_difference
 from keepers.training import Hardware, fit_classifier, predict
 from keepers.types import Pool
+from keepers.workflows.judge import Held, Judge
 from keepers.workflows.offered import row_for
-from keepers.workflows.pilot import Held, Pilot, run_pilot
+from keepers.workflows.pilot import Pilot, run_pilot
 from keepers.workflows.settling import findings, settle
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace
@@ -188,9 +189,10 @@ def _error(prepared: Prepared, pool: Pool, labels: Any, members: torch.Tensor, s
 def pilot(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     """What a pilot on this training set saw."""
     _, prepared = prepare(Role(model="linear"), source)
+    judge = Judge(prepared=prepared, source=source, place=place, seed=seed)
     rows = [row_for(name, "linear") for name in METHODS]
     start = time.process_time()
-    seen = run_pilot(prepared, source, place, methods_=rows, keep=KEEP, seed=seed, drawn=False)
+    seen = run_pilot(judge, rows, KEEP, drawn=False)
     results = {
         f"{name} {keep}": [[each.error, each.loss] for each in held]
         for (name, keep), held in seen.found.items()

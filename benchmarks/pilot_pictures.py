@@ -31,8 +31,9 @@ from keepers.files import write_json
 from keepers.random import generator
 from keepers.roles import Role, prepare
 from keepers.statistics import paired_difference
+from keepers.workflows.judge import Judge, mean_error
 from keepers.workflows.offered import row_for
-from keepers.workflows.pilot import judged, run_pilot
+from keepers.workflows.pilot import run_pilot
 from keepers.workflows.second_look import looked_at_again, second_look
 from keepers.workflows.settling import findings, settle
 from keepers.workflows.stages import Training, train
@@ -76,7 +77,7 @@ def truth(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
         prepared=chooser, source=source, members=members, seed=seed, wanted=needs, scored=members
     )
     signals = replace(train(place, training).signals, labels=chooser.labels[members])
-    target = prepare(TARGET, source)[1]
+    target = Judge(prepared=prepare(TARGET, source)[1], source=source, place=place, seed=seed)
     found: dict[str, Any] = {}
     for keep in KEEP:
         k = int(keep * LARGEST)
@@ -93,10 +94,7 @@ def truth(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
                 methods.choose(row, [signals], k, generator=at, floor=floor)[0].positions
             ]
         for name, several in choices.items():
-            errors = [
-                judged(target, source, place, chosen, held, seed, 0)[0].error for chosen in several
-            ]
-            found[f"{name} {keep}"] = float(np.mean(errors))
+            found[f"{name} {keep}"] = mean_error([target], several, held, 0)
     return found
 
 
@@ -104,26 +102,20 @@ def pilots(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     """What a pilot finds alone, and with a second look by each other model; and its CPU seconds."""
     source = source.take(np.arange(LARGEST))
     prepared = prepare(Role(model="linear", resolution=SIDE), source)[1]
+    judge = Judge(prepared=prepared, source=source, place=place, seed=seed)
     start = time.process_time()
-    seen = run_pilot(
-        prepared,
-        source,
-        place,
-        methods_=[row_for(name, prepared.role.model) for name in METHODS],
-        keep=KEEP,
-        seed=seed,
-        drawn=False,
-    )
+    tried = [row_for(name, prepared.role.model) for name in METHODS]
+    seen = run_pilot(judge, tried, KEEP, drawn=False)
     alone = findings(seen, METHODS, KEEP)
     spent = time.process_time() - start
     found: dict[str, Any] = {"alone": {"rows": alone, "seconds": spent}}
     start = time.process_time()
-    _, rows = second_look(seen, alone, prepared, source, place, keep=KEEP, seed=seed)
+    _, rows = second_look(seen, alone, judge, KEEP)
     found["a random forest"] = {"rows": rows, "seconds": spent + time.process_time() - start}
     for name, role in NETWORKS.items() if seed < TRIED else ():
         start = time.process_time()
-        network = prepare(role, source)[1]
-        rows = looked_at_again(seen, alone, network, source, place, keep=KEEP, seed=seed)
+        network = replace(judge, prepared=prepare(role, source)[1])
+        rows = looked_at_again(seen, alone, network, KEEP)
         found[name] = {"rows": rows, "seconds": spent + time.process_time() - start}
     for each in found.values():
         best = {keep: settle(each["rows"], keep) for keep in KEEP}

@@ -30,6 +30,7 @@ from keepers.files import write_json
 from keepers.roles import Role, prepare
 from keepers.workflows import second_look as looking
 from keepers.workflows import settling
+from keepers.workflows.judge import Judge
 from keepers.workflows.offered import row_for
 from keepers.workflows.pilot import run_pilot
 from keepers.workflows.workplace import Workplace
@@ -41,18 +42,15 @@ CHANCES = (0.7, 0.8, 0.9)
 def looked_twice(source: Source, place: Workplace, seed: int) -> dict[str, Any]:
     """The findings of a pilot and of a second look, and the CPU seconds of both."""
     _, prepared = prepare(Role(model="linear"), source)
+    judge = Judge(prepared=prepared, source=source, place=place, seed=seed)
     rows = [row_for(name, "linear") for name in whole.METHODS]
     start = time.process_time()
-    seen = run_pilot(
-        prepared, source, place, methods_=rows, keep=whole.KEEP, seed=seed, drawn=False
-    )
+    seen = run_pilot(judge, rows, whole.KEEP, drawn=False)
     found = settling.findings(seen, whole.METHODS, whole.KEEP)
     middle = time.process_time()
     settling.AGREED = CHANCES[0]
     try:
-        _, found = looking.second_look(
-            seen, found, prepared, source, place, keep=whole.KEEP, seed=seed
-        )
+        _, found = looking.second_look(seen, found, judge, whole.KEEP)
     finally:
         settling.AGREED = CHANCES[1]
     end = time.process_time()

@@ -34,11 +34,13 @@ from keepers.selectors import folds
 from keepers.training import Hardware
 from keepers.types import Classifier
 from keepers.workflows import auto as autos
+from keepers.workflows import judge as judges
 from keepers.workflows import pilot as pilots
 from keepers.workflows import second_look
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
+from keepers.workflows.judge import Held, Judge
 from keepers.workflows.options.advise import AdviseOptions
-from keepers.workflows.pilot import EVERYTHING, RANDOM, Held, Pilot, least_of
+from keepers.workflows.pilot import EVERYTHING, RANDOM, Pilot, least_of
 from keepers.workflows.settled_in_words import (
     _choice,  # pyright: ignore[reportPrivateUsage]
     said_of_cleaning,
@@ -403,21 +405,20 @@ def test_pieces_share_no_examples_where_there_are_enough(
     """Each is trained on four folds and judged by a fifth; all of them judge other examples."""
     monkeypatch.setattr(pilots, "LARGEST", 100)
     asked: list[Training] = []
-    original = pilots.train
+    original = judges.train
 
     def noted(place: Workplace, training: Training) -> Trained:
         asked.append(training)
         return original(place, training)
 
-    monkeypatch.setattr(pilots, "train", noted)
+    monkeypatch.setattr(judges, "train", noted)
     source = open_source(blobs(n, 0.0))
     source, prepared = prepare(Role(model="linear"), source)
     with Run(tmp_path / "run", {}) as run:
         place = Workplace(run=run, hardware=Hardware())
         row = methods.get("stratified")
-        found = pilots.run_pilot(
-            prepared, source, place, methods_=[row], keep=[0.5], seed=0, drawn=False
-        )
+        judge = Judge(prepared=prepared, source=source, place=place, seed=0)
+        found = pilots.run_pilot(judge, [row], [0.5], drawn=False)
     whole = [training for training in asked if len(training.members) < len(training.scored)]
     trained = [set(training.members.tolist()) for training in whole]
     judged = [set(t.scored.tolist()) - one for t, one in zip(whole, trained, strict=True)]
@@ -588,7 +589,8 @@ def test_a_network_is_trained_for_the_best_alone_where_it_gains(
     prepared = prepare(Role(model="linear"), source)[1]
     rows = findings(seen, [SAFE, "margin", "badge", "loss"], [0.3])
     place = Workplace(run=Mock(), hardware=Hardware())
-    _, found = look.proxy_look(seen, rows, prepared, prepared, source, place, keep=0.3, seed=0)
+    judge = Judge(prepared=prepared, source=source, place=place, seed=0)
+    _, found = look.proxy_look(seen, rows, prepared, judge, 0.3)
     best = settle(found, 0.3)
     assert (best and best.method) == taken
     assert asked == [(name, fold) for name in looked for fold in range(5)]

@@ -73,20 +73,13 @@ def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> 
         epochs = epochs_of(trained.recipe, len(source), SHUFFLE)
     part = looked_at(source, config.seed)
     drawn = len(part) < len(source)
-    part, prepared = joined(part, config.proxy, place)
+    judge = joined(part, config.proxy, place, config.seed)
+    part, prepared = judge.source, judge.prepared
     say_skipped(part, place.say)
-    pilot = run_pilot(
-        prepared,
-        part,
-        place,
-        methods_=[row_for(name, prepared.role.model) for name in methods],
-        keep=fractions,
-        seed=config.seed,
-        drawn=drawn,
-        epochs=epochs,
-    )
+    tried = [row_for(name, prepared.role.model) for name in methods]
+    pilot = run_pilot(judge, tried, fractions, drawn=drawn, epochs=epochs)
     rows = findings(pilot, methods, fractions)
-    pilot, rows = second_look(pilot, rows, prepared, part, place, keep=fractions, seed=config.seed)
+    pilot, rows = second_look(pilot, rows, judge, fractions)
     fit = _fit_seconds(prepared, part, place, len(source))
     seconds = _target_seconds(few, prepared, trained, fit, len(source), place)
     return _result(

@@ -20,6 +20,7 @@ from keepers.models import is_classifier
 from keepers.roles import Prepared, Role, made_by, prepare
 from keepers.words import counted, probability
 from keepers.workflows.advice import Noise
+from keepers.workflows.judge import Judge
 from keepers.workflows.offered import row_for
 from keepers.workflows.options.advise import candidates
 from keepers.workflows.options.coreset import CoresetOptions
@@ -162,7 +163,7 @@ def take(
     they share is found again.
     """
     found: dict[int, Taken] = {}
-    drawn, looked, chosen_by = False, None, None
+    drawn, judge, chosen_by = False, None, None
     for k in budgets:
         fraction = round(k / len(source), 6)
         why = _impossible(source, fraction) or asked_by_class(
@@ -176,39 +177,28 @@ def take(
             found[k] = Taken(method=SAFE, why=why)
             place.say(f"auto takes {SAFE}: {why}")
             continue
-        if looked is None:
+        if judge is None:
             part = looked_at(source, seed)
-            drawn, looked = len(part) < len(source), joined(part, proxy, place)
+            drawn, judge = len(part) < len(source), joined(part, proxy, place, seed)
             asked = asks_proxy(chooser, source.kind, offered)
-            chosen_by = prepare(chooser, looked[0])[1] if asked else None
-        names = [name for name in candidates(looked[1].task) if offered is None or name in offered]
-        found[k] = _by_pilot(*looked, names, fraction, place, seed, drawn=drawn, proxy=chosen_by)
+            chosen_by = prepare(chooser, judge.source)[1] if asked else None
+        tried = candidates(judge.prepared.task)
+        names = [name for name in tried if offered is None or name in offered]
+        found[k] = _by_pilot(judge, names, fraction, drawn=drawn, proxy=chosen_by)
         taken = found[k]
         place.say(f"auto takes {taken.method}: {taken.why} ({taken.cost.seconds:.0f} s)")
     return found
 
 
 def _by_pilot(
-    part: Source,
-    prepared: Prepared,
-    names: Sequence[str],
-    fraction: float,
-    place: Workplace,
-    seed: int,
-    *,
-    drawn: bool,
-    proxy: Prepared | None,
+    judge: Judge, names: Sequence[str], fraction: float, *, drawn: bool, proxy: Prepared | None
 ) -> Taken:
-    tried = [row_for(name, prepared.role.model) for name in names]
-    pilot = run_pilot(
-        prepared, part, place, methods_=tried, keep=(fraction,), seed=seed, drawn=drawn
-    )
+    model = judge.prepared.role.model
+    pilot = run_pilot(judge, [row_for(name, model) for name in names], (fraction,), drawn=drawn)
     rows = findings(pilot, names, (fraction,))
-    pilot, rows = second_look(pilot, rows, prepared, part, place, keep=(fraction,), seed=seed)
+    pilot, rows = second_look(pilot, rows, judge, (fraction,))
     if proxy is not None:
-        pilot, rows = proxy_look(
-            pilot, rows, proxy, prepared, part, place, keep=fraction, seed=seed
-        )
+        pilot, rows = proxy_look(pilot, rows, proxy, judge, fraction)
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
     chances = {row.method: row.probability for row in rows}
@@ -224,14 +214,14 @@ def _by_pilot(
         f"{probability(best.probability)}"
         f"{said_of_another(pilot.other, best.other and best.other.mean)}"
         f"{said_of_proxy(best.proxy and best.proxy.mean)}"
-        f"{said_of_probabilities(asdict(best.loss), prepared.task.score_words)}"
+        f"{said_of_probabilities(asdict(best.loss), judge.prepared.task.score_words)}"
     )
     return Taken(
         method=instead if best is None else best.method,
         why=words,
         cost=Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples),
         pilot={
-            "model": prepared.role.model,
+            "model": model,
             "other": pilot.other,
             "examples": pilot.examples,
             "judged": pilot.judged,
@@ -309,7 +299,9 @@ def pilot_role(source: Source, proxy: str | Role | Mapping[str, Any] | None) -> 
 
 
 def joined(
-    source: Source, proxy: str | Role | Mapping[str, Any] | None, place: Workplace
-) -> tuple[Source, Prepared]:
+    source: Source, proxy: str | Role | Mapping[str, Any] | None, place: Workplace, seed: int
+) -> Judge:
     """The model of the pilot, joined with the data."""
-    return place.prepare(pilot_role(source, proxy), source, cache="encoded-pilot")
+    role = pilot_role(source, proxy)
+    source, prepared = place.prepare(role, source, cache="encoded-pilot")
+    return Judge(prepared=prepared, source=source, place=place, seed=seed)

@@ -10,30 +10,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from keepers import methods
 from keepers.baselines import EVERYTHING, FRESH, RANDOM
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.ledger import Cost
 from keepers.methods import Method
 from keepers.random import derived_seed, generator
-from keepers.roles import Prepared
 from keepers.scores import LabelNoise, label_noise
 from keepers.selectors import folds, random_subset, stratified_units
 from keepers.statistics import overlap_of
-from keepers.tasks import labels_at
+from keepers.types import Signals
 from keepers.words import counted
 from keepers.workflows.fresh import gain_of_fresh
+from keepers.workflows.judge import Held, Judge
 from keepers.workflows.probing import embedded
-from keepers.workflows.stages import Trained, Training, train
-from keepers.workflows.workplace import Workplace
 
 FOLDS = 5
 """Pieces, and the folds of each: one judges, the others are chosen from."""
@@ -58,13 +55,8 @@ DRAWS = 2
 
 PREDICTIONS = frozenset({"log_probs"})
 
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """How one model did on the held-out part of a fold."""
-
-    error: float
-    loss: float
+Results = dict[tuple[str, float], Held]
+"""Of one piece, by method and fraction kept."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +68,7 @@ class Piece:
 
     members: Tensor
     held: Tensor
-    chosen: Mapping[tuple[str, float], tuple[Tensor, ...]]
+    chosen: dict[tuple[str, float], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,104 +147,55 @@ def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
 
 
 def run_pilot(
-    prepared: Prepared,
-    source: Source,
-    place: Workplace,
-    *,
-    methods_: Sequence[Method],
+    judge: Judge,
+    methods: Sequence[Method],
     keep: Sequence[float],
-    seed: int,
+    *,
     drawn: bool,
     epochs: int | None = None,
 ) -> Pilot:
     """Try every method at every fraction kept, in each of `FOLDS` pieces.
 
     Args:
-        prepared: the cheap model, joined with `source`.
-        source: the part of the data that is looked at (`looked_at`).
-        methods_: rows whose signals that model gives.
+        judge: the cheap model, joined with the part of the data that is looked at (`looked_at`).
+        methods: rows whose signals that model gives.
         keep: fractions kept, in (0, 1).
         drawn: whether it is but a part of the data.
         epochs: of the target, for fresh random subsets in each; None where it has none.
     """
+    prepared, source, place, seed = judge.prepared, judge.source, judge.place, judge.seed
     labels, units, task = prepared.strata, torch.from_numpy(source.units), prepared.task
     of_classes = task.said in PREDICTIONS
     epochs = epochs if of_classes else None  # what fresh parts gain is estimated of classes alone
     inner = place.aside()
     embedded(inner, prepared, prepared.pool, source.content)  # says how far it is itself
-    inner = replace(inner, progress=None)
+    judge = replace(judge, place=replace(inner, progress=None))
     at = generator(seed, "pilot folds")
     count = min(FOLDS * FOLDS, max(FOLDS, -(-len(source) * FOLDS // LARGEST)))
     fold_of = folds(prepared.proportions, units, count, generator=at)
     pieces = windows(count)
-    found: dict[tuple[str, float], list[Held]] = {}
+    wanted = frozenset().union(*(method.needs for method in methods)) - {"labels"} | {task.said}
+    wanted |= {"features"} if epochs else set()
+    trainings, done = FOLDS * (1 + len(keep) * (DRAWS + len(methods))), itertools.count(1)
+    results: list[Results] = []
     unseen: list[tuple[Tensor, Tensor]] = []
     tried: list[Piece] = []
-    wanted = frozenset().union(*(method.needs for method in methods_)) - {"labels"} | {task.said}
-    wanted |= {"features"} if epochs else set()
-    trainings, done = FOLDS * (1 + len(keep) * (DRAWS + len(methods_))), itertools.count(1)
     with place.under_way("pilot") as report:
-        for fold, (judging, *others) in enumerate(pieces):
-            chosen_from = torch.isin(fold_of, torch.tensor(others))
-            members, held = chosen_from.nonzero()[:, 0], (fold_of == judging).nonzero()[:, 0]
 
-            def tell(
-                positions: Tensor,
-                settled: Mapping[str, float] | None,
-                held: Tensor = held,
-                fold: int = fold,
-            ) -> tuple[Held, Mapping[str, float] | None]:
-                told = judged(prepared, source, inner, positions, held, seed, fold, settled)
-                report("trainings", next(done), trainings)
-                return told
-
-            both = torch.cat([members, held])
-            signals = trained(prepared, source, inner, members, wanted, both, seed, fold).signals
+        def trained() -> None:
             report("trainings", next(done), trainings)
-            said = signals.get(task.said)[len(members) :]
-            found.setdefault((EVERYTHING, 1.0), []).append(_measured(prepared, said, held))
-            unseen.append((labels[held], said))
-            inside = signals.at(torch.arange(len(members)))
-            inside = inside.knowing(task, labels_at(prepared.labels, members))
-            chosen: dict[tuple[str, float], tuple[Tensor, ...]] = {}
-            tried.append(Piece(members=members, held=held, chosen=chosen))
-            for fraction in keep:
-                k = max(1, math.floor(fraction * len(members) + 0.5))
-                seeds = (generator(seed, "pilot", fold, "random", draw) for draw in range(DRAWS))
-                chosen[RANDOM, fraction] = tuple(
-                    members[random_subset(len(members), k, generator=at)] for at in seeds
-                )
-                draws: list[Held] = []
-                settled = None  # by the first draw, for all choices of this size
-                for at_random in chosen[RANDOM, fraction]:
-                    result, found_settled = tell(at_random, settled)
-                    settled = settled or found_settled
-                    draws.append(result)
-                random = _mean(draws)
-                found.setdefault((RANDOM, fraction), []).append(random)
-                if epochs:
-                    gain = gain_of_fresh(
-                        signals.get("features"),
-                        labels[both],
-                        len(members),
-                        k,
-                        epochs,
-                        derived_seed(seed, "pilot", fold, FRESH),
-                    )
-                    fresh = replace(random, error=max(0.0, random.error + gain))
-                    found.setdefault((FRESH, fraction), []).append(fresh)
-                for method in methods_:
-                    picks, _ = methods.choose(
-                        method,
-                        [inside],
-                        k,
-                        generator=generator(seed, "pilot", fold, method.name),
-                        num_classes=len(task.strata_names),
-                        floor=methods.Floor(labels[members], 1),
-                    )
-                    chosen[method.name, fraction] = (members[picks.positions],)
-                    result, _ = tell(members[picks.positions], settled)
-                    found.setdefault((method.name, fraction), []).append(result)
+
+        for fold, (judging, *others) in enumerate(pieces):
+            members = torch.isin(fold_of, torch.tensor(others)).nonzero()[:, 0]
+            held = (fold_of == judging).nonzero()[:, 0]
+            both = torch.cat([members, held])
+            signals = judge.trained(members, fold, wanted=wanted, scored=both).signals
+            trained()
+            unseen.append((labels[held], signals.get(task.said)[len(members) :]))
+            tried.append(Piece(members=members, held=held, chosen={}))
+            whole = {(EVERYTHING, 1.0): judge.measured(unseen[-1][1], held)}
+            chosen = _chosen(judge, tried[-1], fold, signals, methods, keep, epochs, trained)
+            results.append(whole | chosen)
     names = task.strata_names
     least = {
         key: (names[each], share)
@@ -261,7 +204,7 @@ def run_pilot(
     }
     return Pilot(
         least=least,
-        found={key: tuple(results) for key, results in found.items()},
+        found={key: tuple(each[key] for each in results) for key in results[0]},
         examples=len(source),
         judged=sum(len(held) for held, _ in unseen),
         overlap=overlap_of([set(others) for _, *others in pieces]),
@@ -271,6 +214,51 @@ def run_pilot(
         guessing=1 - float(labels.bincount().max()) / len(labels) if of_classes else 1.0,
         noise=wrong_labels(unseen) if of_classes else None,
     )
+
+
+def _chosen(
+    judge: Judge,
+    piece: Piece,
+    fold: int,
+    signals: Signals,
+    methods: Sequence[Method],
+    keep: Sequence[float],
+    epochs: int | None,
+    trained: Callable[[], None],
+) -> Results:
+    """Choose in a piece by chance and by every method, and say how the judge does after each.
+
+    `signals` are those of its members and of what it holds out; choices are written down in the
+    piece, and `trained` is called after each training.
+    """
+    members, held, found = piece.members, piece.held, Results()
+    inside = signals.at(torch.arange(len(members)))
+    for fraction in keep:
+        k = max(1, math.floor(fraction * len(members) + 0.5))
+        seeds = (generator(judge.seed, "pilot", fold, "random", draw) for draw in range(DRAWS))
+        piece.chosen[RANDOM, fraction] = tuple(
+            members[random_subset(len(members), k, generator=at)] for at in seeds
+        )
+        draws: list[Held] = []
+        settled = None  # by the first draw, for all choices of this size
+        for at_random in piece.chosen[RANDOM, fraction]:
+            result, found_settled = judge.judged(at_random, held, fold, settled)
+            trained()
+            settled = settled or found_settled
+            draws.append(result)
+        random = found[RANDOM, fraction] = _mean(draws)
+        if epochs:
+            labels = judge.prepared.strata[torch.cat([members, held])]
+            seed = derived_seed(judge.seed, "pilot", fold, FRESH)
+            features = signals.get("features")
+            gain = gain_of_fresh(features, labels, len(members), k, epochs, seed)
+            found[FRESH, fraction] = replace(random, error=max(0.0, random.error + gain))
+        for method in methods:
+            picks = judge.chosen(method, inside, members, k, fold)
+            piece.chosen[method.name, fraction] = (picks,)
+            found[method.name, fraction], _ = judge.judged(picks, held, fold, settled)
+            trained()
+    return found
 
 
 def least_of(labels: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[int, float]:
@@ -312,57 +300,9 @@ def windows(count: int) -> list[list[int]]:
     return [[order[(start + fold) % count] for fold in range(FOLDS)] for start in starts]
 
 
-def judged(
-    prepared: Prepared,
-    source: Source,
-    place: Workplace,
-    members: Tensor,
-    held: Tensor,
-    seed: int,
-    fold: int,
-    settled: Mapping[str, float] | None = None,
-) -> tuple[Held, Mapping[str, float] | None]:
-    """How a model that is trained on `members` does on `held`, and what its training settled."""
-    wanted = frozenset({prepared.task.said})
-    told = trained(prepared, source, place, members, wanted, held, seed, fold, settled)
-    return _measured(prepared, told.signals.get(prepared.task.said), held), told.settled
-
-
 def wrong_labels(unseen: Sequence[tuple[Tensor, Tensor]]) -> LabelNoise:
     """How many labels are wrong, by labels (h,) and predictions (h, classes) of held-out parts."""
     return label_noise(*(torch.cat(parts) for parts in zip(*unseen, strict=True)))
-
-
-def trained(
-    prepared: Prepared,
-    source: Source,
-    place: Workplace,
-    members: Tensor,
-    wanted: frozenset[str],
-    scored: Tensor,
-    seed: int,
-    fold: int,
-    settled: Mapping[str, float] | None = None,
-) -> Trained:
-    """What a model that is trained on `members` says of `scored`, and what it settled."""
-    return train(
-        place,
-        Training(
-            prepared=prepared,
-            source=source,
-            members=members.sort().values,
-            seed=derived_seed(seed, "pilot", fold),
-            wanted=wanted,
-            scored=scored,
-            role="pilot",
-            settled=settled,
-        ),
-    )
-
-
-def _measured(prepared: Prepared, said: Tensor, held: Tensor) -> Held:
-    found = prepared.task.measure(said, labels_at(prepared.labels, held))
-    return Held(error=found.error, loss=found.loss)
 
 
 def _mean(results: Sequence[Held]) -> Held:

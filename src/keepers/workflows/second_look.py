@@ -12,29 +12,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 from torch import Tensor
 
 from keepers.baselines import RANDOM
-from keepers.data import Source
 from keepers.files import hash_bytes
 from keepers.models import CLASSIFIERS, another_kind
-from keepers.roles import Prepared
 from keepers.scores.noise import FEW, LabelNoise
-from keepers.workflows.pilot import Pilot, judged, trained, wrong_labels
+from keepers.workflows.judge import Judge, mean_error
+from keepers.workflows.pilot import Pilot, wrong_labels
 from keepers.workflows.settling import Finding, forecast, promising
-from keepers.workflows.workplace import Workplace
 
 
 def second_look(
     pilot: Pilot,
     rows: Sequence[Finding],
-    prepared: Prepared,
-    source: Source,
-    place: Workplace,
-    *,
+    judge: Judge,
     keep: Sequence[float],
-    seed: int,
 ) -> tuple[Pilot, list[Finding]]:
     """The rows, those that are `promising` with `other`, and the pilot with what that cost.
 
@@ -45,42 +38,40 @@ def second_look(
 
     Args:
         rows: what the pilot found at the fractions `keep`.
-        prepared: the pilot's model, joined with what it looked at, `source`.
+        judge: the pilot's model.
     """
-    found = of_another_kind(prepared)
+    inner = judge.place.aside(progress=None)
+    found = of_another_kind(replace(judge, place=inner))
     if found is None:
         return pilot, [*rows]
     name, other = found
-    inner = place.aside(progress=None)
-    seen = looked_at_again(pilot, rows, other, source, inner, keep=keep, seed=seed)
+    seen = looked_at_again(pilot, rows, other, keep)
     noise = pilot.noise
     if noise is not None and noise.high > FEW:
-        again = _noise(pilot, other, source, inner, seed)
+        again = _noise(pilot, other)
         noise = min(noise, again, key=lambda each: each.disagreement)
     costs = (*pilot.costs, *inner.ledger.by_phase())
     return replace(pilot, other=name, costs=costs, noise=noise), seen
 
 
-def of_another_kind(prepared: Prepared) -> tuple[str, Prepared] | None:
+def of_another_kind(judge: Judge) -> tuple[str, Judge] | None:
     """A model of another kind than the pilot's, and what it is called; None where there is none."""
+    prepared = judge.prepared
     assert prepared.classifier is not None
     found = another_kind(prepared.classifier, prepared.info)
     if prepared.role.model not in CLASSIFIERS or found is None:
         return None
     name, classifier = found
     mark = hash_bytes(f"{prepared.fingerprint} {name}".encode())
-    return name, replace(prepared, classifier=classifier, fingerprint=mark)
+    other = replace(prepared, classifier=classifier, fingerprint=mark)
+    return name, replace(judge, prepared=other)
 
 
 def looked_at_again(
     pilot: Pilot,
     rows: Sequence[Finding],
-    other: Prepared,
-    source: Source,
-    place: Workplace,
-    *,
+    other: Judge,
     keep: Sequence[float],
-    seed: int,
 ) -> list[Finding]:
     """The rows, those that are `promising` with what `other` gains by the pilot's choices."""
     asked = [row for fraction in keep for row in promising(rows, fraction)]
@@ -88,14 +79,7 @@ def looked_at_again(
     @cache
     def errors(method: str, fraction: float) -> list[float]:
         return [
-            float(
-                np.mean(
-                    [
-                        judged(other, source, place, chosen, piece.held, seed, fold)[0].error
-                        for chosen in piece.chosen[method, fraction]
-                    ]
-                )
-            )
+            mean_error([other], piece.chosen[method, fraction], piece.held, fold)
             for fold, piece in enumerate(pilot.pieces)
         ]
 
@@ -108,14 +92,11 @@ def looked_at_again(
     return seen
 
 
-def _noise(
-    pilot: Pilot, other: Prepared, source: Source, place: Workplace, seed: int
-) -> LabelNoise:
+def _noise(pilot: Pilot, other: Judge) -> LabelNoise:
     """The share of wrong labels by another kind of model, as the pilot's own is estimated."""
-    said = other.task.said
+    said = other.prepared.task.said
     unseen: list[tuple[Tensor, Tensor]] = []
     for fold, each in enumerate(pilot.pieces):
-        wanted = frozenset({said})
-        told = trained(other, source, place, each.members, wanted, each.held, seed, fold)
-        unseen.append((other.strata[each.held], told.signals.get(said)))
+        told = other.trained(each.members, fold, wanted=frozenset({said}), scored=each.held)
+        unseen.append((other.prepared.strata[each.held], told.signals.get(said)))
     return wrong_labels(unseen)
