@@ -13,12 +13,7 @@ import torch
 import keepers
 from digits import load_digits
 from keepers.reports.findings import negative
-from keepers.workflows.advice import (
-    warn_of_changed,
-    warn_of_lost,
-    warn_of_shares,
-    warn_of_uneven,
-)
+from keepers.workflows.by_class import ByClass
 
 
 def blobs(n: int = 400, *, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -73,22 +68,22 @@ def test_what_a_choice_does_to_classes_is_said() -> None:
     kept = torch.zeros(220, dtype=torch.bool)
     kept[:90] = kept[100:110] = True  # 90 of a, 10 of b, none of c: 45.5% of all
     names = ["a", "b", "c", "no example"]
-    (lost,) = warn_of_lost(labels, kept, names, 0)
+    (lost,) = ByClass.count(labels, kept, names).lost(0)
     assert lost == "1 class loses all its examples: 'c'. --min-per-class 1 keeps one of each"
-    (extreme,) = warn_of_shares(labels, kept, names)
+    (extreme,) = ByClass.count(labels, kept, names).extreme()
     assert extreme.startswith(
         "the kept share of 'c' is 0.0% and of 'a' 90.0%, against 45.5% of all"
     )
     assert extreme.endswith("changes the frequency of each class. --method stratified keeps it")
     everything = torch.ones(220, dtype=torch.bool)
-    assert warn_of_lost(labels, everything, names, 1000) == []
-    assert warn_of_shares(labels, everything, names) == []
+    assert ByClass.count(labels, everything, names).lost(1000) == []
+    assert ByClass.count(labels, everything, names).extreme() == []
 
 
 def test_a_budget_that_does_not_reach_the_floor_is_said() -> None:
     labels, kept = torch.tensor([0] * 100 + [1] * 100 + [2] * 20), torch.zeros(220).bool()
     kept[0] = kept[100] = True
-    lost, few = warn_of_lost(labels, kept, ["a", "b", "c"], 30)
+    lost, few = ByClass.count(labels, kept, ["a", "b", "c"]).lost(30)
     assert lost == "1 class loses all its examples: 'c'. Keep 3 or more"
     assert few.startswith("2 examples are too few for 30 of each class")
     assert few.endswith("At least 80 are needed")
@@ -147,14 +142,14 @@ def test_classes_too_small_for_an_equal_share_are_named() -> None:
     labels = torch.tensor([0] * 100 + [1] * 100 + [2] * 20)
     kept = torch.zeros(220, dtype=torch.bool)
     kept[:40] = kept[100:140] = kept[200:] = True
-    (uneven,) = warn_of_uneven(labels, kept, ["a", "b", "c", "no example"])
+    (uneven,) = ByClass.count(labels, kept, ["a", "b", "c", "no example"]).uneven()
     assert uneven == (
         "--balance class: 1 class has fewer examples than an equal share and is kept whole: "
         "'c' (20). The others keep up to 40 each"
     )
     kept[20:40] = kept[120:140] = False  # 20 of each
-    assert warn_of_uneven(labels, kept, ["a", "b", "c"]) == []
-    assert warn_of_uneven(labels, torch.ones(220, dtype=torch.bool), ["a", "b", "c"]) == []
+    assert ByClass.count(labels, kept, ["a", "b", "c"]).uneven() == []
+    assert ByClass.count(labels, torch.ones(220, dtype=torch.bool), ["a", "b", "c"]).uneven() == []
 
 
 def test_what_the_floor_keeps_of_a_rare_class_is_not_said_of_the_method(tmp_path: Path) -> None:
@@ -165,7 +160,7 @@ def test_what_the_floor_keeps_of_a_rare_class_is_not_said_of_the_method(tmp_path
     gone = torch.from_numpy(np.repeat([0, 1], [300, 700]))
     kept = torch.zeros(1000, dtype=torch.bool)
     kept[299:500] = True  # the floor keeps one of 300
-    (said,) = warn_of_shares(gone, kept, ["a", "b"], least=1)
+    (said,) = ByClass.count(gone, kept, ["a", "b"]).extreme(least=1)
     assert said.startswith("the kept share of 'a' is 0.3%")
 
 
@@ -173,13 +168,15 @@ def test_equal_shares_that_change_the_classes_are_said(tmp_path: Path) -> None:
     labels = torch.tensor([0] * 90 + [1] * 10)
     kept = torch.zeros(100, dtype=torch.bool)
     kept[:10] = kept[90:] = True
-    (changed,) = warn_of_changed(labels, kept, ["often", "rare"])
+    (changed,) = ByClass.count(labels, kept, ["often", "rare"]).changed()
     assert changed.startswith(
         "--balance class makes 'often' 50.0% of what is kept, and it is 90.0% of all: a model"
     )
     kept[:45] = kept[90:95] = True
-    assert warn_of_changed(labels, torch.ones(100, dtype=torch.bool), ["often", "rare"]) == []
-    assert warn_of_changed(labels[kept], kept[kept], ["often", "rare"]) == []
+    assert (
+        ByClass.count(labels, torch.ones(100, dtype=torch.bool), ["often", "rare"]).changed() == []
+    )
+    assert ByClass.count(labels[kept], kept[kept], ["often", "rare"]).changed() == []
     vectors = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
     selection = keepers.coreset(
         (vectors, labels.numpy()), keep=20, method="random", balance="class", run=tmp_path
@@ -207,7 +204,7 @@ def test_the_shares_of_a_random_choice_are_not_extreme(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 77, (10_000,), generator=draw)
     kept = torch.rand(10_000, generator=draw) < 0.33
-    assert warn_of_shares(labels, kept, [str(number) for number in range(77)]) == []
+    assert ByClass.count(labels, kept, [str(number) for number in range(77)]).extreme() == []
 
 
 def test_wrong_labels_are_estimated_on_rows_that_the_proxy_did_not_train_on(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from keepers.data import corrupt_labels, open_source
 from keepers.errors import DataError, ExistsError, MissingExtraError, ParameterError, RunError
 from keepers.methods import Method
 from keepers.methods.by_class import Floor
-from keepers.methods.ranked import top
+from keepers.methods.method import top
 from keepers.random import generator
 from keepers.selectors import facility_location, take_turns
 from keepers.selectors.cuts import Search, drawn_keys, order_keys, text_words, turn_ranks

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from keepers import selectors
 from keepers.methods.merging import mean_margin, mean_out_of_fold
-from keepers.methods.method import Method
+from keepers.methods.method import By, Method
 from keepers.scores import formulas
 from keepers.selectors.ranking import highest
 from keepers.selectors.weighted import draw_by_importance, draw_by_percentile
@@ -105,8 +105,7 @@ UNIFORM = (
 BY_SCORE = (
     Method(
         name="ccs",
-        needs=frozenset({"aum"}),
-        score=lambda signals: formulas.area_under_margin(signals.get("aum")),
+        score=By("aum", formulas.area_under_margin),
         select=_ccs,
         merge=mean_margin,
         summary="drops the hardest examples, then draws evenly from bins of difficulty",
@@ -116,10 +115,7 @@ BY_SCORE = (
     ),
     Method(
         name="confident-learning",
-        needs=frozenset({"out_of_fold_log_probs", "labels"}),
-        score=lambda signals: formulas.uncontradicted(
-            signals.get("out_of_fold_log_probs"), signals.get("labels")
-        ),
+        score=By(("out_of_fold_log_probs", "labels"), formulas.uncontradicted),
         select=_uncontradicted,
         merge=mean_out_of_fold,
         summary="drops examples whose label is contradicted by a model trained on others, then "
@@ -129,8 +125,7 @@ BY_SCORE = (
     ),
     Method(
         name="gradient-norm-is",
-        needs=frozenset({"gradient_norms"}),
-        score=lambda signals: signals.get("gradient_norms"),
+        score=By("gradient_norms"),
         select=_importance,
         summary="importance sampling: drawn by gradient norm with replacement, weighted so that "
         "the mean gradient is unbiased",
@@ -140,8 +135,7 @@ BY_SCORE = (
     ),
     Method(
         name="selective-backprop",
-        needs=frozenset({"losses"}),
-        score=lambda signals: signals.get("losses"),
+        score=By("losses"),
         select=_percentile,
         summary="drawn without replacement, with a probability that rises with the rank of the "
         "loss",

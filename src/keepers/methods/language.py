@@ -8,8 +8,7 @@ from torch import Tensor
 
 from keepers import selectors
 from keepers.errors import ParameterError
-from keepers.methods.method import Method
-from keepers.methods.ranked import top
+from keepers.methods.method import By, Method
 from keepers.scores import formulas
 from keepers.selectors.ranking import highest
 from keepers.types import Picks, Signals
@@ -49,9 +48,7 @@ def _unlike_better_ones(
 LANGUAGE = (
     Method(
         name="longest",
-        needs=frozenset({"lengths"}),
-        score=lambda signals: signals.get("lengths"),
-        select=top,
+        score=By("lengths"),
         summary="the longest answers, in characters",
         when="as a baseline, like random, to which most methods lose; the tuned model gives "
         "longer answers, too",
@@ -59,9 +56,7 @@ LANGUAGE = (
     ),
     Method(
         name="perplexity",
-        needs=frozenset({"answer_losses"}),
-        score=lambda signals: formulas.perplexity(signals.get("answer_losses")),
-        select=top,
+        score=By("answer_losses", formulas.perplexity),
         summary="perplexity of the answers under a language model; in bands: "
         "perplexity:25-75%+random",
         when="in bands, because the highest are often broken or foreign texts; pays if the tuned "
@@ -71,11 +66,9 @@ LANGUAGE = (
     ),
     Method(
         name="ifd",
-        needs=frozenset({"answer_losses", "unconditional_losses"}),
-        score=lambda signals: formulas.instruction_following_difficulty(
-            signals.get("answer_losses"), signals.get("unconditional_losses")
+        score=By(
+            ("answer_losses", "unconditional_losses"), formulas.instruction_following_difficulty
         ),
-        select=top,
         summary="how little the prompt helps a language model with the answer; examples with "
         "misleading prompts come last",
         when="instructions with short and long answers; no better than random on pools of "
@@ -86,7 +79,7 @@ LANGUAGE = (
     Method(
         name="deita",
         needs=frozenset({"qualities", "features"}),
-        score=lambda signals: signals.get("qualities"),
+        score=By("qualities"),
         select=_unlike_better_ones,
         summary="the best by a column of scores (--quality) or else by ifd, without those whose "
         "features are similar to a better one's (DEITA's filter)",
@@ -106,9 +99,7 @@ LANGUAGE = (
     ),
     Method(
         name="less",
-        needs=frozenset({"gradient_similarities"}),
-        score=lambda signals: formulas.gradient_influence(signals.get("gradient_similarities")),
-        select=top,
+        score=By("gradient_similarities", formulas.gradient_influence),
         summary="examples whose gradients are most similar to those of target examples, so a step "
         "on them lowers the targets' loss (LESS, with the model as it is)",
         when="a few examples show what the model is for (--similar-to), and you can afford 2.5 "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from keepers.methods.identity import code_of
+from keepers.selectors.ranking import highest
 from keepers.types import Picks, Signals
 
 if TYPE_CHECKING:
@@ -24,6 +25,31 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The command of each workflow, by the name of a method."""
+
+
+def top(
+    signals: Signals, scores: Tensor, k: int, *, selected: Tensor | None = None, **_: Any
+) -> Picks:
+    """The highest scores."""
+    return Picks(positions=highest(scores, k, selected=selected))
+
+
+@dataclass(frozen=True)
+class By:
+    """A score: a formula of some signals, or the one signal itself."""
+
+    signals: tuple[str, ...] | str
+    formula: Callable[..., Tensor] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The signals that it takes."""
+        return (self.signals,) if isinstance(self.signals, str) else self.signals
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The scores (n,)."""
+        found = [signals.get(name) for name in self.names]
+        return found[0] if self.formula is None else self.formula(*found)
 
 
 class SignalFacts(NamedTuple):
@@ -99,7 +125,8 @@ WITH_REPLACEMENT = (ONLINE,)
 class Method:
     """One row: from signals to picks.
 
-    `needs` names fields of `Signals`. `score(signals)` gives (n,), higher = selected first, and
+    `needs` names fields of `Signals`; of a score `By` some they are these, unless it needs more.
+    `score(signals)` gives (n,), higher = selected first, and
     is None where nothing ranks the examples. `select(signals, scores, k, *, selected, generator,
     **options)` gives `Picks`; `options` are the defaults of its own options. `merge` makes the
     signals of an ensemble those of one model; without it the members' scores are combined by
@@ -116,12 +143,12 @@ class Method:
     """
 
     name: str
-    needs: frozenset[str]
-    select: Callable[..., Picks]
     summary: str
     when: str
     paper: str
+    needs: frozenset[str] = frozenset()
     score: Callable[[Signals], Tensor] | None = None
+    select: Callable[..., Picks] = top
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     merge: Callable[[Sequence[Signals]], Signals] | None = None
     default_ensemble: int = 1
@@ -130,6 +157,10 @@ class Method:
     reports: bool = False
     bands: tuple[Band, ...] = ()
     then: Method | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.score, By) and not self.needs:
+            object.__setattr__(self, "needs", frozenset(self.score.names))
 
     @property
     def selecting(self) -> Method:

@@ -10,8 +10,7 @@ from typing import Any
 
 from keepers import selectors
 from keepers.methods.merging import side_by_side
-from keepers.methods.method import Method
-from keepers.methods.ranked import top
+from keepers.methods.method import By, Method
 from keepers.scores import formulas
 from keepers.types import Picks, Signals
 
@@ -23,9 +22,7 @@ def _batch_bald(signals: Signals, scores: None, k: int, **settings: Any) -> Pick
 POSTERIOR = (
     Method(
         name="bald",
-        needs=frozenset({"posterior_log_probs"}),
-        score=lambda signals: formulas.bald(signals.get("posterior_log_probs")),
-        select=top,
+        score=By("posterior_log_probs", formulas.bald),
         merge=side_by_side("posterior_log_probs"),
         summary="mutual information: how much predictions with dropout disagree",
         when="scores should not use labels; examples that the model can still learn come first",
@@ -43,9 +40,7 @@ POSTERIOR = (
     ),
     Method(
         name="mc-entropy",
-        needs=frozenset({"posterior_log_probs"}),
-        score=lambda signals: formulas.predictive_entropy(signals.get("posterior_log_probs")),
-        select=top,
+        score=By("posterior_log_probs", formulas.predictive_entropy),
         merge=side_by_side("posterior_log_probs"),
         summary="entropy of the mean prediction with dropout",
         when="as a comparison for bald; does not use labels",
@@ -54,9 +49,7 @@ POSTERIOR = (
     ),
     Method(
         name="mc-conditional-entropy",
-        needs=frozenset({"posterior_log_probs"}),
-        score=lambda signals: formulas.conditional_entropy(signals.get("posterior_log_probs")),
-        select=top,
+        score=By("posterior_log_probs", formulas.conditional_entropy),
         merge=side_by_side("posterior_log_probs"),
         summary="mean entropy of the predictions with dropout",
         when="as a comparison for bald; does not use labels",
@@ -65,11 +58,7 @@ POSTERIOR = (
     ),
     Method(
         name="loss-minus-conditional-entropy",
-        needs=frozenset({"posterior_log_probs", "labels"}),
-        score=lambda signals: formulas.loss_minus_conditional_entropy(
-            signals.get("posterior_log_probs"), signals.get("labels")
-        ),
-        select=top,
+        score=By(("posterior_log_probs", "labels"), formulas.loss_minus_conditional_entropy),
         merge=side_by_side("posterior_log_probs"),
         summary="the loss minus the noise that the model expects by dropout",
         when="there is no irreducible-loss model, and dropout recognises noise",

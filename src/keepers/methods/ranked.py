@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from keepers.methods.merging import side_by_side
-from keepers.methods.method import Method
+from keepers.methods.method import By, Method
 from keepers.scores import formulas
-from keepers.selectors.ranking import highest
-from keepers.types import Picks, Signals
-
-
-def top(
-    signals: Signals, scores: Tensor, k: int, *, selected: Tensor | None = None, **_: Any
-) -> Picks:
-    """The highest scores."""
-    return Picks(positions=highest(scores, k, selected=selected))
+from keepers.types import Signals
 
 
 def _of_last_layer(signals: Signals) -> Tensor:
@@ -27,9 +17,7 @@ def _of_last_layer(signals: Signals) -> Tensor:
 UNCERTAIN = (
     Method(
         name="least-confidence",
-        needs=frozenset({"log_probs"}),
-        score=lambda signals: formulas.least_confidence(signals.get("log_probs")),
-        select=top,
+        score=By("log_probs", formulas.least_confidence),
         summary="1 − the largest probability",
         when="half or more is kept and labels are clean; for labelling, once the model is fair",
         paper="Lewis and Gale, SIGIR 1994",
@@ -37,9 +25,7 @@ UNCERTAIN = (
     ),
     Method(
         name="margin",
-        needs=frozenset({"log_probs"}),
-        score=lambda signals: formulas.margin(signals.get("log_probs")),
-        select=top,
+        score=By("log_probs", formulas.margin),
         summary="1 − (largest − second largest probability)",
         when="half or more is kept, with many classes that are easily confused; for labelling, "
         "the baseline beside random",
@@ -48,9 +34,7 @@ UNCERTAIN = (
     ),
     Method(
         name="entropy",
-        needs=frozenset({"log_probs"}),
-        score=lambda signals: formulas.entropy(signals.get("log_probs")),
-        select=top,
+        score=By("log_probs", formulas.entropy),
         summary="entropy of the predicted probabilities",
         when="half or more is kept and labels are clean; cheap, and often works; for labelling, "
         "with few classes",
@@ -63,9 +47,7 @@ UNCERTAIN = (
 LEARNT = (
     Method(
         name="forgetting",
-        needs=frozenset({"forgetting"}),
-        score=lambda signals: formulas.forgetting(signals.get("forgetting")),
-        select=top,
+        score=By("forgetting", formulas.forgetting),
         summary="how often an example was learnt and forgotten again during training",
         when="a large part is kept and the proxy trains for many epochs",
         paper="Toneva et al., ICLR 2019",
@@ -75,7 +57,6 @@ LEARNT = (
         name="el2n",
         needs=frozenset({"early_gradient_norms"}),
         score=lambda signals: signals.get("early_gradient_norms").mean(1),
-        select=top,
         summary="gradient norm early in training, averaged over runs; for classes, the distance "
         "between prediction and label",
         when="labels are clean and you can afford only a short training",
@@ -90,9 +71,7 @@ LEARNT = (
 LOST = (
     Method(
         name="loss",
-        needs=frozenset({"losses"}),
-        score=lambda signals: signals.get("losses"),
-        select=top,
+        score=By("losses"),
         summary="the loss of the model",
         when="labels are clean; wrong labels come first",
         paper="Kawaguchi and Lu, Ordered SGD, AISTATS 2020",
@@ -100,11 +79,7 @@ LOST = (
     ),
     Method(
         name="rho-loss",
-        needs=frozenset({"losses", "irreducible_losses"}),
-        score=lambda signals: formulas.reducible_loss(
-            signals.get("losses"), signals.get("irreducible_losses")
-        ),
-        select=top,
+        score=By(("losses", "irreducible_losses"), formulas.reducible_loss),
         summary="the loss minus the loss of a model trained on other data",
         when="data are noisy or redundant; examples that are learnable and not yet learnt come "
         "first",
@@ -114,16 +89,13 @@ LOST = (
         name="negative-il",
         needs=frozenset({"irreducible_losses"}),
         score=lambda signals: -signals.get("irreducible_losses"),
-        select=top,
         summary="− the loss of a model trained on other data",
         when="to leave wrong labels out; examples that are already learnt stay",
         paper="Mindermann et al., ICML 2022",
     ),
     Method(
         name="gradient-norm",
-        needs=frozenset({"gradient_norms"}),
-        score=lambda signals: signals.get("gradient_norms"),
-        select=top,
+        score=By("gradient_norms"),
         summary="norm of the loss gradient with respect to the model's output; for classes, the "
         "distance between prediction and label",
         when="labels are clean; wrong labels come first",
@@ -134,7 +106,6 @@ LOST = (
         name="last-layer-gradient-norm",
         needs=frozenset({"gradient_norms", "features"}),
         score=_of_last_layer,
-        select=top,
         summary="norm of the gradient of the last layer's weights",
         when="labels are clean, and the norm of the features is informative",
         paper="Katharopoulos and Fleuret, ICML 2018",

@@ -10,8 +10,7 @@ import torch
 
 from keepers import selectors
 from keepers.methods.merging import side_by_side
-from keepers.methods.method import Method
-from keepers.methods.ranked import top
+from keepers.methods.method import By, Method
 from keepers.scores import formulas
 from keepers.types import Picks, Signals
 
@@ -30,9 +29,7 @@ def _greedy(signals: Signals, scores: None, k: int, *, generator: object, **sett
 SEVERAL = (
     Method(
         name="label-entropy",
-        needs=frozenset({"log_odds"}),
-        score=lambda signals: formulas.label_entropy(signals.get("log_odds")),
-        select=top,
+        score=By("log_odds", formulas.label_entropy),
         summary="mean entropy over the labels",
         when="there are several labels, half or more is kept, and labels are clean",
         paper="Esuli and Sebastiani, ECIR 2009",
@@ -40,9 +37,7 @@ SEVERAL = (
     ),
     Method(
         name="label-margin",
-        needs=frozenset({"log_odds"}),
-        score=lambda signals: formulas.label_margin(signals.get("log_odds")),
-        select=top,
+        score=By("log_odds", formulas.label_margin),
         summary="by the label with the probability nearest to 0.5",
         when="there are several labels that are easily confused, and half or more is kept",
         paper="Brinker, GfKl 2006",
@@ -50,9 +45,7 @@ SEVERAL = (
     ),
     Method(
         name="mmc",
-        needs=frozenset({"log_odds"}),
-        score=lambda signals: formulas.maximal_confidence_loss(signals.get("log_odds")),
-        select=top,
+        score=By("log_odds", formulas.maximal_confidence_loss),
         summary="expected number of wrong labels, if the expected number of labels is predicted",
         when="there are several labels, and their number varies",
         paper="Yang, Sun, Wang and Chen, KDD 2009",
@@ -60,9 +53,7 @@ SEVERAL = (
     ),
     Method(
         name="committee",
-        needs=frozenset({"posterior_predictions"}),
-        score=lambda signals: formulas.committee_variance(signals.get("posterior_predictions")),
-        select=top,
+        score=By("posterior_predictions", formulas.committee_variance),
         default_ensemble=5,
         summary="variance of the predicted numbers over several models",
         when="targets are numbers, and you can afford several models",

@@ -12,7 +12,7 @@ from torch import Tensor
 from keepers import selectors
 from keepers.errors import ParameterError
 from keepers.methods.merging import as_one_model, side_by_side
-from keepers.methods.method import Method
+from keepers.methods.method import By, Method
 from keepers.scores import formulas
 from keepers.selectors.checks import unselected
 from keepers.types import Picks, Signals
@@ -192,7 +192,7 @@ SPREAD = (
     Method(
         name="cluster-margin",
         needs=frozenset({"log_probs", "features"}),
-        score=lambda signals: formulas.margin(signals.get("log_probs")),
+        score=By("log_probs", formulas.margin),
         select=_cluster_margin,
         merge=as_one_model,
         summary="examples with small margins, in turn from clusters of the features",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -11,9 +11,7 @@ import torch
 from keepers.baselines import SAFE
 from keepers.scores import LabelNoise, label_noise
 from keepers.tasks import CLASSES
-from keepers.words import counted, listed
 from keepers.workflows.offered import CLEAN
-from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.scoring import Scored
 
 LOW_FRACTION = 0.5
@@ -24,10 +22,6 @@ HARDLY_BETTER = 1.2
 LEARNT = 0.1
 """Part of the log loss of guessing, each class as often as it occurs, from which on something is
 learnt: where nearly all are of one class, even a good model is hardly right more often."""
-EXTREME = 4.0
-CHANGED = 0.15
-BALANCED = "with equal shares it was wrong more often on 6 of 10 data sets, by up to 31 points"
-"""What equal shares did to the error on data with the classes as they come (class_shares.py)."""
 LITTLE = 0.1
 TINY = 1e-12
 ENOUGH_FOR_NOISE = 50
@@ -188,139 +182,3 @@ def warn(scored: Scored, k: int, noise: Noise | None, *, tried: str | None = Non
             "labels are wrong: --val 0.2 estimates that. The report shows the examples"
         )
     return warnings
-
-
-OF_CLASSES = ("class", "classes")
-
-
-def tell_floor(
-    labels: torch.Tensor,
-    names: Sequence[str],
-    config: CoresetOptions,
-    of: tuple[str, str] = OF_CLASSES,
-) -> str:
-    """What the floor did, in a sentence: labels (f,) of the examples that it put in."""
-    found = [f"'{names[label]}'" for label in labels.unique().tolist()]
-    return (
-        f"--min-per-class {config.least()} added {counted(len(labels), 'example')} of "
-        f"{counted(len(found), *of)} that {config.method} keeps too few of ({listed(found, 3)}), "
-        "in place of its last picks of others"
-    )
-
-
-def warn_of_lost(
-    labels: torch.Tensor,
-    kept: torch.Tensor,
-    names: Sequence[str],
-    least: int,
-    of: tuple[str, str] = OF_CLASSES,
-) -> list[str]:
-    """Warnings of classes that keep nothing, or fewer than `least`.
-
-    labels (n,), kept (n,) of bool, names of the classes.
-    """
-    sizes = torch.bincount(labels, minlength=len(names))
-    keeps = torch.bincount(labels[kept], minlength=len(names))
-    warnings: list[str] = []
-    lost = [
-        name for name, n, k in zip(names, sizes.tolist(), keeps.tolist(), strict=True) if n > k == 0
-    ]
-    if lost:
-        shown = listed([f"'{name}'" for name in lost], 3)
-        told = counted(len(lost), f"{of[0]} loses all its", f"{of[1]} lose all their")
-        there, k = int((sizes > 0).sum()), int(kept.sum())
-        remedy = f"Keep {there:,} or more" if k < there else "--min-per-class 1 keeps one of each"
-        warnings.append(f"{told} examples: {shown}. {remedy}")
-    if least > 1 and bool((keeps < sizes.clamp(max=least)).any()):
-        warnings.append(
-            f"{int(kept.sum()):,} examples are too few for {least:,} of each {of[0]} (or all "
-            "that it has): the budget is shared evenly. At least "
-            f"{int(sizes.clamp(max=least).sum()):,} are needed"
-        )
-    return warnings
-
-
-def warn_of_uneven(
-    labels: torch.Tensor,
-    kept: torch.Tensor,
-    names: Sequence[str],
-    of: tuple[str, str] = OF_CLASSES,
-) -> list[str]:
-    """Warnings of classes that are too small for their equal share, and so are kept whole.
-
-    labels (n,), kept (n,) of bool, names of the classes.
-    """
-    sizes = torch.bincount(labels, minlength=len(names)).tolist()
-    keeps = torch.bincount(labels[kept], minlength=len(names)).tolist()
-    share = max(keeps)
-    short = {
-        name: size
-        for name, size, keep in zip(names, sizes, keeps, strict=True)
-        if 0 < size == keep < share - 1
-    }
-    if not short or bool(kept.all()):
-        return []
-    shown = listed([f"'{name}' ({size:,})" for name, size in short.items()], 3)
-    has = "has fewer examples than an equal share and is"
-    have = "have fewer examples than an equal share and are"
-    few = counted(len(short), f"{of[0]} {has}", f"{of[1]} {have}")
-    return [f"--balance class: {few} kept whole: {shown}. The others keep up to {share:,} each"]
-
-
-def warn_of_changed(
-    labels: torch.Tensor,
-    kept: torch.Tensor,
-    names: Sequence[str],
-    option: str = "--balance class",
-    remedy: str = "Leave it out",
-) -> list[str]:
-    """Warnings of an `option` that changes how often classes occur, and the `remedy`.
-
-    It does where over `CHANGED` of what is kept is more than its class has of all. labels (n,),
-    kept (n,) of bool, names of the classes.
-    """
-    before, after = (
-        torch.bincount(part, minlength=len(names)).double() / max(1, len(part))
-        for part in (labels, labels[kept])
-    )
-    if float((after - before).clamp(min=0).sum()) <= CHANGED:
-        return []
-    most = int((after - before).abs().argmax())
-    return [
-        f"{option} makes '{names[most]}' {float(after[most]):.1%} of what is kept, and it is "
-        f"{float(before[most]):.1%} of all: a model trained on it finds more of the rare classes, "
-        f"but {BALANCED}. {remedy} if all errors count alike, or measure it: keepers compare"
-    ]
-
-
-def warn_of_shares(
-    labels: torch.Tensor,
-    kept: torch.Tensor,
-    names: Sequence[str],
-    of: tuple[str, str] = OF_CLASSES,
-    *,
-    least: int = 0,
-) -> list[str]:
-    """Warnings of classes whose kept share is extreme: labels (n,), kept (n,) of bool, names.
-
-    A share is extreme where it is under half of that of all examples, or what is dropped is under
-    half, and more than `EXTREME` standard deviations of a random draw of that size away. A class
-    of which no more than the floor `least` is kept is not kept too often: the floor keeps it.
-    """
-    sizes = torch.bincount(labels, minlength=len(names))
-    keeps = torch.bincount(labels[kept], minlength=len(names))
-    there = sizes > 0
-    share, overall = keeps[there] / sizes[there], float(kept.double().mean())
-    chance = (overall * (1 - overall) / sizes[there]).sqrt()
-    far = (share - overall).abs() > EXTREME * chance
-    much = (1 - share < (1 - overall) / 2) & (keeps[there] > least)
-    extreme = far & ((share < overall / 2) | much)
-    if not bool(extreme.any()):
-        return []
-    low, high = int(share.argmin()), int(share.argmax())
-    known = [name for name, here in zip(names, there.tolist(), strict=True) if here]
-    return [
-        f"the kept share of '{known[low]}' is {float(share[low]):.1%} and of '{known[high]}' "
-        f"{float(share[high]):.1%}, against {overall:.1%} of all: the selection changes the "
-        f"frequency of each {of[0]}. --method {SAFE} keeps it"
-    ]

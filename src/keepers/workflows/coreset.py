@@ -21,19 +21,9 @@ from keepers.random import generator
 from keepers.selection import Selection
 from keepers.types import Picks, Signals, TokenBudget
 from keepers.words import counted
-from keepers.workflows.advice import (
-    CHANGED,
-    OF_CLASSES,
-    accuracy,
-    noise_of,
-    tell_floor,
-    warn,
-    warn_of_changed,
-    warn_of_lost,
-    warn_of_shares,
-    warn_of_uneven,
-)
+from keepers.workflows.advice import accuracy, noise_of, warn
 from keepers.workflows.auto import Taken, settled, too_lopsided
+from keepers.workflows.by_class import CHANGED, OF_CLASSES, ByClass, tell_floor
 from keepers.workflows.conversations import say_unused
 from keepers.workflows.covering import (
     needs_labels,
@@ -150,19 +140,19 @@ def _select(scored: Scored, config: CoresetOptions, auto: Taken | None) -> Selec
         say(floor)
     known = labels >= 0
     least = config.least(scored.source.task.floor)
-    by_class = warn_of_lost(labels[known], is_kept[known], names, least, of)
-    there = labels[known], is_kept[known], names, of
+    there = ByClass.count(labels[known], is_kept[known], names, of)
+    by_class = there.lost(least)
     forced = k if config.balance else 0 if picks.floored is None else len(picks.floored)
     if config.balance:
-        by_class += warn_of_uneven(*there)
+        by_class += there.uneven()
     changed: list[str] = []
     if forced > CHANGED * k and of == OF_CLASSES:
         option = "--balance class", "Leave it out"
         if not config.balance:
             option = f"--min-per-class {least}", "Give a lower one"
-        changed = warn_of_changed(*there[:3], *option)
+        changed = there.changed(*option)
     if config.balance is None and not changed:
-        changed = warn_of_shares(*there, least=least)
+        changed = there.extreme(least=least)
     by_class += changed
     warnings += by_class
     for warning in by_class:

@@ -13,7 +13,7 @@ from torch import Tensor
 from keepers import methods
 from keepers.errors import ParameterError
 from keepers.methods import Method
-from keepers.methods.ranked import top
+from keepers.methods.method import top
 from keepers.random import generator
 from keepers.roles import Prepared
 from keepers.selectors import distinct

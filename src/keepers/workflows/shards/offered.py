@@ -8,7 +8,7 @@ from typing import Any
 from keepers import methods
 from keepers.errors import ParameterError
 from keepers.methods import EARLY, Method
-from keepers.methods.ranked import top
+from keepers.methods.method import top
 from keepers.signals import PASS_SIGNALS
 from keepers.tasks import CLASSES
 from keepers.workflows.options.shared import AUTO
