@@ -16,11 +16,10 @@ from keepers.data import open_source
 from keepers.errors import ParameterError
 from keepers.experiments.tuning_advice import _told as called  # pyright: ignore[reportPrivateUsage]
 from keepers.experiments.tuning_advice import taken
-from keepers.experiments.tuning_pilot import DRAWS, STEPS, TuningPilot
-from keepers.models import language_model
+from keepers.experiments.tuning_pilot import DRAWS, STEPS, TuningPilot, options_of
+from keepers.experiments.tuning_pool import TuningPool
 from keepers.statistics import Difference
 from keepers.training import Hardware
-from keepers.workflows.conversations import as_tokens
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.overlap import alike
 from keepers.workflows.workplace import Workplace
@@ -47,15 +46,9 @@ def pilot_of(name: str, chats: str) -> Callable[..., TuningPilot]:
         target = {"model": name, "lr": 1e-3, "options": {"batch_tokens": 128}, "epochs": 1}
         options: dict[str, Any] = {"target": target, "methods": ("ifd",), "keep": (0.3,), **given}
         config = AdviseOptions(**options)
-        model = language_model(name, "target")
-        source, sequences = as_tokens(open_source(path), model, "error", print, "target")
-        return TuningPilot(
-            config=config,
-            place=Workplace(run=Mock(), hardware=Hardware()),
-            source=source,
-            target=model,
-            sequences=sequences,
-        )
+        source, place = open_source(path), Workplace(run=Mock(), hardware=Hardware())
+        pool = TuningPool.open(source, options_of(config, source), place)
+        return TuningPilot(config=config, pool=pool)
 
     return make
 
@@ -66,7 +59,7 @@ def test_draws_hold_out_what_they_do_not_choose_of(pilot_of: Callable[..., Tunin
     firsts: list[set[int]] = []
     for at, held in pilot.draws:
         assert not set(at.tolist()) & set(held.tolist())
-        assert int(pilot.tokens[at].sum()) <= pilot.part
+        assert int(pilot.pool.tokens[at].sum()) <= pilot.part
         assert len(held) == 18  # a fifth of ninety, where that is under twenty
         firsts.append(set(held.tolist()))
     assert len(set().union(*firsts)) == 90  # no two hold out the same
@@ -74,7 +67,7 @@ def test_draws_hold_out_what_they_do_not_choose_of(pilot_of: Callable[..., Tunin
 
 def test_what_a_pilot_costs_is_said_before(pilot_of: Callable[..., TuningPilot]) -> None:
     pilot = pilot_of()
-    total = int(pilot.tokens.sum())
+    total = int(pilot.pool.tokens.sum())
     tunings = DRAWS * 4  # of random, stratified, longest and ifd, each on 30% of a draw
     assert pilot.share == pytest.approx(tunings * 0.3 * pilot.part / total)
 
@@ -88,7 +81,7 @@ def test_copies_of_what_is_held_out_are_not_chosen_of(
     path.write_text("\n".join(map(json.dumps, rows)))
     pilot = pilot_of(str(path))
     for at, held in pilot.draws:
-        chosen, judges = (pilot.source.take(each.numpy()) for each in (at, held))
+        chosen, judges = (pilot.pool.source.take(each.numpy()) for each in (at, held))
         assert not alike(chosen, judges).any()
 
 
@@ -98,9 +91,9 @@ def test_steps_are_smaller_where_a_pool_has_too_few_tokens(
     """Ninety short conversations fill two steps of 4,096 tokens."""
     role = {"model": name, "lr": 1e-3, "epochs": 3}
     pilot = pilot_of(target=role)
-    assert int(pilot.tokens.max()) < pilot.batch_tokens < 4096
+    assert int(pilot.pool.tokens.max()) < pilot.batch_tokens < 4096
     for bench in pilot.benches():
-        assert bench.epochs * bench.budgets[0] // bench.batch_tokens >= STEPS
+        assert bench.pool.epochs * bench.budgets[0] // bench.batch_tokens >= STEPS
     assert pilot_of().batch_tokens == 128  # as it is given
 
 
@@ -152,10 +145,10 @@ def test_draws_of_a_large_pool_share_nothing(pilot_of: Callable[..., TuningPilot
     """The part that is affordable is a share of the pool; a wider one is shared by draws."""
     small = pilot_of(pilot_share=0.001)
     whole = pilot_of(pilot_share=100)
-    longest = int(small.tokens.max())
+    longest = int(small.pool.tokens.max())
     # eight steps of 128 tokens, or of the longest conversation, at three tenths in one pass
     assert small.part == int(1.05 * 8 * max(128, longest) / 0.3)
-    assert whole.part == int(0.8 * int(whole.tokens.sum()))
+    assert whole.part == int(0.8 * int(whole.pool.tokens.sum()))
     # five draws that have all but a fifth in common share three quarters of what they choose of,
     # or a little more; folds of one set would say 0.75 / 3
     assert 0.2 < whole.overlap < 0.28

@@ -81,7 +81,7 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
     source, changed = _with_noise(source, config.noise if source.kind != "chat" else 0.0, say)
     with placed(options, "compare", data=source, test=test_source) as place:
         if source.kind == "chat":
-            tuned = plain(compare_tuned(source, test_source, in_both, options, config, place))
+            tuned = plain(compare_tuned(source, test_source, in_both, options, place))
             leave(tuned, place, RESULT, options)
             return Comparison(result=tuned, run=place.run.path)
         bench = Bench.prepare(source, test_source, changed, config, place)

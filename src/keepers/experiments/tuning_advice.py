@@ -12,13 +12,13 @@ from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.trial import mean
 from keepers.experiments.tuning_compare import finite, role_of, say_shared, summarise
-from keepers.experiments.tuning_pilot import DRAWS, ROOM, STEPS, TRIED, TuningPilot
+from keepers.experiments.tuning_pilot import DRAWS, ROOM, STEPS, TRIED, TuningPilot, options_of
+from keepers.experiments.tuning_pool import TuningPool
 from keepers.experiments.tuning_target import target_of
 from keepers.experiments.tuning_trials import TuningBench, TuningTrial
-from keepers.models import language_model
 from keepers.statistics import Difference
 from keepers.words import counted, listed
-from keepers.workflows.conversations import as_tokens, say_unused
+from keepers.workflows.conversations import say_unused
 from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.advise import AdviseOptions
@@ -66,28 +66,25 @@ def _opened(source: Source, config: AdviseOptions, place: Workplace) -> TuningPi
     for name in config.methods or TRIED:
         check_offered(table.get(name), source)
     say_unused(config.methods or TRIED, place.say, similar_to=config.similar_to)
-    role = target_of(CompareOptions(test=None, target=config.target))
+    target_of(CompareOptions(test=None, target=config.target))  # what is wrong is said first
     if len(source) < FEWEST:
         raise ParameterError(
             "data",
             f"{counted(len(source), 'conversation')} can show nothing",
             f"A pilot needs {FEWEST}, and says more with thousands",
         )
-    target = language_model(role.model, "target", length=role.options.get("length"))
-    source, sequences = as_tokens(source, target, place.on_bad_row, place.say, "target")
-    say_skipped(source, place.say)
-    return TuningPilot(
-        config=config, place=place, source=source, target=target, sequences=sequences
-    )
+    pool = TuningPool.open(source, options_of(config, source), place)
+    say_skipped(pool.source, place.say)
+    return TuningPilot(config=config, pool=pool)
 
 
 def _announce(pilot: TuningPilot) -> None:
     """Say what the pilot will do, and what weakens what it will say."""
-    say = pilot.place.say
+    pool, say = pilot.pool, pilot.pool.place.say
     planned = listed([f"{each:.0%}" for each in pilot.fractions], 5)
-    tunings = f"{pilot.arms} tunings of {counted(pilot.epochs, 'pass', 'passes')}"
+    tunings = f"{pilot.arms} tunings of {counted(pool.epochs, 'pass', 'passes')}"
     say(
-        f"Pilot: {DRAWS} draws of {pilot.part:,} of {int(pilot.tokens.sum()):,} tokens, {tunings} "
+        f"Pilot: {DRAWS} draws of {pilot.part:,} of {int(pool.tokens.sum()):,} tokens, {tunings} "
         f"in each at {planned} kept, in steps of {pilot.batch_tokens:,} tokens"
     )
     cost, asked = f"about {pilot.share:.0%} of tuning on everything", pilot.config.pilot_share
@@ -102,17 +99,18 @@ def _announce(pilot: TuningPilot) -> None:
             "held-out one, and are left out"
         )
     where = "the data, of which each draw holds some out"
-    say_shared(pilot.options, pilot.source, where, say)
+    say_shared(pool.options, pool.source, where, say)
 
 
 def _result(
     pilot: TuningPilot, first: TuningBench, trials: Sequence[TuningTrial], before: float
 ) -> dict[str, Any]:
     """What the trials tell; `first` is the bench of the first draw."""
-    total, source, place = int(pilot.tokens.sum()), pilot.source, pilot.place
+    pool, source, place = pilot.pool, pilot.pool.source, pilot.pool.place
+    total = int(pool.tokens.sum())
     spent = place.ledger.total()
     lr, tried = first.rate
-    whole = _seconds_per_token(trials) * pilot.epochs * total
+    whole = _seconds_per_token(trials) * pool.epochs * total
     times = total / pilot.part
     rows = [_judged(row, times, whole) for row in summarise(trials, overlap=pilot.overlap)]
     result: dict[str, Any] = {
@@ -126,7 +124,7 @@ def _result(
         },
         "config": {
             "keep": pilot.fractions,
-            "methods": pilot.options.methods,
+            "methods": pool.options.methods,
             "seed": pilot.config.seed,
             "pilot_share": pilot.config.pilot_share,
             "target": role_of(first),
@@ -140,7 +138,7 @@ def _result(
             "seconds": spent.seconds,
             "share": spent.seconds / whole,
         },
-        "target": {"model": pilot.role.model, "seconds": whole, "epochs": pilot.epochs},
+        "target": {"model": pool.role.model, "seconds": whole, "epochs": pool.epochs},
         "learning_rate": {"taken": lr, "tried": finite(tried)},
         "before": before,
         "rows": rows,

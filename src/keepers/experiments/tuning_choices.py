@@ -13,6 +13,7 @@ from torch import Tensor
 
 from keepers import methods, processes
 from keepers.data import Source
+from keepers.experiments.tuning_pool import TuningPool
 from keepers.files import hash_bytes
 from keepers.ledger import Cost, Ledger
 from keepers.models import PROBE, LanguageModel, language_model
@@ -21,38 +22,31 @@ from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.types import Picks, TokenBudget
 from keepers.workflows.coreset import choose
-from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.readings import COMPARED
 from keepers.workflows.scoring import Scored, score_source
 from keepers.workflows.token_budgets import within_tokens
-from keepers.workflows.workplace import Workplace
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenChooser:
-    """The pool, of which `tokens` (n,) are those of the target, and the model that methods ask."""
+    """What methods choose of a pool, and the model that they ask."""
 
-    options: CompareOptions
-    config: CompareConfig
-    place: Workplace
-    source: Source
-    target: LanguageModel
-    role: Role
-    tokens: Tensor
+    pool: TuningPool
 
     def choice(self, name: str, budget: int, seed: int) -> tuple[Picks, Cost]:
         """What a method picks within the budget, and what that took, the proxy included."""
+        pool = self.pool
         scored, cost = self._scored(name)
-        positions = _positions(scored.source, self.source)
+        positions = _positions(scored.source, pool.source)
         given = self._chosen_by(name, seed)
 
         def compute(folder: Path) -> StageRecord:
             start = time.perf_counter()
-            with self.place.under_way(f"selecting by {name}") as report:
+            with pool.place.under_way(f"selecting by {name}") as report:
                 picks, _ = within_tokens(
                     lambda k: choose(scored, given, k, report),
-                    self.tokens[positions[scored.candidates]],
+                    pool.tokens[positions[scored.candidates]],
                     TokenBudget(budget),
                 )
             took = Cost(phase="selecting", seconds=time.perf_counter() - start)
@@ -64,17 +58,17 @@ class TokenChooser:
             return StageRecord(costs=(took,))
 
         inputs = {
-            "data": self.source.fingerprint,
+            "data": pool.source.fingerprint,
             "method": scored.method.identity(),
             "options": methods.settings(scored.method, given.method_options),
             "read": {key: hash_bytes(value.numpy()) for key, value in scored.members[0].items()},
-            "tokens": hash_bytes(self.tokens.numpy()),
-            "min_per_class": given.least(self.source.task.floor),
+            "tokens": hash_bytes(pool.tokens.numpy()),
+            "min_per_class": given.least(pool.source.task.floor),
             "balance": given.balance,
             "budget": budget,
             "seed": seed,
         }
-        folder, record = self.place.stage("selection", inputs, compute)
+        folder, record = pool.place.stage("selection", inputs, compute)
         arrays = store.read(folder)
         picks = Picks(positions=arrays["positions"], weights=arrays.get("weights"))
         return picks, Cost(phase="selection") + cost.total() + record.costs[0]
@@ -86,32 +80,32 @@ class TokenChooser:
     @cached_property
     def _proxy(self) -> Role:
         """What reads for methods that ask a model: the target as it is, unless one is named."""
-        return Role.parse(self.config.proxy, self.role.model)
+        return Role.parse(self.pool.options.proxy, self.pool.role.model)
 
     @cached_property
     def _reader(self) -> LanguageModel:
         """The proxy, opened once; the target itself where no other is named."""
-        if self.config.proxy is None:
-            return self.target
+        if self.pool.options.proxy is None:
+            return self.pool.target
         role = self._proxy
         return language_model(role.model, "proxy", length=role.options.get("length"))
 
     def _chosen_by(self, name: str, seed: int) -> CoresetOptions:
         """The options of a core-set by a method."""
-        config, role = self.config, self._proxy
-        if config.proxy is None and "length" in self.role.options:
-            role = replace(role, options={"length": self.role.options["length"]})
+        options, role, target = self.pool.options, self._proxy, self.pool.role
+        if options.proxy is None and "length" in target.options:
+            role = replace(role, options={"length": target.options["length"]})
         asks = _asks(name)
         return CoresetOptions(
             method=name,
-            method_options=config.method_options.get(name),
+            method_options=options.method_options.get(name),
             proxy=role if asks else None,
-            balance=config.balance,
-            min_per_class=config.min_per_class,
-            similar_to=self.options.similar_to if asks & COMPARED else None,
-            on_bad_row=self.options.on_bad_row,
-            device=self.options.device,
-            precision=self.options.precision,
+            balance=options.balance,
+            min_per_class=options.min_per_class,
+            similar_to=options.similar_to if asks & COMPARED else None,
+            on_bad_row=options.on_bad_row,
+            device=options.device,
+            precision=options.precision,
             seed=seed,
         )
 
@@ -119,13 +113,13 @@ class TokenChooser:
         """What the proxy says, read once for all seeds and methods, and what reading it took."""
         known = self._read
         if name not in known:
-            own = self.place.aside()
+            own = self.pool.place.aside()
             given = self._chosen_by(name, 0)
             own_model = _asks(name) and not self._proxy.model.startswith(PROBE)
             model = self._reader if own_model else None
-            scored = score_source(self.source, given, own, language=model)
+            scored = score_source(self.pool.source, given, own, language=model)
             known[name] = scored, own.ledger
-            shared = self.place.ledger
+            shared = self.pool.place.ledger
             for stage, costs in own.ledger.stages.items():
                 if stage not in shared.stages:
                     shared.book(costs, stage)

@@ -13,6 +13,7 @@ from keepers.errors import about
 from keepers.experiments.summary import BaselineOf, costs_of, random_of, with_differences
 from keepers.experiments.trial import Row, by_way, mean
 from keepers.experiments.tuning_trials import TuningBench, TuningTrial
+from keepers.options import cut
 from keepers.statistics import standard_deviation
 from keepers.words import counted
 from keepers.workflows.conversations import say_unused
@@ -28,7 +29,6 @@ def compare_tuned(
     test: Source,
     in_both: int,
     options: CompareOptions,
-    config: CompareConfig,
     place: Workplace,
 ) -> dict[str, Any]:
     """The result of a comparison of conversations.
@@ -37,10 +37,10 @@ def compare_tuned(
         KeepersError: as `TuningBench.prepare`.
     """
     say = place.say
-    bench = TuningBench.prepare(source, test, options, config, place)
-    say_skipped(bench.source, say)
+    bench = TuningBench.prepare(source, test, options, place)
+    say_skipped(bench.pool.source, say)
     used = {"similar_to": options.similar_to, "quality": options.quality}
-    say_unused(config.methods, say, **used)
+    say_unused(options.methods, say, **used)
     say_shared(options, test, "the held-out data", say)
     before = bench.before()
     say(f"Target as it is: {_measured(before)}")
@@ -56,8 +56,8 @@ def compare_tuned(
         "kind": "compare-tuned",
         "data": {
             "name": source.name,
-            "n": len(bench.source),
-            "tokens": int(bench.tokens.sum()),
+            "n": len(bench.pool.source),
+            "tokens": int(bench.pool.tokens.sum()),
             "test_name": test.name,
             "test_n": len(bench.held_out.sequences),
             "test_answer_tokens": sum(int(s.learnt.sum()) for s in bench.held_out.sequences),
@@ -65,9 +65,9 @@ def compare_tuned(
             "in_both": in_both,
             "fingerprint": source.fingerprint,
         },
-        "config": asdict(config)
+        "config": asdict(cut(options, CompareConfig))
         | {"target": role_of(bench), "proxy": bench.chooser.proxy_of(bench.named)},
-        "seeds": list(range(config.seeds)),
+        "seeds": list(range(options.seeds)),
         "learning_rate": {"taken": lr, "tried": finite(tried)},
         "before": asdict(before),
         "rows": summarise(trials),
@@ -98,10 +98,10 @@ def finite(losses: Mapping[float, float]) -> dict[str, float | None]:
 def role_of(bench: TuningBench) -> dict[str, Any]:
     """The target, and how it is tuned."""
     return {
-        "model": bench.role.model,
-        "epochs": bench.epochs,
+        "model": bench.pool.role.model,
+        "epochs": bench.pool.epochs,
         "batch_tokens": bench.batch_tokens,
-        "length": bench.target.length,
+        "length": bench.pool.target.length,
     }
 
 

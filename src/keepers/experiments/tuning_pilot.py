@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,21 +13,17 @@ from keepers.baselines import LONGEST, RANDOM, SAFE
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.held_out import HeldOut
-from keepers.experiments.tuning_target import target_of
-from keepers.experiments.tuning_trials import BATCH_TOKENS, EPOCHS, TuningBench
-from keepers.models import LanguageModel, TokenSequence
+from keepers.experiments.tuning_pool import TuningPool
+from keepers.experiments.tuning_trials import BATCH_TOKENS, TuningBench
 from keepers.options import cut
 from keepers.random import generator
-from keepers.roles import Role
 from keepers.statistics import ENOUGH_SEEDS, overlap_of
 from keepers.types import TokenBudget
 from keepers.words import counted
-from keepers.workflows.conversations import token_counts
 from keepers.workflows.options.advise import AdviseOptions
 from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.options.shared import HardwareOptions, Rows
 from keepers.workflows.overlap import alike
-from keepers.workflows.workplace import Workplace
 
 DRAWS = ENOUGH_SEEDS
 """Parts that are drawn, each with held-out conversations of its own."""
@@ -46,42 +42,28 @@ SEARCH = 4
 """Tunings on the smallest budget that finding a learning rate takes, about."""
 
 
+def options_of(config: AdviseOptions, source: Source) -> CompareOptions:
+    """The options of the comparison that each draw is."""
+    named = config.methods or TRIED
+    shared = vars(cut(config, HardwareOptions)) | vars(cut(config, Rows))
+    return CompareOptions(
+        test=None,
+        methods=(SAFE, *named) if source.targets is not None else named,
+        keep=config.keep or KEEP,
+        proxy=config.proxy,
+        target=config.target,
+        similar_to=config.similar_to,
+        seeds=1,
+        **shared,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TuningPilot:
-    """The pool as tokens of the target, and how large a part of it each draw looks at."""
+    """The pool, and how large a part of it each draw looks at."""
 
     config: AdviseOptions
-    place: Workplace
-    source: Source
-    target: LanguageModel
-    sequences: Sequence[TokenSequence]
-
-    @cached_property
-    def options(self) -> CompareOptions:
-        """Those of the comparison that each draw is."""
-        config = self.config
-        named = config.methods or TRIED
-        shared = vars(cut(config, HardwareOptions)) | vars(cut(config, Rows))
-        return CompareOptions(
-            test=None,
-            methods=(SAFE, *named) if self.source.targets is not None else named,
-            keep=config.keep or KEEP,
-            proxy=config.proxy,
-            target=config.target,
-            similar_to=config.similar_to,
-            seeds=1,
-            **shared,
-        )
-
-    @cached_property
-    def role(self) -> Role:
-        """The target's."""
-        return target_of(self.options)
-
-    @cached_property
-    def tokens(self) -> Tensor:
-        """Of each conversation (n,)."""
-        return token_counts(self.sequences)
+    pool: TuningPool
 
     @cached_property
     def fractions(self) -> tuple[float, ...]:
@@ -90,7 +72,7 @@ class TuningPilot:
         Raises:
             ParameterError: a budget that is no part of the tokens.
         """
-        found = [TokenBudget.parse(each).value for each in self.options.keep]
+        found = [TokenBudget.parse(each).value for each in self.pool.options.keep]
         for each in found:
             if isinstance(each, int) or each >= 1:
                 raise ParameterError(
@@ -103,13 +85,8 @@ class TuningPilot:
     @cached_property
     def arms(self) -> int:
         """Tunings at each budget and draw."""
-        names = {RANDOM, LONGEST, *self.options.named}
-        return len(names) + (self.epochs > 1)
-
-    @property
-    def epochs(self) -> int:
-        """Passes of a tuning over its budget."""
-        return self.role.epochs or EPOCHS
+        names = {RANDOM, LONGEST, *self.pool.options.named}
+        return len(names) + (self.pool.epochs > 1)
 
     @cached_property
     def part(self) -> int:
@@ -118,29 +95,31 @@ class TuningPilot:
         As many as the share of the cost that the pilot may take allows; but enough for `STEPS`
         steps and for the longest conversation at the smallest budget, where the pool has them.
         """
-        total, longest = int(self.tokens.sum()), int(self.tokens.max())
+        total, longest = int(self.pool.tokens.sum()), int(self.pool.tokens.max())
         affordable = self.config.pilot_share * total / self._tunings
-        batch = int(self.role.options.get("batch_tokens", BATCH_TOKENS))
-        least = ROOM * max(STEPS * max(batch, longest) / self.epochs, longest) / self.fractions[0]
+        batch = int(self.pool.role.options.get("batch_tokens", BATCH_TOKENS))
+        least = (
+            ROOM * max(STEPS * max(batch, longest) / self.pool.epochs, longest) / self.fractions[0]
+        )
         return min(int(LARGEST_PART * total), int(max(affordable, least)))
 
     @property
     def _tunings(self) -> float:
         """All tunings, in parts whose tokens are tuned on as often as the pool's would be."""
-        search = 0 if self.role.lr is not None else SEARCH * self.fractions[0]
+        search = 0 if self.pool.role.lr is not None else SEARCH * self.fractions[0]
         return DRAWS * self.arms * sum(self.fractions) + search
 
     @property
     def share(self) -> float:
         """The expected cost of all tunings, as a fraction of that of tuning on everything."""
-        return self._tunings * self.part / int(self.tokens.sum())
+        return self._tunings * self.part / int(self.pool.tokens.sum())
 
     @cached_property
     def batch_tokens(self) -> int:
         """Tokens of a step: those that were given; or so few that there are `STEPS` steps."""
-        given = self.role.options.get("batch_tokens")
-        fits = int(self.epochs * self.fractions[0] * self.part / ROOM) // STEPS
-        return int(given or min(BATCH_TOKENS, max(fits, int(self.tokens.max()))))
+        given = self.pool.role.options.get("batch_tokens")
+        fits = int(self.pool.epochs * self.fractions[0] * self.part / ROOM) // STEPS
+        return int(given or min(BATCH_TOKENS, max(fits, int(self.pool.tokens.max()))))
 
     @property
     def draws(self) -> list[tuple[Tensor, Tensor]]:
@@ -162,17 +141,17 @@ class TuningPilot:
 
         Draws share as few conversations as they can: each begins further on in one random order.
         """
-        n = len(self.sequences)
+        n = len(self.pool.sequences)
         order = torch.randperm(n, generator=generator(self.config.seed, "pilot"))
         budget = max(self.fractions) * self.part
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for draw in range(DRAWS):
             rolled = order.roll(-(draw * n // DRAWS))
-            ahead = self.tokens[rolled].cumsum(0)
+            ahead = self.pool.tokens[rolled].cumsum(0)
             count = min(n // 5, max(FEWEST_HELD, int((ahead <= budget).sum())))
             held, rest = rolled[:count], rolled[count:]
-            rest = rest[self.tokens[rest].cumsum(0) <= self.part].sort().values
-            copies = alike(self.source.take(rest.numpy()), self.source.take(held.numpy()))
+            rest = rest[self.pool.tokens[rest].cumsum(0) <= self.part].sort().values
+            copies = alike(self.pool.source.take(rest.numpy()), self.pool.source.take(held.numpy()))
             found.append((rest, held, torch.from_numpy(copies)))
         return found
 
@@ -186,11 +165,11 @@ class TuningPilot:
 
     def benches(self) -> Iterator[TuningBench]:
         """The comparison of each draw; the learning rate is that of the first."""
-        place = self.place
-        options = {**self.role.options, "batch_tokens": self.batch_tokens}
-        role = replace(self.role, options=options)
+        place = self.pool.place
+        options = {**self.pool.role.options, "batch_tokens": self.batch_tokens}
+        role = replace(self.pool.role, options=options)
         for at, held in self.draws:
-            tokens = self.tokens[at]
+            tokens = self.pool.tokens[at]
             budgets = [int(each * int(tokens.sum())) for each in self.fractions]
             if not len(at):
                 raise ParameterError(
@@ -203,22 +182,20 @@ class TuningPilot:
                 raise ParameterError(
                     "keep",
                     f"got {self.fractions[0]:g} of the {int(tokens.sum()):,} tokens of a draw, "
-                    f"but the longest conversation has {int(self.tokens.max()):,}",
+                    f"but the longest conversation has {int(self.pool.tokens.max()):,}",
                     "Give a larger share, or cut conversations with "
                     "--set target.options.length=512",
                 )
-            judges = [self.sequences[place] for place in held.tolist()]
-            bench = TuningBench(
-                options=self.options,
-                config=self.options,
+            judges = [self.pool.sequences[place] for place in held.tolist()]
+            pool = replace(
+                self.pool,
                 place=place,
-                source=self.source.take(at.numpy()),
-                target=self.target,
                 role=role,
-                sequences=[self.sequences[place] for place in at.tolist()],
-                held_out=HeldOut.of(judges, choices=True),
-                budgets=tuple(budgets),
+                source=self.pool.source.take(at.numpy()),
+                sequences=[self.pool.sequences[each] for each in at.tolist()],
             )
+            held_out = HeldOut.of(judges, choices=True)
+            bench = TuningBench(pool=pool, held_out=held_out, budgets=tuple(budgets))
             role = replace(role, lr=bench.rate[0])  # it is the same in all draws
             place = place.saying(lambda _: None)  # and so is what is said
             yield bench

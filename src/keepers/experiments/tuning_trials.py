@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,20 +17,18 @@ from keepers.errors import KeepersError
 from keepers.experiments.held_out import HeldOut, Measure
 from keepers.experiments.trial import ChosenTrial
 from keepers.experiments.tuning_choices import TokenChooser
-from keepers.experiments.tuning_target import budgets_of, lowest, target_of
+from keepers.experiments.tuning_pool import TuningPool
+from keepers.experiments.tuning_target import budgets_of, lowest
 from keepers.ledger import Cost, Ledger
-from keepers.models import LanguageModel, TokenSequence, language_model
 from keepers.random import derived_seed, generator
-from keepers.roles import Role
 from keepers.runs import StageRecord
 from keepers.training import TuningRecipe, tune
 from keepers.types import Picks
-from keepers.workflows.conversations import as_tokens, token_counts
-from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.conversations import as_tokens
+from keepers.workflows.options.compare import CompareOptions
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.workplace import Workplace
 
-EPOCHS = 3
 BATCH_TOKENS = 4096
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 FIRST = 1e-4
@@ -62,84 +60,43 @@ class TuningTrial(ChosenTrial):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TuningBench:
-    """The pool and the held-out conversations as tokens of the target, and where stages run."""
+    """The pool, the held-out conversations as tokens of the target, and the budgets in tokens."""
 
-    options: CompareOptions
-    config: CompareConfig
-    place: Workplace
-    source: Source
-    target: LanguageModel
-    role: Role
-    sequences: Sequence[TokenSequence]
+    pool: TuningPool
     held_out: HeldOut
     budgets: tuple[int, ...]
 
     @classmethod
     def prepare(
-        cls,
-        source: Source,
-        test: Source,
-        options: CompareOptions,
-        config: CompareConfig,
-        place: Workplace,
+        cls, source: Source, test: Source, options: CompareOptions, place: Workplace
     ) -> TuningBench:
         """Open the target, and write everything as its tokens.
 
         Raises:
-            ParameterError: no target that is a causal language model, options that it does not
-                take, or budgets that are no tokens.
+            ParameterError: as `TuningPool.open`, or budgets that are no tokens.
             DataError: conversations that its template cannot write.
         """
-        role = target_of(config)
-        target = language_model(role.model, "target", length=role.options.get("length"))
-        source, sequences = as_tokens(source, target, place.on_bad_row, place.say, "target")
-        _, held = as_tokens(test, target, place.on_bad_row, place.say, "target")
-        return cls(
-            options=options,
-            config=config,
-            place=place,
-            source=source,
-            target=target,
-            role=role,
-            sequences=sequences,
-            held_out=HeldOut.of(held, choices=True),
-            budgets=budgets_of(config, token_counts(sequences)),
-        )
-
-    @cached_property
-    def tokens(self) -> Tensor:
-        """Of each conversation of the pool (n,)."""
-        return token_counts(self.sequences)
-
-    @property
-    def epochs(self) -> int:
-        """How often a choice that fills its budget is seen."""
-        return self.role.epochs or EPOCHS
+        pool = TuningPool.open(source, options, place)
+        _, held = as_tokens(test, pool.target, place.on_bad_row, place.say, "target")
+        budgets = budgets_of(options, pool.tokens)
+        return cls(pool=pool, held_out=HeldOut.of(held, choices=True), budgets=budgets)
 
     @cached_property
     def batch_tokens(self) -> int:
         """Tokens of a step; no conversation has more."""
-        wanted = int(self.role.options.get("batch_tokens", BATCH_TOKENS))
-        return max(wanted, int(self.tokens.max()))
+        wanted = int(self.pool.role.options.get("batch_tokens", BATCH_TOKENS))
+        return max(wanted, int(self.pool.tokens.max()))
 
     @cached_property
     def chooser(self) -> TokenChooser:
         """What methods choose."""
-        return TokenChooser(
-            options=self.options,
-            config=self.config,
-            place=self.place,
-            source=self.source,
-            target=self.target,
-            role=self.role,
-            tokens=self.tokens,
-        )
+        return TokenChooser(pool=self.pool)
 
     @cached_property
     def named(self) -> tuple[str, ...]:
         """The methods beside the baselines; `auto` is what a core-set of conversations takes."""
-        found = [SAFE if name == AUTO else name for name in self.config.methods]
-        if self.source.targets is None and AUTO in self.config.methods:
+        found = [SAFE if name == AUTO else name for name in self.pool.options.methods]
+        if self.pool.source.targets is None and AUTO in self.pool.options.methods:
             found.remove(SAFE)  # it is random
         return tuple(name for name in dict.fromkeys(found) if name not in (RANDOM, LONGEST))
 
@@ -150,19 +107,21 @@ class TuningBench:
         A random part of the smallest budget is tuned on, and other conversations of the pool are
         measured: the held-out ones have no say. One rate serves all trials.
         """
-        if self.role.lr is not None:
-            return self.role.lr, {}
-        n = len(self.sequences)
+        if self.pool.role.lr is not None:
+            return self.pool.role.lr, {}
+        n = len(self.pool.sequences)
         order = torch.randperm(n, generator=generator(0, "learning rate"))
         aside = min(len(self.held_out.sequences), max(1, n // 5))
-        measured = HeldOut.of([self.sequences[at] for at in order[:aside].tolist()], choices=False)
+        measured = HeldOut.of(
+            [self.pool.sequences[at] for at in order[:aside].tolist()], choices=False
+        )
         left = order[aside:]
-        fit = int((self.tokens[left].cumsum(0) <= self.budgets[0]).sum())
+        fit = int((self.pool.tokens[left].cumsum(0) <= self.budgets[0]).sum())
         members = left[: max(1, fit)]
 
         def loss_at(lr: float) -> float:
             try:
-                trial = self._tuned(members, self.epochs * self.budgets[0], 0, lr, measured)
+                trial = self._tuned(members, self.pool.epochs * self.budgets[0], 0, lr, measured)
             except KeepersError:
                 return float("inf")
             return trial[0]["loss"]
@@ -170,7 +129,7 @@ class TuningBench:
         found = lowest(RATES, FIRST, loss_at)
         best = min(found, key=lambda rate: found[rate])
         tried = ", ".join(f"{rate:g} ({found[rate]:.3f})" for rate in sorted(found))
-        self.place.say(
+        self.pool.place.say(
             f"Learning rate {best:g}: the best for a random part, by the loss on {aside} other "
             f"conversations of the pool: {tried}"
         )
@@ -180,32 +139,32 @@ class TuningBench:
         """How good the target is as it is."""
 
         def compute(folder: Path) -> StageRecord:
-            found = self.held_out.measure(self.target, self._runtime)
+            found = self.held_out.measure(self.pool.target, self._runtime)
             return StageRecord(facts=asdict(found))
 
         inputs = {
-            "model": self.target.fingerprint,
+            "model": self.pool.target.fingerprint,
             "held out": self.held_out.fingerprint,
-            "hardware": self.place.hardware.identity(gains_from_bf16=True),
+            "hardware": self.pool.place.hardware.identity(gains_from_bf16=True),
         }
-        _, record = self.place.run.stage("untuned", inputs, compute)
+        _, record = self.pool.place.run.stage("untuned", inputs, compute)
         return Measure(**record.facts)
 
     def trials(self) -> Iterator[TuningTrial]:
         """Every trial, seed by seed, so that an interrupted comparison has whole seeds."""
-        for seed in range(self.config.seeds):
+        for seed in range(self.pool.options.seeds):
             for budget in self.budgets:
                 for name in (RANDOM, LONGEST, *self.named):
                     picks, cost = self.chooser.choice(name, budget, seed)
                     yield self._trial(name, picks, budget, seed, selection=cost)
-                if self.epochs > 1:  # in one pass it is random
+                if self.pool.epochs > 1:  # in one pass it is random
                     yield self._trial(EVERYTHING, self._all, budget, seed)
-            if self.config.with_everything:
-                yield self._trial(WHOLE, self._all, int(self.tokens.sum()), seed)
+            if self.pool.options.with_everything:
+                yield self._trial(WHOLE, self._all, int(self.pool.tokens.sum()), seed)
 
     @property
     def _all(self) -> Picks:
-        return Picks(positions=torch.arange(len(self.sequences)))
+        return Picks(positions=torch.arange(len(self.pool.sequences)))
 
     def _trial(
         self, name: str, picks: Picks, budget: int, seed: int, *, selection: Cost = NO_COST
@@ -213,11 +172,11 @@ class TuningBench:
         members = picks.positions.sort().values
         weights = None
         if picks.weights is not None:
-            weights = torch.zeros(len(self.sequences), dtype=torch.float64)
+            weights = torch.zeros(len(self.pool.sequences), dtype=torch.float64)
             weights[picks.positions] = picks.weights.double()
         facts, cost = self._tuned(
             members,
-            self.epochs * budget,
+            self.pool.epochs * budget,
             derived_seed(seed, "target"),
             self.rate[0],
             self.held_out,
@@ -230,9 +189,9 @@ class TuningBench:
             seed=seed,
             target=cost,
             budget=budget,
-            keep=budget / int(self.tokens.sum()),
+            keep=budget / int(self.pool.tokens.sum()),
             rows=len(members),
-            held=int(self.tokens[members].sum()),
+            held=int(self.pool.tokens[members].sum()),
             measure=Measure(**measure),
             selection=selection,
             **{key: facts[key] for key in names},
@@ -240,7 +199,7 @@ class TuningBench:
 
     @property
     def _runtime(self) -> Any:
-        return self.place.hardware.runtime(gains_from_bf16=True)
+        return self.pool.place.hardware.runtime(gains_from_bf16=True)
 
     def _tuned(
         self,
@@ -255,22 +214,22 @@ class TuningBench:
         recipe = TuningRecipe(
             lr=lr,
             batch_tokens=self.batch_tokens,
-            weight_decay=self.role.weight_decay or 0.0,
+            weight_decay=self.pool.role.weight_decay or 0.0,
         )
 
         def compute(folder: Path) -> StageRecord:
             ledger = Ledger()
             with ledger.phase("tuning the target") as tally:
                 tuned = tune(
-                    self.target,
-                    self.sequences,
+                    self.pool.target,
+                    self.pool.sequences,
                     members,
                     total,
                     recipe,
                     seed=seed,
                     runtime=self._runtime,
                     weights=weights,
-                    progress=self.place.progress,
+                    progress=self.pool.place.progress,
                     what="tuning the target",
                 )
                 tally.examples, tally.steps = tuned.examples, tuned.steps
@@ -280,15 +239,15 @@ class TuningBench:
             return StageRecord(costs=tuple(ledger.costs), facts=facts)
 
         inputs = {
-            "data": self.source.content,
-            "model": self.target.fingerprint,
+            "data": self.pool.source.content,
+            "model": self.pool.target.fingerprint,
             "members": members.tolist(),
             "weights": None if weights is None else weights[members].tolist(),
             "total": total,
             "recipe": asdict(recipe),
             "seed": seed,
             "held out": held_out.fingerprint,
-            "hardware": self.place.hardware.identity(gains_from_bf16=True),
+            "hardware": self.pool.place.hardware.identity(gains_from_bf16=True),
         }
-        _, record = self.place.stage("tuning", inputs, compute)
+        _, record = self.pool.place.stage("tuning", inputs, compute)
         return record.facts, record.costs[0]
