@@ -18,7 +18,7 @@ from keepers.data import Source
 from keepers.ledger import Cost
 from keepers.models import is_classifier
 from keepers.roles import Prepared, Role, made_by, prepare
-from keepers.words import counted, probability
+from keepers.words import counted
 from keepers.workflows.advice import Noise
 from keepers.workflows.judge import Judge
 from keepers.workflows.offered import row_for
@@ -35,14 +35,8 @@ from keepers.workflows.pilot import (
 )
 from keepers.workflows.proxy_look import proxy_look
 from keepers.workflows.second_look import second_look
-from keepers.workflows.settled_in_words import (
-    said_of_another,
-    said_of_cleaning,
-    said_of_probabilities,
-    said_of_proxy,
-    why_safe,
-)
-from keepers.workflows.settling import HARDLY_ANY, Finding, fallback, findings, settle
+from keepers.workflows.settled_in_words import said_of_cleaning, why_best, why_not
+from keepers.workflows.settling import HARDLY_ANY, fallback, findings, settle
 from keepers.workflows.workplace import Workplace
 
 SIDE = 16
@@ -201,24 +195,11 @@ def _by_pilot(
         pilot, rows = proxy_look(pilot, rows, proxy, judge, fraction)
     best = settle(rows, fraction)
     instead = fallback(rows, fraction)
-    chances = {row.method: row.probability for row in rows}
-    lopsided = {row.method: row.least for row in rows if row.is_lopsided}
-    harmed = {row.method: row.other.mean for row in rows if row.other and row.no_gain_for_another}
-    chosen = [row.method for row in rows if row.no_gain_by_proxy]
-    words = (
-        f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept, "
-        f"{why_safe(chances, instead, harmed, pilot.other, lopsided, chosen)}"
-        if best is None
-        else f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept it was "
-        f"{_in_points(best)} than a random choice, and is better with a probability of "
-        f"{probability(best.probability)}"
-        f"{said_of_another(pilot.other, best.other and best.other.mean)}"
-        f"{said_of_proxy(best.proxy and best.proxy.mean)}"
-        f"{said_of_probabilities(asdict(best.loss), judge.prepared.task.score_words)}"
-    )
+    score = judge.prepared.task.score_words
+    found = why_not(rows, instead, pilot.other) if best is None else why_best(best, pilot, score)
     return Taken(
         method=instead if best is None else best.method,
-        why=words,
+        why=f"in a pilot on {counted(pilot.examples, 'example')} at {fraction:.0%} kept{found}",
         cost=Cost(phase="pilot", seconds=pilot.seconds, examples=pilot.examples),
         pilot={
             "model": model,
@@ -232,18 +213,6 @@ def _by_pilot(
         cleaning=said_of_cleaning(rows),
         instead=instead,
     )
-
-
-def _in_points(row: Finding) -> str:
-    """A difference in error in points with its interval, as better or worse.
-
-    Better by 2.1 points reads "2.1 points (0.8 to 3.4) better".
-    """
-    error = row.error
-    sign = -1 if error.mean < 0 else 1
-    low, high = sorted(100 * sign * (end or 0.0) for end in (error.low, error.high))
-    word = "better" if sign < 0 else "worse"
-    return f"{100 * abs(error.mean):.1f} points ({low:.1f} to {high:.1f}) {word}"
 
 
 def _impossible(source: Source, fraction: float) -> str | None:

@@ -125,16 +125,45 @@ def score_source(
             "Give --keep, or --task tokens for texts that a language model learns",
         )
     missing = method.needs - {name for name, _ in data_signals(source, method.needs).items()}
+    read, tokens, prepared = Signals(), None, None
     if source.kind == "chat" and missing & READ:
-        return _by_language_model(source, method, missing & READ, config, place, language)
-    if not missing:
-        return _by_data_alone(source, method, config, place)
-    role = config.role(source)
-    method = row_for(config.method, role.model)
-    source, prepared = place.encode(role, source)
+        needs = missing & READ
+        source, read, tokens = language_signals(source, method, needs, config, place, language)
+    elif not missing:
+        source, tokens = _without_model(source, method, config, place)
+    else:
+        role = config.role(source)
+        method = row_for(config.method, role.model)
+        source, prepared = place.encode(role, source)
     say_skipped(source, place.say)
     candidates, validation = parted(source, config)
-    config.keep.resolve(len(candidates))
+    if prepared is None:
+        own = data_signals(source, method.needs)
+        members = (replace(own, **dict(read.items())),)
+    else:
+        config.keep.resolve(len(candidates))
+        members = _by_proxies(source, prepared, method, candidates, config, place)
+    return Scored(
+        source=source,
+        method=method,
+        candidates=candidates,
+        validation=validation,
+        members=members,
+        prepared=prepared,
+        place=place,
+        tokens=tokens,
+    )
+
+
+def _by_proxies(
+    source: Source,
+    prepared: Prepared,
+    method: Method,
+    candidates: Tensor,
+    config: CoresetOptions,
+    place: Workplace,
+) -> tuple[Signals, ...]:
+    """What proxies say that are trained on the candidates."""
     ensemble = config.ensemble or method.default_ensemble
     trainings = [
         Training(
@@ -148,16 +177,7 @@ def score_source(
         for member in range(ensemble)
     ]
     _announce(trainings, place)
-    members = [train(place, training).signals for training in trainings]
-    return Scored(
-        source=source,
-        method=method,
-        candidates=candidates,
-        validation=validation,
-        members=tuple(members),
-        prepared=prepared,
-        place=place,
-    )
+    return tuple(train(place, training).signals for training in trainings)
 
 
 def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
@@ -175,33 +195,10 @@ def data_signals(source: Source, needs: frozenset[str] = OF_DATA) -> Signals:
     return found if source.targets is None else found.knowing(source.task, source.targets)
 
 
-def _by_language_model(
-    source: Source,
-    method: Method,
-    needs: frozenset[str],
-    config: CoresetOptions,
-    place: Workplace,
-    model: LanguageModel | None,
-) -> Scored:
-    source, read, tokens = language_signals(source, method, needs, config, place, model)
-    say_skipped(source, place.say)
-    candidates, validation = parted(source, config)
-    own = data_signals(source, method.needs)
-    return Scored(
-        source=source,
-        method=method,
-        candidates=candidates,
-        validation=validation,
-        members=(Signals(**dict(own.items()) | dict(read.items())),),
-        prepared=None,
-        place=place,
-        tokens=tokens,
-    )
-
-
-def _by_data_alone(
+def _without_model(
     source: Source, method: Method, config: CoresetOptions, place: Workplace
-) -> Scored:
+) -> tuple[Source, Tensor | None]:
+    """The examples that can be read, and their tokens (n,) where they count; no model is asked."""
     tokens = None
     if config.keep_tokens is not None:
         source, tokens = counted_tokens(source, config, place)
@@ -220,18 +217,7 @@ def _by_data_alone(
         with place.ledger.phase("checking") as tally:
             source = readable(source, on_bad_row=place.on_bad_row, progress=place.progress)
             tally.examples = len(source)
-    say_skipped(source, place.say)
-    candidates, validation = parted(source, config)
-    return Scored(
-        source=source,
-        method=method,
-        candidates=candidates,
-        validation=validation,
-        members=(data_signals(source, method.needs),),
-        prepared=None,
-        place=place,
-        tokens=tokens,
-    )
+    return source, tokens
 
 
 def parted(source: Source, config: CoresetOptions) -> tuple[Tensor, Tensor]:

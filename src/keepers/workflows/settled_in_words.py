@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ from keepers.tasks import CLASSES
 from keepers.words import listed, probability
 from keepers.workflows.advice import Noise
 from keepers.workflows.offered import CLEAN
+from keepers.workflows.pilot import Pilot
 from keepers.workflows.settling import AGREED, ALIKE, HARDLY_ANY, PART, TAKEN, Finding, no_gain
 
 
@@ -61,6 +63,29 @@ def why_safe(
     worst = f", and {SAFE} did worse" if taken == RANDOM else ""
     return (
         f"{named} is better than a random choice with a probability of {least:.0%} or more{worst}"
+    )
+
+
+def why_not(rows: Sequence[Finding], taken: str, other: str) -> str:
+    """Why `auto` takes a fallback, as the end of a sentence on a pilot that found these rows."""
+    chances = {row.method: row.probability for row in rows}
+    lopsided = {row.method: row.least for row in rows if row.is_lopsided}
+    harmed = {row.method: row.other.mean for row in rows if row.other and row.no_gain_for_another}
+    chosen = [row.method for row in rows if row.no_gain_by_proxy]
+    return f", {why_safe(chances, taken, harmed, other, lopsided, chosen)}"
+
+
+def why_best(row: Finding, pilot: Pilot, score: str) -> str:
+    """Why `auto` takes a method, as the end of such a sentence."""
+    error = row.error
+    sign, word = (-1, "better") if error.mean < 0 else (1, "worse")
+    low, high = sorted(100 * sign * (end or 0.0) for end in (error.low, error.high))
+    return (
+        f" it was {100 * abs(error.mean):.1f} points ({low:.1f} to {high:.1f}) {word} than a "
+        f"random choice, and is better with a probability of {probability(row.probability)}"
+        f"{said_of_another(pilot.other, row.other and row.other.mean)}"
+        f"{_said_of_proxy(row.proxy and row.proxy.mean)}"
+        f"{said_of_probabilities(asdict(row.loss), score)}"
     )
 
 
@@ -138,7 +163,7 @@ def said_of_another(other: str, error: float | None) -> str:
     return "" if error is None else f"; {other} gained {abs(100 * error):.1f} points by it"
 
 
-def said_of_proxy(error: float | None) -> str:
+def _said_of_proxy(error: float | None) -> str:
     """What is added where the proxy was asked to choose, and gained."""
     return "" if error is None else f"; what the proxy chose gained {abs(100 * error):.1f} points"
 
