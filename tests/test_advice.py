@@ -68,7 +68,7 @@ def test_what_a_choice_does_to_classes_is_said() -> None:
     kept = torch.zeros(220, dtype=torch.bool)
     kept[:90] = kept[100:110] = True  # 90 of a, 10 of b, none of c: 45.5% of all
     names = ["a", "b", "c", "no example"]
-    (lost,) = ByClass.count(labels, kept, names).lost(0)
+    (lost,) = ByClass.count(labels, kept, names).lost()
     assert lost == "1 class loses all its examples: 'c'. --min-per-class 1 keeps one of each"
     (extreme,) = ByClass.count(labels, kept, names).extreme()
     assert extreme.startswith(
@@ -76,14 +76,27 @@ def test_what_a_choice_does_to_classes_is_said() -> None:
     )
     assert extreme.endswith("changes the frequency of each class. --method stratified keeps it")
     everything = torch.ones(220, dtype=torch.bool)
-    assert ByClass.count(labels, everything, names).lost(1000) == []
+    assert ByClass.count(labels, everything, names).lost() == []
+    assert ByClass.count(labels, everything, names).few(1000) == []
     assert ByClass.count(labels, everything, names).extreme() == []
+
+
+def test_an_example_counts_for_each_of_its_labels() -> None:
+    at = torch.tensor([0, 0, 1, 2, 2, 3])  # of five examples, the last without a label
+    labels, kept = torch.tensor([0, 1, 0, 0, 2, 1]), torch.tensor([True, True, False, False, False])
+    counts = ByClass.count(labels, kept, ["a", "b", "c"], at=at)
+    assert counts.sizes.tolist() == [3, 2, 1]
+    assert counts.keeps.tolist() == [2, 1, 0]
+    assert (counts.num, counts.num_kept) == (4, 2)
+    (lost,) = counts.lost()
+    assert lost.startswith("1 class loses all its examples: 'c'")
 
 
 def test_a_budget_that_does_not_reach_the_floor_is_said() -> None:
     labels, kept = torch.tensor([0] * 100 + [1] * 100 + [2] * 20), torch.zeros(220).bool()
     kept[0] = kept[100] = True
-    lost, few = ByClass.count(labels, kept, ["a", "b", "c"]).lost(30)
+    counts = ByClass.count(labels, kept, ["a", "b", "c"])
+    (lost,), (few,) = counts.lost(), counts.few(30)
     assert lost == "1 class loses all its examples: 'c'. Keep 3 or more"
     assert few.startswith("2 examples are too few for 30 of each class")
     assert few.endswith("At least 80 are needed")

@@ -119,6 +119,22 @@ def test_every_label_keeps_an_example_and_every_part_of_the_range(tmp_path: Path
         assert (counts >= np.minimum(there, 2)).all()
 
 
+def test_every_label_of_an_example_counts_in_what_is_said(tmp_path: Path) -> None:
+    every = [set(row) for row in texts()["labels"].to_pylist()]
+    selection = select("labels", tmp_path, method="label-entropy", keep=0.3, min_per_class=0)
+    kept = selection.table.filter(selection.table["kept"])["row"].to_pylist()
+    page = report(selection).read_text()
+    for name in WORDS:
+        mine, there = sum(name in every[row] for row in kept), sum(name in row for row in every)
+        row = rf'title="{name}">{name}</span>.*?<span class="number soft">(.*?)</span>'
+        found = re.search(row, page, re.DOTALL)
+        assert found is not None
+        assert found[1] == f"{mine} of {there}"
+    without = sum(not every[row] for row in kept)
+    assert f"{without} of {sum(not row for row in every)}" in page
+    assert "Overall 30% is kept" in page
+
+
 @pytest.mark.parametrize("task", DATA)
 def test_advice_is_of_what_leads_in_the_task(task: str, tmp_path: Path) -> None:
     table, columns, _ = DATA[task]

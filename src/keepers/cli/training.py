@@ -15,6 +15,7 @@ from keepers.ledger import Cost, Ledger, peak_memory_mib
 from keepers.online import IrreducibleLosses
 from keepers.reports import quantities
 from keepers.reports.terminal import cost_table
+from keepers.tasks import kinds
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
 from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
@@ -52,10 +53,11 @@ def run_train(request: Request[TrainOptions]) -> None:
             f"model = AutoModelForCausalLM.from_pretrained({where!r})",
         )
         return
+    gives = "numbers" if kinds()[result.metadata["task"]].said == "predictions" else "logits"
     _say_how(
         "Load the model:",
         "import keepers",
-        f"model = keepers.load_model({where!r})  # .module gives logits, .encoder says of what",
+        f"model = keepers.load_model({where!r})  # .module gives {gives}, .encoder says of what",
     )
 
 

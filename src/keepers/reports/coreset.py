@@ -17,6 +17,7 @@ from keepers.reports.findings import Cut, Integers, Mask, Share
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.plane import plane_chart
 from keepers.selection import Selection
+from keepers.tasks import pairs_of
 from keepers.words import counted
 from keepers.workflows.advice import Noise
 from keepers.workflows.evidence import Evidence, spread
@@ -122,9 +123,11 @@ def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Shares]:
     source = evidence.source
     balances: list[Shares] = []
     if source.strata is not None:
-        rows = findings.shares(source.strata, source.strata_names, kept, candidates)
+        labels, at = (part.numpy() for part in pairs_of(source.proportions, len(source.task.names)))
+        rows = findings.shares(labels, source.strata_names, kept[at], candidates[at])
         noun, nouns = source.task.stratum
-        balances.append(_balance(nouns.capitalize(), noun, nouns, rows))
+        overall = float(kept[np.unique(at[candidates[at]])].mean()) if rows else 0.0
+        balances.append(_balance(nouns.capitalize(), noun, nouns, rows, overall))
     if source.groups is not None:
         names, codes = np.unique(source.groups.astype(str), return_inverse=True)
         rows = findings.shares(codes, names.tolist(), kept, candidates)
@@ -133,7 +136,10 @@ def _balances(evidence: Evidence, kept: Mask, candidates: Mask) -> list[Shares]:
     return balances
 
 
-def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Shares:
+def _balance(
+    heading: str, noun: str, nouns: str, rows: list[Share], overall: float | None = None
+) -> Shares:
+    """`overall`: the share of the examples, where one may count in several rows."""
     by_share = sorted(rows, key=lambda row: -row.share)
     bars = rows
     if len(rows) > NUM_BARS:
@@ -144,7 +150,7 @@ def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Shares:
     return Shares(
         heading=heading,
         noun=noun,
-        words=_balance_words(nouns, by_share),
+        words=_balance_words(nouns, by_share, overall),
         bars=bars,
         rows=shown,
         left_out=len(rows) - len(shown),
@@ -152,18 +158,19 @@ def _balance(heading: str, noun: str, nouns: str, rows: list[Share]) -> Shares:
     )
 
 
-def _balance_words(nouns: str, by_share: list[Share]) -> str:
+def _balance_words(nouns: str, by_share: list[Share], of_examples: float | None) -> str:
     total = sum(row.total for row in by_share)
     if len(by_share) < 2 or not total:
         return ""
-    overall = sum(row.kept for row in by_share) / total
+    in_rows = sum(row.kept for row in by_share) / total
+    overall = in_rows if of_examples is None else of_examples
     most, least = by_share[0], by_share[-1]
     words = (
         f"Overall {quantities.percent(overall)} is kept: from {quantities.percent(least.share)} "
         f"of “{least.name}” to {quantities.percent(most.share)} of “{most.name}”."
     )
     if most.share - least.share < 0.02:
-        words = f"All {nouns} are kept in nearly the same share, {quantities.percent(overall)}."
+        words = f"All {nouns} are kept in nearly the same share, {quantities.percent(in_rows)}."
     if empty := [f"“{row.name}”" for row in by_share if row.kept == 0]:
         words += f" Nothing is kept of {first_few(empty)}."
     if len(by_share) > NUM_BARS:

@@ -15,7 +15,7 @@ from keepers.tasks.labels import Labels
 from keepers.tasks.number import Number
 from keepers.tasks.plain import Plain
 from keepers.tasks.tags import Tags
-from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at
+from keepers.tasks.task import Measured, Targets, Task, gradients_of, labels_at, pairs_of
 from keepers.tasks.tokens import Tokens
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "kinds",
     "labels_at",
     "of_batches",
+    "pairs_of",
     "question_of",
     "task_of",
 ]

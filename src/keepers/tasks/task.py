@@ -27,6 +27,27 @@ def labels_at(targets: Any, positions: Any) -> Any:
     return targets.take(positions) if isinstance(targets, Tags) else targets[positions]
 
 
+def pairs_of(shares: Targets, unlabelled: int = -1) -> tuple[Tensor, Tensor]:
+    """The class, stratum or label of each example that has one, and the example: two (m,).
+
+    An example with several labels is there for each of them, one that is known to have none under
+    the number `unlabelled`; it is left out where that is -1, as is what is not known.
+
+    >>> pairs_of(torch.tensor([1, -1, 0]))
+    (tensor([1, 0]), tensor([0, 2]))
+    >>> pairs_of(Tags.of([[0, 1], [], None, [1]], 2), 2)
+    (tensor([0, 1, 1, 2]), tensor([0, 0, 3, 1]))
+    """
+    if not isinstance(shares, Tags):
+        rows = (shares >= 0).nonzero()[:, 0]
+        return shares[rows], rows
+    empty = shares.offsets.diff() == 0
+    empty &= torch.ones_like(empty) if shares.known is None else shares.known
+    rows = empty.nonzero()[:, 0][: len(empty) if unlabelled >= 0 else 0]
+    numbers = torch.full_like(rows, unlabelled)
+    return torch.cat([shares.members, numbers]), torch.cat([shares.rows(), rows])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """How good predictions are.

@@ -24,11 +24,14 @@ BALANCED = "with equal shares it was wrong more often on 6 of 10 data sets, by u
 class ByClass:
     """How many examples each class has, `sizes` (c,), and `keeps` (c,).
 
-    `of` is what one class is called, and several.
+    There are `num` examples, of which `num_kept` are kept: fewer than the classes have together
+    where one may have several. `of` is what one class is called, and several.
     """
 
     sizes: Tensor
     keeps: Tensor
+    num: int
+    num_kept: int
     names: Sequence[str]
     of: tuple[str, str] = OF_CLASSES
 
@@ -39,31 +42,41 @@ class ByClass:
         kept: Tensor,
         names: Sequence[str],
         of: tuple[str, str] = OF_CLASSES,
+        *,
+        at: Tensor | None = None,
     ) -> Self:
-        """From the class of each example (n,), and whether it is kept (n,)."""
-        sizes, keeps = (part.bincount(minlength=len(names)) for part in (labels, labels[kept]))
-        return cls(sizes=sizes, keeps=keeps, names=names, of=of)
+        """From the class of each example (n,), and whether it is kept (n,).
 
-    def lost(self, least: int) -> list[str]:
-        """Warnings of classes that keep nothing, or fewer than `least`."""
-        warnings: list[str] = []
-        k, gone = int(self.keeps.sum()), (self.sizes > 0) & (self.keeps == 0)
+        `at` (m,) are the examples that classes (m,) are of, where one may have several, or none.
+        """
+        kept_at = kept if at is None else kept[at]
+        examples = kept if at is None else kept[at.unique()]
+        sizes, keeps = (part.bincount(minlength=len(names)) for part in (labels, labels[kept_at]))
+        num, num_kept = len(examples), int(examples.sum())
+        return cls(sizes=sizes, keeps=keeps, num=num, num_kept=num_kept, names=names, of=of)
+
+    def lost(self) -> list[str]:
+        """Warnings of classes that keep nothing."""
+        gone = (self.sizes > 0) & (self.keeps == 0)
         lost = [f"'{name}'" for name, is_gone in zip(self.names, gone, strict=True) if is_gone]
-        if lost:
-            one, several = f"{self.of[0]} loses all its", f"{self.of[1]} lose all their"
-            there = int((self.sizes > 0).sum())
-            remedy = "--min-per-class 1 keeps one of each"
-            if k < there:
-                remedy = f"Keep {there:,} or more"
-            told = counted(len(lost), one, several)
-            warnings.append(f"{told} examples: {listed(lost, 3)}. {remedy}")
+        if not lost:
+            return []
+        there = int((self.sizes > 0).sum())
+        remedy = "--min-per-class 1 keeps one of each"
+        if self.num_kept < there:
+            remedy = f"Keep {there:,} or more"
+        told = counted(len(lost), f"{self.of[0]} loses all its", f"{self.of[1]} lose all their")
+        return [f"{told} examples: {listed(lost, 3)}. {remedy}"]
+
+    def few(self, least: int) -> list[str]:
+        """Warnings of a budget that does not reach `least` of each class."""
         floors = self.sizes.clamp(max=least)
-        if least > 1 and bool((self.keeps < floors).any()):
-            warnings.append(
-                f"{k:,} examples are too few for {least:,} of each {self.of[0]} (or all that it "
-                f"has): the budget is shared evenly. At least {int(floors.sum()):,} are needed"
-            )
-        return warnings
+        if least < 2 or not bool((self.keeps < floors).any()):
+            return []
+        return [
+            f"{self.num_kept:,} examples are too few for {least:,} of each {self.of[0]} (or all "
+            f"that it has): the budget is shared evenly. At least {int(floors.sum()):,} are needed"
+        ]
 
     def uneven(self) -> list[str]:
         """Warnings of classes that are too small for their equal share, and so are kept whole."""
@@ -109,7 +122,7 @@ class ByClass:
         """
         there = self.sizes > 0
         sizes, keeps = self.sizes[there], self.keeps[there]
-        share, overall = keeps / sizes, int(keeps.sum()) / max(1, int(sizes.sum()))
+        share, overall = keeps / sizes, self.num_kept / max(1, self.num)
         chance = (overall * (1 - overall) / sizes).sqrt()
         far = (share - overall).abs() > EXTREME * chance
         much = (1 - share < (1 - overall) / 2) & (keeps > least)

@@ -19,6 +19,7 @@ from keepers.files import plain
 from keepers.options import taking
 from keepers.random import generator
 from keepers.selection import Selection
+from keepers.tasks import Targets, labels_at, pairs_of
 from keepers.types import Picks, Signals, TokenBudget
 from keepers.words import counted
 from keepers.workflows.advice import accuracy, noise_of, warn
@@ -141,7 +142,9 @@ def _select(scored: Scored, config: CoresetOptions, auto: Taken | None) -> Selec
     known = labels >= 0
     least = config.least(scored.source.task.floor)
     there = ByClass.count(labels[known], is_kept[known], names, of)
-    by_class = there.lost(least)
+    held, at = pairs_of(_shares(scored, candidates), len(scored.source.task.names))
+    each = ByClass.count(held, is_kept, names, of, at=at)
+    by_class = each.lost() + there.few(least)
     forced = k if config.balance else 0 if picks.floored is None else len(picks.floored)
     if config.balance:
         by_class += there.uneven()
@@ -152,7 +155,7 @@ def _select(scored: Scored, config: CoresetOptions, auto: Taken | None) -> Selec
             option = f"--min-per-class {least}", "Give a lower one"
         changed = there.changed(*option)
     if config.balance is None and not changed:
-        changed = there.extreme(least=least)
+        changed = each.extreme(least=least)
     by_class += changed
     warnings += by_class
     for warning in by_class:
@@ -198,6 +201,13 @@ def _select(scored: Scored, config: CoresetOptions, auto: Taken | None) -> Selec
         | ({} if auto is None else {"auto": plain(auto.facts())}),
         evidence=evidence,
     )
+
+
+def _shares(scored: Scored, candidates: Tensor) -> Targets:
+    """The classes, strata or labels of the candidates."""
+    if scored.source.targets is None:
+        return scored.labels[candidates]
+    return labels_at(scored.source.proportions, candidates)
 
 
 def _lopsided(auto: Taken, scored: Scored, chosen: Tensor) -> str:
