@@ -25,10 +25,10 @@ from keepers.models import create_classifier
 from keepers.models.linear import (
     LinearAndTrees,
     LinearClassifier,
-    _turn,  # pyright: ignore[reportPrivateUsage]
     fit_quietly,
 )
 from keepers.models.linear_targets import LinearNumbers, NumbersAndTrees
+from keepers.models.span import spanned
 from keepers.random import derived_seed, generator
 from keepers.roles import Role, prepare
 from keepers.runs import Run
@@ -186,25 +186,36 @@ def test_words_of_one_text_alone_are_left_out_of_many_texts() -> None:
     assert used[1500] < 1500
 
 
-def test_words_of_one_text_alone_are_one_column_to_the_optimiser() -> None:
-    """The rows turned have the same fit: against scikit-learn on the rows as they are."""
+@pytest.mark.parametrize("classes", [2, 5])
+def test_few_sparse_rows_are_fitted_in_their_span(classes: int) -> None:
+    """The same model: against scikit-learn on the rows as they are, copies and empty ones among
+    them."""
     draw = np.random.default_rng(0)
-    common = (draw.random((60, 10)) < 0.4) * draw.integers(1, 4, (60, 10))
-    rare = np.zeros((60, 300))
-    rare[draw.integers(0, 50, 300), np.arange(300)] = draw.integers(1, 4, 300)  # 10 rows have none
-    never = np.zeros((60, 5))
-    rows = sparse.csr_array(np.hstack([common, rare, never])[:, draw.permutation(315)])
-    labels = draw.integers(0, 3, 60)
-    turn = _turn(rows)
-    assert turn.shape[1] <= 60
-    assert np.allclose((turn.T @ turn).toarray(), np.eye(turn.shape[1]))
-    assert np.allclose((rows @ turn @ turn.T).toarray(), rows.toarray())
+    dense = (draw.random((60, 300)) < 0.1) * draw.integers(1, 4, (60, 300))
+    dense[7], dense[8], dense[9] = dense[3], 0, 2 * dense[4]
+    rows, labels = sparse.csr_array(dense.astype(np.float64)), draw.integers(0, classes, 60)
+    weight = draw.random(60)
+    few = spanned(rows, classes)
+    assert few.rows.shape == (60, 57)
+    assert np.allclose(few.rows @ few.rows.T, dense @ dense.T)
     plain, turned = (LogisticRegression(C=5.0, tol=1e-9, max_iter=5000) for _ in range(2))
-    plain.fit(rows, labels)
-    fit_quietly(turned, rows, labels, None)
+    plain.fit(rows, labels, weight)
+    fit_quietly(turned, few, labels, weight)
+    assert turned.coef_.shape == plain.coef_.shape
     assert np.allclose(turned.coef_, plain.coef_, atol=1e-5)
     assert np.allclose(turned.predict_proba(rows), plain.predict_proba(rows), atol=1e-5)
-    assert _turn(sparse.csr_array(common)) is None  # nothing to gain
+    assert spanned(rows.astype(np.float32), classes).rows.dtype == np.float32
+
+
+def test_rows_that_gain_nothing_by_their_span_stay_as_they_are() -> None:
+    draw = np.random.default_rng(0)
+    dense = draw.random((700, 40)).astype(np.float32)
+    words = sparse.csr_array(dense)
+    assert spanned(dense, 9).rows is dense
+    assert spanned(words, 2).rows is words  # two classes: one vector of 40 numbers
+    assert spanned(words, 9).rows.shape == (700, 40)
+    thin = words[:, :5]
+    assert spanned(thin, 9).rows is thin
 
 
 def test_pairs_of_words_are_read_only_where_they_are_likely_to_help() -> None:

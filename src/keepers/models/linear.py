@@ -13,7 +13,8 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from keepers.sparse import columns, frequencies, inverse_frequencies, words_in
+from keepers.models.span import Spanned, spanned
+from keepers.sparse import columns, inverse_frequencies, words_in
 
 STRENGTHS = (0.2, 1.0, 5.0, 20.0)
 """Values of C, the inverse strength of regularisation, that are tried."""
@@ -97,7 +98,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             rows = columns(rows.copy() if self.copy else rows, self.used_)
         rows, self.scaler_ = scaled(rows)
         self.classifier_ = regression(self._tolerance, C=self.C_)
-        fit_quietly(self.classifier_, rows, y, sample_weight)
+        fit_quietly(self.classifier_, spanned(rows, len(np.unique(y))), y, sample_weight)
         self.classes_ = self.classifier_.classes_
         self.n_iter_ = self.classifier_.n_iter_
         return self
@@ -142,11 +143,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     ) -> tuple[npt.NDArray[np.float64], float]:
         """The losses (h,) of the rows held out at the C where their mean is least, and that C."""
         losses: dict[float, npt.NDArray[np.float64]] = {}
+        few = spanned(rows[rest], len(np.unique(y[rest])))
+        given = None if weight is None else weight[rest]
 
         def tried(strength: float) -> float:
             # From nothing each time: where another C ended is an end by so loose a tolerance.
             model = regression(LOOSE, C=strength)
-            fit_quietly(model, rows[rest], y[rest], None if weight is None else weight[rest])
+            fit_quietly(model, few, y[rest], given)
             losses[strength] = _losses(_likelihood(model, rows[held], y[held]))
             return float(losses[strength].mean())
 
@@ -287,41 +290,14 @@ def regression(tolerance: float, **settings: Any) -> Any:
 
 
 def fit_quietly(
-    model: Any, rows: Any, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
+    model: Any, rows: Spanned, y: npt.NDArray[np.int64], weight: npt.NDArray[np.float64] | None
 ) -> None:
-    """Fit a linear model, in the span of the rows where they are sparse and few."""
-    turn = _turn(rows) if _is_sparse(rows) else None
+    """Fit a linear model; its coefficients are those of the columns."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it has converged is read from n_iter_
-        model.fit(rows if turn is None else rows @ turn, y, weight)
-    if turn is not None:
-        model.coef_, model.n_features_in_ = model.coef_ @ turn.T, turn.shape[0]
-
-
-def _turn(rows: Any) -> Any:
-    """(d, m) with orthonormal columns, in whose span sparse rows (n, d) lie; None if m > d / 2.
-
-    What stands in one row alone is one column of that row, in proportion; most words of few texts
-    do. The best coefficients lie in the span of the rows, and their squares are the same there:
-    so rows @ turn has the same fit in a fraction of the time.
-    """
-    from scipy.sparse import csr_array
-
-    seen = frequencies(rows)
-    shared, alone = np.flatnonzero(seen > 1), np.flatnonzero(seen == 1)
-    here = np.flatnonzero(seen[rows.indices] == 1)
-    row = np.searchsorted(rows.indptr, here, side="right") - 1
-    of_rows, column = np.unique(row, return_inverse=True)
-    m = len(shared) + len(of_rows)
-    if not len(alone) or m > rows.shape[1] / 2:
-        return None
-    length = np.sqrt(np.bincount(column, np.square(rows.data[here])))[column]
-    values = np.concatenate([np.ones(len(shared)), rows.data[here] / length])
-    at = (
-        np.concatenate([shared, rows.indices[here]]),
-        np.concatenate([np.arange(len(shared)), len(shared) + column]),
-    )
-    return csr_array((values.astype(rows.dtype), at), shape=(rows.shape[1], m))
+        model.fit(rows.rows, y, weight)
+    model.coef_ = rows.coefficients(model.coef_)
+    model.n_features_in_ = model.coef_.shape[1]
 
 
 def _likelihood(model: Any, rows: Any, y: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

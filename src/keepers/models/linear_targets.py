@@ -20,6 +20,7 @@ from keepers.models.linear import (
     regression,
     scaled,
 )
+from keepers.models.span import spanned
 from keepers.sparse import columns
 
 Floats = npt.NDArray[np.float64]
@@ -82,6 +83,7 @@ class LinearLabels(BaseEstimator):
     ) -> tuple[Floats, Floats]:
         """Weights (d, labels) and offsets (labels,)."""
         n, num_labels = y.shape
+        alike = spanned(rows, 2)
         weights, offsets = np.zeros((rows.shape[1], num_labels)), np.zeros(num_labels)
         for label in range(num_labels):
             truth = np.zeros(n, dtype=np.int64)
@@ -89,7 +91,7 @@ class LinearLabels(BaseEstimator):
             ones = int(truth.sum())
             if 0 < ones < n:
                 model = regression(tolerance, C=strength)
-                fit_quietly(model, rows, truth, weight)
+                fit_quietly(model, alike, truth, weight)
                 weights[:, label], offsets[label] = model.coef_[0], model.intercept_[0]
             else:
                 offsets[label] = np.log((ones + 0.5) / (n - ones + 0.5))
