@@ -35,7 +35,8 @@ from keepers.training import Hardware, Length
 from keepers.types import EvalView
 from keepers.workflows.irreducible import Irreducible, make_losses
 from keepers.workflows.online import OnlineTraining, train_online
-from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
+from keepers.workflows.options.irreducible import IrreducibleConfig
+from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.workplace import Workplace
 
 HIDDEN = {"hidden": (512, 512)}

@@ -29,7 +29,8 @@ from keepers.runs import Run
 from keepers.training import Hardware, Length
 from keepers.workflows.irreducible import make_losses
 from keepers.workflows.online import OnlineTraining, prepare_stand_in, train_online
-from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
+from keepers.workflows.options.irreducible import IrreducibleConfig
+from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.workplace import Workplace
 
 NOISE = 0.1

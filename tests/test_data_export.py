@@ -18,7 +18,7 @@ from PIL import Image
 
 import keepers
 from keepers.data import export, open_source
-from keepers.data.csv_files import split_records
+from keepers.data.csv_records import split_records
 from keepers.data.readers import read_table
 from keepers.errors import DataError, RunError
 

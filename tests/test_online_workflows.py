@@ -34,8 +34,9 @@ from keepers.training import Candidates, Hardware, Length, fit
 from keepers.types import DataInfo, EncoderSpec, Model
 from keepers.workflows.online import selections, stage, training
 from keepers.workflows.online.training import is_dense
+from keepers.workflows.options.irreducible import IrreducibleConfig
 from keepers.workflows.options.shared import Shared
-from keepers.workflows.options.training import IrreducibleConfig, SelectionConfig
+from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.parts import quick
 from keepers.workflows.teaching import (
     Taught,

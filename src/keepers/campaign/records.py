@@ -13,7 +13,7 @@ import pyarrow as pa
 from keepers.campaign.label_studio import is_task
 from keepers.data.arrow import ArrowTable
 from keepers.data.arrow import compute as pc
-from keepers.data.csv_files import Layout, cells_in, layout_of, records_in
+from keepers.data.csv_records import Layout, cells_in, layout_of, records_in
 from keepers.data.folders import suffix_of
 from keepers.data.readers import read_table
 from keepers.data.values import first_line

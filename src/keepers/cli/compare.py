@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from keepers.cli.commands import Json, Request, command
-from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
+from keepers.workflows.options.compare import CompareOptions
+from keepers.workflows.options.compare_online import CompareOnlineOptions
 
 
 @command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keepers.cli.commands import Request, command
-from keepers.workflows.options.training import IrreducibleOptions
+from keepers.workflows.options.irreducible import IrreducibleOptions
 
 
 @command(IrreducibleOptions)

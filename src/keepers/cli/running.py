@@ -35,7 +35,8 @@ from keepers.workflows.options.advise import (
     AdviseOptions,
     LabellingOptions,
 )
-from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
+from keepers.workflows.options.compare import CompareOptions
+from keepers.workflows.options.compare_online import CompareOnlineOptions
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.options.shared import Shared
 from keepers.workflows.options.simulate import SimulateOptions

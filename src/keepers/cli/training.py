@@ -18,7 +18,8 @@ from keepers.reports.terminal import cost_table
 from keepers.tasks import kinds
 from keepers.words import counted
 from keepers.workflows.irreducible import cost_of, irreducible_losses
-from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
+from keepers.workflows.options.irreducible import IrreducibleOptions
+from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.sought import IL_FILE
 from keepers.workflows.train import TrainResult, train
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from keepers.choices import Header
 from keepers.data.arrow import ArrowTable
-from keepers.data.csv_files import split_records
+from keepers.data.csv_records import split_records
 from keepers.data.extract import paths_beside
 from keepers.data.features import is_npy, read_npy
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of

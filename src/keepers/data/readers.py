@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from keepers.choices import Header, OnBadRow
 from keepers.data.arrow import ArrowTable
-from keepers.data.csv_files import layout_of, read_csv
+from keepers.data.csv_files import read_csv
+from keepers.data.csv_records import layout_of
 from keepers.data.folders import Files, find_files, metadata_files, suffix_of
 from keepers.data.frames import check_names
 from keepers.data.headers import is_number

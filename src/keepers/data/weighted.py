@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keepers.choices import Header
-from keepers.data.csv_files import layout_of, split_records
+from keepers.data.csv_records import layout_of, split_records
 from keepers.data.folders import suffix_of
 from keepers.data.json_files import spans_of_items
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keepers.choices import Header
-from keepers.data.csv_files import split_records
+from keepers.data.csv_records import split_records
 from keepers.data.folders import suffix_of
 
 COLUMNS = ("path", "file", "file_row", "line")

@@ -24,7 +24,8 @@ from keepers.statistics import FEWEST_SEEDS
 from keepers.types import Budget
 from keepers.workflows.offered import check_offered
 from keepers.workflows.opening import about, check_outputs, leave, placed, say_skipped
-from keepers.workflows.options.compare import CompareConfig, CompareOptions, Corruption
+from keepers.workflows.options.compare import CompareConfig, CompareOptions
+from keepers.workflows.options.compare_online import Corruption
 from keepers.workflows.options.shared import AUTO, Say
 from keepers.workflows.workplace import say_or_not
 

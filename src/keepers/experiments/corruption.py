@@ -22,7 +22,7 @@ from keepers.random import derived_seed, generator
 from keepers.roles import Prepared
 from keepers.selectors import stratified_units
 from keepers.words import counted
-from keepers.workflows.options.compare import Corruption
+from keepers.workflows.options.compare_online import Corruption
 from keepers.workflows.options.shared import Say
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace

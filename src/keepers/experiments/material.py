@@ -6,7 +6,8 @@ from typing import Any
 
 from keepers.data import Source
 from keepers.workflows.opening import read_data
-from keepers.workflows.options.compare import CompareOnlineOptions, CompareOptions
+from keepers.workflows.options.compare import CompareOptions
+from keepers.workflows.options.compare_online import CompareOnlineOptions
 from keepers.workflows.options.shared import Say
 from keepers.workflows.tested import with_test
 

@@ -23,8 +23,8 @@ from keepers.statistics import FEWEST_SEEDS
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL
 from keepers.workflows.opening import about, check_outputs, leave, placed, say_skipped, share
-from keepers.workflows.options.compare import CompareOnlineConfig, CompareOnlineOptions
-from keepers.workflows.options.training import OF_IRREDUCIBLE
+from keepers.workflows.options.compare_online import CompareOnlineConfig, CompareOnlineOptions
+from keepers.workflows.options.irreducible import OF_IRREDUCIBLE
 from keepers.workflows.parts import open_holdout
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import say_or_not

@@ -23,8 +23,8 @@ from keepers.runs import StageRecord
 from keepers.signals import store
 from keepers.types import Budget
 from keepers.workflows.irreducible import Irreducible, cost_of, make_losses
-from keepers.workflows.options.compare import CompareOnlineConfig
-from keepers.workflows.options.training import OF_IRREDUCIBLE
+from keepers.workflows.options.compare_online import CompareOnlineConfig
+from keepers.workflows.options.irreducible import OF_IRREDUCIBLE
 from keepers.workflows.stages import Training, train
 from keepers.workflows.workplace import Workplace
 

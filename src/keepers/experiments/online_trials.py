@@ -31,7 +31,7 @@ from keepers.workflows.online import (
     prepare_stand_in,
     train_online,
 )
-from keepers.workflows.options.compare import CompareOnlineConfig
+from keepers.workflows.options.compare_online import CompareOnlineConfig
 from keepers.workflows.options.training import SelectionConfig
 from keepers.workflows.sought import given_losses
 from keepers.workflows.workplace import Workplace

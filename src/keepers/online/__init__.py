@@ -10,11 +10,12 @@ from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
 from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts, shares
 from keepers.online.handover import WATCHED, HandOver
+from keepers.online.infobatch import InfoBatch
 from keepers.online.loader import SelectingLoader
 from keepers.online.loop import BatchSelector, RhoLoss
 from keepers.online.losses import IrreducibleLosses, weaknesses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
-from keepers.online.policy import InfoBatch, Selecting
+from keepers.online.policy import Selecting
 from keepers.online.replay import Replay
 from keepers.online.scorer import (
     AcrossProcesses,

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from keepers.errors import ParameterError
+from keepers.online.infobatch import InfoBatch
 from keepers.online.loop import BatchSelector
-from keepers.online.policy import InfoBatch, Selecting
+from keepers.online.policy import Selecting
 from keepers.training import BatchPolicy, Weighted
 from keepers.words import counted
 

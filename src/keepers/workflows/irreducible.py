@@ -24,7 +24,7 @@ from keepers.training import epochs_of
 from keepers.types import EvalView, Model, Pool
 from keepers.words import counted
 from keepers.workflows.opening import check_outputs, say_skipped, share, workplace
-from keepers.workflows.options.training import IrreducibleConfig, IrreducibleOptions
+from keepers.workflows.options.irreducible import IrreducibleConfig, IrreducibleOptions
 from keepers.workflows.parts import apart, split
 from keepers.workflows.reference import reference_losses
 from keepers.workflows.stages import SHUFFLE

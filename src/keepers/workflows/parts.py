@@ -20,8 +20,8 @@ from keepers.selectors import stratified_units
 from keepers.types import Budget, EvalView, Progress
 from keepers.words import counted
 from keepers.workflows.opening import say_skipped
+from keepers.workflows.options.irreducible import IrreducibleConfig
 from keepers.workflows.options.shared import Say
-from keepers.workflows.options.training import IrreducibleConfig
 from keepers.workflows.teaching import CHECKED, Teaching, folds_of
 from keepers.workflows.tested import check_holdout
 from keepers.workflows.workplace import Workplace

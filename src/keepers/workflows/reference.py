@@ -13,7 +13,7 @@ from keepers.words import counted
 from keepers.workflows.conversations import as_tokens
 from keepers.workflows.language_roles import language_role
 from keepers.workflows.opening import say_skipped
-from keepers.workflows.options.training import IrreducibleOptions
+from keepers.workflows.options.irreducible import IrreducibleOptions
 from keepers.workflows.readings import read_signals
 from keepers.workflows.workplace import Workplace
 

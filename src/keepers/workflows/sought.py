@@ -22,8 +22,9 @@ from keepers.workflows.online.selections import (
     not_one_model,
     unused,
 )
+from keepers.workflows.options.irreducible import OF_IRREDUCIBLE, IrreducibleConfig
 from keepers.workflows.options.shared import Say
-from keepers.workflows.options.training import OF_IRREDUCIBLE, IrreducibleConfig, TrainOptions
+from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.tested import check_losses
 from keepers.workflows.workplace import Workplace
 

@@ -31,8 +31,9 @@ from keepers.workflows.conversations import as_tokens, conversation
 from keepers.workflows.language_roles import language_role
 from keepers.workflows.online.selections import AUTO, RHO_LOSS, TOKENS, check_used
 from keepers.workflows.opening import say_skipped
+from keepers.workflows.options.irreducible import IrreducibleOptions
 from keepers.workflows.options.shared import HardwareOptions
-from keepers.workflows.options.training import IrreducibleOptions, TrainOptions
+from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.reference import reference_losses
 from keepers.workflows.workplace import Workplace
 

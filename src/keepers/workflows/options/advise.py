@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from keepers.errors import ParameterError, renamed
 from keepers.options import Option, above_zero, read
 from keepers.workflows.options.coreset import GROUP, SIMILAR_TO
+from keepers.workflows.options.irreducible import IlModelConfig
 from keepers.workflows.options.shared import AUTO, ModelLike, Seeded, Shared
-from keepers.workflows.options.training import IlModelConfig, fraction
+from keepers.workflows.options.training import fraction
 
 if TYPE_CHECKING:
     from keepers.online import IrreducibleLosses
