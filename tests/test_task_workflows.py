@@ -431,6 +431,17 @@ def test_texts_of_python_sets_and_names_of_two_words_are_read() -> None:
     assert len(open_source(pa.table({"text": said, "label": names}), task="labels").task.names) == 4
 
 
+def test_columns_of_labels_may_be_more_than_half_the_rows() -> None:
+    draw = np.random.default_rng(0).random((30, 40)) < 0.2
+    columns = {f"tag {at}": draw[:, at].astype(int) for at in range(40)}
+    table = pa.table({"text": [f"text {i}" for i in range(30)], **columns})
+    assert open_source(table, label=",".join(columns)).task.num_outputs == 40
+    rows = [[name for name, has in zip(columns, row, strict=True) if has] for row in draw]
+    lists = pa.table({"text": table["text"], "label": rows})
+    with pytest.raises(DataError, match="40 different labels in 30 rows: keys or texts"):
+        open_source(lists)
+
+
 def test_empty_cells_among_columns_of_labels_are_told_from_0() -> None:
     flags = {name: [1, None, 0] * 4 for name in ("a", "b")}
     table = pa.table({"text": [f"text {i}" for i in range(12)], **flags})

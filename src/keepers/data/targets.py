@@ -142,7 +142,7 @@ def _labels(
             )
         places = [None if np.isnan(row).any() else np.flatnonzero(row).tolist() for row in table]
         hot = [None if at is None else [names[place] for place in at] for at in places]
-        return _tagged(hot, names, label, like, missing)
+        return _tagged(hot, names, label, like, missing, given=True)
     column, name = columns[0], names[0]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -154,7 +154,7 @@ def _labels(
             missing.check(empty, len(values), f"'{label}'", unlike=NONE_IN_LISTS)
             width, hot = flags
             rows = [None if row is None else got for row, got in zip(values, hot, strict=True)]
-            return _tagged(rows, _places(width), label, like, missing)
+            return _tagged(rows, _places(width), label, like, missing, given=True)
         values = [
             None if row is None else [_name(each, declared) for each in row] for row in values
         ]
@@ -205,7 +205,10 @@ def _tagged(
     label: str,
     like: Task | None,
     missing: Missing,
+    *,
+    given: bool = False,
 ) -> Read:
+    """The labels of each row by name; `given`: the names are columns, and no values of one."""
     known = tuple(names) if like is None else like.names
     number = {name: at for at, name in enumerate(known)}
     for row in rows:
@@ -231,7 +234,7 @@ def _tagged(
             f"label: '{label}' holds the same labels in all rows. Name another column with --label "
             "(label=...)"
         )
-    if len(known) > max(20, total / 2):
+    if not given and len(known) > max(20, total / 2):
         raise DataError(
             f"label: '{label}' holds {len(known):,} different labels in {total:,} rows: keys "
             "or texts rather than labels. Name another column with --label (label=...)"
