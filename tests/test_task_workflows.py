@@ -602,6 +602,9 @@ def test_an_online_comparison_with_noise(task: str, tmp_path: Path) -> None:
     page = compare_report(found.result, tmp_path / "page.html").read_text()
     assert f"Final {score}" in page
     assert "accuracy" not in page.replace('id="accuracy"', "")
+    right = {"labels": "Right label by label", "number": "Within half a standard deviation"}[task]
+    assert right in page
+    assert "lassified" not in page
     for name, value in (("relevance", 1), ("structured_noise", 0.2)):
         with pytest.raises(ParameterError, match=f"{name}: got a value, but the targets are"):
             keepers.compare_online(
@@ -665,7 +668,10 @@ def test_comparisons_and_advice_are_told_what_targets_are(run: Keepers) -> None:
     pq.write_table(table, "films.parquet")
     compare = ("compare", "films.parquet", "--test", "0.3", "--seeds", "1", "--json")
     quick = ("--methods", "random", "--keep", "0.5", "--proxy", "linear", "--target", "linear")
-    assert run(*compare, *quick).json()["score"] == "average precision"
+    found = run(*compare, *quick).json()
+    assert found["score"] == "average precision"
+    page = compare_report(found, "page.html").read_text()
+    assert "errors are 1 − average precision" in page
     as_classes = run(*compare, *quick, "--task", "class").json()
     assert "score" not in as_classes
     assert as_classes["data"]["num_classes"] == 7

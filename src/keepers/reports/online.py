@@ -16,6 +16,7 @@ from keepers.reports.answer import about_verdicts, worst_class_differs
 from keepers.reports.curves import Axis, curve_chart
 from keepers.reports.page import as_yaml, write_page
 from keepers.reports.terminal import gap_cells, plain_table
+from keepers.tasks import CLASSES
 
 GREY: Mapping[str, charts.Stroke] = {UNIFORM: "solid", EQUAL_TIME: "dashed", FRESH: "dotted"}
 """The stroke of each baseline."""
@@ -26,7 +27,7 @@ MARKS = {
     "corrupted": "Changed labels",
     "low_relevance": "Of classes of low relevance",
     "duplicated": "There more than once",
-    "correct": "Classified correctly before the step",
+    "correct": "{} before the step",
 }
 
 
@@ -135,9 +136,11 @@ def _parts(result: Mapping[str, Any]) -> list[tuple[str, list[Bar]]]:
     """For each mark the bars of all methods."""
     rows = result["rows"]
     there = rows[0]["fractions"]
+    right = str(result["data"].get("right", CLASSES.right_words))
+    right = right[:1].upper() + right[1:]
     return [
         (
-            words,
+            words.format(right),
             [
                 Bar(
                     name=online_answers.name_of(row["method"]),

@@ -49,6 +49,7 @@ class Classes(Plain):
     )
     score_words: ClassVar[str] = "accuracy"
     is_share: ClassVar[bool] = True
+    right_words: ClassVar[str] = "classified correctly"
     unsure: ClassVar[str | None] = "margin"
     enough: ClassVar[str] = "two classes are labelled"
     too_few: ClassVar[str] = "fewer than two classes are labelled"

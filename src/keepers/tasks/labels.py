@@ -57,6 +57,7 @@ class Labels(Plain):
     )
     score_words: ClassVar[str] = "average precision"
     is_share: ClassVar[bool] = False
+    right_words: ClassVar[str] = "right label by label"
     unsure: ClassVar[str | None] = None
     enough: ClassVar[str] = "two examples have different labels"
     too_few: ClassVar[str] = "all labelled examples have the same labels"

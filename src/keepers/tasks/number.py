@@ -61,6 +61,7 @@ class Number(Plain):
     )
     score_words: ClassVar[str] = "R²"
     is_share: ClassVar[bool] = False
+    right_words: ClassVar[str] = "within half a standard deviation of its target"
     unsure: ClassVar[str | None] = None
     enough: ClassVar[str] = "two different numbers are labelled"
     too_few: ClassVar[str] = "fewer than two different numbers are labelled"

@@ -16,6 +16,7 @@ class Plain(ABC):
     names: tuple[str, ...]
 
     floor: ClassVar[int] = 1
+    right_words: ClassVar[str] = "right"
 
     @property
     def num_outputs(self) -> int:

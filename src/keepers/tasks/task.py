@@ -133,6 +133,8 @@ class Task(Protocol):
     """What `Measured.score` is called: accuracy, average precision, R²."""
     is_share: ClassVar[bool]
     """Whether the score is the share of the examples that are right."""
+    right_words: ClassVar[str]
+    """What an example is that `right` counts as right, as the end of a sentence: it is ..."""
     unsure: ClassVar[str | None]
     """The method that `auto` takes in a campaign of many labels; None: random stays."""
     enough: ClassVar[str]

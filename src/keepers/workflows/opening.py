@@ -45,6 +45,7 @@ def about(source: Source, **more: Any) -> dict[str, Any]:
             "targets": task.plural,
             "score": task.score_words,
             "stratum": task.stratum[0],
+            "right": task.right_words,
         }
     return {
         "name": source.name,

@@ -318,6 +318,6 @@ def _words(point: Point, task: Task) -> str:
     return (
         f"step {point.step:,}, epoch {point.epoch:.1f}, {point.seconds:.1f} s: test "
         f"{task.score_words} {point.accuracy:.2%}, worst {task.stratum[0]} "
-        f"{point.worst_class_accuracy:.2%}; of what was trained on, {point.correct:.0%} was right "
-        "before its step"
+        f"{point.worst_class_accuracy:.2%}; of what was trained on, {point.correct:.0%} was "
+        f"{task.right_words} before its step"
     )
