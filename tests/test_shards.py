@@ -328,6 +328,25 @@ def test_a_small_sample_is_drawn_by_ids_and_has_every_class(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["a", "b", "c", "a;b", "b;c", "a;b;c", "a;c"], "may hold labels that ';' separates"),
+        ([str(10 * number) for number in range(30)], "may hold amounts"),
+        (["a", "b"], ""),
+    ],
+)
+def test_classes_by_shard_that_may_be_labels_or_amounts_are_said(values, words, tmp_path):
+    labels = (values * 60)[:60]
+    table = pa.table({"text": [f"row {row} of it" for row in range(60)], "label": labels})
+    said: list[str] = []
+    folder = in_shards(table, tmp_path / "data", 2)
+    keepers.coreset_shards(folder, keep=0.5, run=tmp_path / "run", say=said.append)
+    warned = [line for line in said if "by shard each of its values is a class" in line]
+    assert len(warned) == bool(words)
+    assert all(words in line for line in warned)
+
+
+@pytest.mark.parametrize(
     "label",
     [
         pa.array([f"2020-01-0{1 + row % 3}" for row in range(60)]).cast(pa.date32()),

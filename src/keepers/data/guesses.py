@@ -13,6 +13,7 @@ from keepers.data.arrow import compute as pc
 from keepers.data.delimited import delimiter_of
 from keepers.data.labels import is_single
 from keepers.errors import DataError, ParameterError
+from keepers.tasks.texts import WHOLE
 from keepers.words import listed
 
 FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
@@ -90,15 +91,38 @@ def check_clear(column: ArrowColumn, name: str) -> None:
     if not FEW_VALUES < different <= rows / 2:
         return
     ends = pc.min_max(floats(values)).as_py()
-    gaps = ends["max"] - ends["min"] + 1 > 2 * different
     thin_out = (counts <= 2).mean() >= THIN
-    if thin_out or rows < (WITH_GAPS if gaps else PER_VALUE) * different:
+    if thin_out or _are_thin(ends["min"], ends["max"], different, rows):
         raise ParameterError(
             "task",
             f"column '{name}' holds {different:,} different whole numbers in {rows:,} rows: they "
             "may be classes or amounts",
             "Set --task class or --task number (task=...)",
         )
+
+
+def _are_thin(low: float, high: float, different: int, rows: int) -> bool:
+    gaps = high - low + 1 > 2 * different
+    return rows < (WITH_GAPS if gaps else PER_VALUE) * different
+
+
+def other_than_classes(names: Sequence[str], rows: int) -> str:
+    """What classes of these names, in so many rows, may be instead; nothing where they are none.
+
+    >>> other_than_classes(["a", "b", "c", "a;b", "b;c", "a;b;c", "a;c"], 90)
+    "labels that ';' separates"
+    >>> other_than_classes([str(10 * number) for number in range(30)], 90)
+    'amounts'
+    >>> other_than_classes(["a", "b"], 90)
+    ''
+    """
+    mark = delimiter_of(pa.chunked_array([pa.array(names, pa.large_string())]))
+    if mark is not None:
+        return f"labels that {mark!r} separates"
+    if len(names) <= FEW_VALUES or not all(map(WHOLE.fullmatch, names)):
+        return ""
+    numbers = [float(name) for name in names]
+    return "amounts" if _are_thin(min(numbers), max(numbers), len(names), rows) else ""
 
 
 def is_hot(columns: Sequence[ArrowColumn]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from keepers import processes
 from keepers.data.folders import find_files
+from keepers.data.guesses import other_than_classes
 from keepers.data.readers import not_read
 from keepers.data.sentences import repeating
 from keepers.errors import ParameterError
@@ -79,6 +80,11 @@ class Site:
             tally.examples = found.num_rows
         say = self.place.say
         say(_told(found))
+        if other := other_than_classes(found.class_names, found.num_rows):
+            say(
+                f"Warning: '{found.reading.columns.label}' may hold {other}, but by shard each of "
+                "its values is a class. Leave --shards out to read them as such"
+            )
         for note in reading.notes:
             say(note)
         if repeats := found.num_repeats:
