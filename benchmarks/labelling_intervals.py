@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from keepers.experiments.labelling_pilot import DRAWS, Played, rows_of
 from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Cost
-from keepers.workflows.pilot import FOLDS
+from keepers.workflows.looked_at import FOLDS
 
 METHODS, TRUTHS = ("random", "margin"), 60
 NOTHING = Cost(phase="any")

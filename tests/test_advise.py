@@ -35,6 +35,7 @@ from keepers.training import Hardware
 from keepers.types import Classifier
 from keepers.workflows import auto as autos
 from keepers.workflows import judge as judges
+from keepers.workflows import looked_at as parts
 from keepers.workflows import pilot as pilots
 from keepers.workflows import second_look
 from keepers.workflows.advise import _target  # pyright: ignore[reportPrivateUsage]
@@ -444,10 +445,10 @@ def test_pieces_hold_each_class_in_its_proportion(monkeypatch: pytest.MonkeyPatc
     fold_of = folds(few, torch.arange(500), 25, generator=torch.Generator().manual_seed(0))
     pieces = [torch.isin(fold_of, torch.tensor(piece)) for piece in pilots.windows(25)]
     assert max(int((few[piece] == 0).sum()) for piece in pieces) <= 2
-    monkeypatch.setattr(pilots, "LARGEST", 100)
+    monkeypatch.setattr(parts, "LARGEST", 100)
     many = open_source((np.arange(1000, dtype=np.float32).reshape(500, 2), np.arange(500) // 5))
-    assert len(pilots.looked_at(many, 0)) == 100  # all are looked at where classes are few
-    assert len(pilots.looked_at(open_source(blobs(500, 0.0)), 0)) == 500
+    assert len(parts.looked_at(many, 0)) == 100  # all are looked at where classes are few
+    assert len(parts.looked_at(open_source(blobs(500, 0.0)), 0)) == 500
 
 
 def test_auto_leaves_wrong_labels_out_where_that_helps(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from keepers.tasks import CLASSES
 from keepers.words import counted, listed
 from keepers.workflows.advise import Advice, left
 from keepers.workflows.auto import pilot_role
+from keepers.workflows.looked_at import FEWEST, FOLDS, part_of
 from keepers.workflows.opening import about, check_outputs, say_skipped, workplace
 from keepers.workflows.options.advise import LabellingOptions
-from keepers.workflows.pilot import FEWEST, FOLDS, part_of
 from keepers.workflows.workplace import Workplace
 
 LARGEST = 4_000

@@ -17,10 +17,10 @@ from keepers.experiments.summary import ChoiceTrial
 from keepers.random import generator
 from keepers.selectors import folds
 from keepers.statistics import Difference, judged, paired_difference
+from keepers.workflows.looked_at import FOLDS
 from keepers.workflows.options.active import ActiveConfig
 from keepers.workflows.options.shared import AUTO
 from keepers.workflows.options.simulate import SimulateConfig
-from keepers.workflows.pilot import FOLDS
 from keepers.workflows.settling import told
 from keepers.workflows.workplace import Workplace
 

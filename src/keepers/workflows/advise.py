@@ -22,17 +22,12 @@ from keepers.training import epochs_of, estimate_seconds, fit_classifier
 from keepers.types import Budget
 from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
+from keepers.workflows.looked_at import LARGEST, looked_at, part_of
 from keepers.workflows.offered import row_for
 from keepers.workflows.opening import about, leave, say_skipped
 from keepers.workflows.options.advise import KEEP, AdviseOptions
 from keepers.workflows.options.shared import Shared
-from keepers.workflows.pilot import (
-    LARGEST,
-    Pilot,
-    looked_at,
-    part_of,
-    run_pilot,
-)
+from keepers.workflows.pilot import Pilot, run_pilot
 from keepers.workflows.probing import embedded
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settled_in_words import said_of_cleaning, sentences

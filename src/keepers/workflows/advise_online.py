@@ -20,11 +20,11 @@ from keepers.training import Shuffle, epochs_of, steps_in_epoch
 from keepers.workflows.advise import Advice, left
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
+from keepers.workflows.looked_at import part_of
 from keepers.workflows.online import AUTO, OnlineTraining
 from keepers.workflows.opening import about, check_outputs, share, workplace
 from keepers.workflows.options.advise import AdviseOnlineOptions
 from keepers.workflows.options.training import TrainOptions
-from keepers.workflows.pilot import part_of
 from keepers.workflows.sought import IL_FILE, Sought
 from keepers.workflows.train import ready
 from keepers.workflows.workplace import say_or_not

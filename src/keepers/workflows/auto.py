@@ -21,18 +21,12 @@ from keepers.roles import Prepared, Role, made_by, prepare
 from keepers.words import counted
 from keepers.workflows.advice import Noise
 from keepers.workflows.judge import Judge
+from keepers.workflows.looked_at import DIFFERENT, FEWEST, looked_at, num_units
 from keepers.workflows.offered import row_for
 from keepers.workflows.options.advise import candidates
 from keepers.workflows.options.coreset import CoresetOptions
 from keepers.workflows.options.shared import AUTO
-from keepers.workflows.pilot import (
-    DIFFERENT,
-    FEWEST,
-    least_share,
-    looked_at,
-    num_units,
-    run_pilot,
-)
+from keepers.workflows.pilot import least_share, run_pilot
 from keepers.workflows.proxy_look import proxy_look
 from keepers.workflows.second_look import second_look
 from keepers.workflows.settled_in_words import said_of_cleaning, why_best, why_not

@@ -18,34 +18,17 @@ import torch
 from torch import Tensor
 
 from keepers.baselines import EVERYTHING, FRESH, RANDOM
-from keepers.data import Source
-from keepers.errors import ParameterError
 from keepers.ledger import Cost
 from keepers.methods import Method
 from keepers.random import derived_seed, generator
 from keepers.scores import LabelNoise, label_noise
-from keepers.selectors import folds, random_subset, stratified_units
+from keepers.selectors import folds, random_subset
 from keepers.statistics import overlap_of
 from keepers.types import Signals
-from keepers.words import counted
 from keepers.workflows.fresh import gain_of_fresh
 from keepers.workflows.judge import Held, Judge
+from keepers.workflows.looked_at import FOLDS, LARGEST
 from keepers.workflows.probing import embedded
-
-FOLDS = 5
-"""Pieces, and the folds of each: one judges, the others are chosen from."""
-LARGEST = 2_000
-"""Examples of a piece, at most. What varies most is what is trained on, so pieces that share none,
-of 10,000, say far more than those of the same 2,000, for the same work (benchmarks/pilot.py)."""
-
-TYPICAL = 10
-"""Examples that a typical class has in a piece, for a pilot to take more than one piece of data."""
-
-FEWEST = 100
-"""Examples under which a pilot says nothing."""
-
-DIFFERENT = 2 * FOLDS
-"""Different inputs, or groups, under which it says nothing: copies stand in one fold."""
 
 SEEN = 10
 """Examples of a class that random choices keep in all pieces for its share to be looked at."""
@@ -105,45 +88,6 @@ class Pilot:
     def seconds(self) -> float:
         """Wall-clock seconds, those of stages found again included."""
         return sum(cost.seconds for cost in self.costs)
-
-
-def looked_at(source: Source, seed: int) -> Source:
-    """The part that a pilot makes its pieces of; no more than a piece of pictures, slow to read."""
-    assert source.strata is not None
-    sizes = np.bincount(source.strata)[source.strata]
-    many = np.median(sizes) * LARGEST < TYPICAL * len(source)
-    return part_of(source, seed, LARGEST if many or source.kind == "image" else FOLDS * LARGEST)
-
-
-def num_units(source: Source) -> int:
-    """How many different inputs there are, those of a group counted once."""
-    return len(np.unique(source.units))
-
-
-def part_of(source: Source, seed: int, largest: int = LARGEST) -> Source:
-    """A part of the data for a pilot, each class in its proportion.
-
-    Raises:
-        ParameterError: under `FEWEST` examples, or `DIFFERENT` inputs.
-    """
-    if len(source) < FEWEST:
-        raise ParameterError(
-            "data",
-            f"got {len(source)} examples, but a pilot needs {FEWEST} or more",
-            "Train on everything: with so few it costs little",
-        )
-    if (found := num_units(source)) < DIFFERENT:
-        raise ParameterError(
-            "data",
-            f"got {counted(found, 'different input or group', 'different inputs or groups')}, and "
-            f"a pilot needs {DIFFERENT} or more",
-            "Name other columns with --input (input=...)",
-        )
-    if len(source) <= largest:
-        return source
-    shares, units = source.proportions, torch.from_numpy(source.units)
-    drawn = stratified_units(shares, units, largest, generator=generator(seed, "pilot"))
-    return source.take(drawn.numpy())
 
 
 def run_pilot(
