@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -429,6 +430,25 @@ def test_texts_of_python_sets_and_names_of_two_words_are_read() -> None:
     assert source.shown_labels().count("") == 6
     names = ["very good", "good", "very bad", "bad"] * 6
     assert len(open_source(pa.table({"text": said, "label": names}), task="labels").task.names) == 4
+
+
+def test_lists_in_texts_are_lists_whatever_their_labels_hold() -> None:
+    rows = [["Paris, France", "art"], [], ["art"], ["Paris, France"], ["Lyon; Rhône"]] * 5
+    said = [f"text {i}" for i in range(25)]
+    for written in (json.dumps, repr, lambda row: repr(tuple(row))):
+        table = pa.table({"text": said, "label": [written(row) for row in rows]})
+        source = open_source(table)
+        assert source.task.names == ("Lyon; Rhône", "Paris, France", "art")
+        shown = [", ".join(sorted(rows[row])) for row in source.rows]
+        assert source.shown_labels() == shown
+        part = table.take([2, 3, 1])  # no row has two
+        assert open_source(part, like=source).task.names == source.task.names
+    hot = pa.table(
+        {"text": said, "label": ["[1, 0, 1]", "[0, 1, 0]", "[0, 0, 0]", "[1, 1, 0]", ""] * 5}
+    )
+    with pytest.raises(DataError, match=r"5 of 25 rows have no label in 'label'.* \[\], where"):
+        open_source(hot)
+    assert open_source(hot, on_bad_row="skip").task.names == ("0", "1", "2")
 
 
 def test_columns_of_labels_may_be_more_than_half_the_rows() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from keepers.data.arrow import ArrowColumn
 from keepers.errors import DataError
 from keepers.tasks import Task
-from keepers.tasks.texts import DELIMITERS, split
+from keepers.tasks.texts import DELIMITERS, list_in, split
+
+_ADJACENT = re.compile(r"['\"]\s+['\"]|['\"]{2}\w")
+"""Texts beside each other, as NumPy writes them, which Python would join."""
 
 LONGEST, MOST = 60, 2000
 """Characters of a label, and different ones, where a field is split without being told so."""
@@ -47,6 +53,51 @@ def delimiter_of(column: ArrowColumn, marks: Sequence[str] = DELIMITERS) -> str 
         if recurring >= 0.9 * len(parts) and max(map(len, parts)) <= LONGEST:
             return mark
     return None
+
+
+def lists_in(column: ArrowColumn, least: int = 2) -> ArrowColumn:
+    """A column of texts all of which write lists, as JSON or Python does, as those lists.
+
+    Blank texts are nothing. Other columns, and lists of fewer than `least` values each, stay as
+    they are.
+
+    >>> texts = pa.chunked_array([["['a, b', 'c']", '["c"]', "set()"]])
+    >>> lists_in(texts).to_pylist(), lists_in(pa.chunked_array([["[a]", "['b']"]])).to_pylist()
+    ([['a, b', 'c'], ['c'], []], ['[a]', "['b']"])
+    """
+    if not (pa.types.is_large_string(column.type) or pa.types.is_string(column.type)):
+        return column
+    found: list[list[Any] | None] = []
+    for text in column.to_pylist():
+        if text is None or not text.strip():
+            found.append(None)
+            continue
+        row = _list_of(text.strip())
+        if row is None:
+            return column
+        found.append(row)
+    if max((len(row) for row in found if row is not None), default=0) < least:
+        return column
+    try:
+        return pa.chunked_array([pa.array(found)])
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several types
+        return column
+
+
+def _list_of(text: str) -> list[Any] | None:
+    if text == "set()":
+        return []
+    if text[0] not in "[({":
+        return None
+    found: Any = list_in(text)
+    if found is None and not _ADJACENT.search(text):
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return None
+    if isinstance(found, set | frozenset):
+        found = sorted(found, key=str)
+    return [*found] if isinstance(found, list | tuple) else None
 
 
 def delimiter_for(column: ArrowColumn, name: str, like: Task | None) -> str | None:

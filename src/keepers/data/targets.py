@@ -13,7 +13,7 @@ import torch
 
 from keepers.choices import TaskName
 from keepers.data.arrow import ArrowColumn, ArrowTable, floats
-from keepers.data.delimited import delimiter_for
+from keepers.data.delimited import delimiter_for, lists_in
 from keepers.data.guesses import (
     check_clear,
     is_flag,
@@ -64,17 +64,19 @@ def read_targets(
             row and the remedy are named.
     """
     names = label_columns(label, table)
+    if like is not None:
+        task = like.name
+    elif known is not None:
+        task = "class"
     columns = [table[name] for name in names]
+    if task != "class":
+        columns = [lists_in(column, least=1 + (task == "auto")) for column in columns]
     for name, column in zip(names, columns, strict=True):
         if is_list(column.type) and pa.types.is_nested(column.type.value_type):
             raise DataError(
                 f"label: column '{name}' holds lists of lists or of objects ({column.type}). Give "
                 "a list of labels, or of numbers, for each row"
             )
-    if like is not None:
-        task = like.name
-    elif known is not None:
-        task = "class"
     found = task_in(columns, names) if task == "auto" else task
     if task == "auto" and found == "class" and declared is None and missing.required:
         check_clear(columns[0], names[0])

@@ -119,6 +119,10 @@ class Number(Plain):
                 f"got an output of shape {tuple(found.shape)} for targets {tuple(targets.shape)}",
                 "Return one number for each target",
             )
+        if version == 0 and bool(targets.isnan().any()):
+            raise ParameterError(
+                "labels", "got NaN", "Give a number for each example, or leave those out"
+            )
         return found
 
     def check_width(self, said: Tensor, targets: Targets) -> None:

@@ -159,10 +159,10 @@ class LabelsQuestion:
         names = self.names_in(answer)
         known = {*self.names, *names}
         plain = not any(name[:1] in "[{('\"" for name in known)
-        marks = [mark for mark in reversed(DELIMITERS) if not any(mark in n for n in known)]
+        plain = plain and not any(mark in name for name in known for mark in DELIMITERS)
         if not names:
             return NONE
-        return marks[0].join(names) if marks and plain else json.dumps(names, ensure_ascii=False)
+        return DELIMITERS[-1].join(names) if plain else json.dumps(names, ensure_ascii=False)
 
     def controls(self) -> Sequence[Control]:
         """Choices, of which several are taken; that it has none is one of them."""
