@@ -95,7 +95,8 @@ def in_words(
         "the pool. "
     )
     if control < ROUGH:
-        return f"{words}There are only {control} of them, so the comparison is rough."
+        there = "There is only one" if control == 1 else f"There are only {control}"
+        return f"{words}{there} of them, so the comparison is rough."
     if not apart:
         return f"{words}As far as they show, no {one} is selected out of proportion."
     more = [f"“{each.name}”" for each in apart if each.selected_share > each.control_share]
