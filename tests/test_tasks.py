@@ -132,7 +132,7 @@ def test_strata_of_numbers_are_parts_of_about_equal_size() -> None:
 def test_nan_among_the_numbers_of_a_batch_is_named() -> None:
     task, said = Number(names=("x",), mean=(0.0,), std=(1.0,)), torch.zeros(3, 1)
     truth = torch.tensor([[1.0], [float("nan")], [2.0]])
-    with pytest.raises(ParameterError, match="labels: got NaN. Give a number for each example"):
+    with pytest.raises(ParameterError, match=r"labels: got NaN\. Give a number for each example"):
         task.check(said, truth)
     assert task.check(said, truth, version=1) is said
 
