@@ -89,7 +89,7 @@ def test_losses_that_are_made_here_are_those_of_a_training(
     monkeypatch.setattr(StepCost, "ratio", property(lambda _: 1.5))
     asked: dict[str, Any] = {"il_model": "logistic", "il_epochs": 3, **QUIET}
     advice = keepers.advise_online(three(), target="logistic", run=tmp_path / "a", **asked)
-    asked |= {"select": "auto", "model": "logistic", "steps": 2}
+    asked |= {"select": "rho-loss", "model": "logistic", "epochs": 2}
     told = keepers.train(three(), run=tmp_path / "b", **asked).metadata["online_facts"]
     assert {name: advice.result["facts"][name] for name in told} == told
 

@@ -262,6 +262,48 @@ def test_auto_is_rho_loss_where_it_can(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_auto_makes_no_losses_of_data_that_are_seen_often(tmp_path: Path) -> None:
+    """By folds they lose to uniform steps there (benchmarks/many_online.py)."""
+    given: dict[str, Any] = {"model": "logistic", "il_epochs": 6, "device": "cpu"}
+    for length in ({"epochs": 2}, {"steps": 200}, {}):
+        said: list[str] = []
+        run = tmp_path / f"{length}"
+        found = keepers.train(easy(), select="auto", run=run, say=said.append, **length, **given)
+        assert any(each.startswith("auto: every step is uniform: the losses") for each in said)
+        assert found.metadata["selected_by"] == "uniform"
+        assert (found.metadata["online_facts"], found.made_losses) == (None, False)
+        assert not (run / "il.parquet").exists()
+        assert {"irreducible-loss training"}.isdisjoint(c["phase"] for c in found.metadata["costs"])
+        plain = keepers.train(easy(), select="uniform", run=tmp_path / "b", **length, **given)
+        one, other = load_file(found.weights), load_file(plain.weights)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    said = []
+    named = keepers.train(
+        easy(), select="rho-loss", run=tmp_path / "c", epochs=2, say=said.append, **given
+    )
+    assert named.metadata["selected_by"] == "rho-loss"
+    assert any("by folds of the data themselves" in each for each in said)
+
+
+def test_auto_trusts_losses_by_a_model_of_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StepCost, "ratio", property(lambda _: 1.5))
+    given: dict[str, Any] = {"model": "logistic", "il_epochs": 30, "epochs": 2, "device": "cpu"}
+    other = easy()[0] + 0.01, easy()[1]
+    found = keepers.train(easy(), select="auto", holdout=other, run=tmp_path / "a", **given)
+    assert found.metadata["selected_by"] == "rho-loss"
+    own = keepers.irreducible_losses(easy(), epochs=30, run=tmp_path / "b")
+    given = {"model": "logistic", "epochs": 2, "device": "cpu"}
+    found = keepers.train(easy(), select="auto", il=own, run=tmp_path / "c", **given)
+    assert found.metadata["selected_by"] == "uniform"
+    few = {"model": "logistic", "steps": 8, "device": "cpu"}
+    found = keepers.train(easy(), select="auto", il=own, run=tmp_path / "d", **few)
+    assert found.metadata["selected_by"] == "rho-loss"
+    with pytest.warns(KeepersWarning, match="by folds of the data themselves"):
+        assert keepers.BatchSelector("auto", own, keep=0.1).ended is not None
+
+
 def test_auto_in_a_loop() -> None:
     good, weak = (
         IrreducibleLosses(

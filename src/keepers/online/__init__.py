@@ -8,7 +8,7 @@ from keepers.online.batch import Chosen, Parts, read_batch
 from keepers.online.checks import SUPPLIED
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
-from keepers.online.facts import OnlineFacts, assumed_ratio, online_facts, shares
+from keepers.online.facts import AGAIN, FEW_PASSES, OnlineFacts, assumed_ratio, online_facts, shares
 from keepers.online.handover import WATCHED, HandOver
 from keepers.online.infobatch import InfoBatch
 from keepers.online.loader import SelectingLoader
@@ -30,6 +30,8 @@ from keepers.online.selector import Selector
 from keepers.online.tokens import TokenChoice, TokenSelector
 
 __all__ = [
+    "AGAIN",
+    "FEW_PASSES",
     "SUPPLIED",
     "WATCHED",
     "AcrossProcesses",

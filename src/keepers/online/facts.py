@@ -15,6 +15,14 @@ FORWARD = 1 / 3  # of a training step, where nothing was measured
 WRONG = 0.05  # of the labels, from which on steps without them are worth more than they save
 NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot be
 CLOSE = 1.1  # a step's time is known no better: cost and bound within it are not told apart
+FEW_PASSES = 3
+"""How often uniform training may see each example in as many steps, for losses by folds."""
+AGAIN = (
+    "the losses are by folds of the data themselves, and in this many steps uniform training sees "
+    "each example often, or it is not known how often. There rho-loss ended below it in most "
+    "trainings (benchmarks/many_online.py). Losses by a model of other data (--holdout DATA) may "
+    "pay, and so may a training of few --steps; rho-loss by name selects"
+)
 UNKNOWN = (
     "the quality of these losses is unknown: the file does not have it (keepers il writes it). "
     "Name rho-loss to select by them anyway"
@@ -101,7 +109,12 @@ def shares(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def online_facts(
-    values: Tensor, quality: Mapping[str, Any], *, keep: float, ratio: float | None = None
+    values: Tensor,
+    quality: Mapping[str, Any],
+    *,
+    keep: float,
+    ratio: float | None = None,
+    again: bool = False,
 ) -> OnlineFacts:
     """What irreducible losses `values` (n,) and the `quality` of their model say beforehand.
 
@@ -110,7 +123,8 @@ def online_facts(
     1 / keep. Where many labels seem wrong, steps without them are worth more than that: uniform
     training may never get as far. `ratio` is m, what a selecting step costs in plain ones
     (`StepCost.ratio`); where it was not measured it is taken as 1 + 1 / (3 keep), a forward pass
-    being a third of a step. Losses without a `quality` are not trusted: that is weak.
+    being a third of a step. Losses without a `quality` are not trusted: that is weak, and so is
+    `again`: they are by folds of data that uniform training sees more than `FEW_PASSES` times.
 
     >>> import torch
     >>> sure, unsure, wrong = torch.full((80,), 0.1), torch.full((10,), 0.5), torch.full((10,), 4.0)
@@ -127,7 +141,7 @@ def online_facts(
         unlearnable=round(unlearnable, 4),
         speedup=1 / useful,
         ratio=assumed_ratio(keep) if ratio is None else ratio,
-        weak=_weak(unfinished),
+        weak=((AGAIN,) if again else ()) + _weak(unfinished),
     )
 
 

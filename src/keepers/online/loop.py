@@ -197,7 +197,7 @@ class BatchSelector:
         if isinstance(share, int):
             raise ParameterError("keep", f"got the count {keep} for auto", "Give a fraction: 0.1")
         assert losses is not None  # as the selector found
-        facts = online_facts(losses.values, losses.quality, keep=share)
+        facts = online_facts(losses.values, losses.quality, keep=share, again=losses.by_folds)
         if not facts.pays:
             self.selector.watch.ended = HandOver(step=0, reason=facts.why)
             if processes.rank() == 0:

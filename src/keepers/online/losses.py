@@ -111,6 +111,11 @@ class IrreducibleLosses:
         return self.metadata.get("quality", {})
 
     @property
+    def by_folds(self) -> bool:
+        """Whether they are from the data themselves: of each fold by a model of the others."""
+        return bool(self.metadata.get("folds"))
+
+    @property
     def weaknesses(self) -> list[str]:
         """Why the losses may be too weak to help, in sentences; empty if nothing is known."""
         return weaknesses(self.quality) if "majority" in self.quality else []

@@ -85,15 +85,18 @@ def known_facts(training: OnlineTraining, cost: StepCost, place: Workplace) -> O
     assert irreducible is not None
     assert values is not None
     quality, values = irreducible.losses.quality, values[training.members]
+    again = irreducible.losses.by_folds and not training.few_passes
     keep = training.selection.keep
 
     def compute(folder: Path) -> StageRecord:
         ratio = processes.agree(cost.ratio)  # it was measured, by each process for itself
-        return StageRecord(facts=asdict(online_facts(values, quality, keep=keep, ratio=ratio)))
+        found = online_facts(values, quality, keep=keep, ratio=ratio, again=again)
+        return StageRecord(facts=asdict(found))
 
     inputs = {
         "losses": hash_bytes(values.numpy()),
         "quality": quality,
+        "again": again,
         "selection": {**asdict(training.selection), "stand_in": None},
         "model": training.prepared.fingerprint,
         "stand_in": None if training.stand_in is None else training.stand_in.fingerprint,

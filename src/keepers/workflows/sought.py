@@ -96,6 +96,11 @@ class Sought:
                 say(f"{select} needs no irreducible losses: {name} is not used")
         return None
 
+    @property
+    def by_folds(self) -> bool:
+        """Whether they are, or will be, made from the data themselves."""
+        return self.holdout is None if self.il is None else self.il.by_folds
+
     def of(self, source: Source, place: Workplace, test: Source | None) -> Irreducible:
         """Those of `source`; what is made is also left in the run directory.
 

@@ -15,7 +15,7 @@ from keepers.data import Source, mark
 from keepers.errors import ParameterError
 from keepers.files import atomic_folder, atomic_path, check_folder, check_output, plain
 from keepers.models import default_target
-from keepers.online import Scorers
+from keepers.online import AGAIN, Scorers
 from keepers.options import taking
 from keepers.roles import Role, encode_like
 from keepers.runs import RECORD
@@ -139,17 +139,22 @@ def _train(
             sought.check(tested, say, split_off=share(config.test, "test") is not None)
     training = ready(source, tested, sought, config, place)
     source = training.source
+    auto = config.selects == AUTO
+    if auto and sought is not None and sought.by_folds and not training.few_passes:
+        say(f"auto: every step is uniform: {AGAIN}")
+        auto, sought = False, None
+        training = replace(training, selection=SelectionConfig(select=UNIFORM), values=None)
     expected = None if config.selects == ORIGINAL else expected_cost(training, place)
     if sought is not None:
         training = training.with_losses(sought.of(source, place, tested))
     if config.selects == ORIGINAL:
         expected = expected_cost(training, place)
     facts = None
-    if config.selects in (AUTO, RHO_LOSS) and expected is not None:
+    if (auto or config.selects == RHO_LOSS) and expected is not None:
         facts = known_facts(training, expected[0], place)
         for sentence in facts.sentences():
             say(sentence)
-        if config.selects == AUTO and not facts.pays:
+        if auto and not facts.pays:
             say("auto: every step is uniform")
             expected = None
             training = replace(training, selection=SelectionConfig(select=UNIFORM))

@@ -12,6 +12,7 @@ from keepers.baselines import FRESH, UNIFORM
 from keepers.data import Source
 from keepers.files import hash_bytes
 from keepers.online import (
+    FEW_PASSES,
     Backend,
     Companion,
     InfoBatch,
@@ -66,6 +67,15 @@ class OnlineTraining:
     marks: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     backend: Backend = InProcess
     scorers: Scorers | None = None
+
+    @property
+    def few_passes(self) -> bool:
+        """Whether uniform training of as many steps sees each example a few times at most.
+
+        It is not known of a training in epochs of candidates, or in seconds.
+        """
+        steps, batch = self.length.steps, self.prepared.recipe.batch_size
+        return steps is not None and steps * batch <= FEW_PASSES * len(self.members)
 
     def with_losses(self, irreducible: Irreducible) -> OnlineTraining:
         """The same on the examples that have irreducible losses, with those."""
