@@ -354,8 +354,7 @@ HUNDREDTHS = "hundredths of a nat against random"
 def _gap(found: Mapping[str, Any] | None, told: str | None) -> Cell:
     if found is None or told is None:
         return Cell(text="–")
-    ends = [found[end] for end in ("low", "high") if found[end] is not None]
-    between = " to ".join(loss(end, 3, signed=True) for end in ends)
+    between = " to ".join(loss(found[end], 3, signed=True) for end in ("low", "high"))
     return Cell(text=loss(found["mean"], 3, signed=True), told=told, below=between)
 
 
@@ -368,17 +367,13 @@ VIEWS = {
 
 
 def difference(found: Mapping[str, Any]) -> str:
-    """A difference in points and its interval, which one that is the same in every fold has not.
+    """A difference in points and its interval.
 
     >>> difference({"mean": -0.01, "low": -0.02, "high": 0.0})
     '−1.00 (−2.00 to 0.00)'
-    >>> difference({"mean": -0.01, "low": None, "high": None})
-    '−1.00'
     """
-    mean = quantities.points(found["mean"])
-    if found["low"] is None:
-        return mean
-    return f"{mean} ({quantities.points(found['low'])} to {quantities.points(found['high'])})"
+    mean, low, high = (quantities.points(found[name]) for name in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
 
 
 def saved(seconds: float) -> str:
