@@ -16,7 +16,6 @@ import keepers
 from commands import Keepers
 from keepers.errors import DataError, ParameterError
 from keepers.experiments import labelling_pilot
-from keepers.experiments.labelling import sentences
 from keepers.experiments.labelling_pilot import Played, needed_for, rows_of
 from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Cost
@@ -125,35 +124,15 @@ def test_a_budget_beyond_what_a_pilot_looks_at_is_told_so(tmp_path: Path) -> Non
 )
 def test_a_choice_against_random_by_hand(gain: float, told: str) -> None:
     trials = [
-        trial(method, seed, 0.3 - shift * (1 + seed % 5 / 50) + 0.002 * (seed % 5 % 2))
+        trial(method, seed, 0.3 - shift + 0.002 * (seed % 5 % 2))
         for method, shift in (("random", 0.0), ("margin", gain))
         for seed in range(5 * labelling_pilot.DRAWS)
     ]
     played = Played(trials=tuple(trials), taken={}, rounds={}, pool=800, seconds=1.0)
     random, margin = rows_of(played, [100], 1000)
     assert random["score"]["mean"] == pytest.approx(0.7 - 0.002 * 2 / 5)
-    assert margin["difference"]["mean"] == pytest.approx(-1.04 * gain)
+    assert margin["difference"]["mean"] == pytest.approx(-gain)
     assert margin["told"] == told
-
-
-def test_a_choice_with_one_difference_in_every_fold_is_left_open() -> None:
-    trials = [
-        trial(method, seed, error)
-        for method, error in (("random", 0.3), ("margin", 0.25))
-        for seed in range(5 * labelling_pilot.DRAWS)
-    ]
-    played = Played(trials=tuple(trials), taken={}, rounds={}, pool=800, seconds=1.0)
-    rows = rows_of(played, [100], 1000)
-    assert rows[0]["score"] == pytest.approx({"mean": 0.7, "low": 0.7, "high": 0.7})
-    result: dict[str, Any] = {
-        "pilot": {"model": "linear", "pool": 800, "examples": 1000, "seconds": 1.0},
-        "config": {"methods": ["margin"]},
-        "rounds": {"seconds": {}},
-        "score": "accuracy",
-        "rows": rows,
-        "open": [],
-    }
-    assert any("cannot tell at 100 labels (+5.0 in every fold)" in s for s in sentences(result))
 
 
 def test_a_pilot_that_had_no_choice_says_nothing_of_it() -> None:

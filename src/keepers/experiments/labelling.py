@@ -210,9 +210,6 @@ def _choice(rows: Sequence[Mapping[str, Any]], score: str) -> str:
             words.append(f"open at {at} ({takes})")
         elif row["taken"] == (RANDOM,):
             words.append(f"random itself at {at}")
-        elif row["difference"]["low"] is None:
-            mean = -100 * row["difference"]["mean"]
-            words.append(f"{row['told']} at {at} ({mean:+.1f} in every fold)")
         else:
             mean, low, high = (-100 * row["difference"][name] for name in ("mean", "high", "low"))
             chance = ""

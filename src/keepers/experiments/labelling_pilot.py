@@ -142,9 +142,9 @@ def rows_of(
         for method in dict.fromkeys(name for name, _ in errors):
             right = [1 - error for error in errors[method, k]]
             level = paired_difference(right, [0.0] * FOLDS, overlap=overlaps[k])
-            # folds that are all alike have no interval but their mean
-            low, high = (level.mean if end is None else end for end in (level.low, level.high))
-            low, high = max(0.0, low) if is_share else low, min(1.0, high)
+            assert level.low is not None
+            assert level.high is not None
+            low, high = max(0.0, level.low) if is_share else level.low, min(1.0, level.high)
             gap = against.get((method, k))
             rows.append(
                 {

@@ -200,12 +200,9 @@ def alike(pilot: Pilot) -> float:
 
 
 def told(error: Difference, *, same: float = ALIKE) -> Told:
-    """What a difference is called; within `same` of nothing it is none.
-
-    One that is the same in every fold has no interval, and is left open.
-    """
-    if error.low is None or error.high is None:
-        return "cannot tell"
+    """What a difference is called; within `same` of nothing it is none."""
+    assert error.low is not None
+    assert error.high is not None
     if error.verdict != "inconclusive":
         return error.verdict
     if error.low >= -same and error.high <= same:
