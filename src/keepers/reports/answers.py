@@ -176,10 +176,8 @@ def against_everything(result: Mapping[str, Any]) -> str:
 
 def _nearness(gap: Difference, num_parts: int) -> str:
     words = f"{quantities.points(gap.mean, signed=True)} points"
-    if gap.pairs == 1:
-        return f"{words}. One seed cannot tell whether it is as good."
     if gap.low is None or gap.high is None:
-        return f"{words} in every seed, so how it varies is not known."
+        return f"{words}. One seed cannot tell whether it is as good."
     low, high = (quantities.points(end, signed=True) for end in (gap.low, gap.high))
     together = f", all {num_parts} parts taken together" if num_parts > 1 else ""
     words = f"{words} ({low} to {high}{together}): "
