@@ -41,8 +41,8 @@ def iterative_stratification(
         >>> tags = Tags.of([[0], [0, 1], [1], [0], [0, 1], [1]], 2)
         >>> draw = torch.Generator().manual_seed(0)
         >>> part = iterative_stratification(tags, [2, 4], generator=draw)
-        >>> [tags.take((part == each).nonzero()[:, 0]).counts().tolist() for each in (0, 1)]
-        [[1, 1], [3, 3]]
+        >>> tags.take((part == 0).nonzero()[:, 0]).counts()
+        tensor([1, 1])
 
     Source: Sechidis, Tsoumakas and Vlahavas, On the Stratification of Multi-Label Data, ECML PKDD
     2011. There a part wants fractions of examples, and an example goes to the part that wants the
