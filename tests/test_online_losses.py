@@ -262,6 +262,33 @@ def test_auto_is_rho_loss_where_it_can(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_auto_that_does_not_select_trains_on_what_was_held_out_too(tmp_path: Path) -> None:
+    """Uniform steps need no losses: without the part that gave them, less would be learnt."""
+    data, given = easy(noise=1.0), {"model": "logistic", "steps": 8, "device": "cpu"}
+    plain = load_file(keepers.train(data, select="uniform", run=tmp_path / "a", **given).weights)
+    held: dict[str, Any] = {"holdout": 0.2, "il_epochs": 1}
+    own = keepers.irreducible_losses(data, holdout=0.2, epochs=1, run=tmp_path / "b")
+    for number, how in enumerate((held, {"il": own})):
+        said: list[str] = []
+        auto = keepers.train(
+            data, select="auto", run=tmp_path / f"{number}", say=said.append, **how, **given
+        )
+        assert any("uniform, and 48 examples held out for the losses" in each for each in said)
+        assert (auto.metadata["selected_by"], auto.metadata["trained_on"]) == ("uniform", 240)
+        assert auto.metadata["online_facts"]["pays"] is False
+        weights = load_file(auto.weights)
+        assert all(torch.equal(weights[name], plain[name]) for name in plain)
+    phases = {
+        cost["phase"]
+        for cost in keepers.train(
+            data, select="auto", run=tmp_path / "0", **held, **given
+        ).metadata["costs"]
+    }
+    assert "irreducible-loss training" in phases  # what finding out cost
+    named = keepers.train(data, select="rho-loss", run=tmp_path / "c", **held, **given)
+    assert named.metadata["trained_on"] == 192
+
+
 def test_auto_makes_no_losses_of_data_that_are_seen_often(tmp_path: Path) -> None:
     """By folds they lose to uniform steps there (benchmarks/many_online.py)."""
     given: dict[str, Any] = {"model": "logistic", "il_epochs": 6, "device": "cpu"}

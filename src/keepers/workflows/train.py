@@ -34,7 +34,7 @@ from keepers.workflows.online import (
     train_online,
 )
 from keepers.workflows.opening import check_outputs, say_skipped, share, workplace
-from keepers.workflows.options.training import SelectionConfig, TrainOptions
+from keepers.workflows.options.training import TrainOptions
 from keepers.workflows.sought import EVERY_STEP, Sought, is_plain
 from keepers.workflows.tested import with_test
 from keepers.workflows.train_language import tuning_of
@@ -143,7 +143,7 @@ def _train(
     if auto and sought is not None and sought.by_folds and not training.few_passes:
         say(f"auto: every step is uniform: {AGAIN}")
         auto, sought = False, None
-        training = replace(training, selection=SelectionConfig(select=UNIFORM), values=None)
+        training = training.uniform()
     expected = None if config.selects == ORIGINAL else expected_cost(training, place)
     if sought is not None:
         training = training.with_losses(sought.of(source, place, tested))
@@ -155,9 +155,9 @@ def _train(
         for sentence in facts.sentences():
             say(sentence)
         if auto and not facts.pays:
-            say("auto: every step is uniform")
-            expected = None
-            training = replace(training, selection=SelectionConfig(select=UNIFORM))
+            held, training = len(training.members), training.uniform()
+            expected, held = None, len(training.members) - held
+            say(f"auto: every step is uniform{_returned(held)}")
     members, recipe = training.members, training.prepared.recipe
     epoch = steps_in_epoch(len(members), recipe.batch_size, training.policy())
     length = config.length(recipe.epochs_of(epoch))
@@ -197,6 +197,13 @@ def _train(
         metadata=metadata,
         run=place.run.path,
         made_losses=sought is not None and sought.il is None,
+    )
+
+
+def _returned(held: int) -> str:
+    """What becomes of examples that were held out for the losses, which nothing needs now."""
+    return f", and {counted(held, 'example')} held out for the losses are trained on too" * (
+        held > 0
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from keepers.baselines import FRESH, UNIFORM
@@ -84,6 +85,15 @@ class OnlineTraining:
             members=irreducible.members,
             irreducible=irreducible,
             values=irreducible.by_position(self.source),
+        )
+
+    def uniform(self) -> OnlineTraining:
+        """The same with uniform steps, on all of the data: no part is held out for losses then."""
+        return replace(
+            self,
+            members=torch.arange(len(self.source)),
+            selection=SelectionConfig(select=UNIFORM),
+            values=None,
         )
 
     def inputs(self, place: Workplace) -> dict[str, Any]:
