@@ -69,7 +69,8 @@ class Role:
     its keywords (`width`, `hidden`, `dim`, ...). `resolution` is the side in pixels to which
     pictures are scaled. `flip`: mirror augmented pictures at random (None: only colour pictures,
     because mirrored digits and letters are other signs). `bf16`: whether precision `auto` may use
-    bf16. If `epochs` is given, the model's own `min_steps` does not apply.
+    bf16. If `epochs` is given, the model's own `min_steps` does not apply; if `weight_decay` is,
+    its `decay_epochs` do not.
 
     Raises:
         ParameterError: a resolution under 1.
@@ -89,6 +90,7 @@ class Role:
     flip: bool | None = None
     bf16: bool | None = None
     min_steps: int | None = None
+    decay_epochs: float | None = None
 
     # A mapping with a field that a role does not have is left to `parse`, which says so.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -151,7 +153,10 @@ class Role:
         if self.epochs is not None and self.min_steps is None:
             given["min_steps"] = 0
         set_here = {name: value for name, value in given.items() if value is not None}
-        return replace(default_recipe(self.model), **set_here)
+        recipe = replace(default_recipe(self.model), **set_here)
+        if self.weight_decay is not None and self.decay_epochs is None:
+            return replace(recipe, decay_epochs=None)
+        return recipe
 
     def identity(self) -> dict[str, Any]:
         """Everything a trained model depends on, defaults filled in, for fingerprints.

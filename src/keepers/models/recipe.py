@@ -26,9 +26,10 @@ class Recipe:
 
     `lr` is the peak learning rate of the schedule. `momentum` is used by SGD alone. `augment`:
     pictures are cropped and flipped at random. `bf16`: the model trains well, and faster, in
-    bfloat16 where the hardware has it (precision `auto` follows this). `min_steps`: so many
-    optimiser steps at least; where there are few examples that takes more epochs, `MAX_EPOCHS` at
-    most.
+    bfloat16 where the hardware has it (precision `auto` follows this). `min_steps`: the least
+    number of optimiser steps; where there are few examples that takes more epochs, `MAX_EPOCHS` at
+    most. `decay_epochs`: there `weight_decay` is at least what lets the weights fade over this
+    number of epochs; otherwise the model learns few examples by heart.
 
     Raises:
         ParameterError: a number out of range, or an unknown optimizer or schedule.
@@ -47,6 +48,7 @@ class Recipe:
     augment: bool = False
     bf16: bool = False
     min_steps: int = 0
+    decay_epochs: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -60,6 +62,10 @@ class Recipe:
             raise ParameterError("momentum", f"got {self.momentum}", "Give a number in [0, 1)")
         if not self.weight_decay >= 0:
             raise ParameterError("weight_decay", f"got {self.weight_decay}", "Give 0 or more")
+        if self.decay_epochs is not None and not self.decay_epochs > 0:
+            raise ParameterError(
+                "decay_epochs", f"got {self.decay_epochs}", "Give a number of epochs over 0"
+            )
         for name, known in (("optimizer", Optimizer), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(known):
                 raise unknown_name(name, str(getattr(self, name)), get_args(known))
@@ -72,6 +78,22 @@ class Recipe:
         (5, 40, 200)
         """
         return max(self.epochs, min(MAX_EPOCHS, -(-self.min_steps // steps_in_epoch)))
+
+    def weight_decay_of(self, steps_in_epoch: int) -> float:
+        """The weight decay that is used where each epoch has so many steps.
+
+        max(λ, 1 / (η E s)) where few examples are seen more often than `epochs`, and λ elsewhere,
+        with λ the `weight_decay`, η the `lr`, E the `decay_epochs` and s the steps in an epoch:
+        AdamW takes 1 / (η λ) steps to shrink a weight by e (Wang and Aitchison 2024, How to set
+        AdamW's weight decay as you scale model and dataset size).
+
+        >>> recipe = Recipe(epochs=10, batch_size=64, lr=1e-2, min_steps=400, decay_epochs=20)
+        >>> recipe.weight_decay_of(5), recipe.weight_decay_of(1000)
+        (1.0, 0.0)
+        """
+        if self.decay_epochs is None or self.epochs_of(steps_in_epoch) <= self.epochs:
+            return self.weight_decay
+        return max(self.weight_decay, 1 / (self.lr * self.decay_epochs * steps_in_epoch))
 
 
 def long_enough(recipe: Recipe) -> Recipe:

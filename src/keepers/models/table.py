@@ -15,20 +15,33 @@ from keepers.models.text import FastText
 from keepers.models.vision import MLP
 from keepers.types import DataInfo, EncoderSpec, Model
 
+DECAY_EPOCHS = 33
+"""Epochs over which weights of the perceptron fade, where few examples are seen often.
+
+Measured on half of the tables of `benchmarks/recipes_tables.py`, confirmed on the other half."""
+
+FARTHEST = 10.0
+"""Standard deviations from the mean at which the perceptron cuts features: what lies far outside of
+what it was trained on would make its output as large (`benchmarks/recipes_tables.py`)."""
+
 
 def _mlp(info: DataInfo, *, hidden: Sequence[int] = (512, 512), dropout: float = 0.0) -> Model:
     if not isinstance(hidden, list | tuple):
         raise ParameterError("hidden", f"got {hidden!r}", "Give a list of sizes such as [512, 512]")
-    return _flat(info, [at_least_one("hidden", count) for count in hidden], dropout)
+    hidden = [at_least_one("hidden", count) for count in hidden]
+    return _flat(info, hidden, dropout, FARTHEST if info.kind == "vector" else None)
 
 
 def _logistic(info: DataInfo) -> Model:
     return _flat(info, (), 0.0)
 
 
-def _flat(info: DataInfo, hidden: Sequence[int], dropout: float) -> Model:
+def _flat(
+    info: DataInfo, hidden: Sequence[int], dropout: float, farthest: float | None = None
+) -> Model:
     dropout = fraction("dropout", dropout)
-    module = MLP(math.prod(info.shape), info.num_classes, hidden=hidden, dropout=dropout)
+    size = math.prod(info.shape)
+    module = MLP(size, info.num_classes, hidden=hidden, dropout=dropout, farthest=farthest)
     return Model(module=module, encoder=dense_encoder(info))
 
 
@@ -53,7 +66,12 @@ def _rows() -> list[ModelRow]:
             summary="two hidden layers of 512",
             paper=_RHO_LOSS,
             defaults=Recipe(
-                epochs=10, batch_size=64, optimizer="adamw", lr=3e-3, weight_decay=0.01
+                epochs=10,
+                batch_size=64,
+                optimizer="adamw",
+                lr=3e-3,
+                weight_decay=0.01,
+                decay_epochs=DECAY_EPOCHS,
             ),
             build=_mlp,
         ),

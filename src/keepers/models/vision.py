@@ -45,12 +45,22 @@ class SmallCNN(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between; no hidden layer is multinomial logistic regression."""
+    """Linear layers with ReLU between; no hidden layer is multinomial logistic regression.
+
+    With `farthest`, inputs are cut at that distance from 0.
+    """
 
     def __init__(
-        self, num_features: int, num_classes: int, *, hidden: Sequence[int], dropout: float = 0.0
+        self,
+        num_features: int,
+        num_classes: int,
+        *,
+        hidden: Sequence[int],
+        dropout: float = 0.0,
+        farthest: float | None = None,
     ) -> None:
         super().__init__()
+        self.farthest = farthest
         layers: list[nn.Module] = []
         width = num_features
         for count in hidden:
@@ -62,4 +72,7 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, classes) of vectors (n, d) or of anything else, flattened."""
-        return self.layers(inputs.flatten(1))
+        flat = inputs.flatten(1)
+        if self.farthest is not None:
+            flat = flat.clamp(-self.farthest, self.farthest)
+        return self.layers(flat)

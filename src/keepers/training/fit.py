@@ -6,7 +6,7 @@ import copy
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -65,6 +65,8 @@ def fit(
         RunError: the checkpoint is of another training.
     """
     _check(view, recipe, length)
+    decay = recipe.weight_decay_of(num_batches(len(view), recipe.batch_size))
+    recipe = replace(recipe, weight_decay=decay)
     policy, progress = policy or Shuffle(), progress or Silent()
     length = length or Length(epochs=epochs_of(recipe, len(view), policy))
     at_least = 2 * processes.count()
