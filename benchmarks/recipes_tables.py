@@ -169,14 +169,12 @@ def summary(folder: Path) -> dict[str, Any]:
         for each in found
         for rows, models in each.get("sizes", {}).items()
     ]
+    few, most = SIZES
     told: dict[str, Any] = {}
-    for where, kind, size in product(HALVES, ("class", "number"), SIZES):
-        some = [
-            each
-            for each in cells
-            if (each["half"], each["kind"], each["rows"]) == (where, kind, size)
-        ]
-        told[f"{where}, {kind}, {size} rows"] = {
+    for where, kind, size in product(HALVES, ("class", "number"), (f"{few} rows", f"to {most}")):
+        cell = (where, kind, size == f"{few} rows")
+        some = [each for each in cells if (each["half"], each["kind"], each["rows"] <= few) == cell]
+        told[f"{where}, {kind}, {size}"] = {
             f"{score}: {name} less {other}": compared(some, name, other, score)
             for score in ("error", "loss")
             for name, other in pairs()

@@ -244,6 +244,17 @@ def test_dense_models_take_vectors(name: str) -> None:
     assert model.module(*inputs_for(model, FLOWERS)).shape == (3, 3)
 
 
+def test_the_perceptron_cuts_features_far_outside_of_the_data_and_no_pictures() -> None:
+    module = create("mlp", FLOWERS, seed=0).module
+    far, farthest = torch.tensor([[1e6, -1e6, 0.5, 0.0]]), torch.tensor([[10.0, -10.0, 0.5, 0.0]])
+    assert torch.equal(module(far), module(farthest))
+    assert not torch.equal(module(far), module(farthest / 2))
+    assert module(torch.tensor([[math.nan] * 4])).isnan().all()
+    for other in (create("logistic", FLOWERS, seed=0), create("mlp", DIGITS, seed=0)):
+        picture = far if other.encoder.kind == "vector" else far[0, 0].expand(1, 1, 8, 8)
+        assert not torch.equal(other.module(picture), other.module(picture.clamp(-10, 10)))
+
+
 def test_width_multiplies_the_filters() -> None:
     double = create("preact8", CIFAR, seed=0, options={"width": 2}).module
     filters = [c.out_channels for c in layers(double, nn.Conv2d) if isinstance(c, nn.Conv2d)]

@@ -156,7 +156,20 @@ def test_a_role_takes_the_models_defaults_where_it_says_nothing() -> None:
         augment=default.augment,
         bf16=default.bf16,
         min_steps=default.min_steps,
+        decay_epochs=default.decay_epochs,
     )
+
+
+def test_whoever_names_a_weight_decay_gets_it_however_few_the_examples() -> None:
+    few, many = (5, 400), (1_000, 10_000)
+    default = Role(model="mlp").recipe()
+    assert default.weight_decay_of(*few) == 1 / (3e-3 * 33 * 5) > 2
+    assert default.weight_decay_of(*many) == default.weight_decay == 0.01
+    assert Role(model="mlp", weight_decay=0.1).recipe().weight_decay_of(*few) == 0.1
+    assert Role(model="mlp", decay_epochs=10).recipe().weight_decay_of(*few) == 1 / (3e-3 * 50)
+    assert Role(model="mlp", epochs=80).recipe().weight_decay_of(*few) == 0.01
+    with pytest.raises(ParameterError, match=r"decay_epochs: got 0.* Give a number of epochs over"):
+        Role(model="mlp", decay_epochs=0).recipe()
 
 
 def test_whoever_names_epochs_gets_them_whatever_steps_they_come_to() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ def test_few_examples_are_seen_more_often_until_there_are_enough_steps() -> None
     assert fit(network(), seen, enough, runtime=RUNTIME, seed=7).cost.steps == 12
     asked = fit(network(), seen, few, runtime=RUNTIME, seed=7, length=Length(steps=2))
     assert asked.cost.steps == 2
+
+
+def test_weights_fade_where_few_examples_are_seen_often() -> None:
+    def trained(*, length: Any = None, policy: Any = None, **changed: Any) -> nn.Module:
+        recipe = replace(RECIPE, optimizer="adamw", lr=1e-2, min_steps=20, **changed)
+        given = {"runtime": RUNTIME, "seed": 7, "length": length, "policy": policy}
+        return fit(network(), view(augment=False), recipe, **given).module
+
+    faded = trained(decay_epochs=5, weight_decay=0.0)  # 50 rows in batches of 16: 4 steps
+    assert same(faded, trained(weight_decay=1 / (1e-2 * 5 * 4)))
+    assert not same(faded, trained(weight_decay=0.0))
+    assert same(trained(decay_epochs=5, weight_decay=50.0), trained(weight_decay=50.0))
+    short = {"length": Length(epochs=3)}
+    assert same(trained(**short, decay_epochs=5), trained(**short))  # as often as the recipe says
+    ends = {"length": Length(steps=12), "policy": FreshSubset(32)}  # which has 2 steps an epoch
+    assert same(trained(**ends, decay_epochs=5), trained(**ends))
 
 
 def test_a_subset_of_each_epoch_counts_the_steps_that_it_has() -> None:

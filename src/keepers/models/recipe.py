@@ -28,8 +28,9 @@ class Recipe:
     pictures are cropped and flipped at random. `bf16`: the model trains well, and faster, in
     bfloat16 where the hardware has it (precision `auto` follows this). `min_steps`: the least
     number of optimiser steps; where there are few examples that takes more epochs, `MAX_EPOCHS` at
-    most. `decay_epochs`: there `weight_decay` is at least what lets the weights fade over this
-    number of epochs; otherwise the model learns few examples by heart.
+    most. `decay_epochs`: in a training of more epochs than `epochs`, `weight_decay` is at least
+    what lets the weights fade over this number of epochs, so that few examples are not learnt by
+    heart.
 
     Raises:
         ParameterError: a number out of range, or an unknown optimizer or schedule.
@@ -79,19 +80,19 @@ class Recipe:
         """
         return max(self.epochs, min(MAX_EPOCHS, -(-self.min_steps // steps_in_epoch)))
 
-    def weight_decay_of(self, steps_in_epoch: int) -> float:
-        """The weight decay that is used where each epoch has so many steps.
+    def weight_decay_of(self, steps_in_epoch: int, steps: int) -> float:
+        """The weight decay of a training of so many steps, by the steps that an epoch has.
 
-        max(λ, 1 / (η E s)) where few examples are seen more often than `epochs`, and λ elsewhere,
-        with λ the `weight_decay`, η the `lr`, E the `decay_epochs` and s the steps in an epoch:
-        AdamW takes 1 / (η λ) steps to shrink a weight by e (Wang and Aitchison 2024, How to set
-        AdamW's weight decay as you scale model and dataset size).
+        max(λ, 1 / (η E s)) where it has more epochs than `epochs`, and λ elsewhere, with λ the
+        `weight_decay`, η the `lr`, E the `decay_epochs` and s the steps in an epoch: AdamW takes
+        1 / (η λ) steps to shrink a weight by e (Wang and Aitchison 2024, How to set AdamW's weight
+        decay as you scale model and dataset size).
 
-        >>> recipe = Recipe(epochs=10, batch_size=64, lr=1e-2, min_steps=400, decay_epochs=20)
-        >>> recipe.weight_decay_of(5), recipe.weight_decay_of(1000)
+        >>> recipe = Recipe(epochs=10, batch_size=64, lr=1e-2, decay_epochs=20)
+        >>> recipe.weight_decay_of(5, 400), recipe.weight_decay_of(5, 50)
         (1.0, 0.0)
         """
-        if self.decay_epochs is None or self.epochs_of(steps_in_epoch) <= self.epochs:
+        if self.decay_epochs is None or steps <= self.epochs * steps_in_epoch:
             return self.weight_decay
         return max(self.weight_decay, 1 / (self.lr * self.decay_epochs * steps_in_epoch))
 

@@ -65,10 +65,10 @@ def fit(
         RunError: the checkpoint is of another training.
     """
     _check(view, recipe, length)
-    decay = recipe.weight_decay_of(num_batches(len(view), recipe.batch_size))
-    recipe = replace(recipe, weight_decay=decay)
     policy, progress = policy or Shuffle(), progress or Silent()
     length = length or Length(epochs=epochs_of(recipe, len(view), policy))
+    total = _total_steps(view, recipe, policy, length, stop_after)
+    recipe = _fading(view, recipe, policy, length)
     at_least = 2 * processes.count()
     loop = Loop(module, view, recipe, runtime, seed, policy, observers)
     loop.at.identity = fingerprint(
@@ -91,7 +91,6 @@ def fit(
         def done() -> float:
             return length.progress(epochs=passes, steps=at.step, seconds=at.seconds)
 
-        total = _total_steps(view, recipe, policy, length, stop_after)
         progress.start(phase, total if length.seconds is None else round(length.seconds))
         while done() < 1 and at.epoch != stop_after:
             order = policy.order(view.positions, seed=seed, epoch=at.epoch, progress=done())
@@ -150,6 +149,18 @@ def _announce(
         coming = next_batch(rest, 0, size, at_least=at_least)
         policy.announce(coming, step, at.step)
         rest = rest[len(coming) :]
+
+
+def _fading(view: TrainView, recipe: Recipe, policy: BatchPolicy, length: Length) -> Recipe:
+    """The recipe with the weight decay of this training; every policy has that of its steps.
+
+    A training of seconds has that of the recipe's own length.
+    """
+    epoch = num_batches(len(view), recipe.batch_size)
+    steps = recipe.epochs_of(epoch) * epoch
+    if length.seconds is None:
+        steps = _total_steps(view, recipe, policy, length, None)
+    return replace(recipe, weight_decay=recipe.weight_decay_of(epoch, steps))
 
 
 def epochs_of(recipe: Recipe, num_members: int, policy: BatchPolicy) -> int:
