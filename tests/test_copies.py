@@ -288,3 +288,20 @@ def test_a_simulation_pays_once_for_copies(tmp_path: Path) -> None:
     )  # fmt: skip
     assert simulation.result["data"]["n"] == 48
     assert any(each.startswith("Left out 144 copies of other examples") for each in said)
+
+
+def test_a_simulation_warns_of_a_class_that_is_left_with_nothing_to_label(tmp_path: Path) -> None:
+    few = {"x": [*range(1, 61), *[0] * 40], "label": ["few"] * 60 + ["alike"] * 40}
+    given: dict[str, Any] = {"methods": ["margin"], "initial": 6, "rounds": [12], "seeds": 1}
+    given |= {"proxy": PROXY, "target": PROXY, "label": "label", "input": "x"}
+
+    def warned(alike: int) -> list[str]:
+        said: list[str] = []
+        test = pa.table({"x": [alike, 100], "label": ["alike", "few"]})
+        run = tmp_path / str(alike)
+        keepers.simulate(pa.table(few), test=test, run=run, say=said.append, **given)
+        return [each for each in said if "every example of" in each]
+
+    assert warned(200) == []
+    (warning,) = warned(0)
+    assert warning.startswith("Warning: test: every example of 'alike' in the pool has the inputs")

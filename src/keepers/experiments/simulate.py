@@ -23,7 +23,7 @@ from keepers.files import plain, write_json
 from keepers.options import cut, taking
 from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.statistics import FEWEST_SEEDS
-from keepers.words import counted
+from keepers.words import counted, listed
 from keepers.workflows.opening import (
     about,
     check_outputs,
@@ -35,7 +35,7 @@ from keepers.workflows.opening import (
 from keepers.workflows.options.shared import Say
 from keepers.workflows.options.simulate import SimulateConfig, SimulateOptions
 from keepers.workflows.tested import with_test
-from keepers.workflows.workplace import say_or_not
+from keepers.workflows.workplace import WARNING, say_or_not
 
 PICKS = "picks.parquet"
 
@@ -173,7 +173,7 @@ def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source
     source, tested, _ = with_test(source, options.test, options, lambda _: None)
     for sentence in source.found:
         say(sentence)
-    in_both = np.isin(source.digests, tested.digests)
+    whole, in_both = source, np.isin(source.digests, tested.digests)
     left_out = int(in_both.sum())
     if left_out:
         say(f"Left {counted(left_out, 'example')} of the pool out: they are also in the test data")
@@ -185,4 +185,18 @@ def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source
             "label"
         )
         source = source.take(firsts)
+    _warn_of_lost(whole, source, tested, say)
     return source, tested, left_out
+
+
+def _warn_of_lost(whole: Source, pool: Source, tested: Source, say: Say) -> None:
+    """Warn of classes of the test data of which the pool lost every example."""
+    found = (each.strata for each in (whole, pool, tested))
+    before, after, wanted = (set[int]() if each is None else {*each.tolist()} for each in found)
+    lost = [repr(whole.strata_names[each]) for each in sorted((before & wanted) - after)]
+    if lost:
+        say(
+            f"{WARNING}test: every example of {listed(lost)} in the pool has the inputs of a test "
+            "example and was left out, so it cannot be learnt. Give test data that share no inputs "
+            "with the pool, or more columns as --input"
+        )
