@@ -289,6 +289,19 @@ def test_auto_that_does_not_select_trains_on_what_was_held_out_too(tmp_path: Pat
     assert named.metadata["trained_on"] == 192
 
 
+@pytest.mark.parametrize("select", ["loss", "rho-loss"])
+def test_fewer_examples_than_a_batch_are_selected_from(select: str, tmp_path: Path) -> None:
+    found = keepers.train(easy(40), select=select, epochs=2, run=tmp_path / "a", device="cpu")
+    assert found.metadata["costs"][-1]["steps"] == 2
+    assert found.metadata["step_cost"]["candidates"] == 40
+
+
+def test_losses_of_another_type_are_refused(tmp_path: Path) -> None:
+    given: Any = {"a": 1.0}
+    with pytest.raises(ParameterError, match=r"il: got dict\. Give the path of a Parquet file"):
+        keepers.train(easy(), il=given, run=tmp_path / "a")
+
+
 def test_auto_makes_no_losses_of_data_that_are_seen_often(tmp_path: Path) -> None:
     """By folds they lose to uniform steps there (benchmarks/many_online.py)."""
     given: dict[str, Any] = {"model": "logistic", "il_epochs": 6, "device": "cpu"}

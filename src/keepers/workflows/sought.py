@@ -11,7 +11,7 @@ import torch
 from keepers import processes
 from keepers.baselines import UNIFORM
 from keepers.data import Source
-from keepers.errors import KeepersError, renamed
+from keepers.errors import KeepersError, ParameterError, renamed
 from keepers.online import IrreducibleLosses
 from keepers.words import changed, counted
 from keepers.workflows.irreducible import Irreducible, make_losses
@@ -65,7 +65,7 @@ class Sought:
     def read(
         cls,
         select: str,
-        il: str | Path | IrreducibleLosses | None,
+        il: Any,
         holdout: Any,
         config: IrreducibleConfig,
         say: Say,
@@ -73,7 +73,8 @@ class Sought:
         """What `select` asks for, a file read before anything else; None where it needs none.
 
         Raises:
-            ParameterError: losses and holdout data are given, or folds beside one of them.
+            ParameterError: losses and holdout data are given, or folds beside one of them, or
+                losses of another type.
             DataError: the file is missing or damaged.
         """
         if needs_irreducible(select):
@@ -81,6 +82,9 @@ class Sought:
             if select == ORIGINAL and holdout is None:
                 raise not_one_model()
             il = IrreducibleLosses.load(il) if isinstance(il, str | Path) else il
+            if not isinstance(il, IrreducibleLosses | None):
+                remedy = "Give the path of a Parquet file, or keepers.IrreducibleLosses"
+                raise ParameterError("il", f"got {type(il).__name__}", remedy)
             return cls(il=il, holdout=holdout, config=config)
         if select == TOKENS:  # its reference model is the irreducible-loss model
             return None
