@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
@@ -27,7 +27,6 @@ from keepers.reports.coreset import report
 from keepers.reports.terminal import coreset_summary
 from keepers.selection import Selection
 from keepers.words import changed, counted
-from keepers.workflows.advise import Advice
 from keepers.workflows.coreset import coreset, write_selection
 from keepers.workflows.online import INFOBATCH, ORIGINAL, POLICIES
 from keepers.workflows.options.advise import (
@@ -40,10 +39,8 @@ from keepers.workflows.options.compare_online import CompareOnlineOptions
 from keepers.workflows.options.coreset import CoresetOptions, ScoreOptions
 from keepers.workflows.options.shared import Shared
 from keepers.workflows.options.simulate import SimulateOptions
+from keepers.workflows.outcome import Outcome
 from keepers.workflows.score import score
-
-if TYPE_CHECKING:
-    from keepers.experiments.compare import Comparison
 
 DEMO: Mapping[str, Any] = {
     "test": 0.3,
@@ -129,21 +126,7 @@ def run_advise(request: Request[Any]) -> None:
     """Run the pilot of a question, and write what it says and the report."""
     from keepers.reports.advise import advice_report, advice_table
 
-    with work(request) as options:
-        advice: Advice = getattr(keepers, ANSWERS[request.kind])(request.data, **vars(options))
-    if processes.rank() != 0:
-        return
-    written = {"result": advice.run / "advice.json"}
-    written |= {"out": Path(options.out)} if options.out is not None else {}
-    written["report"] = reported(advice.run, partial(advice_report, advice.result))
-    if request.as_json:
-        files = {name: str(path) for name, path in written.items()}
-        print_json({**advice.result, "peak_memory_mib": peak_memory_mib(), "files": files})
-        return
-    console().print(advice_table(advice.result))
-    for sentence in advice.sentences:
-        console().print(sentence, soft_wrap=True, markup=False)
-    say_written(written)
+    _run(request, advice_report, advice_table)
 
 
 def run_score(request: Request[ScoreOptions]) -> None:
@@ -165,35 +148,36 @@ def run_compare(request: Request[Any]) -> None:
     """Compare core-sets, or online selection, and write the result and the report."""
     from keepers.reports.compare import compare_report, compare_table
 
-    _run_trials(request, "compare.json", compare_report, compare_table)
+    _run(request, compare_report, compare_table)
 
 
 def run_simulate(request: Request[SimulateOptions]) -> None:
     """Simulate campaigns, and write the result and the report."""
     from keepers.reports.simulate import simulate_report, simulate_table
 
-    _run_trials(request, "simulate.json", simulate_report, simulate_table)
+    _run(request, simulate_report, simulate_table)
 
 
-def _run_trials(
+def _run(
     request: Request[Any],
-    name: str,
     report_of: Callable[[Mapping[str, Any], Path], Path],
     table_of: Callable[[Mapping[str, Any]], Any],
 ) -> None:
     with work(request) as options:
-        done: Comparison = getattr(keepers, ANSWERS[request.kind])(request.data, **vars(options))
+        outcome: Outcome = getattr(keepers, ANSWERS[request.kind])(request.data, **vars(options))
     if processes.rank() != 0:
         return
-    written = {"result": done.run / name}
+    written = {"result": outcome.run / outcome.file}
     if options.out is not None:
         written["out"] = Path(options.out)
-    written["report"] = reported(done.run, partial(report_of, done.result))
+    written["report"] = reported(outcome.run, partial(report_of, outcome.result))
     if request.as_json:
         files = {name: str(path) for name, path in written.items()}
-        print_json({**done.result, "peak_memory_mib": peak_memory_mib(), "files": files})
+        print_json({**outcome.result, "peak_memory_mib": peak_memory_mib(), "files": files})
         return
-    console().print(table_of(done.result))
+    console().print(table_of(outcome.result))
+    for sentence in outcome.result.get("sentences", ()):
+        console().print(sentence, soft_wrap=True, markup=False)
     say_written(written)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from keepers.errors import ParameterError
 from keepers.experiments.tuning_advice import advise_tuning
-from keepers.files import plain
 from keepers.options import taking
-from keepers.workflows.advise import Advice, advise_examples, left
+from keepers.workflows.advise import Advice, advise_examples
 from keepers.workflows.opening import check_outputs, workplace
 from keepers.workflows.options.advise import AdviseOptions
 
@@ -36,11 +35,11 @@ def advise(data: Any, options: AdviseOptions) -> Advice:
     opened = workplace(data, options, purpose="advise", seed=options.seed, group=options.group)
     with opened as (source, place):
         if source.kind == "chat":
-            result = plain(advise_tuning(source, options, place))
+            result = advise_tuning(source, options, place)
         else:
             _only_conversations(options)
             result = advise_examples(source, options, place)
-        return left(result, place, options)
+        return Advice.left(result, place, options)
 
 
 def _only_conversations(options: AdviseOptions) -> None:

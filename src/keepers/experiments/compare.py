@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,28 +16,23 @@ from keepers.experiments.material import open_both
 from keepers.experiments.summary import agreement, summarise
 from keepers.experiments.trials import Bench
 from keepers.experiments.tuning_compare import compare_tuned
-from keepers.files import plain
 from keepers.options import cut, taking
 from keepers.random import generator
 from keepers.statistics import FEWEST_SEEDS
 from keepers.types import Budget
 from keepers.workflows.offered import check_offered
-from keepers.workflows.opening import about, check_outputs, leave, placed, say_skipped
+from keepers.workflows.opening import about, check_outputs, placed, say_skipped
 from keepers.workflows.options.compare import CompareConfig, CompareOptions
 from keepers.workflows.options.compare_online import Corruption
 from keepers.workflows.options.shared import AUTO, Say
+from keepers.workflows.outcome import Outcome
 from keepers.workflows.workplace import say_or_not
 
-RESULT = "compare.json"
-"""The file in the run directory that holds the result."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Outcome):
     """The result of `compare` as plain JSON values, and its run directory."""
 
-    result: dict[str, Any]
-    run: Path
+    file = "compare.json"
 
 
 @taking(CompareOptions)
@@ -82,9 +76,8 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
     source, changed = _with_noise(source, config.noise if source.kind != "chat" else 0.0, say)
     with placed(options, "compare", data=source, test=test_source) as place:
         if source.kind == "chat":
-            tuned = plain(compare_tuned(source, test_source, in_both, options, place))
-            leave(tuned, place, RESULT, options)
-            return Comparison(result=tuned, run=place.run.path)
+            tuned = compare_tuned(source, test_source, in_both, options, place)
+            return Comparison.left(tuned, place, options)
         bench = Bench.prepare(source, test_source, changed, config, place)
         say_skipped(bench.source, say)
         trials = []
@@ -99,30 +92,27 @@ def compare(data: Any, options: CompareOptions) -> Comparison:
             )
         checks = bench.convergence() if config.seeds >= FEWEST_SEEDS else []
         score, scores = bench.scores_by_model()
-        result: dict[str, Any] = plain(
-            {
-                "kind": "compare",
-                **({"score": source.task.score_words} if source.other_task else {}),
-                "data": about(
-                    source,
-                    n=len(bench.source),
-                    test_name=test_source.name,
-                    test_n=len(bench.test.view),
-                    in_both=in_both,
-                ),
-                "config": asdict(config)
-                | {"proxy": bench.proxy.role.identity(), "target": bench.target.role.identity()},
-                "seeds": list(range(config.seeds)),
-                "convergence": noted(checks, len(bench.source), say),
-                "rows": withheld(summarise(trials), checks, "difference"),
-                "auto": [{"k": k} | taken.facts() for k, taken in bench.taken.items()],
-                "agreement": agreement(score, scores),
-                "costs": place.ledger.by_phase(),
-                "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
-            }
-        )
-        leave(result, place, RESULT, options)
-    return Comparison(result=result, run=place.run.path)
+        result: dict[str, Any] = {
+            "kind": "compare",
+            **({"score": source.task.score_words} if source.other_task else {}),
+            "data": about(
+                source,
+                n=len(bench.source),
+                test_name=test_source.name,
+                test_n=len(bench.test.view),
+                in_both=in_both,
+            ),
+            "config": asdict(config)
+            | {"proxy": bench.proxy.role.identity(), "target": bench.target.role.identity()},
+            "seeds": list(range(config.seeds)),
+            "convergence": noted(checks, len(bench.source), say),
+            "rows": withheld(summarise(trials), checks, "difference"),
+            "auto": [{"k": k} | taken.facts() for k, taken in bench.taken.items()],
+            "agreement": agreement(score, scores),
+            "costs": place.ledger.by_phase(),
+            "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
+        }
+        return Comparison.left(result, place, options)
 
 
 def _with_noise(source: Source, noise: float, say: Say) -> tuple[Source, torch.Tensor | None]:

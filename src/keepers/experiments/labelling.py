@@ -12,11 +12,10 @@ from keepers.baselines import RANDOM
 from keepers.data import Source
 from keepers.errors import ParameterError
 from keepers.experiments.labelling_pilot import CHOICE, PilotConfig, needed_for, play, rows_of
-from keepers.files import plain
 from keepers.options import taking
 from keepers.tasks import CLASSES
 from keepers.words import counted, listed
-from keepers.workflows.advise import Advice, left
+from keepers.workflows.advise import Advice
 from keepers.workflows.auto import pilot_role
 from keepers.workflows.looked_at import FEWEST, FOLDS, part_of
 from keepers.workflows.opening import about, check_outputs, say_skipped, workplace
@@ -51,8 +50,8 @@ def advise_labelling(data: Any, options: LabellingOptions) -> Advice:
         say_skipped(source, place.say)
         methods = options.of_task(source.task)
         labelled = _labelled(source, options)
-        result = plain(_result(data, source, labelled, methods, options, place))
-        return left(result, place, options)
+        result = _result(data, source, labelled, methods, options, place)
+        return Advice.left(result, place, options)
 
 
 def _labelled(source: Source, config: LabellingOptions) -> Source:

@@ -10,19 +10,19 @@ from typing import Any
 from keepers.baselines import BASELINES, EQUAL_TIME, UNIFORM
 from keepers.data import Source, most_confused
 from keepers.errors import ParameterError, renamed
-from keepers.experiments.compare import RESULT, Comparison
+from keepers.experiments.compare import Comparison
 from keepers.experiments.corruption import CONFUSED, confusion, corrupt
 from keepers.experiments.material import open_both
 from keepers.experiments.online_summary import OnlineTrial, summarise, without_verdicts
 from keepers.experiments.online_trials import OnlineBench
 from keepers.experiments.trial import by_way
-from keepers.files import fingerprint, plain
+from keepers.files import fingerprint
 from keepers.online import IrreducibleLosses
 from keepers.options import cut, taking
 from keepers.statistics import FEWEST_SEEDS
 from keepers.words import counted
 from keepers.workflows.online import INFOBATCH, ORIGINAL
-from keepers.workflows.opening import about, check_outputs, leave, placed, say_skipped, share
+from keepers.workflows.opening import about, check_outputs, placed, say_skipped, share
 from keepers.workflows.options.compare_online import CompareOnlineConfig, CompareOnlineOptions
 from keepers.workflows.options.irreducible import OF_IRREDUCIBLE
 from keepers.workflows.parts import open_holdout
@@ -101,29 +101,26 @@ def compare_online(data: Any, options: CompareOnlineOptions) -> Comparison:
             if not checked["converged"]:
                 found["rows"] = without_verdicts(found["rows"])
                 say(f"Warning: {checked['words']}")
-        result: dict[str, Any] = plain(
-            {
-                "kind": "compare-online",
-                "data": about(
-                    bench.source,
-                    test_name=test_source.name,
-                    test_n=len(bench.test),
-                    in_both=in_both,
-                ),
-                "config": asdict(config) | {"target": bench.target.role.identity()},
-                "corruption": made.facts,
-                "seeds": list(range(config.seeds)),
-                **found,
-                "convergence": checked,
-                "hand_overs": _hand_overs(trials),
-                "curves": _curves(trials),
-                "irreducible": bench.quality,
-                "costs": place.ledger.by_phase(),
-                "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
-            }
-        )
-        leave(result, place, RESULT, options)
-    return Comparison(result=result, run=place.run.path)
+        result: dict[str, Any] = {
+            "kind": "compare-online",
+            "data": about(
+                bench.source,
+                test_name=test_source.name,
+                test_n=len(bench.test),
+                in_both=in_both,
+            ),
+            "config": asdict(config) | {"target": bench.target.role.identity()},
+            "corruption": made.facts,
+            "seeds": list(range(config.seeds)),
+            **found,
+            "convergence": checked,
+            "hand_overs": _hand_overs(trials),
+            "curves": _curves(trials),
+            "irreducible": bench.quality,
+            "costs": place.ledger.by_phase(),
+            "hardware": place.hardware.identity(gains_from_bf16=bench.target.recipe.bf16),
+        }
+        return Comparison.left(result, place, options)
 
 
 def _check_irreducible(config: CompareOnlineConfig, il: Any, holdout: Any) -> None:

@@ -19,7 +19,7 @@ from keepers.experiments.simulate_budgets import Budgets
 from keepers.experiments.simulate_summary import reached, summarise
 from keepers.experiments.simulate_trials import Bench
 from keepers.experiments.summary import ChoiceTrial
-from keepers.files import plain, write_json
+from keepers.files import write_json
 from keepers.options import cut, taking
 from keepers.sealed import ArrowTable, read_table, write_table
 from keepers.statistics import FEWEST_SEEDS
@@ -27,7 +27,6 @@ from keepers.words import counted, listed
 from keepers.workflows.opening import (
     about,
     check_outputs,
-    leave,
     placed,
     read_data,
     say_skipped,
@@ -42,6 +41,8 @@ PICKS = "picks.parquet"
 
 class Simulation(Comparison):
     """The result of `simulate` as plain JSON values, and its run directory."""
+
+    file = "simulate.json"
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -127,37 +128,34 @@ def simulate(data: Any, options: SimulateOptions) -> Simulation:
         checks = bench.convergence() if config.seeds >= FEWEST_SEEDS else []
         target = bench.rounds.target
         rows = withheld(summarise(trials), checks, "difference", "against_target")
-        result: dict[str, Any] = plain(
-            {
-                "kind": "simulate",
-                "data": about(
-                    source,
-                    n=len(bench.pool),
-                    test_name=tested.name,
-                    test_n=len(bench.rounds.test.view),
-                    in_both=in_both,
-                ),
-                "config": asdict(config)
-                | {
-                    "proxy": bench.rounds.proxy.role.identity(),
-                    "target": target.role.identity(),
-                },
-                "seeds": list(range(config.seeds)),
-                "initial": bench.rounds.budgets.initial,
-                "rounds": bench.rounds.budgets.rounds,
-                "convergence": noted(checks, len(bench.pool), say),
-                "rows": rows,
-                "reached": reached(rows),
-                "agreement": bench.agreement,
-                "auto": bench.auto,
-                "costs": bench.by_phase(),
-                "hardware": place.hardware.identity(gains_from_bf16=target.recipe.bf16),
-            }
-        )
+        result: dict[str, Any] = {
+            "kind": "simulate",
+            "data": about(
+                source,
+                n=len(bench.pool),
+                test_name=tested.name,
+                test_n=len(bench.rounds.test.view),
+                in_both=in_both,
+            ),
+            "config": asdict(config)
+            | {
+                "proxy": bench.rounds.proxy.role.identity(),
+                "target": target.role.identity(),
+            },
+            "seeds": list(range(config.seeds)),
+            "initial": bench.rounds.budgets.initial,
+            "rounds": bench.rounds.budgets.rounds,
+            "convergence": noted(checks, len(bench.pool), say),
+            "rows": rows,
+            "reached": reached(rows),
+            "agreement": bench.agreement,
+            "auto": bench.auto,
+            "costs": bench.by_phase(),
+            "hardware": place.hardware.identity(gains_from_bf16=target.recipe.bf16),
+        }
         if processes.rank() == 0:
             write_table(place.run.path / PICKS, bench.picks_table(), {})
-        leave(result, place, "simulate.json", options)
-    return Simulation(result=result, run=place.run.path)
+        return Simulation.left(result, place, options)
 
 
 def _open(data: Any, options: SimulateOptions, say: Say) -> tuple[Source, Source, int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ import torch
 from keepers.baselines import EVERYTHING, RANDOM
 from keepers.data import Source
 from keepers.errors import ParameterError
-from keepers.files import plain
 from keepers.methods import Method
 from keepers.models import CLASSIFIERS, default_proxy, default_target, is_classifier
 from keepers.roles import Prepared, Role
@@ -24,9 +22,9 @@ from keepers.workflows.advice import Noise
 from keepers.workflows.auto import joined
 from keepers.workflows.looked_at import LARGEST, looked_at, part_of
 from keepers.workflows.offered import row_for
-from keepers.workflows.opening import about, leave, say_skipped
+from keepers.workflows.opening import about, say_skipped
 from keepers.workflows.options.advise import KEEP, AdviseOptions
-from keepers.workflows.options.shared import Shared
+from keepers.workflows.outcome import Outcome
 from keepers.workflows.pilot import Pilot, run_pilot
 from keepers.workflows.probing import embedded
 from keepers.workflows.second_look import second_look
@@ -35,16 +33,11 @@ from keepers.workflows.settling import Finding, alike, fallback, findings, settl
 from keepers.workflows.stages import SHUFFLE
 from keepers.workflows.workplace import Workplace
 
-RESULT = "advice.json"
-"""The file in the run directory that holds what is said."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Advice:
+class Advice(Outcome):
     """The result of a pilot as plain JSON values, and its run directory."""
 
-    result: dict[str, Any]
-    run: Path
+    file = "advice.json"
 
     @property
     def sentences(self) -> list[str]:
@@ -88,12 +81,6 @@ def advise_examples(source: Source, config: AdviseOptions, place: Workplace) -> 
         fit=fit,
         target={"model": trained.role.model, "seconds": seconds, "epochs": epochs},
     )
-
-
-def left(result: dict[str, Any], place: Workplace, options: Shared) -> Advice:
-    """The advice, left in its run directory and, where it is named, in `out`."""
-    leave(result, place, RESULT, options)
-    return Advice(result=result, run=place.run.path)
 
 
 def _fractions(keep: Sequence[int | float | str], n: int) -> list[float]:
@@ -207,7 +194,7 @@ def _result(
             for fraction, found in best.items()
         },
     }
-    return plain({**result, "sentences": sentences(result)})
+    return {**result, "sentences": sentences(result)}
 
 
 def _chooses(source: Source, prepared: Prepared) -> str | None:

@@ -13,11 +13,10 @@ from torch import Tensor
 from keepers.campaign import wilson
 from keepers.data import Source
 from keepers.errors import ParameterError, renamed
-from keepers.files import plain
 from keepers.online import OnlineFacts, StepCost, shares
 from keepers.options import taking
 from keepers.training import Shuffle, epochs_of, steps_in_epoch
-from keepers.workflows.advise import Advice, left
+from keepers.workflows.advise import Advice
 from keepers.workflows.expected import expected_cost, known_facts
 from keepers.workflows.irreducible import Irreducible, cost_of
 from keepers.workflows.looked_at import part_of
@@ -99,8 +98,7 @@ def advise_online(data: Any, options: AdviseOnlineOptions) -> Advice:
             # those of all data serve the training itself
             "losses": str(place.run.path / IL_FILE) if whole and sought.il is None else None,
         }
-        result = plain({**result, "sentences": sentences(result)})
-        return left(result, place, options)
+        return Advice.left({**result, "sentences": sentences(result)}, place, options)
 
 
 def _found(training: OnlineTraining, facts: OnlineFacts) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from keepers import processes
 from keepers.data import (
     Source,
     check_apart,
@@ -20,7 +19,7 @@ from keepers.data import (
     open_source,
 )
 from keepers.errors import ExistsError, ParameterError, RunError
-from keepers.files import check_output, write_json
+from keepers.files import check_output
 from keepers.ledger import Ledger
 from keepers.options import cut
 from keepers.runs import Run
@@ -110,14 +109,6 @@ def placed(
     identity = {name: each.fingerprint for name, each in {"data": data, **others}.items()}
     with Run(path, identity, resume=options.resume) as opened:
         yield Workplace.of(opened, options)
-
-
-def leave(result: Mapping[str, Any], place: Workplace, name: str, options: Shared) -> None:
-    """Leave a result in its run directory and, where it is named, in `out`."""
-    if processes.rank() == 0:
-        place.run.leave(name, result, place.say)
-        if options.out is not None:
-            write_json(Path(options.out), result, overwrite=options.overwrite)
 
 
 def check_outputs(data: Any, options: Shared) -> None:
