@@ -7,6 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Console, RenderableType
+
+from keepers.reports.terminal import WIDTH
+
 
 @dataclass(frozen=True)
 class Said:
@@ -23,3 +27,11 @@ class Said:
 
 
 Keepers = Callable[..., Said]
+
+
+def plain_lines(renderable: RenderableType) -> list[str]:
+    """What a console of 100 columns shows, without colours."""
+    console = Console(width=WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return [line.rstrip() for line in capture.get().splitlines()]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from commands import plain_lines
 from keepers.campaign import Planned, PlannedItem, Schema, State, Trained, Vote
 from keepers.errors import KeepersError
 from keepers.reports import (
@@ -23,7 +24,7 @@ from keepers.reports import (
 )
 from keepers.reports.active import active_report
 from keepers.reports.active_terminal import active_summary, batch_table
-from keepers.reports.terminal import WIDTH, plain_lines
+from keepers.reports.terminal import WIDTH
 from keepers.workflows.active import Batch, Campaign
 from keepers.workflows.active.standing import Standing
 from test_reports import ATTACK, Page

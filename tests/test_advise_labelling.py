@@ -13,14 +13,13 @@ import pyarrow.csv
 import pytest
 
 import keepers
-from commands import Keepers
+from commands import Keepers, plain_lines
 from keepers.errors import DataError, ParameterError
 from keepers.experiments import labelling_pilot
 from keepers.experiments.labelling_pilot import Played, needed_for, rows_of
 from keepers.experiments.summary import ChoiceTrial
 from keepers.ledger import Cost
 from keepers.reports.advise import advice_report, advice_table
-from keepers.reports.terminal import plain_lines
 
 QUIET: dict[str, Any] = {"say": lambda _: None, "device": "cpu"}
 

@@ -12,11 +12,10 @@ import pytest
 import torch
 
 import keepers
-from commands import Keepers
+from commands import Keepers, plain_lines
 from keepers.errors import ParameterError
 from keepers.online import StepCost
 from keepers.reports.advise import advice_report, advice_table
-from keepers.reports.terminal import plain_lines
 from keepers.workflows import advise_online as module
 
 QUIET: dict[str, Any] = {"device": "cpu", "say": lambda _: None}

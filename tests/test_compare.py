@@ -21,6 +21,7 @@ from scipy import stats
 
 import forked
 import keepers
+from commands import plain_lines
 from digits import load_digits
 from keepers.data import open_source
 from keepers.errors import KeepersError
@@ -34,7 +35,6 @@ from keepers.experiments.summary import (
 )
 from keepers.ledger import Cost
 from keepers.reports.compare import compare_report, compare_table
-from keepers.reports.terminal import plain_lines
 from keepers.roles import Role, prepare
 from keepers.statistics import holm, paired_difference, pearson, spearman
 from keepers.workflows.stages import Training

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import forked
 import keepers
+from commands import plain_lines
 from digits import load_digits
 from keepers.cli import app
 from keepers.data import open_source
@@ -36,7 +37,6 @@ from keepers.reports import online_answers
 from keepers.reports.compare import compare_report
 from keepers.reports.curves import average
 from keepers.reports.online import online_table
-from keepers.reports.terminal import plain_lines
 from test_reports import ATTACK, Page
 
 N, N_TEST, STEPS = 300, 120, 40

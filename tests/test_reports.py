@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
+from commands import plain_lines
 from keepers.data import Source, open_source
 from keepers.errors import RunError
 from keepers.ledger import Cost
@@ -27,7 +28,7 @@ from keepers.reports.compare import compare_report, compare_table
 from keepers.reports.coreset import report
 from keepers.reports.examples import SMALL_SIDE, show
 from keepers.reports.findings import doubtful, extremes, find_cut, shares
-from keepers.reports.terminal import coreset_summary, plain_lines
+from keepers.reports.terminal import coreset_summary
 from keepers.roles import Role
 from keepers.selection import Selection
 from keepers.statistics import ENOUGH_SEEDS

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import forked
-from commands import Keepers
+from commands import Keepers, plain_lines
 from digits import load_digits
 from keepers.configuration import validated
 from keepers.data import open_source
@@ -29,7 +29,6 @@ from keepers.files import plain
 from keepers.ledger import Cost
 from keepers.reports.simulate import simulate_report, simulate_table
 from keepers.reports.simulate_answers import about_selection, label_savings, paces
-from keepers.reports.terminal import plain_lines
 from keepers.workflows.active import neighbour_index
 
 N, N_TEST = 240, 100

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keepers.data.arrow import ArrowColumn, ArrowTable, floats
+from keepers.data.arrow import ArrowColumn, floats
 from keepers.data.arrow import compute as pc
 from keepers.data.inputs import PictureFiles, RawInputs, inside, stored
 from keepers.data.looks import is_path, split_numbers
@@ -149,7 +149,7 @@ def vectors(column: ArrowColumn, name: str, parameter: str = "input") -> npt.NDA
     return values
 
 
-def bad_rows(inputs: RawInputs, columns: tuple[str, ...], table: ArrowTable) -> dict[int, str]:
+def bad_rows(inputs: RawInputs, columns: tuple[str, ...]) -> dict[int, str]:
     """Rows that have no text, or numbers that are missing, NaN or infinite, and why.
 
     Pictures are judged when they are decoded.

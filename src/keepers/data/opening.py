@@ -184,7 +184,7 @@ def open_source(
         labels, class_names, other_task = _labels(
             material, columns, known_as, missing, said.label, targets
         )
-        bad = extract.bad_rows(inputs, columns.input, material.table)
+        bad = extract.bad_rows(inputs, columns.input)
         shown = columns.input if material.kind is None else ()
         if talk is not None:
             other_task = task_of({"task": "tokens", "names": class_names})

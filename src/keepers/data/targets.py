@@ -144,7 +144,7 @@ def _labels(
             )
         places = [None if np.isnan(row).any() else np.flatnonzero(row).tolist() for row in table]
         hot = [None if at is None else [names[place] for place in at] for at in places]
-        return _tagged(hot, names, label, like, missing, given=True)
+        return _tagged(hot, names, label, like, given=True)
     column, name = columns[0], names[0]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -156,7 +156,7 @@ def _labels(
             missing.check(empty, len(values), f"'{label}'", unlike=NONE_IN_LISTS)
             width, hot = flags
             rows = [None if row is None else got for row, got in zip(values, hot, strict=True)]
-            return _tagged(rows, _places(width), label, like, missing, given=True)
+            return _tagged(rows, _places(width), label, like, given=True)
         values = [
             None if row is None else [_name(each, declared) for each in row] for row in values
         ]
@@ -180,7 +180,7 @@ def _labels(
     missing.check(empty, len(values), f"'{label}'", unlike=NONE_IN_LISTS)
     rows = [None if row is None else [each for each in row if each] for row in values]
     seen = Counter(each for row in rows for each in set(row or ()))
-    return _tagged(rows, sorted(seen, key=_order), label, like, missing)
+    return _tagged(rows, sorted(seen, key=_order), label, like)
 
 
 def _places(width: int) -> tuple[str, ...]:
@@ -206,7 +206,6 @@ def _tagged(
     names: Sequence[str],
     label: str,
     like: Task | None,
-    missing: Missing,
     *,
     given: bool = False,
 ) -> Read:

@@ -24,6 +24,17 @@ WITH_DROPOUT = (
 
 
 @contextlib.contextmanager
+def evaluating(module: nn.Module) -> Generator[None]:
+    """The module is in evaluation mode inside the block, and in its own mode afterwards."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+@contextlib.contextmanager
 def scoring_mode(
     module: nn.Module,
     *,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from keepers.errors import ParameterError
+from keepers.models.mode import evaluating
 from keepers.selectors.ranking import highest
 from keepers.tasks.tokens import IGNORED, token_losses
 from keepers.types import Budget
@@ -122,7 +122,7 @@ class TokenSelector:
         given = {name: each for name, each in batch.items() if name not in (LABELS, REFERENCE)}
         if hasattr(getattr(self.reference, "config", None), "use_cache"):
             given = {"use_cache": False, **given}  # with a cache, packed texts would see each other
-        with _as_it_is(self.reference):
+        with evaluating(self.reference):
             said = self.reference(**given)
         said = getattr(said, "logits", said)
         if said.shape != logits.shape:
@@ -155,14 +155,3 @@ def top_tokens(excess: Tensor, learnt: Tensor, budget: Budget) -> Tensor:
             )
         chosen[places[highest(values, budget.resolve(len(places)))]] = True
     return chosen.view_as(learnt)
-
-
-@contextmanager
-def _as_it_is(module: nn.Module) -> Generator[None]:
-    """The module in evaluation mode, and then as it was."""
-    was = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was)

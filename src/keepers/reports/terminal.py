@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -85,14 +85,6 @@ def cost_table(ledger: Ledger) -> Table:
             quantities.flops(cost.flops),
         )
     return table
-
-
-def plain_lines(renderable: RenderableType) -> list[str]:
-    """What a console of 100 columns shows, without colours: for files and pipes."""
-    console = Console(width=WIDTH, color_system=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(renderable)
-    return [line.rstrip() for line in capture.get().splitlines()]
 
 
 def gap_cells(difference: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -150,7 +150,7 @@ def _read(
         return {"ids": np.empty(0, np.int64), "rows": np.empty(0, np.int64)}, {"rows": 0}
     if reading.kind is not None:
         inputs = extract.raw_inputs(material, columns.input, reading.kind)
-        bad |= extract.bad_rows(inputs, columns.input, table)
+        bad |= extract.bad_rows(inputs, columns.input)
         if reading.kind == "image" and reading.on_bad_row == "skip":
             bad |= undecodable(inputs)
         if reading.kind == "vector":

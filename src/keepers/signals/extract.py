@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Collection, Generator
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from keepers.errors import KeepersError, ParameterError
 from keepers.ledger import Tally
 from keepers.models import FeatureTap, count_flops
 from keepers.models.imported import telling
+from keepers.models.mode import evaluating
 from keepers.models.posterior import check_dropout, check_samples_differ, sample_posterior
 from keepers.processes import Runtime
 from keepers.signals.store import allocate
@@ -91,8 +92,8 @@ def extract(
         tally.flops += passes * count_flops(module, pool.gather(few.to(device))) / len(few) * n
         tally.examples += n
     progress.start("scoring", n)
-    tap = FeatureTap(module) if "features" in wanted else contextlib.nullcontext()
-    with _evaluating(module), tap as features:
+    tap = FeatureTap(module) if "features" in wanted else nullcontext()
+    with evaluating(module), tap as features:
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
             rows = processes.own_rows(asked[start:stop])
@@ -192,7 +193,7 @@ def embed(
     order = torch.arange(n) if lengths is None else lengths.cpu().argsort(stable=True)
     found: Tensor | None = None
     progress.start("features", n)
-    with _evaluating(module):
+    with evaluating(module):
         for start in range(0, n, batch_size):
             part = order[start : start + batch_size]
             inputs = _inputs(pool, processes.own_rows(part), device)
@@ -236,16 +237,6 @@ def _checked_features(given: Any, n: int, before: Tensor | None, name: str) -> T
     if wrong:
         raise ParameterError("probe", f"'{name}' gives {wrong}", _EMBEDS)
     return given.float()
-
-
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Generator[None]:
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
 
 
 def _check_pass(name: str, value: Tensor, *, first: bool) -> None:
