@@ -35,7 +35,7 @@ def connected(
     *,
     awaited: bool = False,
 ) -> Generator[Any]:
-    """The module `ray`, with a cluster of so many CPUs started here, or the one at an address.
+    """The module `ray`, connected to the cluster at an address, or to one of `workers` here.
 
     A Ray that this program started already is used as it is, and stays. One that is started here
     serves all who ask for it until the last of them is done. `asked` is the option that needs it,

@@ -178,7 +178,7 @@ def check_room(path: Path, size: int) -> None:
     Writing to such a map would end the process without a word.
 
     Raises:
-        OSError: there is not so much room (ENOSPC).
+        OSError: the disk has not enough room (ENOSPC).
     """
     if size > shutil.disk_usage(path.parent).free:
         raise _no_room(path, size)

@@ -129,7 +129,7 @@ class Role:
 
     @classmethod
     def check(cls, parameter: str, given: Any) -> None:
-        """Refuse, before data are read, a model or a field of a role that there is not.
+        """Refuse an unknown model, or an unknown field of a role, before data are read.
 
         Raises:
             ParameterError: as `parse`, or the name of no model.

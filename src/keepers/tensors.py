@@ -10,7 +10,7 @@ from torch import Tensor
 from keepers.errors import ParameterError
 
 BLOCK = 1 << 18
-"""Elements of a block of rows, 1 MiB of float32: large arrays are read so much at a time."""
+"""Elements of a block of rows, 1 MiB of float32: large arrays are read in such blocks."""
 ROUNDING = 0.1
 """How far log-probabilities may be from summing to 1: bfloat16 leaves that much."""
 

@@ -159,7 +159,7 @@ class EncoderSpec:
     """How raw inputs become tensors; part of every cache key.
 
     Pictures: `size` (height, width) and `channels`. Text: `scheme` `hashed` (words and their
-    n-grams hashed into `buckets`; with `apart`, into so many for each length of n-gram),
+    n-grams hashed into `buckets`; with `apart`, each length of n-gram into its own `buckets`),
     `characters` (`length` of them), `tokens` (the tokeniser at `tokenizer`, at most `length`
     tokens), or `raw` (strings, for pipelines of scikit-learn and encoders that split texts
     themselves). `normalise`: `data` (mean and standard deviation of the training inputs),

@@ -26,7 +26,7 @@ class Curve:
     exponent: float
 
     def at(self, labels: float) -> float:
-        """The accuracy with so many labels."""
+        """The accuracy with this number of labels."""
         return self.ceiling - self.scale * labels**-self.exponent
 
 

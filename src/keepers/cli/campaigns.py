@@ -184,7 +184,7 @@ def run_label_studio(
 
 
 def _predictions(state: State) -> dict[Id, tuple[Answer, float | None]]:
-    """What the proxy said of the items that wait, by the names of today."""
+    """The proxy's predictions for the waiting items, by the current names."""
     waiting = frozenset(state.pending())
     found: dict[Id, tuple[Answer, float | None]] = {}
     for planned in state.rounds:

@@ -1,4 +1,4 @@
-"""`Examples`: what stays of examples whatever their labels."""
+"""`Examples`: what examples are without their labels."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def _write_array(
     kept: npt.NDArray[np.int64],
     start: int,
 ) -> int:
-    """Write the kept objects of a document; those of a list as they stand, and laid out so."""
+    """Write the kept objects of a document; the items of a list keep their text and layout."""
     rows = _within(kept, start, len(objects)).tolist()
     with pa.input_stream(str(source)) as file:
         text = file.read().decode()

@@ -17,7 +17,7 @@ from keepers.tasks.texts import WHOLE
 from keepers.words import listed
 
 FEW_VALUES, PER_VALUE, WITH_GAPS = 20, 5, 50
-"""Whole numbers are classes where they are few, or each stands in so many rows on average.
+"""Whole numbers are classes if they are few, or if each is in enough rows on average.
 
 More rows are wanted of numbers most of which between the least and the largest are missing: classes
 are mostly numbered without gaps, amounts are not.
@@ -107,7 +107,7 @@ def _are_thin(low: float, high: float, different: int, rows: int) -> bool:
 
 
 def other_than_classes(names: Sequence[str], rows: int) -> str:
-    """What classes of these names, in so many rows, may be instead; nothing where they are none.
+    """What a column with these class names may hold instead of classes; empty if nothing else fits.
 
     >>> other_than_classes(["a", "b", "c", "a;b", "b;c", "a;b;c", "a;c"], 90)
     "labels that ';' separates"

@@ -278,7 +278,7 @@ def _explain_lines(path: Path) -> None:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The keys and values of a JSON object, as they stand."""
+    """The keys and values of a JSON object, unchanged and in order."""
 
 
 def _named(kind: type | None) -> str:

@@ -12,14 +12,14 @@ from keepers.data.guesses import is_list, is_number
 from keepers.data.pictures import SUFFIXES
 
 SAMPLE = 1000
-"""Values that are looked at."""
+"""Values of a column that are read to judge it."""
 
 LOOKED_AT = 100_000
-"""Values that are looked at for whether they differ, or recur."""
+"""Values of a column that are read to see whether they differ, or recur."""
 
 ROWS, PART = 20, 0.1
-"""Whole numbers that ascend from row to row number the rows, from so many on, where this part or
-more of those numbered is left: of training data, say, after test data were split off."""
+"""Ascending whole numbers are row numbers if there are at least `ROWS`, and at least this part of
+the range is left: training data, say, after test data were split off."""
 
 MEASURED = ("round", "rank", "score", "votes", "seconds")
 """Columns of numbers that a campaign exports beside an input."""

@@ -22,7 +22,7 @@ SEVERAL_LABELS = "there with more than one label"
 
 
 def repeating(repeats: int) -> str:
-    """That so many rows repeat an input."""
+    """The number of rows that repeat an input, in a sentence."""
     return f"{counted(repeats, 'row repeats', 'rows repeat')} the input of another"
 
 

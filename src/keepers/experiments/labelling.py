@@ -213,6 +213,6 @@ def _choice(rows: Sequence[Mapping[str, Any]], score: str) -> str:
             mean, low, high = (-100 * row["difference"][name] for name in ("mean", "high", "low"))
             chance = ""
             if row["told"] == "cannot tell" and low * high > 0:
-                chance = "; one of so many comparisons may look so by chance"
+                chance = "; among several comparisons, one may look so by chance"
             words.append(f"{row['told']} at {at} ({mean:+.1f}, {low:+.1f} to {high:+.1f}{chance})")
     return f"{rows[0]['method']} against random, in points of {score}: {'; '.join(words)}"

@@ -1,4 +1,4 @@
-"""The pilot of labelling: a simulated campaign on every fold of the labels that there are."""
+"""The pilot of labelling: a simulated campaign on every fold of the existing labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DRAWS = 2
 """Campaigns on each fold, from other first labels: their mean is what the fold says."""
 
 CHOICE = 2
-"""A choice out of fewer than so many times the budget says nothing of one out of a large pool."""
+"""Times the budget that a pool needs: choosing from a smaller one says nothing of a large pool."""
 
 
 def needed_for(budget: int, times: int = 1) -> int:
@@ -45,7 +45,7 @@ class Played:
     """Campaigns on every fold: their targets, and what they took.
 
     `taken[k]` is what `auto` took on the way to k labels, `rounds[method]` the seconds of training
-    and of all else in the last round, out of a `pool` of so many.
+    and of the rest in the last round; `pool` is the number of examples to choose from.
     """
 
     trials: tuple[ChoiceTrial, ...]

@@ -155,7 +155,7 @@ def _to_target(
 def _charged(
     trials: Sequence[OnlineTrial], name: str, values: Sequence[float], charges: Mapping[str, float]
 ) -> dict[str, float | None]:
-    """The mean of the values with so much of each trial's preparation; None where unknown."""
+    """By charge, the mean of the values plus that part of the preparation; None if unknown."""
     before = [trial.preparation for trial in trials]
     found: dict[str, float | None] = {}
     for charge, part in charges.items():
@@ -213,7 +213,7 @@ def _row(trials: Sequence[OnlineTrial], charges: Mapping[str, float]) -> dict[st
 def with_differences(rows: Sequence[Row], baselines: Sequence[str]) -> list[dict[str, Any]]:
     """The rows, each with its differences from the baselines: final accuracies, above 0 is better.
 
-    Those of the methods are one family, told together; those of the baselines are another.
+    The differences of the methods are tested as one family, those of the baselines as another.
     """
     others = [row for row in rows if row["method"] in baselines]
     found: dict[str, dict[str, Any]] = {row["method"]: {} for row in rows}
@@ -230,7 +230,7 @@ def with_differences(rows: Sequence[Row], baselines: Sequence[str]) -> list[dict
 
 
 def without_verdicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows, with differences that tell nothing: what they are held against was learning yet."""
+    """The rows, their differences without verdict: the baseline was still learning."""
     return [
         {
             **row,

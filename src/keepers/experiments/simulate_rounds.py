@@ -259,7 +259,7 @@ class Rounds:
         }
 
     def _embedding(self, config: ActiveConfig) -> str | None:
-        """What the features are made by, or a hash of those that are given; None: not looked at."""
+        """The model of the features, or a hash of given features; None if no method reads any."""
         if not _uses_features(config):
             return None
         return config.features if self.column is None else hash_bytes(self.column)

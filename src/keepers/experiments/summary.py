@@ -58,7 +58,7 @@ def random_of(rows: Sequence[Row]) -> BaselineOf:
 def with_differences(
     rows: Sequence[Row], *, overlap: float = 0.0, **baselines: BaselineOf
 ) -> list[dict[str, Any]]:
-    """The rows, each with its difference from each baseline: one family, told together.
+    """The rows, each with its difference from each baseline, tested as one family.
 
     Rows hold `errors`, one for each seed and in the same order of seeds. None where a row has no
     such baseline. `overlap`: as in `paired_difference`.

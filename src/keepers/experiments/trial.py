@@ -1,4 +1,4 @@
-"""What every experiment is made of: trials, groups of them, and differences told together."""
+"""What every experiment is made of: trials, groups of them, and differences tested as a family."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def mean(values: Sequence[float]) -> float:
 def differences(
     pairs: Mapping[K, tuple[Sequence[float], Sequence[float]]], *, overlap: float = 0.0
 ) -> dict[K, Difference]:
-    """Of errors and those of a baseline, by seed: one family, told together.
+    """Differences of errors from those of a baseline, by seed, tested as one family.
 
     `overlap`: as in `paired_difference`.
     """

@@ -113,7 +113,7 @@ def _measured(found: Any) -> str:
 def summarise(trials: Sequence[TuningTrial], *, overlap: float = 0.0) -> list[dict[str, Any]]:
     """One row for each method and budget: means over seeds, and against random and the longest.
 
-    The differences in loss are one family, told together. Those in answers told apart have no
+    The differences in loss are tested as one family. Those in answers told apart have no
     verdict: of a dozen held-out conversations one answer is the same for every seed, and would seem
     sure. `overlap`: as in `paired_difference`.
     """

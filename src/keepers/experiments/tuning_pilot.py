@@ -116,7 +116,7 @@ class TuningPilot:
 
     @cached_property
     def batch_tokens(self) -> int:
-        """Tokens of a step: those that were given; or so few that there are `STEPS` steps."""
+        """Tokens of a step: as given, or few enough for `STEPS` steps."""
         given = self.pool.role.options.get("batch_tokens")
         fits = int(self.pool.epochs * self.fractions[0] * self.part / ROOM) // STEPS
         return int(given or min(BATCH_TOKENS, max(fits, int(self.pool.tokens.max()))))

@@ -11,7 +11,7 @@ from keepers.online import BatchSelector, SelectingLoader
 
 
 def check_selector(selector: Any) -> None:
-    """Refuse what is no selector.
+    """Refuse anything but a selector.
 
     Raises:
         ParameterError: it is something else.

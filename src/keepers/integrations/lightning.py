@@ -199,7 +199,7 @@ class Coming:
 
 
 class ReadAhead:
-    """A loader that is read so many batches before their turn as scorers look ahead.
+    """A loader whose batches are read ahead of their turn, as far as scorers look ahead.
 
     What Lightning sees is the loader itself: its length, its sampler, and the state after what was
     trained on.

@@ -185,7 +185,7 @@ SPREAD = (
         merge=as_one_model,
         summary="gradients of the last layer that are large and far apart",
         when="batches are large and there is a fair model; picks uncertain and diverse examples; "
-        "in a large pool set `among`, so many that are drawn at random to choose among",
+        "in a large pool set `among`: how many candidates are drawn at random",
         paper="Ash et al., ICLR 2020",
         options={"among": "all"},
     ),

@@ -237,7 +237,7 @@ class LanguageModel(ChatTokenizer):
 
 
 def _shared(one: str, two: str) -> int:
-    """With how many letters both begin."""
+    """The length of the prefix that both have in common."""
     pairs = enumerate(zip(one, two, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(two)))
 
@@ -274,7 +274,7 @@ def language_model(name: str, parameter: str, *, length: int | None = None) -> L
 
 @torch.inference_mode()
 def _is_causal(module: nn.Module) -> bool:
-    """Whether what it says of the first tokens is the same whatever comes after.
+    """Whether its output for the first tokens is the same for any later tokens.
 
     transformers opens encoders as causal models, too, and draws a head for them.
     """

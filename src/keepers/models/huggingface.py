@@ -234,7 +234,7 @@ def unmarked(module: Any, kind: Any) -> nn.Module:
 
 @contextlib.contextmanager
 def loading(path: str, parameter: str, what: str) -> Generator[None]:
-    """Tell of whatever a library raises that nothing can be loaded from `path`."""
+    """Turn any error of a library into one that nothing can be loaded from `path`."""
     try:
         yield
     except KeepersError:

@@ -26,7 +26,7 @@ class ModelRow:
 
 
 def dense_encoder(info: DataInfo) -> EncoderSpec:
-    """Pictures at the size they are to be looked at, or vectors; normalised by the data."""
+    """Pictures scaled to the size that the model reads, or vectors; normalised by the data."""
     if info.kind == "vector":
         return EncoderSpec(kind="vector", normalise="data")
     channels, height, width = info.shape

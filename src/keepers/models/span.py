@@ -41,7 +41,7 @@ class Spanned:
 
 
 def spanned(rows: Any, classes: int) -> Spanned:
-    """Rows (n, d) for a linear model with an L2 penalty, of so many classes.
+    """Rows (n, d) for a linear model of `classes` classes with an L2 penalty.
 
     The best coefficients lie in the span of the rows and have the same length in its basis: so
     the model is the same, and the optimiser's vectors have at most n numbers a class, not d. Rows

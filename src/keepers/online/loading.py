@@ -90,10 +90,10 @@ def _is_count(value: object) -> bool:
 
 
 def check_replicas(rank: int | None, num_replicas: int | None) -> None:
-    """Refuse a rank that is none of so many.
+    """Refuse a rank outside of 0 to num_replicas - 1.
 
     Raises:
-        ParameterError: one of the two is missing, or the rank is not from 0 to num_replicas - 1.
+        ParameterError: it is outside, or one of the two is missing.
     """
     if rank is None and num_replicas is None:
         return

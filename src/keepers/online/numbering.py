@@ -17,7 +17,7 @@ from keepers.errors import DataError, ParameterError
 
 SHOWN = 5
 DENSE = 16
-"""Numbers from 0 to so many times their count are looked up in a table, others by bisection."""
+"""Numbers below this many times their count are looked up in a table, others by bisection."""
 REMEDY = "Give one integer (of 64 bits) or string for each example"
 
 

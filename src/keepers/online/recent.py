@@ -12,7 +12,7 @@ from keepers.training import Candidates
 
 
 class Recent:
-    """The last loss of each of so many examples, good for `max_age` steps."""
+    """The last loss of each example, valid for `max_age` steps."""
 
     def __init__(self, num_examples: int, max_age: int) -> None:
         self.max_age, aged = max_age, num_examples if max_age else 0

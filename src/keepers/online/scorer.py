@@ -120,7 +120,7 @@ class Scorer:
         raise NotImplementedError
 
     def again(self, candidates: Candidates, needs: frozenset[str]) -> Scored:
-        """The same by the weights of now, whatever was announced."""
+        """The same by the current weights, whatever was announced."""
         return self.score(candidates, needs)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ STARTS_WITHIN = 120.0
 MOST_HELD = 8 * 1024**3
 """Bytes of shared memory for data and models at most; Ray puts what does not fit on disk."""
 SLOW = 20.0
-"""A scorer is given up that takes so many times as long as the longest answer before."""
+"""A scorer is given up after this many times the duration of the longest answer so far."""
 LOOKED_AFTER = 1.0
 """Seconds between two looks whether a lost scorer is back."""
 

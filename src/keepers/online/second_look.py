@@ -14,9 +14,9 @@ from keepers.training import Candidates
 from keepers.types import Signals
 
 EVERY = 16  # steps with older scores between two comparisons with fresh ones
-WARM = 2  # comparisons at the beginning that do not count: a young model turns over in any step
+WARM = 2  # first comparisons, which do not count: a young model changes much in any step
 WINDOW = 4  # comparisons whose mean decides
-LEAST = 0.7  # of what fresh scores choose, the older ones have to agree on so much
+LEAST = 0.7  # share of what fresh scores choose that older scores have to choose, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class SecondLook:
         """So much of a fresh choice is in the older one; too little of it ends looking ahead."""
         number = (self.steps - 1) // EVERY
         self.overlaps[number % WINDOW] = overlap if number >= WARM else torch.nan
-        mean = float(self.overlaps.mean())  # NaN until there are so many
+        mean = float(self.overlaps.mean())  # NaN until the window is full
         if mean < LEAST:
             self.ended = Drifted(step=version + 1, overlap=mean)
 

@@ -16,7 +16,7 @@ Attributes = dict[tuple[str, str], bool | int | float | str]
 """Numbers, words and modes that modules have beside tensors, by module and name."""
 _PLAIN = (bool, int, float, str)
 PROBED = 1024
-"""Elements of a tensor without gradient that are looked at for a change."""
+"""Elements of a tensor without gradient that are compared to find a change."""
 
 
 class Packing:

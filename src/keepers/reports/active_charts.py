@@ -12,7 +12,7 @@ from keepers.campaign import Curve
 from keepers.reports import charts, quantities
 
 FAR = 6
-"""A forecast of so many times the labels there are is drawn on a logarithmic axis."""
+"""A forecast beyond this many times the existing labels is drawn on a logarithmic axis."""
 
 
 @charts.page_style()

@@ -11,7 +11,7 @@ from keepers.reports import quantities
 
 NUM_BARS = 24
 ROUGH = 50
-"""Under so many control labels, what they say of single classes is rough."""
+"""With fewer control labels, the estimates for single classes are rough."""
 
 
 @dataclass(frozen=True, kw_only=True)

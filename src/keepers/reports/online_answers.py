@@ -27,7 +27,7 @@ ORDER: dict[Verdict | None, int] = {
     None: 2,
     "worse": 3,
 }
-NEAR = 0.1  # two trainings took the same time if one took at most so much more or less
+NEAR = 0.1  # two trainings took the same time if their durations differ by at most this fraction
 
 
 def name_of(method: str) -> str:

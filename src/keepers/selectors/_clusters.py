@@ -11,7 +11,7 @@ from torch import Tensor
 from keepers.selectors._distances import SquaredDistances, row_blocks
 
 FITTED_ON = 50_000
-"""Points that centres are fitted on at the most; of more, so many are drawn."""
+"""Points that centres are fitted on at most; of more points, a random part is used."""
 ROUNDS = 30
 SETTLED = 1e-4
 """Centres that move less than this part of the mean variance of a feature have settled."""

@@ -26,7 +26,7 @@ LIST_BLOCK = 1 << 20
 NARROWEST, WIDEST = 16, 256
 """Candidates that are evaluated in one matrix product."""
 TIE = 1e-6
-"""Gains that differ by less than this fraction are a tie: products round so much."""
+"""Gains that differ by less than this fraction are a tie: it is the rounding of products."""
 
 
 class Coverage:
@@ -69,7 +69,7 @@ class Coverage:
         return gain_C
 
     def num_entries(self) -> int:
-        """About how many pairs have ‖x_i − x_c‖² < D_i, from every so many candidates."""
+        """About how many pairs have ‖x_i − x_c‖² < D_i, estimated on a part of the candidates."""
         step = max(1, len(self) // 512)
         candidates = torch.arange(0, len(self), step, device=self.nearest_N.device)
         found = sum(int((block > 0).sum()) for block in self._reductions(candidates))

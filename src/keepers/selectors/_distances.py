@@ -27,7 +27,7 @@ BLOCK_ELEMENTS = 1 << 18
 
 
 ROUNDING = 8
-"""Products round squared distances by less than so many ε of the largest product."""
+"""Squared distances by products are off by less than this many ε of the largest product."""
 
 
 class Rows(NamedTuple):

@@ -22,8 +22,8 @@ from keepers.selectors._distances import (
 from keepers.selectors.checks import Report
 
 POINTS_PER_PICK, HELD = 60, 5_000_000
-"""Gains are summed over so many points for each pick, and so many numbers (20 MB) at the most:
-every pick goes through them several times."""
+"""Points for each pick that gains are summed over, and numbers (20 MB) that are held at most: every
+pick goes through them several times."""
 FEW, ENOUGH = 10, 1_000
 """A tenth of those points tells which fresh candidates are evaluated on all of them, if it is
 enough points."""
@@ -176,7 +176,7 @@ def _swapped(
     generator: torch.Generator,
     report: Report,
 ) -> tuple[Tensor, int]:
-    """Facilities of which some that cover little have given way, and how many; f only rises.
+    """Facilities after swaps of those that cover little, and the number of swaps; f only rises.
 
     Candidates are drawn by their squared distance to the nearest facility, as k-means++ does, so
     a cluster that has none is found. Facility j goes where one of them gains more than the loss

@@ -17,7 +17,7 @@ from keepers.selectors.ranking import highest
 from keepers.tensors import check_log_probs
 
 TIE = 1e-6
-"""Gains in nats that differ by less are a tie: sums round so much."""
+"""Gains in nats that differ by less are a tie: sums have rounding errors of this size."""
 BLOCK_ELEMENTS = 1 << 20
 """Numbers held at once while gains are taken: 4 MiB of float32."""
 WIDEST = 64

@@ -12,7 +12,7 @@ from keepers.selectors.ranking import highest
 from keepers.selectors.sampling import split_by
 
 MOST = 4_000
-"""Candidates that are clustered at once at the most: 64 MB of distances."""
+"""Candidates that are clustered at once, at most: 64 MB of distances."""
 
 
 def cluster_margin(

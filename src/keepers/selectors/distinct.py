@@ -28,7 +28,7 @@ from keepers.selectors.checks import (
 
 Metric = Literal["euclidean", "cosine"]
 BLOCK = 256
-"""Rows of the ranking that are looked at in one go."""
+"""Rows of the ranking that are compared at once."""
 COLUMNS = BLOCK_ELEMENTS // BLOCK
 KEPT, FULL = -1, -2
 

@@ -30,7 +30,7 @@ from keepers.selectors.checks import (
 
 Optimizer = Literal["lazy", "stochastic"]
 LIST_ENTRIES = 2_000_000
-"""Pairs that are listed at the most: 16 MB."""
+"""Pairs that are listed, at most: 16 MB."""
 
 
 def facility_location(

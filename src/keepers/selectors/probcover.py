@@ -20,9 +20,9 @@ from keepers.selectors.checks import (
 )
 
 MOST = 30_000
-"""Points of the graph at the most; of more, so many are drawn."""
+"""Points of the graph at most; of more points, a random part is used."""
 QUERIES = 2_000
-"""Balls whose purity is looked at; of more, so many are drawn."""
+"""Balls whose purity is measured at most; of more balls, a random part is used."""
 COLUMNS = 256
 TAKEN = -(1 << 40)
 

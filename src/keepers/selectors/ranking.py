@@ -9,7 +9,7 @@ from keepers.selectors.checks import check_count, check_scores, check_selected
 
 FEW = 4096
 SHARE = 8
-"""Of up to so many scores, as a batch of candidates has, a small share is taken without sorting."""
+"""From at most `FEW` scores, such as a batch of candidates, a small share is taken unsorted."""
 
 
 def top_k(scores: Tensor, k: int, *, selected: Tensor | None = None) -> Tensor:

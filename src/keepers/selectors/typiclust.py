@@ -20,7 +20,7 @@ from keepers.selectors.checks import Features, check_count, check_features, chec
 SMALL = 5
 """A cluster of fewer points is used only when the others have no more to give."""
 REFERENCES = 5_000
-"""Members of a cluster among which neighbours are looked for; of more, so many are drawn."""
+"""Members of a cluster that are searched for neighbours; of more members, a random part."""
 
 
 def typiclust(

@@ -204,7 +204,7 @@ _NOTHING = "null"
 
 
 def _family(kind: ArrowType) -> str:
-    """Types that are read alike."""
+    """Types that are read in the same way."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "numbers"
     if is_list(kind):

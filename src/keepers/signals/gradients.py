@@ -71,7 +71,7 @@ class ProjectedGradients:
 
     @contextmanager
     def _watched(self, shape: torch.Size, found: list[Tensor]) -> Generator[None]:
-        """Gradients of activations and of no weight, of which each layer tells its own."""
+        """Inside the block activations have gradients and weights have none; layers take notes."""
         weights = [(each, each.requires_grad) for each in self._module.parameters()]
         embeddings: nn.Module = self._module.get_input_embeddings()  # pyright: ignore
         handles = [embeddings.register_forward_hook(_with_gradient)]

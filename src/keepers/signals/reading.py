@@ -19,13 +19,13 @@ from keepers.signals.gradients import ProjectedGradients
 from keepers.types import Progress, Silent
 
 LOGITS = {"cpu": 1 << 26}
-"""Logits that a batch makes at the most, by device; `MANY` on others."""
+"""Logits of a batch at most, by device; `MANY` on others."""
 MANY = 1 << 30
 AT_ONCE = {"cpu": 1 << 12}
-"""Tokens of a batch at the most, whatever the vocabulary, by device; `MANY_AT_ONCE` on others."""
+"""Tokens of a batch at most, for any vocabulary, by device; `MANY_AT_ONCE` on others."""
 MANY_AT_ONCE = 1 << 16
 TOKENS = {"cpu": 1 << 10}
-"""Tokens of a batch with gradients at the most, by device; `MANY_TOKENS` on others."""
+"""Tokens of a batch with gradients at most, by device; `MANY_TOKENS` on others."""
 MANY_TOKENS = 1 << 14
 _PART = "part-{:07d}.safetensors"
 
@@ -59,10 +59,10 @@ def read_through(
 ) -> Read:
     """Losses, and features if wanted, of each sequence, padded to the longest of its batch.
 
-    A batch holds sequences of like length, so many that their logits stay within bounds. Padding
-    stands on the right, where a causal model does not look back at it: what is said of a sequence
-    does not depend on those beside it, up to rounding. Where `folder` is given, finished batches
-    are kept there `every` so many seconds, and found again.
+    A batch holds sequences of similar length, and their number keeps its logits within bounds.
+    Padding is on the right, where a causal model does not look back at it: the result of a sequence
+    does not depend on the others in its batch, up to rounding. If `folder` is given, finished
+    batches are saved there every `every` seconds, and reused.
 
     With `gradients` the features are those of `ProjectedGradients` in place of hidden states.
 

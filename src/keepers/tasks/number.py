@@ -22,7 +22,7 @@ PARTS = 10
 """Strata of a number: parts of its range with about equally many examples."""
 
 NEAR = 0.5
-"""A prediction counts as right within so many standard deviations of the target."""
+"""A prediction is right if it is within this many standard deviations of the target."""
 
 
 def too_even(name: str, spread: float, size: float) -> ParameterError:

@@ -83,7 +83,7 @@ class ClassQuestion:
         return [{"from_name": LABEL, "type": "choices", "value": {"choices": [answer]}}]
 
     def annotated(self, regions: Sequence[Region]) -> Answer:
-        """The one choice that there is."""
+        """The one choice."""
         choices = choices_in(regions)
         if len(choices) != 1 or not isinstance(choices[0], str):
             raise ValueError(f"it holds the choices {choices}, but must hold exactly one class")

@@ -27,7 +27,7 @@ GIVES = frozenset(
 """The signals that a classifier of scikit-learn gives."""
 
 COMPONENTS = 64
-"""Sparse features are projected on so many principal components."""
+"""Principal components that sparse features are projected on."""
 
 FITTED_ON = 20_000
 BLOCK = 16_384
@@ -118,7 +118,7 @@ def converged(fitted: Any) -> bool:
     last = getattr(last, "classifier_", last)
     done, most = getattr(last, "n_iter_", None), getattr(last, "max_iter", None)
     if done is None or not most or most < 0 or hasattr(last, "n_trees_per_iteration_"):
-        return True  # so many rounds of boosting are a choice, not a limit
+        return True  # the number of boosting rounds is a choice, not a limit
     return bool(np.max(done) < most)
 
 

@@ -39,7 +39,7 @@ class Point:
 
 
 class Evaluation:
-    """An observer that measures the module every so many steps; call `at_end` after the last.
+    """An observer that measures the module at regular steps; call `at_end` after the last.
 
     Args:
         measure: says how good the module is on the data it is measured on.

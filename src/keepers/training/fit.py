@@ -55,7 +55,7 @@ def fit(
     """Train `module` in place on the members of `view`, by `recipe`.
 
     The learning-rate schedule is fitted to `length`, by default that of the recipe; `stop_after`
-    ends the training after so many epochs of that schedule (early scores). With `keep`, an
+    ends the training after this many epochs of that schedule (early scores). With `keep`, an
     interrupted call that is made again continues at the last checkpoint and, on a CPU with the
     same number of threads, ends with the same bits (but for a length in seconds).
 
@@ -164,7 +164,7 @@ def _fading(view: TrainView, recipe: Recipe, policy: BatchPolicy, length: Length
 
 
 def epochs_of(recipe: Recipe, num_members: int, policy: BatchPolicy) -> int:
-    """The epochs that a recipe comes to on so many members, by its least number of steps."""
+    """The epochs of a recipe on `num_members` examples, with its minimum number of steps."""
     return recipe.epochs_of(steps_in_epoch(num_members, recipe.batch_size, policy))
 
 

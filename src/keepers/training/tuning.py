@@ -51,12 +51,12 @@ class Tuned:
 
 
 def tuning_flops(module: nn.Module, tokens: float) -> float:
-    """Operations of a training on so many tokens: six for each weight, two forward, four back."""
+    """Operations of training on `tokens`: six for each weight and token, two forward, four back."""
     return 6.0 * sum(each.numel() for each in module.parameters()) * tokens
 
 
 def forward_flops(module: nn.Module, tokens: float) -> float:
-    """Operations of a pass over so many tokens."""
+    """Operations of a forward pass over `tokens`."""
     return tuning_flops(module, tokens) / 3
 
 

@@ -67,7 +67,7 @@ class Noise:
 
     @property
     def many(self) -> bool:
-        """Whether so many are wrong that something should be done."""
+        """Whether enough labels are wrong to do something about them."""
         return self.estimate.low > MANY_LABEL_ERRORS
 
     def facts(self) -> dict[str, Any]:

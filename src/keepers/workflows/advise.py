@@ -116,7 +116,7 @@ def _target_seconds(
 
 
 def _fit_seconds(prepared: Prepared, part: Source, place: Workplace, n: int) -> float:
-    """About how long fitting a classifier to `n` examples takes, from `LARGEST` at the most.
+    """About how long fitting a classifier to `n` examples takes, measured on at most `LARGEST`.
 
     An encoder's features are there already.
     """
@@ -198,9 +198,9 @@ def _result(
 
 
 def _chooses(source: Source, prepared: Prepared) -> str | None:
-    """The pilot's model, where a method that is named would choose by another one of scikit-learn.
+    """The pilot's model, if a method that is named would choose by another model of scikit-learn.
 
-    What was tried are the choices of the pilot's model: those of the other one were not.
+    The pilot tried the choices of its own model, not those of the other one.
     """
     default, model = default_proxy(source.info()), prepared.role.model
     other = is_classifier(default) and default != model

@@ -29,7 +29,7 @@ FITTED_ON = 5_000
 """Examples that the principal components are fitted on, evenly spread over the ids."""
 ITERATIONS = 20
 DRAWN = 3_000
-"""Kept examples that a map shows at the most, and as many that are not."""
+"""Kept examples that a map shows at most; it shows as many dropped ones."""
 
 
 def needs_labels(config: CoresetOptions, *, brought: bool) -> bool:

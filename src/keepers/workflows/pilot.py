@@ -31,7 +31,7 @@ from keepers.workflows.looked_at import FOLDS, LARGEST
 from keepers.workflows.probing import embedded
 
 SEEN = 10
-"""Examples of a class that random choices keep in all pieces for its share to be looked at."""
+"""Examples of a class that random choices keep in all pieces if its share is measured."""
 
 DRAWS = 2
 """Random choices in each fold: their mean is what a method is held against."""

@@ -37,7 +37,7 @@ from keepers.workflows.stages import FOLDS, OUT_OF_FOLD, Training, is_trained, t
 from keepers.workflows.workplace import Workplace
 
 MEASURED = 1 << 24
-"""Predictions (examples × labels) that a proxy's score is measured on at the most."""
+"""Predictions (examples × labels) that a proxy's score is measured on, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

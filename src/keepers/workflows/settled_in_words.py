@@ -138,7 +138,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     ]
     if by_model and (chooses := pilot.get("chooses")):
         found.append(
-            f"The choices that were tried are those of {chooses}: take --method auto, or name the "
+            f"The pilot tried the choices of {chooses}: take --method auto, or name the "
             f"model, too: --method {by_model[0]} --proxy {chooses}"
         )
     if (guessing := pilot.get("guessing", 1.0)) < ALIKE / PART:

@@ -346,7 +346,7 @@ def _fit_whole(place: Workplace, training: Training, folder: Path) -> StageRecor
 
 
 def _measure(said: Tensor, view: EvalView) -> dict[str, Any]:
-    """The error of what was said of a test set, and what else its task measures."""
+    """The error of the predictions for a test set, and what else its task measures."""
     assert view.labels is not None
     found = view.task.measure(said, view.labels)
     errors = {"test_error": found.error, "worst_class_error": found.worst_error}

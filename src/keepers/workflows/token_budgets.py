@@ -27,7 +27,7 @@ def within_tokens(
     kept.
 
     Args:
-        choose: gives so many picks, and something beside them.
+        choose: gives the number of picks it is called with, and something beside them.
         tokens: (n,), of all that can be picked.
         budget: of the tokens.
 

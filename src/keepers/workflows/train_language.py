@@ -190,7 +190,7 @@ def tuning_of(
 
 
 def _check_same_tokens(tuning: Tuning, reference: ChatTokenizer) -> None:
-    """Refuse a reference whose tokens are others: its losses say nothing of those of the target."""
+    """Refuse a reference with another tokenizer: its losses are of other tokens."""
     used = torch.cat([each.ids for each in tuning.sequences]).unique().tolist()
     for number in used:
         own, other = (

@@ -29,8 +29,8 @@ DIVERSE, FEW = "badge", 300
 all be of one kind."""
 
 AMONG, FOR_EACH = 10_000, 20
-"""That chooses among so many examples of a large pool, drawn at random, or so many for each pick
-where that is more."""
+"""`auto` chooses among `AMONG` examples of a large pool, drawn at random, or among `FOR_EACH` for
+each pick if those are more."""
 
 LARGEST = 2_000
 """Labelled examples that a proxy is judged on, at most."""

@@ -30,14 +30,14 @@ from keepers.workflows.workplace import Workplace
 
 BUCKETS = 2**18
 SIDE = 16
-"""Pictures are looked at with at most so many pixels a side."""
+"""Pictures are scaled to at most this many pixels per side."""
 
 COMPONENTS = 64
 FITTED_ON = 20_000
 """Examples, drawn at random, that the built-in projection is fitted on."""
 
 FEW = 8
-"""Vectors of so many numbers or fewer say little by their direction alone: they are lifted."""
+"""The direction of a vector with at most this many numbers says little, so it is lifted."""
 
 _BLOCK = 8192
 

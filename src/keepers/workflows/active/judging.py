@@ -70,9 +70,9 @@ def said_of_balance(planned: Planned, classes: Sequence[str]) -> str | None:
 
 
 def chance(sample: int) -> float:
-    """Two models that agree less, on a sample of so many, rank by chance.
+    """The rank correlation below which the agreement of two models may be chance.
 
-    Twice the standard error of a rank correlation of 0.
+    Twice the standard error of a rank correlation of 0 on a sample of this size.
 
     >>> round(chance(2000), 3), round(chance(10), 3)
     (0.045, 0.667)
@@ -81,7 +81,7 @@ def chance(sample: int) -> float:
 
 
 def ceiling(found: Mapping[str, Any]) -> float:
-    """How much two seeds of one model agree: of proxy and target, that which does less."""
+    """How much two seeds of one model agree: the lower value of proxy and target."""
     return min(found["proxy_seeds"], found["target_seeds"])
 
 

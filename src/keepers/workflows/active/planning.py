@@ -27,9 +27,9 @@ from keepers.workflows.stages import Tested
 from keepers.workflows.workplace import Workplace
 
 DEEPEST = 8
-"""Near-duplicates are replaced out of so many times the batch, by methods that rank nothing.
+"""Methods without a ranking pick up to this many times the batch to replace near-duplicates.
 
-Those that score rank the whole pool at once; to the others each more costs a search of its own.
+Methods with scores rank the whole pool at once; for the others each further pick is a search.
 """
 
 

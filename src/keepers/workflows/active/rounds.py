@@ -43,7 +43,7 @@ from keepers.workflows.stages import Tested
 from keepers.workflows.workplace import Workplace
 
 AGAIN = 1.25
-"""Selection is compared with random again when there are so many times the control labels."""
+"""Selection is compared with random again when the control labels have grown by this factor."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

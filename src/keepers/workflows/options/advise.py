@@ -26,7 +26,7 @@ most typical, and those whose labels no other model contradicts."""
 
 
 def candidates(task: Task) -> tuple[str, ...]:
-    """Those of `CANDIDATES` that there are for a task."""
+    """The `CANDIDATES` that a task has."""
     from keepers import methods as table
     from keepers.workflows.offered import signals_for
 
@@ -108,7 +108,7 @@ class AdviseOptions(Seeded, Shared):
         A random choice stands beside every method, and the safe one is what is taken without.
 
         Raises:
-            ParameterError: one that there is not for the task, or that a pilot cannot try.
+            ParameterError: a method that the task does not have, or that a pilot cannot try.
         """
         from keepers import methods as table
         from keepers.baselines import RANDOM, SAFE
@@ -204,7 +204,7 @@ class LabellingOptions(Seeded, Shared):
         """The methods that are tried where targets are of this task.
 
         Raises:
-            ParameterError: one that there is not for such targets.
+            ParameterError: a method that the task does not have.
         """
         from keepers import methods as table
         from keepers.workflows.offered import active_signals, unsure_of

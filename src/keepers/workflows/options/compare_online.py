@@ -27,8 +27,8 @@ class Corruption(Options):
 
     `noise`: this fraction of all labels becomes another class, uniformly. `structured_noise`:
     this fraction of the labels of the four most confused classes becomes that of the class they
-    are confused with. `relevance`: so many classes, drawn at random, are kept whole, and 6% of
-    each other one, of the test data too: what is rare in training is rare in use. `duplicate`:
+    are confused with. `relevance`: this many classes, drawn at random, are kept whole, and 6% of
+    each other class, of the test data too: what is rare in training is rare in use. `duplicate`:
     this fraction of the examples is there `duplicate_times` times.
 
     Raises:

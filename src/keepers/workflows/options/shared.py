@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def check_model(name: str, given: Any) -> None:
-    """Refuse, before data are read, a model or a field of a role that there is not."""
+    """Refuse an unknown model, or an unknown field of a role, before data are read."""
     from keepers.roles import Role
 
     if not isinstance(given, str | Mapping | Role):

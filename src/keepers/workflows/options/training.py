@@ -73,7 +73,7 @@ class LengthConfig(Options):
         self.length(1)
 
     def length(self, epochs: int) -> Length:
-        """What was asked for, or so many epochs.
+        """The length that was asked for, by default `epochs`.
 
         >>> LengthConfig(steps=200).length(10)
         Length(epochs=None, steps=200, seconds=None)

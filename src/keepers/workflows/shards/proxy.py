@@ -33,7 +33,7 @@ from keepers.workflows.shards.opening import Site
 from keepers.workflows.stages import early_epochs
 
 OF_EACH = 10
-"""Examples of each class that the sample has at least, if there are so many."""
+"""Examples of each class that the sample has at least, if the data have them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -63,7 +63,7 @@ class Kept:
 
     @property
     def of_class(self) -> dict[str, int]:
-        """How many are kept of each class of which some are."""
+        """How many examples of each class are kept, without the classes that have none."""
         labels = read_table(self.path, "selection", _AGAIN, ("label",))[0]["label"]
         return {each["values"]: each["counts"] for each in labels.value_counts().to_pylist()}
 
