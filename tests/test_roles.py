@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import keepers
+from keepers.code import code_fingerprint
 from keepers.data import open_source
 from keepers.errors import ParameterError
-from keepers.files import code_fingerprint
 from keepers.models import MODELS, Recipe, default_recipe, module_fingerprint
 from keepers.roles import Role, prepare
 

@@ -14,16 +14,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from keepers import processes
+from keepers.code import installed_version
 from keepers.errors import DamagedError, KeepersWarning, RunError
-from keepers.files import (
-    check_folder,
-    file_digest,
-    fingerprint,
-    installed_version,
-    plain,
-    sweep,
-    write_json,
-)
+from keepers.files import check_folder, file_digest, fingerprint, plain, sweep, write_json
 from keepers.ledger import Cost
 from keepers.sealed import read_note, write_note
 from keepers.words import changed

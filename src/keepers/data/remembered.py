@@ -24,6 +24,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from keepers.code import installed_version
 from keepers.data.examples import Examples
 from keepers.data.extract import paths_beside
 from keepers.data.folders import find_files, metadata_files
@@ -32,7 +33,7 @@ from keepers.data.material import Material
 from keepers.data.source import Columns, SkippedRow, Source
 from keepers.data.where import Part, Where
 from keepers.errors import DataError, KeepersError
-from keepers.files import fingerprint, hash_bytes, installed_version
+from keepers.files import fingerprint, hash_bytes
 from keepers.sealed import read_tensors, recalled, write_tensors
 from keepers.types import Kind
 

@@ -22,7 +22,7 @@ from keepers.random import derived_seed
 from keepers.roles import encode_like, prepare
 from keepers.runs import StageRecord
 from keepers.workflows.active.asking import training_of
-from keepers.workflows.active.opening import feature_column
+from keepers.workflows.active.brought import feature_column
 from keepers.workflows.options.simulate import SimulateConfig
 from keepers.workflows.stages import Tested, Training, train
 from keepers.workflows.workplace import Workplace

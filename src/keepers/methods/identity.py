@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from keepers.files import code_fingerprint, fingerprint, hash_bytes
+from keepers.code import code_fingerprint
+from keepers.files import fingerprint, hash_bytes
 
 
 def code_of(*values: Any) -> str:

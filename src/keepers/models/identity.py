@@ -7,7 +7,8 @@ import hashlib
 import torch
 from torch import nn
 
-from keepers.files import code_fingerprint, fingerprint
+from keepers.code import code_fingerprint
+from keepers.files import fingerprint
 from keepers.types import Classifier
 
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from keepers.code import installed_version
 from keepers.data import Source
-from keepers.files import hash_bytes, installed_version, plain
+from keepers.files import hash_bytes, plain
 from keepers.methods import Method
 from keepers.selection import ArrowTable
 from keepers.workflows.evidence import Evidence

@@ -19,6 +19,7 @@ from keepers.tasks import CLASSES, kind_of, question_of
 from keepers.tasks.question import Answer, Question
 from keepers.types import Progress
 from keepers.words import counted, remedy
+from keepers.workflows.active.brought import feature_column
 from keepers.workflows.active.unlabelled import with_names
 from keepers.workflows.opening import say_skipped
 from keepers.workflows.options.active import BUILT_IN, check_names
@@ -314,54 +315,6 @@ def _check_agree(
 def _among(ids: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     there = set(others.tolist())
     return np.fromiter((name in there for name in ids.tolist()), dtype=bool, count=len(ids))
-
-
-def feature_column(
-    features: str, source: Source, *files: tuple[Source | None, Any]
-) -> npt.NDArray[np.float32] | None:
-    """The features of a column: None where `features` names a model or the built-in ones."""
-    if features == BUILT_IN:
-        return None
-    found: npt.NDArray[np.float32] | None = None
-    place = {name: position for position, name in enumerate(source.ids.tolist())}
-    for opened, data in files:
-        if opened is None:
-            continue
-        try:
-            column = open_source(
-                data,
-                input=features,
-                id=opened.columns.id,
-                split=opened.columns.split,
-                header=opened.columns.header,
-                task="class",
-                require_labels=False,
-            )
-        except ParameterError as error:
-            if error.parameter == "input" and ":" in features and found is None:
-                return None  # a model's name
-            _, _, problem = str(error).partition(": ")
-            raise ParameterError("features", f"in {opened.name} {problem}") from None
-        except KeepersError as error:
-            raise DataError(f"features: {error}") from None
-        if column.kind != "vector" or column.num_rows != opened.num_rows:
-            raise ParameterError(
-                "features",
-                f"column '{features}' of {opened.name} holds {column.num_rows:,} {column.kind}s",
-                f"Name one of {opened.num_rows:,} vectors",
-            )
-        values = np.asarray(column.inputs, dtype=np.float32)
-        if found is None:
-            found = np.full((len(source), values.shape[1]), np.nan, dtype=np.float32)
-        elif found.shape[1] != values.shape[1]:
-            raise DataError(
-                f"features: column '{features}' holds vectors of {values.shape[1]} numbers in "
-                f"{opened.name}, but of {found.shape[1]} in the pool. Give vectors of one length"
-            )
-        by_row = dict(zip(column.rows.tolist(), range(len(values)), strict=True))
-        rows = [by_row[row] for row in opened.rows.tolist()]
-        found[[place[name] for name in opened.ids.tolist()]] = values[rows]
-    return found
 
 
 def location(data: Any, parameter: str) -> str | None:
