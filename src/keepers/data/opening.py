@@ -174,7 +174,7 @@ def open_source(
             raise ParameterError(
                 "test",
                 f"{material.name} holds {kind}s, but the training data hold {like.kind}s",
-                "Give alike",
+                f"Give test data that hold {like.kind}s",
             )
         inputs = extract.raw_inputs(material, columns.input, kind)
         targets = task if talk is None else CLASSES.name

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,29 +13,45 @@ from torch import Tensor
 from keepers.data.arrow import ArrowColumn
 from keepers.data.arrow import compute as pc
 from keepers.errors import KeepersError, ParameterError
-from keepers.types import Pool
 
 _STATISTICS_BATCH = 256
 _BLOCK = 16_384
 """Texts that are counted at a time."""
 
-
-P = TypeVar("P", bound=Pool)
 _copies: WeakKeyDictionary[Any, dict[torch.device, Any]] = WeakKeyDictionary()
 
 
-def _moved(pool: P, device: torch.device | str, copy: Callable[[], P]) -> P:
-    """The pool itself where it is there already, else its copy, which lives as long as it does."""
-    device = torch.device(device)
-    if device == pool.device:
-        return pool
-    copies = _copies.setdefault(pool, {})
-    if device not in copies:
-        copies[device] = copy()
-    return copies[device]
+class _OnDevice:
+    """A pool on one device: the `parts` that another one like it is made of, and what is `held`."""
+
+    def __init__(self, parts: tuple[Any, ...], *held: Tensor) -> None:
+        self._parts = parts
+        self._held = held
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(each.nbytes for each in self._held)
+
+    @property
+    def device(self) -> torch.device:
+        """Where `gather` gives its tensors."""
+        return self._held[0].device
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same pool on a device; it is copied there once, for as long as this one lives."""
+        device = torch.device(device)
+        if device == self.device:
+            return self
+        copies = _copies.setdefault(self, {})
+        if device not in copies:
+            parts = (each.to(device) if isinstance(each, Tensor) else each for each in self._parts)
+            make: Any = type(self)  # whose arguments are its parts
+            copies[device] = make(*parts)
+        return copies[device]
 
 
-class DensePool:
+class DensePool(_OnDevice):
     """Pictures, vectors or characters: one row of equal size for each example.
 
     `rows` is uint8 or float32 pictures (n, channels, height, width), float32 vectors (n, d), or
@@ -49,24 +64,14 @@ class DensePool:
     """
 
     def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
         # Pictures lie channels-last, so that gathering rows needs no change of layout.
         pictures = rows.ndim == 4
         self._laid = rows.permute(0, 2, 3, 1).contiguous() if pictures else rows.contiguous()
         self.rows = self._laid.permute(0, 3, 1, 2) if pictures else self._laid
+        super().__init__((self.rows,), self._laid)
 
     def __len__(self) -> int:
         return len(self._laid)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self._laid.nbytes
-
-    @property
-    def device(self) -> torch.device:
-        """Where `gather` gives its tensors."""
-        return self._laid.device
 
     def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
         """The inputs at `positions` (int64)."""
@@ -75,10 +80,6 @@ class DensePool:
             scaled = chosen.mul(1 / 255) if chosen.dtype == torch.uint8 else chosen
             return (scaled.permute(0, 3, 1, 2),)
         return (chosen if chosen.is_floating_point() else chosen.long(),)
-
-    def to(self, device: torch.device | str) -> DensePool:
-        """The same pool on a device; it is copied there once."""
-        return _moved(self, device, lambda: DensePool(self.rows.to(device)))
 
 
 def _ragged(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +91,7 @@ def _ragged(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return shift + torch.arange(total, device=starts.device), offsets
 
 
-class BagPool:
+class BagPool(_OnDevice):
     """Hashed bags of n-grams for `nn.EmbeddingBag(mode="sum")`.
 
     `indices` (total,) int32 are the buckets of all documents, one after the other; `lengths`
@@ -109,19 +110,10 @@ class BagPool:
         self.buckets = buckets
         self._starts = lengths.cumsum(0) - lengths
         self._weights = 1 / lengths.clamp(min=1).float()
+        super().__init__((indices, lengths, buckets), indices, lengths, self._starts, self._weights)
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.indices.nbytes + 2 * self.lengths.nbytes + self._weights.nbytes
-
-    @property
-    def device(self) -> torch.device:
-        """Where `gather` gives its tensors."""
-        return self.indices.device
 
     def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
         """Indices, offsets and weights of the documents at `positions` (int64)."""
@@ -158,16 +150,8 @@ class BagPool:
         shape = (len(positions), buckets)
         return sparse.csr_matrix((times[:done], indices[:done], ends), shape=shape)
 
-    def to(self, device: torch.device | str) -> BagPool:
-        """The same pool on a device; it is copied there once."""
-        return _moved(
-            self,
-            device,
-            lambda: BagPool(self.indices.to(device), self.lengths.to(device), self.buckets),
-        )
 
-
-class TokenPool:
+class TokenPool(_OnDevice):
     """Token ids of a sub-word tokeniser, of any length.
 
     `tokens` (total,) int32 and `lengths` (n,) int64 as in `BagPool`. `gather` gives (input_ids,
@@ -183,19 +167,10 @@ class TokenPool:
         self.lengths = lengths
         self.padding = padding
         self._starts = lengths.cumsum(0) - lengths
+        super().__init__((tokens, lengths, padding), tokens, lengths, self._starts)
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.tokens.nbytes + 2 * self.lengths.nbytes
-
-    @property
-    def device(self) -> torch.device:
-        """Where `gather` gives its tensors."""
-        return self.tokens.device
 
     def gather(self, positions: Tensor) -> tuple[Tensor, ...]:
         """Padded token ids and their mask, of the documents at `positions` (int64)."""
@@ -207,14 +182,6 @@ class TokenPool:
         padded = torch.full(mask.shape, self.padding, dtype=torch.int64, device=self.device)
         padded[mask] = self.tokens.index_select(0, where).long()
         return padded, mask.long()
-
-    def to(self, device: torch.device | str) -> TokenPool:
-        """The same pool on a device; it is copied there once."""
-        return _moved(
-            self,
-            device,
-            lambda: TokenPool(self.tokens.to(device), self.lengths.to(device), self.padding),
-        )
 
 
 class TextPool:
