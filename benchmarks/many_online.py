@@ -43,7 +43,7 @@ from many_texts import exchanged
 
 import keepers
 from keepers.files import write_json
-from keepers.online import AGAIN, OnlineFacts
+from keepers.online import OnlineFacts, doubt
 from keepers.statistics import paired_difference
 
 LEAST, MOST, RARE = 1_000, 3_000, 10
@@ -123,7 +123,8 @@ def measured(
         "another seed": trained("uniform", draw + OTHER),
     }
     told = {how: each.pop("facts") for how, each in trainings.items()}["rho-loss"]
-    told["weak"] = tuple(each for each in told["weak"] if each != AGAIN)
+    doubts = {doubt("folds", few_passes=False), doubt("part", few_passes=False)}
+    told["weak"] = tuple(each for each in told["weak"] if each not in doubts)
     pays = OnlineFacts(**{name: told[name] for name in told if name != "pays"}).pays
     classes = len(set(frame[label]))
     return {"rows": cut, "classes": classes, "pays": pays, "trainings": trainings}

@@ -262,31 +262,30 @@ def test_auto_is_rho_loss_where_it_can(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_auto_that_does_not_select_trains_on_what_was_held_out_too(tmp_path: Path) -> None:
-    """Uniform steps need no losses: without the part that gave them, less would be learnt."""
-    data, given = easy(noise=1.0), {"model": "logistic", "steps": 8, "device": "cpu"}
-    plain = load_file(keepers.train(data, select="uniform", run=tmp_path / "a", **given).weights)
-    held: dict[str, Any] = {"holdout": 0.2, "il_epochs": 1}
-    own = keepers.irreducible_losses(data, holdout=0.2, epochs=1, run=tmp_path / "b")
-    for number, how in enumerate((held, {"il": own})):
+def test_auto_holds_no_part_of_the_data_out(tmp_path: Path) -> None:
+    """With less to train on rho-loss ended below uniform steps, and uniform steps would too."""
+    given: dict[str, Any] = {"model": "logistic", "steps": 8, "device": "cpu"}
+    plain = load_file(keepers.train(easy(), select="uniform", run=tmp_path / "a", **given).weights)
+    part = keepers.irreducible_losses(easy(), holdout=0.2, epochs=1, run=tmp_path / "b")
+    other = keepers.irreducible_losses(
+        easy(), holdout=(easy()[0] + 0.01, easy()[1]), epochs=1, run=tmp_path / "c"
+    )
+    assert (part.origin, other.origin) == ("part", "others")
+    hows: tuple[dict[str, Any], ...] = ({"holdout": 0.2, "il_epochs": 1}, {"il": part})
+    for number, how in enumerate(hows):
         said: list[str] = []
         auto = keepers.train(
-            data, select="auto", run=tmp_path / f"{number}", say=said.append, **how, **given
+            easy(), select="auto", run=tmp_path / f"{number}", say=said.append, **how, **given
         )
-        assert any("uniform, and 48 examples held out for the losses" in each for each in said)
+        assert any("uniform: the losses are by a part of the data" in each for each in said)
         assert (auto.metadata["selected_by"], auto.metadata["trained_on"]) == ("uniform", 240)
-        assert auto.metadata["online_facts"]["pays"] is False
+        assert not auto.made_losses
         weights = load_file(auto.weights)
         assert all(torch.equal(weights[name], plain[name]) for name in plain)
-    phases = {
-        cost["phase"]
-        for cost in keepers.train(
-            data, select="auto", run=tmp_path / "0", **held, **given
-        ).metadata["costs"]
-    }
-    assert "irreducible-loss training" in phases  # what finding out cost
-    named = keepers.train(data, select="rho-loss", run=tmp_path / "c", **held, **given)
-    assert named.metadata["trained_on"] == 192
+    named = keepers.train(easy(), select="rho-loss", il=part, run=tmp_path / "d", **given)
+    assert (named.metadata["selected_by"], named.metadata["trained_on"]) == ("rho-loss", 192)
+    with pytest.warns(KeepersWarning, match="by a part of the data"):
+        assert keepers.BatchSelector("auto", part, keep=0.1).ended is not None
 
 
 @pytest.mark.parametrize("select", ["loss", "rho-loss"])

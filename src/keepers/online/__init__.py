@@ -8,12 +8,12 @@ from keepers.online.batch import Chosen, Parts, read_batch
 from keepers.online.checks import SUPPLIED
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
-from keepers.online.facts import AGAIN, FEW_PASSES, OnlineFacts, assumed_ratio, online_facts, shares
+from keepers.online.facts import FEW_PASSES, OnlineFacts, assumed_ratio, doubt, online_facts, shares
 from keepers.online.handover import WATCHED, HandOver
 from keepers.online.infobatch import InfoBatch
 from keepers.online.loader import SelectingLoader
 from keepers.online.loop import BatchSelector, RhoLoss
-from keepers.online.losses import IrreducibleLosses, weaknesses
+from keepers.online.losses import IrreducibleLosses, Origin, weaknesses
 from keepers.online.numbering import Numbering, WithIds, number, with_ids
 from keepers.online.policy import Selecting
 from keepers.online.replay import Replay
@@ -30,7 +30,6 @@ from keepers.online.selector import Selector
 from keepers.online.tokens import TokenChoice, TokenSelector
 
 __all__ = [
-    "AGAIN",
     "FEW_PASSES",
     "SUPPLIED",
     "WATCHED",
@@ -47,6 +46,7 @@ __all__ = [
     "IrreducibleLosses",
     "Numbering",
     "OnlineFacts",
+    "Origin",
     "Parts",
     "Replay",
     "RhoLoss",
@@ -64,6 +64,7 @@ __all__ = [
     "WithIds",
     "assumed_ratio",
     "check_scoring",
+    "doubt",
     "measure_step",
     "number",
     "online_facts",

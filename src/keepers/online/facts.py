@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from keepers.online.losses import weaknesses
+from keepers.online.losses import Origin, weaknesses
 
 FORWARD = 1 / 3  # of a training step, where nothing was measured
 WRONG = 0.05  # of the labels, from which on steps without them are worth more than they save
@@ -17,11 +17,17 @@ NEAR, FAR = 0.9, 0.25  # of the ceiling: what is learnt anyway, and what cannot 
 CLOSE = 1.1  # a step's time is known no better: cost and bound within it are not told apart
 FEW_PASSES = 3
 """How often uniform training may see each example in as many steps, for losses by folds."""
+OTHERS_MAY = (
+    "Losses by a model of other data (--holdout other.parquet) may pay; rho-loss by name selects"
+)
 AGAIN = (
     "the losses are by folds of the data themselves, and in this many steps uniform training sees "
     "each example often, or it is not known how often. There rho-loss ended below it in most "
-    "trainings (benchmarks/many_online.py). Losses by a model of other data (--holdout DATA) may "
-    "pay, and so may a training of few --steps; rho-loss by name selects"
+    f"trainings. A training of few --steps may pay. {OTHERS_MAY}"
+)
+PART = (
+    "the losses are by a part of the data, which rho-loss is then not trained on. It ended below "
+    f"uniform training on all of them in most trainings. {OTHERS_MAY}"
 )
 UNKNOWN = (
     "the quality of these losses is unknown: the file does not have it (keepers il writes it). "
@@ -108,13 +114,24 @@ def shares(values: Tensor) -> tuple[Tensor, Tensor]:
     return likely >= NEAR * ceiling, likely < FAR * ceiling
 
 
+def doubt(origin: Origin, *, few_passes: bool) -> str:
+    """Why `auto` does not select by losses of this origin; empty where they may be good.
+
+    >>> doubt("folds", few_passes=True), doubt("others", few_passes=False)
+    ('', '')
+    """
+    if origin == "part":
+        return PART
+    return AGAIN if origin == "folds" and not few_passes else ""
+
+
 def online_facts(
     values: Tensor,
     quality: Mapping[str, Any],
     *,
     keep: float,
     ratio: float | None = None,
-    again: bool = False,
+    doubted: str = "",
 ) -> OnlineFacts:
     """What irreducible losses `values` (n,) and the `quality` of their model say beforehand.
 
@@ -124,7 +141,7 @@ def online_facts(
     training may never get as far. `ratio` is m, what a selecting step costs in plain ones
     (`StepCost.ratio`); where it was not measured it is taken as 1 + 1 / (3 keep), a forward pass
     being a third of a step. Losses without a `quality` are not trusted: that is weak, and so is
-    `again`: they are by folds of data that uniform training sees more than `FEW_PASSES` times.
+    what is `doubted` about them.
 
     >>> import torch
     >>> sure, unsure, wrong = torch.full((80,), 0.1), torch.full((10,), 0.5), torch.full((10,), 4.0)
@@ -141,7 +158,7 @@ def online_facts(
         unlearnable=round(unlearnable, 4),
         speedup=1 / useful,
         ratio=assumed_ratio(keep) if ratio is None else ratio,
-        weak=((AGAIN,) if again else ()) + _weak(unfinished),
+        weak=((doubted,) if doubted else ()) + _weak(unfinished),
     )
 
 

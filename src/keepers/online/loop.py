@@ -21,7 +21,7 @@ from keepers.online.batch import Chosen, Parts, Read, cut, cut_batch, read_batch
 from keepers.online.checks import unknown_ids
 from keepers.online.companion import Companion
 from keepers.online.cost import StepCost, measure_step
-from keepers.online.facts import online_facts
+from keepers.online.facts import doubt, online_facts
 from keepers.online.handover import HandOver
 from keepers.online.losses import IrreducibleLosses
 from keepers.online.numbered import candidates_of, positions_of
@@ -197,7 +197,8 @@ class BatchSelector:
         if isinstance(share, int):
             raise ParameterError("keep", f"got the count {keep} for auto", "Give a fraction: 0.1")
         assert losses is not None  # as the selector found
-        facts = online_facts(losses.values, losses.quality, keep=share, again=losses.by_folds)
+        doubted = doubt(losses.origin, few_passes=False)
+        facts = online_facts(losses.values, losses.quality, keep=share, doubted=doubted)
         if not facts.pays:
             self.selector.watch.ended = HandOver(step=0, reason=facts.why)
             if processes.rank() == 0:

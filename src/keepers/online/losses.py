@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from keepers.sealed import read_table, write_table
 from keepers.words import counted
 
 _COLUMNS = ("id", "irreducible_loss", "label")
+Origin = Literal["folds", "part", "others"]
 FEW = 30  # examples, of which a rank correlation says little
 REMEDY = (
     "Compute the losses from these data by the same id, with keepers.irreducible_losses or "
@@ -111,9 +112,12 @@ class IrreducibleLosses:
         return self.metadata.get("quality", {})
 
     @property
-    def by_folds(self) -> bool:
-        """Whether they are from the data themselves: of each fold by a model of the others."""
-        return bool(self.metadata.get("folds"))
+    def origin(self) -> Origin:
+        """What their models were trained on: folds of these data, a part of them, or others."""
+        if self.metadata.get("folds"):
+            return "folds"
+        held = self.metadata.get("holdout")
+        return "part" if held is not None and held == self.metadata.get("data") else "others"
 
     @property
     def weaknesses(self) -> list[str]:

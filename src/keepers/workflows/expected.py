@@ -16,6 +16,7 @@ from keepers.online import (
     Selecting,
     StepCost,
     check_scoring,
+    doubt,
     measure_step,
     online_facts,
 )
@@ -85,18 +86,18 @@ def known_facts(training: OnlineTraining, cost: StepCost, place: Workplace) -> O
     assert irreducible is not None
     assert values is not None
     quality, values = irreducible.losses.quality, values[training.members]
-    again = irreducible.losses.by_folds and not training.few_passes
+    doubted = doubt(irreducible.losses.origin, few_passes=training.few_passes)
     keep = training.selection.keep
 
     def compute(folder: Path) -> StageRecord:
         ratio = processes.agree(cost.ratio)  # it was measured, by each process for itself
-        found = online_facts(values, quality, keep=keep, ratio=ratio, again=again)
+        found = online_facts(values, quality, keep=keep, ratio=ratio, doubted=doubted)
         return StageRecord(facts=asdict(found))
 
     inputs = {
         "losses": hash_bytes(values.numpy()),
         "quality": quality,
-        "again": again,
+        "doubted": doubted,
         "selection": {**asdict(training.selection), "stand_in": None},
         "model": training.prepared.fingerprint,
         "stand_in": None if training.stand_in is None else training.stand_in.fingerprint,

@@ -12,7 +12,7 @@ from keepers import processes
 from keepers.baselines import UNIFORM
 from keepers.data import Source
 from keepers.errors import KeepersError, ParameterError, renamed
-from keepers.online import IrreducibleLosses
+from keepers.online import IrreducibleLosses, Origin
 from keepers.words import changed, counted
 from keepers.workflows.irreducible import Irreducible, make_losses
 from keepers.workflows.online.selections import (
@@ -22,6 +22,7 @@ from keepers.workflows.online.selections import (
     not_one_model,
     unused,
 )
+from keepers.workflows.opening import share
 from keepers.workflows.options.irreducible import OF_IRREDUCIBLE, IrreducibleConfig
 from keepers.workflows.options.shared import Say
 from keepers.workflows.options.training import TrainOptions
@@ -101,9 +102,13 @@ class Sought:
         return None
 
     @property
-    def by_folds(self) -> bool:
-        """Whether they are, or will be, made from the data themselves."""
-        return self.holdout is None if self.il is None else self.il.by_folds
+    def origin(self) -> Origin:
+        """What their models were trained on, or will be."""
+        if self.il is not None:
+            return self.il.origin
+        if self.holdout is None:
+            return "folds"
+        return "others" if share(self.holdout, "holdout") is None else "part"
 
     def of(self, source: Source, place: Workplace, test: Source | None) -> Irreducible:
         """Those of `source`; what is made is also left in the run directory.

@@ -15,7 +15,7 @@ from keepers.data import Source, mark
 from keepers.errors import ParameterError
 from keepers.files import atomic_folder, atomic_path, check_folder, check_output, plain
 from keepers.models import default_target
-from keepers.online import AGAIN, Scorers
+from keepers.online import Scorers, doubt
 from keepers.options import taking
 from keepers.roles import Role, encode_like
 from keepers.runs import RECORD
@@ -140,8 +140,9 @@ def _train(
     training = ready(source, tested, sought, config, place)
     source = training.source
     auto = config.selects == AUTO
-    if auto and sought is not None and sought.by_folds and not training.few_passes:
-        say(f"auto: every step is uniform: {AGAIN}")
+    doubted = sought and auto and doubt(sought.origin, few_passes=training.few_passes)
+    if doubted:
+        say(f"auto: every step is uniform: {doubted}")
         auto, sought = False, None
         training = training.uniform()
     expected = None if config.selects == ORIGINAL else expected_cost(training, place)
@@ -155,9 +156,8 @@ def _train(
         for sentence in facts.sentences():
             say(sentence)
         if auto and not facts.pays:
-            held, training = len(training.members), training.uniform()
-            expected, held = None, len(training.members) - held
-            say(f"auto: every step is uniform{_returned(held)}")
+            say("auto: every step is uniform")
+            expected, training = None, training.uniform()
     members, recipe = training.members, training.prepared.recipe
     epoch = steps_in_epoch(len(members), recipe.batch_size, training.policy())
     length = config.length(recipe.epochs_of(epoch))
@@ -197,13 +197,6 @@ def _train(
         metadata=metadata,
         run=place.run.path,
         made_losses=sought is not None and sought.il is None,
-    )
-
-
-def _returned(held: int) -> str:
-    """What becomes of examples that were held out for the losses, which nothing needs now."""
-    return f", and {counted(held, 'example')} held out for the losses are trained on too" * (
-        held > 0
     )
 
 
