@@ -115,7 +115,7 @@ def test_advice_is_told_in_every_form(tmp_path: Path) -> None:
     lines = "\n".join(plain_lines(advice_table(result)))
     assert "cost of a selecting step, in plain steps (m)" in lines
     losses = advice.result["losses"]
-    assert f"keepers train --il {losses} uses these losses" in advice.sentences
+    assert f"keepers train --select rho-loss --il {losses} uses these losses" in advice.sentences
     taken = keepers.advise_online(data, il=losses, **{**asked, "run": tmp_path / "again"}, **QUIET)
     for name in ("redundant", "unlearnable", "speedup"):
         assert taken.result["facts"][name] == facts[name]

@@ -27,7 +27,8 @@ from keepers.types import Silent
 from keepers.workflows.options.coreset import ScoreOptions
 
 COMMON = ("digits", "--limit", "150", "--device", "cpu")
-TRAIN = ("train", *COMMON, "--il-model", "logistic", "--il-epochs", "1", "--steps", "4")
+PLAIN = ("train", *COMMON, "--il-model", "logistic", "--il-epochs", "1")
+TRAIN = (*PLAIN, "--select", "rho-loss", "--steps", "4")
 IL = ("il", *COMMON, "--model", "logistic", "--epochs", "1")
 
 
@@ -94,10 +95,17 @@ def test_without_json_a_person_reads_how_it_went(run: Keepers) -> None:
     assert names["model"].module is not None
 
 
+def test_nothing_is_selected_by_default_where_that_loses(run: Keepers) -> None:
+    said = run(*PLAIN, "--test", "0.2")
+    assert said.out.startswith("Trained mlp by uniform (auto) on 120 examples: 400 steps, ")
+    assert "auto: every step is uniform: " in said.err
+    assert "irreducible" not in said.out
+
+
 def test_the_summary_says_what_given_losses_cost(run: Keepers) -> None:
     said = run(*IL)
     assert said.out.startswith("Irreducible losses of 150 examples from 2 models")
-    assert "keepers train digits --il il.parquet" in said.out
+    assert "keepers train digits --select rho-loss --il il.parquet" in said.out
     used = run(*TRAIN, "--il", "il.parquet")
     assert "The irreducible losses were given; making them took " in used.out
     table = pa.table(
@@ -143,6 +151,7 @@ def test_settings_from_a_file_and_from_set(run: Keepers) -> None:
         "device": "cpu",
         "test": 0.2,
         "holdout": 0.25,
+        "select": "rho-loss",
         "keep": 0.5,
         "steps": 2,
         "model": {"model": "mlp", "options": {"hidden": [8]}},

@@ -307,7 +307,8 @@ def test_auto_makes_no_losses_of_data_that_are_seen_often(tmp_path: Path) -> Non
     for length in ({"epochs": 2}, {"steps": 200}, {}):
         said: list[str] = []
         run = tmp_path / f"{length}"
-        found = keepers.train(easy(), select="auto", run=run, say=said.append, **length, **given)
+        found = keepers.train(easy(), run=run, say=said.append, **length, **given)
+        assert found.metadata["select"] == "auto"  # by default
         assert any(each.startswith("auto: every step is uniform: the losses") for each in said)
         assert found.metadata["selected_by"] == "uniform"
         assert (found.metadata["online_facts"], found.made_losses) == (None, False)

@@ -73,6 +73,7 @@ def made(run: Path, data: Any = None, **given: Any) -> IrreducibleLosses:
 
 def trained(run: Path, data: Any = None, **given: Any) -> keepers.TrainResult:
     defaults: dict[str, Any] = {
+        "select": "rho-loss",
         "model": SMALL,
         "il_model": FEW,
         "id": "key",
@@ -852,9 +853,8 @@ def test_length_in_epochs_steps_or_seconds(tmp_path: Path) -> None:
     assert steps("a", epochs=2) == 6
     assert steps("b", steps=5) == 5
     assert steps("c", seconds=0.05) > 0
-    default = keepers.train(
-        blobs(), model={**role, "epochs": 3}, il_model=FEW, run=tmp_path / "d", id="key"
-    )
+    own = {"il_model": FEW, "id": "key", "select": "rho-loss"}
+    default = keepers.train(blobs(), model={**role, "epochs": 3}, run=tmp_path / "d", **own)
     assert default.metadata["epochs"] == 3
 
 

@@ -68,7 +68,7 @@ def _told(result: TrainResult) -> list[str]:
     trained = _cost(facts["costs"], "target training")
     of = "conversation" if facts["task"] == "tokens" else "example"
     lines = [
-        f"Trained {facts['model']['model']} by {facts['select']} on "
+        f"Trained {facts['model']['model']} by {_by(facts)} on "
         f"{counted(facts['trained_on'], of)}: "
         f"{counted(trained.steps, 'step')}, {facts['epochs']:.3g} "
         f"{'epoch' if facts['epochs'] == 1 else 'epochs'}, {quantities.duration(trained.seconds)}"
@@ -92,6 +92,12 @@ def _told(result: TrainResult) -> list[str]:
     if facts["irreducible"] is not None and not result.weights.is_dir():
         lines.append(_il_cost(result))
     return lines
+
+
+def _by(facts: Mapping[str, Any]) -> str:
+    """What selected; beside it what the person asked for, where that was to decide."""
+    asked, used = facts["select"], facts["selected_by"]
+    return used if asked == used else f"{used} ({asked})"
 
 
 def uniform_words(result: TrainResult, trained: Cost) -> str:
@@ -132,7 +138,8 @@ def run_il(request: Request[IrreducibleOptions]) -> None:
     console().print(cost_table(Ledger(_costs(losses.metadata["costs"]))))
     say_written({"losses": out})
     if losses.quality:
-        _say_how("Use them:", shlex.join(["keepers", "train", request.data, "--il", str(out)]))
+        argv = ["keepers", "train", request.data, "--select", "rho-loss", "--il", str(out)]
+        _say_how("Use them:", shlex.join(argv))
     else:
         _say_how("Use them:", f"keepers.RhoLoss(keepers.IrreducibleLosses.load({str(out)!r}))")
 

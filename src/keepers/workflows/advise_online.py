@@ -218,7 +218,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             "keepers compare --online trains both, and measures it"
         )
     if result["losses"]:
-        found.append(f"keepers train --il {shlex.quote(result['losses'])} uses these losses")
+        losses = shlex.quote(result["losses"])
+        found.append(f"keepers train --select rho-loss --il {losses} uses these losses")
     return found
 
 

@@ -68,7 +68,8 @@ class TrainResult:
 def train(data: Any, options: TrainOptions) -> TrainResult:
     """Train a target with online selection: each step takes the best `keep` of its candidates.
 
-    Each step has n_B = n_b / keep candidates, and trains on the n_b with the highest scores. n_b
+    By default `auto` decides whether to select; otherwise every step is uniform. A selecting step
+    has n_B = n_b / keep candidates, and trains on the n_b with the highest scores. n_b
     is the batch size of the model's recipe, and an epoch is one pass over the candidates.
 
     With conversations the Trainer of transformers tunes a causal language model, with AdamW and a
@@ -109,6 +110,8 @@ def train(data: Any, options: TrainOptions) -> TrainResult:
             if is_plain(source, options):
                 say(EVERY_STEP)
                 options, sought = replace(options, select=UNIFORM), None
+            elif options.select is None and source.other_task is not None:
+                options = replace(options, select=RHO_LOSS)  # an option of it was given
             result = _train(source, sought, options, place)
     if options.out is not None and result.weights.is_dir():
         with atomic_folder(Path(options.out)) as partial:

@@ -244,7 +244,7 @@ def _selection(options: TrainOptions) -> str:
         options.select is None and options.il is None and options.il_model is None
     ):
         return UNIFORM
-    return options.selects
+    return options.select or RHO_LOSS
 
 
 def _check(options: TrainOptions, select: str) -> None:

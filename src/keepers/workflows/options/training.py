@@ -12,7 +12,7 @@ from keepers.choices import BatchNorm, ScorePrecision
 from keepers.errors import ParameterError, renamed
 from keepers.options import Option, Options, at_least, cut, read
 from keepers.workflows.options.irreducible import IlModelConfig
-from keepers.workflows.options.shared import ModelLike, Seeded, Shared
+from keepers.workflows.options.shared import AUTO, ModelLike, Seeded, Shared
 
 if TYPE_CHECKING:
     from keepers.online import IrreducibleLosses, Scoring
@@ -152,9 +152,9 @@ class SelectionConfig(CandidatesConfig):
             "auto, uniform, rho-loss or tokens",
             "`auto` is `rho-loss` if its losses are good and a step can save more than it "
             "costs, else `uniform`; for conversations always `uniform`. `tokens` trains on the "
-            "tokens whose loss exceeds that of the reference `il_model` most. Default: `rho-loss`; "
-            "`uniform` for conversations without `il` and `il_model`, and for several labels and "
-            "for numbers where no option of selection is given",
+            "tokens whose loss exceeds that of the reference `il_model` most. Default: `auto`; "
+            "`rho-loss` for conversations with `il` or `il_model`; `uniform` for several labels "
+            "and for numbers where no option of selection is given",
         ),
     ] = None
     select_options: Annotated[
@@ -194,7 +194,7 @@ class SelectionConfig(CandidatesConfig):
     @property
     def selects(self) -> str:
         """What selects, where the data do not say otherwise."""
-        return self.select or "rho-loss"
+        return self.select or AUTO
 
 
 class TrainOptions(SelectionConfig, LengthConfig, IlModelConfig, Seeded, Shared):
