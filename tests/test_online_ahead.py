@@ -523,7 +523,9 @@ def test_batch_normalisation_is_refused_before_irreducible_losses_are_made(
     monkeypatch.setattr(keepers.Scorers, "check", lambda self: None)  # Ray may not be there
     said: list[str] = []
     with pytest.raises(ParameterError, match="scorers: the model has batch normalisation"):
-        keepers.train("digits", model="preact20", scorers=1, run=tmp_path, say=said.append)
+        keepers.train(
+            "digits", select="rho-loss", model="preact20", scorers=1, run=tmp_path, say=said.append
+        )
     assert not any("rreducible" in line for line in said)
 
 

@@ -137,7 +137,8 @@ def read_labels(
     except pa.ArrowInvalid as error:
         raise DataError(
             f"label: column '{name}' ({column.type}) cannot be read as classes "
-            f"({str(error).splitlines()[0][:120]}). Give integers within 64 bits, or strings"
+            f"({str(error).splitlines()[0][:120]}). Give integers within 64 bits, or "
+            "strings; amounts are --task number (task='number')"
         ) from None
     declared = class_names if pa.types.is_integer(values.type) else None
     distinct, codes = _encoded(values)

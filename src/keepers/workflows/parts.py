@@ -88,13 +88,17 @@ def split(
         held = torch.zeros(len(source), dtype=torch.bool)
         held[stratified_units(labels, units, count, generator=draw)] = True
         if held.all():
-            raise ParameterError("holdout", f"got {fraction}, which leaves nothing to train on")
+            left = f"got {fraction}, which leaves nothing to train on"
+            raise ParameterError("holdout", left, "Give less, such as 0.2, or other data")
         rest = everything[~held]
         return [teaching(everything[held], rest, _sampled(rest, config.seed), 0)]
     inputs = len(units.unique())
     if inputs < 4 * config.folds:
+        fewer = "Give fewer, or" if inputs >= 8 else "Give"
         raise ParameterError(
-            "folds", f"got {config.folds} for {inputs} different inputs", "Give fewer, or holdout="
+            "folds",
+            f"got {config.folds} for {inputs} different inputs, and each fold needs 4",
+            f"{fewer} other data to make the losses by (holdout=), or select='uniform'",
         )
     parts, checked = folds_of(labels, config.folds, seed=config.seed, units=units)
     return [
